@@ -1,0 +1,34 @@
+"""What a scheduler gave to a job: nodes, in the scheduler's order, with their slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of an allocation.
+
+    ``name`` is the scheduler's name for it, good for launching and for messages, never for connecting.
+    ``slots`` is how many workers were asked for there, ``cpus`` how many CPUs the job may use there.
+    """
+
+    name: str
+    slots: int
+    cpus: int
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The nodes of a job. ``scheduler`` is the name of the dialect that it was read from."""
+
+    scheduler: str
+    nodes: tuple[Node, ...]
+    job_id: Optional[str] = None
+    cpus_per_worker: int = 1
+
+    @property
+    def slots(self) -> int:
+        """How many workers fit in all."""
+        return sum(node.slots for node in self.nodes)

@@ -1,0 +1,1 @@
+"""The broker: one on every node, in charge of load balancing."""

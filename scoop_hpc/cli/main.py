@@ -1,0 +1,72 @@
+"""The command's entry: it finds the subcommand, and turns every expected error into one line and a status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn, Optional
+
+import click
+
+from scoop_hpc import __version__
+from scoop_hpc.errors import InputError, SchedulerError, ScoopError
+
+# command: (module, what --help says of it). A table, so that --help imports none of them.
+_COMMANDS = {
+    "run": ("scoop_hpc.cli.run", "Run a program here, or on the whole allocation that this is in."),
+    "submit": ("scoop_hpc.cli.submit", "Submit a program as a job."),
+    "render": ("scoop_hpc.cli.submit", "Print the job script that submit would submit."),
+    "status": ("scoop_hpc.cli.jobs", "Say how jobs stand, or how they ended."),
+    "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
+    "wait": ("scoop_hpc.cli.jobs", "Wait for jobs to end, and take their exit status."),
+    "cancel": ("scoop_hpc.cli.jobs", "End jobs."),
+    "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="scoop-hpc")
+def scoop_hpc() -> None:
+    """Run a Python program that maps functions over much work: here, or on the nodes of a batch job."""
+
+
+def main() -> NoReturn:
+    """Run the command line; bad input is one line on stderr and exit status 2."""
+    try:
+        status = scoop_hpc.main(prog_name="scoop-hpc", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except click.Abort:
+        sys.exit(130)
+    except (InputError, SchedulerError) as error:
+        _fail(str(error), 2)
+    except ScoopError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print("scoop-hpc: error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(status)

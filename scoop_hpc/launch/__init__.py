@@ -1,0 +1,1 @@
+"""Starting and ending a run: the driver, and an agent on every node."""

@@ -1,0 +1,1 @@
+"""Ways to start one agent on every node: each is a function that returns commands."""

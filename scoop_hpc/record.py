@@ -1,0 +1,45 @@
+"""The driver's own record of a run: how it stands, or how and why it ended; it outlives the scheduler's memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Optional
+
+from scoop_hpc.errors import ScoopError
+from scoop_hpc.jobspec import JobState
+
+FILE = "record.json"  # in the job's directory
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a run stands. Times are seconds since the epoch on the driver's clock."""
+
+    state: JobState
+    started: float
+    nodes: tuple[str, ...]
+    host: str  # where the driver runs
+    pid: int
+    job_id: Optional[str] = None
+    ended: Optional[float] = None
+    exit_status: Optional[int] = None
+    reason: str = ""
+
+
+def to_json(record: Record) -> str:
+    """Write *record* as one JSON object.
+
+    >>> to_json(Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7))  # doctest: +ELLIPSIS
+    '{"state": "RUNNING", "started": 1.0, "nodes": ["n1"], ...}'
+    """
+    return json.dumps({**asdict(record), "state": record.state.value})
+
+
+def from_json(text: str) -> Record:
+    """Read what `to_json` wrote; raise ScoopError for anything else."""
+    try:
+        fields = json.loads(text)
+        return Record(**{**fields, "state": JobState(fields["state"]), "nodes": tuple(fields["nodes"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScoopError(f"cannot read the job's record {text!r}: {error}") from error

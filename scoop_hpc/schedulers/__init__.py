@@ -1,0 +1,1 @@
+"""The schedulers' dialects: one phrase book each."""

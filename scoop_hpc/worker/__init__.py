@@ -1,0 +1,1 @@
+"""The worker: it executes futures, and creates more."""
