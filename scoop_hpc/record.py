@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from typing import Optional
 
@@ -43,3 +44,20 @@ def from_json(text: str) -> Record:
         return Record(**{**fields, "state": JobState(fields["state"]), "nodes": tuple(fields["nodes"])})
     except (ValueError, KeyError, TypeError) as error:
         raise ScoopError(f"cannot read the job's record {text!r}: {error}") from error
+
+
+def write(path: str, record: Record) -> None:
+    """Put *record* into the file *path*, whole or not at all; raise OSError."""
+    new = f"{path}.{os.getpid()}"
+    with open(new, "w", encoding="utf-8") as file:
+        file.write(to_json(record) + "\n")
+    os.replace(new, path)
+
+
+def read(path: str) -> Optional[Record]:
+    """Return the record in the file *path*, None if there is no such file; raise ScoopError, OSError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return from_json(file.read())
+    except FileNotFoundError:
+        return None

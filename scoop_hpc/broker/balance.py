@@ -1,0 +1,27 @@
+"""How much work one broker asks of others, or gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+
+def victim(queued: Mapping[str, int]) -> Optional[str]:
+    """Return the peer to steal from: the one with the longest queue, None if all are empty.
+
+    >>> victim({"1": 0, "2": 7})
+    '2'
+    """
+    if not queued:
+        return None
+    best = max(queued, key=queued.__getitem__)
+    return best if queued[best] else None
+
+
+def share(queued: int, asked: int) -> int:
+    """Return how many of *queued* tasks to give to a peer that asked for some: at most half, so that both have work.
+
+    >>> share(5, 100), share(1, 100), share(0, 100)
+    (3, 1, 0)
+    """
+    return min(asked, (queued + 1) // 2)

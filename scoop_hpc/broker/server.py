@@ -1,0 +1,213 @@
+"""The broker's process: sockets around `BrokerState`.
+
+::
+
+    workers, agent --ipc--> ROUTER main <--tcp, CURVE-- peers' DEALERs
+                            DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each peer, see `PeerLink`
+                            PUB meta, SUB <-----------> peers' PUBs
+
+Where all brokers are on this machine, tcp is replaced by ipc in a private directory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Optional
+
+import zmq
+
+from scoop_hpc.broker.state import META, BrokerState, Send
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import (
+    AGENT,
+    BrokerUp,
+    Curve,
+    Greet,
+    Greeted,
+    Load,
+    Message,
+    Peers,
+    Ready,
+    Stop,
+)
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+
+_TICK = 0.25  # seconds
+_NEXT_ADDRESS = 1.0  # seconds to wait for an answer from one address of a peer
+
+
+@dataclass(frozen=True)
+class BrokerPlan:
+    """What a broker must know to start."""
+
+    node: int
+    directory: str  # private, for its ipc sockets
+    curve: Optional[Curve]  # None if all brokers are on this machine
+    addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
+
+
+def main_endpoint(directory: str, node: int) -> str:
+    """Return where the broker of *node* meets its workers and its agent."""
+    return f"ipc://{directory}/{node}"
+
+
+class PeerLink:
+    """The way to one peer: tries its addresses in turn, and holds messages back until one has answered."""
+
+    def __init__(self, context: sockets.Context, own_name: str, peer: BrokerUp, curve: Optional[Curve]) -> None:
+        self.socket = sockets.make(context, zmq.DEALER, own_name, watch_silence=curve is not None)
+        if curve is not None:
+            keys.dial(self.socket, curve)
+        self._peer = peer
+        self._next = 0
+        self._tried = 0.0
+        self._open = False
+        self._held: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        """Send *message*, now or once the peer has answered."""
+        if self._open:
+            sockets.send(self.socket, message)
+        else:
+            self._held.append(message)
+
+    def opened(self) -> str:
+        """Take the peer's answer to Greet; return where its meta socket is reached."""
+        self._open = True
+        for message in self._held:
+            sockets.send(self.socket, message)
+        self._held.clear()
+        return self._peer.meta[self._next % len(self._peer.meta)]
+
+    def keep_trying(self, now: float) -> None:
+        """Go on to the next address if the last one tried has not answered in time."""
+        if self._open or now < self._tried + _NEXT_ADDRESS:
+            return
+        addresses = self._peer.main
+        if self._tried:
+            self.socket.disconnect(addresses[self._next % len(addresses)])
+            self._next += 1
+        self._tried = now
+        self.socket.connect(addresses[self._next % len(addresses)])
+        sockets.send(self.socket, Greet(str(self._peer.node)))
+
+
+class BrokerServer:
+    """The broker of one node."""
+
+    def __init__(self, plan: BrokerPlan) -> None:
+        self._plan = plan
+        self._name = str(plan.node)
+        self._state = BrokerState(self._name)
+        self._links: dict[str, PeerLink] = {}
+        self._context: sockets.Context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._authenticator: Optional[keys.Authenticator] = None
+        self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
+        self._main.bind(main_endpoint(plan.directory, plan.node))
+        self._publisher = sockets.make(self._context, zmq.PUB)
+        self._subscriber = sockets.make(self._context, zmq.SUB)
+        addresses: tuple[tuple[str, ...], tuple[str, ...]]
+        if plan.curve is None:
+            addresses = (main_endpoint(plan.directory, plan.node),), (f"ipc://{plan.directory}/{plan.node}.meta",)
+            self._publisher.bind(addresses[1][0])
+        else:
+            self._authenticator = keys.Authenticator(self._context, plan.curve)
+            keys.dial(self._subscriber, plan.curve)
+            addresses = (
+                self._tcp(sockets.bind_tcp(self._main, plan.curve)),
+                self._tcp(sockets.bind_tcp(self._publisher, plan.curve)),
+            )
+            self._poller.register(self._authenticator.socket, zmq.POLLIN)
+        self._subscriber.subscribe(b"")
+        self._up = BrokerUp(plan.node, *addresses)
+        self._poller.register(self._main, zmq.POLLIN)
+        self._poller.register(self._subscriber, zmq.POLLIN)
+
+    def _tcp(self, port: int) -> tuple[str, ...]:
+        return tuple(sockets.url(address, port) for address in self._plan.addresses)
+
+    def serve(self) -> None:
+        """Serve until the agent says Stop."""
+        tick = time.monotonic()
+        parent = os.getppid()
+        while True:
+            for socket, _ in self._poller.poll(int(_TICK * 1000)):
+                if socket is self._main:
+                    if not self._serve_main():
+                        return
+                elif socket is self._subscriber:
+                    self._serve_meta()
+                elif self._authenticator is not None and socket is self._authenticator.socket:
+                    self._authenticator.step()
+                else:
+                    self._serve_link(socket)
+            now = time.monotonic()
+            if now >= tick:
+                tick = now + _TICK
+                self._dispatch(self._state.tick())
+                for link in self._links.values():
+                    link.keep_trying(now)
+                if os.getppid() != parent:
+                    return
+
+    def close(self) -> None:
+        """Close all sockets; give what is still to be sent a moment."""
+        self._context.destroy(linger=200)
+
+    def _serve_main(self) -> bool:
+        """Take all messages that are there, within reason; return False after Stop."""
+        for _ in range(100):
+            try:
+                sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return True
+            message, name = codec.decode(frames), sender.decode()
+            if isinstance(message, Greet):
+                if message.to == self._name:
+                    sockets.send_to(self._main, name, Greeted())
+            elif name == AGENT and isinstance(message, Ready):
+                sockets.send_to(self._main, AGENT, self._up)
+            else:
+                if isinstance(message, Peers):
+                    self._meet(message)
+                self._dispatch(self._state.handle(message, name))
+                if isinstance(message, Stop):
+                    return False
+        return True
+
+    def _serve_meta(self) -> None:
+        message = sockets.receive(self._subscriber)
+        while message is not None:
+            if not isinstance(message, Load):
+                raise ProtocolError(f"the meta socket brought {message!r}")
+            self._dispatch(self._state.handle(message, message.broker))
+            message = sockets.receive(self._subscriber)
+
+    def _serve_link(self, socket: sockets.Socket) -> None:
+        link = next(link for link in self._links.values() if link.socket is socket)
+        while sockets.receive(socket) is not None:  # Greeted is all that comes this way
+            self._subscriber.connect(link.opened())
+
+    def _meet(self, peers: Peers) -> None:
+        """Connect to the other brokers."""
+        for peer in peers.brokers:
+            if peer.node == self._plan.node:
+                continue
+            link = PeerLink(self._context, self._name, peer, self._plan.curve)
+            self._links[str(peer.node)] = link
+            self._poller.register(link.socket, zmq.POLLIN)
+            link.keep_trying(time.monotonic())
+
+    def _dispatch(self, sends: list[Send]) -> None:
+        for send in sends:
+            if send.to == META:
+                sockets.send(self._publisher, send.message)
+            elif send.to in self._links:
+                self._links[send.to].send(send.message)
+            else:
+                sockets.send_to(self._main, send.to, send.message)

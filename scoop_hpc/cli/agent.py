@@ -1,0 +1,71 @@
+"""The agent's command line, for launchers: it brings the rooms of the house together on a node."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
+from scoop_hpc.errors import ScoopError
+from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
+from scoop_hpc.launch.driver import KEYS
+from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.protocol.messages import Curve, Welcome
+from scoop_hpc.worker import process
+from scoop_hpc.worker.process import WorkerPlan
+
+
+def main() -> None:
+    """Be the agent of this node."""
+    parser = argparse.ArgumentParser(prog="scoop-hpc agent")
+    parser.add_argument("--driver", required=True, help="addresses of the driver, with commas between")
+    parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
+    parser.add_argument("--node", help="the scheduler's name for this node")
+    parser.add_argument("--node-variable", help="the environment variable that holds that name")
+    arguments = parser.parse_args()
+    keys = os.environ.pop(KEYS, None)
+    plan = AgentPlan(
+        node=arguments.node or os.environ[arguments.node_variable],
+        driver=tuple(arguments.driver.split(",")),
+        curve=msgspec.json.decode(keys, type=Curve) if keys else None,
+        patience=arguments.patience,
+        own_addresses=_own_addresses,
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    agent = Agent(plan, Rooms(_broker, _worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))
+    try:
+        agent.join()
+        agent.run()
+    except ScoopError as error:
+        sys.exit(f"scoop-hpc: error: node {plan.node}: {error}")
+
+
+def _own_addresses(driver: str) -> Sequence[str]:
+    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    host = driver[len("tcp://") :].rpartition(":")[0].strip("[]")
+    addresses: Sequence[str] = interfaces.preferred(interfaces.own_addresses(), interfaces.route_to(host))
+    return addresses
+
+
+def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Callable[[], int]:
+    def serve() -> int:
+        server = BrokerServer(BrokerPlan(welcome.node, directory, welcome.curve, tuple(addresses)))
+        try:
+            server.serve()
+        finally:
+            server.close()
+        return 0
+
+    return serve
+
+
+def _worker(welcome: Welcome, directory: str, name: str) -> Callable[[], int]:
+    plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program)
+    return lambda: process.main(plan)

@@ -1,0 +1,393 @@
+"""The agent: one on every node; starts its broker and workers, watches and reaps them.
+
+::
+
+    driver <--meet: CURVE over tcp, or ipc--> agent --main: ipc--> broker
+                                                |<--pipes: stdout, stderr-- workers
+                                                '<--exits-- broker, workers
+
+It leaves when the driver says so, or when the driver is gone: its connection lost and not made again in time. It is the
+parent of everything that is started on its node, and kills all that before it leaves; when it dies itself, the kernel
+kills its children (PR_SET_PDEATHSIG), and the broker removes the sockets' directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import zmq
+
+from scoop_hpc import record as records
+from scoop_hpc.errors import LaunchError, ScoopError
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.launch import children
+from scoop_hpc.launch.children import Child, Manners
+from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.protocol.messages import (
+    AGENT,
+    ORIGIN,
+    VERSION,
+    BrokerUp,
+    Bye,
+    Curve,
+    Exited,
+    Fault,
+    Hello,
+    Interrupt,
+    Message,
+    Output,
+    OutputSeen,
+    Peers,
+    Ready,
+    Shutdown,
+    Stop,
+    Welcome,
+)
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+
+_LOST = 2.0  # seconds without a connection after which the driver is gone
+_SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
+_STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
+_UNSEEN = 64  # Outputs under way: more are left in the pipes
+_ROOM = 60  # bytes of a directory's path, of the 107 that a Unix socket's path may have [unix(7)]
+
+
+@dataclass(frozen=True)
+class AgentPlan:
+    """What an agent is started with."""
+
+    node: str  # the scheduler's name for it
+    driver: tuple[str, ...]  # addresses to knock at
+    curve: Optional[Curve]
+    patience: float  # seconds to wait for the driver's welcome
+    own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The mains of the processes that an agent forks; made by the one who may know them all."""
+
+    broker: Callable[[Welcome, str, Sequence[str]], Callable[[], int]]  # welcome, private directory, addresses
+    worker: Callable[[Welcome, str, str], Callable[[], int]]  # welcome, private directory, name
+
+
+class Agent:
+    """The agent of one node."""
+
+    def __init__(self, plan: AgentPlan, rooms: Rooms, wakeup: Wakeup) -> None:
+        self._plan = plan
+        self._rooms = rooms
+        self._wakeup = wakeup
+        self._context: sockets.Context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._poller.register(wakeup.fileno(), zmq.POLLIN)
+        self._children: dict[int, Child] = {}
+        self._origin: Optional[Child] = None
+        self._unseen = 0
+        self._shutdown: Optional[Shutdown] = None
+        self._lost_at: Optional[float] = None
+        self._terminated_at: Optional[float] = None
+        self._directory = ""
+        self._broker: Optional[sockets.Socket] = None
+
+    # joining
+
+    def join(self) -> None:
+        """Find the driver at one of its addresses, and be welcomed; raise LaunchError if that takes too long."""
+        doors = []
+        for number, address in enumerate(self._plan.driver):
+            door = sockets.make(self._context, zmq.DEALER, f"{self._plan.node}/{number}", watch_silence=True)
+            if self._plan.curve is not None:
+                keys.dial(door, self._plan.curve)
+            watch = sockets.Watch(door)
+            door.connect(address)
+            sockets.send(door, self._hello())
+            doors.append((door, watch, address))
+        deadline = time.monotonic() + self._plan.patience
+        poller = zmq.Poller()
+        for door, _, _ in doors:
+            poller.register(door, zmq.POLLIN)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                tried = ", ".join(self._plan.driver)
+                raise LaunchError(f"no welcome from the driver at {tried} within {self._plan.patience:g} s")
+            ready = dict(poller.poll(min(1000, int(left * 1000) + 1)))
+            for door, watch, address in doors:
+                if door in ready:
+                    message = sockets.receive(door)
+                    if isinstance(message, Welcome):
+                        self._settle_in(door, watch, address, message)
+                        for other, other_watch, _ in doors:
+                            if other is not door:
+                                other_watch.close()
+                                other.close()
+                        return
+                    if isinstance(message, Shutdown):
+                        raise LaunchError("the run ended before this agent was welcome")
+
+    def _hello(self) -> Hello:
+        return Hello(
+            version=VERSION,
+            python="{}.{}".format(*sys.version_info),
+            node=self._plan.node,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        )
+
+    def _settle_in(self, door: sockets.Socket, watch: sockets.Watch, address: str, welcome: Welcome) -> None:
+        self._meet, self._watch, self._welcome = door, watch, welcome
+        self._poller.register(door, zmq.POLLIN)
+        self._poller.register(watch.socket, zmq.POLLIN)
+        self._addresses = self._plan.own_addresses(address) if welcome.curve is not None else ()
+
+    # running
+
+    def run(self) -> None:
+        """Start the broker and the workers, and serve until the end; leave nothing behind."""
+        try:
+            self._start()
+            while self._shutdown is None:
+                self._serve(1.0)
+            self._end(self._shutdown.signal)
+        except LaunchError as error:
+            self._tell(Fault(f"node {self._plan.node}: {error}", 2))
+            self._end(0)
+        finally:
+            children.kill_descendants()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._tell(Bye())
+            self._context.destroy(linger=500)
+
+    def _start(self) -> None:
+        children.adopt_orphans()
+        _raise_limit()
+        program = self._welcome.program
+        os.environ.clear()
+        os.environ.update(program.environ)
+        try:
+            os.chdir(program.directory)
+        except OSError as error:
+            raise LaunchError(f"cannot enter the directory {program.directory!r}: {error.strerror}") from error
+        self._directory = _private_directory(self._welcome.directory)
+        name = str(self._welcome.node)
+        make = self._rooms.broker(self._welcome, self._directory, self._addresses)
+        orphaned = signal.SIGUSR1
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+        directory = self._directory
+
+        def remove_and_die() -> None:
+            shutil.rmtree(directory, ignore_errors=True)
+            os._exit(1)
+
+        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, False, remove_and_die), make))
+        for index in range(self._welcome.workers):
+            worker = f"{name}.{index}"
+            if worker != ORIGIN:
+                self._fork_worker(worker)
+        self._broker = sockets.make(self._context, zmq.DEALER, AGENT)
+        self._broker.connect(f"ipc://{self._directory}/{name}")
+        self._poller.register(self._broker, zmq.POLLIN)
+        sockets.send(self._broker, Ready())
+
+    def _fork_worker(self, name: str) -> None:
+        main = self._rooms.worker(self._welcome, self._directory, name)
+        if name == ORIGIN:
+            manners = Manners("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)
+            self._origin = children.fork(name, manners, main)
+            self._add(self._origin)
+        else:
+            ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+            self._add(children.fork(name, Manners("scoop-worker", ignored, signal.SIGKILL, False), main))
+
+    def _add(self, child: Child) -> None:
+        self._children[child.pid] = child
+        for pipe in child.pipes:
+            self._poller.register(pipe, zmq.POLLIN)
+
+    def _serve(self, timeout: float) -> None:
+        """Take in whatever happens within *timeout* seconds, at least once."""
+        for ready, _ in self._poller.poll(int(timeout * 1000)):
+            if ready is self._meet:
+                self._take_all(self._meet)
+            elif ready is self._broker:
+                self._take_all(self._broker)
+            elif ready is self._watch.socket:
+                for made, _ in self._watch.news():
+                    self._lost_at = None if made else time.monotonic()
+            elif ready == self._wakeup.fileno():
+                self._on_signals()
+            else:
+                self._read(int(ready))
+        now = time.monotonic()
+        if self._shutdown is None:
+            if self._lost_at is not None and now > self._lost_at + _LOST:
+                self._lose_driver()
+            elif self._terminated_at is not None and now > self._terminated_at + _SIGNAL_GRACE:
+                self._tell(Fault(f"the agent on {self._plan.node} was told to end by SIGTERM", 143))
+                self._shutdown = Shutdown(signal.SIGTERM)
+
+    def _take_all(self, source: sockets.Socket) -> None:
+        message = sockets.receive(source)
+        while message is not None:
+            self._take(message)
+            message = sockets.receive(source)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Shutdown):
+            self._shutdown = message
+        elif isinstance(message, OutputSeen):
+            self._unseen -= message.count
+            if self._unseen < _UNSEEN:
+                self._listen_to_pipes(True)
+        elif isinstance(message, Interrupt):
+            self._signal_origin(signal.SIGINT)
+        elif isinstance(message, Peers):
+            assert self._broker is not None
+            sockets.send(self._broker, message)
+            if self._welcome.node == 0:
+                self._fork_worker(ORIGIN)
+        elif isinstance(message, (BrokerUp, Fault)):
+            self._tell(message)
+
+    def _tell(self, message: Message) -> None:
+        sockets.send(self._meet, message)
+
+    def _signal_origin(self, number: int) -> None:
+        if self._origin is not None and self._origin.pid in self._children:
+            os.kill(self._origin.pid, number)
+
+    def _on_signals(self) -> None:
+        for number in self._wakeup.take():
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGTERM and self._terminated_at is None:
+                self._terminated_at = time.monotonic()  # the driver has it too, most likely, and decides
+
+    def _reap(self) -> None:
+        """Collect every child that has ended, adopted ones as well, and tell the driver of ours."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            child = self._children.pop(pid, None)
+            if child is not None:
+                for pipe in list(child.pipes):
+                    self._drain(child, pipe)
+                self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status)))
+
+    # output
+
+    def _listen_to_pipes(self, listen: bool) -> None:
+        for child in self._children.values():
+            for pipe in child.pipes:
+                self._poller.modify(pipe, zmq.POLLIN if listen else 0)
+
+    def _read(self, pipe: int) -> None:
+        for child in self._children.values():
+            if pipe in child.pipes:
+                text = os.read(pipe, 65536)
+                if text:
+                    self._forward(child, child.pipes[pipe], text)
+                else:
+                    self._close_pipe(child, pipe)
+                return
+
+    def _drain(self, child: Child, pipe: int) -> None:
+        """Forward what an ended child left in its pipe; a process that it started may keep that open."""
+        os.set_blocking(pipe, False)
+        with contextlib.suppress(BlockingIOError):
+            for text in iter(lambda: os.read(pipe, 65536), b""):
+                self._forward(child, child.pipes[pipe], text)
+        self._close_pipe(child, pipe)
+
+    def _close_pipe(self, child: Child, pipe: int) -> None:
+        stream = child.pipes.pop(pipe)
+        self._poller.unregister(pipe)
+        os.close(pipe)
+        rest = child.partial.pop(stream, b"")
+        if rest:
+            self._tell(Output(child.name, stream, rest + b"\n"))
+
+    def _forward(self, child: Child, stream: int, text: bytes) -> None:
+        """Send the whole lines in *text*, keep the rest."""
+        lines, newline, rest = (child.partial.pop(stream, b"") + text).rpartition(b"\n")
+        if rest:
+            child.partial[stream] = rest
+        if newline:
+            self._tell(Output(child.name, stream, lines + newline))
+            self._unseen += 1
+            if self._unseen == _UNSEEN:
+                self._listen_to_pipes(False)
+
+    # the end
+
+    def _lose_driver(self) -> None:
+        """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
+        self._shutdown = Shutdown(signal.SIGTERM)
+        if self._welcome.node:
+            return
+        reason = f"the driver died, or its node was lost; ending {len(self._welcome.nodes)} node(s)"
+        with contextlib.suppress(OSError):  # nobody is left to be told of it
+            if self._welcome.complaints:
+                with open(self._welcome.complaints, "a", encoding="utf-8") as file:
+                    file.write(f"scoop-hpc: error: {reason}\n")
+            else:
+                print(f"scoop-hpc: error: {reason}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ScoopError):  # the same
+            record = records.read(self._welcome.record) if self._welcome.record else None
+            if record is not None:
+                ended = replace(record, state=JobState.FAILED, ended=time.time(), reason=reason)
+                records.write(self._welcome.record, ended)
+
+    def _end(self, number: int) -> None:
+        """End the origin by the signal *number*, the others by Stop, all that is left by SIGKILL."""
+        if number:
+            self._signal_origin(number)
+            origin = self._origin
+            self._serve_until(lambda: origin is None or origin.pid not in self._children, _SIGNAL_GRACE)
+        if self._broker is not None:
+            sockets.send(self._broker, Stop())
+        self._serve_until(lambda: not self._children, _STOP_GRACE)
+        children.kill_descendants()
+        self._serve_until(lambda: not self._children, 2.0)
+
+    def _serve_until(self, done: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not done() and time.monotonic() < deadline:
+            self._serve(0.05)
+
+
+def _private_directory(wish: str) -> str:
+    """Make a directory that only this user can enter, with a path short enough for sockets in it."""
+    base = wish or os.environ.get("TMPDIR", "")
+    if not os.path.isdir(base) or len(os.fsencode(base)) > _ROOM:
+        base = "/tmp"
+    try:
+        return tempfile.mkdtemp(prefix="scoop-", dir=base)
+    except OSError as error:
+        raise LaunchError(f"cannot make a directory in {base!r}: {error.strerror}") from error
+
+
+def _raise_limit() -> None:
+    """Allow as many open files as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,141 @@
+"""Forking brokers and workers from an agent, and making sure that nothing of them stays.
+
+A fork costs a few milliseconds where a new interpreter costs a hundred, and reads nothing from the file system.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass
+class Child:
+    """A forked process, and what it printed so far of lines that are not whole yet."""
+
+    name: str
+    pid: int
+    pipes: dict[int, int] = field(default_factory=dict)  # our end: 1 or 2
+    partial: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a child takes the world: its title, its signals, its standard streams."""
+
+    title: str  # as ps -o comm shows it
+    ignored: tuple[int, ...]  # signals
+    orphaned: int  # signal that it gets when its agent dies
+    inherit: bool  # standard streams: the agent's own, or pipes to it and no input
+    on_orphaned: Optional[Callable[[], None]] = None  # instead of dying of that signal
+
+
+def _prctl(option: int, argument: object) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all its descendants whose own parent dies [prctl(2), CHILD_SUBREAPER]."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
+    """Run *main* in a forked child; its return value is the exit status."""
+    ends = {} if manners.inherit else {1: os.pipe(), 2: os.pipe()}
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        for _, write in ends.values():
+            os.close(write)
+        return Child(name, pid, {read: stream for stream, (read, _) in ends.items()})
+    status = 1
+    try:
+        _behave(manners, parent)
+        _open_streams({stream: write for stream, (_, write) in ends.items()})
+        status = main()
+        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
+        atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # nothing above this frame may run twice
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(status & 0xFF)
+
+
+def _behave(manners: Manners, parent: int) -> None:
+    """Set the signals and the title of this process."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in manners.ignored else default)
+    if manners.on_orphaned is not None:
+        on_orphaned = manners.on_orphaned
+        signal.signal(manners.orphaned, lambda number, frame: on_orphaned())
+    _prctl(_PR_SET_NAME, manners.title.encode())
+    _prctl(_PR_SET_PDEATHSIG, manners.orphaned)
+    if os.getppid() != parent:  # it died before the last line took effect
+        os._exit(1)
+
+
+def _open_streams(pipes: dict[int, int]) -> None:
+    """Put the standard streams in place, and close every other file of the agent."""
+    if pipes:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        for stream, write in pipes.items():
+            os.dup2(write, stream)
+    os.closerange(3, max(_open_files(), default=2) + 1)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def _open_files() -> list[int]:
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        if os.path.isdir(folder):
+            return [int(name) for name in os.listdir(folder)]
+    return [os.sysconf("SC_OPEN_MAX")]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below *pid*, nearest first [proc_pid_task(5), children]."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        parent = queue.pop(0)
+        below: list[int] = []
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{task}/children") as file:
+                    below += [int(word) for word in file.read().split()]
+        found += below
+        queue += below
+    return found
+
+
+def kill_descendants() -> None:
+    """Kill everything below this process; those that have their own session, too."""
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)

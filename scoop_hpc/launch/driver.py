@@ -1,0 +1,361 @@
+"""The driver: starts the agents, brings them together, owns the exit status.
+
+::
+
+    launcher's commands (srun, or agents here) <--exits, last words-- driver <--meet--> agents
+                                                                         '--> stdout, stderr, record
+
+It polls everything in one thread. What to do is decided by `Rendezvous`; when the run is over, every agent has left or
+is past its time, and what the launcher started here is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import msgspec
+import zmq
+
+from scoop_hpc import record as records
+from scoop_hpc.errors import LaunchError
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
+from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.launchers.base import Command, Launcher
+from scoop_hpc.placement import NodePlan
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Curve, Interrupt, Output, OutputSeen, Program
+from scoop_hpc.record import Record
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+
+KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
+_BYE = 4.0  # seconds that the agents have to leave
+_LOST = 2.0  # seconds without a connection after which an agent is gone
+_GRACE = 2.0  # seconds that the program has to end after Ctrl-C
+_LAST_WORDS = 20  # lines
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of a run."""
+
+    nodes: tuple[NodePlan, ...]
+    program: Program
+    launcher: Launcher
+    own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
+    record: str = ""  # file
+    job_id: Optional[str] = None
+    label: bool = False
+    patience: float = 60.0  # seconds that all nodes have to report
+
+
+class Driver:
+    """One run."""
+
+    def __init__(self, wishes: Wishes, wakeup: Wakeup) -> None:
+        self._wishes = wishes
+        self._wakeup = wakeup
+        self._one_machine = wishes.launcher.one_machine
+        self._directory = tempfile.mkdtemp(prefix="scoop-") if self._one_machine else ""
+        self._curve = None if self._one_machine else keys.make_keys()
+        python = "{}.{}".format(*sys.version_info)
+        plan = RunPlan(
+            nodes=wishes.nodes,
+            program=wishes.program,
+            curve=self._curve,
+            directory=self._directory,
+            inherit=self._one_machine,
+            python=python,
+            record=wishes.record,
+            complaints=_file_behind(2),
+        )
+        self._rendezvous = Rendezvous(plan)
+        self._context: sockets.Context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._processes: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
+        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._partial: dict[int, bytes] = {}
+        self._connections: dict[int, str] = {}  # file descriptor: agent
+        self._lost: dict[str, float] = {}  # agent: since when
+        self._interrupted_at: Optional[float] = None
+        self._started = time.time()
+
+    def run(self) -> Ending:
+        """Run the program to its end; return how it ended."""
+        self._write_record(JobState.RUNNING, None)
+        try:
+            self._meet()
+            self._launch()
+            joined_by = time.monotonic() + self._wishes.patience
+            while self._rendezvous.ending is None:
+                self._serve(0.5)
+                if self._rendezvous.phase is Phase.JOINING and time.monotonic() > joined_by:
+                    missing = ", ".join(self._rendezvous.missing())
+                    self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
+            self._see_off()
+        finally:
+            self._clean_up()
+        ending = self._rendezvous.ending
+        self._write_record(_state(ending), ending)
+        return ending
+
+    # starting
+
+    def _meet(self) -> None:
+        self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
+        self._authenticator: Optional[keys.Authenticator] = None
+        if self._curve is None:
+            address = f"ipc://{self._directory}/driver"
+            self._socket.bind(address)
+            self._addresses = [address]
+        else:
+            self._authenticator = keys.Authenticator(self._context, self._curve)
+            port = sockets.bind_tcp(self._socket, self._curve)
+            self._addresses = [sockets.url(address, port) for address in self._wishes.own_addresses()]
+            if not self._addresses:
+                raise LaunchError("this host has no address that other nodes could reach; see --interface")
+            self._poller.register(self._authenticator.socket, zmq.POLLIN)
+        self._watch = sockets.Watch(self._socket)
+        for source in (self._socket, self._watch.socket, self._wakeup.fileno()):
+            self._poller.register(source, zmq.POLLIN)
+
+    def _launch(self) -> None:
+        """Start the launcher's commands. The keys travel in their environment, never in argv."""
+        environ = dict(os.environ)
+        if self._curve is not None:
+            environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
+        agent = agent_argv(self._addresses, self._wishes.patience)
+        names = [node.name for node in self._wishes.nodes]
+        for command in self._wishes.launcher.commands(agent, names, environ):
+            try:
+                process = subprocess.Popen(
+                    command.argv,
+                    env=command.environ,
+                    stdin=None if self._one_machine else subprocess.DEVNULL,
+                    stdout=None if self._one_machine else subprocess.PIPE,
+                    stderr=None if self._one_machine else subprocess.STDOUT,
+                    start_new_session=not self._one_machine,  # Ctrl-C must not reach srun
+                )
+            except OSError as error:
+                raise LaunchError(f"cannot start {command.argv[0]!r}: {error.strerror}") from error
+            self._processes[process.pid] = (command, process)
+            if process.stdout is not None:
+                self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+
+    # serving
+
+    def _serve(self, timeout: float) -> None:
+        for ready, _ in self._poller.poll(int(timeout * 1000)):
+            if ready is self._socket:
+                self._serve_agents()
+            elif ready is self._watch.socket:
+                self._note_connections()
+            elif self._authenticator is not None and ready is self._authenticator.socket:
+                self._authenticator.step()
+            elif ready == self._wakeup.fileno():
+                self._on_signals()
+            else:
+                self._hear_last_words(int(ready))
+        now = time.monotonic()
+        for agent, since in list(self._lost.items()):
+            if now > since + _LOST:
+                del self._lost[agent]
+                self._send_all(self._rendezvous.lost(agent))
+        if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
+            self._end(130, "interrupted", signal.SIGTERM)
+        for warning in self._rendezvous.warnings:
+            _say(f"warning: {warning}")
+        self._rendezvous.warnings.clear()
+
+    def _serve_agents(self) -> None:
+        for _ in range(100):
+            try:
+                sender, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            name = sender.bytes.decode()
+            self._connections[int(sender.get(zmq.SRCFD))] = name  # type: ignore[arg-type]
+            message = codec.decode([frame.bytes for frame in rest])
+            if isinstance(message, Output):
+                self._write(message)
+                sockets.send_to(self._socket, name, OutputSeen(1))
+            else:
+                self._send_all(self._rendezvous.handle(message, name))
+
+    def _note_connections(self) -> None:
+        for made, descriptor in self._watch.news():
+            if made:
+                agent = self._connections.get(descriptor)
+            else:
+                agent = self._connections.pop(descriptor, None)
+                if agent is not None and agent in self._rendezvous.agents():
+                    self._lost[agent] = time.monotonic()
+
+    def _on_signals(self) -> None:
+        for number in self._wakeup.take():
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGINT and self._interrupted_at is None:
+                self._interrupted_at = time.monotonic()
+                agents = self._rendezvous.agents()
+                if not agents or self._rendezvous.phase is Phase.JOINING:
+                    self._end(130, "interrupted")
+                else:
+                    sockets.send_to(self._socket, agents[0], Interrupt())
+            elif number == signal.SIGINT:
+                self._end(130, "interrupted")
+            else:
+                self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+
+    def _reap(self) -> None:
+        for pid, (command, process) in list(self._processes.items()):
+            status = process.poll()
+            if status is None:
+                continue
+            if process.stdout is not None:
+                while self._hear_last_words(process.stdout.fileno()):
+                    pass
+            del self._processes[pid]
+            who = f"{os.path.basename(command.argv[0])} (pid {pid}) on {socket.gethostname()}"
+            if self._one_machine:
+                who = f"the agent on {', '.join(command.nodes)} (pid {pid})"
+            self._end(1, f"{who} ended too early: {how_it_ended(status)}", show_last_words=True)
+
+    def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
+        """Begin the end of the run, unless it has begun."""
+        if self._rendezvous.ending is not None:
+            return
+        if show_last_words:
+            for line in self._last_words:
+                print(line, file=sys.stderr)
+        self._send_all(self._rendezvous.end(status, reason, number))
+
+    def _send_all(self, sends: Sequence[Send]) -> None:
+        for send in sends:
+            sockets.send_to(self._socket, send.to, send.message)
+
+    # what others print
+
+    def _write(self, output: Output) -> None:
+        text = output.text
+        if self._wishes.label:
+            node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
+            label = f"[{node} {output.worker}] ".encode()
+            text = b"".join(label + line for line in text.splitlines(keepends=True))
+        try:
+            while text:
+                text = text[os.write(output.stream, text) :]
+        except OSError as error:
+            self._end(1, f"cannot write the program's output: {error.strerror}")
+
+    def _hear_last_words(self, descriptor: int) -> bool:
+        """Keep what the launcher prints, to be shown if the run cannot start; return whether there was something."""
+        text = os.read(descriptor, 65536)
+        if not text:
+            rest = self._partial.pop(descriptor, b"")
+            if rest:
+                self._last_words.append(rest.decode(errors="replace"))
+            if descriptor in self._poller:
+                self._poller.unregister(descriptor)
+            return False
+        *lines, rest = (self._partial.pop(descriptor, b"") + text).split(b"\n")
+        self._partial[descriptor] = rest
+        self._last_words.extend(line.decode(errors="replace") for line in lines)
+        return True
+
+    # ending
+
+    def _see_off(self) -> None:
+        """Wait for all agents to leave, within their time."""
+        deadline = time.monotonic() + _BYE
+        while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
+            self._serve(0.05)
+        left = self._rendezvous.remaining()
+        if left:
+            _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
+
+    def _clean_up(self) -> None:
+        """End what the launcher started here, close everything, remove what is on disk."""
+        self._context.destroy(linger=200)
+        deadline = time.monotonic() + 1.0
+        for number in (0, signal.SIGTERM, signal.SIGKILL):
+            for _, process in self._processes.values():
+                if number and process.poll() is None:
+                    process.send_signal(number)
+            for _, process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+            deadline += 0.5
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
+        if not self._wishes.record:
+            return
+        record = Record(
+            state=state,
+            started=self._started,
+            nodes=tuple(node.name for node in self._wishes.nodes),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            job_id=self._wishes.job_id,
+            ended=None if ending is None else time.time(),
+            exit_status=None if ending is None else ending.status,
+            reason="" if ending is None else ending.reason,
+        )
+        try:
+            records.write(self._wishes.record, record)
+        except OSError as error:
+            _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
+
+
+def agent_argv(addresses: Sequence[str], patience: float) -> list[str]:
+    """Return the command of an agent, but for the name of its node.
+
+    The package is found wherever this process found it; the directory that the user stands in is not searched: a file
+    there called like a module of the standard library must not be imported by the agent.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    bootstrap = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv.pop(1)); "
+        "from scoop_hpc.cli.agent import main; main()"
+    )
+    return [sys.executable, "-c", bootstrap, package, "--driver", ",".join(addresses), "--patience", f"{patience:g}"]
+
+
+def _for_agents(curve: Curve) -> Curve:
+    """Return what an agent needs to dial; the server's secret comes later, over the encrypted connection."""
+    return Curve(curve.server_public, "", curve.client_public, curve.client_secret)
+
+
+def _file_behind(descriptor: int) -> str:
+    """Return the path of the regular file that *descriptor* is open on, empty if it is on none."""
+    with contextlib.suppress(OSError):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if os.path.isfile(path):
+            return path
+    return ""
+
+
+def _state(ending: Ending) -> JobState:
+    if ending.status == 0:
+        return JobState.COMPLETED
+    return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
+
+
+def _say(text: str) -> None:
+    print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)
+

@@ -1,0 +1,203 @@
+"""The driver's decisions: who has reported, what to tell whom, and how the run ends; no socket, no clock.
+
+::
+
+    JOINING --all Hello, all BrokerUp--> RUNNING --end()--> ENDING --all Bye--> OVER
+        '---------------- end() --------------------------->'
+
+The first reason to end is the one that counts: what falls over after it is a consequence.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from typing import Optional
+
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.placement import NodePlan
+from scoop_hpc.protocol.messages import (
+    ORIGIN,
+    VERSION,
+    BrokerUp,
+    Bye,
+    Curve,
+    Exited,
+    Fault,
+    Hello,
+    Message,
+    Peers,
+    Program,
+    Shutdown,
+    Welcome,
+)
+
+
+class Phase(enum.Enum):
+    """How far a run has come."""
+
+    JOINING = 1
+    RUNNING = 2
+    ENDING = 3
+    OVER = 4
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send *message* to the agent called *to*."""
+
+    to: str
+    message: Message
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ends: the exit status, and why if it is not the program's own doing."""
+
+    status: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What is the same on all nodes of a run."""
+
+    nodes: tuple[NodePlan, ...]
+    program: Program
+    curve: Optional[Curve]
+    directory: str
+    inherit: bool
+    python: str  # "3.11"
+    record: str = ""  # file
+    complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+
+
+class Rendezvous:
+    """The state machine of a run, fed with the agents' messages."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.phase = Phase.JOINING
+        self.ending: Optional[Ending] = None
+        self.warnings: list[str] = []
+        self._plan = plan
+        self._index = {_label(node.name): index for index, node in enumerate(plan.nodes)}
+        self._agents: dict[int, str] = {}  # node: the agent's name
+        self._brokers: dict[int, BrokerUp] = {}
+        self._gone: set[int] = set()
+
+    @singledispatchmethod
+    def handle(self, message: Message, sender: str) -> list[Send]:
+        """Take in one message of the agent *sender*; return what to send because of it."""
+        raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
+
+    @handle.register
+    def _on_hello(self, message: Hello, sender: str) -> list[Send]:
+        index = self._index.get(_label(message.node))
+        if index is None:
+            return self.end(1, f"an agent reports from node {message.node!r}, which is not part of the run")
+        if message.version != VERSION or message.python != self._plan.python:
+            return self.end(
+                1,
+                f"node {message.node} runs Python {message.python} with protocol {message.version}, the driver "
+                f"{self._plan.python} with {VERSION}: install the same on all nodes",
+            )
+        if index in self._agents:  # the same agent knocks on another of the driver's addresses
+            return []
+        node = self._plan.nodes[index]
+        if node.workers > message.cpus:
+            self.warnings.append(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
+        self._agents[index] = sender
+        welcome = Welcome(
+            node=index,
+            workers=node.workers,
+            size=sum(each.workers for each in self._plan.nodes),
+            program=self._plan.program,
+            nodes=tuple(each.name for each in self._plan.nodes),
+            curve=self._plan.curve,
+            directory=self._plan.directory,
+            inherit=self._plan.inherit,
+            record=self._plan.record,
+            complaints=self._plan.complaints,
+        )
+        return [Send(sender, welcome)]
+
+    @handle.register
+    def _on_broker_up(self, message: BrokerUp, sender: str) -> list[Send]:
+        self._brokers[message.node] = message
+        if self.phase is not Phase.JOINING or len(self._brokers) < len(self._plan.nodes):
+            return []
+        self.phase = Phase.RUNNING
+        peers = Peers(tuple(self._brokers[index] for index in sorted(self._brokers)))
+        return [Send(agent, peers) for agent in self._agents.values()]
+
+    @handle.register
+    def _on_exited(self, message: Exited, sender: str) -> list[Send]:
+        if message.name == ORIGIN and message.status >= 0:
+            return self.end(message.status, "")
+        what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
+        died = f"{what} (pid {message.pid}) on {self._where(sender)} died: {how_it_ended(message.status)}"
+        return self.end(128 - message.status if message.name == ORIGIN else 1, died)
+
+    @handle.register
+    def _on_fault(self, message: Fault, sender: str) -> list[Send]:
+        return self.end(message.status, message.reason)
+
+    @handle.register
+    def _on_bye(self, message: Bye, sender: str) -> list[Send]:
+        self._gone.update(index for index, agent in self._agents.items() if agent == sender)
+        sends = self.end(1, f"the agent on {self._where(sender)} left")
+        if self._gone >= self._agents.keys():
+            self.phase = Phase.OVER
+        return sends
+
+    def lost(self, sender: str) -> list[Send]:
+        """Take the loss of the agent *sender*."""
+        if sender not in self._agents.values():
+            return []
+        self._gone.update(index for index, agent in self._agents.items() if agent == sender)
+        sends = self.end(1, f"the agent on {self._where(sender)} died, or its node was lost")
+        if self._gone >= self._agents.keys():
+            self.phase = Phase.OVER
+        return sends
+
+    def end(self, status: int, reason: str, signal: int = 0) -> list[Send]:
+        """Begin the end, unless it has begun; the origin gets *signal* first if that is not 0."""
+        if self.ending is not None:
+            return []
+        self.ending = Ending(status, reason)
+        self.phase = Phase.ENDING if self._agents else Phase.OVER
+        return [Send(agent, Shutdown(signal)) for index, agent in self._agents.items() if index not in self._gone]
+
+    def missing(self) -> list[str]:
+        """Return the nodes whose agent or broker has not reported."""
+        return [node.name for index, node in enumerate(self._plan.nodes) if index not in self._brokers]
+
+    def remaining(self) -> list[str]:
+        """Return the nodes whose agent has reported and has not left."""
+        return [self._plan.nodes[index].name for index in self._agents if index not in self._gone]
+
+    def agents(self) -> list[str]:
+        """Return the names of all agents, the origin's first."""
+        return [self._agents[index] for index in sorted(self._agents)]
+
+    def _where(self, sender: str) -> str:
+        for index, agent in self._agents.items():
+            if agent == sender:
+                return self._plan.nodes[index].name
+        return sender
+
+
+def how_it_ended(status: int) -> str:
+    """Say what an exit status as of `os.waitstatus_to_exitcode` means.
+
+    >>> how_it_ended(3), how_it_ended(-9)
+    ('exit status 3', 'killed by signal 9')
+    """
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _label(name: str) -> str:
+    """Return the first label of a host name, for comparing; a numeric address is compared whole."""
+    return name.lower() if name.replace(".", "").isdigit() or ":" in name else name.partition(".")[0].lower()

@@ -1,0 +1,35 @@
+"""Signals as something to poll."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+
+
+class Wakeup:
+    """Catches *signals*; its file descriptor is readable when one has come."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self._read, write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(write, False)
+        for number in signals:
+            signal.signal(number, _note)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for reading."""
+        return self._read
+
+    def take(self) -> list[int]:
+        """Return the signals that have come since the last call."""
+        found: list[int] = []
+        with contextlib.suppress(BlockingIOError):
+            found += os.read(self._read, 512)
+        return found
+
+
+def _note(number: int, frame: object) -> None:
+    """Do nothing: the wake-up descriptor tells."""

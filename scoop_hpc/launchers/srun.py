@@ -1,0 +1,62 @@
+"""Slurm's srun: all agents in one job step.
+
+Every flag has its reason [srun(1)]: ``--ntasks`` because an inherited count wins otherwise, ``--overlap`` and
+``--mem=0`` so that the step shares the job with the user's own steps, ``--cpu-bind=none`` because an agent's children
+use all CPUs of the job there, ``--mpi=none`` so that no PMI reaches the workers, ``--export=ALL`` because a job
+submitted with ``--export=NONE`` has steps without even a PATH, ``--input=none`` because srun eats the job script's
+input, ``--wait=0`` and ``--kill-on-bad-exit=0`` so that no agent ends the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scoop_hpc.hostlist import fold
+from scoop_hpc.launchers.base import Command
+
+_FLAGS = (
+    "--ntasks-per-node=1",
+    "--overlap",
+    "--mem=0",
+    "--cpu-bind=none",
+    "--mpi=none",
+    "--export=ALL",
+    "--input=none",
+    "--wait=0",
+    "--kill-on-bad-exit=0",
+)
+
+# what srun needs of Slurm's variables: of the rest it takes some 85 options [srun(1), INPUT ENVIRONMENT VARIABLES], and
+# the job itself sets several of them
+_KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTER_NAME")
+
+
+def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without the variables that srun would take for options."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in _KEPT or not name.startswith(("SLURM_", "SRUN_"))
+    }
+
+
+class SrunLauncher:
+    """Starts all agents by one srun, on the nodes of the plan."""
+
+    name = "srun"
+    one_machine = False
+
+    def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
+        count = len(nodes)
+        argv = (
+            "srun",
+            f"--nodes={count}",
+            f"--ntasks={count}",
+            f"--nodelist={fold(nodes)}",
+            *_FLAGS,
+            "--job-name=scoop_hpc",
+            *agent,
+            "--node-variable",
+            "SLURMD_NODENAME",
+        )
+        return [Command(argv, clean_environ(environ), tuple(nodes))]

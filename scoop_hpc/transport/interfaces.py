@@ -1,0 +1,59 @@
+"""The numeric addresses of this machine, those first that others are likely to reach.
+
+Only imported where TCP is chosen. Names are no help here: Debian puts ``127.0.1.1 hostname`` into /etc/hosts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+
+import psutil
+
+
+def usable(addresses: Iterable[str]) -> list[str]:
+    """Return those of *addresses* that may be told to another node, once each: no loopback, no link-local.
+
+    >>> usable(["127.0.1.1", "10.0.0.7", "fe80::1%eth0", "10.0.0.7", "::1"])
+    ['10.0.0.7']
+    """
+    kept = []
+    for text in addresses:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if not (address.is_loopback or address.is_link_local or address.is_unspecified or text in kept):
+            kept.append(text)
+    return kept
+
+
+def own_addresses(interface: str = "") -> list[str]:
+    """Return the addresses of all interfaces that are up, or those of *interface* alone."""
+    states = psutil.net_if_stats()
+    found = []
+    for name, addresses in psutil.net_if_addrs().items():
+        if (name == interface or not interface) and name in states and states[name].isup:
+            found += [a.address for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6)]
+    return usable(found)
+
+
+def route_to(address: str) -> str:
+    """Return the own address from which this machine would send to *address*; empty if there is no route.
+
+    Nothing is sent: a connected UDP socket knows its local address.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def preferred(addresses: Sequence[str], first: str) -> list[str]:
+    """Return *addresses* with *first* moved to the front, if it is among them.
+
+    >>> preferred(["10.0.0.1", "192.168.0.1"], "192.168.0.1")
+    ['192.168.0.1', '10.0.0.1']
+    """
+    return sorted(addresses, key=lambda address: address != first)

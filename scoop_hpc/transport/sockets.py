@@ -1,0 +1,101 @@
+"""Sockets made as this project wants them, and the news of their connections."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Curve, Message
+from scoop_hpc.transport import curve as keys
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+_HEARTBEAT = 2_000  # ms between ZMTP pings (RFC 37)
+_SILENCE = 15_000  # ms without an answer until the connection counts as lost
+_RECONNECT = 10  # ms between attempts: a start-up waits for this
+
+
+def make(context: Context, kind: int, name: str = "", watch_silence: bool = False) -> Socket:
+    """Return a socket without high-water marks: ROUTER and PUB drop at theirs; flow is bounded by credit."""
+    socket: Socket = context.socket(kind)
+    socket.linger = 0
+    socket.sndhwm = socket.rcvhwm = 0
+    socket.ipv6 = True
+    socket.reconnect_ivl = _RECONNECT
+    socket.reconnect_ivl_max = 1_000
+    if name:
+        socket.identity = name.encode()
+    if kind == zmq.ROUTER:
+        socket.router_handover = True
+    if watch_silence:
+        socket.heartbeat_ivl = _HEARTBEAT
+        socket.heartbeat_timeout = _SILENCE
+    return socket
+
+
+def bind_tcp(socket: Socket, curve: Curve) -> int:
+    """Bind *socket* to a port of the kernel's choice on all addresses, for this run only; return the port."""
+    keys.serve(socket, curve)
+    socket.bind("tcp://*:0")
+    return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def send(socket: Socket, message: Message) -> None:
+    """Send *message* on a socket that has one peer."""
+    socket.send_multipart(codec.encode(message), copy=True)
+
+
+def send_to(socket: Socket, name: str, message: Message) -> None:
+    """Send *message* to the peer *name* of a ROUTER."""
+    socket.send_multipart([name.encode(), *codec.encode(message)], copy=True)
+
+
+def receive(socket: Socket) -> Optional[Message]:
+    """Return the next message that is already there, None if there is none."""
+    try:
+        frames = socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None
+    return codec.decode(frames)
+
+
+def url(address: str, port: int) -> str:
+    """Return the ZeroMQ endpoint of *port* at *address*.
+
+    >>> url("2001:db8::1", 5555)
+    'tcp://[2001:db8::1]:5555'
+    """
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+
+
+def host_of(endpoint: str) -> str:
+    """Return the address in *endpoint*.
+
+    >>> host_of("tcp://[2001:db8::1]:5555")
+    '2001:db8::1'
+    """
+    return endpoint[len("tcp://") :].rpartition(":")[0].strip("[]")
+
+
+class Watch:
+    """News of a socket's connections: which were made, which were lost."""
+
+    def __init__(self, watched: Socket) -> None:
+        self._watched = watched
+        self.socket = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+
+    def news(self) -> list[tuple[bool, int]]:
+        """Return (made, file descriptor) for each connection made or lost since the last call."""
+        found = []
+        while self.socket.poll(0):
+            event = recv_monitor_message(self.socket)
+            found.append((event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
+        return found
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watched.disable_monitor()

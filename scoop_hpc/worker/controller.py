@@ -1,0 +1,478 @@
+"""The worker's controller: futures run in greenlets, and wait without blocking the worker.
+
+::
+
+            submit                     export                      broker
+    task ----------> [ local ] -----------------------> link ----------------> others
+      |                  |  newest first                 |
+      | result()         v                               v
+      '--park--> hub --step--> greenlet of a task <-- [ inbox ] tasks of others, oldest first
+                  ^                 |
+                  '--- [ ready ] <--'  a waiter whose future is done
+
+The hub is the main greenlet. A task leaves it in `step` and comes back in `Waiter.park`, nowhere else. A future that
+has not started is run by the greenlet that waits for it, down to `_DEPTH` levels; then by a fresh one.
+
+Every future is in one place: unstarted in ``local``, running here, or in ``_sent`` (exported) until its outcome comes.
+
+A worker deaf for long must not sit on work: what is known to return to the controller within `_SHORT` stays local until
+somebody wants it, all else is exported at once. How long a function keeps a worker deaf is measured (see `_Running`).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Optional
+
+from greenlet import getcurrent, greenlet
+
+from scoop_hpc.errors import NotRunningError, ProgramError, ProtocolError, TaskError
+from scoop_hpc.protocol.messages import Message, Parcel, Request, Results, Stop, Tasks, Wanted
+from scoop_hpc.worker import calls
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.chunks import Chunk, run_chunk
+from scoop_hpc.worker.link import Link
+
+_SHORT = 0.001  # seconds: a function that keeps the worker deaf for less may stay local
+_POLL = 0.001  # seconds between looks at the link while there is work
+_DEPTH = 16  # futures run inside each other's result() on one greenlet's stack
+_BATCH = 64  # tasks asked for at once, at the most
+
+_current: Optional[Controller] = None  # set once in a process
+
+
+def current() -> Controller:
+    """Return this worker's controller; raise NotRunningError outside a run."""
+    if _current is None:
+        raise NotRunningError("futures need a run: start the program with `scoop-hpc run PROGRAM`")
+    return _current
+
+
+class Call:
+    """What a future will do: a function with its arguments, and the key under which its duration is known."""
+
+    __slots__ = ("args", "function", "key", "kwargs")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        measured = args[0] if function is run_chunk else function
+        self.key = id(getattr(measured, "__code__", measured))
+
+
+class Future(concurrent.futures.Future):  # type: ignore[type-arg]
+    """A task's result to come, as `concurrent.futures.Future`; waiting for it lets the worker run other tasks."""
+
+    def __init__(self, controller: Controller, call: Call) -> None:
+        super().__init__()
+        self._controller = controller
+        self._call: Optional[Call] = call  # until it starts or is exported
+        self.key = call.key
+        self.seconds = 0.0  # how long the task ran, once it is done
+
+    def result(self, timeout: Optional[float] = None) -> Any:
+        """Return what the task returned, or raise what it raised, its traceback there as the cause.
+
+        Raises `concurrent.futures.TimeoutError` after *timeout* seconds.
+        """
+        if not self.done():
+            self._controller.wait_for(self, timeout)
+        return super().result(0)
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """Return what the task raised, None if it returned."""
+        if not self.done():
+            self._controller.wait_for(self, timeout)
+        return super().exception(0)
+
+    def cancel(self) -> bool:
+        """Cancel the task if it has neither started nor left this worker; return whether it is cancelled."""
+        if self.cancelled():
+            return True
+        if self._call is None:
+            return False
+        self._call = None
+        super().cancel()
+        self.set_running_or_notify_cancel()
+        return True
+
+
+class Waiter:
+    """A parked greenlet: woken at most once, by a future or by its deadline."""
+
+    __slots__ = ("_controller", "_greenlet", "deadline", "parked", "woken")
+
+    def __init__(self, controller: Controller, timeout: Optional[float]) -> None:
+        self._controller = controller
+        self._greenlet = getcurrent()
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.parked = False
+        self.woken = False
+
+    def wake(self, _: object = None) -> None:
+        """Let the greenlet go on; fit to be a future's callback."""
+        if not self.woken:
+            self.woken = True
+            self._controller.ready.append(self)
+
+    def park(self) -> bool:
+        """Leave the current task until `wake` or the deadline; return whether it was woken before the deadline."""
+        if not self.woken:
+            self._controller.leave(self)
+        expired = self.deadline is not None and time.monotonic() >= self.deadline
+        return not expired
+
+    def resume(self) -> None:
+        """Go on with the greenlet, if it is still here. Called by the hub."""
+        if self.parked:
+            self._greenlet.switch()
+
+
+class _Running:
+    """A task that has started: how long it kept the worker from looking at its link, at the most."""
+
+    __slots__ = ("deaf", "depth", "key", "started")
+
+    def __init__(self, key: int, depth: int, now: float) -> None:
+        self.key = key
+        self.depth = depth
+        self.started = now
+        self.deaf = 0.0
+
+
+class Controller:
+    """Runs the futures of one worker, called *name*, among *size* workers in all."""
+
+    def __init__(self, link: Link, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        self.loading = False  # the program's module is being imported: no futures yet
+        self.ready: deque[Waiter] = deque()
+        self.late = 0  # outcomes that came for no future
+        self._link = link
+        self._hub = getcurrent()
+        self._thread = threading.get_ident()
+        self._serials = itertools.count(1)
+        self._local: deque[Future] = deque()
+        self._inbox: deque[Parcel] = deque()
+        self._sent: dict[int, Future] = {}
+        self._arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
+        self._outcomes: list[Parcel] = []  # to be sent
+        self._timers: list[tuple[float, int, Waiter]] = []
+        self._crowded = 64  # timers
+        self._wanted = 2 * size
+        self._requested = False
+        self._stopped = False
+        self._program: Optional[greenlet] = None
+        self._program_waits: Optional[Waiter] = None  # with a deadline
+        self._deaf: dict[int, float] = {}  # function: seconds, a maximum that decays
+        self._usual = _SHORT  # the same over all tasks of late
+        self._task: Optional[_Running] = None
+        self._since = self._polled = time.monotonic()
+
+    # what programs call, by way of `futures`
+
+    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+        """Make a future of a call, and keep it here or export it."""
+        self._check()
+        call = Call(function, args, kwargs)
+        future = Future(self, call)
+        if self.size > 1 and (self._wanted > 0 or self._deaf.get(call.key, 1.0) > _SHORT):
+            self._export([future])
+        else:
+            self._local.append(future)
+        if time.monotonic() - self._polled > _POLL:
+            self._poll(0)
+        return future
+
+    def wait_for(self, future: Future, timeout: Optional[float]) -> None:
+        """Return when *future* is done or *timeout* seconds are over, having let the worker do other work."""
+        self._check()
+        depth = self._task.depth if self._task else 0
+        if timeout is None and future._call is not None and depth < _DEPTH:
+            self._run_future(future, depth + 1)
+            return
+        waiter = Waiter(self, timeout)
+        future.add_done_callback(waiter.wake)
+        waiter.park()
+
+    def waiter(self, timeout: Optional[float]) -> Waiter:
+        """Return a waiter for the current greenlet."""
+        self._check()
+        return Waiter(self, timeout)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Switch to the hub until *waiter* is resumed."""
+        if getcurrent() is self._hub:
+            raise NotRunningError("a future's callback cannot wait for another future here")
+        if waiter.deadline is not None:
+            self._set_timer(waiter, waiter.deadline)
+            if getcurrent() is self._program:
+                self._program_waits = waiter
+        task = self._task
+        self._listen()
+        waiter.parked = True
+        try:
+            self._hub.switch()
+        finally:
+            waiter.parked = False
+            waiter.woken = True
+            if self._program_waits is waiter:
+                self._program_waits = None
+            self._task = task
+            self._since = time.monotonic()
+
+    def _set_timer(self, waiter: Waiter, deadline: float) -> None:
+        if len(self._timers) >= self._crowded:  # mostly of waiters that were woken long before their deadline
+            self._timers = [timer for timer in self._timers if not timer[2].woken]
+            heapq.heapify(self._timers)
+            self._crowded = 64 + 2 * len(self._timers)
+        heapq.heappush(self._timers, (deadline, id(waiter), waiter))
+
+    # what the worker's process calls
+
+    def install(self) -> None:
+        """Become this process's controller."""
+        global _current
+        _current = self
+
+    def run_program(self, program: Callable[[], int]) -> int:
+        """Run *program* as the origin's; return its exit status."""
+        status = []
+        self._program = greenlet(lambda: status.append(program()), self._hub)
+        self._enter(self._program)
+        while not status:
+            self._step_interruptibly()
+        return int(status[0])
+
+    def serve(self) -> None:
+        """Run tasks until the broker says Stop."""
+        while not self._stopped:
+            self._step()
+
+    # the hub
+
+    def _step_interruptibly(self) -> None:
+        """Do one step; Ctrl-C is the program's, wherever it waits."""
+        try:
+            self._step()
+        except KeyboardInterrupt:
+            if self._program is None or self._program.dead:
+                raise
+            self._program.throw(KeyboardInterrupt)
+
+    def _step(self) -> None:
+        """Do one thing, or wait until there is one."""
+        idle = not (self.ready or self._arrived or self._runnable())
+        if idle or time.monotonic() - self._polled > _POLL:
+            if idle:
+                self._ask(min(_BATCH, 1 + int(_SHORT / self._usual)) if self._may_start_unknown() else 0)
+            self._poll(self._patience() if idle else 0)
+        self._expire()
+        if self._arrived:
+            self._deliver(self._arrived.popleft())
+        elif self.ready:
+            self._busy()
+            self.ready.popleft().resume()
+        elif self._runnable():
+            self._busy()
+            if self._inbox:
+                self._enter(greenlet(self._run_parcel, self._hub), self._inbox.popleft())
+            else:
+                self._enter(greenlet(self._run_future, self._hub), self._local.pop())
+
+    def _runnable(self) -> bool:
+        while self._local and self._local[-1]._call is None:  # run by a waiter, exported or cancelled
+            self._local.pop()
+        if not (self._local or self._inbox):
+            return False
+        if self._may_start_unknown():
+            return True
+        self._give_back()
+        return False
+
+    def _may_start_unknown(self) -> bool:
+        """Whether a task that may last may start: not where the program waits with a deadline, and others can do it."""
+        return self._program_waits is None or self.size == 1
+
+    def _give_back(self) -> None:
+        """Hand all that has not started to the broker."""
+        if self._inbox:
+            self._link.send(Tasks(list(self._inbox)))
+            self._inbox.clear()
+        unstarted = [future for future in self._local if future._call is not None]
+        self._local.clear()
+        if unstarted:
+            self._export(unstarted)
+
+    def _enter(self, target: greenlet, *args: Any) -> None:
+        self._since = time.monotonic()
+        self._task = None
+        target.switch(*args)
+        self._task = None
+
+    def _ask(self, count: int) -> None:
+        """Tell the broker how many tasks are welcome."""
+        if self.size > 1 and self._requested != bool(count):
+            self._requested = bool(count)
+            self._link.send(Request(count))
+
+    def _busy(self) -> None:
+        """Withdraw the request for tasks: what came now would wait behind what starts now."""
+        if not self._inbox:
+            self._ask(0)
+
+    def _patience(self) -> Optional[float]:
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _expire(self) -> None:
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2].wake()
+
+    # the link
+
+    def _poll(self, timeout: Optional[float]) -> None:
+        """Send what is due, take what has arrived."""
+        self._listen()
+        self._flush()
+        for message in self._link.receive(timeout):
+            self._take(message)
+        self._since = self._polled = time.monotonic()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Results):
+            self._arrived.extend(message.parcels)
+        elif isinstance(message, Tasks):
+            self._requested = False
+            self._inbox.extend(message.parcels)
+        elif isinstance(message, Wanted):
+            self._wanted += message.count
+            self._export(self._oldest(self._wanted))
+        elif isinstance(message, Stop):
+            self._stopped = True
+        else:
+            raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
+
+    def _oldest(self, count: int) -> list[Future]:
+        """Take the oldest local futures, *count* at the most."""
+        taken: list[Future] = []
+        while self._local and len(taken) < count:
+            future = self._local.popleft()
+            if future._call is not None:
+                taken.append(future)
+        return taken
+
+    def _export(self, futures: list[Future]) -> None:
+        """Send unstarted futures to the broker; one that cannot be pickled fails by itself."""
+        parcels = []
+        for future in futures:
+            call, future._call = future._call, None
+            assert call is not None
+            try:
+                frames = calls.dump_call(call.function, call.args, call.kwargs)
+            except TaskError as error:
+                future.set_exception(error)
+                continue
+            serial = next(self._serials)
+            self._sent[serial] = future
+            parcels.append(Parcel(self.name, serial, frames))
+        if parcels:
+            self._wanted = max(0, self._wanted - len(parcels))
+            self._link.send(Tasks(parcels))
+
+    def _flush(self) -> None:
+        if self._outcomes:
+            self._link.send(Results(self._outcomes))
+            self._outcomes = []
+
+    def _deliver(self, parcel: Parcel) -> None:
+        """Give an outcome to its future, in a greenlet of its own: callbacks may wait."""
+        future = self._sent.pop(parcel.serial, None)
+        if future is None:
+            self.late += 1
+            return
+        outcome = calls.load_outcome(parcel.frames)
+        self._learn(future.key, outcome.deaf)
+        self._enter(greenlet(self._settle, self._hub), future, outcome)
+
+    def _settle(self, future: Future, outcome: Outcome) -> None:
+        future.seconds = outcome.seconds
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)
+
+    def _learn(self, key: int, deaf: float) -> None:
+        self._deaf[key] = max(deaf, 0.9 * self._deaf.get(key, 0.0))
+
+    # tasks
+
+    def _run_future(self, future: Future, depth: int = 0) -> None:
+        """Run a future of this worker's own, here and now."""
+        call, future._call = future._call, None
+        if call is None or not future.set_running_or_notify_cancel():
+            return
+        self._settle(future, self._run(call, depth))
+
+    def _run_parcel(self, parcel: Parcel) -> None:
+        """Run another worker's task, and send the outcome."""
+        try:
+            function, args, kwargs = calls.load(parcel.frames)
+        except Exception as error:  # unpickling runs the user's code
+            refusal = TaskError(f"worker {self.name} cannot unpickle a task: {type(error).__name__}: {error}")
+            refusal.__cause__ = error
+            frames = calls.dump_outcome(Outcome(error=refusal))
+        else:
+            call = Call(function, args, kwargs)
+            if self._deaf.get(call.key, 1.0) > _SHORT:
+                self._give_back()
+                self._flush()
+            outcome = self._run(call, 0)
+            try:
+                frames = calls.dump_outcome(outcome)
+            except TaskError as error:
+                value = outcome.value
+                partly = Outcome(value.picklable()) if isinstance(value, Chunk) else Outcome(error=error)
+                frames = calls.dump_outcome(partly)
+        self._outcomes.append(Parcel(parcel.owner, parcel.serial, frames))
+        if time.monotonic() - self._polled > _POLL:
+            self._flush()
+
+    def _run(self, call: Call, depth: int) -> Outcome:
+        """Call the user's function; return its result or what it raised, and how long it took."""
+        self._listen()
+        outer, task = self._task, _Running(call.key, depth, self._since)
+        self._task = task
+        value = error = None
+        try:
+            value = call.function(*call.args, **call.kwargs)
+        except BaseException as raised:  # the user's function: what it raised is sent on
+            error = raised
+        self._listen()
+        self._task = outer
+        self._learn(task.key, task.deaf)
+        self._usual = max(task.deaf, 0.9 * self._usual, 1e-6)
+        return Outcome(value, error, self._since - task.started, task.deaf)
+
+    def _listen(self) -> None:
+        """Note how long the running task has kept the worker from its link until now."""
+        now = time.monotonic()
+        if self._task is not None:
+            self._task.deaf = max(self._task.deaf, now - self._since)
+        self._since = now
+
+    def _check(self) -> None:
+        if self.loading:
+            raise ProgramError(
+                "the program uses futures while it is imported: put what it does under `if __name__ == '__main__':`"
+            )
+        if threading.get_ident() != self._thread:
+            raise NotRunningError("futures of a run belong to the main thread: call them there")
