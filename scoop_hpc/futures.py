@@ -10,8 +10,10 @@ The functions mean what they mean in `concurrent.futures` (PEP 3148). They work 
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections import deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import (
     ALL_COMPLETED,
@@ -67,24 +69,23 @@ def wait(
     """Wait until all *futures* are done, or the first, or the first that raised; or *timeout* seconds are over."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
+    waiter = current().waiter(_deadline(timeout))
     wanted = set(futures)
-    waiter = current().waiter(timeout)
     pending = {future for future in wanted if not future.done()}
     left = len(pending)
+
+    def enough(future: Any) -> bool:
+        return return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and _raised(future))
 
     def on_done(future: Any) -> None:
         nonlocal left
         left -= 1
-        if not left or return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and _raised(future)):
+        if not left or enough(future):
             waiter.wake()
 
-    for future in pending:
-        future.add_done_callback(on_done)
-    settled = wanted - pending
-    enough = (return_when == FIRST_COMPLETED and settled) or (
-        return_when == FIRST_EXCEPTION and any(_raised(future) for future in settled)
-    )
-    if left and not enough:
+    if pending and not any(enough(future) for future in wanted - pending):
+        for future in pending:
+            future.add_done_callback(on_done)
         waiter.park()
     done = {future for future in wanted if future.done()}
     return DoneAndNotDone(done, wanted - done)
@@ -92,8 +93,8 @@ def wait(
 
 def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> Iterator[Future]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
+    finished = _Finished(current(), _deadline(timeout))
     wanted = set(futures)
-    finished = _Finished(current(), timeout)
     for future in wanted:
         future.add_done_callback(finished.add)
     return (finished.next() for _ in range(len(wanted)))
@@ -109,9 +110,9 @@ def map(  # noqa: A001
 
     Work starts at the call, and goes on while the results are consumed; *iterables* are read as they are needed.
     Raises TimeoutError if a result is not there *timeout* seconds after the call, and what *function* raised at the
-    place of its result. *chunksize* fixes how many items make a task; without it that is measured.
+    place of its result. *chunksize* fixes how many items make a task; without it that follows from how long they take.
     """
-    return _Map(current(), function, iterables, timeout, chunksize).in_order()
+    return _Map(current(), function, iterables, chunksize, _deadline(timeout)).in_order()
 
 
 def map_as_completed(
@@ -121,16 +122,19 @@ def map_as_completed(
     chunksize: Optional[int] = None,
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
-    return _Map(current(), function, iterables, timeout, chunksize).as_they_come()
+    controller = current()
+    deadline = _deadline(timeout)
+    finished = _Finished(controller, deadline)
+    return _Map(controller, function, iterables, chunksize, deadline, finished).as_they_come(finished)
 
 
 class _Finished:
     """Futures that are done and not yet taken, for one consumer."""
 
-    def __init__(self, controller: Controller, timeout: Optional[float]) -> None:
+    def __init__(self, controller: Controller, deadline: Optional[float]) -> None:
         self._controller = controller
+        self._deadline = deadline
         self._futures: deque[Any] = deque()
-        self._deadline = controller.waiter(timeout).deadline
         self._waiter: Optional[Waiter] = None
 
     def add(self, future: Any) -> None:
@@ -142,23 +146,23 @@ class _Finished:
     def next(self) -> Any:
         """Return the next future that is done; raise TimeoutError after the deadline."""
         while not self._futures:
-            self._waiter = self._controller.waiter(None)
-            self._waiter.deadline = self._deadline
+            self._waiter = self._controller.waiter(self._deadline)
             if not self._waiter.park() and not self._futures:
                 raise TimeoutError("not all futures were done in time")
         return self._futures.popleft()
 
 
 class _Map:
-    """One call of map: cuts the items into chunks, keeps enough of them under way, and puts results in order."""
+    """One call of map: cuts the items into chunks, keeps enough of them under way, and takes their results apart."""
 
     def __init__(
         self,
         controller: Controller,
         function: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
-        timeout: Optional[float],
         chunksize: Optional[int],
+        deadline: Optional[float],
+        finished: Optional[_Finished] = None,  # told of every chunk that is done
     ) -> None:
         _check_callable(function)
         if chunksize is not None and chunksize < 1:
@@ -167,69 +171,53 @@ class _Map:
             raise TypeError("map needs at least one iterable")
         self._controller = controller
         self._function = function
-        self._items: Iterator[tuple[Any, ...]] = zip(*iterables)
+        self._items = zip(*iterables)
         self._fixed = chunksize
         self._size = chunksize or 1
-        self._chunks: deque[tuple[list[tuple[Any, ...]], Future]] = deque()  # in the items' order
-        self._finished = _Finished(controller, timeout)
-        self._under_way = 0  # chunks
-        self._unread = 0  # items that were taken and whose results were not consumed
+        self._deadline = deadline
+        self._finished = finished
+        self._chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()  # in the items' order
+        self._under_way = 0  # chunks that are not done
+        self._unread = 0  # items whose results were not consumed
         self._feeding = False
-        self._failure: Optional[BaseException] = None  # of the iterables themselves
         self._exhausted = False
+        self._failure: Optional[BaseException] = None  # of the iterables themselves
         self._feed()
 
     def in_order(self) -> Iterator[Any]:
         """Yield the results in the items' order."""
-        self._finished.add = _forget  # type: ignore[method-assign]  # nobody asks which is done
-        try:
-            while True:
-                self._feed()
-                if not self._chunks:
-                    break
-                items, future = self._chunks.popleft()
-                yield from self._results(items, future)
-        finally:
-            self._stop()
-        if self._failure is not None:
-            raise self._failure
+        return self._take(lambda: next(iter(self._chunks)))
 
-    def as_they_come(self) -> Iterator[Any]:
+    def as_they_come(self, finished: _Finished) -> Iterator[Any]:
         """Yield the results chunk by chunk, as they are done."""
-        try:
-            while True:
-                self._feed()
-                if not self._chunks:
-                    break
-                future = self._finished.next()
-                for place, (items, candidate) in enumerate(self._chunks):
-                    if candidate is future:
-                        del self._chunks[place]
-                        yield from self._results(items, future)
-                        break
-        finally:
-            self._stop()
-        if self._failure is not None:
-            raise self._failure
+        return self._take(finished.next)
 
-    def _results(self, items: list[tuple[Any, ...]], future: Future) -> Iterator[Any]:
-        deadline = self._finished._deadline
+    def _take(self, choose: Callable[[], Future]) -> Iterator[Any]:
+        try:
+            self._feed()
+            while self._chunks:
+                future = choose()
+                yield from self._results(future, self._chunks.pop(future))
+                self._feed()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._exhausted = True
+            for future in self._chunks:
+                future.cancel()
+
+    def _results(self, future: Future, items: list[tuple[Any, ...]]) -> Iterator[Any]:
+        """Yield the results of one chunk, and raise what its last item raised."""
+        self._controller.wait_for(future, self._deadline)
         if not future.done():
-            waiter = self._controller.waiter(None)
-            waiter.deadline = deadline
-            if deadline is None:
-                self._controller.wait_for(future, None)
-            else:
-                future.add_done_callback(waiter.wake)
-                if not waiter.park() and not future.done():
-                    raise TimeoutError("not all results of map were there in time")
+            raise TimeoutError("not all results of map were there in time")
         try:
             chunk: Chunk = future.result()
         except TaskError:
             if len(items) == 1:
                 raise
-            for item in items:  # the chunk could not be sent as a whole: find the item that cannot
-                yield from self._results([item], self._controller.submit(run_chunk, (self._function, [item]), {}))
+            for item in items:  # the chunk could not be pickled as a whole, so none of it was run
+                yield from self._results(self._submit([item]), [item])
             return
         for result in chunk.results:
             self._unread -= 1
@@ -239,46 +227,42 @@ class _Map:
             assert error is not None
             raise error
 
+    def _submit(self, items: list[tuple[Any, ...]]) -> Future:
+        return self._controller.submit(run_chunk, (self._function, items), {})
+
     def _feed(self) -> None:
         """Submit chunks while there are items and too few chunks are under way."""
-        if self._feeding or self._exhausted:
+        if self._feeding:  # an iterable may wait for futures, and so let another call in
             return
         self._feeding = True
-        try:
-            while self._under_way < 3 * self._controller.size and self._unread < _AHEAD:
-                try:
-                    items = list(itertools.islice(self._items, self._size))
-                except Exception as error:  # the user's iterable: raised at its place among the results
-                    self._failure = error
-                    items = []
-                if not items:
-                    self._exhausted = True
-                    break
+        while not self._exhausted and self._under_way < 3 * self._controller.size and self._unread < _AHEAD:
+            try:
+                items = list(itertools.islice(self._items, self._size))
+            except Exception as error:  # the user's iterable: raised at its place, after the results before it
+                self._failure = error
+                items = []
+            if items:
                 self._unread += len(items)
                 self._under_way += 1
-                future = self._controller.submit(run_chunk, (self._function, items), {})
-                self._chunks.append((items, future))
-                future.add_done_callback(lambda done, count=len(items): self._on_done(done, count))
-        finally:
-            self._feeding = False
+                future = self._submit(items)
+                self._chunks[future] = items
+                future.add_done_callback(functools.partial(self._on_done, len(items)))
+            else:
+                self._exhausted = True
+        self._feeding = False
 
-    def _on_done(self, future: Any, count: int) -> None:
+    def _on_done(self, count: int, future: Any) -> None:
         self._under_way -= 1
         if self._fixed is None and future.seconds:
             fitting = int(_CHUNK_TIME * count / future.seconds)
             self._size = max(1, min(2 * self._size, fitting, _CHUNK_MOST))
-        self._finished.add(future)
+        if self._finished is not None:
+            self._finished.add(future)
         self._feed()
 
-    def _stop(self) -> None:
-        """Take no more items, and drop the chunks that have not started."""
-        self._exhausted = True
-        for _, future in self._chunks:
-            future.cancel()
 
-
-def _forget(future: Any) -> None:
-    """Take no note of a future that is done."""
+def _deadline(timeout: Optional[float]) -> Optional[float]:
+    return None if timeout is None else time.monotonic() + timeout
 
 
 def _raised(future: Any) -> bool:

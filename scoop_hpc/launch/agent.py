@@ -161,7 +161,7 @@ class Agent:
         try:
             self._start()
             while self._shutdown is None:
-                self._serve(1.0)
+                self._serve(1.0 if self._lost_at is None else 0.1)
             self._end(self._shutdown.signal)
         except LaunchError as error:
             self._tell(Fault(f"node {self._plan.node}: {error}", 2))
@@ -169,8 +169,11 @@ class Agent:
         finally:
             children.kill_descendants()
             shutil.rmtree(self._directory, ignore_errors=True)
+            if self._lost_at is not None and self._welcome.directory:
+                with contextlib.suppress(OSError):
+                    os.rmdir(self._welcome.directory)
             self._tell(Bye())
-            self._context.destroy(linger=500)
+            self._context.destroy(linger=500 if self._lost_at is None else 0)
 
     def _start(self) -> None:
         children.adopt_orphans()
@@ -341,6 +344,9 @@ class Agent:
     def _lose_driver(self) -> None:
         """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
         self._shutdown = Shutdown(signal.SIGTERM)
+        if self._welcome.directory:  # the driver's; the last agent finds it empty
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self._welcome.directory, "driver"))
         if self._welcome.node:
             return
         reason = f"the driver died, or its node was lost; ending {len(self._welcome.nodes)} node(s)"

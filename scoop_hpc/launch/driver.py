@@ -31,6 +31,7 @@ import zmq
 from scoop_hpc import record as records
 from scoop_hpc.errors import LaunchError
 from scoop_hpc.jobspec import JobState
+from scoop_hpc.launch import children
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launchers.base import Command, Launcher
@@ -134,6 +135,8 @@ class Driver:
 
     def _launch(self) -> None:
         """Start the launcher's commands. The keys travel in their environment, never in argv."""
+        if self._one_machine:
+            children.adopt_orphans()  # should an agent die, what its workers started comes to this process
         environ = dict(os.environ)
         if self._curve is not None:
             environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
@@ -187,7 +190,7 @@ class Driver:
             except zmq.Again:
                 return
             name = sender.bytes.decode()
-            self._connections[int(sender.get(zmq.SRCFD))] = name  # type: ignore[arg-type]
+            self._connections[int(sender.get(zmq.SRCFD))] = name
             message = codec.decode([frame.bytes for frame in rest])
             if isinstance(message, Output):
                 self._write(message)
@@ -233,6 +236,8 @@ class Driver:
             if self._one_machine:
                 who = f"the agent on {', '.join(command.nodes)} (pid {pid})"
             self._end(1, f"{who} ended too early: {how_it_ended(status)}", show_last_words=True)
+            if self._one_machine:
+                self._rendezvous.gone(command.nodes)
 
     def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
         """Begin the end of the run, unless it has begun."""
@@ -299,6 +304,8 @@ class Driver:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
             deadline += 0.5
+        if self._one_machine:
+            children.kill_descendants()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 

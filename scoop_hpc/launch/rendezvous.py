@@ -11,6 +11,7 @@ The first reason to end is the one that counts: what falls over after it is a co
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatchmethod
@@ -146,29 +147,33 @@ class Rendezvous:
 
     @handle.register
     def _on_bye(self, message: Bye, sender: str) -> list[Send]:
-        self._gone.update(index for index, agent in self._agents.items() if agent == sender)
-        sends = self.end(1, f"the agent on {self._where(sender)} left")
-        if self._gone >= self._agents.keys():
-            self.phase = Phase.OVER
+        where = self._where(sender)
+        sends = self.end(1, f"the agent on {where} left")
+        self.gone([where])
         return sends
 
     def lost(self, sender: str) -> list[Send]:
         """Take the loss of the agent *sender*."""
         if sender not in self._agents.values():
             return []
-        self._gone.update(index for index, agent in self._agents.items() if agent == sender)
-        sends = self.end(1, f"the agent on {self._where(sender)} died, or its node was lost")
-        if self._gone >= self._agents.keys():
-            self.phase = Phase.OVER
+        where = self._where(sender)
+        sends = self.end(1, f"the agent on {where} died, or its node was lost")
+        self.gone([where])
         return sends
 
-    def end(self, status: int, reason: str, signal: int = 0) -> list[Send]:
-        """Begin the end, unless it has begun; the origin gets *signal* first if that is not 0."""
+    def gone(self, names: Sequence[str]) -> None:
+        """Expect nothing more of the agents on the nodes *names*."""
+        self._gone.update(self._index[_label(name)] for name in names)
+        if self.ending is not None and self._gone >= self._agents.keys():
+            self.phase = Phase.OVER
+
+    def end(self, status: int, reason: str, number: int = 0) -> list[Send]:
+        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0."""
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason)
         self.phase = Phase.ENDING if self._agents else Phase.OVER
-        return [Send(agent, Shutdown(signal)) for index, agent in self._agents.items() if index not in self._gone]
+        return [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
 
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""
@@ -193,9 +198,12 @@ def how_it_ended(status: int) -> str:
     """Say what an exit status as of `os.waitstatus_to_exitcode` means.
 
     >>> how_it_ended(3), how_it_ended(-9)
-    ('exit status 3', 'killed by signal 9')
+    ('exit status 3', 'killed by SIGKILL')
     """
-    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+    if status >= 0:
+        return f"exit status {status}"
+    known = -status in signal.valid_signals()
+    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
 
 
 def _label(name: str) -> str:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import concurrent.futures
 import heapq
 import itertools
+import signal
 import threading
 import time
 from collections import deque
@@ -82,13 +83,13 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         Raises `concurrent.futures.TimeoutError` after *timeout* seconds.
         """
         if not self.done():
-            self._controller.wait_for(self, timeout)
+            self._controller.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         return super().result(0)
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Return what the task raised, None if it returned."""
         if not self.done():
-            self._controller.wait_for(self, timeout)
+            self._controller.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         return super().exception(0)
 
     def cancel(self) -> bool:
@@ -108,10 +109,10 @@ class Waiter:
 
     __slots__ = ("_controller", "_greenlet", "deadline", "parked", "woken")
 
-    def __init__(self, controller: Controller, timeout: Optional[float]) -> None:
+    def __init__(self, controller: Controller, deadline: Optional[float]) -> None:
         self._controller = controller
         self._greenlet = getcurrent()
-        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.deadline = deadline  # of time.monotonic(); None: none
         self.parked = False
         self.woken = False
 
@@ -169,6 +170,7 @@ class Controller:
         self._wanted = 2 * size
         self._requested = False
         self._stopped = False
+        self._interrupted = False  # while the program was parked
         self._program: Optional[greenlet] = None
         self._program_waits: Optional[Waiter] = None  # with a deadline
         self._deaf: dict[int, float] = {}  # function: seconds, a maximum that decays
@@ -191,21 +193,23 @@ class Controller:
             self._poll(0)
         return future
 
-    def wait_for(self, future: Future, timeout: Optional[float]) -> None:
-        """Return when *future* is done or *timeout* seconds are over, having let the worker do other work."""
+    def wait_for(self, future: Future, deadline: Optional[float]) -> None:
+        """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
         self._check()
+        if future.done():
+            return
         depth = self._task.depth if self._task else 0
-        if timeout is None and future._call is not None and depth < _DEPTH:
+        if deadline is None and future._call is not None and depth < _DEPTH:
             self._run_future(future, depth + 1)
             return
-        waiter = Waiter(self, timeout)
+        waiter = Waiter(self, deadline)
         future.add_done_callback(waiter.wake)
         waiter.park()
 
-    def waiter(self, timeout: Optional[float]) -> Waiter:
+    def waiter(self, deadline: Optional[float]) -> Waiter:
         """Return a waiter for the current greenlet."""
         self._check()
-        return Waiter(self, timeout)
+        return Waiter(self, deadline)
 
     def leave(self, waiter: Waiter) -> None:
         """Switch to the hub until *waiter* is resumed."""
@@ -246,10 +250,22 @@ class Controller:
         """Run *program* as the origin's; return its exit status."""
         status = []
         self._program = greenlet(lambda: status.append(program()), self._hub)
+        signal.signal(signal.SIGINT, self._on_interrupt)
         self._enter(self._program)
         while not status:
-            self._step_interruptibly()
+            try:
+                if self._interrupted:
+                    raise KeyboardInterrupt
+                self._step()
+            except KeyboardInterrupt:
+                self._interrupted = False
+                self._program.throw(KeyboardInterrupt)
         return int(status[0])
+
+    def _on_interrupt(self, number: int, frame: object) -> None:
+        """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
+        self._interrupted = getcurrent() is not self._program
+        raise KeyboardInterrupt
 
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""
@@ -257,15 +273,6 @@ class Controller:
             self._step()
 
     # the hub
-
-    def _step_interruptibly(self) -> None:
-        """Do one step; Ctrl-C is the program's, wherever it waits."""
-        try:
-            self._step()
-        except KeyboardInterrupt:
-            if self._program is None or self._program.dead:
-                raise
-            self._program.throw(KeyboardInterrupt)
 
     def _step(self) -> None:
         """Do one thing, or wait until there is one."""
