@@ -6,12 +6,15 @@
                             DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each peer, see `PeerLink`
                             PUB meta, SUB <-----------> peers' PUBs
 
-Where all brokers are on this machine, tcp is replaced by ipc in a private directory.
+Where all brokers are on this machine, tcp is replaced by ipc in a private directory. Else that directory is needed only
+until the node's workers are connected; then the broker removes it, so that nothing stays of it if the scheduler kills
+every process of the node at once.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from typing import Optional
@@ -45,6 +48,7 @@ class BrokerPlan:
     """What a broker must know to start."""
 
     node: int
+    workers: int  # on this node
     directory: str  # private, for its ipc sockets
     curve: Optional[Curve]  # None if all brokers are on this machine
     addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
@@ -171,13 +175,15 @@ class BrokerServer:
                 if message.to == self._name:
                     sockets.send_to(self._main, name, Greeted())
             elif name == AGENT and isinstance(message, Ready):
-                sockets.send_to(self._main, AGENT, self._up)
+                sockets.send_to(self._main, AGENT, self._up)  # the agent comes first: it forks all others
             else:
                 if isinstance(message, Peers):
                     self._meet(message)
                 self._dispatch(self._state.handle(message, name))
                 if isinstance(message, Stop):
                     return False
+                if isinstance(message, Ready) and self._plan.curve and len(self._state.workers) == self._plan.workers:
+                    shutil.rmtree(self._plan.directory, ignore_errors=True)
         return True
 
     def _serve_meta(self) -> None:

@@ -56,7 +56,7 @@ def _own_addresses(driver: str) -> Sequence[str]:
 
 def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Callable[[], int]:
     def serve() -> int:
-        server = BrokerServer(BrokerPlan(welcome.node, directory, welcome.curve, tuple(addresses)))
+        server = BrokerServer(BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses)))
         try:
             server.serve()
         finally:

@@ -177,6 +177,8 @@ class Agent:
 
     def _start(self) -> None:
         children.adopt_orphans()
+        if self._welcome.curve is not None and os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)
         _raise_limit()
         program = self._welcome.program
         os.environ.clear()
@@ -190,13 +192,7 @@ class Agent:
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
-        directory = self._directory
-
-        def remove_and_die() -> None:
-            shutil.rmtree(directory, ignore_errors=True)
-            os._exit(1)
-
-        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, False, remove_and_die), make))
+        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, False, self._die_without_agent), make))
         for index in range(self._welcome.workers):
             worker = f"{name}.{index}"
             if worker != ORIGIN:
@@ -205,6 +201,13 @@ class Agent:
         self._broker.connect(f"ipc://{self._directory}/{name}")
         self._poller.register(self._broker, zmq.POLLIN)
         sockets.send(self._broker, Ready())
+
+    def _die_without_agent(self) -> None:
+        """End what the agent would have ended; called in the broker, by the signal that tells of the agent's death."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._welcome.curve is not None:  # the process group is the agent's own, and what tasks started is in it
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os._exit(1)
 
     def _fork_worker(self, name: str) -> None:
         main = self._rooms.worker(self._welcome, self._directory, name)
