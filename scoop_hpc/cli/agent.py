@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import signal
@@ -17,6 +18,7 @@ from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
 from scoop_hpc.launch.driver import KEYS
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Curve, Welcome
+from scoop_hpc.transport import sockets
 from scoop_hpc.worker import process
 from scoop_hpc.worker.process import WorkerPlan
 
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
+    parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
     arguments = parser.parse_args()
     keys = os.environ.pop(KEYS, None)
     plan = AgentPlan(
@@ -35,7 +38,7 @@ def main() -> None:
         driver=tuple(arguments.driver.split(",")),
         curve=msgspec.json.decode(keys, type=Curve) if keys else None,
         patience=arguments.patience,
-        own_addresses=_own_addresses,
+        own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -47,11 +50,10 @@ def main() -> None:
         sys.exit(f"scoop-hpc: error: node {plan.node}: {error}")
 
 
-def _own_addresses(driver: str) -> Sequence[str]:
+def _own_addresses(interface: str, driver: str) -> Sequence[str]:
     interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
-    host = driver[len("tcp://") :].rpartition(":")[0].strip("[]")
-    addresses: Sequence[str] = interfaces.preferred(interfaces.own_addresses(), interfaces.route_to(host))
-    return addresses
+    addresses: Sequence[str] = interfaces.own_addresses(interface)
+    return interfaces.preferred(addresses, interfaces.route_to(sockets.host_of(driver)))  # type: ignore[no-any-return]
 
 
 def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Callable[[], int]:

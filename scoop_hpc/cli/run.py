@@ -61,12 +61,16 @@ def run(
         _check_single(allocation)
     wishes = Wishes(
         nodes=nodes,
-        program=Program(program, arguments, os.getcwd(), dict(os.environ)),
+        program=Program(
+            os.fsencode(program), tuple(map(os.fsencode, arguments)), os.getcwdb(), dict(os.environb)
+        ),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         record=record,
         job_id=allocation.job_id,
+        interface=interface,
         label=label,
+        warn=workers is None,
         patience=patience or 60 + 0.1 * len(nodes),
     )
     ending = Driver(wishes, wakeup).run()

@@ -18,7 +18,6 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -33,20 +32,19 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
 from scoop_hpc.launch.children import Child, Manners
+from scoop_hpc.launch.knock import knock
+from scoop_hpc.launch.output import OutputPipes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import (
     AGENT,
     ORIGIN,
-    VERSION,
     BrokerUp,
     Bye,
     Curve,
     Exited,
     Fault,
-    Hello,
     Interrupt,
     Message,
-    Output,
     OutputSeen,
     Peers,
     Ready,
@@ -54,13 +52,11 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Welcome,
 )
-from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 
 _LOST = 2.0  # seconds without a connection after which the driver is gone
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
-_UNSEEN = 64  # Outputs under way: more are left in the pipes
 _ROOM = 60  # bytes of a directory's path, of the 107 that a Unix socket's path may have [unix(7)]
 
 
@@ -95,66 +91,21 @@ class Agent:
         self._poller.register(wakeup.fileno(), zmq.POLLIN)
         self._children: dict[int, Child] = {}
         self._origin: Optional[Child] = None
-        self._unseen = 0
+        self._pipes = OutputPipes(self._poller, self._tell)
         self._shutdown: Optional[Shutdown] = None
         self._lost_at: Optional[float] = None
         self._terminated_at: Optional[float] = None
         self._directory = ""
         self._broker: Optional[sockets.Socket] = None
 
-    # joining
-
     def join(self) -> None:
-        """Find the driver at one of its addresses, and be welcomed; raise LaunchError if that takes too long."""
-        doors = []
-        for number, address in enumerate(self._plan.driver):
-            door = sockets.make(self._context, zmq.DEALER, f"{self._plan.node}/{number}", watch_silence=True)
-            if self._plan.curve is not None:
-                keys.dial(door, self._plan.curve)
-            watch = sockets.Watch(door)
-            door.connect(address)
-            sockets.send(door, self._hello())
-            doors.append((door, watch, address))
-        deadline = time.monotonic() + self._plan.patience
-        poller = zmq.Poller()
-        for door, _, _ in doors:
-            poller.register(door, zmq.POLLIN)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                tried = ", ".join(self._plan.driver)
-                raise LaunchError(f"no welcome from the driver at {tried} within {self._plan.patience:g} s")
-            ready = dict(poller.poll(min(1000, int(left * 1000) + 1)))
-            for door, watch, address in doors:
-                if door in ready:
-                    message = sockets.receive(door)
-                    if isinstance(message, Welcome):
-                        self._settle_in(door, watch, address, message)
-                        for other, other_watch, _ in doors:
-                            if other is not door:
-                                other_watch.close()
-                                other.close()
-                        return
-                    if isinstance(message, Shutdown):
-                        raise LaunchError("the run ended before this agent was welcome")
-
-    def _hello(self) -> Hello:
-        return Hello(
-            version=VERSION,
-            python="{}.{}".format(*sys.version_info),
-            node=self._plan.node,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        )
-
-    def _settle_in(self, door: sockets.Socket, watch: sockets.Watch, address: str, welcome: Welcome) -> None:
-        self._meet, self._watch, self._welcome = door, watch, welcome
-        self._poller.register(door, zmq.POLLIN)
-        self._poller.register(watch.socket, zmq.POLLIN)
-        self._addresses = self._plan.own_addresses(address) if welcome.curve is not None else ()
-
-    # running
+        """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
+        plan = self._plan
+        door, self._welcome = knock(self._context, plan.node, plan.driver, plan.curve, plan.patience)
+        self._meet, self._watch = door.socket, door.watch
+        self._poller.register(self._meet, zmq.POLLIN)
+        self._poller.register(self._watch.socket, zmq.POLLIN)
+        self._addresses = plan.own_addresses(door.address) if self._welcome.curve is not None else ()
 
     def run(self) -> None:
         """Start the broker and the workers, and serve until the end; leave nothing behind."""
@@ -182,11 +133,12 @@ class Agent:
         _raise_limit()
         program = self._welcome.program
         os.environ.clear()
-        os.environ.update(program.environ)
+        os.environb.update(program.environ)
         try:
             os.chdir(program.directory)
         except OSError as error:
-            raise LaunchError(f"cannot enter the directory {program.directory!r}: {error.strerror}") from error
+            directory = os.fsdecode(program.directory)
+            raise LaunchError(f"cannot enter the directory {directory!r}: {error.strerror}") from error
         self._directory = _private_directory(self._welcome.directory)
         name = str(self._welcome.node)
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
@@ -221,8 +173,7 @@ class Agent:
 
     def _add(self, child: Child) -> None:
         self._children[child.pid] = child
-        for pipe in child.pipes:
-            self._poller.register(pipe, zmq.POLLIN)
+        self._pipes.add(child.name, child.pipes)
 
     def _serve(self, timeout: float) -> None:
         """Take in whatever happens within *timeout* seconds, at least once."""
@@ -236,8 +187,8 @@ class Agent:
                     self._lost_at = None if made else time.monotonic()
             elif ready == self._wakeup.fileno():
                 self._on_signals()
-            else:
-                self._read(int(ready))
+            elif ready in self._pipes:
+                self._pipes.read(ready)
         now = time.monotonic()
         if self._shutdown is None:
             if self._lost_at is not None and now > self._lost_at + _LOST:
@@ -256,9 +207,7 @@ class Agent:
         if isinstance(message, Shutdown):
             self._shutdown = message
         elif isinstance(message, OutputSeen):
-            self._unseen -= message.count
-            if self._unseen < _UNSEEN:
-                self._listen_to_pipes(True)
+            self._pipes.seen(message.count)
         elif isinstance(message, Interrupt):
             self._signal_origin(signal.SIGINT)
         elif isinstance(message, Peers):
@@ -294,53 +243,8 @@ class Agent:
                 return
             child = self._children.pop(pid, None)
             if child is not None:
-                for pipe in list(child.pipes):
-                    self._drain(child, pipe)
+                self._pipes.finish(child.name)
                 self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status)))
-
-    # output
-
-    def _listen_to_pipes(self, listen: bool) -> None:
-        for child in self._children.values():
-            for pipe in child.pipes:
-                self._poller.modify(pipe, zmq.POLLIN if listen else 0)
-
-    def _read(self, pipe: int) -> None:
-        for child in self._children.values():
-            if pipe in child.pipes:
-                text = os.read(pipe, 65536)
-                if text:
-                    self._forward(child, child.pipes[pipe], text)
-                else:
-                    self._close_pipe(child, pipe)
-                return
-
-    def _drain(self, child: Child, pipe: int) -> None:
-        """Forward what an ended child left in its pipe; a process that it started may keep that open."""
-        os.set_blocking(pipe, False)
-        with contextlib.suppress(BlockingIOError):
-            for text in iter(lambda: os.read(pipe, 65536), b""):
-                self._forward(child, child.pipes[pipe], text)
-        self._close_pipe(child, pipe)
-
-    def _close_pipe(self, child: Child, pipe: int) -> None:
-        stream = child.pipes.pop(pipe)
-        self._poller.unregister(pipe)
-        os.close(pipe)
-        rest = child.partial.pop(stream, b"")
-        if rest:
-            self._tell(Output(child.name, stream, rest + b"\n"))
-
-    def _forward(self, child: Child, stream: int, text: bytes) -> None:
-        """Send the whole lines in *text*, keep the rest."""
-        lines, newline, rest = (child.partial.pop(stream, b"") + text).rpartition(b"\n")
-        if rest:
-            child.partial[stream] = rest
-        if newline:
-            self._tell(Output(child.name, stream, lines + newline))
-            self._unseen += 1
-            if self._unseen == _UNSEEN:
-                self._listen_to_pipes(False)
 
     # the end
 
@@ -352,7 +256,7 @@ class Agent:
                 os.unlink(os.path.join(self._welcome.directory, "driver"))
         if self._welcome.node:
             return
-        reason = f"the driver died, or its node was lost; ending {len(self._welcome.nodes)} node(s)"
+        reason = f"{self._welcome.driver} died, or its node was lost"
         with contextlib.suppress(OSError):  # nobody is left to be told of it
             if self._welcome.complaints:
                 with open(self._welcome.complaints, "a", encoding="utf-8") as file:

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass
 from typing import Callable, Optional
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -21,14 +22,13 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass
+@dataclass(frozen=True)
 class Child:
-    """A forked process, and what it printed so far of lines that are not whole yet."""
+    """A forked process."""
 
     name: str
     pid: int
-    pipes: dict[int, int] = field(default_factory=dict)  # our end: 1 or 2
-    partial: dict[int, bytes] = field(default_factory=dict)
+    pipes: dict[int, int]  # our ends, and whether it writes stream 1 or 2 into them
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of locks held by other threads: those of libzmq, whose context no child touches
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid:
         for _, write in ends.values():
             os.close(write)

@@ -16,11 +16,9 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -29,12 +27,13 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
-from scoop_hpc.errors import LaunchError
+from scoop_hpc.errors import InputError, LaunchError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
-from scoop_hpc.launchers.base import Command, Launcher
+from scoop_hpc.launch.processes import Processes
+from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Interrupt, Output, OutputSeen, Program
@@ -46,7 +45,6 @@ KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or 
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
-_LAST_WORDS = 20  # lines
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,9 @@ class Wishes:
     own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
     record: str = ""  # file
     job_id: Optional[str] = None
+    interface: str = ""  # the network interface to be reached by, on every node
     label: bool = False
+    warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
 
 
@@ -80,15 +80,14 @@ class Driver:
             directory=self._directory,
             inherit=self._one_machine,
             python=python,
+            driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
             complaints=_file_behind(2),
         )
         self._rendezvous = Rendezvous(plan)
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
-        self._processes: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
-        self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
-        self._partial: dict[int, bytes] = {}
+        self._processes = Processes(self._poller, self._one_machine)
         self._connections: dict[int, str] = {}  # file descriptor: agent
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
@@ -97,21 +96,27 @@ class Driver:
     def run(self) -> Ending:
         """Run the program to its end; return how it ended."""
         self._write_record(JobState.RUNNING, None)
+        ending = Ending(1, "the driver failed")
         try:
-            self._meet()
-            self._launch()
-            joined_by = time.monotonic() + self._wishes.patience
-            while self._rendezvous.ending is None:
-                self._serve(0.5)
-                if self._rendezvous.phase is Phase.JOINING and time.monotonic() > joined_by:
-                    missing = ", ".join(self._rendezvous.missing())
-                    self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
-            self._see_off()
+            ending = self._run()
+        except (LaunchError, InputError) as error:
+            ending = Ending(2 if isinstance(error, InputError) else 1, str(error))
         finally:
             self._clean_up()
-        ending = self._rendezvous.ending
-        self._write_record(_state(ending), ending)
+            self._write_record(_state(ending), ending)
         return ending
+
+    def _run(self) -> Ending:
+        self._meet()
+        self._launch()
+        joined_by = time.monotonic() + self._wishes.patience
+        while self._rendezvous.ending is None:
+            self._serve(0.5)
+            if self._rendezvous.phase is Phase.JOINING and time.monotonic() > joined_by:
+                missing = ", ".join(self._rendezvous.missing())
+                self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
+        self._see_off()
+        return self._rendezvous.ending
 
     # starting
 
@@ -126,8 +131,6 @@ class Driver:
             self._authenticator = keys.Authenticator(self._context, self._curve)
             port = sockets.bind_tcp(self._socket, self._curve)
             self._addresses = [sockets.url(address, port) for address in self._wishes.own_addresses()]
-            if not self._addresses:
-                raise LaunchError("this host has no address that other nodes could reach; see --interface")
             self._poller.register(self._authenticator.socket, zmq.POLLIN)
         self._watch = sockets.Watch(self._socket)
         for source in (self._socket, self._watch.socket, self._wakeup.fileno()):
@@ -140,23 +143,9 @@ class Driver:
         environ = dict(os.environ)
         if self._curve is not None:
             environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
-        agent = agent_argv(self._addresses, self._wishes.patience)
+        agent = agent_argv(self._addresses, self._wishes.patience, self._wishes.interface)
         names = [node.name for node in self._wishes.nodes]
-        for command in self._wishes.launcher.commands(agent, names, environ):
-            try:
-                process = subprocess.Popen(
-                    command.argv,
-                    env=command.environ,
-                    stdin=None if self._one_machine else subprocess.DEVNULL,
-                    stdout=None if self._one_machine else subprocess.PIPE,
-                    stderr=None if self._one_machine else subprocess.STDOUT,
-                    start_new_session=not self._one_machine,  # Ctrl-C must not reach srun
-                )
-            except OSError as error:
-                raise LaunchError(f"cannot start {command.argv[0]!r}: {error.strerror}") from error
-            self._processes[process.pid] = (command, process)
-            if process.stdout is not None:
-                self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+        self._processes.start(self._wishes.launcher.commands(agent, names, environ))
 
     # serving
 
@@ -170,8 +159,8 @@ class Driver:
                 self._authenticator.step()
             elif ready == self._wakeup.fileno():
                 self._on_signals()
-            else:
-                self._hear_last_words(int(ready))
+            elif ready in self._processes:
+                self._processes.hear(ready)
         now = time.monotonic()
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
@@ -179,7 +168,7 @@ class Driver:
                 self._send_all(self._rendezvous.lost(agent))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
-        for warning in self._rendezvous.warnings:
+        for warning in self._rendezvous.warnings if self._wishes.warn else ():
             _say(f"warning: {warning}")
         self._rendezvous.warnings.clear()
 
@@ -224,27 +213,20 @@ class Driver:
                 self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
 
     def _reap(self) -> None:
-        for pid, (command, process) in list(self._processes.items()):
-            status = process.poll()
-            if status is None:
-                continue
-            if process.stdout is not None:
-                while self._hear_last_words(process.stdout.fileno()):
-                    pass
-            del self._processes[pid]
-            who = f"{os.path.basename(command.argv[0])} (pid {pid}) on {socket.gethostname()}"
+        for ended in self._processes.reap():
+            who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
             if self._one_machine:
-                who = f"the agent on {', '.join(command.nodes)} (pid {pid})"
-            self._end(1, f"{who} ended too early: {how_it_ended(status)}", show_last_words=True)
+                who = f"the agent (pid {ended.pid}) on {', '.join(ended.command.nodes)}"
+            self._end(1, f"{who} died: {how_it_ended(ended.status)}", show_last_words=True)
             if self._one_machine:
-                self._rendezvous.gone(command.nodes)
+                self._rendezvous.gone(ended.command.nodes)
 
     def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
         """Begin the end of the run, unless it has begun."""
         if self._rendezvous.ending is not None:
             return
         if show_last_words:
-            for line in self._last_words:
+            for line in self._processes.last_words:
                 print(line, file=sys.stderr)
         self._send_all(self._rendezvous.end(status, reason, number))
 
@@ -266,21 +248,6 @@ class Driver:
         except OSError as error:
             self._end(1, f"cannot write the program's output: {error.strerror}")
 
-    def _hear_last_words(self, descriptor: int) -> bool:
-        """Keep what the launcher prints, to be shown if the run cannot start; return whether there was something."""
-        text = os.read(descriptor, 65536)
-        if not text:
-            rest = self._partial.pop(descriptor, b"")
-            if rest:
-                self._last_words.append(rest.decode(errors="replace"))
-            if descriptor in self._poller:
-                self._poller.unregister(descriptor)
-            return False
-        *lines, rest = (self._partial.pop(descriptor, b"") + text).split(b"\n")
-        self._partial[descriptor] = rest
-        self._last_words.extend(line.decode(errors="replace") for line in lines)
-        return True
-
     # ending
 
     def _see_off(self) -> None:
@@ -295,15 +262,7 @@ class Driver:
     def _clean_up(self) -> None:
         """End what the launcher started here, close everything, remove what is on disk."""
         self._context.destroy(linger=200)
-        deadline = time.monotonic() + 1.0
-        for number in (0, signal.SIGTERM, signal.SIGKILL):
-            for _, process in self._processes.values():
-                if number and process.poll() is None:
-                    process.send_signal(number)
-            for _, process in self._processes.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
-            deadline += 0.5
+        self._processes.end()
         if self._one_machine:
             children.kill_descendants()
         if self._directory:
@@ -329,7 +288,7 @@ class Driver:
             _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
 
 
-def agent_argv(addresses: Sequence[str], patience: float) -> list[str]:
+def agent_argv(addresses: Sequence[str], patience: float, interface: str) -> list[str]:
     """Return the command of an agent, but for the name of its node.
 
     The package is found wherever this process found it; the directory that the user stands in is not searched: a file
@@ -340,7 +299,10 @@ def agent_argv(addresses: Sequence[str], patience: float) -> list[str]:
         "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv.pop(1)); "
         "from scoop_hpc.cli.agent import main; main()"
     )
-    return [sys.executable, "-c", bootstrap, package, "--driver", ",".join(addresses), "--patience", f"{patience:g}"]
+    options = ["--driver", ",".join(addresses), "--patience", f"{patience:g}"]
+    if interface:
+        options += ["--interface", interface]
+    return [sys.executable, "-c", bootstrap, package, *options]
 
 
 def _for_agents(curve: Curve) -> Curve:

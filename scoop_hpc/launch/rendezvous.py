@@ -71,6 +71,7 @@ class RunPlan:
     directory: str
     inherit: bool
     python: str  # "3.11"
+    driver: str  # who it is, in words
     record: str = ""  # file
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
 
@@ -85,6 +86,7 @@ class Rendezvous:
         self._plan = plan
         self._index = {_label(node.name): index for index, node in enumerate(plan.nodes)}
         self._agents: dict[int, str] = {}  # node: the agent's name
+        self._pids: dict[int, int] = {}  # node: the agent's
         self._brokers: dict[int, BrokerUp] = {}
         self._gone: set[int] = set()
 
@@ -110,6 +112,7 @@ class Rendezvous:
         if node.workers > message.cpus:
             self.warnings.append(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
         self._agents[index] = sender
+        self._pids[index] = message.pid
         welcome = Welcome(
             node=index,
             workers=node.workers,
@@ -119,6 +122,7 @@ class Rendezvous:
             curve=self._plan.curve,
             directory=self._plan.directory,
             inherit=self._plan.inherit,
+            driver=self._plan.driver,
             record=self._plan.record,
             complaints=self._plan.complaints,
         )
@@ -157,7 +161,8 @@ class Rendezvous:
         if sender not in self._agents.values():
             return []
         where = self._where(sender)
-        sends = self.end(1, f"the agent on {where} died, or its node was lost")
+        pid = self._pids[self._index[_label(where)]]
+        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or its node was lost")
         self.gone([where])
         return sends
 

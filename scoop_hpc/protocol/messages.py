@@ -95,12 +95,12 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What the origin runs, and every worker imports."""
+    """What the origin runs, and every worker imports, in the bytes of the operating system [os.fsencode]."""
 
-    path: str
-    arguments: tuple[str, ...]
-    directory: str
-    environ: dict[str, str]
+    path: bytes
+    arguments: tuple[bytes, ...]
+    directory: bytes
+    environ: dict[bytes, bytes]
 
 
 class Welcome(Message, frozen=True):
@@ -112,6 +112,7 @@ class Welcome(Message, frozen=True):
     curve: Optional[Curve]  # of the federation; None if all brokers are on this machine
     directory: str  # where the sockets' private directory may be made; empty: the node's own choice
     inherit: bool  # the origin shares the standard streams of the driver
+    driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
     complaints: str  # the file behind the driver's stderr, empty if it is none
 

@@ -6,10 +6,13 @@ Only imported where TCP is chosen. Names are no help here: Debian puts ``127.0.1
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import socket
 from collections.abc import Iterable, Sequence
 
 import psutil
+
+from scoop_hpc.errors import InputError
 
 
 def usable(addresses: Iterable[str]) -> list[str]:
@@ -27,13 +30,21 @@ def usable(addresses: Iterable[str]) -> list[str]:
 
 
 def own_addresses(interface: str = "") -> list[str]:
-    """Return the addresses of all interfaces that are up, or those of *interface* alone."""
+    """Return the addresses of all interfaces that are up, or those of *interface* alone.
+
+    Raises InputError if there is none that another node could reach.
+    """
     states = psutil.net_if_stats()
-    found = []
+    found: dict[str, list[str]] = {}
     for name, addresses in psutil.net_if_addrs().items():
-        if (name == interface or not interface) and name in states and states[name].isup:
-            found += [a.address for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6)]
-    return usable(found)
+        if name in states and states[name].isup:
+            found[name] = usable(a.address for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6))
+    chosen = found.get(interface, []) if interface else usable(itertools.chain.from_iterable(found.values()))
+    if not chosen:
+        what = f"the interface {interface!r} has" if interface else "this host has"
+        candidates = ", ".join(name for name, addresses in found.items() if addresses) or "none"
+        raise InputError(f"{what} no address that other nodes could reach; --interface may be: {candidates}")
+    return chosen
 
 
 def route_to(address: str) -> str:

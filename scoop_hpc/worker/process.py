@@ -32,23 +32,24 @@ def main(plan: WorkerPlan) -> int:
     controller = Controller(link, plan.name, plan.size)
     controller.install()
     origin = plan.name == ORIGIN
+    path = os.fsdecode(plan.program.path)
+    arguments = [os.fsdecode(argument) for argument in plan.program.arguments]
+    where = f"worker {plan.name} on {socket.gethostname()}"
     try:
-        code, module = program.prepare(
-            plan.program.path, plan.program.arguments, "__main__" if origin else "__mp_main__"
-        )
-        if origin:
-            return controller.run_program(lambda: program.run(code, module))
-        controller.loading = True
-        program.load(code, module)
-        controller.loading = False
+        code, module = program.prepare(path, arguments, "__main__" if origin else "__mp_main__")
     except ProgramError as error:
-        return _fail(link, f"{plan.program.path}: {error}", 2)
+        return _fail(link, f"{where}: {error}", 2)
+    if origin:
+        return controller.run_program(lambda: program.run(code, module))
+    controller.loading = True
+    try:
+        program.load(code, module)
+    except ProgramError as error:
+        return _fail(link, f"{path}: {error}", 2)
     except BaseException as error:  # the user's module: it may raise anything, SystemExit as well
-        if origin:
-            raise
         traceback.print_exc()
-        where = f"worker {plan.name} on {socket.gethostname()}"
-        return _fail(link, f"{where} cannot import {plan.program.path!r}: {type(error).__name__}: {error}", 1)
+        return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
+    controller.loading = False
     controller.serve()
     link.close()
     return 0

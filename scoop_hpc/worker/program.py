@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
 
 
-def prepare(path: str, arguments: tuple[str, ...], name: str) -> tuple[CodeType, ModuleType]:
+def prepare(path: str, arguments: Sequence[str], name: str) -> tuple[CodeType, ModuleType]:
     """Compile the file *path*, and put an empty module for it in place; return both.
 
     Raises ProgramError if the file cannot be read or is not Python.

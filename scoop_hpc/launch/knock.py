@@ -1,0 +1,84 @@
+"""How an agent finds the driver: it knocks at all its addresses, and stays at the door that opens first.
+
+A node may have an address that leads elsewhere (every Docker host is 172.17.0.1), so an address counts only when the
+driver, known by its key, has answered there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import zmq
+
+from scoop_hpc.errors import LaunchError
+from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way to the driver."""
+
+    socket: sockets.Socket
+    watch: sockets.Watch
+    address: str
+
+
+def knock(
+    context: sockets.Context, node: str, addresses: Sequence[str], curve: Optional[Curve], patience: float
+) -> tuple[Door, Welcome]:
+    """Return the door that opened, and what the driver said; raise LaunchError after *patience* seconds."""
+    doors = [_stand_at(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
+    for door in doors:
+        sockets.send(door.socket, _hello(node))
+    opened = _wait(doors, patience)
+    for door in doors:
+        if opened is None or door is not opened[0]:
+            door.watch.close()
+            door.socket.close()
+    if opened is None:
+        raise LaunchError(f"no welcome from the driver at {', '.join(addresses)} within {patience:g} s")
+    return opened
+
+
+def _stand_at(context: sockets.Context, name: str, address: str, curve: Optional[Curve]) -> Door:
+    door = sockets.make(context, zmq.DEALER, name, watch_silence=True)
+    if curve is not None:
+        keys.dial(door, curve)
+    watch = sockets.Watch(door)
+    door.connect(address)
+    return Door(door, watch, address)
+
+
+def _wait(doors: Sequence[Door], patience: float) -> Optional[tuple[Door, Welcome]]:
+    poller = zmq.Poller()
+    for door in doors:
+        poller.register(door.socket, zmq.POLLIN)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        ready = dict(poller.poll(max(1, int(1000 * (deadline - time.monotonic())))))
+        for door in doors:
+            message = sockets.receive(door.socket) if door.socket in ready else None
+            if isinstance(message, Welcome):
+                return door, message
+            if isinstance(message, Shutdown):
+                raise LaunchError("the run ended before this agent was welcome")
+    return None
+
+
+def _hello(node: str) -> Hello:
+    return Hello(
+        version=VERSION,
+        python="{}.{}".format(*sys.version_info),
+        node=node,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )

@@ -1,0 +1,87 @@
+"""What the children print: whole lines out of their pipes, no more under way than the driver keeps up with."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zmq
+
+from scoop_hpc.protocol.messages import Output
+
+_UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
+
+
+@dataclass
+class _Pipe:
+    name: str  # of the child
+    stream: int  # 1 or 2
+    rest: bytes = b""  # of a line that is not whole yet
+
+
+class OutputPipes:
+    """The agent's ends of its children's standard streams, registered with its *poller*."""
+
+    def __init__(self, poller: zmq.Poller, send: Callable[[Output], None]) -> None:
+        self._poller = poller
+        self._send = send
+        self._pipes: dict[int, _Pipe] = {}
+        self._unseen = 0
+
+    def __contains__(self, descriptor: object) -> bool:
+        return descriptor in self._pipes
+
+    def add(self, name: str, ends: dict[int, int]) -> None:
+        """Take on the pipes of the child *name*: our end of each, and its stream."""
+        for descriptor, stream in ends.items():
+            self._pipes[descriptor] = _Pipe(name, stream)
+            self._poller.register(descriptor, self._events())
+
+    def read(self, descriptor: int) -> None:
+        """Pass on what has come through a pipe; the last of it if that was its end."""
+        text = os.read(descriptor, 65536)
+        if text:
+            self._forward(self._pipes[descriptor], text)
+        else:
+            self._close(descriptor)
+
+    def finish(self, name: str) -> None:
+        """Pass on all that the ended child *name* left; a process that it started may hold its pipes open."""
+        for descriptor in [each for each, pipe in self._pipes.items() if pipe.name == name]:
+            os.set_blocking(descriptor, False)
+            with contextlib.suppress(BlockingIOError):
+                for text in iter(functools.partial(os.read, descriptor, 65536), b""):
+                    self._forward(self._pipes[descriptor], text)
+            self._close(descriptor)
+
+    def seen(self, count: int) -> None:
+        """Note that the driver has written *count* Outputs."""
+        full, self._unseen = self._unseen >= _UNSEEN, self._unseen - count
+        if full and self._unseen < _UNSEEN:
+            self._listen()
+
+    def _forward(self, pipe: _Pipe, text: bytes) -> None:
+        lines, newline, pipe.rest = (pipe.rest + text).rpartition(b"\n")
+        if newline:
+            self._send(Output(pipe.name, pipe.stream, lines + newline))
+            self._unseen += 1
+            if self._unseen == _UNSEEN:
+                self._listen()
+
+    def _close(self, descriptor: int) -> None:
+        pipe = self._pipes.pop(descriptor)
+        if descriptor in self._poller:
+            self._poller.unregister(descriptor)
+        os.close(descriptor)
+        if pipe.rest:
+            self._send(Output(pipe.name, pipe.stream, pipe.rest + b"\n"))
+
+    def _listen(self) -> None:
+        for descriptor in self._pipes:
+            self._poller.modify(descriptor, self._events())
+
+    def _events(self) -> int:
+        return zmq.POLLIN if self._unseen < _UNSEEN else 0

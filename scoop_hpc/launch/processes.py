@@ -1,0 +1,101 @@
+"""The launcher's commands as processes of the driver: their ends, and their last words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import zmq
+
+from scoop_hpc.errors import LaunchError
+from scoop_hpc.launchers.base import Command
+
+_LAST_WORDS = 20  # lines
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`."""
+
+    command: Command
+    pid: int
+    status: int
+
+
+class Processes:
+    """Starts commands; registers with *poller* what they print, unless they *share* this process's streams."""
+
+    def __init__(self, poller: zmq.Poller, share: bool) -> None:
+        self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._poller = poller
+        self._share = share
+        self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
+        self._partial: dict[int, bytes] = {}  # descriptor: a line that is not whole yet
+
+    def start(self, commands: Iterable[Command]) -> None:
+        """Start *commands*; raise LaunchError if one cannot be started."""
+        for command in commands:
+            try:
+                process = subprocess.Popen(
+                    command.argv,
+                    env=command.environ,
+                    stdin=None if self._share else subprocess.DEVNULL,
+                    stdout=None if self._share else subprocess.PIPE,
+                    stderr=None if self._share else subprocess.STDOUT,
+                    start_new_session=not self._share,  # Ctrl-C must not reach srun
+                )
+            except OSError as error:
+                raise LaunchError(f"cannot start {command.argv[0]!r}: {error.strerror}") from error
+            self._running[process.pid] = command, process
+            if process.stdout is not None:
+                self._partial[process.stdout.fileno()] = b""
+                self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+
+    def __contains__(self, descriptor: object) -> bool:
+        return descriptor in self._partial
+
+    def hear(self, descriptor: int) -> bool:
+        """Keep what a command has printed; return whether there may be more."""
+        text = os.read(descriptor, 65536)
+        *lines, rest = (self._partial[descriptor] + text).split(b"\n")
+        if not text:
+            del self._partial[descriptor]
+            self._poller.unregister(descriptor)
+            lines += [rest] if rest else []
+        else:
+            self._partial[descriptor] = rest
+        self.last_words.extend(line.decode(errors="replace") for line in lines)
+        return bool(text)
+
+    def reap(self) -> list[Ended]:
+        """Return the commands that have ended since the last call."""
+        ended = []
+        for pid, (command, process) in list(self._running.items()):
+            status = process.poll()
+            if status is not None:
+                del self._running[pid]
+                if process.stdout is not None and process.stdout.fileno() in self._partial:
+                    os.set_blocking(process.stdout.fileno(), False)  # its own children may hold it open
+                    with contextlib.suppress(BlockingIOError):
+                        while self.hear(process.stdout.fileno()):
+                            pass
+                ended.append(Ended(command, pid, status))
+        return ended
+
+    def end(self) -> None:
+        """Give what still runs a second to end by itself; then end it."""
+        deadline = time.monotonic() + 1.0
+        for number in (0, signal.SIGTERM, signal.SIGKILL):
+            for _, process in self._running.values():
+                if number:
+                    process.send_signal(number)
+            for _, process in self._running.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+            deadline += 0.5

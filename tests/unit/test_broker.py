@@ -1,0 +1,203 @@
+"""The broker's decisions, every message passed through the codec."""
+
+from __future__ import annotations
+
+import pytest
+
+from scoop_hpc.broker.state import META, BrokerState, Send
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import (
+    AGENT,
+    BrokerUp,
+    Bye,
+    Fault,
+    Load,
+    Message,
+    Parcel,
+    Peers,
+    Ready,
+    Request,
+    Results,
+    Steal,
+    Stop,
+    Tasks,
+    Wanted,
+)
+
+
+def parcel(serial: int, owner: str = "0.0") -> Parcel:
+    return Parcel(owner, serial, [b"call"])
+
+
+class Broker(BrokerState):
+    def say(self, message: Message, sender: str) -> list[Send]:
+        return self.handle(codec.decode(codec.encode(message)), sender)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """A broker with two workers of its own, and two peers."""
+    broker = Broker("0")
+    broker.say(Peers(tuple(BrokerUp(node, (), ()) for node in range(3))), AGENT)
+    broker.say(Ready(), "0.0")
+    broker.say(Ready(), "0.1")
+    return broker
+
+
+def to(name: str, sends: list[Send]) -> list[Message]:
+    return [send.message for send in sends if send.to == name]
+
+
+def test_task_goes_to_the_worker_that_waits(broker: Broker) -> None:
+    broker.say(Request(1), "0.1")
+    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == [Tasks([parcel(1)])]
+
+
+def test_task_waits_for_the_first_request(broker: Broker) -> None:
+    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == []
+    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([parcel(1)])]
+
+
+def test_oldest_task_first(broker: Broker) -> None:
+    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
+    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([parcel(1)])]
+
+
+def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
+    broker.say(Request(64), "0.0")
+    broker.say(Request(64), "0.1")
+    sends = broker.say(Tasks([parcel(n) for n in range(4)]), "1")
+    assert [len(message.parcels) for name in ("0.0", "0.1") for message in to(name, sends)] == [2, 2]  # type: ignore[attr-defined]
+
+
+def test_withdrawn_request_gets_nothing(broker: Broker) -> None:
+    broker.say(Request(1), "0.1")
+    broker.say(Request(0), "0.1")
+    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == []
+    assert list(broker.queue) == [parcel(1)]
+
+
+def test_no_task_is_lost_or_doubled_among_many_requests(broker: Broker) -> None:
+    given: list[int] = []
+    for turn in range(100):
+        sends = broker.say(Tasks([parcel(3 * turn + n) for n in range(3)]), "0.0")
+        sends += broker.say(Request(turn % 4), "0.1")
+        sends += broker.say(Steal(turn % 3), "1")
+        for send in sends:
+            if isinstance(send.message, Tasks):
+                given += [each.serial for each in send.message.parcels]
+    assert sorted(given + [each.serial for each in broker.queue]) == list(range(300))
+
+
+def test_result_goes_straight_to_its_owner_here(broker: Broker) -> None:
+    assert broker.say(Results([parcel(1, "0.1")]), "2") == [Send("0.1", Results([parcel(1, "0.1")]))]
+
+
+def test_result_for_another_node_goes_to_its_broker(broker: Broker) -> None:
+    sends = broker.say(Results([parcel(1, "2.1"), parcel(2, "0.0"), parcel(3, "2.0")]), "0.1")
+    assert to("2", sends) == [Results([parcel(1, "2.1"), parcel(3, "2.0")])]
+    assert to("0.0", sends) == [Results([parcel(2, "0.0")])]
+
+
+def test_hungry_broker_steals_from_the_longest_queue(broker: Broker) -> None:
+    broker.say(Load("1", 2, 0), "1")
+    broker.say(Load("2", 9, 0), "2")
+    assert to("2", broker.say(Request(1), "0.1")) == [Steal(1)]
+
+
+def test_one_theft_at_a_time(broker: Broker) -> None:
+    broker.say(Load("1", 2, 0), "1")
+    broker.say(Request(1), "0.1")
+    assert to("1", broker.say(Request(1), "0.0")) == []
+
+
+def test_empty_handed_thief_tries_the_next_peer(broker: Broker) -> None:
+    broker.say(Load("1", 5, 0), "1")
+    broker.say(Load("2", 4, 0), "2")
+    broker.say(Request(1), "0.1")
+    assert to("2", broker.say(Tasks([]), "1")) == [Steal(1)]
+
+
+def test_victim_keeps_half(broker: Broker) -> None:
+    broker.say(Tasks([parcel(n) for n in range(4)]), "0.0")
+    assert to("1", broker.say(Steal(64), "1")) == [Tasks([parcel(0), parcel(1)])]
+
+
+def test_thief_always_gets_an_answer(broker: Broker) -> None:
+    assert to("1", broker.say(Steal(1), "1")) == [Tasks([])]
+
+
+def test_busy_worker_hears_once_that_others_wait(broker: Broker) -> None:
+    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(3)]
+    assert to("0.0", broker.tick()) == []
+
+
+def test_busy_worker_hears_again_when_its_tasks_were_not_enough(broker: Broker) -> None:
+    broker.say(Request(1), "0.1")
+    broker.say(Tasks([parcel(1)]), "0.0")
+    assert to("0.0", broker.say(Request(1), "0.1")) == [Wanted(1)]
+
+
+def test_idle_workers_of_peers_make_tasks_wanted(broker: Broker) -> None:
+    assert to("0.0", broker.say(Load("1", 0, 5), "1")) == [Wanted(5)]
+
+
+def test_load_is_published_when_it_appears_and_when_it_is_gone(broker: Broker) -> None:
+    assert to(META, broker.say(Tasks([parcel(1)]), "0.0")) == [Load("0", 1, 0)]
+    assert to(META, broker.say(Tasks([parcel(2)]), "0.0")) == []
+    assert to(META, broker.say(Steal(9), "1")) == []
+    assert to(META, broker.say(Steal(9), "1")) == [Load("0", 0, 0)]
+
+
+def test_load_is_repeated_while_it_lasts(broker: Broker) -> None:
+    broker.say(Tasks([parcel(1)]), "0.0")
+    assert to(META, broker.tick()) == [Load("0", 1, 0)]
+    broker.say(Request(1), "0.1")
+    broker.say(Request(0), "0.1")
+    assert to(META, broker.tick()) == []
+
+
+def test_broker_alone_publishes_nothing() -> None:
+    broker = Broker("0")
+    broker.say(Ready(), "0.0")
+    assert to(META, broker.say(Request(1), "0.0")) == []
+
+
+def test_fault_goes_to_the_agent(broker: Broker) -> None:
+    assert broker.say(Fault("no", 2), "0.1") == [Send(AGENT, Fault("no", 2))]
+
+
+def test_stop_goes_to_every_worker(broker: Broker) -> None:
+    assert broker.say(Stop(), AGENT) == [Send("0.0", Stop()), Send("0.1", Stop())]
+
+
+def test_foreign_message_is_an_error(broker: Broker) -> None:
+    with pytest.raises(ProtocolError, match="Bye"):
+        broker.say(Bye(), "0.1")
+
+
+def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
+    brokers = {name: Broker(name) for name in ("0", "1")}
+    inbox: list[tuple[str, Message, str]] = []
+    ran: list[int] = []
+
+    def say(name: str, message: Message, sender: str) -> None:
+        for send in brokers[name].say(message, sender):
+            if send.to == META:
+                inbox.extend((other, send.message, name) for other in brokers if other != name)
+            elif send.to in brokers:
+                inbox.append((send.to, send.message, name))
+            elif isinstance(send.message, Tasks):
+                ran.extend(each.serial for each in send.message.parcels)
+                inbox.append((name, Request(1), send.to))
+
+    for name in brokers:
+        say(name, Peers(tuple(BrokerUp(node, (), ()) for node in range(2))), AGENT)
+    say("0", Ready(), "0.0")
+    say("1", Ready(), "1.0")
+    say("1", Request(1), "1.0")
+    say("0", Tasks([parcel(n) for n in range(20)]), "0.0")
+    while inbox:
+        say(*inbox.pop(0))
+    assert sorted(ran) == list(range(20))

@@ -1,0 +1,70 @@
+"""Messages survive the trip; what is no message is refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.protocol import codec, messages
+from scoop_hpc.protocol.messages import (
+    BrokerUp,
+    Curve,
+    Hello,
+    Message,
+    Parcel,
+    Peers,
+    Program,
+    Request,
+    Results,
+    Stop,
+    Tasks,
+    Welcome,
+)
+
+PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
+SAMPLES = [
+    Hello(1, "3.11", "n1", "h1", 7, 4),
+    Welcome(0, 2, 4, PROGRAM, ("n1",), Curve("a", "b", "c", "d"), "", True, "the driver", "", ""),
+    Welcome(0, 2, 4, PROGRAM, ("n1",), None, "/tmp", False, "the driver", "/r", "/e"),
+    Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Request(3),
+    Stop(),
+    Tasks([]),
+    Tasks([Parcel("0.0", 1, [b"call", b"buffer"]), Parcel("1.0", 2, [b""])]),
+    Results([Parcel("0.0", 1, [b"outcome"])]),
+]
+
+
+@pytest.mark.parametrize("message", SAMPLES, ids=lambda message: type(message).__name__)
+def test_message_survives_the_trip(message: Message) -> None:
+    assert codec.decode(codec.encode(message)) == message
+
+
+def test_bodies_travel_as_frames_of_their_own() -> None:
+    body = bytearray(1000)
+    assert codec.encode(Tasks([Parcel("0.0", 1, [body])]))[1] is body
+
+
+def test_every_message_has_its_row_in_the_table() -> None:
+    table = messages.__doc__ or ""
+    assert [kind.__name__ for kind in messages.MESSAGES if f"\n{kind.__name__:10} " not in table] == []
+    declared = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, Message)}
+    assert declared - {Message} == set(messages.MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b""],
+        [b"\xff\xff"],
+        [msgspec.msgpack.encode(["NoSuchMessage", 1])],
+        [msgspec.msgpack.encode(["Request", "three"])],
+        [*codec.encode(Stop()), b"too much"],
+        codec.encode(Tasks([Parcel("0.0", 1, [b"call"])]))[:1],
+    ],
+)
+def test_what_is_no_message_is_refused(frames: list[bytes]) -> None:
+    with pytest.raises(ProtocolError):
+        codec.decode(frames)
