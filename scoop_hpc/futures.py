@@ -28,7 +28,8 @@ from typing import Any, Callable, NamedTuple, Optional
 from scoop_hpc.errors import InputError, TaskError
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.chunks import Chunk, run_chunk
-from scoop_hpc.worker.controller import Controller, Future, Waiter, current
+from scoop_hpc.worker.controller import Controller, Waiter, current
+from scoop_hpc.worker.future import Future
 
 __all__ = [
     "ALL_COMPLETED",

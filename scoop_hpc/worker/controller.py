@@ -15,13 +15,12 @@ has not started is run by the greenlet that waits for it, down to `_DEPTH` level
 
 Every future is in one place: unstarted in ``local``, running here, or in ``_sent`` (exported) until its outcome comes.
 
-A worker deaf for long must not sit on work: what is known to return to the controller within `_SHORT` stays local until
-somebody wants it, all else is exported at once. How long a function keeps a worker deaf is measured (see `_Running`).
+A worker deaf for long must not sit on work: a call of a function that is known to be `short` stays local until somebody
+wants it, all else is exported at once. How long a function keeps a worker deaf is measured (see `Durations`).
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import heapq
 import itertools
 import signal
@@ -36,13 +35,13 @@ from scoop_hpc.errors import NotRunningError, ProgramError, ProtocolError, TaskE
 from scoop_hpc.protocol.messages import Message, Parcel, Request, Results, Stop, Tasks, Wanted
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.chunks import Chunk, run_chunk
+from scoop_hpc.worker.chunks import Chunk
+from scoop_hpc.worker.durations import Durations
+from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link
 
-_SHORT = 0.001  # seconds: a function that keeps the worker deaf for less may stay local
 _POLL = 0.001  # seconds between looks at the link while there is work
 _DEPTH = 16  # futures run inside each other's result() on one greenlet's stack
-_BATCH = 64  # tasks asked for at once, at the most
 
 _current: Optional[Controller] = None  # set once in a process
 
@@ -52,56 +51,6 @@ def current() -> Controller:
     if _current is None:
         raise NotRunningError("futures need a run: start the program with `scoop-hpc run PROGRAM`")
     return _current
-
-
-class Call:
-    """What a future will do: a function with its arguments, and the key under which its duration is known."""
-
-    __slots__ = ("args", "function", "key", "kwargs")
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        measured = args[0] if function is run_chunk else function
-        self.key = id(getattr(measured, "__code__", measured))
-
-
-class Future(concurrent.futures.Future):  # type: ignore[type-arg]
-    """A task's result to come, as `concurrent.futures.Future`; waiting for it lets the worker run other tasks."""
-
-    def __init__(self, controller: Controller, call: Call) -> None:
-        super().__init__()
-        self._controller = controller
-        self._call: Optional[Call] = call  # until it starts or is exported
-        self.key = call.key
-        self.seconds = 0.0  # how long the task ran, once it is done
-
-    def result(self, timeout: Optional[float] = None) -> Any:
-        """Return what the task returned, or raise what it raised, its traceback there as the cause.
-
-        Raises `concurrent.futures.TimeoutError` after *timeout* seconds.
-        """
-        if not self.done():
-            self._controller.wait_for(self, None if timeout is None else time.monotonic() + timeout)
-        return super().result(0)
-
-    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
-        """Return what the task raised, None if it returned."""
-        if not self.done():
-            self._controller.wait_for(self, None if timeout is None else time.monotonic() + timeout)
-        return super().exception(0)
-
-    def cancel(self) -> bool:
-        """Cancel the task if it has neither started nor left this worker; return whether it is cancelled."""
-        if self.cancelled():
-            return True
-        if self._call is None:
-            return False
-        self._call = None
-        super().cancel()
-        self.set_running_or_notify_cancel()
-        return True
 
 
 class Waiter:
@@ -135,6 +84,32 @@ class Waiter:
             self._greenlet.switch()
 
 
+class Timers:
+    """The deadlines of parked greenlets."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Waiter]] = []
+        self._crowded = 64
+
+    def add(self, waiter: Waiter) -> None:
+        """Wake *waiter* at its deadline."""
+        assert waiter.deadline is not None
+        if len(self._heap) >= self._crowded:  # mostly of waiters that were woken long before their deadline
+            self._heap = [timer for timer in self._heap if not timer[2].woken]
+            heapq.heapify(self._heap)
+            self._crowded = 64 + 2 * len(self._heap)
+        heapq.heappush(self._heap, (waiter.deadline, id(waiter), waiter))
+
+    def left(self) -> Optional[float]:
+        """Return the seconds until the next deadline, None if there is none."""
+        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+
+    def expire(self) -> None:
+        """Wake those whose time has come."""
+        while self._heap and self._heap[0][0] <= time.monotonic():
+            heapq.heappop(self._heap)[2].wake()
+
+
 class _Running:
     """A task that has started: how long it kept the worker from looking at its link, at the most."""
 
@@ -165,16 +140,14 @@ class Controller:
         self._sent: dict[int, Future] = {}
         self._arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
         self._outcomes: list[Parcel] = []  # to be sent
-        self._timers: list[tuple[float, int, Waiter]] = []
-        self._crowded = 64  # timers
+        self.timers = Timers()
         self._wanted = 2 * size
         self._requested = False
         self._stopped = False
         self._interrupted = False  # while the program was parked
         self._program: Optional[greenlet] = None
         self._program_waits: Optional[Waiter] = None  # with a deadline
-        self._deaf: dict[int, float] = {}  # function: seconds, a maximum that decays
-        self._usual = _SHORT  # the same over all tasks of late
+        self._durations = Durations()
         self._task: Optional[_Running] = None
         self._since = self._polled = time.monotonic()
 
@@ -185,7 +158,7 @@ class Controller:
         self._check()
         call = Call(function, args, kwargs)
         future = Future(self, call)
-        if self.size > 1 and (self._wanted > 0 or self._deaf.get(call.key, 1.0) > _SHORT):
+        if self.size > 1 and (self._wanted > 0 or not self._durations.short(call.key)):
             self._export([future])
         else:
             self._local.append(future)
@@ -199,7 +172,7 @@ class Controller:
         if future.done():
             return
         depth = self._task.depth if self._task else 0
-        if deadline is None and future._call is not None and depth < _DEPTH:
+        if deadline is None and future.unstarted and depth < _DEPTH:
             self._run_future(future, depth + 1)
             return
         waiter = Waiter(self, deadline)
@@ -216,7 +189,7 @@ class Controller:
         if getcurrent() is self._hub:
             raise NotRunningError("a future's callback cannot wait for another future here")
         if waiter.deadline is not None:
-            self._set_timer(waiter, waiter.deadline)
+            self.timers.add(waiter)
             if getcurrent() is self._program:
                 self._program_waits = waiter
         task = self._task
@@ -231,13 +204,6 @@ class Controller:
                 self._program_waits = None
             self._task = task
             self._since = time.monotonic()
-
-    def _set_timer(self, waiter: Waiter, deadline: float) -> None:
-        if len(self._timers) >= self._crowded:  # mostly of waiters that were woken long before their deadline
-            self._timers = [timer for timer in self._timers if not timer[2].woken]
-            heapq.heapify(self._timers)
-            self._crowded = 64 + 2 * len(self._timers)
-        heapq.heappush(self._timers, (deadline, id(waiter), waiter))
 
     # what the worker's process calls
 
@@ -279,9 +245,9 @@ class Controller:
         idle = not (self.ready or self._arrived or self._runnable())
         if idle or time.monotonic() - self._polled > _POLL:
             if idle:
-                self._ask(min(_BATCH, 1 + int(_SHORT / self._usual)) if self._may_start_unknown() else 0)
-            self._poll(self._patience() if idle else 0)
-        self._expire()
+                self._ask(self._durations.batch() if self._may_start_unknown() else 0)
+            self._poll(self.timers.left() if idle else 0)
+        self.timers.expire()
         if self._arrived:
             self._deliver(self._arrived.popleft())
         elif self.ready:
@@ -295,7 +261,7 @@ class Controller:
                 self._enter(greenlet(self._run_future, self._hub), self._local.pop())
 
     def _runnable(self) -> bool:
-        while self._local and self._local[-1]._call is None:  # run by a waiter, exported or cancelled
+        while self._local and not self._local[-1].unstarted:  # run by a waiter, exported or cancelled
             self._local.pop()
         if not (self._local or self._inbox):
             return False
@@ -313,7 +279,7 @@ class Controller:
         if self._inbox:
             self._link.send(Tasks(list(self._inbox)))
             self._inbox.clear()
-        unstarted = [future for future in self._local if future._call is not None]
+        unstarted = [future for future in self._local if future.unstarted]
         self._local.clear()
         if unstarted:
             self._export(unstarted)
@@ -334,15 +300,6 @@ class Controller:
         """Withdraw the request for tasks: what came now would wait behind what starts now."""
         if not self._inbox:
             self._ask(0)
-
-    def _patience(self) -> Optional[float]:
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0][0] - time.monotonic())
-
-    def _expire(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[2].wake()
 
     # the link
 
@@ -373,7 +330,7 @@ class Controller:
         taken: list[Future] = []
         while self._local and len(taken) < count:
             future = self._local.popleft()
-            if future._call is not None:
+            if future.unstarted:
                 taken.append(future)
         return taken
 
@@ -381,7 +338,7 @@ class Controller:
         """Send unstarted futures to the broker; one that cannot be pickled fails by itself."""
         parcels = []
         for future in futures:
-            call, future._call = future._call, None
+            call = future.take_call()
             assert call is not None
             try:
                 frames = calls.dump_call(call.function, call.args, call.kwargs)
@@ -407,27 +364,16 @@ class Controller:
             self.late += 1
             return
         outcome = calls.load_outcome(parcel.frames)
-        self._learn(future.key, outcome.deaf)
-        self._enter(greenlet(self._settle, self._hub), future, outcome)
-
-    def _settle(self, future: Future, outcome: Outcome) -> None:
-        future.seconds = outcome.seconds
-        if outcome.error is None:
-            future.set_result(outcome.value)
-        else:
-            future.set_exception(outcome.error)
-
-    def _learn(self, key: int, deaf: float) -> None:
-        self._deaf[key] = max(deaf, 0.9 * self._deaf.get(key, 0.0))
+        self._durations.learn(future.key, outcome.deaf)
+        self._enter(greenlet(future.settle, self._hub), outcome)
 
     # tasks
 
     def _run_future(self, future: Future, depth: int = 0) -> None:
         """Run a future of this worker's own, here and now."""
-        call, future._call = future._call, None
-        if call is None or not future.set_running_or_notify_cancel():
-            return
-        self._settle(future, self._run(call, depth))
+        call = future.take_call()
+        if call is not None and future.set_running_or_notify_cancel():
+            future.settle(self._run(call, depth))
 
     def _run_parcel(self, parcel: Parcel) -> None:
         """Run another worker's task, and send the outcome."""
@@ -439,7 +385,7 @@ class Controller:
             frames = calls.dump_outcome(Outcome(error=refusal))
         else:
             call = Call(function, args, kwargs)
-            if self._deaf.get(call.key, 1.0) > _SHORT:
+            if not self._durations.short(call.key):
                 self._give_back()
                 self._flush()
             outcome = self._run(call, 0)
@@ -465,8 +411,7 @@ class Controller:
             error = raised
         self._listen()
         self._task = outer
-        self._learn(task.key, task.deaf)
-        self._usual = max(task.deaf, 0.9 * self._usual, 1e-6)
+        self._durations.learn(task.key, task.deaf)
         return Outcome(value, error, self._since - task.started, task.deaf)
 
     def _listen(self) -> None:

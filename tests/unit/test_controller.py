@@ -16,6 +16,7 @@ from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted
 from scoop_hpc.worker import calls, controller
 from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.durations import Durations
 
 
 class Home:
@@ -289,13 +290,13 @@ def test_wanted_tasks_are_exported_oldest_first(run: Run) -> None:
 
     def program() -> None:
         worker = controller.current()
-        worker._learn(id(square.__code__), 1e-6)  # short tasks stay
+        worker._durations.learn(id(square.__code__), 1e-6)  # short tasks stay
         worker._wanted = 0
         kept = [futures.submit(square, n) for n in range(3)]
         assert link.exported == 0
         link.arriving.append(Wanted(2))
         worker._poll(0)
-        assert [future._call is None for future in kept] == [True, True, False]
+        assert [future.unstarted for future in kept] == [False, False, True]
 
     run(program, link, size=4)
 
@@ -317,7 +318,7 @@ def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
     worker = Controller(link, "1.0", 4)
     link.arriving.append(Tasks([Parcel("0.0", 1, calls.dump_call(square, (5,), {}))]))
-    worker._set_timer(worker.waiter(None), time.monotonic() + 60)  # the end is not waited for
+    worker.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
     for _ in range(3):
         worker._step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
@@ -328,7 +329,7 @@ def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
 def test_idle_worker_asks_for_tasks_once() -> None:
     link = Home()
     worker = Controller(link, "1.0", 4)
-    worker._set_timer(worker.waiter(None), time.monotonic() + 60)  # keeps the played broker from being waited for
+    worker.timers.add(worker.waiter(time.monotonic() + 60))  # keeps the played broker from being waited for
     for _ in range(3):
         worker._poll = lambda timeout: None  # type: ignore[method-assign]
         worker._step()
@@ -369,3 +370,29 @@ def test_futures_in_another_thread_are_refused(run: Run) -> None:
 def test_foreign_message_is_an_error() -> None:
     with pytest.raises(ProtocolError):
         Controller(Home(), "0.0", 2)._take(Hello(1, "3.11", "n", "h", 1, 1))
+
+
+def test_function_never_seen_counts_as_slow() -> None:
+    assert not Durations().short(1)
+
+
+def test_one_slow_call_among_quick_ones_counts_for_a_while() -> None:
+    durations = Durations()
+    for _ in range(100):
+        durations.learn(1, 1e-5)
+    assert durations.short(1)
+    durations.learn(1, 0.01)
+    durations.learn(1, 1e-5)
+    assert not durations.short(1)
+    for _ in range(30):
+        durations.learn(1, 1e-5)
+    assert durations.short(1)
+
+
+def test_batches_are_of_quick_tasks_only() -> None:
+    durations = Durations()
+    durations.learn(1, 10.0)
+    assert durations.batch() == 1
+    for _ in range(500):
+        durations.learn(1, 1e-6)
+    assert durations.batch() == 64
