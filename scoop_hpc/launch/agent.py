@@ -144,7 +144,7 @@ class Agent:
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
-        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, False, self._die_without_agent), make))
+        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, (), self._die_without_agent), make))
         for index in range(self._welcome.workers):
             worker = f"{name}.{index}"
             if worker != ORIGIN:
@@ -169,7 +169,7 @@ class Agent:
             self._add(self._origin)
         else:
             ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-            self._add(children.fork(name, Manners("scoop-worker", ignored, signal.SIGKILL, False), main))
+            self._add(children.fork(name, Manners("scoop-worker", ignored, signal.SIGKILL), main))
 
     def _add(self, child: Child) -> None:
         self._children[child.pid] = child

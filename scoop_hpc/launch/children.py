@@ -38,7 +38,7 @@ class Manners:
     title: str  # as ps -o comm shows it
     ignored: tuple[int, ...]  # signals
     orphaned: int  # signal that it gets when its agent dies
-    inherit: bool  # standard streams: the agent's own, or pipes to it and no input
+    inherit: tuple[int, ...] = ()  # the standard streams that are the agent's own; the others are pipes, or no input
     on_orphaned: Optional[Callable[[], None]] = None  # instead of dying of that signal
 
 
@@ -54,7 +54,7 @@ def adopt_orphans() -> None:
 
 def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status."""
-    ends = {} if manners.inherit else {1: os.pipe(), 2: os.pipe()}
+    ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,7 +69,7 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     status = 1
     try:
         _behave(manners, parent)
-        _open_streams({stream: write for stream, (_, write) in ends.items()})
+        _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
         status = main()
         threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
         atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
@@ -100,13 +100,12 @@ def _behave(manners: Manners, parent: int) -> None:
         os._exit(1)
 
 
-def _open_streams(pipes: dict[int, int]) -> None:
+def _open_streams(pipes: dict[int, int], keep_input: bool) -> None:
     """Put the standard streams in place, and close every other file of the agent."""
-    if pipes:
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        for stream, write in pipes.items():
-            os.dup2(write, stream)
+    if not keep_input:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream, write in pipes.items():
+        os.dup2(write, stream)
     os.closerange(3, max(_open_files(), default=2) + 1)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115

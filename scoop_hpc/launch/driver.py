@@ -78,7 +78,7 @@ class Driver:
             program=wishes.program,
             curve=self._curve,
             directory=self._directory,
-            inherit=self._one_machine,
+            inherit=self._shared_streams(),
             python=python,
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
@@ -117,6 +117,12 @@ class Driver:
                 self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
         self._see_off()
         return self._rendezvous.ending
+
+    def _shared_streams(self) -> tuple[int, ...]:
+        """Let the origin have its input, and a terminal for prompts and colours; what else it prints comes by lines."""
+        if not self._one_machine:
+            return ()
+        return (0, *(stream for stream in (1, 2) if os.isatty(stream) and not self._wishes.label))
 
     # starting
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from scoop_hpc.protocol.messages import Output
+from scoop_hpc.protocol.messages import ORIGIN, Output
 
 _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
 
@@ -41,7 +41,10 @@ class OutputPipes:
             self._poller.register(descriptor, self._events())
 
     def read(self, descriptor: int) -> None:
-        """Pass on what has come through a pipe; the last of it if that was its end."""
+        """Pass on what has come through a pipe; at its end also a line that is not whole.
+
+        The origin's is passed on as it is, for its output is the program's; a worker's must not run into others.
+        """
         text = os.read(descriptor, 65536)
         if text:
             self._forward(self._pipes[descriptor], text)
@@ -77,7 +80,7 @@ class OutputPipes:
             self._poller.unregister(descriptor)
         os.close(descriptor)
         if pipe.rest:
-            self._send(Output(pipe.name, pipe.stream, pipe.rest + b"\n"))
+            self._send(Output(pipe.name, pipe.stream, pipe.rest + (b"" if pipe.name == ORIGIN else b"\n")))
 
     def _listen(self) -> None:
         for descriptor in self._pipes:

@@ -69,7 +69,7 @@ class RunPlan:
     program: Program
     curve: Optional[Curve]
     directory: str
-    inherit: bool
+    inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     python: str  # "3.11"
     driver: str  # who it is, in words
     record: str = ""  # file

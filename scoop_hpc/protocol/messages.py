@@ -111,7 +111,7 @@ class Welcome(Message, frozen=True):
     nodes: tuple[str, ...]  # names, by index
     curve: Optional[Curve]  # of the federation; None if all brokers are on this machine
     directory: str  # where the sockets' private directory may be made; empty: the node's own choice
-    inherit: bool  # the origin shares the standard streams of the driver
+    inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
     complaints: str  # the file behind the driver's stderr, empty if it is none

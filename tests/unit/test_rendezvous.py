@@ -30,7 +30,7 @@ PLAN = RunPlan(
     program=Program(b"p.py", (), b"/", {}),
     curve=None,
     directory="",
-    inherit=False,
+    inherit=(),
     python="3.11",
     driver="the driver",
 )

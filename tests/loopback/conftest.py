@@ -1,0 +1,99 @@
+"""Runs of programs on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable, Optional
+
+import pytest
+
+
+class Runs:
+    """Runs programs written into *directory*; what they leave of temporary files is seen in *temporary*."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        self.environ = {**os.environ, "TMPDIR": str(self.temporary)}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def write(self, text: str, name: str = "program.py") -> str:
+        """Write a program; return its name."""
+        (self.directory / name).write_text(text, encoding="utf-8")
+        return name
+
+    def start(self, *words: str, stdin: Optional[int] = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        """Start ``scoop-hpc run WORDS``, in a session of its own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scoop_hpc", "run", *words],
+            cwd=self.directory,
+            env=self.environ,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run ``scoop-hpc run WORDS`` to its end."""
+        process = self.start(*words, stdin=subprocess.PIPE)
+        stdout, stderr = process.communicate(stdin, timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def close(self) -> None:
+        """Kill what a failed test left."""
+        for process in self._started:
+            for pid in [*members(process.pid), process.pid]:
+                if process.poll() is None or pid != process.pid:
+                    with_suppressed_kill(pid)
+            process.communicate()
+
+
+def with_suppressed_kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def members(session: int) -> dict[int, str]:
+    """Return the live processes of a *session*, and what each calls itself [proc_pid_stat(5)]."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                head, _, tail = (entry / "stat").read_text().rpartition(")")
+                argv = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            state, _, _, sid = tail.split()[:4]
+            if int(sid) == session and state not in "ZX":
+                name = head.partition("(")[2]
+                found[int(entry.name)] = "agent" if b"scoop_hpc.cli.agent" in argv and name.startswith("py") else name
+    return found
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until *condition* holds; fail if it does not within *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Runs]:
+    """Run programs, and see to it that nothing is left of them."""
+    runs = Runs(tmp_path)
+    yield runs
+    runs.close()
