@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -32,3 +33,16 @@ class Allocation:
     def slots(self) -> int:
         """How many workers fit in all."""
         return sum(node.slots for node in self.nodes)
+
+
+def merge(nodes: Iterable[Node]) -> tuple[Node, ...]:
+    """Add up the nodes that a scheduler lists more than once; the first mention gives the place.
+
+    >>> merge([Node("n2", 1, 2), Node("n1", 1, 1), Node("n2", 2, 2)])
+    (Node(name='n2', slots=3, cpus=4), Node(name='n1', slots=1, cpus=1))
+    """
+    merged: dict[str, Node] = {}
+    for node in nodes:
+        before = merged.get(node.name, Node(node.name, 0, 0))
+        merged[node.name] = Node(node.name, before.slots + node.slots, before.cpus + node.cpus)
+    return tuple(merged.values())

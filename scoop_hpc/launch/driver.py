@@ -30,9 +30,9 @@ from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, LaunchError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
+from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
-from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
@@ -333,4 +333,3 @@ def _state(ending: Ending) -> JobState:
 
 def _say(text: str) -> None:
     print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)
-

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-
 @dataclass(frozen=True)
 class Command:
     """One process to start, with its whole environment, and the nodes whose agents it brings."""

@@ -33,11 +33,7 @@ _KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTER_NAME"
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return *environ* without the variables that srun would take for options."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in _KEPT or not name.startswith(("SLURM_", "SRUN_"))
-    }
+    return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(("SLURM_", "SRUN_"))}
 
 
 class SrunLauncher:

@@ -1,8 +1,8 @@
 """Calls and outcomes to and from pickles; the only module that opens one.
 
 A call or an outcome is a list of frames: a pickle of protocol 5, then the large buffers that it refers to (PEP 574).
-What plain pickle refuses (lambdas, closures, functions made at run time) goes through cloudpickle; functions and classes
-that every worker finds in the program's ``__main__`` go by name in both.
+What plain pickle refuses (lambdas, closures, functions made at run time) goes through cloudpickle; functions and
+classes that every worker finds in the program's ``__main__`` go by name in both.
 """
 
 from __future__ import annotations

@@ -117,10 +117,9 @@ def test_map_reads_an_endless_iterable_as_needed(run: Run) -> None:
 
 def test_map_raises_at_the_place_of_the_failure(run: Run) -> None:
     def program() -> list[float]:
-        got = []
+        got: list[float] = []
         with pytest.raises(ZeroDivisionError):
-            for result in futures.map(lambda x: 6 / x, [1, 2, 0, 3]):
-                got.append(result)
+            got.extend(futures.map(lambda x: 6 / x, [1, 2, 0, 3]))
         return got
 
     assert run(program) == [6, 3]
@@ -133,10 +132,9 @@ def test_map_raises_what_its_iterable_raises_after_the_results_before(run: Run) 
         raise OSError("no more")
 
     def program() -> list[int]:
-        got = []
+        got: list[int] = []
         with pytest.raises(OSError, match="no more"):
-            for result in futures.map(square, items()):
-                got.append(result)
+            got.extend(futures.map(square, items()))
         return got
 
     assert run(program) == [1, 4]
@@ -179,10 +177,9 @@ def test_unpicklable_argument_is_an_error_of_that_one_future(run: Run) -> None:
 
 def test_unpicklable_item_of_map_is_an_error_at_its_place(run: Run) -> None:
     def program() -> list[Any]:
-        got = []
+        got: list[Any] = []
         with pytest.raises(TaskError, match="lock"):
-            for result in futures.map(str, [1, 2, threading.Lock(), 4], chunksize=4):
-                got.append(result)
+            got.extend(futures.map(str, [1, 2, threading.Lock(), 4], chunksize=4))
         return got
 
     assert run(program, size=4) == ["1", "2"]

@@ -1,0 +1,280 @@
+"""The client of the schedulers: runs the phrase books' commands, and puts together what is known of jobs.
+
+A job's end is known to three: the scheduler, which forgets; the driver's record, which is missing where the driver was
+killed or never started; and the job's directory, where the scheduler's last word is kept. `settle` weighs them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable, Optional
+
+from scoop_hpc import jobdirectory
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import Completed, JobStatus, Scheduler
+
+PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
+
+_SILENT = "the driver ended without a word"
+_TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
+_SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
+
+Run = Callable[[Sequence[str], Mapping[str, str]], Completed]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One job, from all that know of it. ``job`` is None for a job that was not submitted from here."""
+
+    scheduler: str
+    status: JobStatus
+    job: Optional[Job] = None
+    record: Optional[Record] = None
+
+
+def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> Completed:
+    """Run a scheduler's command, without input."""
+    try:
+        done = subprocess.run(
+            argv,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SchedulerError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
+    except OSError as error:
+        raise SchedulerError(
+            f"cannot run {argv[0]!r}: {error.strerror}; --scheduler local runs jobs on this machine"
+        ) from error
+    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+def check_present(scheduler: Scheduler, which: Callable[[str], Optional[str]]) -> None:
+    """Raise SchedulerError for a scheduler whose commands are not here."""
+    missing = [command for command in scheduler.commands if which(command) is None]
+    if missing:
+        raise SchedulerError(
+            f"the scheduler {scheduler.name!r} is not here: {', '.join(missing)} not found on PATH; "
+            "--scheduler local runs jobs on this machine"
+        )
+
+
+class Client:
+    """The schedulers, as the jobs under one state directory know them."""
+
+    def __init__(
+        self,
+        schedulers: Mapping[str, Scheduler],
+        environ: Mapping[str, str],
+        state: str,
+        run: Run = run_command,
+    ) -> None:
+        self._schedulers = schedulers
+        self._environ = environ
+        self._state = state
+        self._run = run
+
+    def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
+        """Submit a job whose script *render* writes; return it with its id."""
+        scheduler.check(spec)
+        job = jobdirectory.create(self._state, spec, scheduler.name, now)
+        try:
+            jobdirectory.write_text(job.script, render(job))
+            jobdirectory.write(job)
+            environ = scheduler.submit_environ(self._environ, spec)
+            job_id = scheduler.parse_job_id(self._run(scheduler.submit_argv(job.script), environ))
+        except ScoopError as error:
+            if not isinstance(error.__cause__, subprocess.TimeoutExpired):  # it may have been taken all the same
+                jobdirectory.remove(job)
+            raise
+        job = replace(job, job_id=job_id)
+        try:
+            jobdirectory.write(job)
+        except InputError as error:
+            raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
+        return job
+
+    def recent(self, count: int) -> list[Job]:
+        """Return the jobs submitted last, the newest last."""
+        newest = [job for _, job in zip(range(count), jobdirectory.newest_first(self._state))]
+        return newest[::-1]
+
+    def find(self, job_ids: Iterable[str], fallback: Scheduler) -> list[Report]:
+        """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here."""
+        wanted = dict.fromkeys(job_ids)
+        found: dict[str, Job] = {}
+        for job in jobdirectory.newest_first(self._state):
+            if job.job_id in wanted:
+                found.setdefault(job.job_id, job)
+                if len(found) == len(wanted):
+                    break
+        return [
+            _unasked(found[job_id].scheduler, job_id, found[job_id])
+            if job_id in found
+            else _unasked(self._owner(job_id, fallback).name, job_id, None)
+            for job_id in wanted
+        ]
+
+    def reports(self, jobs: Sequence[Job]) -> list[Report]:
+        """Return *jobs* with their status still to be asked."""
+        return [_unasked(job.scheduler, job.job_id or "", job) for job in jobs]
+
+    def status(self, reports: Sequence[Report]) -> list[Report]:
+        """Ask how the jobs stand, each scheduler once for all of its jobs; raise InputError for one that none knows."""
+        said: dict[tuple[str, str], JobStatus] = {}
+        for name in dict.fromkeys(report.scheduler for report in reports):
+            ids = [report.status.job_id for report in reports if report.scheduler == name]
+            for job_id, status in self._ask(self._scheduler(name), ids).items():
+                said[name, job_id] = status
+        answers = [self._settle(report, said.get((report.scheduler, report.status.job_id))) for report in reports]
+        unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
+        if unknown:
+            ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
+            raise InputError(
+                f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
+                "`scoop-hpc status` lists those that were"
+            )
+        return answers
+
+    def wait(
+        self,
+        reports: Sequence[Report],
+        on_tick: Callable[[Sequence[Report]], None],
+        on_trouble: Callable[[SchedulerError], None],
+        timeout: Optional[float] = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> list[Report]:
+        """Ask until no job goes on, or *timeout* seconds are over; return how they stand.
+
+        Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
+        for a while does not end the waiting.
+        """
+        began = heard = asked = clock()
+        answers = self.status(reports)
+        troubled = False
+        while any(goes_on(report) for report in answers):
+            on_tick(answers)
+            now = clock()
+            if timeout is not None and now - began >= timeout:
+                return answers
+            if self._is_news(answers):
+                heard, asked = now, 0.0
+            if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
+                asked = now
+                try:
+                    answers = self.status(answers)
+                    troubled = False
+                    continue
+                except SchedulerError as error:
+                    if not troubled:
+                        on_trouble(error)
+                    troubled = True
+                    answers = [replace(report, record=_record_of(report)) for report in answers]
+            sleep(_TICK + len(answers) / 500)
+        on_tick(answers)
+        return answers
+
+    def _is_news(self, reports: Sequence[Report]) -> bool:
+        return any(goes_on(report) and _record_of(report) != report.record for report in reports)
+
+    def cancel(self, reports: Sequence[Report]) -> None:
+        """End the jobs, each scheduler's with one command."""
+        for name in dict.fromkeys(report.scheduler for report in reports):
+            scheduler = self._scheduler(name)
+            ids = [report.status.job_id for report in reports if report.scheduler == name]
+            scheduler.parse_cancel(self._run(scheduler.cancel_argv(ids), scheduler.query_environ(self._environ)))
+
+    def _ask(self, scheduler: Scheduler, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Return what *scheduler* knows; a later answer is asked for only while jobs are missing from the earlier."""
+        known: dict[str, JobStatus] = {}
+        environ = scheduler.query_environ(self._environ)
+        first, *others = scheduler.status_argv(job_ids)
+        known.update(scheduler.parse_status(self._run(first, environ)))
+        for argv in others:
+            if all(job_id in known for job_id in job_ids):
+                break
+            try:
+                done = self._run(argv, environ)
+            except SchedulerError as error:
+                if isinstance(error.__cause__, FileNotFoundError):  # a site without sacct
+                    continue
+                raise
+            known = {**scheduler.parse_status(done), **known}
+        return known
+
+    def _settle(self, report: Report, said: Optional[JobStatus]) -> Report:
+        if report.job is None:
+            status = said or JobStatus(report.status.job_id, JobState.UNKNOWN)
+            return replace(report, status=status)
+        earlier = jobdirectory.read_end(report.job)
+        if said is not None and said.state.ended and said != earlier:
+            jobdirectory.write_end(report.job, said)
+        record = jobdirectory.read_record(report.job)
+        return replace(report, status=settle(report.status.job_id, said or earlier, record), record=record)
+
+    def _scheduler(self, name: str) -> Scheduler:
+        if name not in self._schedulers:
+            raise JobSpecError(f"the job's scheduler {name!r} is unknown to this version of scoop-hpc")
+        return self._schedulers[name]
+
+    def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
+        return self._schedulers["local"] if job_id.startswith("local-") else fallback
+
+
+def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
+    """Put together what the scheduler said of a job, None if it has forgotten it, and the driver's record.
+
+    The scheduler knows whether a job runs, and what was done to it from outside; the driver knows how and why the
+    program ended.
+    """
+    if said is None and record is None:
+        return JobStatus(job_id, JobState.UNKNOWN, "the scheduler has forgotten it, and it left no record")
+    if said is None and record is not None:
+        if record.state.ended:
+            return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)
+        return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
+    assert said is not None
+    if record is not None:
+        said = replace(said, nodes=said.nodes or record.nodes)
+        if said.state.ended:
+            said = _complete(said, record)
+    if said.exit_status == 0 and said.state is not JobState.COMPLETED:
+        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
+    return said
+
+
+def _complete(said: JobStatus, record: Record) -> JobStatus:
+    """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
+    state = said.state
+    if state is JobState.COMPLETED and record.state.ended:
+        state = record.state  # a script may go on after its driver failed, and succeed
+    reason = said.reason or record.reason
+    if state is JobState.FAILED:
+        reason = (record.reason or said.reason) if record.state.ended else _SILENT
+    exit_status = said.exit_status if record.exit_status is None else record.exit_status
+    return replace(said, state=state, reason=reason, exit_status=exit_status)
+
+
+def goes_on(report: Report) -> bool:
+    """Return whether there is more to come of a job."""
+    return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
+
+
+def _record_of(report: Report) -> Optional[Record]:
+    return None if report.job is None else jobdirectory.read_record(report.job)
+
+
+def _unasked(scheduler: str, job_id: str, job: Optional[Job]) -> Report:
+    return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job)

@@ -1,0 +1,175 @@
+"""Nodelist text to host names and back, in the grammar that Slurm and Flux write.
+
+::
+
+    hostlist := element { separator element }     separators are comma, space, tab, newline; empty elements are skipped
+    element  := { text | "[" ranges "]" }
+    ranges   := range { "," range }
+    range    := number | number "-" number        both ends belong to it; the width is that of the lower end
+
+The order is the order written and duplicates are kept, because lists of counts follow it [Slurm
+src/common/hostlist.c]. What Slurm's parser merely lets through (``n[1-``, ``n[ 1-2]``) is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+
+from scoop_hpc.errors import HostlistError
+
+MAX_RANGE = 65536  # hosts in one range, and in one element [src/common/hostlist.c, MAX_RANGE]
+MAX_HOSTS = 1 << 20  # hosts in one list: more than any machine has, less than what exhausts memory
+
+_SEPARATORS = re.compile(r"[, \t\n]*")
+_TEXT = re.compile(r"[A-Za-z0-9_.:+-]+")
+_GROUP = re.compile(r"\[([^\[\]]*)\]")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,18})")
+_COUNT = re.compile(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?")
+
+
+def expand(text: str) -> list[str]:
+    """Return the hosts of a nodelist; raise HostlistError, before any list is made, for an absurd one.
+
+    >>> expand("gpu[1,08-10]-ib,login")
+    ['gpu1-ib', 'gpu08-ib', 'gpu09-ib', 'gpu10-ib', 'login']
+    """
+    hosts: list[str] = []
+    position = _skip_separators(text, 0)
+    while position < len(text):
+        texts, groups, position = _read_element(text, position)
+        hosts.extend(_product(texts, groups))
+        if len(hosts) > MAX_HOSTS:
+            raise _error(text, position, f"more than {MAX_HOSTS} hosts")
+        position = _skip_separators(text, position)
+    return hosts
+
+
+def fold(names: Iterable[str]) -> str:
+    """Return a nodelist that `expand` turns into *names* again, in their order.
+
+    Only numbers at the end of names are folded: Slurm before 23.11 takes no text after a bracket.
+
+    >>> fold(["n08", "n09", "n10", "n12", "login", "n1-ib"])
+    'n[08-10,12],login,n1-ib'
+    """
+    parts: list[str] = []
+    for (prefix, numbered), members in itertools.groupby(
+        map(_split, names), key=lambda split: (split[0], bool(split[1]))
+    ):
+        numbers = [number for _, number in members]
+        if not numbered or len(numbers) == 1:
+            parts.extend(prefix + number for number in numbers)
+            continue
+        for start in range(0, len(numbers), MAX_RANGE):
+            parts.append(f"{prefix}[{','.join(_ranges(numbers[start : start + MAX_RANGE]))}]")
+    return ",".join(parts)
+
+
+def expand_counts(text: str) -> list[int]:
+    """Return the numbers of a counted list, one for each node [sbatch(1), SLURM_TASKS_PER_NODE].
+
+    >>> expand_counts("72(x2),36")
+    [72, 72, 36]
+    """
+    counts: list[int] = []
+    for part in text.split(","):
+        match = _COUNT.fullmatch(part)
+        times = int(match[2] or 1) if match else 0
+        if match is None or not times:
+            raise HostlistError(
+                f"cannot read {part!r} in the counted list {text!r}: write counts such as '4' or '4(x2)'"
+            )
+        if len(counts) + times > MAX_HOSTS:
+            raise HostlistError(f"the counted list {text!r} is for more than {MAX_HOSTS} nodes")
+        counts.extend([int(match[1])] * times)
+    return counts
+
+
+def _read_element(text: str, position: int) -> tuple[list[str], list[list[str]], int]:
+    """Return the texts before, between and after the groups of one element, the groups, and where it ends."""
+    texts = [""]
+    groups: list[list[str]] = []
+    size = 1
+    while position < len(text) and text[position] not in ", \t\n":
+        plain = _TEXT.match(text, position)
+        bracket = _GROUP.match(text, position)
+        if plain is not None:
+            texts[-1] += plain[0]
+            position = plain.end()
+        elif bracket is not None:
+            groups.append(_read_group(text, position + 1, bracket[1]))
+            texts.append("")
+            position = bracket.end()
+            size *= len(groups[-1])
+            if size > MAX_RANGE:
+                raise _error(text, position, f"more than {MAX_RANGE} hosts")
+        else:
+            raise _error(text, position, _WRONG.get(text[position], f"the character {text[position]!r}"))
+    return texts, groups, position
+
+
+_WRONG = {
+    "[": "a bracket that is nested or not closed",
+    "]": "a bracket that was not opened",
+    "{": "a node-list function, which only Slurm's controller can answer,",
+}
+
+
+def _read_group(text: str, position: int, ranges: str) -> list[str]:
+    numbers: list[str] = []
+    for part in ranges.split(","):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            raise _error(text, position, f"{part!r}, which is no number or range of numbers,")
+        lower, upper = match[1], match[2] or match[1]
+        count = int(upper) - int(lower) + 1
+        if count < 1:
+            raise _error(text, position, f"the reversed range {part!r}")
+        if count + len(numbers) > MAX_RANGE:
+            raise _error(text, position, f"more than {MAX_RANGE} hosts")
+        numbers.extend(str(number).zfill(len(lower)) for number in range(int(lower), int(upper) + 1))
+        position += len(part) + 1
+    return numbers
+
+
+def _product(texts: Sequence[str], groups: Sequence[list[str]]) -> list[str]:
+    """Combine the groups in Slurm's order: the last varies fastest, then the first, then the second, ...
+
+    [slurm-client pkg/hostlist; scontrol show hostnames]
+    """
+    if not groups:
+        return [texts[0]]
+    order = [*reversed(range(len(groups) - 1)), len(groups) - 1]  # slowest first
+    template = texts[0] + "".join(f"{{{order.index(i)}}}{after}" for i, after in enumerate(texts[1:]))
+    return [template.format(*numbers) for numbers in itertools.product(*(groups[i] for i in order))]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return *name* as what comes before its final number, and the number; both as text."""
+    if not _TEXT.fullmatch(name):
+        raise HostlistError(f"{name!r} is no host name: use letters, digits and '-', '_', '.', ':', '+'")
+    match = _NUMBERED.fullmatch(name)
+    return (match[1], match[2]) if match else (name, "")
+
+
+def _ranges(numbers: Sequence[str]) -> list[str]:
+    """Fold numbers that follow each other and have the same width."""
+    runs: list[list[str]] = []
+    for number in numbers:
+        if runs and len(number) == len(runs[-1][-1]) and int(number) == int(runs[-1][-1]) + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+
+
+def _skip_separators(text: str, position: int) -> int:
+    match = _SEPARATORS.match(text, position)
+    return match.end() if match else position
+
+
+def _error(text: str, position: int, what: str) -> HostlistError:
+    return HostlistError(f"cannot read the nodelist {text!r}: {what} at character {position + 1}")

@@ -1,0 +1,199 @@
+"""The directories of submitted jobs: what is known here of each, for as long as the user likes.
+
+::
+
+    STATE/jobs/20261122T184200.123456Z-5f0c21aa/
+        job.sh       the job script
+        job.json     what was asked for, of which scheduler, under which id
+        record.json  the driver's own record of the run (scoop_hpc.record)
+        end.json     how the scheduler said it ended: schedulers forget
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from scoop_hpc import record as records
+from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.jobspec import JobSpec, JobState, output_path
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import JobStatus
+
+_SCRIPT, _JOB, _END = "job.sh", "job.json", "end.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submitted job, at ``submitted`` seconds since the epoch. ``job_id`` is None until the scheduler gave one."""
+
+    directory: str
+    spec: JobSpec
+    scheduler: str
+    submitted: float
+    job_id: Optional[str] = None
+
+    @property
+    def script(self) -> str:
+        return os.path.join(self.directory, _SCRIPT)
+
+    @property
+    def record(self) -> str:
+        """The file that the driver writes."""
+        return os.path.join(self.directory, records.FILE)
+
+    @property
+    def output(self) -> Optional[str]:
+        """The file that gets what the job prints; None while it has no id."""
+        return None if self.job_id is None else output_path(self.spec, self.job_id)
+
+
+def root(environ: Mapping[str, str]) -> str:
+    """Return the absolute path of the directory for all state.
+
+    >>> root({"SCOOP_HPC_STATE": "/scratch/me"})
+    '/scratch/me'
+    >>> root({"XDG_STATE_HOME": "/home/me/state"})
+    '/home/me/state/scoop_hpc'
+    """
+    given = environ.get("SCOOP_HPC_STATE", "")
+    if given:
+        return os.path.abspath(given)
+    base = environ.get(
+        "XDG_STATE_HOME", ""
+    )  # relative paths in it are to be ignored [XDG Base Directory Specification]
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.local/state")
+    return os.path.join(base, "scoop_hpc")
+
+
+def create(state: str, spec: JobSpec, scheduler: str, now: float) -> Job:
+    """Make the directory of a new job under *state*."""
+    stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+    directory = os.path.join(state, "jobs", f"{stamp}-{secrets.token_hex(4)}")
+    make_private(os.path.dirname(directory))
+    with _explained(f"cannot make the job's directory {directory!r}"):
+        os.mkdir(directory, 0o700)
+    return Job(directory, spec, scheduler, now)
+
+
+def write(job: Job) -> None:
+    """Write what is known of *job* into its directory."""
+    about = {name: value for name, value in asdict(job).items() if name != "directory"}
+    write_text(os.path.join(job.directory, _JOB), json.dumps(about, indent=1) + "\n")
+
+
+def read(directory: str) -> Optional[Job]:
+    """Return the job whose directory this is, None if there is none in it."""
+    path = os.path.join(directory, _JOB)
+    text = _read_text(path)
+    if text is None:
+        return None
+    with _understood(path):
+        about = json.loads(text)
+        spec = JobSpec(**_known(JobSpec, about.pop("spec")))
+        return Job(directory, spec, **_known(Job, about))
+
+
+def remove(job: Job) -> None:
+    """Forget *job*."""
+    shutil.rmtree(job.directory, ignore_errors=True)
+
+
+def newest_first(state: str) -> Iterator[Job]:
+    """Yield the jobs that a scheduler took."""
+    directory = os.path.join(state, "jobs")
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot list the jobs in {directory!r}: {error.strerror}") from error
+    for name in sorted(names, reverse=True):
+        job = read(os.path.join(directory, name))
+        if job is not None and job.job_id is not None:
+            yield job
+
+
+def read_record(job: Job) -> Optional[Record]:
+    """Return the driver's record of *job*, None if it left none."""
+    try:
+        return records.read(job.record)
+    except OSError as error:
+        raise ScoopError(f"cannot read {job.record!r}: {error.strerror}") from error
+
+
+def write_end(job: Job, said: JobStatus) -> None:
+    """Keep the scheduler's word on how *job* ended."""
+    write_text(os.path.join(job.directory, _END), json.dumps({**asdict(said), "state": said.state.value}) + "\n")
+
+
+def read_end(job: Job) -> Optional[JobStatus]:
+    """Return the scheduler's word on how *job* ended, None if it was not heard yet."""
+    path = os.path.join(job.directory, _END)
+    text = _read_text(path)
+    if text is None:
+        return None
+    with _understood(path):
+        said = json.loads(text)
+        return JobStatus(**{**_known(JobStatus, said), "state": JobState(said["state"])})
+
+
+def make_private(directory: str) -> None:
+    """Make *directory*, for this user only, if it is not there."""
+    with _explained(f"cannot make the directory {directory!r}"):
+        os.makedirs(directory, 0o700, exist_ok=True)
+
+
+def write_text(path: str, text: str) -> None:
+    """Put *text* into the file *path*, for this user only, whole or not at all."""
+    new = f"{path}.{secrets.token_hex(4)}"
+    with _explained(f"cannot write {path!r}"):
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(text)
+            os.replace(new, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise
+
+
+def _read_text(path: str) -> Optional[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Return of *values* what *kind* has a field for; a later version may have written more. JSON has no tuples."""
+    names = {field.name for field in fields(kind)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in names}
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what}: {error.strerror}; SCOOP_HPC_STATE names another directory for jobs") from error
+
+
+@contextlib.contextmanager
+def _understood(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScoopError(f"cannot understand {path!r} ({error}): remove its directory to forget that job") from error
