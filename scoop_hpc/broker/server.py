@@ -108,6 +108,7 @@ class BrokerServer:
         self._name = str(plan.node)
         self._state = BrokerState(self._name)
         self._links: dict[str, PeerLink] = {}
+        self._agent_is_here = False
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: Optional[keys.Authenticator] = None
@@ -175,16 +176,20 @@ class BrokerServer:
                 if message.to == self._name:
                     sockets.send_to(self._main, name, Greeted())
             elif name == AGENT and isinstance(message, Ready):
-                sockets.send_to(self._main, AGENT, self._up)  # the agent comes first: it forks all others
+                self._agent_is_here = True
+                sockets.send_to(self._main, AGENT, self._up)
             else:
                 if isinstance(message, Peers):
                     self._meet(message)
                 self._dispatch(self._state.handle(message, name))
                 if isinstance(message, Stop):
                     return False
-                if isinstance(message, Ready) and self._plan.curve and len(self._state.workers) == self._plan.workers:
-                    shutil.rmtree(self._plan.directory, ignore_errors=True)
+            if isinstance(message, Ready) and self._plan.curve is not None and self._all_are_here():
+                shutil.rmtree(self._plan.directory, ignore_errors=True)
         return True
+
+    def _all_are_here(self) -> bool:
+        return self._agent_is_here and len(self._state.workers) == self._plan.workers
 
     def _serve_meta(self) -> None:
         message = sockets.receive(self._subscriber)
