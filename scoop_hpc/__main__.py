@@ -1,6 +1,13 @@
 """`python -m scoop_hpc`: the same command as `scoop-hpc`."""
 
-from scoop_hpc.cli.main import main
+import os
+import sys
+
+# Python puts the directory that the user stands in first: a random.py there is the user's, not the library's
+if sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+    del sys.path[0]
+
+from scoop_hpc.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

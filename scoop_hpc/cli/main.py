@@ -50,10 +50,7 @@ def scoop_hpc() -> None:
 def main() -> NoReturn:
     """Run the command line; bad input is one line on stderr and exit status 2."""
     try:
-        status = scoop_hpc.main(prog_name="scoop-hpc", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(2)
+        status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except click.Abort:

@@ -61,9 +61,7 @@ def run(
         _check_single(allocation)
     wishes = Wishes(
         nodes=nodes,
-        program=Program(
-            os.fsencode(program), tuple(map(os.fsencode, arguments)), os.getcwdb(), dict(os.environb)
-        ),
+        program=Program(os.fsencode(program), tuple(map(os.fsencode, arguments)), os.getcwdb(), dict(os.environb)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         record=record,

@@ -52,7 +52,9 @@ def test_program_ends_as_python_ends_it(runs: Runs, ending: str, status: int, st
 
 
 def test_unhandled_exception_shows_the_remote_traceback(runs: Runs) -> None:
-    program = runs.write(HEAD + "def invert(x):\n    return 1 / x\n" + MAIN + "print(list(futures.map(invert, [1, 0])))")
+    program = runs.write(
+        HEAD + "def invert(x):\n    return 1 / x\n" + MAIN + "print(list(futures.map(invert, [1, 0])))"
+    )
     done = runs.run("-n", "2", program)
     assert done.returncode == 1
     assert "in invert" in done.stderr

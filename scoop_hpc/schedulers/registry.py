@@ -1,0 +1,47 @@
+"""The schedulers that are known, and which of them is meant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Callable, Optional
+
+from scoop_hpc.allocation import Allocation
+from scoop_hpc.errors import JobSpecError
+from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.local import LocalScheduler
+from scoop_hpc.schedulers.slurm import SlurmScheduler
+
+_LOCAL = LocalScheduler(sys.executable)
+
+# in the order of detection
+SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType({"slurm": SlurmScheduler(), "local": _LOCAL})
+
+
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+    """Return the allocation that the environment speaks of, None outside a job; raise AllocationError.
+
+    A job that one scheduler starts inside another's is not mistaken: `Scheduler.submit_environ` drops the outer one's
+    variables.
+    """
+    for scheduler in SCHEDULERS.values():
+        allocation = scheduler.read_allocation(environ, read_file)
+        if allocation is not None:
+            return allocation
+    return None
+
+
+def find(which: Callable[[str], Optional[str]]) -> Scheduler:
+    """Return the first scheduler whose commands *which* (such as `shutil.which`) finds, the local one if none."""
+    for scheduler in SCHEDULERS.values():
+        if all(which(command) for command in scheduler.commands):
+            return scheduler
+    return _LOCAL
+
+
+def named(name: str) -> Scheduler:
+    """Return the scheduler of that name; raise JobSpecError."""
+    if name not in SCHEDULERS:
+        raise JobSpecError(f"there is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}")
+    return SCHEDULERS[name]

@@ -1,0 +1,266 @@
+"""Job scripts: what they ask for, what cannot get into them, and what a broken template says."""
+
+from __future__ import annotations
+
+import shlex
+import string
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scoop_hpc.errors import JobSpecError, TemplateError
+from scoop_hpc.jobscript import quote, render
+from scoop_hpc.jobspec import JobSpec
+from scoop_hpc.schedulers.registry import named
+
+RENDERED = Path(__file__).parents[2] / "jobscripts"
+SLURM, LOCAL = named("slurm"), named("local")
+SPEC = JobSpec(("pi.py", "1000"), "/home/me/work", "pi")
+COMMAND = (
+    "/usr/bin/python3",
+    "-m",
+    "scoop_hpc",
+    "run",
+    "--record",
+    "/home/me/.local/state/scoop_hpc/jobs/20260101T120000Z-1/record.json",
+    "--",
+    *SPEC.program,
+)
+EXAMPLES = {
+    "slurm-workers": replace(SPEC, nodes=4, workers_per_node=2, walltime=600, queue="short"),
+    "slurm-whole-nodes": replace(SPEC, nodes=4),
+    "local": replace(SPEC, nodes=2, workers_per_node=2, walltime=600),
+}
+# one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
+LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)
+PATIENT = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NASTY = [
+    "a b",
+    "  a ",
+    "it's",
+    'a "b"',
+    "$HOME",
+    "`id`",
+    "$(id)",
+    "#",
+    "a#b",
+    "\\",
+    "\\n",
+    "a\\",
+    "%j",
+    "-x",
+    "é",
+    "*",
+    ";",
+]
+
+
+def lines(spec: JobSpec, scheduler: str = "slurm") -> list[str]:
+    return render(spec, named(scheduler), COMMAND).splitlines()
+
+
+def words(script: str, prefix: str) -> list[str]:
+    """Read the directives as sbatch does: quotes group, a backslash escapes, # begins a comment."""
+    directives = []
+    for line in script.split("\n")[1:]:
+        if line.startswith(prefix):
+            directives += shlex.split(line[len(prefix) :], comments=True)
+        elif line and not line.startswith("#"):
+            break
+    return directives
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_rendered_examples_are_what_render_gives(name: str) -> None:
+    scheduler = named(name.partition("-")[0])
+    assert (RENDERED / f"{name}.sh").read_text() == render(EXAMPLES[name], scheduler, COMMAND)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_last_line_becomes_the_command(name: str) -> None:
+    last = render(EXAMPLES[name], named(name.partition("-")[0]), COMMAND).splitlines()[-1]
+    assert shlex.split(last) == ["exec", *COMMAND]
+
+
+def test_all_that_a_job_asks_of_slurm() -> None:
+    spec = replace(SPEC, nodes=3, workers_per_node=2, cpus_per_worker=4, walltime=5405, memory_per_node=2**33)
+    script = render(replace(spec, queue="q", account="a", output="x", directives=("--qos=h",)), SLURM, COMMAND)
+    assert words(script, "#SBATCH") == [
+        "--job-name=pi",
+        "--chdir=/home/me/work",
+        "--output=/home/me/work/x",
+        "--nodes=3",
+        "--ntasks-per-node=2",
+        "--cpus-per-task=4",
+        "--mem=8192M",
+        "--time=1:30:05",
+        "--partition=q",
+        "--account=a",
+        "--no-requeue",
+        "--qos=h",
+    ]
+
+
+def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
+    spec = replace(SPEC, nodes=3, workers_per_node=2, cpus_per_worker=4, walltime=5405, memory_per_node=2**33)
+    script = render(replace(spec, queue="q", account="a", output="x"), LOCAL, COMMAND)
+    assert words(script, "#LOCAL") == [
+        "--job-name=pi",
+        "--chdir=/home/me/work",
+        "--output=x",
+        "--nodes=3",
+        "--workers-per-node=2",
+        "--cpus-per-worker=4",
+        "--memory=8192M",
+        "--walltime=1:30:05",
+        "--queue=q",
+        "--account=a",
+    ]
+
+
+def test_whole_nodes_come_with_their_memory() -> None:
+    script = lines(SPEC)
+    assert "#SBATCH --exclusive" in script
+    assert "#SBATCH --mem=0" in script
+    assert not [line for line in script if "tasks" in line]
+
+
+def test_whole_nodes_with_less_memory_or_larger_workers() -> None:
+    script = lines(replace(SPEC, memory_per_node=2**30, cpus_per_worker=2))
+    assert "#SBATCH --mem=1024M" in script
+    assert "#SBATCH --mem=0" not in script
+    assert "#SBATCH --cpus-per-task=2" in script
+
+
+def test_what_is_not_asked_for_is_left_to_the_scheduler() -> None:
+    script = "\n".join(lines(replace(SPEC, workers_per_node=1)))
+    for option in ("--mem", "--time", "--partition", "--account", "--exclusive"):
+        assert option not in script
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "local"])
+@pytest.mark.parametrize("text", NASTY)
+def test_whatever_is_typed_stays_one_word_of_a_directive(scheduler: str, text: str) -> None:
+    check_fields(scheduler, text)
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "local"])
+@PATIENT
+@given(text=LINES)
+def test_any_line_stays_one_word_of_a_directive(scheduler: str, text: str) -> None:
+    check_fields(scheduler, text)
+
+
+def check_fields(scheduler: str, text: str) -> None:
+    spec = replace(SPEC, name=text, directory=f"/{text}", queue=text, account=text, output="/x", workers_per_node=1)
+    script = render(spec, named(scheduler), COMMAND)
+    directives = words(script, f"#{'SBATCH' if scheduler == 'slurm' else 'LOCAL'}")
+    queue = "partition" if scheduler == "slurm" else "queue"
+    for option in (f"--job-name={text}", f"--chdir=/{text}", f"--{queue}={text}", f"--account={text}"):
+        assert option in directives
+    assert len(directives) == (9 if scheduler == "slurm" else 8)
+    assert script.split("\n")[-2] == f"exec {shlex.join(COMMAND)}"
+
+
+@PATIENT
+@given(st.text(max_size=40))
+def test_any_text_without_nul_stays_one_word_on_one_line(text: str) -> None:
+    word = quote(text.replace("\0", ""))
+    assert word.isprintable()
+    assert read_word(word) == text.replace("\0", "").encode(errors="surrogateescape")
+
+
+@PATIENT
+@given(st.binary(max_size=20))
+def test_bytes_that_are_no_text_stay_one_word(name: bytes) -> None:
+    text = name.replace(b"\0", b"").decode(errors="surrogateescape")
+    assert read_word(quote(text)) == name.replace(b"\0", b"")
+
+
+def read_word(word: str) -> bytes:
+    """Read a word as bash does [bash(1), QUOTING]."""
+    if not word.startswith("$'"):
+        (text,) = shlex.split(word)
+        return text.encode()
+    assert word.endswith("'")
+    rest, read = word[2:-1], b""
+    while rest:
+        if rest[0] != "\\":
+            assert rest[0] != "'"
+            read, rest = read + rest[0].encode(), rest[1:]
+        elif rest[1] == "x":
+            assert set(rest[2:4]) <= set(string.hexdigits)
+            read, rest = read + bytes.fromhex(rest[2:4]), rest[4:]
+        else:
+            read, rest = read + {"n": b"\n", "'": b"'", "\\": b"\\"}[rest[1]], rest[2:]
+    return read
+
+
+def test_an_argument_with_line_ends_brings_no_line_of_its_own() -> None:
+    script = render(SPEC, SLURM, [*COMMAND, "\n#SBATCH --array=1-9\r\n", "\n#$ -t 1-9"])
+    assert "\r" not in script
+    assert [line for line in script.splitlines() if line.startswith(("exec", "#$"))] == [script.splitlines()[-1]]
+
+
+def test_what_a_scheduler_cannot_express_is_refused_before_rendering() -> None:
+    with pytest.raises(JobSpecError, match="backslash"):
+        render(replace(SPEC, output="a\\b"), SLURM, COMMAND)
+    with pytest.raises(JobSpecError, match="cannot express"):
+        render(replace(SPEC, directives=("--qos=h",)), LOCAL, COMMAND)
+
+
+def own(directory: Path, text: str, name: str = "slurm.sh.j2") -> str:
+    (directory / name).write_text(text)
+    return render(SPEC, SLURM, COMMAND, str(directory))
+
+
+def test_a_template_of_one_s_own_extends_ours(tmp_path: Path) -> None:
+    script = own(
+        tmp_path,
+        '{% extends "scoop_hpc/slurm.sh.j2" %}\n'
+        "{% block environment %}\nexport OMP_NUM_THREADS={{ job.cpus_per_worker | quote }}\n{% endblock %}\n"
+        "{% block prologue %}\nmodule load python\n{% endblock %}\n",
+    ).splitlines()
+    assert script[:-3] == lines(SPEC)[:-1]
+    assert script[-3:] == ["export OMP_NUM_THREADS=1", "module load python", lines(SPEC)[-1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("#!/bin/bash\n{{ job.nodez }}\n", 2, "has no attribute 'nodez'"),
+        ("#!/bin/bash\n\n{{ jobb }}\n", 3, "'jobb' is undefined"),
+        ("{{ job.nodes | nosuch }}\n", 1, "nosuch"),
+        ("\n{{ jobb | directive }}\n", 2, "'jobb' is undefined"),
+        ("\n{{ job.walltime | walltime }}\n", 2, "NoneType"),
+        ("a\n{% if %}\n", 2, "Expected an expression"),
+        ("{{ 1 / 0 }}\n", 1, "division by zero"),
+    ],
+)
+def test_a_broken_template_says_where_it_is_broken(tmp_path: Path, text: str, line: int, what: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        own(tmp_path, text)
+    message = str(caught.value)
+    assert f"{str(tmp_path / 'slurm.sh.j2')!r}, line {line}," in message
+    assert what in message
+    assert "job.workers_per_node" in message
+    assert "\n" not in message
+
+
+def test_a_template_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"there is no template 'mine.j2'"):
+        own(tmp_path, '{% extends "mine.j2" %}\n')
+
+
+def test_a_template_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "slurm.sh.j2").write_bytes(b"#!/bin/bash\n\xff\n")
+    with pytest.raises(TemplateError, match="does not render"):
+        render(SPEC, SLURM, COMMAND, str(tmp_path))
+
+
+def test_a_directive_of_two_lines_is_refused_in_a_template_too(tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match="directive"):
+        own(tmp_path, '#SBATCH --comment={{ "a\\nb" | directive }}\n')

@@ -1,0 +1,149 @@
+"""The phrase book of the built-in scheduler, and the registry that chooses between it and the others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from scoop_hpc.allocation import Allocation, Node
+from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
+from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.schedulers import registry
+from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.local import LocalScheduler
+
+LOCAL = LocalScheduler("/usr/bin/python3")
+LOCALJOBS = ["/usr/bin/python3", "-m", "scoop_hpc.localjobs"]
+SPEC = JobSpec(("pi.py",), "/home/me", "pi")
+JOB = {"SCOOP_HPC_LOCAL_JOB_ID": "local-7", "SCOOP_HPC_LOCAL_NODES": "local1:2,local2:1"}
+
+
+def completed(stdout: str = "", stderr: str = "", status: int = 0) -> Completed:
+    return Completed((*LOCALJOBS, "x"), status, stdout, stderr)
+
+
+def _no_file(path: str) -> str:
+    raise FileNotFoundError(path)
+
+
+def test_its_server_is_called_by_argv() -> None:
+    assert LOCAL.submit_argv("/jobs/1/job.sh") == [*LOCALJOBS, "submit", "/jobs/1/job.sh"]
+    assert LOCAL.status_argv(["local-1", "local-2"]) == [[*LOCALJOBS, "status", "local-1", "local-2"]]
+    assert LOCAL.cancel_argv(["local-1"]) == [*LOCALJOBS, "cancel", "local-1"]
+
+
+def test_the_job_id_is_the_last_line_that_is_one() -> None:
+    assert LOCAL.parse_job_id(completed("hello\nlocal-12\n")) == "local-12"
+
+
+@pytest.mark.parametrize("done", [completed("local-1\n", "no space left\n", 1), completed("job 7\n"), completed()])
+def test_no_job_id_is_an_error(done: Completed) -> None:
+    with pytest.raises(SchedulerError):
+        LOCAL.parse_job_id(done)
+
+
+@pytest.mark.parametrize("job_id", ["7", "local-", "local-x", "--help", "local-1 local-2"])
+def test_what_is_no_job_id_reaches_no_command(job_id: str) -> None:
+    for ask in (LOCAL.status_argv, LOCAL.cancel_argv):
+        with pytest.raises(JobSpecError) as caught:
+            ask([job_id])
+        assert repr(job_id) in str(caught.value)
+
+
+def test_jobs_are_read_from_json() -> None:
+    jobs = [
+        {"job_id": "local-1", "state": "RUNNING", "nodes": ["local1", "local2"]},
+        {"job_id": "local-2", "state": "FAILED", "reason": "why", "nodes": [], "exit_status": 3},
+    ]
+    assert LOCAL.parse_status(completed(json.dumps(jobs))) == {
+        "local-1": JobStatus("local-1", JobState.RUNNING, "", ("local1", "local2")),
+        "local-2": JobStatus("local-2", JobState.FAILED, "why", (), 3),
+    }
+
+
+@pytest.mark.parametrize(
+    "stdout", ["", "{", "7", "[7]", '[{"job_id": "local-1"}]', '[{"job_id": "local-1", "state": "new"}]', '[{"id": 1}]']
+)
+def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(stdout: str) -> None:
+    with pytest.raises(SchedulerError) as caught:
+        LOCAL.parse_status(completed(stdout))
+    assert repr(stdout) in str(caught.value)
+
+
+def test_a_failed_command_is_an_error_with_its_words() -> None:
+    for parse in (LOCAL.parse_status, LOCAL.parse_cancel):
+        with pytest.raises(SchedulerError, match="no space left; on device"):
+            parse(completed(stderr="no space left\non device\n", status=1))
+    LOCAL.parse_cancel(completed())
+
+
+def test_the_environment_says_what_a_job_was_given() -> None:
+    assert LOCAL.read_allocation(JOB, _no_file) == Allocation(
+        "local", (Node("local1", 2, 2), Node("local2", 1, 1)), "local-7"
+    )
+
+
+def test_cpus_are_slots_times_cpus_per_worker() -> None:
+    allocation = LOCAL.read_allocation({**JOB, "SCOOP_HPC_LOCAL_CPUS_PER_WORKER": "3"}, _no_file)
+    assert allocation is not None
+    assert allocation.nodes == (Node("local1", 2, 6), Node("local2", 1, 3))
+    assert allocation.cpus_per_worker == 3
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"SCOOP_HPC_LOCAL_JOB_ID": "local-7"}, {**JOB, "SCOOP_HPC_LOCAL_NODES": ""}, {"SCOOP_HPC_STATE": "/x"}],
+)
+def test_outside_a_job(environ: dict[str, str]) -> None:
+    assert registry.read_allocation(environ, _no_file) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SCOOP_HPC_LOCAL_NODES", "local1"),
+        ("SCOOP_HPC_LOCAL_NODES", "local1:0"),
+        ("SCOOP_HPC_LOCAL_NODES", "local1:2,"),
+        ("SCOOP_HPC_LOCAL_NODES", "local1:-1"),
+        ("SCOOP_HPC_LOCAL_NODES", ":2"),
+        ("SCOOP_HPC_LOCAL_NODES", "local1:two"),
+        ("SCOOP_HPC_LOCAL_CPUS_PER_WORKER", "0"),
+        ("SCOOP_HPC_LOCAL_CPUS_PER_WORKER", "many"),
+    ],
+)
+def test_a_malformed_allocation_is_an_error_that_shows_it(name: str, value: str) -> None:
+    with pytest.raises(AllocationError) as caught:
+        LOCAL.read_allocation({**JOB, name: value}, _no_file)
+    assert f"{name} is {value!r}" in str(caught.value)
+
+
+def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> None:
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_TASKS_PER_NODE": "1(x2)", "SLURM_CONF": "c"}
+    environ = LOCAL.submit_environ({**slurm, **JOB, "HOME": "/home/me"}, SPEC)
+    assert environ == {"HOME": "/home/me", "SLURM_CONF": "c"}
+    allocation = registry.read_allocation({**environ, **JOB}, _no_file)
+    assert allocation is not None
+    assert allocation.scheduler == "local"
+
+
+def test_every_field_is_accepted_but_directives() -> None:
+    LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, memory_per_node=1, output="back\\slash %j"))
+    with pytest.raises(JobSpecError, match="cannot express the directive '--qos=high'"):
+        LOCAL.check(replace(SPEC, directives=("--qos=high",)))
+
+
+def test_slurm_is_found_where_all_its_commands_are() -> None:
+    assert registry.find(lambda command: f"/usr/bin/{command}").name == "slurm"
+    assert registry.find(lambda command: None if command == "squeue" else "/x").name == "local"
+    assert registry.find(lambda command: None).name == "local"
+
+
+def test_a_scheduler_by_name() -> None:
+    assert [registry.named(name).name for name in registry.SCHEDULERS] == ["slurm", "local"]
+
+
+def test_an_unknown_scheduler_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(JobSpecError, match="no scheduler 'pbs': choose one of slurm, local"):
+        registry.named("pbs")
