@@ -27,6 +27,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Hashable
 from typing import Any, Callable, Optional
 
 from greenlet import getcurrent, greenlet
@@ -41,6 +42,7 @@ from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link
 
 _POLL = 0.001  # seconds between looks at the link while there is work
+_SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
 _DEPTH = 16  # futures run inside each other's result() on one greenlet's stack
 
 _current: Optional[Controller] = None  # set once in a process
@@ -115,7 +117,7 @@ class _Running:
 
     __slots__ = ("deaf", "depth", "key", "started")
 
-    def __init__(self, key: int, depth: int, now: float) -> None:
+    def __init__(self, key: Hashable, depth: int, now: float) -> None:
         self.key = key
         self.depth = depth
         self.started = now
@@ -145,6 +147,7 @@ class Controller:
         self._requested = False
         self._stopped = False
         self._interrupted = False  # while the program was parked
+        self._interrupted_at = float("-inf")
         self._program: Optional[greenlet] = None
         self._program_waits: Optional[Waiter] = None  # with a deadline
         self._durations = Durations()
@@ -174,10 +177,12 @@ class Controller:
         depth = self._task.depth if self._task else 0
         if deadline is None and future.unstarted and depth < _DEPTH:
             self._run_future(future, depth + 1)
+            self._drop_started()
             return
         waiter = Waiter(self, deadline)
         future.add_done_callback(waiter.wake)
         waiter.park()
+        future.forget(waiter.wake)
 
     def waiter(self, deadline: Optional[float]) -> Waiter:
         """Return a waiter for the current greenlet."""
@@ -230,8 +235,10 @@ class Controller:
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
-        self._interrupted = getcurrent() is not self._program
-        raise KeyboardInterrupt
+        last, self._interrupted_at = self._interrupted_at, time.monotonic()
+        if self._interrupted_at - last > _SAME_INTERRUPT:
+            self._interrupted = getcurrent() is not self._program
+            raise KeyboardInterrupt
 
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""
@@ -261,14 +268,20 @@ class Controller:
                 self._enter(greenlet(self._run_future, self._hub), self._local.pop())
 
     def _runnable(self) -> bool:
-        while self._local and not self._local[-1].unstarted:  # run by a waiter, exported or cancelled
-            self._local.pop()
+        self._drop_started()
         if not (self._local or self._inbox):
             return False
         if self._may_start_unknown():
             return True
         self._give_back()
         return False
+
+    def _drop_started(self) -> None:
+        """Drop, from the ends of the local futures, those that were run by a waiter or cancelled."""
+        while self._local and not self._local[-1].unstarted:
+            self._local.pop()
+        while self._local and not self._local[0].unstarted:
+            self._local.popleft()
 
     def _may_start_unknown(self) -> bool:
         """Whether a task that may last may start: not where the program waits with a deadline, and others can do it."""

@@ -7,6 +7,8 @@ as slow; a function never seen counts as slow, too.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 SHORT = 0.001  # seconds: a call that keeps its worker deaf for less may wait behind others of its kind
 _DECAY = 0.9  # for each call
 _BATCH = 64  # tasks asked for at once, at the most
@@ -16,15 +18,15 @@ class Durations:
     """What one worker knows of functions, each called by a key."""
 
     def __init__(self) -> None:
-        self._deaf: dict[int, float] = {}  # seconds
+        self._deaf: dict[Hashable, float] = {}  # seconds
         self._usual = SHORT  # the same over all functions of late
 
-    def learn(self, key: int, deaf: float) -> None:
+    def learn(self, key: Hashable, deaf: float) -> None:
         """Note that a call of *key* kept a worker deaf for so many seconds."""
         self._deaf[key] = max(deaf, _DECAY * self._deaf.get(key, 0.0))
         self._usual = max(deaf, _DECAY * self._usual, 1e-6)
 
-    def short(self, key: int) -> bool:
+    def short(self, key: Hashable) -> bool:
         """Whether the next call of *key* is likely to be short."""
         return self._deaf.get(key, 1.0) <= SHORT
 

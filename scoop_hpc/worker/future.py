@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
+from collections.abc import Hashable
 from typing import Any, Callable, Optional, Protocol
 
 from scoop_hpc.worker.calls import Outcome
@@ -17,6 +18,13 @@ class Waits(Protocol):
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
 
 
+def _key(function: Any) -> Hashable:
+    """Return what all copies of *function* have in common, however they came here."""
+    function = getattr(function, "func", function)  # of a functools.partial
+    code = getattr(function, "__code__", None)
+    return type(function).__qualname__ if code is None else (code.co_filename, code.co_firstlineno)
+
+
 class Call:
     """What a future will do: a function with its arguments, and the key under which its duration is known."""
 
@@ -26,12 +34,13 @@ class Call:
         self.function = function
         self.args = args
         self.kwargs = kwargs
-        measured = args[0] if function is run_chunk else function
-        self.key = id(getattr(measured, "__code__", measured))
+        self.key = _key(args[0] if function is run_chunk else function)
 
 
 class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     """A task's result to come, as `concurrent.futures.Future`; waiting for it lets the worker run other tasks."""
+
+    _done_callbacks: list[Callable[[Any], object]]
 
     def __init__(self, waits: Waits, call: Call) -> None:
         super().__init__()
@@ -64,6 +73,12 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         super().cancel()
         self.set_running_or_notify_cancel()
         return True
+
+    def forget(self, callback: Callable[[Any], None]) -> None:
+        """Take back a callback that has not been called."""
+        with self._condition:
+            if callback in self._done_callbacks:
+                self._done_callbacks.remove(callback)
 
     @property
     def unstarted(self) -> bool:

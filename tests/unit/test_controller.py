@@ -17,6 +17,7 @@ from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, 
 from scoop_hpc.worker import calls, controller
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Durations
+from scoop_hpc.worker.future import Call
 
 
 class Home:
@@ -287,7 +288,7 @@ def test_wanted_tasks_are_exported_oldest_first(run: Run) -> None:
 
     def program() -> None:
         worker = controller.current()
-        worker._durations.learn(id(square.__code__), 1e-6)  # short tasks stay
+        worker._durations.learn(Call(square, (), {}).key, 1e-6)  # short tasks stay
         worker._wanted = 0
         kept = [futures.submit(square, n) for n in range(3)]
         assert link.exported == 0
@@ -393,3 +394,27 @@ def test_batches_are_of_quick_tasks_only() -> None:
     for _ in range(500):
         durations.learn(1, 1e-6)
     assert durations.batch() == 64
+
+
+def test_copies_of_a_lambda_are_known_as_one_function() -> None:
+    keys = {Call(calls.load(calls.dump(lambda x: x)), (), {}).key for _ in range(2)}
+    assert len(keys) == 1
+
+
+def test_futures_run_by_their_waiters_are_not_kept(run: Run) -> None:
+    def program() -> int:
+        fib(12)
+        return len(controller.current()._local)
+
+    assert run(program, size=1) == 0
+
+
+def test_waiting_again_and_again_leaves_nothing_at_the_future(run: Run) -> None:
+    def program() -> int:
+        future = futures.submit(square, 1)
+        for _ in range(3):
+            with pytest.raises(futures.TimeoutError):
+                future.result(timeout=0.001)
+        return len(future._done_callbacks)
+
+    assert run(program, Home(hands_out=False), size=4) == 0
