@@ -1,7 +1,7 @@
 """The client of the schedulers: runs the phrase books' commands, and puts together what is known of jobs.
 
 A job's end is known to three: the scheduler, which forgets; the driver's record, which is missing where the driver was
-killed or never started; and the job's directory, where the scheduler's last word is kept. `settle` weighs them.
+killed or never started; and the job's directory, where the scheduler's last word is kept: `scoop_hpc.jobend`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Callable, Optional
 from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
 from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import Completed, JobStatus, Scheduler
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
-_SILENT = "the driver ended without a word"
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
 
@@ -130,14 +130,31 @@ class Client:
         """Return *jobs* with their status still to be asked."""
         return [_unasked(job.scheduler, job.job_id or "", job) for job in jobs]
 
-    def status(self, reports: Sequence[Report]) -> list[Report]:
-        """Ask how the jobs stand, each scheduler once for all of its jobs; raise InputError for one that none knows."""
+    def status(
+        self, reports: Sequence[Report], on_trouble: Optional[Callable[[SchedulerError], None]] = None
+    ) -> list[Report]:
+        """Ask how the jobs stand, each scheduler once for all of its jobs.
+
+        Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
+        is given, told to it; what is known here has to do then.
+        """
         said: dict[tuple[str, str], JobStatus] = {}
+        silent: set[str] = set()
         for name in dict.fromkeys(report.scheduler for report in reports):
             ids = [report.status.job_id for report in reports if report.scheduler == name]
-            for job_id, status in self._ask(self._scheduler(name), ids).items():
-                said[name, job_id] = status
-        answers = [self._settle(report, said.get((report.scheduler, report.status.job_id))) for report in reports]
+            try:
+                known = self._ask(self._scheduler(name), ids)
+            except SchedulerError as error:
+                if on_trouble is None:
+                    raise
+                on_trouble(error)
+                silent.add(name)
+            else:
+                said.update({(name, job_id): status for job_id, status in known.items()})
+        answers = [
+            self._settle(report, said.get((report.scheduler, report.status.job_id)), report.scheduler in silent)
+            for report in reports
+        ]
         unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
         if unknown:
             ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
@@ -170,7 +187,7 @@ class Client:
             if timeout is not None and now - began >= timeout:
                 return answers
             if self._is_news(answers):
-                heard, asked = now, 0.0
+                heard, asked = now, float("-inf")
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
                 asked = now
                 try:
@@ -214,7 +231,7 @@ class Client:
             known = {**scheduler.parse_status(done), **known}
         return known
 
-    def _settle(self, report: Report, said: Optional[JobStatus]) -> Report:
+    def _settle(self, report: Report, said: Optional[JobStatus], silent: bool) -> Report:
         if report.job is None:
             status = said or JobStatus(report.status.job_id, JobState.UNKNOWN)
             return replace(report, status=status)
@@ -222,6 +239,9 @@ class Client:
         if said is not None and said.state.ended and said != earlier:
             jobdirectory.write_end(report.job, said)
         record = jobdirectory.read_record(report.job)
+        if silent and earlier is None and (record is None or not record.state.ended):
+            unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
+            return replace(report, status=unknown, record=record)
         return replace(report, status=settle(report.status.job_id, said or earlier, record), record=record)
 
     def _scheduler(self, name: str) -> Scheduler:
@@ -231,40 +251,6 @@ class Client:
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
-
-
-def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
-    """Put together what the scheduler said of a job, None if it has forgotten it, and the driver's record.
-
-    The scheduler knows whether a job runs, and what was done to it from outside; the driver knows how and why the
-    program ended.
-    """
-    if said is None and record is None:
-        return JobStatus(job_id, JobState.UNKNOWN, "the scheduler has forgotten it, and it left no record")
-    if said is None and record is not None:
-        if record.state.ended:
-            return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)
-        return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
-    assert said is not None
-    if record is not None:
-        said = replace(said, nodes=said.nodes or record.nodes)
-        if said.state.ended:
-            said = _complete(said, record)
-    if said.exit_status == 0 and said.state is not JobState.COMPLETED:
-        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
-    return said
-
-
-def _complete(said: JobStatus, record: Record) -> JobStatus:
-    """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
-    state = said.state
-    if state is JobState.COMPLETED and record.state.ended:
-        state = record.state  # a script may go on after its driver failed, and succeed
-    reason = said.reason or record.reason
-    if state is JobState.FAILED:
-        reason = (record.reason or said.reason) if record.state.ended else _SILENT
-    exit_status = said.exit_status if record.exit_status is None else record.exit_status
-    return replace(said, state=state, reason=reason, exit_status=exit_status)
 
 
 def goes_on(report: Report) -> bool:

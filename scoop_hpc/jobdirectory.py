@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Optional
 
@@ -118,6 +118,9 @@ def newest_first(state: str) -> Iterator[Job]:
         raise InputError(f"cannot list the jobs in {directory!r}: {error.strerror}") from error
     for name in sorted(names, reverse=True):
         job = read(os.path.join(directory, name))
+        if job is not None and job.job_id is None:  # the submission was cut off; the job may run all the same
+            record = read_record(job)
+            job = replace(job, job_id=record.job_id if record else None)
         if job is not None and job.job_id is not None:
             yield job
 

@@ -1,0 +1,41 @@
+# make demo, make test: each sets up what it needs, once, in .venv.  Another Python: make PYTHON=python3.12 test
+PYTHON = python3
+BIN = .venv/bin
+READY = .venv/ready
+PYTEST_OPTIONS =
+
+.PHONY: demo test unit check bench clean
+
+demo: $(READY)
+	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
+	$(BIN)/python tests/cluster/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests/unit scoop_hpc $(PYTEST_OPTIONS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --line-length 120 .
+	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py
+	cd tests/cluster && ../../$(BIN)/mypy --strict --config-file ../../setup.cfg .
+	$(BIN)/lint-imports --config setup.cfg
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# Debian's python3 comes without venv's ensurepip; root may install it, others are told so
+$(READY): setup.py setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
+	    { echo "$(PYTHON) is not Python 3.9 or later: make PYTHON=... names another" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } || \
+	    { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

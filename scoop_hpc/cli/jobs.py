@@ -1,0 +1,135 @@
+"""`scoop-hpc status`, `logs`, `wait` and `cancel`: the life of jobs after their submission."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+import click
+
+from scoop_hpc.cli import follow
+from scoop_hpc.client import Client, Report, goes_on
+from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.hostlist import fold
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.schedulers.registry import find
+
+_RECENT = 20
+_TIMED_OUT = 124  # as timeout(1)
+_COLUMNS = ("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; times are in seconds since 1970.")
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+def status(as_json: bool, jobs: tuple[str, ...]) -> None:
+    """Say how each JOB stands, or how it ended; without JOB, those submitted last."""
+    client = follow.open_client(os.environ)
+    if jobs:
+        reports = client.status(_find(client, jobs))
+    else:
+        reports = client.status(client.reports(client.recent(_RECENT)), lambda error: follow.say(f"warning: {error}"))
+    if as_json:
+        print(json.dumps([as_dict(report) for report in reports]))
+    elif reports:
+        print("\n".join(table([_COLUMNS, *(_row(report) for report in reports)])))
+    else:
+        follow.say("no job was submitted from here yet")
+
+
+@click.command()
+@click.option("--follow", "following", is_flag=True, help="Go on until the job has ended.")
+@click.argument("job")
+def logs(following: bool, job: str) -> None:
+    """Print what JOB printed."""
+    client = follow.open_client(os.environ)
+    (report,) = _find(client, (job,))
+    output = None if report.job is None else report.job.output
+    if output is None:
+        raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")
+    if following:
+        report = follow.see_through(client, report)
+    elif follow.Tail(output).show():
+        return
+    else:
+        (report,) = client.status([report])
+    if not os.path.exists(output):
+        raise ScoopError(f"there is no output file {output!r}: job {job} is {follow.describe(report)}")
+
+
+@click.command()
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up, with exit status 124.")
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+def wait(timeout: Optional[float], jobs: tuple[str, ...]) -> None:
+    """Wait for each JOB to end, and exit with its exit status: of several, with the highest."""
+    client = follow.open_client(os.environ)
+    reports = client.wait(_find(client, jobs), lambda reports: None, follow.warn, timeout)
+    for report in reports:
+        follow.say_how_it_ended(report)
+    sys.exit(_TIMED_OUT if any(goes_on(report) for report in reports) else follow.exit_status(reports))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: how each job stood, and whether it was cancelled.")
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
+    """End each JOB. One that has ended is left as it is."""
+    client = follow.open_client(os.environ)
+    reports = client.status(_find(client, jobs))
+    going = [report for report in reports if goes_on(report)]
+    client.cancel(going)
+    if as_json:
+        print(json.dumps([{**as_dict(report), "cancelled": report in going} for report in reports]))
+        return
+    for report in reports:
+        job_id = report.status.job_id
+        print(f"Cancelled job {job_id}" if report in going else f"Job {job_id} is {follow.describe(report)}")
+
+
+def _find(client: Client, job_ids: Sequence[str]) -> list[Report]:
+    return client.find(job_ids, find(shutil.which))
+
+
+def as_dict(report: Report) -> dict[str, object]:
+    """Return what --json prints of a job."""
+    status, job, record = report.status, report.job, report.record
+    return {
+        "job_id": status.job_id,
+        "scheduler": report.scheduler,
+        "name": None if job is None else job.spec.name,
+        "state": status.state.value,
+        "reason": status.reason,
+        "exit_status": status.exit_status,
+        "nodes": list(status.nodes),
+        "submitted": None if job is None else job.submitted,
+        "started": None if record is None else record.started,
+        "ended": None if record is None else record.ended,
+        "output": None if job is None else job.output,
+        "directory": None if job is None else job.directory,
+    }
+
+
+def _row(report: Report) -> tuple[str, ...]:
+    status, job = report.status, report.job
+    submitted = "" if job is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(job.submitted))
+    code = "" if status.exit_status is None else str(status.exit_status)
+    if not code and status.state is JobState.COMPLETED:
+        code = "0"
+    name = "" if job is None else job.spec.name
+    reason = " ".join(status.reason.split())
+    return (status.job_id, status.state.value, code, name, fold(list(status.nodes)), submitted, reason)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, without blanks at their ends.
+
+    >>> table([("JOB", "STATE"), ("123", "RUNNING")])
+    ['JOB  STATE', '123  RUNNING']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

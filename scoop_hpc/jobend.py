@@ -1,0 +1,49 @@
+"""How a job stands, put together from what its scheduler said and what its driver recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import JobStatus
+
+_SILENT = "the driver ended without a word"
+
+
+def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
+    """Put together what the scheduler said of a job, None if it has forgotten it, and the driver's record.
+
+    The scheduler knows whether a job runs, and what was done to it from outside; the driver knows how and why the
+    program ended.
+    """
+    if said is None and record is None:
+        return JobStatus(job_id, JobState.UNKNOWN, "the scheduler has forgotten it, and it left no record")
+    if said is None and record is not None:
+        if record.state.ended:
+            return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)
+        return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
+    assert said is not None
+    if said.state is JobState.CANCELLED:
+        said = replace(said, reason="")  # Slurm leaves what the job was waiting for before
+    if record is not None:
+        said = replace(said, nodes=said.nodes or record.nodes)
+        if said.state.ended:
+            said = _complete(said, record)
+    if said.exit_status == 0 and said.state is not JobState.COMPLETED:
+        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
+    return said
+
+
+def _complete(said: JobStatus, record: Record) -> JobStatus:
+    """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
+    state = said.state
+    if state is JobState.COMPLETED and record.state.ended:
+        state = record.state  # a script may go on after its driver failed, and succeed
+    reason = said.reason or record.reason
+    if state is JobState.FAILED:
+        words = (record.reason if record.state.ended else _SILENT, said.reason)
+        reason = "; ".join(word for word in words if word)
+    exit_status = said.exit_status if record.exit_status is None else record.exit_status
+    return replace(said, state=state, reason=reason, exit_status=exit_status)

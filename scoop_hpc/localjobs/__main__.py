@@ -1,0 +1,13 @@
+"""`python -m scoop_hpc.localjobs`: what `scoop_hpc.schedulers.local` calls."""
+
+import os
+import sys
+
+# Python puts the directory that the user stands in first: a json.py there is the user's, not the library's
+if sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))):
+    del sys.path[0]
+
+from scoop_hpc.localjobs.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What lies in the state directory: the hosts' own /etc, Slurm's configuration, keys and spools."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from minicluster import slurm
+from minicluster.state import HEAD, Host, State
+
+USER = "tester"  # an ordinary user who exists inside the simulated hosts only
+USER_ID = 61234
+
+
+def write_common(directory: Path, state: State) -> None:
+    """Write what all hosts share; make the directory that users may write to."""
+    for name in ("slurm", "slurmctld", "munge"):
+        (directory / name).mkdir()
+    (directory / "slurm" / "slurm.conf").write_text(slurm.configuration(directory, state))
+    (directory / "slurm" / "cgroup.conf").write_text(slurm.CGROUP_CONF)
+    key = directory / "munge.key"
+    key.touch(mode=0o400)
+    key.write_bytes(os.urandom(128))
+    for path in (directory / "shared", directory / "home"):
+        path.mkdir()
+    (directory / "shared").chmod(0o1777)
+    home = directory / "home" / USER
+    home.mkdir(mode=0o700)
+    os.chown(home, USER_ID, USER_ID)
+
+
+def write_host(directory: Path, state: State, host: Host) -> None:
+    """Write what is *host*'s own."""
+    own = directory / "hosts" / host.name
+    for name in ("etc", "log", "spool", "tmp"):
+        (own / name).mkdir(parents=True)
+    (own / "munge").mkdir(mode=0o755)
+    (own / "tmp").chmod(0o1777)
+    home = directory / "home" / USER
+    texts = {
+        "hosts": hosts_text(state, host),
+        "hostname": f"{host.name}\n",
+        "passwd": _with(_read("/etc/passwd"), f"{USER}:x:{USER_ID}:{USER_ID}::{home}:/bin/bash"),
+        "group": _with(_read("/etc/group"), f"{USER}:x:{USER_ID}:"),
+        "nsswitch.conf": re.sub(r"^hosts:.*$", "hosts: files", _read("/etc/nsswitch.conf"), flags=re.MULTILINE),
+        "resolv.conf": "# no name server\n",
+    }
+    for name, text in texts.items():
+        (own / "etc" / name).write_text(text)
+
+
+def hosts_text(state: State, own: Host) -> str:
+    """Return *own*'s /etc/hosts: its own name is a loopback address where the settings say so."""
+    loopback = state.settings.own_name_is_loopback
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    for host in state.hosts.values():
+        lines.append(f"{'127.0.1.1' if loopback and host == own else host.address} {host.name}")
+    return "\n".join(lines) + "\n"
+
+
+def _with(text: str, line: str) -> str:
+    name = line.partition(":")[0]
+    kept = [known for known in text.splitlines() if not known.startswith(f"{name}:")]
+    return "\n".join([*kept, line]) + "\n"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def logs(directory: Path, name: str, lines: int = 25) -> str:
+    """Return the tails of *name*'s logs."""
+    parts = []
+    for path in sorted((directory / "hosts" / name / "log").glob("*.log")) + (
+        [directory / "hosts" / HEAD / "log" / "slurmctld.log"] if name != HEAD else []
+    ):
+        tail = _read(str(path)).splitlines()[-lines:]
+        parts += [f"--- {path}", *tail]
+    return "\n".join(parts)

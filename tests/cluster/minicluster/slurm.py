@@ -1,0 +1,80 @@
+"""Slurm's configuration for the simulated nodes, and its view of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minicluster.state import HEAD, State
+
+USABLE = ("idle", "mixed", "allocated", "completing")  # sinfo(1), NODE STATE CODES
+CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"  # no daemon looks at this machine's control groups
+NODE_STATES = ("sinfo", "--noheader", "--Node", "--all", "--format=%N %T")
+
+
+def configuration(directory: Path, state: State) -> str:
+    """Return slurm.conf. See slurm.conf(5).
+
+    Requests that can never be met are refused at submission. No accounting: ``sacct`` has nothing to say, which is
+    how many a small site has it. Neither memory limits nor CPU binding are enforced.
+    """
+    settings = state.settings
+    values = {
+        "ClusterName": "mini",
+        "SlurmctldHost": f"{HEAD}({state.hosts[HEAD].address})",
+        "SlurmUser": "root",
+        "SlurmdUser": "root",
+        "AuthType": "auth/munge",
+        "AuthInfo": f"socket={directory}/munge/munge.socket.2",
+        "StateSaveLocation": f"{directory}/slurmctld",
+        "SlurmdSpoolDir": f"{directory}/hosts/%h/spool",
+        "SlurmctldPidFile": f"{directory}/hosts/{HEAD}/slurmctld.pid",
+        "SlurmdPidFile": f"{directory}/hosts/%h/slurmd.pid",
+        "SlurmctldLogFile": f"{directory}/hosts/{HEAD}/log/slurmctld.log",
+        "SlurmdLogFile": f"{directory}/hosts/%h/log/slurmd.log",
+        "SlurmdParameters": "config_overrides",  # believe the CPUs below, not this machine's
+        "ProctrackType": "proctrack/linuxproc",
+        "TaskPlugin": "task/none",
+        "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_Core_Memory",
+        "DefMemPerCPU": str(max(1, settings.memory // settings.cpus // 2)),
+        "SchedulerType": "sched/backfill",
+        "SchedulerParameters": "batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=2",
+        "EnforcePartLimits": "ALL",
+        "ReturnToService": "2",
+        "MpiDefault": "none",
+        "SwitchType": "switch/none",
+        "SlurmctldTimeout": "30",
+        "SlurmdTimeout": str(settings.node_timeout),
+        "MessageTimeout": "10",
+        "KillWait": "5",
+        "MinJobAge": "600",
+        "InactiveLimit": "0",
+        "Waittime": "0",
+        "JobCompType": "jobcomp/none",
+        "JobAcctGatherType": "jobacct_gather/none",
+        "AccountingStorageType": "accounting_storage/none",
+    }
+    values.update({key: value for key, _, value in (line.partition("=") for line in settings.slurm_conf)})
+    names = f"{settings.prefix}[001-{settings.nodes:03d}]"
+    lines = [f"{key}={value}" for key, value in values.items()]
+    lines += [
+        f"NodeName={host.name} NodeAddr={host.address} CPUs={settings.cpus} Boards=1 SocketsPerBoard=1"
+        f" CoresPerSocket={settings.cpus} ThreadsPerCore=1 RealMemory={settings.memory} State=UNKNOWN"
+        for host in state.hosts.values()
+        if host.name != HEAD
+    ]
+    lines += [
+        f"PartitionName=normal Nodes={names} Default=YES DefaultTime=00:30:00 MaxTime=1-00:00:00 State=UP",
+        f"PartitionName=short Nodes={names} DefaultTime=00:02:00 MaxTime=00:15:00 PriorityTier=2 State=UP",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def parse_node_states(text: str) -> dict[str, str]:
+    """Read the answer to NODE_STATES.
+
+    >>> parse_node_states("node001 idle\\nnode002 down*\\n")
+    {'node001': 'idle', 'node002': 'down*'}
+    """
+    rows = [line.split() for line in text.splitlines()]
+    return {row[0]: row[1] for row in rows}

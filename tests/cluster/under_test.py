@@ -1,0 +1,169 @@
+"""The cluster as a test sees it: a directory of the test's own, commands on hosts, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+import pytest
+from minicluster.cluster import Cluster
+from minicluster.namespaces import Process
+from minicluster.shell import environment
+from minicluster.state import HEAD
+
+ROOT = Path(__file__).parents[2]
+SUBMIT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10", "--queue", "short")
+
+# a task on every worker, which is there to stay
+HOLD = """
+import pathlib, socket, time
+from scoop_hpc import futures
+
+def hold(i):
+    pathlib.Path(f"held.{i}.{socket.gethostname()}").touch()
+    time.sleep(300)
+
+if __name__ == "__main__":
+    list(futures.map(hold, range(8), chunksize=1))
+"""
+
+
+def shared_below_tmp() -> tuple[str, ...]:
+    """Return the directories below /tmp that this interpreter and the package come from: the nodes have to see them."""
+    return tuple(sorted(path for path in {str(ROOT), sys.prefix, sys.base_prefix} if path.startswith("/tmp/")))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that goes on, on a host."""
+
+    popen: subprocess.Popen[str]
+
+    def finish(self, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Wait for its end; return what it printed."""
+        stdout, stderr = self.popen.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, stdout, stderr)
+
+
+class ClusterUnderTest:
+    """The cluster, with what tests ask of it. *directory* is seen by all hosts, and of this test alone."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self.machine = cluster
+        self.directory = directory
+        self.nodes = cluster.nodes
+        # an editable install is not to be had by every way of running the tests: the checkout is named
+        self.environ = {"SCOOP_HPC_STATE": str(directory / "state"), "PYTHONPATH": str(ROOT)}
+
+    def run(
+        self,
+        host: str,
+        argv: list[str],
+        *,
+        user: Optional[str] = None,
+        cwd: Optional[Path] = None,
+        env: Optional[dict[str, str]] = None,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run *argv* on *host* to its end; its stdin is empty."""
+        environ = {**self.environ, **(env or {})}
+        where = str(cwd or self.directory)
+        return self.machine.run(host, argv, user=user, cwd=where, env=environ, timeout=timeout)
+
+    def check(self, host: str, argv: list[str], timeout: float = 60) -> str:
+        """Run *argv* on *host*; return its stdout, and fail with its stderr where its status is not 0."""
+        done = self.run(host, argv, timeout=timeout)
+        assert done.returncode == 0, f"{argv!r} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def scoop_hpc(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run ``scoop-hpc WORDS`` on the login node."""
+        return self.run(HEAD, [sys.executable, "-m", "scoop_hpc", *words], timeout=timeout)
+
+    def write(self, text: str, name: str = "program.py") -> Path:
+        """Write a program where all nodes see it."""
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def submit_held(self) -> str:
+        """Submit a job that does not end; return its id once every node works on it."""
+        done = self.scoop_hpc(*SUBMIT, "--parsable", "--output=job.out", str(self.write(HOLD)))
+        assert done.returncode == 0, done.stderr
+        self.wait_until(
+            lambda: {path.suffix[1:] for path in self.directory.glob("held.*")} == set(self.nodes),
+            30,
+            "every node has a task",
+        )
+        return done.stdout.strip()
+
+    def output(self) -> str:
+        """Return what the held job printed."""
+        return (self.directory / "job.out").read_text()
+
+    def status(self, job: str) -> dict[str, object]:
+        """Return the one job that ``status --json`` tells of."""
+        done = self.scoop_hpc("status", "--json", job)
+        assert done.returncode == 0, done.stderr
+        (answer,) = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer
+
+    @contextmanager
+    def started(self, host: str, argv: list[str]) -> Iterator[Job]:
+        """Start *argv* on *host*; it is killed at the end if it is still there."""
+        popen = subprocess.Popen(
+            self.machine.enter_argv(host, argv, str(self.directory)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(self.environ),
+        )
+        try:
+            yield Job(popen)
+        finally:
+            popen.kill()
+            popen.communicate()
+
+    def processes(self, host: str) -> list[Process]:
+        """Return what runs on *host* besides the simulation and Slurm's daemons."""
+        return self.machine.processes(host)
+
+    def all_processes(self) -> list[tuple[str, Process]]:
+        """Return what runs on any host, with the host's name."""
+        return [(host, process) for host in self.machine.state.hosts for process in self.processes(host)]
+
+    def leftovers(self) -> list[str]:
+        """Return the files that lie in the hosts' own /tmp and /dev/shm."""
+        return [
+            f"{host}:{directory}/{name}"
+            for host in self.machine.state.hosts
+            for directory in ("/tmp", "/dev/shm")
+            for name in self.machine.files(host, directory)
+        ]
+
+    def wait_until(self, condition: Callable[[], object], timeout: float, message: str) -> float:
+        """Wait for *condition*; return the seconds that it took, and fail with *message* when it does not come."""
+        start = time.monotonic()
+        while not condition():
+            if time.monotonic() - start > timeout:
+                pytest.fail(f"not within {timeout:g} s: {message}")
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def wait_until_clean(self, timeout: float = 5) -> float:
+        """Wait until no process and no file of a run is left on any host; fail naming them."""
+        start = time.monotonic()
+        while time.monotonic() - start < timeout:
+            if not self.all_processes() and not self.leftovers():
+                return time.monotonic() - start
+            time.sleep(0.05)
+        pytest.fail(f"left after {timeout:g} s: {self.all_processes()!r} {self.leftovers()!r}")

@@ -1,0 +1,436 @@
+"""Jobs of the built-in scheduler: from their submission to their end, and whatever end they come to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+HOLD = "import sys, time\nif __name__ == '__main__':\n    print('holding', flush=True)\n    time.sleep(300)\n"
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until *condition* holds; fail if it does not within *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Return whether there is such a process, zombies apart."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Machine:
+    """The local scheduler, with its state in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "state"
+        self.environ = {**os.environ, "SCOOP_HPC_STATE": str(self.state)}
+        self.started: list[subprocess.Popen[str]] = []
+
+    def call(self, module: str, *words: str, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*before, sys.executable, "-m", module, *words],
+            cwd=self.directory,
+            env=self.environ,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Call ``scoop-hpc``."""
+        return self.call("scoop_hpc", *words)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start ``scoop-hpc`` in a session of its own."""
+        argv = [sys.executable, "-m", "scoop_hpc", *words]
+        process = subprocess.Popen(
+            argv,
+            cwd=self.directory,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def write(self, name: str, text: str) -> str:
+        (self.directory / name).write_text(text)
+        return name
+
+    def submit_script(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Submit a job script as the phrase book does."""
+        return self.call("scoop_hpc.localjobs", "submit", self.write("job.sh", text))
+
+    def run_script(self, body: str, *directives: str) -> str:
+        """Submit a script of sh; return the job's id."""
+        done = self.submit_script("#!/bin/sh\n" + "".join(f"#LOCAL {line}\n" for line in directives) + body + "\n")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def cancel(self, *jobs: str) -> subprocess.CompletedProcess[str]:
+        return self.call("scoop_hpc.localjobs", "cancel", *jobs)
+
+    def status(self, job: str) -> dict[str, Any]:
+        done = self.call("scoop_hpc.localjobs", "status", job)
+        assert done.returncode == 0, done.stderr
+        (answer,) = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer
+
+    def end(self, job: str, seconds: float = 20) -> dict[str, Any]:
+        """Wait for a job's end; return its status."""
+        until(lambda: self.status(job)["state"] not in ("PENDING", "RUNNING"), seconds)
+        return self.status(job)
+
+    def output(self, job: str) -> str:
+        path = self.directory / f"scoop-{job}.out"
+        return path.read_text() if path.exists() else ""
+
+    def pid(self, name: str) -> int:
+        """Return the pid that a script left in the file *name*."""
+        until(lambda: (self.directory / name).exists() and (self.directory / name).read_text().endswith("\n"))
+        return int((self.directory / name).read_text())
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.communicate()
+        for home in (self.state / "local").glob("*"):
+            (home / "cancel").touch()
+        for home in (self.state / "local").glob("*"):
+            until(lambda job=f"local-{home.name}": self.status(job)["state"] not in ("PENDING", "RUNNING"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """The local scheduler without jobs; those of the test are ended."""
+    machine = Machine(tmp_path)
+    yield machine
+    machine.close()
+
+
+# what a job is given
+
+
+def test_a_script_runs_in_its_directory_without_input(machine: Machine) -> None:
+    (machine.directory / "a b").mkdir()
+    job = machine.run_script("pwd; cat; echo oops >&2; exit 3", f'--chdir="{machine.directory}/a b"', "--output=../out")
+    status = machine.end(job)
+    assert (machine.directory / "out").read_text() == f"{machine.directory}/a b\noops\n"
+    assert (status["state"], status["exit_status"]) == ("FAILED", 3)
+
+
+def test_a_job_knows_its_nodes(machine: Machine) -> None:
+    job = machine.run_script(
+        f"exec {sys.executable} -m scoop_hpc hosts --json", "--nodes=3", "--workers-per-node=2 --cpus-per-worker=4"
+    )
+    assert machine.end(job)["nodes"] == ["local1", "local2", "local3"]
+    told = json.loads(machine.output(job))
+    assert told["job_id"] == job
+    assert told["nodes"][2] == {"name": "local3", "slots": 2, "cpus": 8}
+
+
+def test_whole_nodes_have_a_slot_for_each_cpu(machine: Machine) -> None:
+    job = machine.run_script("echo $SCOOP_HPC_LOCAL_NODES")
+    machine.end(job)
+    assert machine.output(job) == f"local1:{len(os.sched_getaffinity(0))}\n"
+
+
+def test_a_script_runs_by_its_first_line(machine: Machine) -> None:
+    done = machine.submit_script(f"#!{sys.executable} -I\nimport sys; print(sys.flags.isolated)\n")
+    job = done.stdout.strip()
+    machine.end(job)
+    assert machine.output(job) == "1\n"
+
+
+def test_a_script_is_as_it_was_when_submitted(machine: Machine) -> None:
+    job = machine.run_script("until [ -e go ]; do sleep 0.05; done\necho as submitted")
+    machine.write("job.sh", "#!/bin/sh\nsleep 0\nsleep 0; sleep 0; sleep 0; sleep 0;\necho changed\n" * 5)
+    machine.write("go", "")
+    machine.end(job)
+    assert machine.output(job) == "as submitted\n"
+
+
+def test_modules_in_the_users_directory_are_not_the_librarys(machine: Machine) -> None:
+    for name in ("json", "psutil", "secrets", "select", "shutil"):
+        machine.write(f"{name}.py", "raise SystemExit('a trap')\n")
+    job = machine.run_script("true")
+    assert machine.end(job)["state"] == "COMPLETED"
+
+
+def test_no_two_jobs_have_one_id(machine: Machine) -> None:
+    machine.write("job.sh", "#!/bin/sh\n#LOCAL --output=out.{job_id}\ntrue\n")
+    argv = [sys.executable, "-m", "scoop_hpc.localjobs", "submit", "job.sh"]
+    submissions = [
+        subprocess.Popen(argv, cwd=machine.directory, env=machine.environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    jobs = {process.communicate(timeout=60)[0].strip() for process in submissions}
+    assert jobs == {f"local-{number}" for number in range(1, 7)}
+    assert {machine.end(job)["state"] for job in jobs} == {"COMPLETED"}
+
+
+def test_state_is_for_its_owner_only(machine: Machine) -> None:
+    machine.end(machine.run_script("true"))
+    for path in machine.state.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+# how a job ends
+
+
+def test_walltime_ends_a_job(machine: Machine) -> None:
+    job = machine.run_script("trap 'echo ending; exit 7' TERM; sleep 300 & wait", "--walltime=1s")
+    status = machine.end(job)
+    assert (status["state"], status["exit_status"]) == ("TIMEOUT", 7)
+    assert "0:00:01" in status["reason"]
+    assert "ending\n" in machine.output(job)
+
+
+def test_cancel_ends_a_job_and_all_its_processes(machine: Machine) -> None:
+    job = machine.run_script("setsid sh -c 'echo $$ >away; exec sleep 300' & sleep 300 & echo $! >near; wait")
+    pids = [machine.pid("away"), machine.pid("near")]
+    assert machine.cancel(job).returncode == 0
+    assert machine.end(job)["state"] == "CANCELLED"
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_cancel_ends_what_ignores_sigterm(machine: Machine) -> None:
+    job = machine.run_script("trap '' TERM; echo $$ >pid; while :; do sleep 1; done")
+    pid = machine.pid("pid")
+    machine.cancel(job)
+    status = machine.end(job)
+    assert (status["state"], status["exit_status"]) == ("CANCELLED", 137)
+    assert not alive(pid)
+
+
+def test_cancel_of_an_ended_job_changes_nothing(machine: Machine) -> None:
+    job = machine.run_script("exit 3")
+    ended = machine.end(job)
+    assert machine.cancel(job, job).returncode == 0
+    assert machine.status(job) == ended
+
+
+def test_what_a_script_leaves_behind_is_ended(machine: Machine) -> None:
+    job = machine.run_script("setsid sh -c 'echo $$ >pid; exec sleep 300' & until [ -s pid ]; do sleep 0.05; done")
+    pid = machine.pid("pid")
+    assert machine.end(job)["state"] == "COMPLETED"
+    assert not alive(pid)
+
+
+def test_a_job_does_not_outlive_its_supervisor(machine: Machine) -> None:
+    job = machine.run_script("echo $PPID >supervisor; echo $$ >pid; exec sleep 300")
+    pid = machine.pid("pid")
+    os.kill(machine.pid("supervisor"), signal.SIGKILL)
+    until(lambda: not alive(pid))
+    status = machine.end(job)
+    assert (status["state"], status["exit_status"]) == ("FAILED", None)
+    assert "supervisor was killed" in status["reason"]
+
+
+def test_a_supervisor_that_is_told_to_end_ends_its_job(machine: Machine) -> None:
+    job = machine.run_script("echo $PPID >supervisor; echo $$ >pid; exec sleep 300")
+    pid = machine.pid("pid")
+    os.kill(machine.pid("supervisor"), signal.SIGTERM)
+    status = machine.end(job)
+    assert status["state"] == "FAILED"
+    assert "SIGTERM" in status["reason"]
+    assert not alive(pid)
+
+
+def test_a_script_that_a_signal_ends_says_so(machine: Machine) -> None:
+    status = machine.end(machine.run_script("kill -SEGV $$"))
+    assert (status["state"], status["exit_status"], status["reason"]) == ("FAILED", 139, "ended by SIGSEGV")
+
+
+def test_an_interpreter_that_is_missing_makes_a_failed_job(machine: Machine) -> None:
+    job = machine.submit_script("#!/no/such/shell\n").stdout.strip()
+    assert machine.end(job)["exit_status"] == 127
+    assert "/no/such/shell" in machine.output(job)
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("echo\n", "#!"),
+        ("#!/bin/sh\n#LOCAL --colour=red\n", "--colour"),
+        ("#!/bin/sh\n#LOCAL --nodes=many\n", "many"),
+        ("#!/bin/sh\n#LOCAL --nodes=0\n", "0"),
+        ("#!/bin/sh\n#LOCAL --walltime=soon\n", "soon"),
+        ('#!/bin/sh\n#LOCAL --job-name="a\n', '\\"a'),
+        ("#!/bin/sh\n#LOCAL --chdir=/no/such\n", "/no/such"),
+        ("#!/bin/sh\n#LOCAL --output=no/such/out\n", "no/such/out"),
+    ],
+)
+def test_what_is_refused_is_one_line_and_leaves_nothing(machine: Machine, script: str, complaint: str) -> None:
+    done = machine.submit_script(script)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert complaint.replace("\\", "") in done.stderr.replace("\\", "")
+    assert not list((machine.state / "local").glob("*"))
+
+
+def test_directives_end_with_the_comments(machine: Machine) -> None:
+    job = machine.run_script("echo $SCOOP_HPC_LOCAL_NODES\n#LOCAL --nodes=7\n", "--workers-per-node=1 # --nodes=3")
+    machine.end(job)
+    assert machine.output(job) == "local1:1\n"
+
+
+def test_a_full_disk_is_one_line(machine: Machine) -> None:
+    machine.write("program.py", "")
+    words = ("submit", "--scheduler", "local", "program.py")
+    done = machine.call("scoop_hpc", *words, before=["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"])
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "File too large" in done.stderr
+    assert not list((machine.state / "jobs").glob("*"))
+
+
+def test_a_state_directory_that_cannot_be_is_one_line(machine: Machine) -> None:
+    machine.environ["SCOOP_HPC_STATE"] = machine.write("file", "") + "/state"
+    machine.write("program.py", "")
+    done = machine.scoop_hpc("submit", "--scheduler", "local", "program.py")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "SCOOP_HPC_STATE" in done.stderr
+
+
+# scoop-hpc and its local jobs
+
+
+def submit(machine: Machine, program: str, *options: str) -> str:
+    """Submit a program by ``scoop-hpc submit``; return the job's id."""
+    words = ["--scheduler", "local", "--workers-per-node", "1", "--parsable", *options]
+    done = machine.scoop_hpc("submit", *words, machine.write("program.py", program))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_job_from_its_submission_to_its_end(machine: Machine) -> None:
+    job = submit(
+        machine, "import sys\nif __name__ == '__main__':\n    print('hello')\n    sys.exit(3)\n", "--nodes", "2"
+    )
+    assert machine.scoop_hpc("wait", job).returncode == 3
+    assert machine.scoop_hpc("logs", job).stdout == "hello\n"
+    assert machine.scoop_hpc("logs", "--follow", job).stdout == "hello\n"
+    (told,) = json.loads(machine.scoop_hpc("status", "--json", job).stdout)
+    assert (told["job_id"], told["state"], told["exit_status"]) == (job, "FAILED", 3)
+    assert told["nodes"] == ["local1", "local2"]
+    assert told["output"] == str(machine.directory / f"scoop-{job}.out")
+    assert told["submitted"] <= told["started"] <= told["ended"]
+    head, row = machine.scoop_hpc("status").stdout.splitlines()
+    assert head.split()[:4] == ["JOB", "STATE", "EXIT", "NAME"]
+    assert row.split()[:5] == [job, "FAILED", "3", "program", "local[1-2]"]
+
+
+def test_submit_says_where_the_output_is(machine: Machine) -> None:
+    done = machine.scoop_hpc("submit", "--scheduler", "local", machine.write("program.py", ""))
+    assert done.stdout == f"Submitted job local-1 to local; output: {machine.directory}/scoop-local-1.out\n"
+    done = machine.scoop_hpc("submit", "--json", "--output=a b", "--scheduler", "local", "program.py")
+    told = json.loads(done.stdout)
+    assert (told["job_id"], told["scheduler"], told["output"]) == ("local-2", "local", f"{machine.directory}/a b")
+
+
+def test_waiting_prints_what_the_job_prints_as_it_comes(machine: Machine) -> None:
+    machine.write("program.py", HOLD)
+    process = machine.start("submit", "--scheduler", "local", "--workers-per-node", "1", "--wait", "program.py")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "holding\n"
+    assert "Submitted job local-1 " in process.stderr.readline()
+    assert machine.scoop_hpc("cancel", "local-1").stdout == "Cancelled job local-1\n"
+    assert process.wait(30) == 143
+    assert "local-1 ended CANCELLED" in process.stderr.read()
+
+
+def test_ctrl_c_while_waiting_leaves_the_job_alone(machine: Machine) -> None:
+    machine.write("program.py", HOLD)
+    process = machine.start("submit", "--scheduler", "local", "--workers-per-node", "1", "--wait", "program.py")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holding\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stderr.splitlines()[1:] == ["scoop-hpc: job local-1 goes on; scoop-hpc cancel local-1 ends it"]
+    assert machine.status("local-1")["state"] == "RUNNING"
+
+
+def test_cancel_twice(machine: Machine) -> None:
+    job = submit(machine, HOLD)
+    until(lambda: machine.output(job))
+    assert machine.scoop_hpc("cancel", job).stdout == f"Cancelled job {job}\n"
+    assert machine.scoop_hpc("wait", job).returncode == 143
+    done = machine.scoop_hpc("cancel", job)
+    assert (done.returncode, done.stdout.startswith(f"Job {job} is CANCELLED")) == (0, True)
+    (told,) = json.loads(machine.scoop_hpc("cancel", "--json", job).stdout)
+    assert (told["state"], told["cancelled"]) == ("CANCELLED", False)
+
+
+def test_waiting_is_given_up_in_time(machine: Machine) -> None:
+    job = submit(machine, HOLD)
+    done = machine.scoop_hpc("wait", "--timeout", "0.5", job)
+    assert done.returncode == 124
+    assert f"job {job} is RUNNING" in done.stderr
+
+
+def test_a_driver_that_was_killed_leaves_a_failed_job(machine: Machine) -> None:
+    job = submit(machine, HOLD)
+    until(lambda: machine.output(job))
+    (record,) = machine.state.glob("jobs/*/record.json")
+    os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    done = machine.scoop_hpc("wait", job)
+    assert done.returncode == 137
+    assert f"job {job} ended FAILED with exit status 137: the driver " in done.stderr
+
+
+def test_a_reader_that_is_gone_is_no_traceback(machine: Machine) -> None:
+    job = submit(machine, "if __name__ == '__main__':\n    print('x' * 1_000_000)\n")
+    machine.scoop_hpc("wait", job)
+    process = machine.start("logs", job)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 141
+
+
+def test_a_job_of_slurms_is_not_taken_for_one_of_ours(machine: Machine) -> None:
+    machine.environ.update(SLURM_JOB_ID="1", SLURM_JOB_NODELIST="far[1-9]", SLURM_NTASKS_PER_NODE="2")
+    program = (
+        "import os\nif __name__ == '__main__':\n    print([name for name in os.environ if name.startswith('SLURM')])\n"
+    )
+    job = submit(machine, program)
+    assert machine.scoop_hpc("wait", job).returncode == 0
+    assert machine.output(job) == "[]\n"
+
+
+def test_two_jobs_are_waited_for_and_the_worse_tells(machine: Machine) -> None:
+    good, bad = submit(machine, ""), submit(machine, "import sys\nif __name__ == '__main__':\n    sys.exit(5)\n")
+    assert machine.scoop_hpc("wait", good, bad).returncode == 5
+
+
+def test_an_unknown_job_is_one_line(machine: Machine) -> None:
+    for command in ("status", "wait", "cancel", "logs"):
+        done = machine.scoop_hpc(command, "local-99")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), command
+        assert "local-99" in done.stderr

@@ -1,0 +1,155 @@
+"""Slurm's commands are found on PATH, called once for many jobs, and believed; a fake plays each of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from scoop_hpc.client import run_command
+from scoop_hpc.errors import SchedulerError
+
+FAKES = Path(__file__).parents[1] / "fakes" / "slurm"
+GONE = "slurm_load_jobs error: Invalid job id specified\n"
+
+
+class FakeSlurm:
+    """What the fakes answer, and how they were called."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.answers = directory / "answers"
+        self.answers.mkdir()
+        self.environ = {
+            **os.environ,
+            "PATH": f"{FAKES}:{os.environ['PATH']}",
+            "FAKE_ANSWERS": str(self.answers),
+            "SCOOP_HPC_STATE": str(directory / "state"),
+        }
+        (directory / "program.py").touch()
+
+    def answer(self, command: str, out: str = "", err: str = "", status: int = 0) -> None:
+        for name, text in (("out", out), ("err", err), ("rc", str(status))):
+            (self.answers / f"{command}.{name}").write_text(text)
+
+    def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "scoop_hpc", *words]
+        return subprocess.run(
+            argv, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=60
+        )
+
+    def calls(self) -> list[str]:
+        """Return the commands that were called since the last time."""
+        path = self.answers / "calls"
+        calls = path.read_text().splitlines() if path.exists() else []
+        path.write_text("")
+        return calls
+
+    def submit(self, job_id: int) -> None:
+        self.answer("sbatch", f"{job_id}\n")
+        done = self.scoop_hpc("submit", "--nodes", "2", "--parsable", "program.py")
+        assert (done.returncode, done.stdout) == (0, f"{job_id}\n"), done.stderr
+
+    def record(self) -> Path:
+        """Return the file for the driver's record of the one job."""
+        (job,) = (self.directory / "state" / "jobs").iterdir()
+        return job / "record.json"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> FakeSlurm:
+    """A Slurm of fakes, with no job in it."""
+    return FakeSlurm(tmp_path)
+
+
+def test_slurm_is_taken_where_it_is_found(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", "12;cluster\n", "sbatch: welcome\n")
+    done = slurm.scoop_hpc("submit", "program.py")
+    assert done.stdout == f"Submitted job 12 to slurm; output: {slurm.directory}/scoop-12.out\n"
+    (call,) = slurm.calls()
+    script = Path(call.split()[-1])
+    assert script.read_text().splitlines()[-1].endswith(f"run --record {script.parent}/record.json -- program.py")
+
+
+def test_another_scheduler_can_be_forced(slurm: FakeSlurm) -> None:
+    done = slurm.scoop_hpc("submit", "--scheduler", "local", "--wait", "program.py")
+    assert done.returncode == 0
+    assert slurm.calls() == []
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(slurm: FakeSlurm) -> None:
+    words = "sbatch: error: invalid partition specified: nosuch\n"
+    words += "sbatch: error: Batch job submission failed: Invalid partition name specified\n"
+    slurm.answer("sbatch", "", words, 1)
+    done = slurm.scoop_hpc("submit", "program.py")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "--queue" in done.stderr
+    assert not list((slurm.directory / "state" / "jobs").iterdir())
+
+
+def test_many_jobs_are_one_call(slurm: FakeSlurm) -> None:
+    slurm.submit(12)
+    slurm.submit(13)
+    slurm.calls()
+    slurm.answer("squeue", "12|RUNNING|None|0|n[1-2]|\n13|PENDING|Resources|0||\n")
+    rows = [line.split() for line in slurm.scoop_hpc("status").stdout.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [["12", "RUNNING"], ["13", "PENDING"]]
+    assert [call.split()[0] for call in slurm.calls()] == ["squeue"]
+    assert slurm.scoop_hpc("cancel", "12", "13").stdout == "Cancelled job 12\nCancelled job 13\n"
+    assert slurm.calls()[1:] == ["scancel 12 13"]
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "exit_status"),
+    [
+        (None, "UNKNOWN", None),
+        ({"state": "FAILED", "exit_status": 4}, "FAILED", 4),
+        ({"state": "RUNNING"}, "FAILED", None),
+    ],
+)
+def test_a_job_that_slurm_has_forgotten_ends_as_its_driver_recorded(
+    slurm: FakeSlurm, record: Optional[dict[str, object]], state: str, exit_status: Optional[int]
+) -> None:
+    slurm.submit(12)
+    if record is not None:
+        about = {"started": 1.0, "nodes": ["n1"], "host": "n1", "pid": 7, **record}
+        slurm.record().write_text(json.dumps(about))
+    slurm.answer("squeue", "", GONE, 1)
+    slurm.answer("sacct", "", "Slurm accounting storage is disabled\n", 1)
+    (told,) = json.loads(slurm.scoop_hpc("status", "--json", "12").stdout)
+    assert (told["state"], told["exit_status"]) == (state, exit_status)
+    assert slurm.scoop_hpc("wait", "12").returncode == (exit_status or 1)
+
+
+def test_a_job_that_nobody_knows_is_one_line(slurm: FakeSlurm) -> None:
+    slurm.answer("squeue", "", GONE, 1)
+    slurm.answer("sacct")
+    done = slurm.scoop_hpc("status", "4711")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "no job '4711'" in done.stderr
+
+
+def test_jobs_are_listed_also_where_their_scheduler_is_silent(slurm: FakeSlurm) -> None:
+    slurm.submit(12)
+    slurm.answer("squeue", "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n", 1)
+    done = slurm.scoop_hpc("status")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].split()[:2] == ["12", "UNKNOWN"]
+    assert "Unable to contact slurm controller" in done.stderr
+    assert slurm.scoop_hpc("status", "12").returncode == 2
+
+
+def test_a_command_that_hangs_is_named(slurm: FakeSlurm) -> None:
+    (slurm.answers / "squeue.hang").touch()
+    with pytest.raises(SchedulerError, match=r"no answer from '.*squeue' within 0.5 s"):
+        run_command([str(FAKES / "squeue")], slurm.environ, 0.5)
+
+
+def test_a_command_that_is_missing_is_named() -> None:
+    with pytest.raises(SchedulerError, match="cannot run 'no-such-sbatch': No such file.*--scheduler local"):
+        run_command(["no-such-sbatch"], dict(os.environ))

@@ -1,0 +1,230 @@
+"""What the commands around jobs read and print, without any job."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from scoop_hpc.cli.follow import Tail, describe, exit_status
+from scoop_hpc.cli.hosts import hosts
+from scoop_hpc.cli.jobs import as_dict, logs, status, table
+from scoop_hpc.cli.submit import render, submit
+from scoop_hpc.client import Report
+from scoop_hpc.errors import InputError, JobSpecError, ProgramError, SchedulerError
+from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.schedulers.base import JobStatus
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCOOP_HPC_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no scheduler is found
+    for name in ("SLURM_JOB_ID", "SCOOP_HPC_LOCAL_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "pi.py").write_text("print(3)\n")
+
+
+@dataclass(frozen=True)
+class Printed:
+    stdout: str
+    stderr: str
+
+
+def call(command: click.Command, *words: str) -> Printed:
+    """Run *command*; let its errors through."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        command.main(words, "scoop-hpc", standalone_mode=False)
+    return Printed(stdout.getvalue(), stderr.getvalue())
+
+
+def report(state: JobState, exit_status: Any = None, reason: str = "") -> Report:
+    return Report("slurm", JobStatus("7", state, reason, ("n1",), exit_status))
+
+
+# render
+
+
+def test_the_script_ends_in_the_driver_and_the_programs_own_words() -> None:
+    last = call(render, "pi.py", "--nodes", "a b", "--", "-x").stdout.splitlines()[-1]
+    assert shlex.split(last) == [
+        "exec", sys.executable, "-m", "scoop_hpc", "run", "--", "pi.py", "--nodes", "a b", "--", "-x",
+    ]  # fmt: skip
+
+
+def test_two_dashes_end_our_options() -> None:
+    (Path.cwd() / "--nodes").write_text("")
+    last = call(render, "--nodes", "2", "--", "--nodes", "9").stdout.splitlines()[-1]
+    assert shlex.split(last)[-3:] == ["--", "--nodes", "9"]
+
+
+def test_every_option_reaches_the_script(tmp_path: Path) -> None:
+    words = shlex.split(
+        "--scheduler slurm --nodes 4 --workers-per-node 2 --cpus-per-worker 3 --walltime 90 --memory 8G --queue q "
+        "--account a --name 'n m' --output o-{job_id} --directive=--qos=high --directive -H pi.py"
+    )
+    directives = [
+        line[len("#SBATCH ") :] for line in call(render, *words).stdout.splitlines() if line.startswith("#SBATCH")
+    ]
+    assert {
+        "--nodes=4", "--ntasks-per-node=2", "--cpus-per-task=3", "--time=1:30:00", "--mem=8192M", "--partition=q",
+        "--account=a", '--job-name="n m"', "--qos=high", "-H", f"--chdir={tmp_path}",
+    } <= set(directives)  # fmt: skip
+    assert [word for word in directives if word.startswith("--output=") and word.endswith("o-%j")]
+
+
+def test_a_job_is_named_after_its_program() -> None:
+    assert "#LOCAL --job-name=pi\n" in call(render, "pi.py").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--walltime", "soon", "pi.py"], "'soon'"),
+        (["--memory", "much", "pi.py"], "'much'"),
+        (["--name", "a\nb", "pi.py"], r"a\\nb"),
+        (["--scheduler", "pbs", "pi.py"], "'pbs'.*slurm, local"),
+        (["nosuch.py"], "'nosuch.py'.*No such file"),
+        (["."], "'.'.*directory"),
+    ],
+)
+def test_bad_words_are_refused(words: list[str], complaint: str) -> None:
+    for command in (render, submit):
+        with pytest.raises(InputError, match=complaint):
+            call(command, *words)
+
+
+@pytest.mark.parametrize("text", ["def f(:\n", "print 'two'\n", "a = '\0'\n", "# coding: nosuch\n"])
+def test_a_program_that_is_not_python_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(ProgramError, match=r"'bad.py' is not Python"):
+        call(submit, "bad.py")
+
+
+def test_warnings_of_the_programs_syntax_are_left_to_its_run(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("a = '\\d'\nassert (a, 1)\n")
+    assert call(render, "odd.py").stderr == ""
+
+
+# submit, before there is a job
+
+
+def test_a_scheduler_that_is_not_here_is_refused() -> None:
+    with pytest.raises(SchedulerError, match=r"sbatch, squeue, scancel not found on PATH"):
+        call(submit, "--scheduler", "slurm", "pi.py")
+
+
+@pytest.mark.parametrize(("output", "complaint"), [("none/out", "no directory '.*none'"), ("state", "is a directory")])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str, complaint: str) -> None:
+    (tmp_path / "state").mkdir()
+    with pytest.raises(InputError, match=complaint):
+        call(submit, "--output", output, "pi.py")
+
+
+def test_refused_jobs_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(JobSpecError, match="--qos"):
+        call(submit, "--directive", "--qos=high", "pi.py")
+    assert not (tmp_path / "state").exists()
+
+
+# status, logs
+
+
+def test_no_jobs_are_no_error() -> None:
+    assert call(status, "--json").stdout == "[]\n"
+    assert call(status).stdout == ""
+
+
+def test_what_is_no_job_id_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'1\[2-4\]'"):
+        call(status, "1[2-4]")
+
+
+def test_logs_of_a_job_submitted_elsewhere_are_not_known() -> None:
+    with pytest.raises(InputError, match="'7' was not submitted from here"):
+        call(logs, "7")
+
+
+def test_json_tells_what_is_known() -> None:
+    job = Job("/state/jobs/1", JobSpec(("pi.py",), "/home/me", "pi"), "slurm", 5.0, "7")
+    told = as_dict(Report("slurm", JobStatus("7", JobState.FAILED, "why", ("n1", "n2"), 3), job))
+    assert json.loads(json.dumps(told)) == {
+        "job_id": "7",
+        "scheduler": "slurm",
+        "name": "pi",
+        "state": "FAILED",
+        "reason": "why",
+        "exit_status": 3,
+        "nodes": ["n1", "n2"],
+        "submitted": 5.0,
+        "started": None,
+        "ended": None,
+        "output": "/home/me/scoop-7.out",
+        "directory": "/state/jobs/1",
+    }
+
+
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    assert table([("A", "B", "C"), ("long", "", "x"), ("1", "2", "")]) == ["A     B  C", "long     x", "1     2"]
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected"),
+    [
+        ([report(JobState.COMPLETED, 0)], 0),
+        ([report(JobState.COMPLETED)], 0),
+        ([report(JobState.FAILED, 3)], 3),
+        ([report(JobState.FAILED)], 1),
+        ([report(JobState.UNKNOWN)], 1),
+        ([report(JobState.CANCELLED, 143), report(JobState.FAILED, 3), report(JobState.COMPLETED, 0)], 143),
+    ],
+)
+def test_exit_status_is_the_highest(reports: list[Report], expected: int) -> None:
+    assert exit_status(reports) == expected
+
+
+def test_a_reason_is_one_line() -> None:
+    assert describe(report(JobState.FAILED, 3, "a\nb")) == "FAILED with exit status 3: a b"
+
+
+# hosts
+
+
+def test_hosts_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCOOP_HPC_LOCAL_JOB_ID", "local-7")
+    monkeypatch.setenv("SCOOP_HPC_LOCAL_NODES", "a:2,b:3")
+    assert call(hosts).stdout == "a 2\nb 3\n"
+    told = json.loads(call(hosts, "--json").stdout)
+    assert told["job_id"] == "local-7"
+    assert told["nodes"][1] == {"name": "b", "slots": 3, "cpus": 3}
+
+
+def test_hosts_outside_a_job_is_an_error() -> None:
+    with pytest.raises(InputError, match="not in a job"):
+        call(hosts)
+
+
+# following a file
+
+
+def test_only_what_is_new_is_shown(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    path = tmp_path / "out"
+    tail = Tail(str(path))
+    assert not tail.show()
+    shown = []
+    for text in (b"one\n", b"one\ntw", b"one\ntw\xff\n", b"new\n"):
+        path.write_bytes(text)
+        assert tail.show()
+        shown.append(capfdbinary.readouterr().out)
+    assert shown == [b"one\n", b"tw", b"\xff\n", b"new\n"]

@@ -1,0 +1,320 @@
+"""The client asks no more often than it must, and puts together what it hears; Slurm's words, no process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional, Union
+
+import pytest
+
+from scoop_hpc import jobdirectory
+from scoop_hpc import record as records
+from scoop_hpc.client import Client, Report, check_present
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import Completed
+from scoop_hpc.schedulers.registry import SCHEDULERS
+
+SLURM = SCHEDULERS["slurm"]
+SPEC = JobSpec(("pi.py",), "/home/me", "pi")
+GONE = (1, "", "slurm_load_jobs error: Invalid job id specified")
+NO_ACCOUNTS = (1, "", "Slurm accounting storage is disabled")
+
+Answer = Union[tuple[int, str, str], SchedulerError]
+
+
+@dataclass
+class Slurm:
+    """Commands that answer as told: in turn, the last answer again and again."""
+
+    answers: dict[str, list[Answer]]
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def run(self, argv: Sequence[str], environ: Mapping[str, str]) -> Completed:
+        self.calls.append(tuple(argv))
+        self.environ = dict(environ)
+        answers = self.answers[argv[0]]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, SchedulerError):
+            raise answer
+        return Completed(tuple(argv), *answer)
+
+    def called(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def squeue(*lines: str) -> Answer:
+    return (0, "".join(f"{line}\n" for line in lines), "")
+
+
+def error_from(cause: BaseException) -> SchedulerError:
+    error = SchedulerError("told so")
+    error.__cause__ = cause
+    return error
+
+
+def client_of(slurm: Slurm, tmp_path: Path, **environ: str) -> Client:
+    return Client(SCHEDULERS, environ, str(tmp_path), slurm.run)
+
+
+def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0) -> Job:
+    slurm.answers["sbatch"] = [(0, f"{job_id}\n", "")]
+    job = client.submit(SPEC, SLURM, lambda job: f"#!/bin/sh\nexec {job.record}\n", now)
+    slurm.calls.clear()
+    return job
+
+
+def record_end(job: Job, state: JobState, exit_status: Optional[int], reason: str = "") -> None:
+    records.write(job.record, Record(state, 1.0, ("n1",), "n1", 7, exit_status=exit_status, reason=reason))
+
+
+def test_a_submitted_job_has_its_script_and_its_id_in_its_directory(tmp_path: Path) -> None:
+    slurm = Slurm({"sbatch": [(0, "motd of the site\n12;cluster\n", "")]})
+    job = client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: f"exec {job.record}", 1.0)
+    assert slurm.calls == [("sbatch", "--parsable", job.script)]
+    assert Path(job.script).read_text() == f"exec {job.directory}/record.json"
+    known = jobdirectory.read(job.directory)
+    assert known == job
+    assert job.job_id == "12"
+
+
+def test_an_outer_jobs_variables_do_not_reach_the_submission(tmp_path: Path) -> None:
+    slurm = Slurm({"sbatch": [(0, "12\n", "")]})
+    client = client_of(slurm, tmp_path, SLURM_JOB_ID="1", SLURM_CONF="/etc/slurm.conf", HOME="/home/me")
+    client.submit(SPEC, SLURM, lambda job: "", 1.0)
+    assert slurm.environ == {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/home/me"}
+
+
+def test_a_refused_job_leaves_no_directory(tmp_path: Path) -> None:
+    slurm = Slurm({"sbatch": [(1, "", "sbatch: error: Batch job submission failed: Invalid partition name specified")]})
+    with pytest.raises(SchedulerError, match="--queue"):
+        client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
+    assert os.listdir(tmp_path / "jobs") == []
+
+
+def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> None:
+    slurm = Slurm({"sbatch": [error_from(subprocess.TimeoutExpired("sbatch", 60))]})
+    with pytest.raises(SchedulerError):
+        client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
+    assert len(os.listdir(tmp_path / "jobs")) == 1
+
+
+def test_a_job_that_was_taken_but_not_noted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = Slurm({"sbatch": [(0, "12\n", "")]})
+    write = jobdirectory.write
+
+    def fail_once_taken(job: Job) -> None:
+        if job.job_id:
+            raise InputError("cannot write 'job.json': No space left on device")
+        write(job)
+
+    monkeypatch.setattr(jobdirectory, "write", fail_once_taken)
+    with pytest.raises(ScoopError, match="job 12 was submitted to slurm, but: .*No space left"):
+        client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
+
+
+def test_many_jobs_are_one_question(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|RUNNING|None|0|n[1-2]|", "8|PENDING|Resources|0||")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, "7"), submitted(client, slurm, "8")
+    answers = client.status(client.find(["8", "7", "8"], SLURM))
+    assert [(report.status.job_id, report.status.state) for report in answers] == [
+        ("8", JobState.PENDING),
+        ("7", JobState.RUNNING),
+    ]
+    assert answers[1].status.nodes == ("n1", "n2")
+    assert slurm.called() == ["squeue"]
+
+
+def test_what_one_command_has_forgotten_the_next_is_asked(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [GONE], "sacct": [squeue("7|FAILED|NonZeroExitCode|3:0|n1")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert (report.status.state, report.status.exit_status) == (JobState.FAILED, 3)
+
+
+def test_a_site_without_sacct_is_no_error(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [GONE], "sacct": [error_from(FileNotFoundError("sacct"))]})
+    client = client_of(slurm, tmp_path)
+    job = submitted(client, slurm)
+    record_end(job, JobState.FAILED, 4)
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert (report.status.state, report.status.exit_status) == (JobState.FAILED, 4)
+
+
+def test_a_forgotten_job_ends_as_the_scheduler_last_said(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|CANCELLED|None|0||"), GONE], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    for _ in range(2):
+        (report,) = client.status(client.find(["7"], SLURM))
+        assert report.status.state is JobState.CANCELLED
+
+
+def test_of_two_jobs_with_one_id_the_later_is_meant(tmp_path: Path) -> None:
+    slurm = Slurm({})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, now=1.0)
+    later = submitted(client, slurm, now=2.0)
+    assert [report.job for report in client.find(["7"], SLURM)] == [later]
+
+
+def test_recent_jobs_end_with_the_newest(tmp_path: Path) -> None:
+    slurm = Slurm({})
+    client = client_of(slurm, tmp_path)
+    for number in range(5):
+        submitted(client, slurm, str(number), now=float(number))
+    assert [job.job_id for job in client.recent(3)] == ["2", "3", "4"]
+
+
+def test_a_job_submitted_by_hand_is_asked_for(tmp_path: Path) -> None:
+    client = client_of(Slurm({"squeue": [squeue("9|RUNNING|None|0|n1|")]}), tmp_path)
+    (report,) = client.status(client.find(["9"], SLURM))
+    assert report.job is None
+    assert report.status.state is JobState.RUNNING
+
+
+def test_a_job_that_none_knows_is_named(tmp_path: Path) -> None:
+    client = client_of(Slurm({"squeue": [GONE], "sacct": [squeue()]}), tmp_path)
+    with pytest.raises(InputError, match="no job '4711'"):
+        client.status(client.find(["4711"], SLURM))
+
+
+def test_what_cannot_be_a_job_id_is_refused(tmp_path: Path) -> None:
+    client = client_of(Slurm({}), tmp_path)
+    reports = client.find(["pi.py"], SLURM)
+    with pytest.raises(JobSpecError, match="'pi.py'"):
+        client.status(reports)
+
+
+def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
+    slurm = Slurm({})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    old = Client({"local": SCHEDULERS["local"]}, {}, str(tmp_path), slurm.run)
+    reports = old.find(["7"], SCHEDULERS["local"])
+    with pytest.raises(JobSpecError, match="'slurm'"):
+        old.status(reports)
+
+
+def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [SchedulerError("no controller")]})
+    client = client_of(slurm, tmp_path)
+    record_end(submitted(client, slurm, "7", 1.0), JobState.RUNNING, None)
+    record_end(submitted(client, slurm, "8", 2.0), JobState.FAILED, 3)
+    troubles: list[SchedulerError] = []
+    states = [report.status.state for report in client.status(client.reports(client.recent(9)), troubles.append)]
+    assert states == [JobState.UNKNOWN, JobState.FAILED]
+    assert len(troubles) == 1
+    with pytest.raises(SchedulerError, match="no controller"):
+        client.status(client.reports(client.recent(9)))
+
+
+def test_cancelling_many_is_one_command(tmp_path: Path) -> None:
+    slurm = Slurm({"scancel": [(0, "", "")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, "7"), submitted(client, slurm, "8")
+    client.cancel(client.find(["7", "8"], SLURM))
+    assert slurm.calls == [("scancel", "7", "8")]
+
+
+def test_commands_that_are_missing_are_named() -> None:
+    with pytest.raises(SchedulerError, match=r"'slurm' is not here: sbatch, scancel not found.*--scheduler local"):
+        check_present(SLURM, {"squeue": "/usr/bin/squeue"}.get)
+
+
+class Waiting:
+    """A client that waits for job 7, by a clock that only sleeping moves."""
+
+    def __init__(self, tmp_path: Path, *answers: Answer) -> None:
+        self.slurm = Slurm({"squeue": list(answers), "sacct": [NO_ACCOUNTS]})
+        self.client = client_of(self.slurm, tmp_path)
+        self.job = submitted(self.client, self.slurm)
+        self.clock = Clock()
+        self.ticks: list[float] = []
+        self.troubles: list[SchedulerError] = []
+
+    def wait(self, timeout: Optional[float] = None) -> Report:
+        reports = self.client.find(["7"], SLURM)
+        (report,) = self.client.wait(reports, self._tick, self.troubles.append, timeout, self.clock, self.clock.sleep)
+        return report
+
+    def _tick(self, reports: Sequence[Report]) -> None:
+        self.ticks.append(self.clock.now)
+
+    def questions(self) -> int:
+        return self.slurm.called().count("squeue")
+
+
+RUNNING, COMPLETED = squeue("7|RUNNING|None|0|n1|"), squeue("7|COMPLETED|None|0|n1|")
+
+
+def test_waiting_ends_with_the_job(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, RUNNING, COMPLETED)
+    assert waiting.wait().status.state is JobState.COMPLETED
+    assert waiting.questions() == 3
+
+
+def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING)
+    assert waiting.wait(timeout=3600).status.state is JobState.RUNNING
+    assert waiting.clock.now == pytest.approx(1000 + 3600, abs=1)
+    assert waiting.questions() < 3600 / 15 + 25
+
+
+def test_a_record_of_the_end_is_a_reason_to_ask_at_once(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING)
+    ended_at: list[float] = []
+
+    def tick(reports: Sequence[Report]) -> None:
+        if waiting.clock.now > 2000 and not ended_at:
+            ended_at.append(waiting.clock.now)
+            record_end(waiting.job, JobState.FAILED, 3)
+            waiting.slurm.answers["squeue"] = [RUNNING, squeue("7|FAILED|None|768|n1|")]
+
+    reports = waiting.client.find(["7"], SLURM)
+    (report,) = waiting.client.wait(reports, tick, waiting.troubles.append, None, waiting.clock, waiting.clock.sleep)
+    assert (report.status.state, report.status.exit_status) == (JobState.FAILED, 3)
+    assert waiting.clock.now - ended_at[0] < 1.5
+
+
+def test_a_scheduler_that_is_away_for_a_while_does_not_end_the_waiting(tmp_path: Path) -> None:
+    away = SchedulerError("no controller")
+    waiting = Waiting(tmp_path, RUNNING, away, away, RUNNING, away, COMPLETED)
+    assert waiting.wait().status.state is JobState.COMPLETED
+    assert len(waiting.troubles) == 2  # one warning for each time that it was away
+
+
+def test_a_scheduler_that_is_not_there_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SchedulerError):
+        Waiting(tmp_path, SchedulerError("no squeue")).wait()
+
+
+def test_what_was_printed_last_is_seen_too(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, COMPLETED)
+    waiting.wait()
+    assert waiting.ticks[-1] == waiting.clock.now
+    assert len(waiting.ticks) >= 2
+
+
+def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:
+    assert Waiting(tmp_path, GONE).wait().status.state is JobState.UNKNOWN

@@ -1,0 +1,122 @@
+"""What is known of a job comes back from its directory, and only its owner may look."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scoop_hpc import jobdirectory
+from scoop_hpc import record as records
+from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import JobStatus
+
+SPEC = JobSpec(("é \udcff.py", "--nodes=7", "a\nb"), "/home/my dir", "my job", nodes=2, directives=("--qos=high",))
+NOON = 1795348800.25
+
+
+def mode(path: str) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_a_job_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    job = replace(jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON), job_id="7")
+    jobdirectory.write(job)
+    assert jobdirectory.read(job.directory) == job
+
+
+def test_only_the_owner_may_look(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    job = jobdirectory.create(str(state), SPEC, "slurm", NOON)
+    jobdirectory.write(job)
+    assert {mode(job.directory), mode(str(state / "jobs"))} == {0o700}
+    assert mode(os.path.join(job.directory, "job.json")) == 0o600
+
+
+def test_directories_are_named_by_their_time_and_differ(tmp_path: Path) -> None:
+    first, second = (jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON).directory for _ in range(2))
+    assert first != second
+    assert os.path.basename(first).startswith("20261122T120000.250000Z-")
+
+
+def test_newest_comes_first_and_what_was_never_submitted_not_at_all(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON + number)
+        jobdirectory.write(replace(job, job_id=None if number == 2 else str(number)))
+    jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON + 4)
+    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path))] == ["3", "1"]
+
+
+def test_a_submission_cut_off_gets_its_id_from_the_drivers_record(tmp_path: Path) -> None:
+    job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
+    jobdirectory.write(job)
+    records.write(job.record, Record(JobState.RUNNING, NOON, ("n1",), "n1", 7, job_id="12"))
+    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path))] == ["12"]
+
+
+def test_no_state_directory_means_no_jobs(tmp_path: Path) -> None:
+    assert list(jobdirectory.newest_first(str(tmp_path / "none"))) == []
+
+
+def test_output_is_known_with_the_id(tmp_path: Path) -> None:
+    job = jobdirectory.create(str(tmp_path), replace(SPEC, output="out.{job_id}"), "slurm", NOON)
+    assert job.output is None
+    assert replace(job, job_id="7").output == "/home/my dir/out.7"
+
+
+def test_the_schedulers_last_word_is_kept(tmp_path: Path) -> None:
+    job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
+    assert jobdirectory.read_end(job) is None
+    said = JobStatus("7", JobState.TIMEOUT, "TimeLimit", ("n1", "n2"), 143)
+    jobdirectory.write_end(job, said)
+    assert jobdirectory.read_end(job) == said
+
+
+def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:
+    job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
+    jobdirectory.write(job)
+    path = Path(job.directory, "job.json")
+    about = json.loads(path.read_text())
+    about["color"] = about["spec"]["color"] = "red"
+    path.write_text(json.dumps(about))
+    assert jobdirectory.read(job.directory) == job
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"spec": {}}', '{"spec": 7}'])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.json").write_text(text)
+    with pytest.raises(ScoopError, match="job.json"):
+        jobdirectory.read(str(tmp_path))
+
+
+def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file.*Not a directory.*SCOOP_HPC_STATE"):
+        jobdirectory.create(str(tmp_path / "file"), SPEC, "slurm", NOON)
+
+
+def test_a_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(InputError, match="taken"):
+        jobdirectory.write_text(str(tmp_path / "taken"), "text")
+    assert os.listdir(tmp_path) == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "root"),
+    [
+        ({"SCOOP_HPC_STATE": "/s"}, "/s"),
+        ({"SCOOP_HPC_STATE": "/s", "XDG_STATE_HOME": "/x"}, "/s"),
+        ({"XDG_STATE_HOME": "/x"}, "/x/scoop_hpc"),
+        ({"XDG_STATE_HOME": "relative"}, os.path.expanduser("~/.local/state/scoop_hpc")),
+        ({}, os.path.expanduser("~/.local/state/scoop_hpc")),
+    ],
+)
+def test_where_state_is_kept(environ: dict[str, str], root: str) -> None:
+    assert jobdirectory.root(environ) == root
