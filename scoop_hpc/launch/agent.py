@@ -19,7 +19,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -53,11 +52,11 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.directory import make_private
 
 _LOST = 2.0  # seconds without a connection after which the driver is gone
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
-_ROOM = 60  # bytes of a directory's path, of the 107 that a Unix socket's path may have [unix(7)]
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,14 @@ class Agent:
             self._end(0)
         finally:
             children.kill_descendants()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            if self._lost_at is not None and self._welcome.directory:
-                with contextlib.suppress(OSError):
-                    os.rmdir(self._welcome.directory)
+            if self._lost_at is not None or not self._welcome.directory:  # else it is the driver's to remove
+                shutil.rmtree(self._directory, ignore_errors=True)
             self._tell(Bye())
             self._context.destroy(linger=500 if self._lost_at is None else 0)
 
     def _start(self) -> None:
         children.adopt_orphans()
-        if self._welcome.curve is not None and os.getpgrp() != os.getpid():
+        if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
         _raise_limit()
         program = self._welcome.program
@@ -139,7 +136,7 @@ class Agent:
         except OSError as error:
             directory = os.fsdecode(program.directory)
             raise LaunchError(f"cannot enter the directory {directory!r}: {error.strerror}") from error
-        self._directory = _private_directory(self._welcome.directory)
+        self._directory = self._welcome.directory or make_private(os.environ.get("TMPDIR", ""))
         name = str(self._welcome.node)
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1
@@ -156,9 +153,9 @@ class Agent:
 
     def _die_without_agent(self) -> None:
         """End what the agent would have ended; called in the broker, by the signal that tells of the agent's death."""
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if self._welcome.curve is not None:  # the process group is the agent's own, and what tasks started is in it
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+        if not self._welcome.directory:  # else the driver is on this machine, and sees to it all
+            shutil.rmtree(self._directory, ignore_errors=True)
+            os.killpg(os.getpgrp(), signal.SIGKILL)  # the agent's own group: what tasks started is in it
         os._exit(1)
 
     def _fork_worker(self, name: str) -> None:
@@ -251,9 +248,6 @@ class Agent:
     def _lose_driver(self) -> None:
         """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
         self._shutdown = Shutdown(signal.SIGTERM)
-        if self._welcome.directory:  # the driver's; the last agent finds it empty
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._welcome.directory, "driver"))
         if self._welcome.node:
             return
         reason = f"{self._welcome.driver} died, or its node was lost"
@@ -285,17 +279,6 @@ class Agent:
         deadline = time.monotonic() + seconds
         while not done() and time.monotonic() < deadline:
             self._serve(0.05)
-
-
-def _private_directory(wish: str) -> str:
-    """Make a directory that only this user can enter, with a path short enough for sockets in it."""
-    base = wish or os.environ.get("TMPDIR", "")
-    if not os.path.isdir(base) or len(os.fsencode(base)) > _ROOM:
-        base = "/tmp"
-    try:
-        return tempfile.mkdtemp(prefix="scoop-", dir=base)
-    except OSError as error:
-        raise LaunchError(f"cannot make a directory in {base!r}: {error.strerror}") from error
 
 
 def _raise_limit() -> None:

@@ -17,7 +17,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from scoop_hpc.protocol.messages import Curve, Interrupt, Output, OutputSeen, Pr
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.directory import make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
 _BYE = 4.0  # seconds that the agents have to leave
@@ -70,7 +70,7 @@ class Driver:
         self._wishes = wishes
         self._wakeup = wakeup
         self._one_machine = wishes.launcher.one_machine
-        self._directory = tempfile.mkdtemp(prefix="scoop-") if self._one_machine else ""
+        self._directory = make_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._curve = None if self._one_machine else keys.make_keys()
         python = "{}.{}".format(*sys.version_info)
         plan = RunPlan(

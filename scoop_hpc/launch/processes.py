@@ -64,14 +64,18 @@ class Processes:
         """Keep what a command has printed; return whether there may be more."""
         text = os.read(descriptor, 65536)
         *lines, rest = (self._partial[descriptor] + text).split(b"\n")
-        if not text:
-            del self._partial[descriptor]
-            self._poller.unregister(descriptor)
-            lines += [rest] if rest else []
-        else:
-            self._partial[descriptor] = rest
+        self._partial[descriptor] = rest
         self.last_words.extend(line.decode(errors="replace") for line in lines)
+        if not text:
+            self._forget(descriptor)
         return bool(text)
+
+    def _forget(self, descriptor: int) -> None:
+        """Hear no more of *descriptor*, which is about to be closed."""
+        rest = self._partial.pop(descriptor)
+        self._poller.unregister(descriptor)
+        if rest:
+            self.last_words.append(rest.decode(errors="replace"))
 
     def reap(self) -> list[Ended]:
         """Return the commands that have ended since the last call."""
@@ -85,6 +89,8 @@ class Processes:
                     with contextlib.suppress(BlockingIOError):
                         while self.hear(process.stdout.fileno()):
                             pass
+                    if process.stdout.fileno() in self._partial:
+                        self._forget(process.stdout.fileno())
                 ended.append(Ended(command, pid, status))
         return ended
 

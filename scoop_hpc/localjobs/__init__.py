@@ -12,5 +12,5 @@
                   script        a copy: what the user edits later does not change the job
 
 The supervisor starts the script in a session of its own, ends it when its walltime is over or it is cancelled, and
-leaves none of its processes behind. Should the supervisor be killed, the script is killed with it.
+leaves none of its processes behind. Should the supervisor be killed, the script gets SIGTERM.
 """

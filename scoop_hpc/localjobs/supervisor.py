@@ -76,7 +76,7 @@ def _start(script: str) -> Optional[subprocess.Popen[bytes]]:
     supervisor = os.getpid()
 
     def die_with_supervisor() -> None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # it lets the driver leave nothing behind; SIGKILL would not
         if os.getppid() != supervisor:  # it died before the last line took effect
             os._exit(1)
 

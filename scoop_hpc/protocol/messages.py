@@ -110,7 +110,7 @@ class Welcome(Message, frozen=True):
     program: Program
     nodes: tuple[str, ...]  # names, by index
     curve: Optional[Curve]  # of the federation; None if all brokers are on this machine
-    directory: str  # where the sockets' private directory may be made; empty: the node's own choice
+    directory: str  # for the sockets of all nodes, if all are on the driver's machine; else empty
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
