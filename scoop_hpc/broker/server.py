@@ -109,6 +109,7 @@ class BrokerServer:
         self._state = BrokerState(self._name)
         self._links: dict[str, PeerLink] = {}
         self._agent_is_here = False
+        self._for_agent: list[Message] = []  # until it is: a ROUTER drops what is for somebody unknown
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: Optional[keys.Authenticator] = None
@@ -177,7 +178,8 @@ class BrokerServer:
                     sockets.send_to(self._main, name, Greeted())
             elif name == AGENT and isinstance(message, Ready):
                 self._agent_is_here = True
-                sockets.send_to(self._main, AGENT, self._up)
+                for held in (self._up, *self._for_agent):
+                    sockets.send_to(self._main, AGENT, held)
             else:
                 if isinstance(message, Peers):
                     self._meet(message)
@@ -220,5 +222,7 @@ class BrokerServer:
                 sockets.send(self._publisher, send.message)
             elif send.to in self._links:
                 self._links[send.to].send(send.message)
+            elif send.to == AGENT and not self._agent_is_here:
+                self._for_agent.append(send.message)
             else:
                 sockets.send_to(self._main, send.to, send.message)

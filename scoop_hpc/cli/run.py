@@ -13,7 +13,8 @@ from typing import Optional
 import click
 
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.errors import AllocationError, ProgramError
+from scoop_hpc.cli.programs import check_program
+from scoop_hpc.errors import AllocationError
 from scoop_hpc.launch.driver import Driver, Wishes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launchers.base import Launcher
@@ -53,7 +54,7 @@ def run(
     """
     signals = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     wakeup = Wakeup(signals)
-    _check_program(program)
+    check_program(program)
     allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
     nodes = place(allocation, workers)
     kind = _LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
@@ -75,17 +76,6 @@ def run(
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)
-
-
-def _check_program(path: str) -> None:
-    """Refuse early what would fail on every node."""
-    try:
-        with open(path, "rb") as file:
-            compile(file.read(), path, "exec", dont_inherit=True)
-    except OSError as error:
-        raise ProgramError(f"cannot read the program {path!r}: {error.strerror}") from error
-    except (SyntaxError, ValueError) as error:
-        raise ProgramError(f"the program {path!r} is not Python: {error}") from error
 
 
 def _this_machine(workers: Optional[int]) -> Allocation:

@@ -7,15 +7,15 @@ import os
 import shutil
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, TypeVar
 
 import click
 
 from scoop_hpc.cli import follow
+from scoop_hpc.cli.programs import check_program
 from scoop_hpc.client import check_present
-from scoop_hpc.errors import InputError, ProgramError
+from scoop_hpc.errors import InputError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobscript import render as render_script
 from scoop_hpc.jobspec import DEFAULT_OUTPUT, JobSpec, output_path, parse_memory, parse_walltime
@@ -95,18 +95,6 @@ def _read_options(
         directives=directive,
     )
     return _Asked(spec, find(shutil.which) if scheduler is None else named(scheduler))
-
-
-def check_program(path: str) -> None:
-    """Refuse here what would fail in the job."""
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are shown when the program runs
-            compile(file.read(), path, "exec", dont_inherit=True)
-    except OSError as error:
-        raise ProgramError(f"cannot read the program {path!r}: {error.strerror}") from error
-    except (SyntaxError, ValueError) as error:
-        raise ProgramError(f"the program {path!r} is not Python: {error}") from error
 
 
 def _check_output(spec: JobSpec) -> None:

@@ -31,7 +31,7 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
 from scoop_hpc.launch.children import Child, Manners
-from scoop_hpc.launch.knock import knock
+from scoop_hpc.launch.knock import LOST, knock
 from scoop_hpc.launch.output import OutputPipes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import (
@@ -54,7 +54,6 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.directory import make_private
 
-_LOST = 2.0  # seconds without a connection after which the driver is gone
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
 
@@ -188,7 +187,7 @@ class Agent:
                 self._pipes.read(ready)
         now = time.monotonic()
         if self._shutdown is None:
-            if self._lost_at is not None and now > self._lost_at + _LOST:
+            if self._lost_at is not None and now > self._lost_at + LOST:
                 self._lose_driver()
             elif self._terminated_at is not None and now > self._terminated_at + _SIGNAL_GRACE:
                 self._tell(Fault(f"the agent on {self._plan.node} was told to end by SIGTERM", 143))

@@ -21,6 +21,8 @@ from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 
+LOST = 2.0  # seconds without a connection after which the driver is gone
+
 
 @dataclass(frozen=True)
 class Door:
@@ -62,14 +64,23 @@ def _wait(doors: Sequence[Door], patience: float) -> Optional[tuple[Door, Welcom
     for door in doors:
         poller.register(door.socket, zmq.POLLIN)
     deadline = time.monotonic() + patience
+    parent = os.getppid()
+    connected: set[int] = set()  # doors
+    last_seen: Optional[float] = None  # a connection to the driver
     while time.monotonic() < deadline:
-        ready = dict(poller.poll(max(1, int(1000 * (deadline - time.monotonic())))))
+        ready = dict(poller.poll(200))
         for door in doors:
             message = sockets.receive(door.socket) if door.socket in ready else None
             if isinstance(message, Welcome):
                 return door, message
             if isinstance(message, Shutdown):
                 raise LaunchError("the run ended before this agent was welcome")
+        for number, door in enumerate(doors):
+            for made, _ in door.watch.news():
+                (connected.add if made else connected.discard)(number)
+        last_seen = time.monotonic() if connected else last_seen
+        if os.getppid() != parent or (last_seen is not None and time.monotonic() > last_seen + LOST):
+            raise LaunchError("the driver was gone before this agent was welcome")
     return None
 
 

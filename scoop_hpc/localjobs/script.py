@@ -36,7 +36,7 @@ def parse_script(text: str, directory: str, cpus: int) -> Request:
     parser.add_argument("--workers-per-node", type=int)
     parser.add_argument("--cpus-per-worker", type=int, default=1)
     parser.add_argument("--walltime")
-    for recorded_only in ("--memory", "--queue", "--account"):  # the machine is one queue, and its memory is for all
+    for recorded_only in ("--queue", "--account"):  # the machine is one queue
         parser.add_argument(recorded_only)
     parser.add_argument("--output", default=DEFAULT_OUTPUT)
     parser.add_argument("--chdir", default="")

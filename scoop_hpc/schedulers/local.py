@@ -39,7 +39,9 @@ class LocalScheduler:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]
 
     def check(self, spec: JobSpec) -> None:
-        """Accept every JobSpec but one with directives: they are a real scheduler's."""
+        """Refuse directives, which are a real scheduler's, and memory, of which nothing here would take care."""
+        if spec.memory_per_node is not None:
+            raise JobSpecError("the scheduler 'local' cannot set memory aside: leave --memory out")
         if spec.directives:
             raise JobSpecError(
                 f"the scheduler 'local' cannot express the directive {spec.directives[0]!r}: leave it out"

@@ -105,7 +105,7 @@ def test_all_that_a_job_asks_of_slurm() -> None:
 
 
 def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
-    spec = replace(SPEC, nodes=3, workers_per_node=2, cpus_per_worker=4, walltime=5405, memory_per_node=2**33)
+    spec = replace(SPEC, nodes=3, workers_per_node=2, cpus_per_worker=4, walltime=5405)
     script = render(replace(spec, queue="q", account="a", output="x"), LOCAL, COMMAND)
     assert words(script, "#LOCAL") == [
         "--job-name=pi",
@@ -114,7 +114,6 @@ def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
         "--nodes=3",
         "--workers-per-node=2",
         "--cpus-per-worker=4",
-        "--memory=8192M",
         "--walltime=1:30:05",
         "--queue=q",
         "--account=a",

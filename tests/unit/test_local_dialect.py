@@ -128,8 +128,10 @@ def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> No
     assert allocation.scheduler == "local"
 
 
-def test_every_field_is_accepted_but_directives() -> None:
-    LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, memory_per_node=1, output="back\\slash %j"))
+def test_every_field_is_accepted_but_directives_and_memory() -> None:
+    LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, output="back\\slash %j"))
+    with pytest.raises(JobSpecError, match="--memory"):
+        LOCAL.check(replace(SPEC, memory_per_node=1))
     with pytest.raises(JobSpecError, match="cannot express the directive '--qos=high'"):
         LOCAL.check(replace(SPEC, directives=("--qos=high",)))
 
