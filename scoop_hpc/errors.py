@@ -15,6 +15,7 @@
     ├── ProtocolError                a process of the run said what it may not say
     ├── NotRunningError (RuntimeError)  futures were used outside a run
     └── TaskError                    a task failed with an exception that could not travel
+        └── UnpicklableError         a call or a result cannot be pickled
 """
 
 from __future__ import annotations
@@ -71,4 +72,8 @@ class NotRunningError(ScoopError, RuntimeError):
 
 
 class TaskError(ScoopError):
-    """A task failed with an exception, or gave a result, that cannot be pickled; the text says which."""
+    """A task failed with an exception that does not survive the trip, or could not be taken in; the text says which."""
+
+
+class UnpicklableError(TaskError):
+    """A call, which was not run then, or the result of one cannot be pickled; the cause says why."""

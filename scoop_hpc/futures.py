@@ -25,8 +25,7 @@ from concurrent.futures import (
 )
 from typing import Any, Callable, NamedTuple, Optional
 
-from scoop_hpc.errors import InputError, TaskError
-from scoop_hpc.worker import calls
+from scoop_hpc.errors import InputError, UnpicklableError
 from scoop_hpc.worker.chunks import Chunk, run_chunk
 from scoop_hpc.worker.controller import Controller, Waiter, current
 from scoop_hpc.worker.future import Future
@@ -58,7 +57,7 @@ class DoneAndNotDone(NamedTuple):
     not_done: set[Future]
 
 
-def submit(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
+def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
     """Schedule ``function(*args, **kwargs)``; return its future."""
     _check_callable(function)
     return current().submit(function, args, kwargs)
@@ -88,6 +87,8 @@ def wait(
         for future in pending:
             future.add_done_callback(on_done)
         waiter.park()
+        for future in pending:
+            future.forget(on_done)
     done = {future for future in wanted if future.done()}
     return DoneAndNotDone(done, wanted - done)
 
@@ -98,7 +99,16 @@ def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> 
     wanted = set(futures)
     for future in wanted:
         future.add_done_callback(finished.add)
-    return (finished.next() for _ in range(len(wanted)))
+
+    def take() -> Iterator[Future]:
+        try:
+            for _ in range(len(wanted)):
+                yield finished.next()
+        finally:
+            for future in wanted:
+                future.forget(finished.add)
+
+    return take()
 
 
 def map(  # noqa: A001
@@ -214,19 +224,15 @@ class _Map:
             raise TimeoutError("not all results of map were there in time")
         try:
             chunk: Chunk = future.result()
-        except TaskError:
+        except UnpicklableError:
             if len(items) == 1:
                 raise
             for item in items:  # the chunk could not be pickled as a whole, so none of it was run
                 yield from self._results(self._submit([item]), [item])
             return
-        for result in chunk.results:
+        for result in chunk.unpacked():
             self._unread -= 1
             yield result
-        if chunk.error is not None:
-            error = calls.load_outcome(chunk.error).error
-            assert error is not None
-            raise error
 
     def _submit(self, items: list[tuple[Any, ...]]) -> Future:
         return self._controller.submit(run_chunk, (self._function, items), {})
@@ -237,20 +243,25 @@ class _Map:
             return
         self._feeding = True
         while not self._exhausted and self._under_way < 3 * self._controller.size and self._unread < _AHEAD:
-            try:
-                items = list(itertools.islice(self._items, self._size))
-            except Exception as error:  # the user's iterable: raised at its place, after the results before it
-                self._failure = error
-                items = []
+            items = self._read()
             if items:
                 self._unread += len(items)
                 self._under_way += 1
                 future = self._submit(items)
                 self._chunks[future] = items
                 future.add_done_callback(functools.partial(self._on_done, len(items)))
-            else:
-                self._exhausted = True
         self._feeding = False
+
+    def _read(self) -> list[tuple[Any, ...]]:
+        """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
+        items: list[tuple[Any, ...]] = []
+        try:
+            for item in itertools.islice(self._items, self._size):
+                items.append(item)  # those before a failure count
+        except BaseException as error:  # the user's iterable: raised at its place, after the results before it
+            self._failure = error
+        self._exhausted = self._exhausted or len(items) < self._size
+        return items
 
     def _on_done(self, count: int, future: Any) -> None:
         self._under_way -= 1

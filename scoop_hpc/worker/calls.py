@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 
 import cloudpickle
 
-from scoop_hpc.errors import TaskError
+from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
@@ -53,14 +53,14 @@ def _found_by_name(value: Any) -> bool:
 
 
 def dump(value: Any) -> list[Buffer]:
-    """Return the frames of *value*; raise TaskError, with the reason as its cause, if it cannot be pickled."""
+    """Return the frames of *value*, a snapshot; raise UnpicklableError, with the reason as its cause."""
     buffers: list[Buffer] = []
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND:
             return True
-        buffers.append(raw)
+        buffers.append(bytes(raw))  # a copy: the task may go on to use its array
         return False
 
     try:
@@ -71,8 +71,13 @@ def dump(value: Any) -> list[Buffer]:
     try:
         _Pickler(stream, 5, buffer_callback=keep_in_band).dump(value)
     except Exception as error:  # as above
-        raise TaskError(f"cannot pickle {_shown(value)}: {type(error).__name__}: {error}") from error
+        raise UnpicklableError(f"cannot pickle {_shown(value)}: {type(error).__name__}: {error}") from error
     return [stream.getvalue(), *buffers]
+
+
+def out_of_band(frames: Sequence[Buffer]) -> list[pickle.PickleBuffer]:
+    """Return *frames* such that they are not copied into the pickle of what holds them, if they are large."""
+    return [pickle.PickleBuffer(frame) for frame in frames]
 
 
 def load(frames: Sequence[Buffer]) -> Any:
@@ -81,7 +86,7 @@ def load(frames: Sequence[Buffer]) -> Any:
 
 
 def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
-    """Return the frames of a call; raise TaskError if it cannot be pickled."""
+    """Return the frames of a call; raise UnpicklableError."""
     return dump((function, args, kwargs))
 
 
@@ -96,7 +101,7 @@ class Outcome:
 
 
 def dump_outcome(outcome: Outcome) -> list[Buffer]:
-    """Return the frames of *outcome*; raise TaskError if its value cannot be pickled.
+    """Return the frames of *outcome*; raise UnpicklableError if its value cannot be pickled.
 
     An exception that does not survive the trip arrives as a TaskError that shows it.
     """

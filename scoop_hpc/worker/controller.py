@@ -32,11 +32,10 @@ from typing import Any, Callable, Optional
 
 from greenlet import getcurrent, greenlet
 
-from scoop_hpc.errors import NotRunningError, ProgramError, ProtocolError, TaskError
+from scoop_hpc.errors import NotRunningError, ProgramError, ProtocolError, TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Message, Parcel, Request, Results, Stop, Tasks, Wanted
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.chunks import Chunk
 from scoop_hpc.worker.durations import Durations
 from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link
@@ -355,7 +354,7 @@ class Controller:
             assert call is not None
             try:
                 frames = calls.dump_call(call.function, call.args, call.kwargs)
-            except TaskError as error:
+            except UnpicklableError as error:
                 future.set_exception(error)
                 continue
             serial = next(self._serials)
@@ -404,10 +403,8 @@ class Controller:
             outcome = self._run(call, 0)
             try:
                 frames = calls.dump_outcome(outcome)
-            except TaskError as error:
-                value = outcome.value
-                partly = Outcome(value.picklable()) if isinstance(value, Chunk) else Outcome(error=error)
-                frames = calls.dump_outcome(partly)
+            except UnpicklableError as error:
+                frames = calls.dump_outcome(Outcome(error=error))
         self._outcomes.append(Parcel(parcel.owner, parcel.serial, frames))
         if time.monotonic() - self._polled > _POLL:
             self._flush()
