@@ -71,7 +71,7 @@ def wait(
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
     waiter = current().waiter(_deadline(timeout))
     wanted = set(futures)
-    pending = {future for future in wanted if not future.done()}
+    pending = {future for future in wanted if not future.settled}
     left = len(pending)
 
     def enough(future: Any) -> bool:
@@ -89,7 +89,7 @@ def wait(
         waiter.park()
         for future in pending:
             future.forget(on_done)
-    done = {future for future in wanted if future.done()}
+    done = {future for future in wanted if future.settled}
     return DoneAndNotDone(done, wanted - done)
 
 
@@ -215,12 +215,12 @@ class _Map:
         finally:
             self._exhausted = True
             for future in self._chunks:
-                future.cancel()
+                self._controller.abandon(future)
 
     def _results(self, future: Future, items: list[tuple[Any, ...]]) -> Iterator[Any]:
         """Yield the results of one chunk, and raise what its last item raised."""
         self._controller.wait_for(future, self._deadline)
-        if not future.done():
+        if not future.settled:
             raise TimeoutError("not all results of map were there in time")
         try:
             chunk: Chunk = future.result()
@@ -242,7 +242,11 @@ class _Map:
         if self._feeding:  # an iterable may wait for futures, and so let another call in
             return
         self._feeding = True
-        while not self._exhausted and self._under_way < 3 * self._controller.size and self._unread < _AHEAD:
+        while (
+            not (self._exhausted or self._controller.ending())
+            and self._under_way < 3 * self._controller.size
+            and self._unread < _AHEAD
+        ):
             items = self._read()
             if items:
                 self._unread += len(items)

@@ -53,7 +53,7 @@ class BrokerState:
     def __init__(self, name: str) -> None:
         self.name = name
         self.queue: deque[Parcel] = deque()
-        self.waiting: dict[str, int] = {}  # idle workers: how many tasks each will take
+        self.waiting: dict[str, Request] = {}  # idle workers, and what each asked for
         self.workers: set[str] = set()
         self.peers: set[str] = set()
         self._queued: dict[str, int] = {}  # at each peer, as far as known
@@ -81,7 +81,7 @@ class BrokerState:
     @handle.register
     def _on_request(self, message: Request, sender: str) -> list[Send]:
         if message.count:
-            self.waiting[sender] = message.count
+            self.waiting[sender] = message
         else:
             self.waiting.pop(sender, None)
         return self._settle()
@@ -132,7 +132,7 @@ class BrokerState:
 
     def _settle(self) -> list[Send]:
         sends = self._match()
-        hunger = sum(self.waiting.values())
+        hunger = sum(request.count for request in self.waiting.values())
         if hunger and not self._stealing:
             peer = balance.victim(self._queued)
             if peer is not None:
@@ -148,8 +148,9 @@ class BrokerState:
         while self.queue and self.waiting:
             fair = max(1, len(self.queue) // len(self.waiting))
             worker = next(iter(self.waiting))
-            count = min(self.waiting.pop(worker), fair, len(self.queue))
-            sends.append(Send(worker, Tasks([self.queue.popleft() for _ in range(count)])))
+            request = self.waiting.pop(worker)
+            count = min(request.count, fair, len(self.queue))
+            sends.append(Send(worker, Tasks([self.queue.popleft() for _ in range(count)], request.number)))
         return sends
 
     def _want(self, hunger: int) -> list[Send]:

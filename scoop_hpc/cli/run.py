@@ -52,6 +52,7 @@ def run(
     PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard input, output,
     error and exit status are those of this command.
     """
+    _open_missing_streams()
     signals = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     wakeup = Wakeup(signals)
     check_program(program)
@@ -76,6 +77,15 @@ def run(
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started with closed streams (``>&-``) empty ones: no other file may take their place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
 
 
 def _this_machine(workers: Optional[int]) -> Allocation:

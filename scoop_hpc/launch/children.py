@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -56,8 +57,9 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status."""
     ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
     parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     with warnings.catch_warnings():
         # Python 3.12 warns of locks held by other threads: those of libzmq, whose context no child touches
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,6 +75,8 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
         status = main()
         threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
         atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
+        sys.modules["__main__"].__dict__.clear()
+        gc.collect()  # files that the program has left open are flushed
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # nothing above this frame may run twice
@@ -90,7 +94,7 @@ def _behave(manners: Manners, parent: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, signal.SIG_IGN if number in manners.ignored else default)
+        signal.signal(number, _ignore if number in manners.ignored else default)
     if manners.on_orphaned is not None:
         on_orphaned = manners.on_orphaned
         signal.signal(manners.orphaned, lambda number, frame: on_orphaned())
@@ -100,6 +104,10 @@ def _behave(manners: Manners, parent: int) -> None:
         os._exit(1)
 
 
+def _ignore(number: int, frame: object) -> None:
+    """Do nothing; unlike SIG_IGN, this is not handed on to programs that a task starts."""
+
+
 def _open_streams(pipes: dict[int, int], keep_input: bool) -> None:
     """Put the standard streams in place, and close every other file of the agent."""
     if not keep_input:
@@ -107,9 +115,10 @@ def _open_streams(pipes: dict[int, int], keep_input: bool) -> None:
     for stream, write in pipes.items():
         os.dup2(write, stream)
     os.closerange(3, max(_open_files(), default=2) + 1)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors  # as PYTHONIOENCODING has it
+    sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
 
 

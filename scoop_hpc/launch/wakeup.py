@@ -16,7 +16,8 @@ class Wakeup:
         os.set_blocking(self._read, False)
         os.set_blocking(write, False)
         for number in signals:
-            signal.signal(number, _note)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) leaves SIGHUP
+                signal.signal(number, _note)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
 
     def fileno(self) -> int:

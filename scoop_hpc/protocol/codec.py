@@ -18,6 +18,7 @@ class TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
     """What travels in the header of Tasks."""
 
     heads: _Heads
+    answer: int
 
 
 class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
@@ -37,7 +38,7 @@ def encode(message: Message) -> list[Buffer]:
     """Return the frames of *message*."""
     if isinstance(message, (Tasks, Results)):
         heads = [(parcel.owner, parcel.serial, len(parcel.frames)) for parcel in message.parcels]
-        header = TaskHeads(heads) if isinstance(message, Tasks) else ResultHeads(heads)
+        header = TaskHeads(heads, message.answer) if isinstance(message, Tasks) else ResultHeads(heads)
         frames: list[Buffer] = [_encoder.encode(header)]
         for parcel in message.parcels:
             frames += parcel.frames
@@ -62,4 +63,4 @@ def decode(frames: Sequence[Buffer]) -> Message:
     for owner, serial, count in header.heads:
         parcels.append(Parcel(owner, serial, list(frames[start : start + count])))
         start += count
-    return Tasks(parcels) if isinstance(header, TaskHeads) else Results(parcels)
+    return Tasks(parcels, header.answer) if isinstance(header, TaskHeads) else Results(parcels)

@@ -166,6 +166,7 @@ class Ready(Message, frozen=True):
 
 class Request(Message, frozen=True):
     count: int
+    number: int = 0  # of this worker's requests: the answer carries it, so that an old answer is known as such
 
 
 class Wanted(Message, frozen=True):
@@ -174,6 +175,7 @@ class Wanted(Message, frozen=True):
 
 class Tasks(Message, frozen=True):
     parcels: list[Parcel]
+    answer: int = 0  # the number of the Request; 0 for none
 
 
 class Results(Message, frozen=True):

@@ -45,7 +45,7 @@ class Chunk:
 
 
 def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Chunk:
-    """Call *function* with each of *items* in turn; stop at the first that raises, or returns what cannot be pickled."""
+    """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled."""
     results: list[Any] = []
     for args in items:
         try:

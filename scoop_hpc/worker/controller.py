@@ -21,11 +21,15 @@ wants it, all else is exported at once. How long a function keeps a worker deaf 
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import itertools
+import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Hashable
 from typing import Any, Callable, Optional
@@ -111,6 +115,15 @@ class Timers:
             heapq.heappop(self._heap)[2].wake()
 
 
+def leave(error: Optional[BaseException]) -> int:
+    """Return the exit status of a process that ends by *error*; show that as Python does."""
+    if isinstance(error, SystemExit):
+        return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
+    if error is not None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    return int(error is not None)
+
+
 class _Running:
     """A task that has started: how long it kept the worker from looking at its link, at the most."""
 
@@ -143,8 +156,13 @@ class Controller:
         self._outcomes: list[Parcel] = []  # to be sent
         self.timers = Timers()
         self._wanted = 2 * size
-        self._requested = False
+        self._request = 0  # the number of the last one
+        self._requested = False  # whether that one is open
         self._stopped = False
+        self._forked = False  # this process is not the worker, but a child of it
+        self._ending = False  # the program has ended; what it submitted is still to be run
+        self._context = contextvars.copy_context()  # of which every task gets a copy
+        self._glanced = 0.0
         self._interrupted = False  # while the program was parked
         self._interrupted_at = float("-inf")
         self._program: Optional[greenlet] = None
@@ -171,7 +189,7 @@ class Controller:
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
         self._check()
-        if future.done():
+        if future.settled:
             return
         depth = self._task.depth if self._task else 0
         if deadline is None and future.unstarted and depth < _DEPTH:
@@ -182,6 +200,22 @@ class Controller:
         future.add_done_callback(waiter.wake)
         waiter.park()
         future.forget(waiter.wake)
+
+    def glance(self) -> None:
+        """Take in what has arrived, but not too often: somebody asks again and again whether a future is done."""
+        now = time.monotonic()
+        if now > self._glanced + _POLL and getcurrent() is not self._hub and threading.get_ident() == self._thread:
+            self._glanced = now
+            Waiter(self, now).park()
+
+    def abandon(self, future: Future) -> None:
+        """Do not care for *future* any more: cancel it, or drop its outcome when that comes."""
+        if not future.cancel():
+            self._sent.pop(future.serial, None)
+
+    def ending(self) -> bool:
+        """Whether the program has ended, so that nothing new is to be begun in its name."""
+        return self._ending
 
     def waiter(self, deadline: Optional[float]) -> Waiter:
         """Return a waiter for the current greenlet."""
@@ -215,22 +249,36 @@ class Controller:
         """Become this process's controller."""
         global _current
         _current = self
+        os.register_at_fork(after_in_child=self._note_fork)
+
+    def _note_fork(self) -> None:
+        self._forked = True
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
+            if signal.getsignal(number) is not signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
 
     def run_program(self, program: Callable[[], int]) -> int:
         """Run *program* as the origin's; return its exit status."""
-        status = []
-        self._program = greenlet(lambda: status.append(program()), self._hub)
+        status: list[int] = []
         signal.signal(signal.SIGINT, self._on_interrupt)
-        self._enter(self._program)
+        self._program = greenlet(lambda: status.append(program()), self._hub)
+        self._program.gr_context = self._context
+        self._program.switch()
         while not status:
             try:
                 if self._interrupted:
                     raise KeyboardInterrupt
                 self._step()
-            except KeyboardInterrupt:
+            except BaseException as error:  # a signal handler's, or a callback's: the program is who may handle it
                 self._interrupted = False
-                self._program.throw(KeyboardInterrupt)
-        return int(status[0])
+                self._program.throw(error)
+        self._ending = True
+        try:
+            while status[0] == 0 and (self._sent or self.ready or self._arrived or self._runnable()):
+                self._step()  # as an Executor does at its end: what was submitted is run
+        except KeyboardInterrupt:
+            return 130
+        return status[0]
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
@@ -241,8 +289,12 @@ class Controller:
 
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""
+        self._context = contextvars.copy_context()  # with what the program's module has set
         while not self._stopped:
-            self._step()
+            try:
+                self._step()
+            except SystemExit:
+                print(f"scoop-hpc: worker {self.name}: a callback of a future called sys.exit()", file=sys.stderr)
 
     # the hub
 
@@ -262,9 +314,9 @@ class Controller:
         elif self._runnable():
             self._busy()
             if self._inbox:
-                self._enter(greenlet(self._run_parcel, self._hub), self._inbox.popleft())
+                self._start(self._run_parcel, self._inbox.popleft())
             else:
-                self._enter(greenlet(self._run_future, self._hub), self._local.pop())
+                self._start(self._run_future, self._local.pop())
 
     def _runnable(self) -> bool:
         self._drop_started()
@@ -296,17 +348,24 @@ class Controller:
         if unstarted:
             self._export(unstarted)
 
-    def _enter(self, target: greenlet, *args: Any) -> None:
+    def _start(self, function: Callable[..., object], *args: Any) -> None:
+        """Run *function* in a greenlet of its own, in the program's context [contextvars], until it parks or ends."""
         self._since = time.monotonic()
         self._task = None
-        target.switch(*args)
+        task = greenlet(function, self._hub)
+        program = self._program
+        task.gr_context = (
+            self._context if program is None or program.dead else program.gr_context or self._context
+        ).copy()
+        task.switch(*args)
         self._task = None
 
     def _ask(self, count: int) -> None:
         """Tell the broker how many tasks are welcome."""
         if self.size > 1 and self._requested != bool(count):
             self._requested = bool(count)
-            self._link.send(Request(count))
+            self._request += 1
+            self._link.send(Request(count, self._request))
 
     def _busy(self) -> None:
         """Withdraw the request for tasks: what came now would wait behind what starts now."""
@@ -327,7 +386,7 @@ class Controller:
         if isinstance(message, Results):
             self._arrived.extend(message.parcels)
         elif isinstance(message, Tasks):
-            self._requested = False
+            self._requested = self._requested and message.answer != self._request
             self._inbox.extend(message.parcels)
         elif isinstance(message, Wanted):
             self._wanted += message.count
@@ -359,6 +418,7 @@ class Controller:
                 continue
             serial = next(self._serials)
             self._sent[serial] = future
+            future.serial = serial
             parcels.append(Parcel(self.name, serial, frames))
         if parcels:
             self._wanted = max(0, self._wanted - len(parcels))
@@ -377,7 +437,7 @@ class Controller:
             return
         outcome = calls.load_outcome(parcel.frames)
         self._durations.learn(future.key, outcome.deaf)
-        self._enter(greenlet(future.settle, self._hub), outcome)
+        self._start(future.settle, outcome)
 
     # tasks
 
@@ -419,6 +479,8 @@ class Controller:
             value = call.function(*call.args, **call.kwargs)
         except BaseException as raised:  # the user's function: what it raised is sent on
             error = raised
+        if self._forked:  # the task has forked, and its child has come back from the user's function
+            os._exit(leave(error))
         self._listen()
         self._task = outer
         self._durations.learn(task.key, task.deaf)
@@ -436,5 +498,7 @@ class Controller:
             raise ProgramError(
                 "the program uses futures while it is imported: put what it does under `if __name__ == '__main__':`"
             )
+        if self._forked:
+            raise NotRunningError("a process forked by a task is no worker: use futures in the task itself")
         if threading.get_ident() != self._thread:
             raise NotRunningError("futures of a run belong to the main thread: call them there")

@@ -17,6 +17,9 @@ class Waits(Protocol):
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
 
+    def glance(self) -> None:
+        """Take in what has arrived, now and then."""
+
 
 def _key(function: Any) -> Hashable:
     """Return what all copies of *function* have in common, however they came here."""
@@ -47,6 +50,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._waits = waits
         self._call: Optional[Call] = call
         self.key = call.key
+        self.serial = 0  # once it is exported
         self.seconds = 0.0  # how long the task ran, once it is done
 
     def result(self, timeout: Optional[float] = None) -> Any:
@@ -54,15 +58,21 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
         Raises `concurrent.futures.TimeoutError` after *timeout* seconds.
         """
-        if not self.done():
+        if not self.settled:
             self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         return super().result(0)
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Return what the task raised, None if it returned."""
-        if not self.done():
+        if not self.settled:
             self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         return super().exception(0)
+
+    def done(self) -> bool:
+        """Return whether the task is done; a program that asks again and again will be told in time."""
+        if not self.settled:
+            self._waits.glance()
+        return self.settled
 
     def cancel(self) -> bool:
         """Cancel the task if it has neither started nor left this worker; return whether it is cancelled."""
@@ -79,6 +89,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         with self._condition:
             if callback in self._done_callbacks:
                 self._done_callbacks.remove(callback)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the task is done, as far as known here; unlike `done`, this does not look for news."""
+        return super().done()
 
     @property
     def unstarted(self) -> bool:

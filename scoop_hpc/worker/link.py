@@ -9,6 +9,8 @@ import zmq
 from scoop_hpc.protocol.messages import Message
 from scoop_hpc.transport import sockets
 
+_LONG = 3600.0  # seconds: a longer time-out is waited for in pieces
+
 
 class Link(Protocol):
     """What a controller needs of a line to a broker."""
@@ -17,7 +19,9 @@ class Link(Protocol):
         """Send *message*, without waiting."""
 
     def receive(self, timeout: Optional[float]) -> list[Message]:
-        """Return what has arrived; wait up to *timeout* seconds, or for ever, for the first message."""
+        """Return what has arrived; wait up to *timeout* seconds, or for ever, for the first message.
+
+        It may return nothing before the time is over."""
 
 
 class BrokerLink:
@@ -32,7 +36,7 @@ class BrokerLink:
         sockets.send(self._socket, message)
 
     def receive(self, timeout: Optional[float]) -> list[Message]:
-        if timeout != 0 and not self._socket.poll(None if timeout is None else max(1, int(timeout * 1000))):
+        if timeout != 0 and not self._socket.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
             return []
         messages = []
         message = sockets.receive(self._socket)

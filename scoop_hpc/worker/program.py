@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from types import CodeType, ModuleType
 
@@ -20,19 +19,20 @@ def prepare(path: str, arguments: Sequence[str], name: str) -> tuple[CodeType, M
 
     Raises ProgramError if the file cannot be read or is not Python.
     """
+    file_name = os.path.abspath(path)  # as in Python since 3.9
     try:
         with open(path, "rb") as file:
-            code = compile(file.read(), path, "exec", dont_inherit=True)
+            code = compile(file.read(), file_name, "exec", dont_inherit=True)
     except OSError as error:
         raise ProgramError(f"cannot read the program {path!r}: {error.strerror}") from error
     except (SyntaxError, ValueError) as error:
         raise ProgramError(f"the program {path!r} is not Python: {error}") from error
     module = ModuleType(name)
-    module.__file__ = path
+    module.__file__ = file_name
     module.__builtins__ = __builtins__  # type: ignore[attr-defined]
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     sys.argv = [path, *arguments]
-    sys.path[:] = [os.path.dirname(os.path.abspath(path)), *(entry for entry in sys.path if entry)]
+    sys.path[:] = [os.path.dirname(os.path.realpath(path)), *(entry for entry in sys.path if entry)]
     return code, module
 
 
@@ -50,7 +50,7 @@ def run(code: CodeType, module: ModuleType) -> int:
     except BaseException as error:  # shown as Python shows it, then turned into a status
         trace = error.__traceback__
         assert trace is not None
-        traceback.print_exception(type(error), error, trace.tb_next)
+        sys.excepthook(type(error), error, trace.tb_next)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
 

@@ -28,7 +28,7 @@ class Home:
         self.sent: list[Message] = []
         self.arriving: list[Message] = []
         self.exported = 0
-        self._hands_out = hands_out
+        self.hands_out = hands_out
         self._broker = BrokerState("0")
         self._broker.handle(Ready(), name)
 
@@ -36,7 +36,7 @@ class Home:
         message = codec.decode(codec.encode(message))
         self.sent.append(message)
         self.exported += len(message.parcels) if isinstance(message, Tasks) else 0
-        if self._hands_out or not isinstance(message, Request):
+        if self.hands_out or not isinstance(message, Request):
             self.arriving += [send.message for send in self._broker.handle(message, self.name)]
 
     def receive(self, timeout: Optional[float]) -> list[Message]:
@@ -53,10 +53,12 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Run a function as the origin's program, on a worker alone or one of four; return its result."""
 
     def run(program: Callable[[], Any], link: Optional[Home] = None, size: int = request.param) -> Any:
-        worker = Controller(link or Home(), "0.0", size)
+        link = link or Home()
+        worker = Controller(link, "0.0", size)
         monkeypatch.setattr(controller, "_current", worker)
         results = []
-        worker.run_program(lambda: results.append(program()) or 0)
+        # a program that fails does not wait for what it submitted
+        worker.run_program(lambda: results.append(program()) or int(not link.hands_out))
         return results[0]
 
     handler = controller.signal.getsignal(controller.signal.SIGINT)
