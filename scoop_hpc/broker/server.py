@@ -28,6 +28,7 @@ from scoop_hpc.protocol.messages import (
     AGENT,
     BrokerUp,
     Curve,
+    Fault,
     Greet,
     Greeted,
     Load,
@@ -41,6 +42,7 @@ from scoop_hpc.transport import sockets
 
 _TICK = 0.25  # seconds
 _NEXT_ADDRESS = 1.0  # seconds to wait for an answer from one address of a peer
+_BROKEN = 5.0  # seconds from a broken connection to the end of the run: the death of a peer has a better name by then
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,15 @@ class PeerLink:
     """The way to one peer: tries its addresses in turn, and holds messages back until one has answered."""
 
     def __init__(self, context: sockets.Context, own_name: str, peer: BrokerUp, curve: Optional[Curve]) -> None:
+        self.name = str(peer.node)
         self.socket = sockets.make(context, zmq.DEALER, own_name, watch_silence=curve is not None)
         if curve is not None:
             keys.dial(self.socket, curve)
+        self.watch = sockets.Watch(self.socket)
+        self.broken_since: Optional[float] = None
         self._peer = peer
-        self._next = 0
-        self._tried = 0.0
+        self._attempt = -1
+        self._tried = float("-inf")
         self._open = False
         self._held: list[Message] = []
 
@@ -79,25 +84,39 @@ class PeerLink:
         else:
             self._held.append(message)
 
-    def opened(self) -> str:
-        """Take the peer's answer to Greet; return where its meta socket is reached."""
-        self._open = True
-        for message in self._held:
-            sockets.send(self.socket, message)
-        self._held.clear()
-        return self._peer.meta[self._next % len(self._peer.meta)]
+    def hear(self) -> Optional[str]:
+        """Take the peer's answers; return where its meta socket is reached if it has just been found."""
+        message = sockets.receive(self.socket)
+        found = None
+        while message is not None:
+            if not isinstance(message, Greeted):
+                raise ProtocolError(f"broker {self.name} sent {message!r} for an answer")
+            if message.attempt == self._attempt and not self._open:
+                self._open = True
+                found = self._peer.meta[self._attempt % len(self._peer.meta)]
+                for held in self._held:
+                    sockets.send(self.socket, held)
+                self._held.clear()
+            message = sockets.receive(self.socket)
+        return found
+
+    def look(self, now: float) -> None:
+        """Note whether an open connection has broken: what was under way on it is lost."""
+        for made, _ in self.watch.news():
+            if self._open and not made and self.broken_since is None:
+                self.broken_since = now
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the last one tried has not answered in time."""
         if self._open or now < self._tried + _NEXT_ADDRESS:
             return
         addresses = self._peer.main
-        if self._tried:
-            self.socket.disconnect(addresses[self._next % len(addresses)])
-            self._next += 1
+        if self._attempt >= 0:
+            self.socket.disconnect(addresses[self._attempt % len(addresses)])
         self._tried = now
-        self.socket.connect(addresses[self._next % len(addresses)])
-        sockets.send(self.socket, Greet(str(self._peer.node)))
+        self._attempt += 1
+        self.socket.connect(addresses[self._attempt % len(addresses)])
+        sockets.send(self.socket, Greet(self.name, self._attempt))
 
 
 class BrokerServer:
@@ -156,8 +175,7 @@ class BrokerServer:
             if now >= tick:
                 tick = now + _TICK
                 self._dispatch(self._state.tick())
-                for link in self._links.values():
-                    link.keep_trying(now)
+                self._look_after_links(now)
                 if os.getppid() != parent:
                     return
 
@@ -175,7 +193,7 @@ class BrokerServer:
             message, name = codec.decode(frames), sender.decode()
             if isinstance(message, Greet):
                 if message.to == self._name:
-                    sockets.send_to(self._main, name, Greeted())
+                    sockets.send_to(self._main, name, Greeted(message.attempt))
             elif name == AGENT and isinstance(message, Ready):
                 self._agent_is_here = True
                 for held in (self._up, *self._for_agent):
@@ -203,8 +221,18 @@ class BrokerServer:
 
     def _serve_link(self, socket: sockets.Socket) -> None:
         link = next(link for link in self._links.values() if link.socket is socket)
-        while sockets.receive(socket) is not None:  # Greeted is all that comes this way
-            self._subscriber.connect(link.opened())
+        meta = link.hear()
+        if meta is not None:
+            self._subscriber.connect(meta)
+
+    def _look_after_links(self, now: float) -> None:
+        for link in self._links.values():
+            link.keep_trying(now)
+            link.look(now)
+            if link.broken_since is not None and now > link.broken_since + _BROKEN:
+                link.broken_since = None
+                reason = f"the connection between the brokers {self._name} and {link.name} broke: tasks may be lost"
+                self._dispatch([Send(AGENT, Fault(reason))])
 
     def _meet(self, peers: Peers) -> None:
         """Connect to the other brokers."""

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
     parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
+    parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     arguments = parser.parse_args()
     keys = os.environ.pop(KEYS, None)
     plan = AgentPlan(
@@ -38,6 +39,7 @@ def main() -> None:
         driver=tuple(arguments.driver.split(",")),
         curve=msgspec.json.decode(keys, type=Curve) if keys else None,
         patience=arguments.patience,
+        parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides

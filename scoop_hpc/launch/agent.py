@@ -66,6 +66,7 @@ class AgentPlan:
     driver: tuple[str, ...]  # addresses to knock at
     curve: Optional[Curve]
     patience: float  # seconds to wait for the driver's welcome
+    parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
 
 
@@ -99,7 +100,7 @@ class Agent:
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
-        door, self._welcome = knock(self._context, plan.node, plan.driver, plan.curve, plan.patience)
+        door, self._welcome = knock(self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.parent)
         self._meet, self._watch = door.socket, door.watch
         self._poller.register(self._meet, zmq.POLLIN)
         self._poller.register(self._watch.socket, zmq.POLLIN)

@@ -32,6 +32,7 @@ from scoop_hpc.launch import children
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
@@ -88,9 +89,11 @@ class Driver:
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._processes = Processes(self._poller, self._one_machine)
+        self._writer = Writer(self._poller, self._tell_written)
         self._connections: dict[int, str] = {}  # file descriptor: agent
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
+        self._signalled = False
         self._started = time.time()
 
     def run(self) -> Ending:
@@ -149,7 +152,9 @@ class Driver:
         environ = dict(os.environ)
         if self._curve is not None:
             environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
-        agent = agent_argv(self._addresses, self._wishes.patience, self._wishes.interface)
+        agent = agent_argv(
+            self._addresses, self._wishes.patience, self._wishes.interface, os.getpid() if self._one_machine else 0
+        )
         names = [node.name for node in self._wishes.nodes]
         self._processes.start(self._wishes.launcher.commands(agent, names, environ))
 
@@ -167,6 +172,8 @@ class Driver:
                 self._on_signals()
             elif ready in self._processes:
                 self._processes.hear(ready)
+            elif ready in self._writer:
+                self._write(ready)
         now = time.monotonic()
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
@@ -185,11 +192,13 @@ class Driver:
             except zmq.Again:
                 return
             name = sender.bytes.decode()
-            self._connections[int(sender.get(zmq.SRCFD))] = name
+            descriptor = int(sender.get(zmq.SRCFD))
+            if self._connections.get(descriptor) != name:
+                self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
+                self._connections[descriptor] = name
             message = codec.decode([frame.bytes for frame in rest])
             if isinstance(message, Output):
-                self._write(message)
-                sockets.send_to(self._socket, name, OutputSeen(1))
+                self._queue(message, name)
             else:
                 self._send_all(self._rendezvous.handle(message, name))
 
@@ -204,6 +213,7 @@ class Driver:
 
     def _on_signals(self) -> None:
         for number in self._wakeup.take():
+            self._signalled = self._signalled or number != signal.SIGCHLD
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGINT and self._interrupted_at is None:
@@ -242,25 +252,32 @@ class Driver:
 
     # what others print
 
-    def _write(self, output: Output) -> None:
+    def _queue(self, output: Output, agent: str) -> None:
         text = output.text
         if self._wishes.label:
             node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
+        self._writer.add(output.stream, text, agent)
+
+    def _write(self, stream: int) -> None:
         try:
-            while text:
-                text = text[os.write(output.stream, text) :]
+            self._writer.write(stream)
         except OSError as error:
             self._end(1, f"cannot write the program's output: {error.strerror}")
+
+    def _tell_written(self, agent: str) -> None:
+        sockets.send_to(self._socket, agent, OutputSeen(1))
 
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave, within their time."""
+        """Wait for all agents to leave, within their time, and, unless a signal came, for the reader of the output."""
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
+        while self._writer.pending and not self._signalled:
+            self._serve(0.5)
         left = self._rendezvous.remaining()
         if left:
             _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
@@ -294,7 +311,7 @@ class Driver:
             _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
 
 
-def agent_argv(addresses: Sequence[str], patience: float, interface: str) -> list[str]:
+def agent_argv(addresses: Sequence[str], patience: float, interface: str, parent: int) -> list[str]:
     """Return the command of an agent, but for the name of its node.
 
     The package is found wherever this process found it; the directory that the user stands in is not searched: a file
@@ -308,6 +325,8 @@ def agent_argv(addresses: Sequence[str], patience: float, interface: str) -> lis
     options = ["--driver", ",".join(addresses), "--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
+    if parent:
+        options += ["--parent", str(parent)]
     return [sys.executable, "-c", bootstrap, package, *options]
 
 

@@ -7,6 +7,7 @@ driver, known by its key, has answered there.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import time
@@ -34,13 +35,27 @@ class Door:
 
 
 def knock(
-    context: sockets.Context, node: str, addresses: Sequence[str], curve: Optional[Curve], patience: float
+    context: sockets.Context,
+    node: str,
+    addresses: Sequence[str],
+    curve: Optional[Curve],
+    patience: float,
+    parent: int,
 ) -> tuple[Door, Welcome]:
-    """Return the door that opened, and what the driver said; raise LaunchError after *patience* seconds."""
+    """Return the door that opened, and what the driver said.
+
+    Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
+    """
     doors = [_stand_at(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
     for door in doors:
         sockets.send(door.socket, _hello(node))
-    opened = _wait(doors, patience)
+    try:
+        opened = _wait(doors, patience, parent)
+    except LaunchError:
+        for address in addresses:
+            if address.startswith("ipc://"):  # the driver had no time to remove its directory
+                shutil.rmtree(os.path.dirname(address[len("ipc://") :]), ignore_errors=True)
+        raise
     for door in doors:
         if opened is None or door is not opened[0]:
             door.watch.close()
@@ -59,12 +74,11 @@ def _stand_at(context: sockets.Context, name: str, address: str, curve: Optional
     return Door(door, watch, address)
 
 
-def _wait(doors: Sequence[Door], patience: float) -> Optional[tuple[Door, Welcome]]:
+def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple[Door, Welcome]]:
     poller = zmq.Poller()
     for door in doors:
         poller.register(door.socket, zmq.POLLIN)
     deadline = time.monotonic() + patience
-    parent = os.getppid()
     connected: set[int] = set()  # doors
     last_seen: Optional[float] = None  # a connection to the driver
     while time.monotonic() < deadline:

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 
 from scoop_hpc.protocol.messages import ORIGIN, Output
 
+_LINE = 1 << 20  # bytes: a longer line arrives in pieces
 _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
 
 
@@ -19,7 +20,8 @@ _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that 
 class _Pipe:
     name: str  # of the child
     stream: int  # 1 or 2
-    rest: bytes = b""  # of a line that is not whole yet
+    pieces: list[bytes] = field(default_factory=list)  # of a line that is not whole yet
+    size: int = 0  # of them together
 
 
 class OutputPipes:
@@ -67,20 +69,25 @@ class OutputPipes:
             self._listen()
 
     def _forward(self, pipe: _Pipe, text: bytes) -> None:
-        lines, newline, pipe.rest = (pipe.rest + text).rpartition(b"\n")
-        if newline:
-            self._send(Output(pipe.name, pipe.stream, lines + newline))
+        lines, newline, rest = text.rpartition(b"\n")
+        pipe.pieces.append(lines + newline)
+        pipe.size += len(text)
+        if newline or pipe.size > _LINE:
+            self._send(Output(pipe.name, pipe.stream, b"".join(pipe.pieces)))
+            pipe.pieces, pipe.size = [], len(rest)
             self._unseen += 1
             if self._unseen == _UNSEEN:
                 self._listen()
+        pipe.pieces.append(rest)
 
     def _close(self, descriptor: int) -> None:
         pipe = self._pipes.pop(descriptor)
         if descriptor in self._poller:
             self._poller.unregister(descriptor)
         os.close(descriptor)
-        if pipe.rest:
-            self._send(Output(pipe.name, pipe.stream, pipe.rest + (b"" if pipe.name == ORIGIN else b"\n")))
+        rest = b"".join(pipe.pieces)
+        if rest:
+            self._send(Output(pipe.name, pipe.stream, rest + (b"" if pipe.name == ORIGIN else b"\n")))
 
     def _listen(self) -> None:
         for descriptor in self._pipes:

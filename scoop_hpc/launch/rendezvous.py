@@ -162,7 +162,7 @@ class Rendezvous:
             return []
         where = self._where(sender)
         pid = self._pids[self._index[_label(where)]]
-        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or its node was lost")
+        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke")
         self.gone([where])
         return sends
 

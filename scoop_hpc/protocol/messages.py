@@ -188,10 +188,11 @@ class Steal(Message, frozen=True):
 
 class Greet(Message, frozen=True):
     to: str  # the broker that is meant: an address may lead to another one
+    attempt: int  # the number of the address tried
 
 
 class Greeted(Message, frozen=True):
-    pass
+    attempt: int  # the same
 
 
 class Load(Message, frozen=True):

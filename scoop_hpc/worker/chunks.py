@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -47,10 +48,13 @@ class Chunk:
 def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled."""
     results: list[Any] = []
+    process = os.getpid()
     for args in items:
         try:
             result = function(*args)
             results.append(result if type(result) in _ATOMS else Packed(calls.dump(result)))
         except BaseException as error:  # the user's function: what it raised is sent on
+            if os.getpid() != process:  # by a child that it has forked: not this worker's business
+                raise
             return Chunk(results, calls.dump_outcome(Outcome(error=error)))
     return Chunk(results)

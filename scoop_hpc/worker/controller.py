@@ -201,10 +201,17 @@ class Controller:
         waiter.park()
         future.forget(waiter.wake)
 
-    def glance(self) -> None:
-        """Take in what has arrived, but not too often: somebody asks again and again whether a future is done."""
+    def glance(self, future: Future) -> None:
+        """Get on with *future*: somebody asks again and again whether it is done, and may do nothing else.
+
+        One that has stayed here is run; for the others, what has arrived is taken in, but not too often.
+        """
+        if getcurrent() is self._hub or threading.get_ident() != self._thread or self._forked:
+            return
         now = time.monotonic()
-        if now > self._glanced + _POLL and getcurrent() is not self._hub and threading.get_ident() == self._thread:
+        if future.unstarted:
+            self.wait_for(future, None)
+        elif now > self._glanced + _POLL:
             self._glanced = now
             Waiter(self, now).park()
 

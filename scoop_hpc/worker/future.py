@@ -17,8 +17,8 @@ class Waits(Protocol):
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
 
-    def glance(self) -> None:
-        """Take in what has arrived, now and then."""
+    def glance(self, future: Future) -> None:
+        """Get on with *future*, without waiting for others."""
 
 
 def _key(function: Any) -> Hashable:
@@ -71,7 +71,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     def done(self) -> bool:
         """Return whether the task is done; a program that asks again and again will be told in time."""
         if not self.settled:
-            self._waits.glance()
+            self._waits.glance(self)
         return self.settled
 
     def cancel(self) -> bool:

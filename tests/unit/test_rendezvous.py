@@ -126,7 +126,7 @@ def test_run_is_over_when_all_agents_have_left(running: Run) -> None:
 
 def test_lost_agent_ends_the_run_for_the_others(running: Run) -> None:
     running.lost("n2/0")
-    assert running.ending == Ending(1, "the agent (pid 42) on n2.site died, or its node was lost")
+    assert running.ending == Ending(1, "the agent (pid 42) on n2.site died, or the connection to it broke")
     running.say(Bye(), "n1/0")
     assert running.phase is Phase.OVER
 
