@@ -102,6 +102,15 @@ def test_chain_deeper_than_the_stack(run: Run) -> None:
     assert run(lambda: chain(3000), size=1) == 3000
 
 
+def test_task_as_deep_as_its_caller_has_a_stack_of_its_own(run: Run) -> None:
+    def deep(frames: int, levels: int) -> int:
+        if frames:
+            return deep(frames - 1, levels)
+        return 0 if not levels else 1 + int(futures.submit(deep, 600, levels - 1).result())
+
+    assert run(lambda: futures.submit(deep, 600, 5).result(), size=1) == 5
+
+
 def test_map_keeps_the_order(run: Run) -> None:
     assert run(lambda: list(futures.map(square, range(1000)))) == [n * n for n in range(1000)]
 
