@@ -113,8 +113,8 @@ class Agent:
             while self._shutdown is None:
                 self._serve(1.0 if self._lost_at is None else 0.1)
             self._end(self._shutdown.signal)
-        except LaunchError as error:
-            self._tell(Fault(f"node {self._plan.node}: {error}", 2))
+        except ScoopError as error:
+            self._tell(Fault(f"node {self._plan.node}: {error}", 2 if isinstance(error, LaunchError) else 1))
             self._end(0)
         finally:
             children.kill_descendants()

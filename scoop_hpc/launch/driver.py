@@ -204,12 +204,9 @@ class Driver:
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
-            if made:
-                agent = self._connections.get(descriptor)
-            else:
-                agent = self._connections.pop(descriptor, None)
-                if agent is not None and agent in self._rendezvous.agents():
-                    self._lost[agent] = time.monotonic()
+            agent = None if made else self._connections.pop(descriptor, None)
+            if agent in self._rendezvous.agents():
+                self._lost[agent] = time.monotonic()
 
     def _on_signals(self) -> None:
         for number in self._wakeup.take():
