@@ -4,7 +4,11 @@ import os
 import sys
 
 # Python puts the directory that the user stands in first: a random.py there is the user's, not the library's
-if sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+try:
+    here = os.getcwd()
+except OSError:  # it was removed
+    here = ""
+if sys.path[0] == here != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
     del sys.path[0]
 
 from scoop_hpc.cli.main import main

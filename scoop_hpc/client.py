@@ -79,11 +79,13 @@ class Client:
         environ: Mapping[str, str],
         state: str,
         run: Run = run_command,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._schedulers = schedulers
         self._environ = environ
         self._state = state
         self._run = run
+        self._warn = warn  # of what does not keep from the answer
 
     def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
         """Submit a job whose script *render* writes; return it with its id."""
@@ -107,14 +109,14 @@ class Client:
 
     def recent(self, count: int) -> list[Job]:
         """Return the jobs submitted last, the newest last."""
-        newest = [job for _, job in zip(range(count), jobdirectory.newest_first(self._state))]
+        newest = [job for _, job in zip(range(count), jobdirectory.newest_first(self._state, self._warn))]
         return newest[::-1]
 
     def find(self, job_ids: Iterable[str], fallback: Scheduler) -> list[Report]:
         """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here."""
         wanted = dict.fromkeys(job_ids)
         found: dict[str, Job] = {}
-        for job in jobdirectory.newest_first(self._state):
+        for job in jobdirectory.newest_first(self._state, self._warn):
             if job.job_id in wanted:
                 found.setdefault(job.job_id, job)
                 if len(found) == len(wanted):
@@ -178,13 +180,15 @@ class Client:
         Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
         for a while does not end the waiting.
         """
-        began = heard = asked = clock()
-        answers = self.status(reports)
+        began = heard = clock()
+        asked = float("-inf")
+        # as if they were to begin, until somebody knows better
+        answers = [replace(each, status=replace(each.status, state=JobState.PENDING)) for each in reports]
         troubled = False
         while any(goes_on(report) for report in answers):
             on_tick(answers)
             now = clock()
-            if timeout is not None and now - began >= timeout:
+            if timeout is not None and now - began >= timeout and asked > float("-inf"):
                 return answers
             if self._is_news(answers):
                 heard, asked = now, float("-inf")
@@ -195,6 +199,8 @@ class Client:
                     troubled = False
                     continue
                 except SchedulerError as error:
+                    if isinstance(error.__cause__, FileNotFoundError):
+                        raise
                     if not troubled:
                         on_trouble(error)
                     troubled = True
@@ -214,21 +220,20 @@ class Client:
             scheduler.parse_cancel(self._run(scheduler.cancel_argv(ids), scheduler.query_environ(self._environ)))
 
     def _ask(self, scheduler: Scheduler, job_ids: Sequence[str]) -> dict[str, JobStatus]:
-        """Return what *scheduler* knows; a later answer is asked for only while jobs are missing from the earlier."""
+        """Return what *scheduler* knows; a later command is asked only for jobs that are missing from the earlier."""
         known: dict[str, JobStatus] = {}
         environ = scheduler.query_environ(self._environ)
-        first, *others = scheduler.status_argv(job_ids)
-        known.update(scheduler.parse_status(self._run(first, environ)))
-        for argv in others:
+        troubles: list[SchedulerError] = []
+        for number, argv in enumerate(scheduler.status_argv(job_ids)):
             if all(job_id in known for job_id in job_ids):
                 break
             try:
-                done = self._run(argv, environ)
+                known = {**scheduler.parse_status(self._run(argv, environ)), **known}
             except SchedulerError as error:
-                if isinstance(error.__cause__, FileNotFoundError):  # a site without sacct
-                    continue
-                raise
-            known = {**scheduler.parse_status(done), **known}
+                if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
+                    troubles.append(error)
+        if troubles and not all(job_id in known for job_id in job_ids):
+            raise troubles[0]
         return known
 
     def _settle(self, report: Report, said: Optional[JobStatus], silent: bool) -> Report:
@@ -237,8 +242,11 @@ class Client:
             return replace(report, status=status)
         earlier = jobdirectory.read_end(report.job)
         if said is not None and said.state.ended and said != earlier:
-            jobdirectory.write_end(report.job, said)
-        record = jobdirectory.read_record(report.job)
+            try:
+                jobdirectory.write_end(report.job, said)
+            except InputError as error:
+                self._warn(f"the end of job {said.job_id} is known, but not kept: {error}")
+        record = _record_of(report)
         if silent and earlier is None and (record is None or not record.state.ended):
             unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
             return replace(report, status=unknown, record=record)
@@ -259,7 +267,11 @@ def goes_on(report: Report) -> bool:
 
 
 def _record_of(report: Report) -> Optional[Record]:
-    return None if report.job is None else jobdirectory.read_record(report.job)
+    """Return the driver's record, None if it cannot be read now: the scheduler may know all the same."""
+    try:
+        return None if report.job is None else jobdirectory.read_record(report.job)
+    except ScoopError:
+        return None
 
 
 def _unasked(scheduler: str, job_id: str, job: Optional[Job]) -> Report:

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
@@ -107,8 +107,8 @@ def remove(job: Job) -> None:
     shutil.rmtree(job.directory, ignore_errors=True)
 
 
-def newest_first(state: str) -> Iterator[Job]:
-    """Yield the jobs that a scheduler took."""
+def newest_first(state: str, warn: Callable[[str], None]) -> Iterator[Job]:
+    """Yield the jobs that a scheduler took; *warn* of those whose directory cannot be understood."""
     directory = os.path.join(state, "jobs")
     try:
         names = os.listdir(directory)
@@ -117,10 +117,14 @@ def newest_first(state: str) -> Iterator[Job]:
     except OSError as error:
         raise InputError(f"cannot list the jobs in {directory!r}: {error.strerror}") from error
     for name in sorted(names, reverse=True):
-        job = read(os.path.join(directory, name))
-        if job is not None and job.job_id is None:  # the submission was cut off; the job may run all the same
-            record = read_record(job)
-            job = replace(job, job_id=record.job_id if record else None)
+        try:
+            job = read(os.path.join(directory, name))
+            if job is not None and job.job_id is None:  # the submission was cut off; the job may run all the same
+                record = read_record(job)
+                job = replace(job, job_id=record.job_id if record else None)
+        except ScoopError as error:
+            warn(str(error))
+            continue
         if job is not None and job.job_id is not None:
             yield job
 

@@ -44,6 +44,10 @@ class JobState(enum.Enum):
         return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
 
 
+# larger numbers are slips, and schedulers take them modulo 2**32
+_MOST = {"nodes": 2**20, "workers_per_node": 2**16, "cpus_per_worker": 2**16, "memory_per_node": 2**50}
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """One job: what to run and what to ask for. ``None`` leaves a field to the scheduler's default.
@@ -170,3 +174,5 @@ def _check_program(program: tuple[str, ...]) -> None:
 def _check_count(field: str, value: Optional[int]) -> None:
     if value is not None and value < 1:
         raise JobSpecError(f"{field.replace('_', ' ')} is {value!r}: give a positive number")
+    if value is not None and value > _MOST.get(field, value):
+        raise JobSpecError(f"{field.replace('_', ' ')} is {value!r}: give at most {_MOST[field]}")

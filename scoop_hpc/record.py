@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -49,9 +50,14 @@ def from_json(text: str) -> Record:
 def write(path: str, record: Record) -> None:
     """Put *record* into the file *path*, whole or not at all; raise OSError."""
     new = f"{path}.{os.getpid()}"
-    with open(new, "w", encoding="utf-8") as file:
-        file.write(to_json(record) + "\n")
-    os.replace(new, path)
+    try:
+        with open(new, "w", encoding="utf-8") as file:
+            file.write(to_json(record) + "\n")
+        os.replace(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 def read(path: str) -> Optional[Record]:
@@ -61,3 +67,5 @@ def read(path: str) -> Optional[Record]:
             return from_json(file.read())
     except FileNotFoundError:
         return None
+    except ScoopError as error:
+        raise ScoopError(f"{path}: {error}") from error

@@ -48,7 +48,7 @@ class Tail:
 
 def open_client(environ: Mapping[str, str]) -> Client:
     """Return the client of all schedulers."""
-    return Client(SCHEDULERS, environ, jobdirectory.root(environ))
+    return Client(SCHEDULERS, environ, jobdirectory.root(environ), warn=lambda text: say(f"warning: {text}"))
 
 
 def see_through(client: Client, report: Report) -> Report:
@@ -57,11 +57,18 @@ def see_through(client: Client, report: Report) -> Report:
     tail = None if output is None else Tail(output)
 
     def show(reports: Sequence[Report]) -> None:
-        if tail is not None and reports[0].status.state is not JobState.PENDING:  # the file may be an earlier job's
+        if tail is not None and has_begun(reports[0]):
             tail.show()
 
     (ended,) = client.wait([report], show, warn)
     return ended
+
+
+def has_begun(report: Report) -> bool:
+    """Return whether a job ever ran: a file that is there before may be an earlier job's."""
+    status = report.status
+    going = status.state in (JobState.RUNNING, JobState.SUSPENDED)
+    return going or report.record is not None or (status.state is not JobState.PENDING and bool(status.nodes))
 
 
 def warn(error: SchedulerError) -> None:
@@ -103,7 +110,7 @@ def _write(block: bytes) -> None:
     """Write all of *block*; what sys.stdout.buffer.write does under PYTHONUNBUFFERED is less."""
     try:
         while block:
-            block = block[os.write(sys.stdout.fileno(), block) :]
+            block = block[os.write(1, block) :]
     except BrokenPipeError:
         sys.exit(_READER_GONE)
     except OSError as error:

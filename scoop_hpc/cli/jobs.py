@@ -54,11 +54,11 @@ def logs(following: bool, job: str) -> None:
         raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")
     if following:
         report = follow.see_through(client, report)
-    elif follow.Tail(output).show():
-        return
     else:
-        (report,) = client.status([report])
-    if not os.path.exists(output):
+        (report,) = client.status([report], lambda error: follow.say(f"warning: {error}"))
+        if (follow.has_begun(report) or report.status.state is JobState.UNKNOWN) and follow.Tail(output).show():
+            return
+    if not follow.has_begun(report) or not os.path.exists(output):
         raise ScoopError(f"there is no output file {output!r}: job {job} is {follow.describe(report)}")
 
 

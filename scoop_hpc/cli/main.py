@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from typing import NoReturn, Optional
 
@@ -49,8 +51,10 @@ def scoop_hpc() -> None:
 
 def main() -> NoReturn:
     """Run the command line; bad input is one line on stderr and exit status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a job may be called what the locale cannot say
     try:
-        status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
+        status = _run()
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except click.Abort:
@@ -61,7 +65,29 @@ def main() -> NoReturn:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(status if isinstance(status, int) else 0)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(141)  # 128 + SIGPIPE: the reader has seen enough
+    except OSError as error:
+        _drop_output()
+        _fail(f"{error.strerror}: {error.filename!r}" if error.filename else f"cannot write: {error.strerror}", 1)
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command, and write out what it printed; return its exit status."""
+    try:
+        status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
+    except SystemExit as end:
+        status = end.code
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return status if isinstance(status, int) else 0
+
+
+def _drop_output() -> None:
+    """Let what could not be written go: at its end, Python would try again, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -14,7 +14,7 @@ import click
 
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.errors import AllocationError
+from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Driver, Wishes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launchers.base import Launcher
@@ -56,6 +56,10 @@ def run(
     signals = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     wakeup = Wakeup(signals)
     check_program(program)
+    try:
+        directory = os.getcwdb()
+    except OSError as error:
+        raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
     allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
     nodes = place(allocation, workers)
     kind = _LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
@@ -63,7 +67,7 @@ def run(
         _check_single(allocation)
     wishes = Wishes(
         nodes=nodes,
-        program=Program(os.fsencode(program), tuple(map(os.fsencode, arguments)), os.getcwdb(), dict(os.environb)),
+        program=Program(os.fsencode(program), tuple(map(os.fsencode, arguments)), directory, dict(os.environb)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         record=record,

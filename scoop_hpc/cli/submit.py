@@ -15,7 +15,7 @@ import click
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.client import check_present
-from scoop_hpc.errors import InputError
+from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobscript import render as render_script
 from scoop_hpc.jobspec import DEFAULT_OUTPUT, JobSpec, output_path, parse_memory, parse_walltime
@@ -83,7 +83,7 @@ def _read_options(
     spec = JobSpec(
         program=(program, *arguments),
         directory=directory,
-        name=os.path.splitext(os.path.basename(program))[0] if name is None else name,
+        name=_name_of(program) if name is None else name,
         nodes=nodes,
         workers_per_node=workers_per_node,
         cpus_per_worker=cpus_per_worker,
@@ -97,6 +97,12 @@ def _read_options(
     return _Asked(spec, find(shutil.which) if scheduler is None else named(scheduler))
 
 
+def _name_of(program: str) -> str:
+    """Return a job's name made of the program's, whatever characters that has."""
+    stem = os.path.splitext(os.path.basename(program))[0]
+    return "".join(character if character.isprintable() else "_" for character in stem)
+
+
 def _check_output(spec: JobSpec) -> None:
     """Refuse an output that a scheduler would fail to write, without a word."""
     path = output_path(spec, "{job_id}")
@@ -105,7 +111,10 @@ def _check_output(spec: JobSpec) -> None:
         raise InputError(f"there is no directory {directory!r} for the output: make it, or change --output")
     if os.path.isdir(path):
         raise InputError(f"the output {path!r} is a directory: name a file by --output")
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if os.path.exists(path):
+        if not os.access(path, os.W_OK):
+            raise InputError(f"the output {path!r} is not yours to write: change --output")
+    elif not os.access(directory, os.W_OK | os.X_OK):
         raise InputError(f"the directory {directory!r} is not yours to write the output to: change --output")
 
 
@@ -143,16 +152,22 @@ def submit(parsable: bool, as_json: bool, wait: bool, **options: Any) -> None:
     def write_script(job: Job) -> str:
         return render_script(job.spec, asked.scheduler, command_line(job.spec, job.record))
 
-    job = client.submit(asked.spec, asked.scheduler, write_script, time.time())
+    try:
+        job = client.submit(asked.spec, asked.scheduler, write_script, time.time())
+    except KeyboardInterrupt:
+        follow.say(f"interrupted: {asked.scheduler.name} may have taken the job all the same; ask it")
+        sys.exit(130)
+    line = f"Submitted job {job.job_id} to {job.scheduler}; output: {job.output}"
     if as_json:
         about = {"job_id": job.job_id, "scheduler": job.scheduler, "output": job.output, "directory": job.directory}
-        print(json.dumps(about))
+        line = json.dumps(about)
     elif parsable:
-        print(job.job_id, flush=True)
-    else:
-        # what the job prints has the standard output for itself
-        line = f"Submitted job {job.job_id} to {job.scheduler}; output: {job.output}"
-        print(line, file=sys.stderr if wait else sys.stdout, flush=True)
+        line = str(job.job_id)
+    try:
+        # with --wait, what the job prints has the standard output for itself
+        print(line, file=sys.stderr if wait and not parsable else sys.stdout, flush=True)
+    except OSError as error:
+        raise ScoopError(f"job {job.job_id} was submitted, but to say so failed: {error.strerror}") from error
     if wait:
         (report,) = client.reports([job])
         try:

@@ -50,8 +50,17 @@ class Home:
 
     def write(self, job: State) -> None:
         """Put down how *job* stands."""
-        text = json.dumps({**asdict(job), "state": job.state.value})
-        jobdirectory.write_text(os.path.join(self.path, "state.json"), text + "\n")
+        text = json.dumps({**asdict(job), "state": job.state.value}) + "\n"
+        path = os.path.join(self.path, "state.json")
+        try:
+            jobdirectory.write_text(path, text)
+        except InputError:  # a full disk, most likely; the file that is there has room for its new text
+            try:
+                with open(path, "r+", encoding="utf-8") as file:
+                    file.write(text)
+                    file.truncate()
+            except OSError as error:
+                raise ScoopError(f"cannot write {path!r}: {error.strerror}") from error
 
     def read(self) -> Optional[State]:
         """Return how the job stood when its supervisor wrote it down, None before it did."""

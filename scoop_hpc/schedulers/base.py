@@ -112,7 +112,10 @@ def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
     return without(environ, "SLURM_", "SLURMD_", "SRUN_", "SALLOC_", "SCOOP_HPC_LOCAL_")
 
 
+_LINES = 5  # of what a command said: the last ones are about the end
+
+
 def one_line(done: Completed) -> str:
     """Return what a command that failed said, or its exit status, for the end of an error message."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return "; ".join(lines) or f"exit status {done.status}"
+    return "; ".join(list(dict.fromkeys(lines))[-_LINES:]) or f"exit status {done.status}"

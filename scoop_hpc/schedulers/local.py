@@ -25,6 +25,8 @@ JOB_ID = "SCOOP_HPC_LOCAL_JOB_ID"
 NODES = "SCOOP_HPC_LOCAL_NODES"
 CPUS_PER_WORKER = "SCOOP_HPC_LOCAL_CPUS_PER_WORKER"
 
+_MOST_NODES = 256  # each is a process of this machine, and its workers are, too
+
 _ID = re.compile(r"local-[0-9]+")
 _NODE = re.compile(r"([A-Za-z0-9_.-]+):([1-9][0-9]{0,8})")
 
@@ -40,6 +42,8 @@ class LocalScheduler:
 
     def check(self, spec: JobSpec) -> None:
         """Refuse directives, which are a real scheduler's, and memory, of which nothing here would take care."""
+        if spec.nodes > _MOST_NODES:
+            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {spec.nodes}")
         if spec.memory_per_node is not None:
             raise JobSpecError("the scheduler 'local' cannot set memory aside: leave --memory out")
         if spec.directives:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
@@ -66,6 +67,7 @@ _SHORT = {
     "A": "account",
     "C": "constraint",
     "D": "chdir",
+    "M": "clusters",
     "J": "job-name",
     "a": "array",
     "o": "output",
@@ -73,11 +75,12 @@ _SHORT = {
     "q": "qos",
     "t": "time",
 }
-_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT")
+_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
 
 _OURS = {  # directives of the user's that would make status and logs look in the wrong place
     "array": "an array is many jobs: submit each by itself",
     "chdir": "submit from that directory",
+    "clusters": "submit on a login node of that cluster",
     "output": "use --output",
 }
 
@@ -104,8 +107,9 @@ class SlurmScheduler:
             option = _option(directive)
             if not option:
                 raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
-            if option in _OURS:
-                raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {_OURS[option]}")
+            for ours, advice in _OURS.items():
+                if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
+                    raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
 
     def directive_word(self, text: str) -> str:
         return double_quoted(text)
@@ -187,8 +191,14 @@ def _said(spec: JobSpec) -> list[str]:
 
 
 def _option(directive: str) -> str:
-    """Return the long name of the option that *directive* begins with, the short one where none is known."""
-    match = re.match(r"--([a-z][a-z0-9-]*)|-([A-Za-z])", directive)
+    """Return the long name of the one option in *directive*, the short one where none is known; empty for none."""
+    try:
+        first, *others = shlex.split(directive) or [""]
+    except ValueError as error:
+        raise JobSpecError(f"cannot read the directive {directive!r}: {error}") from error
+    if first.startswith("-") and any(other.startswith("-") for other in others):
+        raise JobSpecError(f"the directive {directive!r} holds several options: give each one a --directive of its own")
+    match = re.match(r"--([a-z][a-z0-9-]*)|-([A-Za-z])", first)
     if match is None:
         return ""
     return match[1] or _SHORT.get(match[2], match[2])

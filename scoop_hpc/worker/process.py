@@ -46,7 +46,10 @@ def main(plan: WorkerPlan) -> int:
         program.load(code, module)
     except ProgramError as error:
         return _fail(link, f"{path}: {error}", 2)
-    except BaseException as error:  # the user's module: it may raise anything, SystemExit as well
+    except SystemExit:
+        reason = "the program ends while it is imported: put what it does under `if __name__ == '__main__':`"
+        return _fail(link, f"{path}: {reason}", 2)
+    except BaseException as error:  # the user's module: it may raise anything
         traceback.print_exc()
         return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
     controller.loading = False

@@ -217,7 +217,7 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
 
 
 def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:
-    slurm = Slurm({"squeue": [SchedulerError("no controller")]})
+    slurm = Slurm({"squeue": [SchedulerError("no controller")], "sacct": [SchedulerError("no database")]})
     client = client_of(slurm, tmp_path)
     record_end(submitted(client, slurm, "7", 1.0), JobState.RUNNING, None)
     record_end(submitted(client, slurm, "8", 2.0), JobState.FAILED, 3)
@@ -305,8 +305,23 @@ def test_a_scheduler_that_is_away_for_a_while_does_not_end_the_waiting(tmp_path:
 
 
 def test_a_scheduler_that_is_not_there_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SchedulerError):
-        Waiting(tmp_path, SchedulerError("no squeue")).wait()
+    missing = SchedulerError("no squeue")
+    missing.__cause__ = FileNotFoundError()
+    with pytest.raises(SchedulerError, match="no squeue"):
+        Waiting(tmp_path, missing).wait()
+
+
+def test_a_scheduler_that_is_away_at_first_does_not_end_the_waiting(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, SchedulerError("no controller"), COMPLETED)
+    assert waiting.wait().status.state is JobState.COMPLETED
+
+
+def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_end(job: Job, said: object) -> None:
+        raise InputError("disk full")
+
+    monkeypatch.setattr(jobdirectory, "write_end", write_end)
+    assert Waiting(tmp_path, COMPLETED).wait().status.state is JobState.COMPLETED
 
 
 def test_what_was_printed_last_is_seen_too(tmp_path: Path) -> None:

@@ -50,18 +50,28 @@ def test_newest_comes_first_and_what_was_never_submitted_not_at_all(tmp_path: Pa
         job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON + number)
         jobdirectory.write(replace(job, job_id=None if number == 2 else str(number)))
     jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON + 4)
-    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path))] == ["3", "1"]
+    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path), pytest.fail)] == ["3", "1"]
 
 
 def test_a_submission_cut_off_gets_its_id_from_the_drivers_record(tmp_path: Path) -> None:
     job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
     jobdirectory.write(job)
     records.write(job.record, Record(JobState.RUNNING, NOON, ("n1",), "n1", 7, job_id="12"))
-    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path))] == ["12"]
+    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path), pytest.fail)] == ["12"]
+
+
+def test_a_directory_that_cannot_be_understood_hides_no_other_job(tmp_path: Path) -> None:
+    old = jobdirectory.create(str(tmp_path), SPEC, "slurm", 1.0)
+    jobdirectory.write(replace(old, job_id="1"))
+    broken = jobdirectory.create(str(tmp_path), SPEC, "slurm", 2.0)
+    Path(broken.directory, "job.json").write_text("")
+    warnings: list[str] = []
+    assert [job.job_id for job in jobdirectory.newest_first(str(tmp_path), warnings.append)] == ["1"]
+    assert broken.directory in warnings[0]
 
 
 def test_no_state_directory_means_no_jobs(tmp_path: Path) -> None:
-    assert list(jobdirectory.newest_first(str(tmp_path / "none"))) == []
+    assert list(jobdirectory.newest_first(str(tmp_path / "none"), pytest.fail)) == []
 
 
 def test_output_is_known_with_the_id(tmp_path: Path) -> None:

@@ -335,6 +335,11 @@ def test_jobs_that_could_not_be_cancelled_are_an_error() -> None:
         ("--output=x", "use --output"),
         ("-o x", "use --output"),
         ("-D /tmp", "submit from that directory"),
+        ("--arra=1-2", "an array is many jobs"),
+        ("--out=x", "use --output"),
+        ("--qos=normal --array=1-2", "several options"),
+        ("-M other", "login node of that cluster"),
+        ("--comment='x", "No closing quotation"),
     ],
 )
 def test_a_directive_that_would_mislead_is_refused(directive: str, words: str) -> None:
