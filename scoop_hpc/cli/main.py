@@ -9,6 +9,7 @@ import sys
 from typing import NoReturn, Optional
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from scoop_hpc import __version__
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
@@ -79,6 +80,8 @@ def _run() -> int:
     try:
         status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
     except SystemExit as end:
+        if isinstance(sys.stdout, PacifyFlushWrapper):  # what click makes of a reader that is gone
+            raise BrokenPipeError from end
         status = end.code
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -1,0 +1,94 @@
+"""The command line where the machine is not as it should be: one line, the right status, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCOOP_HPC = [sys.executable, "-m", "scoop_hpc"]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment with a state directory of its own."""
+    (tmp_path / "p.py").write_text("if __name__ == '__main__':\n    print('done')\n")
+    return {**os.environ, "SCOOP_HPC_STATE": str(tmp_path / "state")}
+
+
+def scoop_hpc(environ: dict[str, str], directory: Path, *words: str, stdout: str = "") -> tuple[int, str, str]:
+    """Run ``scoop-hpc WORDS``, with its output to the file *stdout* if that is given."""
+    command = [*SCOOP_HPC, *words]
+    if stdout:
+        with open(stdout, "w") as file:
+            done = subprocess.run(command, cwd=directory, env=environ, stdout=file, stderr=subprocess.PIPE, text=True)
+        return done.returncode, "", done.stderr
+    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [["render", "--scheduler", "local", "p.py"], ["--help"]])
+def test_output_that_cannot_be_written_is_one_line(environ: dict[str, str], tmp_path: Path, words: list[str]) -> None:
+    status, _, stderr = scoop_hpc(environ, tmp_path, *words, stdout="/dev/full")
+    assert (status, stderr) == (1, "scoop-hpc: error: cannot write: No space left on device\n")
+
+
+def test_job_whose_id_cannot_be_written_is_named_all_the_same(environ: dict[str, str], tmp_path: Path) -> None:
+    words = ["submit", "--scheduler", "local", "--workers-per-node", "1", "--parsable", "p.py"]
+    status, _, stderr = scoop_hpc(environ, tmp_path, *words, stdout="/dev/full")
+    assert status == 1
+    assert "job local-1 was submitted" in stderr
+    assert scoop_hpc(environ, tmp_path, "wait", "local-1")[0] == 0
+
+
+def test_reader_that_has_seen_enough_is_no_error(environ: dict[str, str], tmp_path: Path) -> None:
+    shell = f"{' '.join(SCOOP_HPC)} render --scheduler local p.py | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout in ("141\n", "0\n")  # 0 if it was written before the reader left
+    assert done.stderr == ""
+
+
+def test_name_that_the_locale_cannot_say_is_escaped(environ: dict[str, str], tmp_path: Path) -> None:
+    words = ["submit", "--scheduler", "local", "--workers-per-node", "1", "--name", "caf\u00e9", "--wait", "p.py"]
+    assert scoop_hpc(environ, tmp_path, *words)[:2] == (0, "done\n")
+    ascii_only = {**environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    status, stdout, _ = scoop_hpc(ascii_only, tmp_path, "status")
+    assert status == 0
+    assert "caf\\xe9" in stdout
+
+
+@pytest.mark.parametrize("words", [["run", "-n", "1", "/p.py"], ["status"], ["hosts"]])
+def test_removed_directory_is_one_line(environ: dict[str, str], tmp_path: Path, words: list[str]) -> None:
+    program = str(tmp_path / "p.py")
+    words = [program if word == "/p.py" else word for word in words]
+    quoted = " ".join([*SCOOP_HPC, *words])
+    shell = f"mkdir gone; cd gone; rmdir ../gone; exec {quoted}"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("scoop-hpc: ")
+
+
+def test_output_of_an_earlier_job_is_not_shown_as_this_ones(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("of an earlier job\n")
+    words = ["submit", "--scheduler", "local", "--workers-per-node", "1", "--output", "out.txt", "--wait", "p.py"]
+    assert scoop_hpc(environ, tmp_path, *words)[:2] == (0, "done\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--nodes", "4294967297"], "give at most 1048576"),
+        (["--nodes", "5000"], "plays 256 nodes at most"),
+        (["--memory", "8G"], "leave --memory out"),
+        (["--directive", "--qos=high"], "cannot express the directive"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(
+    environ: dict[str, str], tmp_path: Path, words: list[str], complaint: str
+) -> None:
+    status, stdout, stderr = scoop_hpc(environ, tmp_path, "submit", "--scheduler", "local", *words, "p.py")
+    assert (status, stdout, len(stderr.splitlines())) == (2, "", 1)
+    assert complaint in stderr
