@@ -9,7 +9,6 @@ import sys
 from typing import NoReturn, Optional
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from scoop_hpc import __version__
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
@@ -77,10 +76,11 @@ def main() -> NoReturn:
 
 def _run() -> int:
     """Run the command, and write out what it printed; return its exit status."""
+    stdout = sys.stdout
     try:
         status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
     except SystemExit as end:
-        if isinstance(sys.stdout, PacifyFlushWrapper):  # what click makes of a reader that is gone
+        if sys.stdout is not stdout:  # what click does when the reader is gone, before it exits with 1
             raise BrokenPipeError from end
         status = end.code
     if sys.stdout is not None:
