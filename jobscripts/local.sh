@@ -1,6 +1,6 @@
 #!/bin/bash
 #LOCAL --job-name=pi
-#LOCAL --chdir=/home/me/work
+#LOCAL --chdir=/home/me/project
 #LOCAL --output="scoop-{job_id}.out"
 #LOCAL --nodes=2
 #LOCAL --workers-per-node=2

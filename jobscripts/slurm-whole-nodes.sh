@@ -1,7 +1,7 @@
 #!/bin/bash
 #SBATCH --job-name=pi
-#SBATCH --chdir=/home/me/work
-#SBATCH --output=/home/me/work/scoop-%j.out
+#SBATCH --chdir=/home/me/project
+#SBATCH --output=/home/me/project/scoop-%j.out
 #SBATCH --nodes=4
 #SBATCH --exclusive
 #SBATCH --mem=0

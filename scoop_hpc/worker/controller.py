@@ -22,14 +22,12 @@ wants it, all else is exported at once. How long a function keeps a worker deaf 
 from __future__ import annotations
 
 import contextvars
-import heapq
 import itertools
 import os
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Hashable
 from typing import Any, Callable, Optional
@@ -41,8 +39,10 @@ from scoop_hpc.protocol.messages import Message, Parcel, Request, Results, Stop,
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.durations import Durations
+from scoop_hpc.worker.forked import exit_status
 from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link
+from scoop_hpc.worker.timers import Timers
 
 _POLL = 0.001  # seconds between looks at the link while there is work
 _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
@@ -86,41 +86,6 @@ class Waiter:
         """Go on with the greenlet, if it is still here. Called by the hub."""
         if self.parked:
             self._greenlet.switch()
-
-
-class Timers:
-    """The deadlines of parked greenlets."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Waiter]] = []
-        self._crowded = 64
-
-    def add(self, waiter: Waiter) -> None:
-        """Wake *waiter* at its deadline."""
-        assert waiter.deadline is not None
-        if len(self._heap) >= self._crowded:  # mostly of waiters that were woken long before their deadline
-            self._heap = [timer for timer in self._heap if not timer[2].woken]
-            heapq.heapify(self._heap)
-            self._crowded = 64 + 2 * len(self._heap)
-        heapq.heappush(self._heap, (waiter.deadline, id(waiter), waiter))
-
-    def left(self) -> Optional[float]:
-        """Return the seconds until the next deadline, None if there is none."""
-        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
-
-    def expire(self) -> None:
-        """Wake those whose time has come."""
-        while self._heap and self._heap[0][0] <= time.monotonic():
-            heapq.heappop(self._heap)[2].wake()
-
-
-def leave(error: Optional[BaseException]) -> int:
-    """Return the exit status of a process that ends by *error*; show that as Python does."""
-    if isinstance(error, SystemExit):
-        return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
-    if error is not None:
-        traceback.print_exception(type(error), error, error.__traceback__)
-    return int(error is not None)
 
 
 def _stack_is_shallow() -> bool:
@@ -493,7 +458,7 @@ class Controller:
         except BaseException as raised:  # the user's function: what it raised is sent on
             error = raised
         if self._forked:  # the task has forked, and its child has come back from the user's function
-            os._exit(leave(error))
+            os._exit(exit_status(error))
         self._listen()
         self._task = outer
         self._durations.learn(task.key, task.deaf)

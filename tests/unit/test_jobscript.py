@@ -18,7 +18,7 @@ from scoop_hpc.schedulers.registry import named
 
 RENDERED = Path(__file__).parents[2] / "jobscripts"
 SLURM, LOCAL = named("slurm"), named("local")
-SPEC = JobSpec(("pi.py", "1000"), "/home/me/work", "pi")
+SPEC = JobSpec(("pi.py", "1000"), "/home/me/project", "pi")
 COMMAND = (
     "/usr/bin/python3",
     "-m",
@@ -90,8 +90,8 @@ def test_all_that_a_job_asks_of_slurm() -> None:
     script = render(replace(spec, queue="q", account="a", output="x", directives=("--qos=h",)), SLURM, COMMAND)
     assert words(script, "#SBATCH") == [
         "--job-name=pi",
-        "--chdir=/home/me/work",
-        "--output=/home/me/work/x",
+        "--chdir=/home/me/project",
+        "--output=/home/me/project/x",
         "--nodes=3",
         "--ntasks-per-node=2",
         "--cpus-per-task=4",
@@ -109,7 +109,7 @@ def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
     script = render(replace(spec, queue="q", account="a", output="x"), LOCAL, COMMAND)
     assert words(script, "#LOCAL") == [
         "--job-name=pi",
-        "--chdir=/home/me/work",
+        "--chdir=/home/me/project",
         "--output=x",
         "--nodes=3",
         "--workers-per-node=2",

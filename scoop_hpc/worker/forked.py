@@ -1,0 +1,15 @@
+"""A child that a task has forked, and that has come back from the task's function: it ends as a process ends."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Optional
+
+
+def exit_status(error: Optional[BaseException]) -> int:
+    """Return the exit status of a process that ends by *error*; show that as Python does."""
+    if isinstance(error, SystemExit):
+        return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
+    if error is not None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+    return int(error is not None)
