@@ -16,6 +16,7 @@ from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
 from scoop_hpc.launch.driver import KEYS
+from scoop_hpc.launch.knock import Ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Curve, Welcome
 from scoop_hpc.transport import sockets
@@ -48,6 +49,8 @@ def main() -> None:
     try:
         agent.join()
         agent.run()
+    except Ended:
+        return
     except ScoopError as error:
         sys.exit(f"scoop-hpc: error: node {plan.node}: {error}")
 

@@ -25,6 +25,10 @@ from scoop_hpc.transport import sockets
 LOST = 2.0  # seconds without a connection after which the driver is gone
 
 
+class Ended(LaunchError):
+    """The run ended before this agent was welcome: there is nothing for it to do."""
+
+
 @dataclass(frozen=True)
 class Door:
     """A way to the driver."""
@@ -51,6 +55,8 @@ def knock(
         sockets.send(door.socket, _hello(node))
     try:
         opened = _wait(doors, patience, parent)
+    except Ended:
+        raise
     except LaunchError:
         for address in addresses:
             if address.startswith("ipc://"):  # the driver had no time to remove its directory
@@ -88,7 +94,7 @@ def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple
             if isinstance(message, Welcome):
                 return door, message
             if isinstance(message, Shutdown):
-                raise LaunchError("the run ended before this agent was welcome")
+                raise Ended("the run ended before this agent was welcome")
         for number, door in enumerate(doors):
             for made, _ in door.watch.news():
                 (connected.add if made else connected.discard)(number)

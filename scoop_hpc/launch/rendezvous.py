@@ -97,6 +97,8 @@ class Rendezvous:
 
     @handle.register
     def _on_hello(self, message: Hello, sender: str) -> list[Send]:
+        if self.ending is not None:
+            return [Send(sender, Shutdown(0))]  # too late: it has nothing to end yet
         index = self._index.get(_label(message.node))
         if index is None:
             return self.end(1, f"an agent reports from node {message.node!r}, which is not part of the run")

@@ -51,6 +51,13 @@ def test_every_task_of_a_random_tree_runs_once(four_nodes: Runs, seed: str) -> N
     assert len(ran) == len(set(ran)) == int(done.stdout)
 
 
+def test_run_that_ends_while_nodes_still_report_ends_quietly(four_nodes: Runs) -> None:
+    done = four_nodes.run(four_nodes.write("import sys\nsys.exit(3)\n"))
+    assert done.returncode in (2, 3)  # whichever is first: a worker's complaint, or the origin's end
+    assert [line for line in done.stderr.splitlines() if "__main__" not in line and "CPUs" not in line] == []
+    assert list(four_nodes.temporary.iterdir()) == []
+
+
 def test_task_created_on_one_node_runs_on_every_other(four_nodes: Runs) -> None:
     program = (
         "import os, time\nfrom scoop_hpc import futures\n"

@@ -165,6 +165,15 @@ def test_more_workers_than_cpus_is_a_warning() -> None:
     assert run.warnings == ["node n1.site: 2 workers on 1 CPUs"]
 
 
+def test_agent_that_reports_after_the_end_is_sent_away() -> None:
+    run = Run()
+    run.hello("n1")
+    run.say(Fault("no guard", 2), "n1/0")
+    assert run.hello("n2") == [Send("n2/0", Shutdown(0))]
+    run.say(Bye(), "n1/0")
+    assert run.phase is Phase.OVER
+
+
 def test_foreign_message_is_an_error(running: Run) -> None:
     with pytest.raises(ProtocolError):
         running.say(Ready(), "n1/0")
