@@ -11,7 +11,6 @@
     │   └── ProgramError             the program to run is missing, or unfit to be run by many workers
     ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read
     ├── LaunchError                  the run could not be started
-    ├── LostError                    a process of the run is gone (also a BrokenExecutor)
     ├── ProtocolError                a process of the run said what it may not say
     ├── NotRunningError (RuntimeError)  futures were used outside a run
     └── TaskError                    a task failed with an exception that could not travel
@@ -19,8 +18,6 @@
 """
 
 from __future__ import annotations
-
-from concurrent.futures import BrokenExecutor
 
 
 class ScoopError(Exception):
@@ -57,10 +54,6 @@ class SchedulerError(ScoopError):
 
 class LaunchError(ScoopError):
     """The agents of a run could not be started, or did not report in time."""
-
-
-class LostError(ScoopError, BrokenExecutor):
-    """A process of the run died, or its node was lost."""
 
 
 class ProtocolError(ScoopError):

@@ -52,7 +52,3 @@ class Authenticator:
             self.socket.send_multipart([version, request, b"200", b"OK", b"", b""])
         else:
             self.socket.send_multipart([version, request, b"400", b"not a key of this run", b"", b""])
-
-    def close(self) -> None:
-        """Close the socket."""
-        self.socket.close()
