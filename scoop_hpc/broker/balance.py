@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Optional
 
+from scoop_hpc.protocol.messages import Parcel
+
 
 def victim(queued: Mapping[str, int]) -> Optional[str]:
     """Return the peer to steal from: the one with the longest queue, None if all are empty.
@@ -25,3 +27,12 @@ def share(queued: int, asked: int) -> int:
     (3, 1, 0)
     """
     return min(asked, (queued + 1) // 2)
+
+
+def tasks_in(parcel: Parcel) -> int:
+    """Return how many tasks *parcel* stands for.
+
+    >>> tasks_in(Parcel("0.0", 1, [], count=3, dropped=(2,)))
+    2
+    """
+    return parcel.count - len(parcel.dropped)

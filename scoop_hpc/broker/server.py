@@ -39,6 +39,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.maps import spelled_out
 
 _TICK = 0.25  # seconds
 _NEXT_ADDRESS = 1.0  # seconds to wait for an answer from one address of a peer
@@ -71,6 +72,7 @@ class PeerLink:
             keys.dial(self.socket, curve)
         self.watch = sockets.Watch(self.socket)
         self.broken_since: Optional[float] = None
+        self._far = curve is not None  # on another machine
         self._peer = peer
         self._attempt = -1
         self._tried = float("-inf")
@@ -80,9 +82,14 @@ class PeerLink:
     def send(self, message: Message) -> None:
         """Send *message*, now or once the peer has answered."""
         if self._open:
-            sockets.send(self.socket, message)
+            self._send(message)
         else:
             self._held.append(message)
+
+    def _send(self, message: Message) -> None:
+        """Send *message*, with what it refers to where the peer has no access to that."""
+        whole = spelled_out(message) if self._far else message
+        sockets.send(self.socket, whole, copy=whole is message)
 
     def hear(self) -> Optional[str]:
         """Take the peer's answers; return where its meta socket is reached if it has just been found."""
@@ -95,7 +102,7 @@ class PeerLink:
                 self._open = True
                 found = self._peer.meta[self._attempt % len(self._peer.meta)]
                 for held in self._held:
-                    sockets.send(self.socket, held)
+                    self._send(held)
                 self._held.clear()
             message = sockets.receive(self.socket)
         return found

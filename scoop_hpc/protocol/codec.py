@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Optional, Union
 
 import msgspec
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Results, Tasks
+from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Reference, Request, Results, Tasks
 
-_Heads = list[tuple[str, int, int]]  # owner, serial, how many frames
+_Places = tuple[int, ...]  # of the references among a parcel's frames
+_TaskHead = tuple[str, int, int, _Places, int, tuple[int, ...]]  # owner, serial, frames, references, tasks, dropped
 
 
 class TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
     """What travels in the header of Tasks."""
 
-    heads: _Heads
+    heads: list[_TaskHead]
     answer: int
 
 
 class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     """What travels in the header of Results."""
 
-    heads: _Heads
+    heads: list[tuple[str, int, int, _Places]]  # owner, serial, frames, references
+    request: Optional[Request]
 
 
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
@@ -36,14 +38,22 @@ _decoder: msgspec.msgpack.Decoder[Union[Message, TaskHeads, ResultHeads]] = msgs
 
 def encode(message: Message) -> list[Buffer]:
     """Return the frames of *message*."""
-    if isinstance(message, (Tasks, Results)):
-        heads = [(parcel.owner, parcel.serial, len(parcel.frames)) for parcel in message.parcels]
-        header = TaskHeads(heads, message.answer) if isinstance(message, Tasks) else ResultHeads(heads)
-        frames: list[Buffer] = [_encoder.encode(header)]
-        for parcel in message.parcels:
-            frames += parcel.frames
-        return frames
-    return [_encoder.encode(message)]
+    kind = type(message)
+    if kind is Tasks:
+        assert isinstance(message, Tasks)
+        parcels = message.parcels
+        heads = [(p.owner, p.serial, len(p.frames), _references(p.frames), p.count, p.dropped) for p in parcels]
+        frames: list[Buffer] = [_encoder.encode(TaskHeads(heads, message.answer))]
+    elif kind is Results:
+        assert isinstance(message, Results)
+        parcels = message.parcels
+        outcomes = [(p.owner, p.serial, len(p.frames), _references(p.frames)) for p in parcels]
+        frames = [_encoder.encode(ResultHeads(outcomes, message.request))]
+    else:
+        return [_encoder.encode(message)]
+    for parcel in parcels:
+        frames += parcel.frames
+    return frames
 
 
 def decode(frames: Sequence[Buffer]) -> Message:
@@ -56,11 +66,31 @@ def decode(frames: Sequence[Buffer]) -> Message:
         if len(frames) != 1:
             raise ProtocolError(f"{len(frames) - 1} frames too many after {header!r}")
         return header
-    if 1 + sum(count for _, _, count in header.heads) != len(frames):
+    if 1 + sum([head[2] for head in header.heads]) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {header!r}")
     parcels = []
     start = 1
-    for owner, serial, count in header.heads:
-        parcels.append(Parcel(owner, serial, list(frames[start : start + count])))
-        start += count
-    return Tasks(parcels, header.answer) if isinstance(header, TaskHeads) else Results(parcels)
+    if isinstance(header, TaskHeads):
+        for owner, serial, length, places, count, dropped in header.heads:
+            parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places), count, dropped))
+            start += length
+        return Tasks(parcels, header.answer)
+    for owner, serial, length, places in header.heads:
+        parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places)))
+        start += length
+    return Results(parcels, header.request)
+
+
+def _references(frames: Sequence[Buffer]) -> _Places:
+    if len(frames) == 1 and type(frames[0]) is not Reference:  # nearly all parcels
+        return ()
+    return tuple([place for place, frame in enumerate(frames) if type(frame) is Reference])
+
+
+def _body(frames: Sequence[Buffer], references: _Places) -> list[Buffer]:
+    body = list(frames)
+    for place in references:
+        if not 0 <= place < len(body):
+            raise ProtocolError(f"frame {place} of {len(body)} cannot be a reference")
+        body[place] = Reference(body[place])
+    return body

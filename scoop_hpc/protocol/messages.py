@@ -1,54 +1,85 @@
 """Every message of a run, declared once.
 
-========== ==================== ====== ==========================================================
-message    from -> to           socket meaning
-========== ==================== ====== ==========================================================
-Hello      agent -> driver      meet   I run on this node; also the knock on each of the driver's addresses
-Welcome    driver -> agent      meet   this address works; what you shall run
-BrokerUp   broker -> agent      main   my main and meta sockets are bound to these addresses
-           agent -> driver      meet   the same, passed on
-Peers      driver -> agent      meet   where all brokers are reached
-           agent -> broker      main   the same, passed on
-Output     agent -> driver      meet   whole lines that a worker printed
-OutputSeen driver -> agent      meet   so many Outputs were written; bounds what is under way
-Exited     agent -> driver      meet   a broker or worker ended, and how
-Fault      worker -> broker     main   I cannot go on, because
-           broker -> agent      main   the same, passed on, or my own
-           agent -> driver      meet   the same, passed on, or the agent's own
-Interrupt  driver -> agent      meet   the user pressed Ctrl-C: tell the origin
-Shutdown   driver -> agent      meet   end everything on your node
-Bye        agent -> driver      meet   everything on my node has ended
-Ready      worker -> broker     main   I am here
-           agent -> broker      main   the same; answered by BrokerUp
-Request    worker -> broker     main   I have nothing to do; send me up to so many tasks (0: no more)
-Wanted     broker -> worker     main   others have nothing to do: so many more of your tasks are welcome
-Tasks      worker <-> broker    main   tasks to be executed, by whoever holds them now
-           broker -> broker     main   the answer to Steal, perhaps without any
-Results    worker <-> broker    main   outcomes, each on the way to the owner of its future
-           broker -> broker     main   the same
-Steal      broker -> broker     main   my workers are idle: send me up to so many tasks
-Greet      broker -> broker     main   is this you? answered by Greeted if it is
-Greeted    broker -> broker     main   this address works
-Load       broker -> brokers    meta   so many tasks wait here, so many workers are idle
-Stop       agent -> broker      main   end; passed on to the workers
-========== ==================== ====== ==========================================================
+============== ==================== ====== ==========================================================
+message        from -> to           socket meaning
+============== ==================== ====== ==========================================================
+Hello          agent -> driver      meet   I run on this node; also the knock on each of the driver's addresses
+Welcome        driver -> agent      meet   this address works; what you shall run
+BrokerUp       broker -> agent      main   my main and meta sockets are bound to these addresses
+               agent -> driver      meet   the same, passed on
+Peers          driver -> agent      meet   where all brokers are reached
+               agent -> broker      main   the same, passed on
+Output         agent -> driver      meet   whole lines that a worker printed
+OutputSeen     driver -> agent      meet   so many Outputs were written; bounds what is under way
+Exited         agent -> driver      meet   a broker or worker ended, and how
+Fault          worker -> broker     main   I cannot go on, because
+               broker -> agent      main   the same, passed on, or my own
+               agent -> driver      meet   the same, passed on, or the agent's own
+Interrupt      driver -> agent      meet   the user pressed Ctrl-C: tell the origin
+Shutdown       driver -> agent      meet   end everything on your node
+Bye            agent -> driver      meet   everything on my node has ended
+Ready          worker -> broker     main   I am here
+               agent -> broker      main   the same; answered by BrokerUp
+Request        worker -> broker     main   send me up to so many tasks: I have nothing to do, or soon shall
+Wanted         broker -> worker     main   so many more parcels of your tasks are welcome
+Tasks          worker <-> broker    main   tasks to be executed, by whoever holds them now
+               broker -> broker     main   the answer to Steal, perhaps without any
+Results        worker <-> broker    main   outcomes, each on the way to the owner of its future
+               broker -> broker     main   the same
+Steal          broker -> broker     main   my workers are idle: send me up to so many tasks
+Find           worker -> broker     main   is this task still in a queue? If so, and I say so, drop it
+               broker -> broker     main   the same, asked of all
+               broker -> worker     main   the same, asked of a worker that may not have begun it
+Found          broker -> worker     main   it was in a queue, or it was not
+               broker -> broker     main   the same
+               worker -> broker     main   the same
+SetConstants   worker -> broker     main   these are the values of these constants from now on
+               broker -> broker     main   the same, on the way to broker 0
+ConstantsTaken broker -> broker     main   they are; or there were such names already
+               broker -> worker     main   the same
+GetConstant    worker -> broker     main   what is the value of this constant?
+               broker -> broker     main   the same, on the way to broker 0
+Constant       broker -> broker     main   it is this, or there is none; the answer to who asked
+               broker -> worker     main   the same
+Greet          broker -> broker     main   is this you? answered by Greeted if it is
+Greeted        broker -> broker     main   this address works
+Load           broker -> brokers    meta   so many tasks wait here, so many workers are idle
+Stop           agent -> broker      main   end; passed on to the workers
+Order          client -> driver     pipe   be a pool like this
+Open           driver -> client     pipe   the pool works; the way to its first broker
+Fault          driver -> client     pipe   the pool has ended, because
+Shutdown       client -> driver     pipe   end the pool
+============== ==================== ====== ==========================================================
 
 Names: a broker is the index of its node, ``"3"``; a worker is its node's index and its own, ``"3.0"``; the origin is
 ``"0.0"``. A name is the ZeroMQ identity of its process on every socket that routes to it.
+
+A pool is a run without a program, for an Executor in some other process, its client. It has no origin: workers are
+counted from 1 there. The client is a guest, ``"0.g1"``: it sends Tasks and Find, as workers do, to the broker whose
+index its name begins with, and is never asked to execute anything, because it is never Ready and sends no Request.
 """
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Optional, Union
 
 import msgspec
 
-VERSION = 1  # raised whenever a field changes; Hello carries it
+VERSION = 3  # raised whenever a field changes; Hello carries it
 
 AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
+GUEST = "0.g1"  # the client of a pool
 
-Buffer = Union[bytes, bytearray, memoryview]
+Buffer = Union[bytes, bytearray, memoryview, mmap]
+
+
+class Reference(bytes):
+    """A frame that stands for a large one, which lies in memory of the machine that it comes from.
+
+    The header of a message says which frames of a parcel are references; `transport.segments` makes and follows them.
+    """
 
 
 def node_of(name: str) -> str:
@@ -60,20 +91,32 @@ def node_of(name: str) -> str:
     return name.partition(".")[0]
 
 
+def is_guest(name: str) -> bool:
+    """Whether *name* is that of a pool's client, which may be on another machine than its broker.
+
+    >>> is_guest("0.g1"), is_guest("0.1")
+    (True, False)
+    """
+    return ".g" in name
+
+
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The root of all messages."""
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """A task on its way to a worker, or its outcome on the way back: opaque to all but workers.
+    """Tasks on their way to a worker, or outcomes on the way back: opaque to all but workers.
 
-    ``owner`` is the worker that holds the future, ``serial`` its number there; ``frames`` is the pickled call or
-    outcome and its out-of-band buffers (PEP 574).
+    ``owner`` is the worker that holds the futures. Tasks are calls of one function, numbered there from ``serial`` on,
+    ``count`` of them without those in ``dropped``; outcomes have their numbers inside. ``frames`` is a pickle and its
+    out-of-band buffers (PEP 574); the large among them may be of the type `Reference`.
     """
 
     owner: str
     serial: int
     frames: list[Buffer]
+    count: int = 1
+    dropped: tuple[int, ...] = ()  # serials: cancelled on the way
 
 
 class Hello(Message, frozen=True):
@@ -103,6 +146,13 @@ class Program(msgspec.Struct, frozen=True):
     environ: dict[bytes, bytes]
 
 
+class Pool(msgspec.Struct, frozen=True):
+    """What the workers of a pool need of its client."""
+
+    modules: tuple[bytes, ...]  # where they are found: the client's sys.path
+    initializer: tuple[bytes, ...]  # frames of a call, for each worker to make before its first task; empty: none
+
+
 class Welcome(Message, frozen=True):
     node: int  # index
     workers: int
@@ -115,6 +165,7 @@ class Welcome(Message, frozen=True):
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
     complaints: str  # the file behind the driver's stderr, empty if it is none
+    pool: Optional[Pool] = None  # instead of a program to run
 
 
 class BrokerUp(Message, frozen=True):
@@ -165,12 +216,15 @@ class Ready(Message, frozen=True):
 
 
 class Request(Message, frozen=True):
-    count: int
+    count: int  # 0: none, after all
     number: int = 0  # of this worker's requests: the answer carries it, so that an old answer is known as such
+    idle: bool = True  # nothing to do; else there is still something, but not for long
+    begun: int = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
 
 
 class Wanted(Message, frozen=True):
-    count: int
+    count: int  # parcels
+    idle: int = 0  # of these for workers that are idle, not only soon to be
 
 
 class Tasks(Message, frozen=True):
@@ -180,10 +234,51 @@ class Tasks(Message, frozen=True):
 
 class Results(Message, frozen=True):
     parcels: list[Parcel]
+    request: Optional[Request] = None  # of the worker that sends them to its broker
 
 
 class Steal(Message, frozen=True):
     count: int
+
+
+class Find(Message, frozen=True):
+    owner: str
+    serial: int
+    cancel: bool
+    number: int = 0  # of the owner's questions; 0: no answer is wanted
+
+
+class Found(Message, frozen=True):
+    owner: str
+    serial: int
+    number: int
+    queued: bool  # it was in a queue
+    dropped: bool = False  # and is cancelled
+
+
+class SetConstants(Message, frozen=True):
+    owner: str  # who sets them
+    number: int  # of the owner's questions
+    values: dict[str, bytes]  # pickles
+
+
+class ConstantsTaken(Message, frozen=True):
+    owner: str
+    number: int
+    clashes: tuple[str, ...]  # names that were taken before; if there are any, nothing was taken now
+
+
+class GetConstant(Message, frozen=True):
+    name: str
+    number: int  # of the sender's questions
+    wait: bool  # until there is one
+
+
+class Constant(Message, frozen=True):
+    name: str
+    number: int  # of the question
+    value: bytes  # a pickle
+    found: bool
 
 
 class Greet(Message, frozen=True):
@@ -205,7 +300,21 @@ class Stop(Message, frozen=True):
     pass
 
 
+class Order(Message, frozen=True):
+    workers: Optional[int]  # None: as many as fit
+    arguments: tuple[bytes, ...]  # the client's sys.argv
+    pool: Pool
+
+
+class Open(Message, frozen=True):
+    workers: int
+    broker: BrokerUp
+    curve: Optional[Curve]  # what a client needs of it; None if the broker is reached by ipc
+
+
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye, Ready, Request,
-    Wanted, Tasks, Results, Steal, Greet, Greeted, Load, Stop,
+    Wanted, Tasks, Results, Steal, Find, Found,
+    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Stop,
+    Order, Open,
 )  # fmt: skip

@@ -12,6 +12,8 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Bye,
     Fault,
+    Find,
+    Found,
     Load,
     Message,
     Parcel,
@@ -28,6 +30,10 @@ from scoop_hpc.protocol.messages import (
 
 def parcel(serial: int, owner: str = "0.0") -> Parcel:
     return Parcel(owner, serial, [b"call"])
+
+
+def bundle(serial: int, count: int) -> Parcel:
+    return Parcel("0.0", serial, [b"call"], count)
 
 
 class Broker(BrokerState):
@@ -129,18 +135,112 @@ def test_thief_always_gets_an_answer(broker: Broker) -> None:
 
 
 def test_busy_worker_hears_once_that_others_wait(broker: Broker) -> None:
-    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(3)]
+    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(1, idle=1)]
     assert to("0.0", broker.tick()) == []
 
 
 def test_busy_worker_hears_again_when_its_tasks_were_not_enough(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
     broker.say(Tasks([parcel(1)]), "0.0")
-    assert to("0.0", broker.say(Request(1), "0.1")) == [Wanted(1)]
+    assert to("0.0", broker.say(Request(1), "0.1")) == [Wanted(1, idle=1)]
+
+
+def test_busy_worker_hears_of_those_that_will_soon_be_idle(broker: Broker) -> None:
+    assert to("0.0", broker.say(Request(3, idle=False), "0.1")) == [Wanted(1, idle=0)]
+    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(0, idle=1)]
 
 
 def test_idle_workers_of_peers_make_tasks_wanted(broker: Broker) -> None:
-    assert to("0.0", broker.say(Load("1", 0, 5), "1")) == [Wanted(5)]
+    assert to("0.0", broker.say(Load("1", 0, 5), "1")) == [Wanted(5, idle=5)]
+
+
+def test_idle_come_before_those_that_ask_ahead(broker: Broker) -> None:
+    broker.say(Request(1, idle=False), "0.0")
+    broker.say(Request(1), "0.1")
+    sends = broker.say(Tasks([parcel(1), parcel(2)]), "1")
+    assert [send.to for send in sends if isinstance(send.message, Tasks)] == ["0.1", "0.0"]
+
+
+def test_request_is_met_by_tasks_not_by_parcels(broker: Broker) -> None:
+    broker.say(Tasks([bundle(1, 10), bundle(11, 10), bundle(21, 10)]), "0.0")
+    assert to("0.1", broker.say(Request(15), "0.1")) == [Tasks([bundle(1, 10), bundle(11, 10)])]
+
+
+def test_queued_task_is_found_and_cancelled(broker: Broker) -> None:
+    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
+    assert broker.say(Find("0.0", 2, cancel=False, number=1), "0.0") == [Send("0.0", Found("0.0", 2, 1, True))]
+    assert broker.say(Find("0.0", 2, cancel=True, number=2), "0.0") == [Send("0.0", Found("0.0", 2, 2, True, True))]
+    assert list(broker.queue) == [parcel(1)]
+
+
+def test_bundle_loses_only_what_is_cancelled(broker: Broker) -> None:
+    broker.say(Tasks([bundle(1, 3)]), "0.0")
+    assert to("0.0", broker.say(Find("0.0", 2, cancel=True, number=1), "0.0")) == [Found("0.0", 2, 1, True, True)]
+    assert to("0.1", broker.say(Request(9), "0.1")) == [Tasks([Parcel("0.0", 1, [b"call"], 3, (2,))])]
+
+
+def test_bundle_that_is_cancelled_altogether_is_gone(broker: Broker) -> None:
+    broker.say(Tasks([bundle(1, 3)]), "0.0")
+    for serial in (3, 1, 2):
+        broker.say(Find("0.0", serial, cancel=True, number=serial), "0.0")
+    assert len(broker.queue) == 0
+
+
+def test_worker_is_asked_about_what_it_was_given(broker: Broker) -> None:
+    broker.say(Request(2), "0.1")
+    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
+    find = Find("0.0", 2, cancel=True, number=1)
+    assert broker.say(find, "0.0") == [Send("0.1", find)]
+    assert broker.say(Found("0.0", 2, 1, True), "0.1") == [Send("0.0", Found("0.0", 2, 1, True))]
+
+
+def test_task_that_its_worker_has_given_back_is_found_in_the_queue(broker: Broker) -> None:
+    broker.say(Request(1), "0.1")
+    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Find("0.0", 1, cancel=True, number=1), "0.0")
+    broker.say(Tasks([parcel(1)]), "0.1")
+    assert broker.say(Found("0.0", 1, 1, False), "0.1") == [Send("0.0", Found("0.0", 1, 1, True, True))]
+    assert len(broker.queue) == 0
+
+
+def test_what_a_worker_gives_back_is_first_again(broker: Broker) -> None:
+    broker.say(Tasks([parcel(3), parcel(4)]), "0.0")
+    broker.say(Tasks([parcel(1), parcel(2)]), "0.1")
+    assert list(broker.queue) == [parcel(serial) for serial in (1, 2, 3, 4)]
+
+
+def test_worker_that_has_begun_all_answers_by_its_request(broker: Broker) -> None:
+    broker.say(Request(1), "0.1")
+    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Find("0.0", 1, cancel=True, number=1), "0.0")
+    find = Find("0.0", 1, cancel=True, number=1)  # may have come back, and have been stolen
+    assert to("2", broker.say(Request(1, idle=False, begun=1), "0.1")) == [find]
+    broker = Broker("0")
+    broker.say(Ready(), "0.0")
+    assert broker.say(Find("0.0", 1, cancel=True, number=2), "0.0") == [Send("0.0", Found("0.0", 1, 2, False))]
+
+
+def test_all_peers_are_asked_for_what_is_not_here(broker: Broker) -> None:
+    find = Find("0.0", 7, cancel=True, number=1)
+    assert broker.say(find, "0.0") == [Send("1", find), Send("2", find)]
+    assert broker.say(Found("0.0", 7, 1, False), "1") == []
+    assert broker.say(Found("0.0", 7, 1, True), "2") == [Send("0.0", Found("0.0", 7, 1, True))]
+
+
+def test_task_that_no_peer_has_queued_is_not_found(broker: Broker) -> None:
+    broker.say(Find("0.0", 7, cancel=True, number=1), "0.0")
+    broker.say(Found("0.0", 7, 1, False), "1")
+    assert broker.say(Found("0.0", 7, 1, False), "2") == [Send("0.0", Found("0.0", 7, 1, False))]
+
+
+def test_peer_answers_a_peer(broker: Broker) -> None:
+    assert broker.say(Find("1.0", 7, cancel=True, number=1), "1") == [Send("1", Found("1.0", 7, 1, False))]
+
+
+def test_nobody_is_told_what_nobody_waits_for(broker: Broker) -> None:
+    broker.say(Tasks([parcel(1)]), "0.0")
+    assert broker.say(Find("0.0", 1, cancel=True), "0.0") == []
+    assert len(broker.queue) == 0
 
 
 def test_load_is_published_when_it_appears_and_when_it_is_gone(broker: Broker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -15,6 +17,7 @@ from scoop_hpc.protocol.messages import (
     Parcel,
     Peers,
     Program,
+    Reference,
     Request,
     Results,
     Stop,
@@ -46,6 +49,18 @@ def test_bodies_travel_as_frames_of_their_own() -> None:
     assert codec.encode(Tasks([Parcel("0.0", 1, [body])]))[1] is body
 
 
+@pytest.mark.parametrize("kind", [Tasks, Results])
+def test_reference_is_known_as_one_where_it_arrives(kind: Any) -> None:
+    parcels = [Parcel("0.0", 1, [b"a", Reference(b"b"), b"c"]), Parcel("0.0", 2, [Reference(b"d")])]
+    frames = [bytes(frame) for frame in codec.encode(kind(parcels))]
+    arrived = codec.decode(frames)
+    assert [[type(frame) is Reference for frame in parcel.frames] for parcel in arrived.parcels] == [
+        [False, True, False],
+        [True],
+    ]
+    assert arrived == kind(parcels)
+
+
 def test_every_message_has_its_row_in_the_table() -> None:
     table = messages.__doc__ or ""
     assert [kind.__name__ for kind in messages.MESSAGES if f"\n{kind.__name__:10} " not in table] == []
@@ -63,6 +78,8 @@ def test_every_message_has_its_row_in_the_table() -> None:
         [msgspec.msgpack.encode(["Request", "three"])],
         [*codec.encode(Stop()), b"too much"],
         codec.encode(Tasks([Parcel("0.0", 1, [b"call"])]))[:1],
+        [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [1]]]]), b"outcome"],
+        [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [-1]]]]), b"outcome"],
     ],
 )
 def test_what_is_no_message_is_refused(frames: list[bytes]) -> None:

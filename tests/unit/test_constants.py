@@ -1,0 +1,165 @@
+"""Shared constants: a tree of brokers where every message takes its time, and what a worker makes of the answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoop_hpc.broker.constants import Constants as BrokersConstants
+from scoop_hpc.broker.state import BrokerState
+from scoop_hpc.errors import ConstantError, UnpicklableError
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, Message, Ready, SetConstants, node_of
+from scoop_hpc.worker import calls
+from scoop_hpc.worker.constants import Constants
+
+
+class Tree:
+    """Brokers with a worker each; messages between two of them arrive in their order, others as the dice have it."""
+
+    def __init__(self, brokers: int, seed: int = 0) -> None:
+        self.brokers = {str(index): BrokerState(str(index)) for index in range(brokers)}
+        self.lines: dict[tuple[str, str], list[Message]] = {}
+        self.answers: dict[str, list[Message]] = {}
+        self.carried: list[tuple[str, str, Message]] = []
+        self._dice = random.Random(seed)
+        for name, broker in self.brokers.items():
+            broker.handle(Ready(), f"{name}.0")
+
+    def say(self, worker: str, message: Message) -> None:
+        self.lines.setdefault((worker, node_of(worker)), []).append(message)
+
+    def settle(self) -> None:
+        while self.lines:
+            line = self._dice.choice(sorted(self.lines))
+            message = self.lines[line].pop(0)
+            if not self.lines[line]:
+                del self.lines[line]
+            sender, to = line
+            self.carried.append((sender, to, message))
+            for send in self.brokers[to].handle(codec.decode(codec.encode(message)), sender):
+                if send.to in self.brokers:
+                    self.lines.setdefault((to, send.to), []).append(send.message)
+                else:
+                    self.answers.setdefault(send.to, []).append(send.message)
+
+
+def set_one(tree: Tree, worker: str, value: bytes = b"v") -> list[Message]:
+    tree.say(worker, SetConstants(worker, 1, {"name": value}))
+    tree.settle()
+    return tree.answers.pop(worker)
+
+
+@given(st.integers(1, 20), st.integers(0, 1000))
+def test_constant_is_seen_everywhere_once_it_is_taken(brokers: int, seed: int) -> None:
+    tree = Tree(brokers, seed)
+    setter = f"{seed % brokers}.0"
+    assert set_one(tree, setter) == [ConstantsTaken(setter, 1, ())]
+    for node in range(brokers):
+        tree.say(f"{node}.0", GetConstant("name", 7, wait=False))
+    tree.settle()
+    assert tree.answers == {f"{node}.0": [Constant("name", 7, b"v", True)] for node in range(brokers)}
+
+
+@given(st.integers(0, 1000))
+def test_who_waits_hears_when_it_is_set_and_who_does_not_hears_at_once(seed: int) -> None:
+    tree = Tree(7, seed)
+    for number, wait in enumerate([True, False, True, False]):
+        tree.say("6.0", GetConstant("name", number, wait))
+        tree.say("2.0", GetConstant("name", number, wait))
+    tree.settle()
+    missing = [Constant("name", 1, b"", False), Constant("name", 3, b"", False)]
+    assert tree.answers == {"6.0": missing, "2.0": missing}
+    tree.answers.clear()
+    set_one(tree, "5.0")
+    found = [Constant("name", 0, b"v", True), Constant("name", 2, b"v", True)]
+    assert tree.answers == {"6.0": found, "2.0": found}
+
+
+def test_second_setter_of_a_name_is_refused_and_sets_nothing() -> None:
+    tree = Tree(3)
+    set_one(tree, "1.0")
+    tree.say("2.0", SetConstants("2.0", 4, {"other": b"x", "name": b"y"}))
+    tree.settle()
+    assert tree.answers.pop("2.0") == [ConstantsTaken("2.0", 4, ("name",))]
+    tree.say("2.0", GetConstant("other", 5, wait=False))
+    tree.settle()
+    assert tree.answers.pop("2.0") == [Constant("other", 5, b"", False)]
+
+
+def test_constant_crosses_each_edge_of_the_tree_once() -> None:
+    tree = Tree(15)
+    set_one(tree, "0.0")
+    tree.carried.clear()
+    for _ in range(3):
+        for node in range(15):
+            tree.say(f"{node}.0", GetConstant("name", 1, wait=False))
+        tree.settle()
+    between = [(sender, to) for sender, to, message in tree.carried if isinstance(message, Constant)]
+    assert sorted(between) == sorted({(str((node - 1) // 2), str(node)) for node in range(1, 15)})
+
+
+class Asked:
+    """A worker whose broker is alone."""
+
+    name = "0.0"
+    serial = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._broker = BrokersConstants("0")
+
+    def ask(self, message_of: Callable[[int], Message], deadline: Any = None, soon: bool = True) -> Any:
+        self.asked += 1
+        message = message_of(self.asked)
+        if isinstance(message, SetConstants):
+            return self._broker.set(message)[0][1]
+        assert isinstance(message, GetConstant)
+        answers = self._broker.get(message, self.name)
+        return answers[0][1] if answers else None  # the deadline is over
+
+
+def test_values_come_back_as_they_were_set() -> None:
+    worker = Asked()
+    base = 40
+    Constants(worker).set({"table": {"a": [1, 2]}, "function": lambda x: base + x})
+    other = Constants(worker)
+    assert other.get("table", 0) == {"a": [1, 2]}
+    assert other.get("function", 0)(2) == 42
+
+
+def test_large_buffers_are_part_of_the_constant() -> None:
+    large = bytearray(200_000)
+    assert calls.load([calls.dump_whole([large])]) == [large]
+
+
+def test_constant_is_asked_for_once() -> None:
+    worker = Asked()
+    Constants(worker).set({"name": [1]})
+    constants, asked = Constants(worker), worker.asked
+    assert constants.get("name", 0) is constants.get("name", 0)
+    assert worker.asked == asked + 1
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+def test_missing_constant_is_an_error_that_says_how_to_set_it(timeout: float) -> None:
+    with pytest.raises(ConstantError, match=r"set_const\(name=") as caught:
+        Constants(Asked()).get("name", timeout)
+    assert isinstance(caught.value, LookupError)
+
+
+def test_constant_cannot_be_set_again_by_anybody() -> None:
+    worker = Asked()
+    Constants(worker).set({"name": 1})
+    for _ in range(2):
+        with pytest.raises(ConstantError, match="'name' is set already"):
+            Constants(worker).set({"name": 1})
+
+
+def test_constant_that_cannot_be_pickled_is_refused() -> None:
+    with pytest.raises(UnpicklableError, match="generator"):
+        Constants(Asked()).set({"name": (n for n in [])})
