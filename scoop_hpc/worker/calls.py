@@ -1,13 +1,17 @@
 """Calls and outcomes to and from pickles; the only module that opens one.
 
-A call or an outcome is a list of frames: a pickle of protocol 5, then the large buffers that it refers to (PEP 574).
+A call or an outcome is a list of frames: a pickle of protocol 5, then the large buffers that it refers to (PEP 574),
+or references to what is in `Segments`. A value in frames is a snapshot, for which a buffer is copied once; whoever is
+the last to load it has the arrays where the frames are.
 What plain pickle refuses (lambdas, closures, functions made at run time) goes through cloudpickle; functions and
 classes that every worker finds in the program's ``__main__`` go by name in both.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import mmap
 import pickle
 import sys
 import traceback
@@ -19,10 +23,14 @@ from typing import Any, Callable, Optional
 import cloudpickle
 
 from scoop_hpc.errors import TaskError, UnpicklableError
-from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.protocol.messages import Buffer, Reference
+from scoop_hpc.transport import maps
+from scoop_hpc.transport.segments import LEAST, Segments
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
-_OUT_OF_BAND = 64 * 1024  # bytes: smaller buffers cost less inside the pickle than as frames of their own
+_task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
+_OUT_OF_BAND = LEAST  # bytes: smaller buffers cost less inside the pickle than as frames of their own
+_OURS = (mmap.mmap, bytearray)  # what frames are that belong to nobody else
 
 
 class RemoteTraceback(Exception):
@@ -37,10 +45,21 @@ class RemoteTraceback(Exception):
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle, but what is found by name in the program's ``__main__`` goes by name."""
+    """cloudpickle, but what is found by name in the program's ``__main__`` goes by name, unless it is *here_only*."""
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        protocol: int = 5,
+        buffer_callback: Optional[Callable[[pickle.PickleBuffer], Any]] = None,
+        here_only: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(file, protocol, buffer_callback)
+        self._here_only = here_only
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, (FunctionType, type)) and value.__module__ in MAIN_NAMES and _found_by_name(value):
+        mains = isinstance(value, (FunctionType, type)) and value.__module__ in MAIN_NAMES and _found_by_name(value)
+        if mains and value.__qualname__.partition(".")[0] not in self._here_only:
             return NotImplemented
         return super().reducer_override(value)
 
@@ -52,27 +71,69 @@ def _found_by_name(value: Any) -> bool:
     return found is value
 
 
-def dump(value: Any) -> list[Buffer]:
-    """Return the frames of *value*, a snapshot; raise UnpicklableError, with the reason as its cause."""
+def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Callable[..., Any]] = None) -> list[Buffer]:
+    """Return the frames of *value*, a snapshot; raise UnpicklableError, with the reason as its cause.
+
+    What is large goes into *segments*; every reference must then be sent. With a *pickler*, only that is tried: see
+    `carry_main`.
+    """
     buffers: list[Buffer] = []
+    made: list[Buffer] = []
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
+        if type(raw.obj) is Reference:
+            buffers.append(raw.obj)
+            return False
         if raw.nbytes < _OUT_OF_BAND:
             return True
-        buffers.append(bytes(raw))  # a copy: the task may go on to use its array
+        reference = None if segments is None else segments.put(raw)
+        if reference is not None:
+            made.append(reference)
+            buffers.append(reference)
+        else:  # a copy, unless nobody can change it: the task may go on to use its array
+            buffers.append(raw if type(raw.obj) is bytes else bytes(raw))
         return False
 
-    try:
-        return [pickle.dumps(value, 5, buffer_callback=keep_in_band), *buffers]
-    except Exception:  # pickle runs the user's __reduce__, which may raise anything; the second attempt tells
-        buffers.clear()
+    if pickler is None:
+        try:
+            return [_stream(pickle.dumps(value, 5, buffer_callback=keep_in_band), segments), *buffers]
+        except Exception:  # pickle runs the user's __reduce__, which may raise anything; the second attempt tells
+            if segments is not None:
+                segments.discard(made)
+            made.clear()
+            buffers.clear()
     stream = io.BytesIO()
     try:
-        _Pickler(stream, 5, buffer_callback=keep_in_band).dump(value)
+        (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band).dump(value)
     except Exception as error:  # as above
+        if segments is not None:
+            segments.discard(made)
         raise UnpicklableError(f"cannot pickle {_shown(value)}: {type(error).__name__}: {error}") from error
-    return [stream.getvalue(), *buffers]
+    return [_stream(stream.getvalue(), segments), *buffers]
+
+
+def _stream(stream: bytes, segments: Optional[Segments]) -> Buffer:
+    """Return the frame of a pickle itself, which is large if there are large strings or bytes in it."""
+    if segments is None or len(stream) < LEAST:
+        return stream
+    return segments.put(memoryview(stream)) or stream
+
+
+def dump_whole(value: Any) -> bytes:
+    """Return the pickle of *value* with all its buffers inside; raise UnpicklableError."""
+    frames = dump_task(value)
+    return frames[0] if len(frames) == 1 and isinstance(frames[0], bytes) else pickle.dumps(_Whole(frames), 5)
+
+
+class _Whole:
+    """Frames as one pickle."""
+
+    def __init__(self, frames: Sequence[Buffer]) -> None:
+        self._frames = frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load, (list(self._frames),)
 
 
 def out_of_band(frames: Sequence[Buffer]) -> list[pickle.PickleBuffer]:
@@ -80,14 +141,45 @@ def out_of_band(frames: Sequence[Buffer]) -> list[pickle.PickleBuffer]:
     return [pickle.PickleBuffer(frame) for frame in frames]
 
 
-def load(frames: Sequence[Buffer]) -> Any:
-    """Return the value in *frames*; raises whatever unpickling raises."""
-    return pickle.loads(frames[0], buffers=[bytearray(frame) for frame in frames[1:]])  # arrays stay writable
+def load(frames: Sequence[Buffer], last: bool = False) -> Any:
+    """Return the value in *frames*, whose arrays are writable; raises whatever unpickling raises.
+
+    If it is loaded for the *last* time, its arrays are where the frames are, so far as another `load` made those.
+    """
+    head = frames[0]
+    if type(head) is Reference:
+        head = maps.opened(head)
+    return pickle.loads(head, buffers=[_writable(frame, last) for frame in frames[1:]])
 
 
-def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
-    """Return the frames of a call; raise UnpicklableError."""
-    return dump((function, args, kwargs))
+def load_packed(frames: Sequence[Buffer]) -> Any:
+    """Return the value in *frames*, all of which are frames of what is packed in it; raises as `load`."""
+    return pickle.loads(frames[0], buffers=frames[1:])
+
+
+def _writable(frame: Buffer, last: bool) -> Buffer:
+    if type(frame) is Reference:
+        return maps.opened(frame)
+    own = frame.obj if type(frame) is memoryview else frame  # of frames in frames: pickle made those read-only
+    if last and isinstance(own, _OURS):
+        return own
+    return bytearray(frame)
+
+
+def dump_task(value: Any, segments: Optional[Segments] = None) -> list[Buffer]:
+    """Return the frames of *value*, which any worker may get; raise UnpicklableError."""
+    return dump(value, segments, _task_pickler)
+
+
+def carry_main(pickler: Callable[..., Any]) -> None:
+    """Pickle tasks by *pickler* from now on: other workers do not have the ``__main__`` of this process."""
+    global _task_pickler
+    _task_pickler = pickler
+
+
+def carry(names: frozenset[str]) -> None:
+    """Pickle the functions and classes called *names* in ``__main__`` by value: only this process has them."""
+    carry_main(functools.partial(_Pickler, here_only=names))
 
 
 @dataclass(frozen=True)
@@ -124,7 +216,7 @@ def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     """Return the outcome in *frames*; one that cannot be unpickled here is the outcome TaskError."""
     try:
         good, value, seconds, deaf = load(frames)
-    except Exception as error:  # unpickling runs the user's code
+    except BaseException as error:  # unpickling runs the user's code
         refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
         refusal.__cause__ = error
         return Outcome(error=refusal)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 import sys
 import threading
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import TaskError
-from scoop_hpc.worker import calls
+from scoop_hpc.errors import TaskError, UnpicklableError
+from scoop_hpc.protocol.messages import Parcel, Reference
+from scoop_hpc.transport import maps
+from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker import bundles, calls
+from scoop_hpc.worker.bundles import Outgoing
 from scoop_hpc.worker.calls import Outcome, RemoteTraceback
+from scoop_hpc.worker.chunks import Packed
+
+
+@pytest.fixture
+def segments() -> Iterator[Segments]:
+    segments = Segments(most=100)
+    yield segments
+    segments.close()
 
 
 def trip(value: Any) -> Any:
@@ -53,7 +67,7 @@ class Rude(Exception):
 
 def test_closure_survives() -> None:
     base = 40
-    function, args, kwargs = calls.load(calls.dump_call(lambda x: base + x, (2,), {}))
+    function, args, kwargs = bundles.load_call(bundles.dump_call(lambda x: base + x, (2,), {}))
     assert function(*args, **kwargs) == 42
 
 
@@ -75,6 +89,74 @@ def test_large_buffer_travels_out_of_band_and_stays_writable() -> None:
     back = calls.load(frames)
     back.data[0] = 1
     assert array[0] == 0
+
+
+def test_large_buffer_goes_into_a_segment_and_arrives_without_a_copy(segments: Segments) -> None:
+    array = bytearray(b"a") * 600_000
+    frames = calls.dump(PickledBuffer(array), segments)
+    array[0] = 0
+    assert [type(frame) for frame in frames] == [bytes, Reference]
+    back = calls.load(frames)
+    assert type(back.data.obj) is mmap.mmap
+    assert back.data[0] == ord("a")
+    back.data[0] = 1
+
+
+def test_large_string_goes_into_a_segment(segments: Segments) -> None:
+    text = "x" * 1_000_000
+    frames = calls.dump(text, segments)
+    assert [type(frame) for frame in frames] == [Reference]
+    assert calls.load(frames) == text
+
+
+def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments) -> None:
+    outgoing = Outgoing(segments)
+    outgoing.add(1, Outcome(PickledBuffer(bytearray(b"a") * 600_000)))
+    outgoing.add(2, Outcome(b"b" * 600_000))
+    outgoing.add(3, Outcome("c"))
+    outgoing.add(4, Outcome(error=KeyError("d")))
+    frames = outgoing.dump()
+    assert sum(map(len, frames)) < 5_000
+    items = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
+    values = [bundles.value_of(item) for _, item, _, _ in items]
+    assert type(values[0][0].data.obj) is mmap.mmap
+    assert not values[0][0].data.readonly
+    assert [value for value, _ in values[1:]] == [b"b" * 600_000, "c", None]
+    assert isinstance(values[3][1], KeyError)
+
+
+def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: Segments) -> None:
+    outgoing = Outgoing(segments)
+    outgoing.add(1, Outcome(b"b" * 600_000))
+    outgoing.add(2, Outcome("c"))
+    frames = outgoing.dump()
+    segments.close()
+    (_, lost, _, _), (_, good, _, _) = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
+    value, error = bundles.value_of(lost)
+    assert isinstance(error, TaskError)
+    assert "600" in str(error)
+    assert bundles.value_of(good) == ("c", None)
+
+
+@pytest.mark.parametrize("size", [100_000, 600_000])
+def test_packed_value_is_pristine_until_it_is_unpacked_for_the_last_time(segments: Segments, size: int) -> None:
+    packed = trip(Packed(calls.dump(PickledBuffer(bytearray(b"a") * size))))
+    first = packed.unpack()
+    first.data[0] = 0
+    last = packed.unpack(last=True)
+    assert last.data[0] == ord("a")
+    assert last.data.obj is packed.frames[1].obj
+
+
+def test_what_cannot_be_pickled_leaves_no_segment(segments: Segments) -> None:
+    with pytest.raises(UnpicklableError):
+        calls.dump([PickledBuffer(bytearray(600_000)), threading.Lock()], segments)
+    assert not segments.lent
+
+
+def test_immutable_buffer_is_not_copied() -> None:
+    frames = calls.dump(calls.out_of_band([b"a" * 100_000]))
+    assert frames[1].obj is calls.dump(calls.out_of_band([frames[1].obj]))[1].obj
 
 
 def test_small_buffer_stays_in_the_pickle() -> None:
@@ -125,3 +207,17 @@ def test_result_that_cannot_be_unpickled_is_an_error_of_its_future() -> None:
 
 def test_times_arrive() -> None:
     assert calls.load_outcome(calls.dump_outcome(Outcome(5, None, 1.5, 0.25))) == Outcome(5, None, 1.5, 0.25)
+
+
+class Leave:
+    def __reduce__(self) -> Any:
+        return sys.exit, (4,)
+
+
+def test_result_that_exits_while_it_is_unpickled_is_an_error() -> None:
+    outgoing = bundles.Outgoing()
+    outgoing.add(1, Outcome(Leave()))
+    ((_, item, _, _),) = bundles.load_outcomes(outgoing.dump())
+    value, error = bundles.value_of(item)
+    assert isinstance(error, TaskError)
+    assert isinstance(error.__cause__, SystemExit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +16,9 @@ from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import InputError, NotRunningError, ProgramError, ProtocolError, TaskError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted
-from scoop_hpc.worker import calls, controller
+from scoop_hpc.worker import bundles, calls, costs, current
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.durations import Durations
-from scoop_hpc.worker.future import Call
+from scoop_hpc.worker.costs import Cost, Costs, batch
 
 
 class Home:
@@ -29,15 +30,18 @@ class Home:
         self.arriving: list[Message] = []
         self.exported = 0
         self.hands_out = hands_out
-        self._broker = BrokerState("0")
-        self._broker.handle(Ready(), name)
+        self.broker = BrokerState("0")
+        self.broker.handle(Ready(), name)
 
     def send(self, message: Message) -> None:
         message = codec.decode(codec.encode(message))
         self.sent.append(message)
         self.exported += len(message.parcels) if isinstance(message, Tasks) else 0
         if self.hands_out or not isinstance(message, Request):
-            self.arriving += [send.message for send in self._broker.handle(message, self.name)]
+            self.arriving += [send.message for send in self.broker.handle(message, self.name)]
+
+    def wake(self) -> None:
+        raise AssertionError("no other thread is here")
 
     def receive(self, timeout: Optional[float]) -> list[Message]:
         arrived, self.arriving = self.arriving, []
@@ -55,15 +59,15 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     def run(program: Callable[[], Any], link: Optional[Home] = None, size: int = request.param) -> Any:
         link = link or Home()
         worker = Controller(link, "0.0", size)
-        monkeypatch.setattr(controller, "_current", worker)
+        monkeypatch.setattr(current, "_worker", worker)
         results = []
         # a program that fails does not wait for what it submitted
-        worker.run_program(lambda: results.append(program()) or int(not link.hands_out))
+        worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))
         return results[0]
 
-    handler = controller.signal.getsignal(controller.signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     yield run
-    controller.signal.signal(controller.signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, handler)
 
 
 def square(x: int) -> int:
@@ -187,7 +191,9 @@ def test_unpicklable_argument_is_an_error_of_that_one_future(run: Run) -> None:
     assert run(program, size=4) == 9
 
 
-def test_unpicklable_item_of_map_is_an_error_at_its_place(run: Run) -> None:
+def test_unpicklable_item_of_map_is_an_error_at_its_place(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "SHORT", -1.0)  # nothing stays here
+
     def program() -> list[Any]:
         got: list[Any] = []
         with pytest.raises(TaskError, match="lock"):
@@ -270,18 +276,94 @@ def test_unstarted_future_can_be_cancelled(run: Run) -> None:
     assert run(program, size=1) == (True, True, True)
 
 
-def test_future_that_has_left_the_worker_is_not_cancelled(run: Run) -> None:
-    def program() -> tuple[bool, int]:
-        future = futures.submit(square, 3)
-        return future.cancel(), future.result()
+def test_future_in_the_brokers_queue_is_cancelled_there(run: Run) -> None:
+    link = Home(hands_out=False)
 
-    assert run(program, size=4) == (False, 9)
+    def program() -> tuple[bool, bool, int]:
+        future = futures.submit(fail, 1)
+        assert link.exported == 1
+        return future.cancel(), future.cancelled(), len(link.broker.queue)
+
+    assert run(program, link, size=4) == (True, True, 0)
+
+
+def test_future_that_runs_elsewhere_is_not_cancelled(run: Run) -> None:
+    link = Home(hands_out=False)
+
+    def program() -> tuple[bool, ...]:
+        future = futures.submit(square, 3)
+        waiting = future.running()
+        link.broker.handle(Ready(), "0.1")
+        link.broker.handle(Request(1), "0.1")  # it gets the task
+        link.broker.handle(Request(1, idle=False, begun=1), "0.1")  # and has begun it
+        return waiting, future.cancel(), future.running(), future.done()
+
+    assert run(program, link, size=4) == (False, False, True, False)
+
+
+def test_one_call_of_a_bundle_is_cancelled_alone(run: Run) -> None:
+    link = Home(hands_out=False)
+
+    def program() -> list[bool]:
+        controller = current.current()
+        kept = keep(controller, 10)
+        controller.exchange.wanted = 1
+        controller.exchange.export(kept)
+        (parcel,) = link.broker.queue
+        assert parcel.count == 10
+        cancelled = [kept[3].cancel(), kept[3].cancel(), kept[4].cancel()]
+        (parcel,) = link.broker.queue
+        assert len(parcel.dropped) == 2
+        link.hands_out = True
+        assert [future.result() for future in kept if not future.cancelled()] == [0, 1, 4, 25, 36, 49, 64, 81]
+        return cancelled
+
+    assert run(program, link, size=4) == [True, True, True]
+
+
+def adder(n: int) -> Callable[[int], int]:
+    return lambda x: x + n
+
+
+def test_copies_of_a_function_leave_apart(run: Run) -> None:
+    link = Home()
+
+    def program() -> list[int]:
+        controller = current.current()
+        controller.runner.costs.of(adder(0)).learn(0.0001)
+        kept = [controller.submit(adder(n), (0,), {}) for n in range(40)]
+        controller.exchange.wanted = 3
+        controller.exchange.share()
+        return [future.result() for future in kept]
+
+    assert run(program, link, size=4) == list(range(40))
+    assert link.exported > 1
+
+
+def test_futures_of_another_kind_are_refused(run: Run) -> None:
+    strangers: list[Any] = [concurrent.futures.Future()]
+    for wait in (futures.wait, futures.as_completed):
+        with pytest.raises(TypeError, match="is not of scoop_hpc.futures: wait by concurrent.futures"):
+            run(lambda wait=wait: wait(strangers))  # type: ignore[misc]
+
+
+def keep(controller: Controller, count: int) -> list[futures.Future]:
+    """Submit calls that are known to be short, and not wanted by others."""
+    controller.runner.costs.of(square).learn(4e-6)
+    controller.exchange.wanted = 0
+    return [futures.submit(square, n) for n in range(count)]
 
 
 def test_worker_alone_exports_nothing(run: Run) -> None:
     link = Home()
     run(lambda: list(futures.map(square, range(100))), link, size=1)
     assert link.exported == 0
+
+
+def test_tree_of_unknown_tasks_is_walked_depth_first(run: Run) -> None:
+    link = Home()
+    assert run(lambda: fib(12), link, size=4) == 144
+    assert link.exported < 20  # of 464 tasks: those that idle workers want, not a level of the tree at a time
 
 
 def test_task_of_unknown_duration_is_exported_at_once(run: Run) -> None:
@@ -294,17 +376,62 @@ def test_task_of_unknown_duration_is_exported_at_once(run: Run) -> None:
     assert run(program, link, size=4) == 1
 
 
-def test_wanted_tasks_are_exported_oldest_first(run: Run) -> None:
+def test_wanted_tasks_are_exported_oldest_first_and_at_most_half_of_them(run: Run) -> None:
     link = Home(hands_out=False)
 
     def program() -> None:
-        worker = controller.current()
-        worker._durations.learn(Call(square, (), {}).key, 1e-6)  # short tasks stay
-        worker._wanted = 0
-        kept = [futures.submit(square, n) for n in range(3)]
+        controller = current.current()
+        kept = keep(controller, 1000)
         assert link.exported == 0
+        link.arriving.append(Wanted(1))
+        controller.exchange.poll(0)
+        assert link.exported == 1
+        (parcel,) = link.broker.queue
+        assert [future.unstarted for future in kept] == [False] * parcel.count + [True] * (1000 - parcel.count)
+        assert 400 < parcel.count <= 501  # 500 of them take 2 ms
+
+    run(program, link, size=4)
+
+
+def test_a_few_short_tasks_are_not_worth_a_journey(run: Run) -> None:
+    link = Home()
+
+    def program() -> int:
+        controller = current.current()
+        keep(controller, 3)
         link.arriving.append(Wanted(2))
-        worker._poll(0)
+        controller.exchange.poll(0)
+        return link.exported
+
+    assert run(program, link, size=4) == 0
+
+
+def test_tasks_shorter_than_their_journey_stay(run: Run) -> None:
+    link = Home()
+
+    def program() -> int:
+        controller = current.current()
+        controller.runner.costs.of(square).learn(1e-6)
+        controller.exchange.wanted = 0
+        for n in range(1000):
+            futures.submit(square, n)
+        link.arriving.append(Wanted(2))
+        controller.exchange.poll(0)
+        return link.exported
+
+    assert run(program, link, size=4) == 0
+
+
+def test_tasks_that_spawn_leave_one_by_one(run: Run) -> None:
+    link = Home(hands_out=False)
+
+    def program() -> None:
+        controller = current.current()
+        kept = keep(controller, 3)
+        kept[0].cost.spawns = True
+        link.arriving.append(Wanted(2))
+        controller.exchange.poll(0)
+        assert [parcel.count for parcel in link.broker.queue] == [1, 1]
         assert [future.unstarted for future in kept] == [False, False, True]
 
     run(program, link, size=4)
@@ -317,8 +444,8 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
         futures.submit(square, 3).result()
         (first,) = [message for message in link.sent if isinstance(message, Results)]
         link.arriving.append(first)
-        futures.submit(square, 4).result()
-        return controller.current().late
+        current.current().waiter(time.monotonic()).park()
+        return current.current().hub.late
 
     assert run(program, link, size=4) == 1
 
@@ -326,36 +453,44 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
     worker = Controller(link, "1.0", 4)
-    link.arriving.append(Tasks([Parcel("0.0", 1, calls.dump_call(square, (5,), {}))]))
-    worker.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
-    for _ in range(3):
-        worker._step()
+    link.arriving.append(Tasks([Parcel("0.0", 1, bundles.dump_call(square, (5,), {}))]))
+    worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
+    for _ in range(4):
+        worker.hub.step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
-    assert calls.load_outcome(results.parcels[0].frames).value == 25
-    assert [m for m in link.sent if isinstance(m, Request)][0].count > 0
+    ((serial, item, _, _),) = bundles.load_outcomes(results.parcels[0].frames)
+    assert (serial, bundles.value_of(item)) == (1, (25, None))
+    (first,) = [message for message in link.sent if isinstance(message, Request)]
+    assert (first.count > 0, first.idle, first.begun) == (True, True, 0)
+    assert results.request is not None
+    assert (results.request.count > 0, results.request.idle, results.request.begun) == (True, True, 1)
 
 
 def test_idle_worker_asks_for_tasks_once() -> None:
     link = Home()
     worker = Controller(link, "1.0", 4)
-    worker.timers.add(worker.waiter(time.monotonic() + 60))  # keeps the played broker from being waited for
+    worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # keeps the played broker from being waited for
     for _ in range(3):
-        worker._poll = lambda timeout: None  # type: ignore[method-assign]
-        worker._step()
+        worker.exchange.poll = lambda timeout: worker.exchange.flush()  # type: ignore[method-assign]
+        worker.hub.step()
     assert len([message for message in link.sent if isinstance(message, Request)]) == 1
 
 
 def test_futures_while_the_program_is_imported_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Controller(Home(), "0.1", 2)
-    worker.loading = True
-    monkeypatch.setattr(controller, "_current", worker)
+    worker.bar()
+    monkeypatch.setattr(current, "_worker", worker)
     with pytest.raises(ProgramError, match="__main__"):
         futures.submit(square, 1)
 
 
-def test_futures_outside_a_run_are_refused() -> None:
-    with pytest.raises(NotRunningError, match="scoop-hpc run"):
-        futures.submit(square, 1)
+def test_futures_outside_a_run_are_run_here_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current, "_serial", threading.local())
+    monkeypatch.setattr(current, "_warned", threading.Event())
+    with pytest.warns(RuntimeWarning, match="scoop-hpc run") as warned:
+        results = [*futures.map(square, range(3)), futures.submit(fib, 10).result(timeout=10)]
+    assert results == [0, 1, 4, 55]
+    assert (len(warned), warned[0].filename) == (1, __file__)
 
 
 def test_futures_in_another_thread_are_refused(run: Run) -> None:
@@ -378,44 +513,53 @@ def test_futures_in_another_thread_are_refused(run: Run) -> None:
 
 def test_foreign_message_is_an_error() -> None:
     with pytest.raises(ProtocolError):
-        Controller(Home(), "0.0", 2)._take(Hello(1, "3.11", "n", "h", 1, 1))
+        Controller(Home(), "0.0", 2).exchange.receive(Hello(1, "3.11", "n", "h", 1, 1))
 
 
 def test_function_never_seen_counts_as_slow() -> None:
-    assert not Durations().short(1)
+    assert not Cost().short
 
 
 def test_one_slow_call_among_quick_ones_counts_for_a_while() -> None:
-    durations = Durations()
+    cost = Cost()
     for _ in range(100):
-        durations.learn(1, 1e-5)
-    assert durations.short(1)
-    durations.learn(1, 0.01)
-    durations.learn(1, 1e-5)
-    assert not durations.short(1)
+        cost.learn(1e-5)
+    assert cost.short
+    cost.learn(0.01)
+    cost.learn(1e-5)
+    assert not cost.short
     for _ in range(30):
-        durations.learn(1, 1e-5)
-    assert durations.short(1)
+        cost.learn(1e-5)
+    assert cost.short
+
+
+def test_cost_that_changes_a_thousandfold_is_noticed_at_once() -> None:
+    cost = Cost()
+    for _ in range(100):
+        cost.learn(1e-5)
+    assert cost.bundle() > 100
+    cost.learn(1e-2)
+    assert (cost.bundle(), cost.short) == (1, False)
 
 
 def test_batches_are_of_quick_tasks_only() -> None:
-    durations = Durations()
-    durations.learn(1, 10.0)
-    assert durations.batch() == 1
-    for _ in range(500):
-        durations.learn(1, 1e-6)
-    assert durations.batch() == 64
+    assert (batch(10.0), batch(1e-6)) == (1, 512)
 
 
 def test_copies_of_a_lambda_are_known_as_one_function() -> None:
-    keys = {Call(calls.load(calls.dump(lambda x: x)), (), {}).key for _ in range(2)}
-    assert len(keys) == 1
+    costs = Costs()
+    assert len({costs.of(calls.load(calls.dump(lambda x: x))) for _ in range(3)}) == 1
+
+
+def test_builtins_are_told_apart() -> None:
+    costs = Costs()
+    assert costs.of(abs) is not costs.of(time.sleep)
 
 
 def test_futures_run_by_their_waiters_are_not_kept(run: Run) -> None:
     def program() -> int:
         fib(12)
-        return len(controller.current()._local)
+        return len(current.current().exchange.local)
 
     assert run(program, size=1) == 0
 
@@ -426,6 +570,6 @@ def test_waiting_again_and_again_leaves_nothing_at_the_future(run: Run) -> None:
         for _ in range(3):
             with pytest.raises(futures.TimeoutError):
                 future.result(timeout=0.001)
-        return len(future._done_callbacks)
+        return len(future._watchers or ())
 
     assert run(program, Home(hands_out=False), size=4) == 0

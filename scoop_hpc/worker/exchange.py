@@ -1,0 +1,413 @@
+"""What a worker exchanges with its broker: the queues of tasks and outcomes, and when what is sent.
+
+::
+
+    submit --> [ local ] --bundles--> broker --> others          a future is in `local`, running here, or in `sent`
+                  |  newest first
+                  v
+               this worker <-- [ inbox ] <-- broker <-- others    tasks of others, oldest first
+                  |
+                  '--> outcomes, collected --> broker --> owners
+
+A worker deaf for long must not sit on work. A call that is not known to be short is exported at once; short ones stay
+until others want them, and leave oldest first, so many together as make a bundle. A worker asks for tasks when it is
+idle and, so that it need not wait for them, when what it has will soon be done. While the worker runs the user's code,
+`relieve` does this in another thread (see `Relief`); all that both touch is guarded by `lock`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from typing import Any, Callable, Optional
+
+from scoop_hpc.errors import ProtocolError, UnpicklableError
+from scoop_hpc.protocol.messages import (
+    Constant,
+    ConstantsTaken,
+    Find,
+    Found,
+    Message,
+    Parcel,
+    Request,
+    Results,
+    Stop,
+    Tasks,
+    Wanted,
+    is_guest,
+)
+from scoop_hpc.transport.maps import taken
+from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.bundles import Outgoing
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.costs import UNKNOWN, Cost, batch
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.inbox import Given, Inbox, Task, opened
+from scoop_hpc.worker.link import Link
+from scoop_hpc.worker.relief import Relief
+
+POLL = 0.001  # seconds between looks at the link while there is work
+_DEAF = 0.003  # seconds after which another thread looks
+_TOO_LONG = 0.02  # seconds after which it gives back what waits
+_JOURNEY = 0.0003  # seconds from a request to the tasks
+
+
+class Exchange:
+    """The queues of the worker called *name*, one of *size* in all, and its *link* to the broker."""
+
+    def __init__(self, link: Link, name: str, size: int, segments: Optional[Segments] = None) -> None:
+        self.name = name
+        self.size = size
+        self.lock = threading.RLock()
+        self.local: deque[Future] = deque()
+        self.inbox = Inbox()
+        self.sent: dict[int, Future] = {}
+        self.arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
+        self.replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
+        self.polled = time.monotonic()
+        self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
+        self.busy_since = 0.0  # when the user's code took over, 0 while it does not run
+        self.stopped = False
+        self.wanted = size if size > 1 else 0  # parcels of this worker
+        self._wanted_by_idle = 0
+        self._usual = UNKNOWN  # seconds that tasks of late kept this worker deaf
+        self._link = link
+        self._segments = segments
+        self._outcomes: dict[str, Outgoing] = {}  # by owner
+        self._serial = 1  # of the next task exported
+        self._questions = itertools.count(1)
+        self._request = Request(0)  # the last one
+        self._due = False  # to be sent
+        self._untold = False  # the broker may believe that what it sent has not begun
+        self._relief = Relief(self.relieve)
+
+    # tasks of this worker
+
+    def keep(self, future: Future) -> None:
+        """Keep a new future here, until it is run or wanted by others."""
+        self.local.append(future)
+        if not self._relief.armed:
+            self._relief.arm()
+
+    def take(self, future: Future) -> Optional[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+        """Take the call of *future*, to run or to export it; None if somebody has taken it already."""
+        with self.lock:
+            function = future.function
+            if function is None:
+                return None
+            args, kwargs = future.args, future.kwargs
+            future.function = future.args = future.kwargs = None
+        return function, args or (), kwargs or {}
+
+    def drop_taken(self) -> None:
+        """Drop, from the ends of the local futures, those that were run by a waiter or cancelled."""
+        local = self.local
+        try:
+            while local[-1].function is None:  # at this end only the main thread takes any away
+                local.pop()
+            if local[0].function is None:
+                with self.lock:
+                    while local[0].function is None:
+                        local.popleft()
+        except IndexError:
+            return
+
+    def export(self, *futures: Sequence[Future]) -> None:
+        """Send unstarted futures, each time of one function, to the broker; what cannot be pickled fails by itself."""
+        with self.lock:
+            parcels = [parcel for parcel in map(self._pack, futures) if parcel is not None]
+            if parcels:
+                self.wanted = max(0, self.wanted - len(parcels))
+                self._link.send(Tasks(parcels))
+
+    def _pack(self, futures: Sequence[Future]) -> Optional[Parcel]:
+        function: Any = None
+        taken, items = [], []
+        for future in futures:
+            call = self.take(future)
+            if call is None:
+                continue
+            function = call[0]
+            try:
+                items.append(bundles.pack_item(*call[1:]) if len(futures) > 1 else call[1:])
+                taken.append(future)
+            except UnpicklableError as error:
+                self.failed.append((future, error))
+        if not taken:
+            return None
+        try:
+            frames = bundles.dump_calls(function, items if len(futures) > 1 else items[0], self._segments)
+        except UnpicklableError as error:
+            self.failed.extend((future, error) for future in taken)
+            return None
+        first = self._serial
+        self._serial += len(taken)
+        for serial, future in enumerate(taken, first):
+            future.serial = serial
+            self.sent[serial] = future
+        if self._segments is not None:
+            self._segments.keep(frames, range(first, self._serial))
+        return Parcel(self.name, first, frames, len(taken))
+
+    def to_share(self) -> bool:
+        """Whether there may be something to share."""
+        try:
+            return self.size > 1 and (self.wanted > 0 or not self.local[0].cost.stays)
+        except IndexError:
+            return False
+
+    def share(self, however_short: bool = False) -> None:
+        """Export local tasks, oldest first: all that may last, and of the others what is wanted and worth it."""
+        with self.lock:
+            bundles: list[list[Future]] = []
+            bundle = self._bundle(0, however_short)
+            while bundle:
+                bundles.append(bundle)
+                bundle = self._bundle(len(bundles), however_short)
+            self.export(*bundles)
+
+    def _bundle(self, taken_before: int, however_short: bool) -> list[Future]:
+        """Take the oldest local futures, of one function, as many as should travel together."""
+        first = self._oldest()
+        if first is None:
+            return []
+        cost, function = first.cost, first.function
+        worth_it = however_short or cost.worth_a_journey(len(self.local))
+        if cost.stays and (self.wanted <= taken_before or not worth_it):
+            return []
+        most = min(cost.bundle(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
+        taken: list[Future] = []
+        following: Optional[Future] = first
+        # not a copy of the function, which may have a closure of its own
+        while following is not None and following.function is function and self._take_oldest(following):
+            taken.append(following)
+            following = self._oldest() if len(taken) < most else None
+        return taken
+
+    def _oldest(self) -> Optional[Future]:
+        """Return the oldest local future that has not been taken; the main thread may take the newest meanwhile."""
+        try:
+            oldest = self.local.popleft()  # first of all: what is only looked at may be another one by then
+            while oldest.function is None:
+                oldest = self.local.popleft()
+        except IndexError:
+            return None
+        self.local.appendleft(oldest)
+        return oldest
+
+    def _take_oldest(self, future: Future) -> bool:
+        """Take *future* from the local ones; return whether it was still the oldest."""
+        try:
+            oldest = self.local.popleft()
+        except IndexError:
+            return False
+        if oldest is not future:
+            self.local.appendleft(oldest)
+        return oldest is future
+
+    def give_back(self) -> None:
+        """Hand all that has not started to the broker."""
+        with self.lock:
+            self.give_back_inbox()
+            tasks = []
+            while self.local:
+                future = self.local.popleft()
+                parcel = self._pack([future])
+                if parcel is not None:
+                    tasks.append(parcel)
+            if tasks:
+                self._link.send(Tasks(tasks))
+
+    def give_back_inbox(self) -> None:
+        """Hand what others have asked for to the broker, and with it the wish for more."""
+        with self.lock:
+            if self.inbox:
+                self._link.send(Tasks(self.inbox.empty(self._refuse)))
+            self.ask(0, idle=False)
+
+    def _refuse(self, task: Task, outcome: Outcome) -> None:
+        self.finish(task.owner, task.serial, outcome)
+
+    # tasks of others
+
+    def open(self, parcel: Parcel, cost_of: Callable[[Any], Cost]) -> None:
+        """Put the tasks of *parcel* at the head of the inbox; raises whatever unpickling raises."""
+        tasks = opened(parcel, cost_of)
+        with self.lock:
+            self.inbox.open(parcel, tasks)
+
+    def next_task(self) -> Optional[Given]:
+        """Take what is to be done next for others, and ask for more if that leaves little."""
+        with self.lock:
+            if not self.inbox:
+                return None
+            task = self.inbox.pop()
+            if self.inbox and not self._relief.armed:
+                self._relief.arm()
+            if isinstance(task, Task) and self.size > 1:
+                left, cost = len(self.inbox), task.cost
+                if not self._request.count and left * cost.deaf <= POLL and self._is_late(left, cost):
+                    self.ask(batch(self._usual) if cost.moderate and not self.local else 0, idle=False)
+                elif self._untold and not self._relief.armed:
+                    self._relief.arm()
+        return task
+
+    @staticmethod
+    def _is_late(left: int, cost: Cost) -> bool:
+        """Whether a call and *left* more of its kind last so long that more should be asked for before their end."""
+        return not cost.short or (left + 1) * cost.deaf > _JOURNEY
+
+    def learn(self, deaf: float) -> None:
+        """Note how long a task of somebody else's kept this worker deaf."""
+        self._usual += 0.2 * (deaf - self._usual)
+
+    def finish(self, owner: str, serial: int, outcome: Outcome) -> None:
+        """Note the outcome of a task of somebody else's, to be sent soon."""
+        with self.lock:
+            outgoing = self._outcomes.get(owner)
+            if outgoing is None:
+                outgoing = self._outcomes[owner] = Outgoing(None if is_guest(owner) else self._segments)
+            outgoing.add(serial, outcome)
+        if not self._relief.armed:
+            self._relief.arm()
+
+    # the link
+
+    def ask(self, count: int, idle: bool) -> None:
+        """Tell the broker, at the next `flush`, how many tasks are welcome, unless it knows; 0: none, after all."""
+        last = self._request
+        known = bool(count) == bool(last.count) and (not count or idle == last.idle)
+        if self.size > 1 and (self._untold or not known):
+            with self.lock:
+                begun = self.inbox.begun()
+                self._untold = begun < self.inbox.received
+                self._due = True
+                self._request = Request(count, last.number + 1, idle, begun)
+            if count and not idle and not self._relief.armed:
+                self._relief.arm()
+
+    @property
+    def due(self) -> bool:
+        """Whether something was asked that was not sent."""
+        return self._due
+
+    def want(self) -> None:
+        """Ask for tasks, for there is nothing to do; look first whether those that were asked for are here."""
+        if self._request.count and not self._request.idle:
+            self.poll(0)
+        if not self.inbox:
+            self.ask(batch(self._usual), idle=True)
+
+    def poll(self, timeout: Optional[float]) -> None:
+        """Send what is due, take what has arrived."""
+        if self._relief.error is not None:
+            raise self._relief.error
+        with self.lock:
+            self.flush()
+            if self._segments is not None:
+                timeout = self._look_after(self._segments, timeout)
+            if self.local and timeout != 0:  # the other thread had it in its hands when this one looked
+                timeout = POLL if timeout is None else min(timeout, POLL)
+            for message in self._link.receive(timeout):
+                self.receive(message)
+            self.polled = time.monotonic()
+            if self.to_share():
+                self.share()
+
+    def _look_after(self, segments: Segments, timeout: Optional[float]) -> Optional[float]:
+        """Free the segments that are not needed any more; return how long to wait before the next look."""
+        segments.release(self.sent)
+        if not segments.lent:
+            return timeout
+        segments.look()
+        return segments.patience if timeout is None else min(timeout, segments.patience)
+
+    def flush(self) -> None:
+        """Send the outcomes that have been collected, and what was asked."""
+        with self.lock:
+            request = self._request if self._due else None
+            self._due = False
+            if self._outcomes:
+                outcomes, self._outcomes = self._outcomes, {}
+                self._link.send(Results([Parcel(owner, 0, each.dump()) for owner, each in outcomes.items()], request))
+            elif request is not None:
+                self._link.send(request)
+
+    def receive(self, message: Message) -> None:
+        """Take in a message of the broker."""
+        if isinstance(message, Results):
+            self.arrived.extend(map(taken, message.parcels))  # at once: it may be needed where it is
+        elif isinstance(message, Tasks):
+            if message.answer == self._request.number:
+                self._request = Request(0, self._request.number)
+            self._wanted_by_idle = 0  # the idle come first: there is none
+            self._untold = True
+            self.inbox.extend(message.parcels)
+            if self.busy_since and not self._relief.armed:
+                self._relief.arm()
+        elif isinstance(message, Wanted):
+            self.wanted += message.count
+            self._wanted_by_idle += message.idle
+        elif isinstance(message, Find):
+            queued = self.inbox.find(message)
+            dropped = queued and message.cancel
+            self._link.send(Found(message.owner, message.serial, message.number, queued, dropped))
+        elif isinstance(message, (Found, Constant, ConstantsTaken)):
+            reply = self.replies.pop(message.number, None)
+            if reply is not None:
+                reply(message)
+            elif isinstance(message, Found) and message.dropped and message.serial in self.sent:  # found late
+                self.failed.append((self.sent.pop(message.serial), CancelledError()))
+        elif isinstance(message, Stop):
+            self.stopped = True
+        else:
+            raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
+
+    def relieve(self) -> bool:
+        """Do what the busy main thread would; return whether there is more to look after."""
+        now, busy_since = time.monotonic(), self.busy_since
+        if busy_since and now - busy_since > _DEAF:
+            with self.lock:
+                if self.stopped:
+                    return False
+                polled = self.polled
+                self.poll(0)
+                self.share(however_short=True)  # nobody here comes to them
+                self.polled = polled  # this was not the main thread's look
+                if self.inbox and (self._wanted_by_idle or now - busy_since > _TOO_LONG):
+                    self.give_back_inbox()
+                elif self._untold:
+                    self.ask(self._request.count, self._request.idle)
+                self.flush()
+        waiting = self.local or self.inbox or self._outcomes or self._request.count or self._untold
+        return bool(waiting or (self._segments is not None and self._segments.lent))
+
+    def end(self) -> None:
+        """Leave the link alone from now on, so that it can be closed while the other thread still runs."""
+        with self.lock:
+            self.stopped = True
+
+    def wake(self) -> None:
+        """Let the worker look up, from whichever thread."""
+        self._link.wake()
+
+    # questions
+
+    def question(self, message_of: Callable[[int], Message], reply: Callable[[Any], None]) -> int:
+        """Send a question with a number of its own, and return that; *reply* is called with what is answered to it."""
+        with self.lock:
+            number = next(self._questions)
+            self.replies[number] = reply
+            self._link.send(message_of(number))
+        return number
+
+    def drop(self, future: Future) -> None:
+        """Do not wait for an exported future any more, nor let others begin it."""
+        with self.lock:
+            if self.sent.pop(future.serial, None) is not None:
+                self._link.send(Find(self.name, future.serial, cancel=True))

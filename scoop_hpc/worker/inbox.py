@@ -1,0 +1,105 @@
+"""The tasks of others that a worker was given and has not begun: parcels, and the tasks of those that it opened."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Callable, Union
+
+from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.protocol.messages import Find, Parcel
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.costs import Cost
+
+
+class Task:
+    """A task of another worker: its arguments are unpacked when it begins."""
+
+    __slots__ = ("cost", "function", "item", "owner", "serial")
+
+    count = 1
+    dropped: tuple[int, ...] = ()
+
+    def __init__(self, owner: str, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
+        self.owner = owner
+        self.serial = serial
+        self.function = function
+        self.item = item
+        self.cost = cost
+
+
+Given = Union[Parcel, Task]
+
+
+class Inbox:
+    """A queue of parcels and tasks, oldest first. Whoever changes it holds the worker's lock."""
+
+    def __init__(self) -> None:
+        self._given: deque[Given] = deque()
+        self.received = 0  # tasks, so far
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def extend(self, parcels: Iterable[Parcel]) -> None:
+        """Take in *parcels*."""
+        for parcel in parcels:
+            self._given.append(parcel)
+            self.received += _tasks_in(parcel)
+
+    def pop(self) -> Given:
+        """Take the oldest."""
+        return self._given.popleft()
+
+    def open(self, parcel: Parcel, tasks: Iterable[Task]) -> None:
+        """Put the *tasks* of a parcel where that was."""
+        self._given.extendleft(reversed([task for task in tasks if task.serial not in parcel.dropped]))
+
+    def begun(self) -> int:
+        """Return how many tasks of all that were received are not here any more."""
+        return self.received - sum(map(_tasks_in, self._given))
+
+    def empty(self, refuse: Callable[[Task, Outcome], None]) -> list[Parcel]:
+        """Return all as parcels, and keep nothing; a task that cannot be pickled again is refused."""
+        parcels = []
+        for given in self._given:
+            try:
+                parcels.append(given if isinstance(given, Parcel) else _packed(given))
+            except UnpicklableError as error:
+                assert isinstance(given, Task)
+                refuse(given, Outcome(error=error))
+        self._given.clear()
+        return parcels
+
+    def find(self, find: Find) -> bool:
+        """Whether the task is here; drop it if that is asked for."""
+        for index, given in enumerate(self._given):
+            inside = given.serial <= find.serial < given.serial + given.count and find.serial not in given.dropped
+            if given.owner == find.owner and inside:
+                if find.cancel:
+                    self._drop(index, find.serial)
+                return True
+        return False
+
+    def _drop(self, index: int, serial: int) -> None:
+        given = self._given[index]
+        if isinstance(given, Parcel) and _tasks_in(given) > 1:
+            self._given[index] = Parcel(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
+        else:
+            del self._given[index]
+
+
+def opened(parcel: Parcel, cost_of: Callable[[Any], Cost]) -> list[Task]:
+    """Return the tasks in *parcel*; raises whatever unpickling raises."""
+    function, items = bundles.load_calls(parcel.frames)
+    cost = cost_of(function)
+    return [Task(parcel.owner, serial, function, item, cost) for serial, item in enumerate(items, parcel.serial)]
+
+
+def _packed(task: Task) -> Parcel:
+    return Parcel(task.owner, task.serial, bundles.dump_again(task.function, task.item))
+
+
+def _tasks_in(given: Given) -> int:
+    return given.count - len(given.dropped)

@@ -1,0 +1,66 @@
+"""Futures in a thread where an event loop of asyncio runs, as `asyncio.wrap_future` makes them wait.
+
+The loop waits for its own files and knows nothing of the worker's socket. So while it has futures to wait for, it looks
+at the worker every millisecond. And when the worker goes on with another task, that task finds no loop that runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import Any, Callable
+
+from scoop_hpc.worker.future import Future
+
+_LOOK = 0.001  # seconds between looks
+
+
+def suspend() -> Any:
+    """Forget the loop that runs in this thread; return it, for `resume`."""
+    events = sys.modules.get("asyncio.events")
+    if events is None:
+        return None
+    loop = events._get_running_loop()
+    if loop is not None:
+        events._set_running_loop(None)
+    return loop
+
+
+def resume(loop: Any) -> None:
+    """Let *loop* run again."""
+    if loop is not None:
+        sys.modules["asyncio.events"]._set_running_loop(loop)
+
+
+class Loops:
+    """The event loops of a worker's thread that wait for futures, each with what it waits for."""
+
+    def __init__(self, glance: Callable[[Future], None]) -> None:
+        self._glance = glance
+        self._futures: dict[Any, deque[Future]] = {}
+
+    def attend(self, future: Future) -> None:
+        """Let the loop that runs in this thread, if there is one, look after *future* until it is done."""
+        events = sys.modules.get("asyncio.events")
+        loop = None if events is None else events._get_running_loop()
+        if loop is None:
+            return
+        if loop in self._futures:
+            self._futures[loop].append(future)
+        else:
+            self._futures[loop] = deque([future])
+            loop.call_soon(self._look, loop)
+
+    def _look(self, loop: Any) -> None:
+        futures = self._futures[loop]
+        while futures and futures[0].settled:
+            futures.popleft()
+        if not futures:
+            del self._futures[loop]
+            return
+        running = suspend()
+        try:
+            self._glance(futures[0])
+        finally:
+            resume(running)
+        loop.call_later(_LOOK, self._look, loop)

@@ -1,0 +1,94 @@
+"""Runs the user's functions, and learns how long they keep the worker deaf."""
+
+from __future__ import annotations
+
+import os
+from contextvars import copy_context
+from time import monotonic
+from typing import Any, Callable, Optional
+
+from scoop_hpc.errors import TaskError
+from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.costs import Cost, Costs
+from scoop_hpc.worker.exchange import Exchange
+from scoop_hpc.worker.forked import exit_status
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.inbox import Given
+
+
+class Runner:
+    """Runs the tasks of one worker, one inside another or one after the other."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.costs = Costs()
+        self.running: Optional[Cost] = None  # of the task that runs
+        self.deaf = 0.0  # the longest time so far that it kept the worker from looking at its link
+        self.since = monotonic()  # that it did so last
+        self.forked = False  # this process is not the worker, but a child of it
+        self._exchange = exchange
+
+    def run_future(self, future: Future) -> None:
+        """Run a future of this worker's own, here and now, unless that is no longer to be done."""
+        call = self._exchange.take(future)
+        if call is not None:
+            future.begin()
+            value, error, future.seconds, _ = self._run(*call, future.cost)
+            future.settle(value, error)
+
+    def run_task(self, task: Given) -> None:
+        """Run another worker's task, or open a parcel of them."""
+        exchange = self._exchange
+        try:
+            if isinstance(task, Parcel):
+                exchange.open(task, self.costs.of)
+                return
+            args, kwargs = bundles.unpack_item(task.item)
+        except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
+            refusal = TaskError(f"worker {exchange.name} cannot unpickle a task: {type(error).__name__}: {error}")
+            refusal.__cause__ = error
+            for serial in range(task.serial, task.serial + task.count):
+                exchange.finish(task.owner, serial, Outcome(error=refusal))
+            return
+        cost = task.cost
+        if not cost.short and exchange.inbox and not cost.moderate:
+            exchange.give_back_inbox()
+        if exchange.due or not cost.short:
+            exchange.flush()
+        self.since = exchange.busy_since = monotonic()
+        outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+        exchange.learn(outcome.deaf)
+        exchange.finish(task.owner, task.serial, outcome)
+
+    def _run(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
+    ) -> tuple[Any, Optional[BaseException], float, float]:
+        """Call the user's function; return its result or what it raised, how long it took, and was deaf at most."""
+        start = monotonic()
+        outer, outer_deaf = self.running, self.deaf
+        if start - self.since > outer_deaf:
+            outer_deaf = start - self.since
+        self.running, self.deaf, self.since = cost, 0.0, start
+        value = error = None
+        try:
+            context = copy_context()
+            value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
+        except BaseException as raised:  # the user's function: what it raised is sent on
+            error = raised
+        if self.forked:  # the task has forked, and its child has come back from the user's function
+            os._exit(exit_status(error))
+        end = monotonic()
+        deaf = end - self.since
+        if self.deaf > deaf:
+            deaf = self.deaf
+        cost.learn(deaf)
+        self.running, self.deaf, self.since = outer, outer_deaf, end
+        return value, error, end - start, deaf
+
+    def listen(self) -> None:
+        """Note how long the running task has kept the worker from its link until now."""
+        now = monotonic()
+        if now - self.since > self.deaf:
+            self.deaf = now - self.since
+        self.since = now

@@ -1,0 +1,222 @@
+"""The futures of a guest, whose broker is played by the test."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import Any, Optional
+
+from scoop_hpc.broker.state import BrokerState, Send
+from scoop_hpc.errors import BrokenPoolError, UnpicklableError
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import GUEST, Found, Message, Parcel, Ready, Request, Results, Tasks
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.bundles import Outgoing
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.guest import Guest, GuestFuture, Question
+
+WORKER = "0.1"
+
+
+class Pool:
+    """A guest, a broker in memory, and one worker that does what the test tells it to."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.guest = Guest()
+        self.sent: list[Parcel] = []
+        self._broker = BrokerState("0")
+        self._broker.handle(Ready(), WORKER)
+        self._inbox: list[tuple[int, Any, Any]] = []
+        self._received = 0
+        self.guest.open(self._on_sent, workers)
+
+    def submit(self, function: Any, *args: Any) -> GuestFuture:
+        future = GuestFuture(self, function, args, {})
+        self.guest.offer(future)
+        return future
+
+    def pump(self) -> None:
+        self.guest.pump()
+        self.guest.tell()
+
+    def is_queued(self, future: GuestFuture, cancel: bool) -> Optional[bool]:
+        question = Question(future, cancel)
+        self.guest.ask(question)
+        self.pump()
+        return question.queued
+
+    def work(self, count: int = 1, deaf: float = 0.0) -> None:
+        """Let the worker run *count* tasks."""
+        for _ in range(count):
+            if not self._inbox:
+                self._route(Request(1, begun=self._received), WORKER)
+            serial, function, item = self._inbox.pop(0)
+            args, kwargs = bundles.unpack_item(item)
+            outgoing = Outgoing()
+            try:
+                outgoing.add(serial, Outcome(function(*args, **kwargs), deaf=deaf))
+            except Exception as error:
+                outgoing.add(serial, Outcome(error=error, deaf=deaf))
+            self._route(Results([Parcel(GUEST, 0, outgoing.dump())]), WORKER)
+
+    def _on_sent(self, message: Message) -> None:
+        if isinstance(message, Tasks):
+            self.sent += message.parcels
+        self._route(message, GUEST)
+
+    def _route(self, message: Message, sender: str) -> None:
+        sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), sender)
+        for send in sends:
+            if send.to == WORKER and isinstance(send.message, Tasks):
+                for parcel in send.message.parcels:
+                    function, items = bundles.load_calls(parcel.frames)
+                    tasks = [(serial, function, item) for serial, item in enumerate(items, parcel.serial)]
+                    self._inbox += [task for task in tasks if task[0] not in parcel.dropped]
+                    self._received += len(tasks) - len(parcel.dropped)
+            elif send.to == WORKER:  # Find: it has begun all that it has
+                self._route(Found(GUEST, send.message.serial, send.message.number, False), WORKER)  # type: ignore
+            elif send.to == GUEST and isinstance(send.message, (Results, Found)):
+                self.guest.take(send.message)
+                self.pump()
+
+
+def adder(n: int) -> Any:
+    return lambda x: x + n
+
+
+def test_results_and_errors_come_back() -> None:
+    pool = Pool()
+    good, bad = pool.submit(pow, 2, 5), pool.submit(divmod, 1, 0)
+    pool.pump()
+    pool.work(2)
+    assert good.result() == 32
+    assert isinstance(bad.exception(), ZeroDivisionError)
+    assert pool.guest.idle
+
+
+def test_guest_is_never_asked_for_work() -> None:
+    broker = BrokerState("0")
+    broker.handle(Ready(), WORKER)
+    broker.handle(Tasks([Parcel(GUEST, 1, [b""])]), GUEST)
+    sends = [*broker.handle(Request(9), WORKER), *broker.handle(Request(9), WORKER), *broker.tick()]
+    assert {send.to for send in sends} == {WORKER}
+
+
+def test_of_unknown_calls_no_more_are_sent_than_the_workers_need_next() -> None:
+    pool = Pool(workers=3)
+    submitted = [pool.submit(abs, n) for n in range(20)]
+    pool.pump()
+    assert [parcel.count for parcel in pool.sent] == [1] * 6
+    assert [future.call is None for future in submitted] == 6 * [True] + 14 * [False]
+    pool.work(deaf=1.0)
+    assert len(pool.sent) == 7
+
+
+def test_quick_calls_of_one_function_travel_together() -> None:
+    pool = Pool()
+    submitted = [pool.submit(abs, -n) for n in range(50)] + [pool.submit(pow, n, 2) for n in range(3)]
+    pool.pump()
+    pool.work(deaf=1e-6)
+    assert max(parcel.count for parcel in pool.sent) > 10
+    pool.work(52, deaf=1e-6)
+    assert [future.result(0) for future in submitted] == [*range(50), 0, 1, 4]
+
+
+def test_calls_of_two_copies_of_a_function_stay_apart() -> None:
+    pool = Pool()
+    first = pool.submit(abs, -1)
+    submitted = [pool.submit(adder(n), 0) for n in range(20)]
+    pool.pump()
+    pool.work(21, deaf=1e-6)
+    assert first.result(0) == 1
+    assert [future.result(0) for future in submitted] == list(range(20))
+
+
+def test_unsent_future_is_cancelled_and_those_who_wait_are_told() -> None:
+    pool = Pool()
+    submitted = [pool.submit(abs, n) for n in range(9)]
+    pool.pump()
+    assert submitted[8].cancel()
+    assert submitted[8].cancel()
+    assert concurrent.futures.wait([submitted[8]], 0).done == {submitted[8]}
+    pool.work(8)
+    assert [future.done() for future in submitted] == [True] * 9
+    assert sum(parcel.count for parcel in pool.sent) == 8
+
+
+def test_sent_future_is_cancelled_unless_it_has_begun() -> None:
+    pool = Pool(workers=2)
+    submitted = [pool.submit(abs, n) for n in range(4)]
+    pool.pump()
+    pool.work(2)
+    assert [future.running() for future in submitted] == [False] * 4
+    assert [future.cancel() for future in submitted] == [False, False, True, True]
+    assert pool.guest.idle
+
+
+def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> None:
+    pool = Pool(workers=2)
+    submitted = [pool.submit(abs, n) for n in range(9)]
+    pool.pump()
+    pool.guest.cancel()
+    pool.pump()
+    assert [future.cancelled() for future in submitted] == [True] * 9
+    assert pool.guest.idle
+
+
+def test_call_that_cannot_be_pickled_fails_alone() -> None:
+    pool = Pool()
+    pool.submit(abs, -3)
+    pool.pump()
+    pool.work(deaf=1e-6)
+    bad, *good = pool.submit(abs, threading.Lock()), pool.submit(abs, -1), pool.submit(abs, -2)
+    pool.pump()
+    assert isinstance(bad.exception(0), UnpicklableError)
+    pool.work(2)
+    assert [future.result(0) for future in good] == [1, 2]
+
+
+def test_every_future_of_a_broken_pool_fails_by_an_error_of_its_own() -> None:
+    pool = Pool()
+    submitted = [pool.submit(abs, n) for n in range(9)]
+    submitted[5].cancel()
+    pool.pump()
+    question = Question(submitted[0], cancel=True)
+    pool.guest.ask(question)
+    pool.guest.fail(lambda: BrokenPoolError("worker 0.1 died"))
+    pool.guest.tell()
+    errors = [future.exception(0) for future in submitted if not future.cancelled()]
+    assert [type(error) for error in errors] == [BrokenPoolError] * 8
+    assert len(set(map(id, errors))) == 8
+    assert pool.guest.idle
+    assert question.told.is_set()
+
+
+def test_next_task_is_sent_before_the_callback_of_the_last() -> None:
+    pool = Pool()
+    submitted = [pool.submit(abs, n) for n in range(9)]
+    pool.pump()
+    sent: list[int] = []
+    submitted[0].add_done_callback(lambda _: sent.append(len(pool.sent)))
+    pool.work(deaf=1.0)
+    assert sent == [3]
+
+
+def test_late_result_is_counted_and_dropped() -> None:
+    pool = Pool()
+    outgoing = Outgoing()
+    outgoing.add(99, Outcome(1))
+    pool.guest.take(Results([Parcel(GUEST, 0, outgoing.dump())]))
+    assert pool.guest.late == 1
+
+
+def test_submitter_may_submit_from_a_callback() -> None:
+    pool = Pool()
+    first = pool.submit(abs, -1)
+    more: list[GuestFuture] = []
+    first.add_done_callback(lambda _: more.append(pool.submit(abs, -2)))
+    pool.pump()
+    pool.work()
+    pool.pump()
+    pool.work()
+    assert more[0].result(0) == 2

@@ -1,0 +1,113 @@
+"""What a worker has been given, and may give back; and the thread that looks after it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.protocol.messages import Find, Parcel
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.inbox import Inbox, Task, opened
+from scoop_hpc.worker.relief import Relief
+
+
+def bundle(first: int, *values: Any) -> Parcel:
+    items = [bundles.pack_item((value,), {}) for value in values]
+    return Parcel("0.0", first, bundles.dump_calls(abs, items), len(values))
+
+
+def of(_: object) -> Cost:
+    return Cost()
+
+
+def calls_in(parcels: list[Parcel]) -> list[tuple[int, Any]]:
+    """Return the serial and the argument of every call."""
+    found = []
+    for parcel in parcels:
+        for task in opened(parcel, of):
+            (argument,), _ = bundles.unpack_item(task.item)
+            found.append((task.serial, argument))
+    return found
+
+
+def none_refused(task: Task, outcome: Outcome) -> None:
+    raise AssertionError(outcome)
+
+
+def test_opened_parcel_comes_back_as_the_same_calls() -> None:
+    inbox = Inbox()
+    inbox.extend([bundle(1, -1, [2], "three"), bundle(4, -4)])
+    parcel = inbox.pop()
+    assert isinstance(parcel, Parcel)
+    inbox.open(parcel, opened(parcel, of))
+    begun = inbox.pop()
+    assert isinstance(begun, Task)
+    assert (begun.serial, inbox.begun()) == (1, 1)
+    assert calls_in(inbox.empty(none_refused)) == [(2, [2]), (3, "three"), (4, -4)]
+    assert (len(inbox), inbox.begun()) == (0, 4)
+
+
+def test_call_that_came_alone_goes_on_alone() -> None:
+    inbox = Inbox()
+    parcel = Parcel("0.0", 7, bundles.dump_call(abs, ([1],), {}))
+    inbox.extend([parcel])
+    inbox.open(parcel, opened(inbox.pop(), of))  # type: ignore[arg-type]
+    assert calls_in(inbox.empty(none_refused)) == [(7, [1])]
+
+
+@pytest.mark.parametrize("open_first", [False, True])
+def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
+    inbox = Inbox()
+    parcel = bundle(1, 10, 20, 30)
+    inbox.extend([parcel])
+    if open_first:
+        inbox.pop()
+        inbox.open(parcel, opened(parcel, of))
+    assert inbox.find(Find("0.0", 2, cancel=False))
+    assert inbox.find(Find("0.0", 2, cancel=True))
+    assert not inbox.find(Find("0.0", 2, cancel=True))
+    assert not inbox.find(Find("1.0", 1, cancel=True))
+    left = inbox.empty(none_refused)
+    assert [serial for serial, _ in calls_in(left) if all(serial not in parcel.dropped for parcel in left)] == [1, 3]
+
+
+def test_parcel_whose_calls_are_all_cancelled_is_gone() -> None:
+    inbox = Inbox()
+    inbox.extend([bundle(1, 10, 20)])
+    assert inbox.find(Find("0.0", 1, cancel=True))
+    assert inbox.find(Find("0.0", 2, cancel=True))
+    assert (len(inbox), inbox.begun()) == (0, 2)
+
+
+def test_call_that_cannot_be_pickled_again_is_refused_and_the_others_go() -> None:
+    inbox = Inbox()
+    bad = Task("0.0", 1, threading.Lock().acquire, (1,), Cost())
+    parcel = bundle(2, 5)
+    inbox.open(parcel, [bad])
+    inbox.extend([parcel])
+    refused: list[tuple[int, Outcome]] = []
+    assert calls_in(inbox.empty(lambda task, outcome: refused.append((task.serial, outcome)))) == [(2, 5)]
+    ((serial, outcome),) = refused
+    assert serial == 1
+    assert isinstance(outcome.error, UnpicklableError)
+
+
+def test_failure_of_the_relief_is_kept_for_the_main_thread() -> None:
+    failed = threading.Event()
+
+    def act() -> bool:
+        failed.set()
+        raise OSError("no more")
+
+    relief = Relief(act)
+    relief.arm()
+    failed.wait()
+    thread = relief._thread
+    assert thread is not None
+    thread.join()
+    assert isinstance(relief.error, OSError)
