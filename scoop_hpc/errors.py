@@ -8,16 +8,21 @@
     │   ├── AllocationError          the scheduler's environment contradicts itself
     │   ├── JobSpecError             a job that cannot be asked for, here or anywhere
     │   ├── TemplateError            a template that does not render
-    │   └── ProgramError             the program to run is missing, or unfit to be run by many workers
+    │   ├── ProgramError             the program to run is missing, or unfit to be run by many workers
+    │   └── ConstantError (LookupError)  a shared constant that is set already, or is not there
     ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read
     ├── LaunchError                  the run could not be started
     ├── ProtocolError                a process of the run said what it may not say
+    ├── SegmentError                 memory that another process shares cannot be had
     ├── NotRunningError (RuntimeError)  futures were used outside a run
+    ├── BrokenPoolError (BrokenExecutor)  an Executor has lost its workers, or could not start them
     └── TaskError                    a task failed with an exception that could not travel
         └── UnpicklableError         a call or a result cannot be pickled
 """
 
 from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
 
 
 class ScoopError(Exception):
@@ -48,6 +53,10 @@ class ProgramError(InputError):
     """A program that cannot be run, or that lacks its ``__main__`` guard."""
 
 
+class ConstantError(InputError, LookupError):
+    """A shared constant that cannot be set, for it is set already, or cannot be read, for nobody has set it."""
+
+
 class SchedulerError(ScoopError):
     """A scheduler's command is missing, failed, or printed something that cannot be read."""
 
@@ -60,8 +69,18 @@ class ProtocolError(ScoopError):
     """A message that has no meaning where it arrived."""
 
 
+class SegmentError(ScoopError):
+    """A large buffer stayed where it was made, and cannot be had from there: the process that made it has ended."""
+
+
 class NotRunningError(ScoopError, RuntimeError):
     """Futures were used outside a run, or outside the thread that may use them."""
+
+
+class BrokenPoolError(ScoopError, BrokenExecutor):
+    """The pool of an Executor could not be started, has lost a worker, or its initializer failed; the text says why."""
+
+    executor = ""  # in a run: the key of the one whose initializer failed
 
 
 class TaskError(ScoopError):

@@ -11,9 +11,8 @@ The functions mean what they mean in `concurrent.futures` (PEP 3148). They work 
 from __future__ import annotations
 
 import functools
-import itertools
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import (
     ALL_COMPLETED,
@@ -25,10 +24,15 @@ from concurrent.futures import (
 )
 from typing import Any, Callable, NamedTuple, Optional
 
-from scoop_hpc.errors import InputError, UnpicklableError
-from scoop_hpc.worker.chunks import Chunk, run_chunk
-from scoop_hpc.worker.controller import Controller, Waiter, current
+from scoop_hpc.errors import InputError
+from scoop_hpc.folds import NOTHING, reduced, scanned
+from scoop_hpc.mapping import Map, check_callable
+from scoop_hpc.worker.arguments import refuse_unsendable
+from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.current import current
+from scoop_hpc.worker.few import items_if_few, submit_each
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.waiting import Waiter
 
 __all__ = [
     "ALL_COMPLETED",
@@ -41,13 +45,11 @@ __all__ = [
     "as_completed",
     "map",
     "map_as_completed",
+    "map_reduce",
+    "map_scan",
     "submit",
     "wait",
 ]
-
-_CHUNK_TIME = 0.01  # seconds that a chunk of a map should take
-_CHUNK_MOST = 10_000  # items in a chunk
-_AHEAD = 100_000  # items that map runs ahead of its consumer
 
 
 class DoneAndNotDone(NamedTuple):
@@ -59,7 +61,8 @@ class DoneAndNotDone(NamedTuple):
 
 def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
     """Schedule ``function(*args, **kwargs)``; return its future."""
-    _check_callable(function)
+    check_callable(function)
+    refuse_unsendable(args, kwargs)
     return current().submit(function, args, kwargs)
 
 
@@ -69,44 +72,49 @@ def wait(
     """Wait until all *futures* are done, or the first, or the first that raised; or *timeout* seconds are over."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
+    wanted = _ours(futures)
     waiter = current().waiter(_deadline(timeout))
-    wanted = set(futures)
     pending = {future for future in wanted if not future.settled}
     left = len(pending)
 
-    def enough(future: Any) -> bool:
+    def enough(future: Future) -> bool:
         return return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and _raised(future))
 
-    def on_done(future: Any) -> None:
+    def on_done(future: Future) -> None:
         nonlocal left
         left -= 1
         if not left or enough(future):
             waiter.wake()
 
     if pending and not any(enough(future) for future in wanted - pending):
-        for future in pending:
-            future.add_done_callback(on_done)
+        watchers = {future: functools.partial(on_done, future) for future in pending}
+        for future, watcher in watchers.items():
+            future.watch(watcher)
         waiter.park()
-        for future in pending:
-            future.forget(on_done)
+        for future, watcher in watchers.items():
+            future.unwatch(watcher)
     done = {future for future in wanted if future.settled}
     return DoneAndNotDone(done, wanted - done)
 
 
 def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> Iterator[Future]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
+    wanted = _ours(futures)
     finished = _Finished(current(), _deadline(timeout))
-    wanted = set(futures)
-    for future in wanted:
-        future.add_done_callback(finished.add)
+    watchers = {future: functools.partial(finished.add, future) for future in wanted}
+    for future, watcher in watchers.items():
+        if future.settled:
+            finished.add(future)
+        else:
+            future.watch(watcher)
 
     def take() -> Iterator[Future]:
         try:
             for _ in range(len(wanted)):
                 yield finished.next()
         finally:
-            for future in wanted:
-                future.forget(finished.add)
+            for future, watcher in watchers.items():
+                future.unwatch(watcher)
 
     return take()
 
@@ -116,14 +124,24 @@ def map(  # noqa: A001
     *iterables: Iterable[Any],
     timeout: Optional[float] = None,
     chunksize: Optional[int] = None,
+    buffersize: Optional[int] = None,
 ) -> Iterator[Any]:
     """Yield ``function(*items)`` for each tuple of items from *iterables*, in their order.
 
-    Work starts at the call, and goes on while the results are consumed; *iterables* are read as they are needed.
-    Raises TimeoutError if a result is not there *timeout* seconds after the call, and what *function* raised at the
-    place of its result. *chunksize* fixes how many items make a task; without it that follows from how long they take.
+    Work starts at the call, and goes on while the results are consumed; *iterables* are read as they are needed, and
+    may be endless. Raises TimeoutError if a result is not there *timeout* seconds after the call, and what *function*
+    raised at the place of its result.
+
+    *chunksize* is how many items should make a task; without it that follows from how long they take. *buffersize* is
+    how many items may be submitted without their results having been yielded, 100,000 if it is not given; fewer than
+    twice the workers leave some of them idle.
     """
-    return _Map(current(), function, iterables, chunksize, _deadline(timeout)).in_order()
+    controller = current()
+    if chunksize is None and buffersize is None and callable(function):
+        items = items_if_few(iterables)
+        if items is not None:
+            return submit_each(controller, function, items, _deadline(timeout))
+    return Map(controller, function, iterables, chunksize, buffersize, _deadline(timeout)).in_order()
 
 
 def map_as_completed(
@@ -131,12 +149,56 @@ def map_as_completed(
     *iterables: Iterable[Any],
     timeout: Optional[float] = None,
     chunksize: Optional[int] = None,
+    buffersize: Optional[int] = None,
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
     controller = current()
     deadline = _deadline(timeout)
     finished = _Finished(controller, deadline)
-    return _Map(controller, function, iterables, chunksize, deadline, finished).as_they_come(finished)
+    return Map(controller, function, iterables, chunksize, buffersize, deadline, finished).as_they_come(finished)
+
+
+def map_reduce(
+    function: Callable[..., Any],
+    reduction: Callable[[Any, Any], Any],
+    *iterables: Iterable[Any],
+    timeout: Optional[float] = None,
+    initial: Any = NOTHING,
+) -> Any:
+    """Return the reduction of ``function(*items)`` over all tuples of items from *iterables*, in their order.
+
+    This is ``functools.reduce(reduction, map(function, *iterables))``, or the same with *initial*, for a *reduction*
+    that is associative; it need not be commutative. Items are folded where they are: idle workers take slices of what
+    others have left, and give back one result for each. What cannot be pickled is folded here.
+
+    *reduction* may change and return its first argument if what *function* returns is new each time. What either of
+    them raises is raised here, and the rest is dropped; if several calls fail, it is not defined whose exception that
+    is. Raises TypeError if there are no items and no *initial*, and TimeoutError *timeout* seconds after the call.
+
+    *iterables* must end. They are read in blocks of 10,000 items at the most, while less than 100,000 are out at other
+    workers. A call with a *timeout* leaves all items to the others, so that it can be kept.
+    """
+    return reduced(current(), function, reduction, iterables, _deadline(timeout), initial)
+
+
+def map_scan(
+    function: Callable[..., Any],
+    reduction: Callable[[Any, Any], Any],
+    *iterables: Iterable[Any],
+    timeout: Optional[float] = None,
+) -> Iterator[Any]:
+    """Yield the reduction of ``function(*items)`` over the first tuple of items, over the first two, and so on.
+
+    This is ``itertools.accumulate(map(function, *iterables), reduction)`` for a *reduction* that is associative; it
+    need not be commutative, and must not change its arguments. *iterables* are read as by `map` and may be endless;
+    time-outs and exceptions are as there. What cannot be pickled is scanned here.
+
+    Chunks of items are mapped and scanned by themselves, in parallel; what comes before each is reduced from their
+    last results and put in front of all their results, again in parallel where that is worth a message. So *reduction*
+    is called at most twice for each item and once for each chunk [Ladner and Fischer, Parallel Prefix Computation,
+    J. ACM 27 (1980) 831; Blelloch, Prefix Sums and Their Applications, CMU-CS-90-190 (1990)].
+    """
+    return scanned(current(), function, reduction, iterables, _deadline(timeout))
 
 
 class _Finished:
@@ -163,118 +225,15 @@ class _Finished:
         return self._futures.popleft()
 
 
-class _Map:
-    """One call of map: cuts the items into chunks, keeps enough of them under way, and takes their results apart."""
-
-    def __init__(
-        self,
-        controller: Controller,
-        function: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        chunksize: Optional[int],
-        deadline: Optional[float],
-        finished: Optional[_Finished] = None,  # told of every chunk that is done
-    ) -> None:
-        _check_callable(function)
-        if chunksize is not None and chunksize < 1:
-            raise InputError(f"chunksize is {chunksize!r}: it must be at least 1")
-        if not iterables:
-            raise TypeError("map needs at least one iterable")
-        self._controller = controller
-        self._function = function
-        self._items = zip(*iterables)
-        self._fixed = chunksize
-        self._size = chunksize or 1
-        self._deadline = deadline
-        self._finished = finished
-        self._chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()  # in the items' order
-        self._under_way = 0  # chunks that are not done
-        self._unread = 0  # items whose results were not consumed
-        self._feeding = False
-        self._exhausted = False
-        self._failure: Optional[BaseException] = None  # of the iterables themselves
-        self._feed()
-
-    def in_order(self) -> Iterator[Any]:
-        """Yield the results in the items' order."""
-        return self._take(lambda: next(iter(self._chunks)))
-
-    def as_they_come(self, finished: _Finished) -> Iterator[Any]:
-        """Yield the results chunk by chunk, as they are done."""
-        return self._take(finished.next)
-
-    def _take(self, choose: Callable[[], Future]) -> Iterator[Any]:
-        try:
-            self._feed()
-            while self._chunks:
-                future = choose()
-                yield from self._results(future, self._chunks.pop(future))
-                self._feed()
-            if self._failure is not None:
-                raise self._failure
-        finally:
-            self._exhausted = True
-            for future in self._chunks:
-                self._controller.abandon(future)
-
-    def _results(self, future: Future, items: list[tuple[Any, ...]]) -> Iterator[Any]:
-        """Yield the results of one chunk, and raise what its last item raised."""
-        self._controller.wait_for(future, self._deadline)
-        if not future.settled:
-            raise TimeoutError("not all results of map were there in time")
-        try:
-            chunk: Chunk = future.result()
-        except UnpicklableError:
-            if len(items) == 1:
-                raise
-            for item in items:  # the chunk could not be pickled as a whole, so none of it was run
-                yield from self._results(self._submit([item]), [item])
-            return
-        for result in chunk.unpacked():
-            self._unread -= 1
-            yield result
-
-    def _submit(self, items: list[tuple[Any, ...]]) -> Future:
-        return self._controller.submit(run_chunk, (self._function, items), {})
-
-    def _feed(self) -> None:
-        """Submit chunks while there are items and too few chunks are under way."""
-        if self._feeding:  # an iterable may wait for futures, and so let another call in
-            return
-        self._feeding = True
-        while (
-            not (self._exhausted or self._controller.ending())
-            and self._under_way < 3 * self._controller.size
-            and self._unread < _AHEAD
-        ):
-            items = self._read()
-            if items:
-                self._unread += len(items)
-                self._under_way += 1
-                future = self._submit(items)
-                self._chunks[future] = items
-                future.add_done_callback(functools.partial(self._on_done, len(items)))
-        self._feeding = False
-
-    def _read(self) -> list[tuple[Any, ...]]:
-        """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
-        items: list[tuple[Any, ...]] = []
-        try:
-            for item in itertools.islice(self._items, self._size):
-                items.append(item)  # those before a failure count
-        except BaseException as error:  # the user's iterable: raised at its place, after the results before it
-            self._failure = error
-        self._exhausted = self._exhausted or len(items) < self._size
-        return items
-
-    def _on_done(self, count: int, future: Any) -> None:
-        self._under_way -= 1
-        if self._fixed is None and future.seconds:
-            fitting = int(_CHUNK_TIME * count / future.seconds)
-            self._size = max(1, min(2 * self._size, fitting, _CHUNK_MOST))
-        if self._finished is not None:
-            self._finished.add(future)
-        self._feed()
+def _ours(futures: Iterable[Future]) -> set[Future]:
+    """Return the set of *futures*; raise TypeError if one is of another kind."""
+    wanted = set(futures)
+    for future in wanted:
+        if not isinstance(future, Future):
+            raise TypeError(
+                f"{future!r} is not of scoop_hpc.futures: wait by concurrent.futures, which takes all kinds"
+            )
+    return wanted
 
 
 def _deadline(timeout: Optional[float]) -> Optional[float]:
@@ -283,8 +242,3 @@ def _deadline(timeout: Optional[float]) -> Optional[float]:
 
 def _raised(future: Any) -> bool:
     return not future.cancelled() and future.exception() is not None
-
-
-def _check_callable(function: Any) -> None:
-    if not callable(function):
-        raise TypeError(f"{function!r} is not callable")

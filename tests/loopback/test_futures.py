@@ -1,0 +1,174 @@
+"""Futures as the standard library knows them, between real processes."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Runs
+
+START = "import asyncio, concurrent.futures, os, sys, threading, time\nfrom scoop_hpc import futures\n"
+
+
+def run(runs: Runs, program: str, workers: int = 2) -> str:
+    """Run *program*; return what it printed, once it has ended well."""
+    done = runs.run("-n", str(workers), runs.write(START + program))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def test_task_queued_behind_others_is_cancelled_and_a_running_one_is_not(runs: Runs) -> None:
+    program = """
+def block(name):
+    open(name, "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.005)
+    return name
+
+if __name__ == "__main__":
+    all = [futures.submit(block, name) for name in "abcdef"]
+    while not (os.path.exists("a") and os.path.exists("b")):
+        time.sleep(0.005)
+    states = [(future.running(), future.cancel(), future.cancelled(), future.done()) for future in all]
+    open("go", "w").close()
+    print(states[:2], set(states[2:]), [future.result() for future in all[:2]])
+    print([name for name in "cdef" if os.path.exists(name)])
+"""
+    # the origin does not run tasks while its program sleeps: the three others do
+    out = run(runs, program.replace('and os.path.exists("b")', 'and os.path.exists("b")'), workers=3)
+    running, queued = "(True, False, False, False)", "(False, True, True, True)"
+    assert out == f"[{running}, {running}] {{{queued}}} ['a', 'b']\n[]\n"
+
+
+def test_wait_and_as_completed_of_the_standard_library_let_the_worker_go_on(runs: Runs) -> None:
+    program = """
+def square(n):
+    return n * n
+
+def both(count):
+    first = [futures.submit(square, n) for n in range(count)]
+    done = concurrent.futures.wait(first).done
+    second = [futures.submit(square, n) for n in range(count)]
+    return len(done), sum(future.result() for future in concurrent.futures.as_completed(second))
+
+if __name__ == "__main__":
+    print(both(100), futures.submit(both, 10).result(), futures.submit(both, 5).result(timeout=60))
+    try:
+        concurrent.futures.wait([futures.submit(time.sleep, 60)], timeout=0.05).not_done.pop().cancel()
+    finally:
+        os._exit(0)
+"""
+    for workers in (1, 2):
+        program_of = program if workers > 1 else program.replace("time.sleep, 60", "time.sleep, 0")
+        assert run(runs, program_of, workers).startswith("(100, 328350) (10, 285) (5, 30)\n")
+
+
+def test_futures_are_awaited_in_asyncio(runs: Runs) -> None:
+    program = """
+def square(n):
+    return n * n
+
+async def total(count):
+    wrapped = [asyncio.wrap_future(futures.submit(square, n)) for n in range(count)]
+    ticks = asyncio.create_task(asyncio.sleep(0))
+    await ticks
+    return sum(await asyncio.gather(*wrapped))
+
+def loop_of_its_own(count):
+    return asyncio.run(total(count))
+
+async def main():
+    inner = [asyncio.wrap_future(futures.submit(loop_of_its_own, n)) for n in (3, 4)]
+    return await total(50), await asyncio.gather(*inner)
+
+if __name__ == "__main__":
+    print(asyncio.run(main()))
+"""
+    for workers in (1, 3):
+        assert run(runs, program, workers) == "(40425, [5, 14])\n"
+
+
+def test_result_is_waited_for_in_another_thread(runs: Runs) -> None:
+    program = """
+def square(n):
+    return n * n
+
+if __name__ == "__main__":
+    future = futures.submit(square, 7)
+    got = []
+    thread = threading.Thread(target=lambda: got.append(future.result(timeout=60)))
+    thread.start()
+    futures.wait([future])
+    thread.join()
+    print(got)
+"""
+    assert run(runs, program) == "[49]\n"
+
+
+def test_short_tasks_do_not_wait_for_a_program_that_computes(runs: Runs) -> None:
+    program = """
+def note(n):
+    if n >= 0:
+        with open("ran", "a") as ran:
+            ran.write("x")
+    return n
+
+if __name__ == "__main__":
+    for _ in range(200):
+        futures.submit(note, -1).result()   # known to be short by now
+    waiting = [futures.submit(note, n) for n in range(2000)]
+    seen = 0
+    while not os.path.exists("ran") or os.path.getsize("ran") < 900:
+        sum(range(1000))                     # never a look at the futures
+    print(len([future for future in waiting if future.result() is not None]), os.path.getsize("ran"))
+"""
+    assert run(runs, program) == "2000 2000\n"
+
+
+def test_tasks_behind_one_that_turns_out_long_are_done_by_others(runs: Runs) -> None:
+    program = """
+def work(n):
+    if n != 300:
+        if n > 0:
+            open(f"did{n}", "w").close()
+        return n
+    while sum(os.path.exists(f"did{k}") for k in range(600)) < 560:
+        time.sleep(0.005)                    # waits for what stands behind it
+    return n
+
+if __name__ == "__main__":
+    for _ in range(200):
+        futures.submit(work, 0).result()
+    print(sum(future.result() for future in [futures.submit(work, n) for n in range(1, 600)]))
+"""
+    assert run(runs, program, workers=3) == f"{sum(range(600))}\n"
+
+
+def test_generator_is_refused_where_it_is_submitted(runs: Runs) -> None:
+    program = """
+if __name__ == "__main__":
+    try:
+        futures.submit(sum, (n for n in range(3)))
+    except TypeError as error:
+        print(error)
+"""
+    out = run(runs, program)
+    assert "generator" in out
+    assert "list" in out
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_context_of_a_task_is_a_copy(runs: Runs, workers: int) -> None:
+    program = """
+import contextvars
+word = contextvars.ContextVar("word", default="none")
+
+def change(n):
+    before = word.get()
+    word.set(f"task {n}")
+    return before
+
+if __name__ == "__main__":
+    word.set("program")
+    seen = {futures.submit(change, n).result() for n in range(50)}
+    print(word.get(), "task" in str(seen))
+"""
+    assert run(runs, program, workers) == "program False\n"
