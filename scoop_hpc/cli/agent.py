@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
+from scoop_hpc.cli import alias, habits
+from scoop_hpc.cli.habits import Habits
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
 from scoop_hpc.launch.driver import KEYS
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     arguments = parser.parse_args()
     keys = os.environ.pop(KEYS, None)
+    worker = functools.partial(_worker, habits.decode(os.environ.pop(habits.VARIABLE, "")))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
         driver=tuple(arguments.driver.split(",")),
@@ -45,7 +48,7 @@ def main() -> None:
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    agent = Agent(plan, Rooms(_broker, _worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))
+    agent = Agent(plan, Rooms(_broker, worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()
         agent.run()
@@ -73,6 +76,8 @@ def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Calla
     return serve
 
 
-def _worker(welcome: Welcome, directory: str, name: str) -> Callable[[], int]:
-    plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program)
-    return lambda: process.main(plan)
+def _worker(wanted: Habits, welcome: Welcome, directory: str, name: str) -> Callable[[], int]:
+    plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
+    if welcome.pool is None:
+        alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
+    return habits.keeping(wanted, name, welcome.nodes[welcome.node], lambda: process.main(plan))

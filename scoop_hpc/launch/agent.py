@@ -143,7 +143,7 @@ class Agent:
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
         self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, (), self._die_without_agent), make))
         for index in range(self._welcome.workers):
-            worker = f"{name}.{index}"
+            worker = f"{name}.{index + (self._welcome.pool is not None)}"  # a pool has no origin
             if worker != ORIGIN:
                 self._fork_worker(worker)
         self._broker = sockets.make(self._context, zmq.DEALER, AGENT)
@@ -210,7 +210,7 @@ class Agent:
         elif isinstance(message, Peers):
             assert self._broker is not None
             sockets.send(self._broker, message)
-            if self._welcome.node == 0:
+            if self._welcome.node == 0 and self._welcome.pool is None:
                 self._fork_worker(ORIGIN)
         elif isinstance(message, (BrokerUp, Fault)):
             self._tell(message)

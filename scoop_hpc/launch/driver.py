@@ -27,8 +27,10 @@ import zmq
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, LaunchError
+from scoop_hpc.interpreter import python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
+from scoop_hpc.launch.leash import Leash
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
@@ -36,7 +38,7 @@ from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Curve, Interrupt, Output, OutputSeen, Program
+from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -62,14 +64,16 @@ class Wishes:
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    pool: Optional[Pool] = None  # instead of a program to run
 
 
 class Driver:
     """One run."""
 
-    def __init__(self, wishes: Wishes, wakeup: Wakeup) -> None:
+    def __init__(self, wishes: Wishes, wakeup: Wakeup, leash: Optional[Leash] = None) -> None:
         self._wishes = wishes
         self._wakeup = wakeup
+        self._leash = leash  # to the client of a pool
         self._one_machine = wishes.launcher.one_machine
         self._directory = make_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._curve = None if self._one_machine else keys.make_keys()
@@ -84,6 +88,7 @@ class Driver:
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
             complaints=_file_behind(2),
+            pool=wishes.pool,
         )
         self._rendezvous = Rendezvous(plan)
         self._context: sockets.Context = zmq.Context()
@@ -94,6 +99,7 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
+        self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
 
     def run(self) -> Ending:
@@ -105,6 +111,7 @@ class Driver:
         except (LaunchError, InputError) as error:
             ending = Ending(2 if isinstance(error, InputError) else 1, str(error))
         finally:
+            self._report_end(ending)
             self._clean_up()
             self._write_record(_state(ending), ending)
         return ending
@@ -118,12 +125,13 @@ class Driver:
             if self._rendezvous.phase is Phase.JOINING and time.monotonic() > joined_by:
                 missing = ", ".join(self._rendezvous.missing())
                 self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
+        self._report_end(self._rendezvous.ending)
         self._see_off()
         return self._rendezvous.ending
 
     def _shared_streams(self) -> tuple[int, ...]:
         """Let the origin have its input, and a terminal for prompts and colours; what else it prints comes by lines."""
-        if not self._one_machine:
+        if not self._one_machine or self._wishes.pool is not None:
             return ()
         return (0, *(stream for stream in (1, 2) if os.isatty(stream) and not self._wishes.label))
 
@@ -144,6 +152,8 @@ class Driver:
         self._watch = sockets.Watch(self._socket)
         for source in (self._socket, self._watch.socket, self._wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
+        if self._leash is not None:
+            self._poller.register(self._leash.fileno(), zmq.POLLIN)
 
     def _launch(self) -> None:
         """Start the launcher's commands. The keys travel in their environment, never in argv."""
@@ -170,6 +180,8 @@ class Driver:
                 self._authenticator.step()
             elif ready == self._wakeup.fileno():
                 self._on_signals()
+            elif self._leash is not None and ready == self._leash.fileno():
+                self._leash.hear()
             elif ready in self._processes:
                 self._processes.hear(ready)
             elif ready in self._writer:
@@ -181,6 +193,7 @@ class Driver:
                 self._send_all(self._rendezvous.lost(agent))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
+        self._heed_client()
         for warning in self._rendezvous.warnings if self._wishes.warn else ():
             _say(f"warning: {warning}")
         self._rendezvous.warnings.clear()
@@ -201,6 +214,7 @@ class Driver:
                 self._queue(message, name)
             else:
                 self._send_all(self._rendezvous.handle(message, name))
+                self._report_opening()
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
@@ -246,6 +260,31 @@ class Driver:
     def _send_all(self, sends: Sequence[Send]) -> None:
         for send in sends:
             sockets.send_to(self._socket, send.to, send.message)
+
+    # the client of a pool
+
+    def _report_opening(self) -> None:
+        broker = self._rendezvous.entrance()
+        if self._leash is not None and broker is not None and not self._opened:
+            self._opened = True
+            curve = None if self._curve is None else _for_agents(self._curve)
+            self._leash.report(Open(sum(node.workers for node in self._wishes.nodes), broker, curve))
+
+    def _heed_client(self) -> None:
+        """End the pool if its client has no more use for it."""
+        if self._leash is None:
+            return
+        self._leash.look()
+        if self._leash.ended:
+            if self._leash.fileno() in self._poller:
+                self._poller.unregister(self._leash.fileno())
+            self._signalled = self._signalled or self._leash.lost  # then nobody may be left who reads the output
+            self._end(0, "")
+
+    def _report_end(self, ending: Ending) -> None:
+        if self._leash is not None and not self._leash.ended:
+            self._leash.ended = True
+            self._leash.report(Fault(ending.reason, ending.status))
 
     # what others print
 
@@ -309,22 +348,13 @@ class Driver:
 
 
 def agent_argv(addresses: Sequence[str], patience: float, interface: str, parent: int) -> list[str]:
-    """Return the command of an agent, but for the name of its node.
-
-    The package is found wherever this process found it; the directory that the user stands in is not searched: a file
-    there called like a module of the standard library must not be imported by the agent.
-    """
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    bootstrap = (
-        "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv.pop(1)); "
-        "from scoop_hpc.cli.agent import main; main()"
-    )
+    """Return the command of an agent, but for the name of its node."""
     options = ["--driver", ",".join(addresses), "--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
     if parent:
         options += ["--parent", str(parent)]
-    return [sys.executable, "-c", bootstrap, package, *options]
+    return [*python_argv("scoop_hpc.cli.agent"), *options]
 
 
 def _for_agents(curve: Curve) -> Curve:

@@ -30,6 +30,7 @@ from scoop_hpc.protocol.messages import (
     Hello,
     Message,
     Peers,
+    Pool,
     Program,
     Shutdown,
     Welcome,
@@ -74,6 +75,7 @@ class RunPlan:
     driver: str  # who it is, in words
     record: str = ""  # file
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+    pool: Optional[Pool] = None  # instead of a program to run
 
 
 class Rendezvous:
@@ -127,6 +129,7 @@ class Rendezvous:
             driver=self._plan.driver,
             record=self._plan.record,
             complaints=self._plan.complaints,
+            pool=self._plan.pool,
         )
         return [Send(sender, welcome)]
 
@@ -181,6 +184,10 @@ class Rendezvous:
         self.ending = Ending(status, reason)
         self.phase = Phase.ENDING if self._agents else Phase.OVER
         return [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
+
+    def entrance(self) -> Optional[BrokerUp]:
+        """Return where the first broker is reached, None until all are."""
+        return self._brokers[0] if self.phase is Phase.RUNNING else None
 
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""

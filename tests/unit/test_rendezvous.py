@@ -177,3 +177,10 @@ def test_agent_that_reports_after_the_end_is_sent_away() -> None:
 def test_foreign_message_is_an_error(running: Run) -> None:
     with pytest.raises(ProtocolError):
         running.say(Ready(), "n1/0")
+
+
+def test_entrance_of_a_pool_is_its_first_broker_once_all_are_up(running: Run) -> None:
+    assert Run().entrance() is None
+    assert running.entrance() == BrokerUp(0, ("main0",), ("meta0",))
+    running.end(0, "")
+    assert running.entrance() is None

@@ -1,0 +1,37 @@
+"""The command line of a pool, for Executors: a driver without a program, on the leash of a client."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+
+from scoop_hpc.cli.start import SIGNALS, open_missing_streams, wishes
+from scoop_hpc.errors import ProtocolError, ScoopError
+from scoop_hpc.launch.driver import Driver
+from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.protocol.messages import Fault
+
+
+def main() -> None:
+    """Be the driver of a pool: its order comes through standard input."""
+    parser = argparse.ArgumentParser(prog="scoop-hpc pool")
+    parser.add_argument("--reports", type=int, required=True, help="the descriptor of the pipe to the client")
+    arguments = parser.parse_args()
+    open_missing_streams()
+    leash = Leash(0, arguments.reports)
+    os.set_inheritable(arguments.reports, False)
+    wakeup = Wakeup(SIGNALS)
+    try:
+        order = leash.read_order()
+    except ProtocolError:
+        return
+    try:
+        wanted = dataclasses.replace(wishes(b"", order.arguments, order.workers), pool=order.pool)
+        ending = Driver(wanted, wakeup, leash).run()
+    except ScoopError as error:  # what is wrong with the environment or the allocation
+        leash.report(Fault(str(error), 2))
+        sys.exit(2)
+    sys.exit(ending.status)

@@ -1,0 +1,95 @@
+"""What every start of a run has in common: from this process and its environment to the wishes that a driver gets."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Optional
+
+from scoop_hpc.allocation import Allocation, Node
+from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.launch.driver import Wishes
+from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.srun import SrunLauncher
+from scoop_hpc.placement import place
+from scoop_hpc.protocol.messages import Program
+from scoop_hpc.schedulers.registry import read_allocation
+
+SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "srun": SrunLauncher}
+_OF_SCHEDULER = {"slurm": "srun"}  # the launcher that goes with a scheduler; local for others
+
+
+def open_missing_streams() -> None:
+    """Give a process that was started with closed streams (``>&-``) empty ones: no other file may take their place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
+
+
+def wishes(
+    program: bytes,
+    arguments: Sequence[bytes],
+    workers: Optional[int],
+    launcher: Optional[str] = None,
+    interface: str = "",
+    patience: Optional[float] = None,
+) -> Wishes:
+    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
+
+    Raises InputError where that cannot be.
+    """
+    try:
+        directory = os.getcwdb()
+    except OSError as error:
+        raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
+    allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
+    nodes = place(allocation, workers)
+    kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
+    if kind.one_machine and allocation.scheduler not in ("local", ""):
+        _check_single(allocation)
+    return Wishes(
+        nodes=nodes,
+        program=Program(program, tuple(arguments), directory, dict(os.environb)),
+        launcher=kind,
+        own_addresses=lambda: _own_addresses(interface),
+        job_id=allocation.job_id,
+        interface=interface,
+        warn=workers is None,
+        patience=patience or 60 + 0.1 * len(nodes),
+    )
+
+
+def count_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _this_machine(workers: Optional[int]) -> Allocation:
+    cpus = count_cpus()
+    return Allocation("", (Node(socket.gethostname(), workers or cpus, cpus),))
+
+
+def _check_single(allocation: Allocation) -> None:
+    if len(allocation.nodes) > 1:
+        raise AllocationError(
+            f"the launcher 'local' cannot reach the {len(allocation.nodes)} nodes of this {allocation.scheduler} job: "
+            "leave --launcher out"
+        )
+
+
+def _own_addresses(interface: str) -> Sequence[str]:
+    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    addresses: Sequence[str] = interfaces.own_addresses(interface)
+    return addresses
+
+
+def _read_file(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()

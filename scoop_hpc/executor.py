@@ -1,0 +1,240 @@
+"""`Executor`: the standard library's, on the workers of a run or, anywhere else, on a pool of its own.
+
+>>> from scoop_hpc import Executor
+>>> def main():
+...     with Executor(max_workers=4) as executor:
+...         return list(executor.map(abs, range(-3, 3)))
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable, Optional, Union
+
+from scoop_hpc.errors import NotRunningError
+from scoop_hpc.protocol import messages
+from scoop_hpc.protocol.messages import Buffer, Order
+from scoop_hpc.worker import bundles, namespace
+from scoop_hpc.worker.chunks import run_chunk
+from scoop_hpc.worker.current import current, running
+from scoop_hpc.worker.exits import exits
+from scoop_hpc.worker.guest import GuestFuture
+from scoop_hpc.worker.inrun import InRun
+from scoop_hpc.worker.pool import Pool
+
+_AnyFuture = Any  # concurrent.futures.Future[Any]; in Python 3.9 that is not subscriptable at run time everywhere
+
+
+class Executor(concurrent.futures.Executor):
+    """Executes calls asynchronously, as `concurrent.futures.Executor`.
+
+    In a program that was started by ``scoop-hpc run`` or ``submit``, and in every task, it uses the workers of that
+    run. Anywhere else (a script, a notebook, pytest, any thread) it starts workers of its own with the first call, as
+    many as this process may use CPUs, or on all nodes of the job that this process is in; `shutdown` ends them.
+    Functions and classes of ``__main__`` are sent by value: no guard is needed there, and nothing is imported twice.
+
+    *max_workers* is how many there are, or, in a run, how many of its calls are under way at once at the most (those
+    that its own tasks submit are not counted: they could wait for each other).
+    *initializer* is called with *initargs* in each worker before its first call of this Executor.
+
+    Arguments are pickled when a call is sent, perhaps after `submit` has returned: do not change them before its future
+    is running.
+
+    A task may submit more: by an Executor that it makes, by this one, which it may be given as an argument, or by
+    `scoop_hpc.futures`.
+
+    Raises ValueError if *max_workers* is not positive, TypeError if *initializer* is not callable.
+    """
+
+    def __init__(
+        self,
+        max_workers: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError(f"max_workers must be greater than 0, not {max_workers!r}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer is {initializer!r}: it must be a callable")
+        self._max_workers = max_workers
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._key = uuid.uuid4().hex
+        self._frames: Sequence[Buffer] = ()  # of the initializer's call
+        self._attached = False  # this is a task's copy of an Executor, and belongs to the run that the task is in
+        self._lock = threading.RLock()  # a future's callback may submit while its submitter does
+        self._process = os.getpid()
+        self._shut_down = False
+        self._workers: Union[Pool, InRun, None] = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _AnyFuture:
+        """Schedule ``fn(*args, **kwargs)``; return its future.
+
+        Raises RuntimeError after `shutdown`, BrokenPoolError if the pool has failed, UnpicklableError if the
+        initializer cannot be pickled; a call that cannot be is an error of its future.
+        """
+        if not callable(fn):
+            raise TypeError(f"{fn!r} is not callable")
+        if os.getpid() != self._process:  # whose other threads may have held the lock
+            raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
+        with self._lock:
+            workers = self._workers
+            nested = isinstance(workers, InRun) and workers.called_inside()  # shutdown waits for its submitter
+            if self._shut_down and not nested:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if workers is None:
+                workers = self._workers = self._find_workers()
+            if isinstance(workers, InRun):
+                return workers.submit(fn, args, kwargs)
+            future = GuestFuture(workers, fn, args, kwargs)
+            workers.submit(future)
+            return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: Optional[float] = None,
+        chunksize: int = 1,
+        buffersize: Optional[int] = None,
+    ) -> Iterator[Any]:
+        """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
+
+        All items are submitted now, *chunksize* of them together, or only *buffersize* (chunks of) items ahead of the
+        results that were taken. Raises `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds
+        after the call.
+        """
+        if not callable(fn):
+            raise TypeError(f"{fn!r} is not callable")
+        if chunksize < 1:
+            raise ValueError(f"chunksize is {chunksize!r}: it must be at least 1")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError(f"buffersize is {buffersize!r}: it must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError(f"buffersize is {buffersize!r}: it must be None or at least 1")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        items = zip(*iterables)
+        tasks: Iterator[tuple[Any, ...]]
+        if chunksize == 1:
+            tasks = ((fn, *item) for item in items)
+        else:
+            tasks = ((run_chunk, fn, chunk) for chunk in _chunks(items, chunksize))
+        futures = deque(self.submit(*task) for task in itertools.islice(tasks, buffersize))
+        more = None if buffersize is None else _submit_next(weakref.ref(self), tasks)
+        return _results(futures, more, deadline, chunksize > 1, self._workers)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and end the workers, if they are this Executor's own, once all futures are done.
+
+        Returns when that is so, unless *wait* is false. With *cancel_futures*, what has not begun is cancelled.
+        """
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            self._shut_down = True
+            workers = self._workers
+        if workers is None:
+            return
+        workers.finish(cancel=cancel_futures)
+        if wait:
+            workers.join()
+
+    def __exit__(self, kind: Optional[type], error: object, trace: object) -> None:
+        """Shut down, and wait; but leave at once by Ctrl-C, having ended what runs."""
+        if kind is KeyboardInterrupt and isinstance(self._workers, Pool):
+            self._workers.interrupt()
+        self.shutdown(cancel_futures=kind is KeyboardInterrupt)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A task gets an Executor that uses the workers of the run that it is in."""
+        return _attached, (self._key, () if isinstance(self._workers, Pool) else self._call_frames())
+
+    def _find_workers(self) -> Union[Pool, InRun]:
+        if self._attached or running() is not None:
+            return InRun(current(), self._max_workers, self._key, self._call_frames())
+        initializer = tuple(map(bytes, self._call_frames()))
+        pool = Pool(Order(self._max_workers, _argv(), messages.Pool(_modules(), initializer)))
+        exits.watch(pool)
+        pool.start()
+        weakref.finalize(self, pool.abandon).atexit = False
+        return pool
+
+    def _call_frames(self) -> Sequence[Buffer]:
+        """Return the frames of the initializer's call; raise UnpicklableError."""
+        if self._initializer is not None and not self._frames:
+            if running() is None:
+                namespace.send_by_value()
+            self._frames = bundles.dump_call(self._initializer, self._initargs, {})
+        return self._frames
+
+
+def _attached(key: str, frames: Sequence[Buffer]) -> Executor:
+    executor = Executor()
+    executor._key = key
+    executor._frames = frames
+    executor._attached = True
+    return executor
+
+
+def _modules() -> tuple[bytes, ...]:
+    """Return where this process finds modules; its current directory by its name."""
+    return tuple(os.fsencode(os.path.abspath(entry)) for entry in sys.path if isinstance(entry, str))
+
+
+def _argv() -> tuple[bytes, ...]:
+    return tuple(os.fsencode(word) for word in getattr(sys, "argv", [""]))
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    chunk = list(itertools.islice(items, size))
+    while chunk:
+        yield chunk
+        chunk = list(itertools.islice(items, size))
+
+
+def _take(futures: deque[_AnyFuture], deadline: Optional[float]) -> Any:
+    """Return the result of the first of *futures*, and remove that; it stays if it is not done in time."""
+    futures[0].result(None if deadline is None else deadline - time.monotonic())
+    return futures.popleft().result()
+
+
+def _submit_next(
+    reference: weakref.ref[Executor], tasks: Iterator[tuple[Any, ...]]
+) -> Callable[[], Iterable[_AnyFuture]]:
+    """Return what submits the next of *tasks*, if there is one, and the Executor is still there."""
+
+    def more() -> Iterable[_AnyFuture]:
+        executor = reference()
+        return () if executor is None else [executor.submit(*task) for task in itertools.islice(tasks, 1)]
+
+    return more
+
+
+def _results(
+    futures: deque[_AnyFuture],
+    more: Optional[Callable[[], Iterable[_AnyFuture]]],
+    deadline: Optional[float],
+    chunked: bool,
+    workers: Union[Pool, InRun, None],
+) -> Iterator[Any]:
+    """Yield the results of *futures* in order; what is left at the end, by an error or by choice, is cancelled."""
+    try:
+        while futures:
+            if more is not None:
+                futures.extend(more())
+            if chunked:
+                yield from _take(futures, deadline).unpacked()
+            else:
+                yield _take(futures, deadline)  # no name is given to it here: whoever takes it may want to be rid of it
+    finally:
+        if workers is not None:
+            workers.cancel(futures)

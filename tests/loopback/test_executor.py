@@ -1,0 +1,565 @@
+"""`scoop_hpc.Executor`, stand-alone and in a run, as its user sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Runs, until, with_suppressed_kill
+
+HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
+
+
+class Scripts:
+    """Runs plain Python programs, and knows all processes that come of them by a variable in their environment."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        self.mark = f"SCOOP_TEST={directory}"
+        self.environ = {**os.environ, "TMPDIR": str(self.temporary), "SCOOP_TEST": str(directory)}
+
+    def start(self, text: str) -> subprocess.Popen[str]:
+        """Start a program."""
+        (self.directory / "script.py").write_text(HEAD + text, encoding="utf-8")
+        return subprocess.Popen(
+            [sys.executable, "script.py"],
+            cwd=self.directory,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, text: str) -> str:
+        """Run a program to its end, which should be a good one that leaves nothing; return what it printed."""
+        process = self.start(text)
+        stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, "")
+        assert self.alive() == {}
+        assert self.left() == []
+        return stdout
+
+    def alive(self) -> dict[int, str]:
+        """Return the live processes that come of these programs, with their titles."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if self.mark in (entry / "environ").read_text(errors="replace").split("\0"):
+                        found[int(entry.name)] = (entry / "comm").read_text().strip()
+                except OSError:
+                    continue
+        return found
+
+    def left(self) -> list[Path]:
+        """Return what lies in the temporary directory."""
+        return list(self.temporary.iterdir())
+
+    def worker(self) -> int:
+        """Return the process id of one worker."""
+        return next(pid for pid, title in self.alive().items() if title == "scoop-worker")
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Iterator[Scripts]:
+    """Run plain programs, and leave nothing of them."""
+    scripts = Scripts(tmp_path)
+    yield scripts
+    for pid in scripts.alive():
+        with_suppressed_kill(pid)
+    until(lambda: not scripts.alive())
+
+
+# what a task may be, and where an Executor may be used
+
+
+def test_unguarded_script_maps_its_own_functions_and_gets_its_own_classes_back(scripts: Scripts) -> None:
+    program = """
+class Point:
+    def __init__(self, x): self.x = x
+    def twice(self): return Point(2 * self.x)
+def double(point): return point.twice()
+with Executor(2) as executor:
+    points = list(executor.map(double, map(Point, range(5))))
+print([point.x for point in points], {type(point) is Point for point in points}, __name__)
+"""
+    assert scripts.run(program) == "[0, 2, 4, 6, 8] {True} __main__\n"
+
+
+def test_functions_of_main_are_as_they_are_at_the_call(scripts: Scripts) -> None:
+    program = """
+scale, table = 2, {"add": 1}
+def inner(x): return scale * x
+def f(x): return inner(x) + table["add"]
+with Executor(1) as executor:
+    print(executor.submit(f, 1).result())
+    scale = 3
+    print(executor.submit(f, 1).result())
+    table["add"] = 10
+    print(executor.submit(f, 1).result())
+    def inner(x): return -x
+    print(executor.submit(f, 1).result())
+    print(executor.submit(lambda x, k=5: f(x) + k, 1).result())
+"""
+    assert scripts.run(program) == "3\n4\n13\n9\n14\n"
+
+
+def test_code_without_a_file_as_in_a_notebook(scripts: Scripts) -> None:
+    program = r"""
+del __file__
+cells = ["from functools import lru_cache\nlast = 7\n@lru_cache\n"
+         "def fib(n): return n if n < 2 else fib(n-1) + fib(n-2)",
+         "executor = Executor(2)", "print(list(executor.map(fib, [10, 60])))",
+         "def fib(n): return last", "print(executor.submit(fib, 1).result())", "executor.shutdown()"]
+for number, cell in enumerate(cells):
+    exec(compile(cell, f"<cell {number}>", "exec"), globals())
+"""
+    assert scripts.run(program) == "[55, 1548008755920]\n7\n"
+
+
+def test_modules_beside_the_script_are_found(scripts: Scripts) -> None:
+    (scripts.directory / "beside.py").write_text("def add(a, b=1): return a + b\n")
+    program = (
+        "import beside\nwith Executor(1) as e: print(e.submit(beside.add, 3, b=4).result(), [*e.map(beside.add, [1])])"
+    )
+    assert scripts.run(program) == "7 [2]\n"
+
+
+def test_initializer_sets_a_global_that_tasks_read_and_change(scripts: Scripts) -> None:
+    program = """
+data = None
+calls = 0
+def prepare(given):
+    global data
+    data = given
+def read(i):
+    global calls
+    calls += 1
+    return data[i], calls
+with Executor(1, prepare, ([5, 6],)) as executor:
+    print([executor.submit(read, i).result() for i in (0, 1, 1)], data, calls)
+"""
+    assert scripts.run(program) == "[(5, 1), (6, 2), (6, 3)] None 0\n"
+
+
+def test_nested_submits_in_every_way_to_any_depth(scripts: Scripts) -> None:
+    program = """
+def fib(n):
+    return n if n < 2 else sum(future.result() for future in [futures.submit(fib, n - k) for k in (1, 2)])
+def by_the_same(executor, n):
+    return n and 1 + executor.submit(by_the_same, executor, n - 1).result()
+def by_its_own(n):
+    with Executor(2) as executor:
+        return sum(executor.map(abs, range(-n, 0)))
+with Executor(2) as executor:
+    print(executor.submit(fib, 12).result(), executor.submit(by_the_same, executor, 5).result())
+    print(list(executor.map(by_its_own, [3, 4])), executor.submit(lambda: executor.submit(abs, -3).result()).result())
+"""
+    assert scripts.run(program) == "144 5\n[6, 10] 3\n"
+
+
+def test_any_thread_submits_and_waits(scripts: Scripts) -> None:
+    program = """
+def square(x): return x * x
+results = {}
+with Executor(2) as executor:
+    def work(n): results[n] = sum(executor.map(square, range(n)))
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+print(results == {n: sum(i * i for i in range(n)) for n in range(20)})
+"""
+    assert scripts.run(program) == "True\n"
+
+
+def test_asyncio_and_the_standard_waits(scripts: Scripts) -> None:
+    program = """
+import asyncio, concurrent.futures
+def square(x): return x * x
+async def main():
+    loop = asyncio.get_running_loop()
+    with Executor(2) as executor:
+        print(await asyncio.gather(*(loop.run_in_executor(executor, square, n) for n in range(4))))
+        print(await asyncio.wrap_future(executor.submit(square, 9)))
+        submitted = [executor.submit(square, n) for n in range(5)]
+        print(sorted(future.result() for future in concurrent.futures.as_completed(submitted)))
+        print(concurrent.futures.wait(submitted).not_done)
+asyncio.run(main())
+"""
+    assert scripts.run(program) == "[0, 1, 4, 9]\n81\n[0, 1, 4, 9, 16]\nset()\n"
+
+
+def test_ten_executors_at_once(scripts: Scripts) -> None:
+    program = """
+executors = [Executor(1) for _ in range(10)]
+print([executor.submit(pow, n, 2) .result() for n, executor in enumerate(executors)])
+for executor in executors: executor.shutdown()
+"""
+    assert scripts.run(program) == f"{[n * n for n in range(10)]}\n"
+
+
+def test_futures_of_both_kinds_are_waited_for_together(scripts: Scripts) -> None:
+    program = """
+import warnings
+warnings.simplefilter("ignore")  # of futures outside a run
+def square(x): return x * x
+with Executor(1) as executor:
+    mixed = [futures.submit(square, 3), executor.submit(square, 4)]
+    print(sorted(future.result() for future in as_completed(mixed)))
+    try: futures.wait(mixed)
+    except TypeError as error: print("is not of scoop_hpc.futures" in str(error))
+"""
+    assert scripts.run(program) == "[9, 16]\nTrue\n"
+
+
+def test_tasks_map_reduce_and_share_constants(scripts: Scripts) -> None:
+    program = """
+import operator
+from scoop_hpc import shared
+def square(x): return x * x
+def folded(n):
+    shared.set_const(function=square)
+    return futures.map_reduce(square, operator.add, range(n)), sum(futures.map(square, range(n)))
+def read(n):
+    time.sleep(0.01)
+    return shared.get_const("function")(n)
+with Executor(3) as executor:
+    print(executor.submit(folded, 30_000).result(), list(executor.map(read, range(20))))
+"""
+    total = sum(n * n for n in range(30_000))
+    assert scripts.run(program) == f"{(total, total)} {[n * n for n in range(20)]}\n"
+
+
+# errors
+
+
+def test_errors_of_a_task_and_what_cannot_be_pickled_belong_to_one_future(scripts: Scripts) -> None:
+    program = """
+class Odd(Exception):
+    def __init__(self, a, b): super().__init__(a + b)
+class Trap:
+    def __init__(self, armed): self.armed = armed
+    def __reduce__(self): return (spring if self.armed else Trap, (False,))
+def spring(x): raise OSError("snap")
+class Leave:
+    def __reduce__(self): return (sys.exit, (4,))
+def fail(kind): raise Odd("x", "y") if kind == "odd" else KeyError(kind)
+with Executor(2) as executor:
+    tasks = [(fail, "odd"), (fail, "k"), (abs, threading.Lock()), (threading.Lock,)]
+    tasks += [(id, Trap(True)), (Trap, True), (sys.exit, 3), (id, Leave())]
+    for future in [executor.submit(*task) for task in tasks]:
+        error = future.exception()
+        print(type(error).__name__, "fail" in str(error.__cause__), str(error)[:40].replace(hex(id(tasks[2][1])), "_"))
+    print(executor.submit(abs, -1).result())
+"""
+    lines = scripts.run(program).splitlines()
+    assert lines[0] == "Odd True xy"
+    assert lines[1] == "KeyError True 'k'"
+    assert lines[2].startswith("UnpicklableError False cannot pickle (<built-in function abs>")
+    assert lines[3].startswith("UnpicklableError")
+    assert lines[4].startswith("TaskError")
+    assert lines[5].startswith("TaskError")
+    assert lines[6].startswith("SystemExit")
+    assert lines[7].startswith("TaskError")
+    assert lines[8] == "1"
+
+
+@pytest.mark.parametrize(
+    ("death", "how"), [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("os._exit(3)", "exit status 3")]
+)
+def test_dead_worker_breaks_the_executor_and_is_named(scripts: Scripts, death: str, how: str) -> None:
+    program = f"""
+from scoop_hpc.errors import BrokenPoolError
+def die(): {death}
+with Executor(2) as executor:
+    submitted = [executor.submit(*task) for task in [(die,), *[(time.sleep, 60)] * 9]]
+    errors = [future.exception() for future in submitted]
+    try: executor.submit(abs, 1)
+    except BrokenExecutor as error: errors.append(error)
+print([type(error) is BrokenPoolError for error in errors], len(set(map(str, errors))), errors[0])
+"""
+    printed = scripts.run(program)
+    assert printed.startswith(f"{[True] * 11} 1 worker 0.")
+    assert how in printed
+
+
+def test_failing_initializer_breaks_the_executor(scripts: Scripts) -> None:
+    process = scripts.start("""
+def prepare(): raise OSError("no licence")
+executor = Executor(2, prepare)
+submitted = [executor.submit(abs, n) for n in range(50)]
+print({str(future.exception())[-19:] for future in submitted}, isinstance(submitted[0].exception(), BrokenExecutor))
+try: executor.submit(abs, 1)
+except BrokenExecutor as error: print(str(error)[:32])
+""")
+    stdout, stderr = process.communicate(timeout=60)
+    assert stdout == "{'OSError: no licence'} True\nthe initializer failed in worker\n"
+    assert stderr.rstrip().endswith("OSError: no licence")  # with the traceback of a worker
+    until(lambda: not scripts.alive(), 5)
+
+
+def test_pool_that_cannot_start_says_why(scripts: Scripts) -> None:
+    scripts.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:x")
+    process = scripts.start("print(type(error := Executor().submit(abs, 1).exception()).__name__, error)")
+    stdout, _ = process.communicate(timeout=60)
+    assert stdout.startswith("BrokenPoolError")
+    assert "a:x" in stdout
+    assert len(stdout.splitlines()) == 1
+
+
+# ends
+
+
+def test_shutdown_cancels_what_has_not_begun(scripts: Scripts) -> None:
+    program = """
+executor = Executor(2)
+executor.submit(abs, 1).result()
+submitted = [executor.submit(time.sleep, 0.2) for _ in range(50)]
+while not submitted[0].running(): time.sleep(0.001)
+executor.shutdown(cancel_futures=True)
+cancelled = sum(future.cancelled() for future in submitted)
+print(all(future.done() for future in submitted), 45 <= cancelled < 50)
+try: executor.submit(abs, 1)
+except RuntimeError as error: print(error)
+"""
+    assert scripts.run(program) == "True True\ncannot schedule new futures after shutdown\n"
+
+
+def test_cancelled_futures_are_done_at_once(scripts: Scripts) -> None:
+    program = """
+import concurrent.futures
+with Executor(1) as executor:
+    submitted = [executor.submit(time.sleep, 0.5) for _ in range(9)]
+    print(submitted[-1].cancel(), submitted[-1].cancel(), concurrent.futures.wait(submitted[-1:], 0.1).not_done)
+    while not submitted[0].running(): time.sleep(0.001)
+    print(submitted[0].cancel(), [future.cancel() for future in submitted[1:8]])
+"""
+    assert scripts.run(program) == f"True True set()\nFalse {[True] * 7}\n"
+
+
+def test_a_callback_cancels_others_whether_they_were_sent_or_not(scripts: Scripts) -> None:
+    program = """
+with Executor(1) as executor:
+    first, *others = [executor.submit(time.sleep, 0.1) for _ in range(9)]
+    cancelled = []
+    first.add_done_callback(lambda _: cancelled.extend(future.cancel() for future in others[1:]))
+    wait(others)
+print(cancelled, [future.cancelled() for future in others])
+"""
+    assert scripts.run(program) == f"{[True] * 7} {[False] + [True] * 7}\n"
+
+
+def test_a_map_that_is_left_early_leaves_nothing_to_do(scripts: Scripts) -> None:
+    program = """
+def note(n):
+    with open("ran", "a") as ran: ran.write("x")
+    time.sleep(0.05)
+with Executor(2) as executor:
+    results = executor.map(note, range(200))
+    next(results)
+    results.close()
+print(os.path.getsize("ran") < 50)
+"""
+    assert scripts.run(program) == "True\n"
+
+
+@pytest.mark.parametrize("end", ["", "del executor", "executor.shutdown(wait=False)", "raise SystemExit"])
+def test_program_that_ends_without_shutdown_finishes_its_work(scripts: Scripts, end: str) -> None:
+    program = "executor = Executor(2)\nfor n in range(6): executor.submit(os.write, 1, b'done\\n')\n" + end
+    assert scripts.run(program) == "done\n" * 6
+
+
+def test_collected_executor_ends_its_workers(scripts: Scripts) -> None:
+    program = """
+executor = Executor(2)
+print(executor.submit(abs, -4).result())
+pool = executor._workers
+last = executor.submit(abs, -5)
+del executor
+pool.join()
+print(last.result())
+"""
+    assert scripts.run(program) == "4\n5\n"
+
+
+@pytest.mark.parametrize(
+    "fork", ["", "if not os.fork(): time.sleep(8); os._exit(0)\n"], ids=["alone", "with a forked child"]
+)
+def test_killed_client_leaves_nothing(scripts: Scripts, fork: str) -> None:
+    process = scripts.start(
+        "executor = Executor(3)\nexecutor.submit(abs, 1).result()\n" + fork
+        + "print('on', flush=True)\nlist(executor.map(time.sleep, [60] * 9))"
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    until(lambda: "scoop-worker" in scripts.alive().values())
+    process.kill()
+    until(lambda: not [title for title in scripts.alive().values() if title.startswith("scoop-")], 6)
+    until(lambda: not scripts.left(), 2)
+    for pid in scripts.alive():  # the forked child
+        with_suppressed_kill(pid)
+    process.communicate()
+
+
+@pytest.mark.parametrize("kind", ["scoop-broker", "driver"])
+def test_killed_process_of_the_pool_is_named(scripts: Scripts, kind: str) -> None:
+    program = """
+executor = Executor(2)
+executor.submit(abs, 1).result()
+print(executor._workers._process._process.pid, flush=True)
+print(executor.submit(time.sleep, 60).exception())
+"""
+    process = scripts.start(program)
+    assert process.stdout is not None
+    driver = int(process.stdout.readline())
+    pid = driver if kind == "driver" else next(pid for pid, title in scripts.alive().items() if title == kind)
+    os.kill(pid, signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=20)
+    assert f"(pid {pid})" in stdout
+    assert "SIGKILL" in stdout
+    until(lambda: not scripts.alive(), 5)
+    until(lambda: not scripts.left(), 2)
+
+
+@pytest.mark.parametrize("with_block", [True, False])
+def test_ctrl_c_ends_the_program_and_its_tasks_at_once(scripts: Scripts, with_block: bool) -> None:
+    program = "def nap(_):\n    print('on', flush=True); time.sleep(60)\n"
+    if with_block:
+        program += "with Executor(2) as executor:\n    list(executor.map(nap, range(50)))"
+    else:
+        program += "executor = Executor(2)\nlist(executor.map(nap, range(50)))"
+    process = scripts.start(program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=10)
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
+    until(lambda: not scripts.alive(), 5)
+    assert scripts.left() == []
+
+
+def test_program_goes_on_after_ctrl_c_that_it_handles(scripts: Scripts) -> None:
+    program = """
+with Executor(1) as executor:
+    try:
+        print(executor.submit(abs, 1).result(), flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt: print(executor.submit(abs, -2).result())
+"""
+    process = scripts.start(program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("2\n", "")
+
+
+def test_forked_child_is_refused(scripts: Scripts) -> None:
+    program = """
+executor = Executor(1)
+executor.submit(abs, 1).result()
+pending = executor.submit(time.sleep, 0.5)
+import warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads: rightly, but not of what is tested here
+if not os.fork():
+    for attempt in (lambda: executor.submit(abs, 1), pending.result):
+        try: attempt()
+        except RuntimeError as error: print("process that this one was forked from" in str(error), flush=True)
+    executor.shutdown()
+    os._exit(0)
+os.wait()
+print(pending.result(), executor.submit(abs, -3).result())
+executor.shutdown()
+"""
+    assert scripts.run(program) == "True\nTrue\nNone 3\n"
+
+
+# in a run
+
+
+IN_RUN = HEAD + "{}\nif __name__ == '__main__':\n    {}\n"
+
+
+def in_run(runs: Runs, functions: str, program: str, workers: int = 3) -> str:
+    path = runs.write(IN_RUN.format(functions, program.replace("\n", "\n    ")))
+    done = runs.run("-n", str(workers), path)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_in_a_run_the_workers_of_the_run_are_used(runs: Runs) -> None:
+    functions = "def where(n):\n    time.sleep(0.02)\n    return os.getpid()\n"
+    functions += "def nested(executor, n):\n    return n and 1 + executor.submit(nested, executor, n - 1).result()\n"
+    program = (
+        "with Executor() as executor:\n    print(len(set(executor.map(where, range(60)))))\n"
+        "    print(executor.submit(nested, executor, 4).result())\n"
+        "with Executor() as executor:\n    print(list(executor.map(pow, range(5), [2] * 5, chunksize=2)))\n"
+        "try: executor.submit(abs, 1)\nexcept RuntimeError as error: print(error)"
+    )
+    expected = "3\n4\n[0, 1, 4, 9, 16]\ncannot schedule new futures after shutdown\n"
+    assert in_run(runs, functions, program) == expected
+
+
+def test_in_a_run_no_more_than_max_workers_are_under_way(runs: Runs) -> None:
+    functions = """
+def enter(n):
+    open(f"in.{n}", "x").close()
+    seen = len([name for name in os.listdir() if name.startswith("in.")])
+    time.sleep(0.02)
+    os.remove(f"in.{n}")
+    return seen
+"""
+    program = "with Executor(2) as executor:\n    print(max(executor.map(enter, range(40))) <= 2)"
+    assert in_run(runs, functions, program, 4) == "True\n"
+
+
+def test_in_a_run_an_initializer_is_called_once_in_a_worker(runs: Runs) -> None:
+    functions = """
+state = []
+def prepare(x): state.append(x)
+def read(n):
+    time.sleep(0.01)
+    return tuple(state)
+def refuse(): raise OSError("no licence")
+"""
+    program = (
+        "with Executor(initializer=prepare, initargs=('a',)) as executor: print(set(executor.map(read, range(30))))\n"
+        "sys.stderr = sys.stdout\n"
+        "executor = Executor(initializer=refuse)\n"
+        "print(type(executor.submit(abs, 1).exception()).__name__)\n"
+        "try: executor.submit(abs, 1)\nexcept BrokenExecutor as error: print(error)"
+    )
+    path = runs.write(IN_RUN.format(functions, program.replace("\n", "\n    ")))
+    lines = runs.run("-n", "3", path).stdout.splitlines()
+    assert lines[0] == "{('a',)}"
+    assert lines[-2:] == ["BrokenPoolError", "the initializer failed: OSError: no licence"]
+
+
+@pytest.mark.parametrize("limit", ["", "1"], ids=["all workers", "one at once"])
+def test_in_a_run_all_that_has_not_begun_is_cancelled(runs: Runs, limit: str) -> None:
+    functions = "def nap(n):\n    time.sleep(0.05)\n"
+    program = (
+        f"executor = Executor({limit})\nsubmitted = [executor.submit(nap, n) for n in range(500)]\n"
+        "submitted[0].result()\nprint(submitted[9].running(), submitted[-1].cancel(), submitted[-1].cancelled())\n"
+        "executor.shutdown(cancel_futures=True)\nprint(all(future.done() for future in submitted))\n"
+        "print(sum(future.cancelled() for future in submitted) > 450)"
+    )
+    assert in_run(runs, functions, program) == "False True True\nTrue\nTrue\n"
+
+
+def test_in_a_run_executors_with_initializers_of_their_own_stay_apart(runs: Runs) -> None:
+    functions = "state = {}\ndef prepare(key): state[key] = key\ndef read(key): return state[key]\n"
+    program = (
+        "executors = [Executor(initializer=prepare, initargs=(key,)) for key in range(5)]\n"
+        "submitted = [executors[n % 5].submit(read, n % 5) for n in range(2000)]\n"
+        "print({n % 5 - future.result() for n, future in enumerate(submitted)})"
+    )
+    assert in_run(runs, functions, program) == "{0}\n"
