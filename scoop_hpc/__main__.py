@@ -1,4 +1,4 @@
-"""`python -m scoop_hpc`: the same command as `scoop-hpc`."""
+"""`python -m scoop_hpc`: the same command as `scoop-hpc`; what is none of its subcommands is read as SCOOP's flags."""
 
 import os
 import sys
@@ -14,4 +14,4 @@ if sys.path[0] == here != os.path.dirname(os.path.dirname(os.path.abspath(__file
 from scoop_hpc.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(scoops_flags=True)

@@ -20,10 +20,10 @@ def examples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def scoop_examples(pytestconfig: pytest.Config) -> Path:
-    """The directory of SCOOP's own example programs, with the import changed and nothing else.
+def scoop_sources(pytestconfig: pytest.Config) -> Path:
+    """The directory of SCOOP's own release, unpacked and unchanged.
 
-    They are SCOOP's (LGPL), so they are fetched from its release and not kept here.
+    It is SCOOP's (LGPL), so it is fetched and not kept here.
     """
     assert pytestconfig.cache is not None
     directory = pytestconfig.cache.mkdir("scoop")
@@ -32,10 +32,18 @@ def scoop_examples(pytestconfig: pytest.Config) -> Path:
         done = subprocess.run([*pip, f"--dest={directory}", SCOOP], check=False, capture_output=True, text=True)
         assert done.returncode == 0, f"cannot download {SCOOP}:\n{done.stderr}"
     (archive,) = directory.glob("*.tar.gz")
+    sources = directory / archive.name[: -len(".tar.gz")]
     with tarfile.open(archive) as members:
         for member in members.getmembers():
             source = members.extractfile(member) if member.name.endswith(".py") else None
-            if source is not None and Path(member.name).parent.name == "examples":
-                text = source.read().decode().replace("from scoop import futures", "from scoop_hpc import futures")
-                (directory / Path(member.name).name).write_text(text)
-    return directory
+            path = directory / member.name
+            if source is not None and sources in path.parents and ".." not in path.parts:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(source.read())
+    return sources
+
+
+@pytest.fixture(scope="session")
+def scoop_examples(scoop_sources: Path) -> Path:
+    """The directory of SCOOP's own example programs, unchanged."""
+    return scoop_sources / "examples"

@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn, Optional
 
 import click
@@ -43,18 +44,24 @@ class Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_SCOOPS = """Programs written for SCOOP run unchanged. `python -m scoop_hpc` takes SCOOP's flags as well; for these:
+python -m scoop_hpc -n 4 --help"""
+
+
+@click.command(
+    cls=Commands, epilog=_SCOOPS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="scoop-hpc")
 def scoop_hpc() -> None:
     """Run a Python program that maps functions over much work: here, or on the nodes of a batch job."""
 
 
-def main() -> NoReturn:
-    """Run the command line; bad input is one line on stderr and exit status 2."""
+def main(scoops_flags: bool = False) -> NoReturn:
+    """Run the command line, perhaps one with *scoops_flags*; bad input is one line on stderr and exit status 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a job may be called what the locale cannot say
     try:
-        status = _run()
+        status = _run(sys.argv[1:] or ["--help"], scoops_flags)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except click.Abort:
@@ -74,11 +81,14 @@ def main() -> NoReturn:
     sys.exit(status)
 
 
-def _run() -> int:
+def _run(words: Sequence[str], scoops_flags: bool) -> int:
     """Run the command, and write out what it printed; return its exit status."""
     stdout = sys.stdout
     try:
-        status = scoop_hpc.main(sys.argv[1:] or ["--help"], prog_name="scoop-hpc", standalone_mode=False)
+        if scoops_flags and words[0] not in (*_COMMANDS, "-h", "--help", "--version"):
+            status = importlib.import_module("scoop_hpc.cli.classic").main(words)
+        else:
+            status = scoop_hpc.main(words, prog_name="scoop-hpc", standalone_mode=False)
     except SystemExit as end:
         if sys.stdout is not stdout:  # what click does when the reader is gone, before it exits with 1
             raise BrokenPipeError from end

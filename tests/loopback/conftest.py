@@ -7,11 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
+
+
+def _hear_hangups() -> None:
+    """Undo what nohup(1) does to the tests, and a driver would respect."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Runs:
@@ -29,10 +34,12 @@ class Runs:
         (self.directory / name).write_text(text, encoding="utf-8")
         return name
 
-    def start(self, *words: str, stdin: Optional[int] = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start ``scoop-hpc run WORDS``, in a session of its own."""
+    def start(
+        self, *words: str, stdin: Optional[int] = subprocess.DEVNULL, command: Sequence[str] = ("run",)
+    ) -> subprocess.Popen[str]:
+        """Start ``scoop-hpc run WORDS``, or another *command*, in a session of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "scoop_hpc", "run", *words],
+            [sys.executable, "-m", "scoop_hpc", *command, *words],
             cwd=self.directory,
             env=self.environ,
             stdin=stdin,
@@ -40,13 +47,14 @@ class Runs:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_hear_hangups,
         )
         self._started.append(process)
         return process
 
-    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run ``scoop-hpc run WORDS`` to its end."""
-        process = self.start(*words, stdin=subprocess.PIPE)
+    def run(self, *words: str, stdin: str = "", command: Sequence[str] = ("run",)) -> subprocess.CompletedProcess[str]:
+        """Run ``scoop-hpc run WORDS``, or another *command*, to its end."""
+        process = self.start(*words, stdin=subprocess.PIPE, command=command)
         stdout, stderr = process.communicate(stdin, timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

@@ -1,0 +1,98 @@
+"""`python -m scoop_hpc` in SCOOP's style: see to what its flags ask for, then be `run`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from scoop_hpc.cli.run import run
+from scoop_hpc.cli.scoopflags import USAGE, Asked, Surroundings, read_flags
+from scoop_hpc.cli.start import count_cpus
+from scoop_hpc.errors import InputError
+from scoop_hpc.schedulers.registry import read_allocation
+
+_SOURCE = '. "$1" || { echo "scoop-hpc: error: the prolog $1 failed" >&2; exit 2; }; shift; exec "$@"'
+
+
+def main(words: Sequence[str]) -> None:
+    """Run what *words* ask for; return only if that is help."""
+    allocation = read_allocation(os.environ, _read)
+    around = Surroundings(
+        cpus=count_cpus(),
+        job=None if allocation is None else frozenset(node.name for node in allocation.nodes),
+        is_here=_is_here,
+        is_file=os.path.isfile,
+        read=_read,
+    )
+    asked = read_flags(words, around)
+    if not asked.run:
+        sys.stdout.write(USAGE)
+        return
+    command = _command(asked)
+    if asked.pythonpath:
+        entries = [*asked.pythonpath.split(os.pathsep), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries if entry)
+    if asked.directory:
+        try:
+            os.chdir(asked.directory)
+        except OSError as error:
+            raise InputError(f"cannot enter --path {asked.directory!r}: {error.strerror}") from error
+    _check_program(asked)
+    if command:
+        os.execv(command[0], command)
+    run.main(list(asked.run), prog_name="python -m scoop_hpc", standalone_mode=False)
+
+
+def _command(asked: Asked) -> list[str]:
+    """Return the command that takes the place of this process; empty if it may go on."""
+    interpreter = _interpreter(asked.interpreter) if asked.interpreter else sys.executable
+    command = [interpreter, "-m", "scoop_hpc", "run", *asked.run]
+    if asked.prolog:
+        prolog = os.path.abspath(asked.prolog)
+        if not os.access(prolog, os.R_OK):
+            raise InputError(f"cannot read the prolog {asked.prolog!r}: name a shell script")
+        shell = shutil.which("bash") or "/bin/sh"  # bash for its `source`: SCOOP's prologs are written for it
+        return [shell, "-c", _SOURCE, "prolog", prolog, *command]
+    return command if asked.interpreter else []
+
+
+def _interpreter(name: str) -> str:
+    """Return the path of a Python that can do this."""
+    path = shutil.which(name)
+    if path is None:
+        raise InputError(f"there is no program {name!r} for --python-interpreter: name a Python")
+    path = os.path.abspath(path)  # of a link, not of what it leads to: that makes a virtual environment
+    test = subprocess.run([path, "-c", "import scoop_hpc"], capture_output=True, cwd="/")
+    if test.returncode:
+        raise InputError(f"the Python {name!r} cannot import scoop_hpc: install it there, with `{name} -m pip install`")
+    return path
+
+
+def _check_program(asked: Asked) -> None:
+    program = asked.run[asked.run.index("--") + 1]
+    if not os.path.exists(program) and not os.path.splitext(program)[1]:
+        raise InputError(f"{program!r} is neither a program nor a command: see python -m scoop_hpc --help")
+
+
+def _is_here(host: str) -> bool:
+    own = socket.gethostname()
+    if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
+        return True
+    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    try:
+        return host in interfaces.own_addresses() or host == socket.getfqdn()
+    except InputError:  # a machine without a network
+        return False
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error

@@ -1,0 +1,83 @@
+"""What `run` asks of every worker's process, beside its work: niceness, a log, a profile.
+
+The driver hands it to the agents as a variable of their environment, which ends there: programs do not see it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any, Callable
+
+VARIABLE = "SCOOP_HPC_HABITS"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a worker behaves."""
+
+    nice: int = 0  # added to the niceness that it has
+    log_level: str = "info"
+    log_file: str = ""  # instead of stderr
+    profile: str = ""  # directory for what cProfile finds
+
+
+def encode(habits: Habits) -> str:
+    """Return *habits* as the text of an environment variable.
+
+    >>> decode(encode(Habits(nice=5))).nice
+    5
+    """
+    return json.dumps(asdict(habits))  # unlike msgspec's, it takes a path that is not UTF-8
+
+
+def decode(text: str) -> Habits:
+    """Return the habits in *text*; an empty one stands for the usual ones."""
+    return Habits(**json.loads(text)) if text else Habits()
+
+
+def keeping(habits: Habits, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
+    """Return *main* of the *worker* such that it keeps *habits*. To be called in the worker's own process."""
+
+    def work() -> int:
+        try:
+            os.nice(habits.nice)
+            _open_log(habits, worker, node)
+        except OSError as error:
+            sys.exit(
+                _say(f"worker {worker} on {node}: {error.strerror}, with nice={habits.nice} log={habits.log_file!r}")
+            )
+        return _profiled(main, os.path.join(habits.profile, f"worker-{worker}.prof")) if habits.profile else main()
+
+    return work
+
+
+def _open_log(habits: Habits, worker: str, node: str) -> None:
+    """Make the logger `scoop` print as SCOOP's does: with the time, and with who says it."""
+    logger = logging.getLogger("scoop")
+    handler = logging.FileHandler(habits.log_file) if habits.log_file else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"[%(asctime)s] {node} {worker} %(levelname)s %(module)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(habits.log_level.upper())
+    logger.propagate = False  # the program's own logging.basicConfig would print it twice
+
+
+def _profiled(main: Callable[[], int], path: str) -> int:
+    """Run *main* under cProfile, and write what that finds to the file *path*."""
+    profile: Any = importlib.import_module("cProfile").Profile()  # a few milliseconds, where it is needed only
+    try:
+        status: int = profile.runcall(main)
+        return status
+    finally:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        profile.dump_stats(path)
+
+
+def _say(text: str) -> int:
+    print(f"scoop-hpc: error: {text}", file=sys.stderr, flush=True)
+    return 2
