@@ -1,5 +1,1 @@
-"""Benchmarks: each prints a ratio against something measured in the same run, as medians of several runs.
-
-``python -m benchmarks`` runs all; ``python -m benchmarks start`` one. Inside a Slurm allocation ``start`` measures the
-allocation's nodes: ``salloc --nodes 4 python -m benchmarks start``.
-"""
+"""Benchmarks: scoop_hpc beside its peers, in one run, each figure from fresh processes; see README.rst."""

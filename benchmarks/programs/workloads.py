@@ -1,0 +1,268 @@
+"""The workloads: each is given a warm peer, checks every result, and reports how long it took.
+
+A peer's program is called with the name of a workload and words like ``count=20000``; it prints one line of JSON.
+Time is that from the first submission to the last result; the pool was started, and has run the same function, before.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable
+
+import functions
+from peer import Peer, memory, own_and
+
+Report = dict[str, Any]
+USS = ("Private_",)
+PSS = ("Pss:",)
+_SEED = 28  # no long task comes last: handed out in order, 2 workers could be busy for 99.9 % of the time, 8 for 99.3 %
+_WINDOW = 4  # large arrays under way at once
+
+
+def main(start: Callable[..., Peer]) -> None:
+    """Run the workload that is named on the command line, on the peer that *start* makes."""
+    name, *words = sys.argv[1:]
+    parameters: dict[str, Any] = {key: value_of(text) for key, _, text in (word.partition("=") for word in words)}
+    traits = {key: bool(parameters.pop(key)) for key in ("uneven", "large") if key in parameters}
+    peer = start(parameters.pop("workers"), **traits)
+    try:
+        report = {"workers": peer.workers, **WORKLOADS[name](peer, **parameters), "ended": time.time()}
+    finally:
+        peer.close()
+    print(json.dumps(report), flush=True)
+
+
+def value_of(text: str) -> Any:
+    """Return the number or truth that *text* stands for, or *text* itself."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(text, text)
+
+
+def warm(peer: Peer, function: Callable[..., Any], argument: Any) -> None:
+    """Let all workers start, and load *function*."""
+    peer.map(function, [argument] * (8 * peer.workers))
+    peer.gather([peer.submit(function, argument) for _ in range(8 * peer.workers)])
+
+
+def first(peer: Peer) -> Report:
+    """Say when the first result was there."""
+    assert peer.result(peer.submit(functions.nothing, 42)) == 42
+    return {"first": time.time()}
+
+
+def map_nothing(peer: Peer, count: int) -> Report:
+    """Map a no-op."""
+    warm(peer, functions.nothing, 0)
+    start = time.perf_counter()
+    results = peer.map(functions.nothing, range(count))
+    seconds = time.perf_counter() - start
+    assert results == list(range(count))
+    return {"seconds": seconds}
+
+
+def submit_nothing(peer: Peer, count: int) -> Report:
+    """Submit no-ops one by one, then wait for all."""
+    warm(peer, functions.nothing, 0)
+    start = time.perf_counter()
+    results = peer.gather([peer.submit(functions.nothing, n) for n in range(count)])
+    seconds = time.perf_counter() - start
+    assert results == list(range(count))
+    return {"seconds": seconds}
+
+
+def one_at_a_time(peer: Peer, count: int) -> Report:
+    """Submit a no-op and wait for it, again and again; say what part ran in this process."""
+    warm(peer, functions.process_id, 0)
+    start = time.perf_counter()
+    processes = [peer.result(peer.submit(functions.process_id, n)) for n in range(count)]
+    seconds = time.perf_counter() - start
+    here = processes.count(os.getpid())
+    assert here == count or peer.others > 0
+    return {"seconds": seconds, "note": f"{here / count:.1%} ran here"}
+
+
+def one_elsewhere(peer: Peer, count: int) -> Report:
+    """The same, but so that another process must run it."""
+    warm(peer, functions.process_id, 0)
+    start = time.perf_counter()
+    processes = [peer.result_from_elsewhere(peer.submit(functions.process_id, n)) for n in range(count)]
+    seconds = time.perf_counter() - start
+    assert os.getpid() not in processes, f"{processes.count(os.getpid())} tasks ran in the submitting process"
+    return {"seconds": seconds}
+
+
+def durations(count: int) -> list[float]:
+    """Return log-normal durations with a mean of 2 ms, none longer than 60 ms, the same ones each time."""
+    dice, sigma = random.Random(_SEED), 1.25
+    drawn = [dice.lognormvariate(-sigma * sigma / 2, sigma) for _ in range(count)]
+    return [min(0.060, 0.002 * duration) for duration in drawn]
+
+
+def uneven_map(peer: Peer, count: int, function: str) -> Report:
+    """Map a function that takes its time over uneven durations."""
+    task, wanted = getattr(functions, function), durations(count)
+    warm(peer, task, 0.0001)
+    start = time.perf_counter()
+    took = peer.map(task, wanted)
+    seconds = time.perf_counter() - start
+    assert len(took) == count
+    assert all(map(operator.ge, took, wanted))
+    return {"seconds": seconds, "busy": sum(wanted)}
+
+
+def uneven_submit(peer: Peer, count: int, function: str) -> Report:
+    """Submit the same."""
+    task, wanted = getattr(functions, function), durations(count)
+    warm(peer, task, 0.0001)
+    start = time.perf_counter()
+    took = peer.gather([peer.submit(task, duration) for duration in wanted])
+    seconds = time.perf_counter() - start
+    assert len(took) == count
+    assert all(map(operator.ge, took, wanted))
+    return {"seconds": seconds, "busy": sum(wanted)}
+
+
+def nested_fib(peer: Peer, n: int) -> Report:
+    """Compute a Fibonacci number with a task for each call."""
+    assert peer.verbs is not None
+    warm(peer, functions.nothing, 0)
+    assert functions.fib(peer.verbs, 5) == 5
+    numbers = [0, 1]
+    calls = [1, 1]
+    for _ in range(n - 1):
+        numbers.append(numbers[-1] + numbers[-2])
+        calls.append(1 + calls[-1] + calls[-2])
+    start = time.perf_counter()
+    found = functions.fib(peer.verbs, n)
+    seconds = time.perf_counter() - start
+    assert found == numbers[n]
+    return {"seconds": seconds, "tasks": calls[n]}
+
+
+def nested_tree(peer: Peer, n: int) -> Report:
+    """Walk the tree of SCOOP's example full_tree."""
+    assert peer.verbs is not None
+    warm(peer, functions.nothing, 0)
+    functions.tree(peer.verbs, 2)
+    start = time.perf_counter()
+    found = peer.submit(functions.tree, peer.verbs, n).result()
+    seconds = time.perf_counter() - start
+    rows = [sum(k * k for k in range(1, i + 1)) for i in range(1, n + 1)]
+    assert found == sum(sum(rows[:i]) for i in range(1, n + 1))
+    tasks = 1 + n + sum(range(1, n + 1)) + sum(sum(range(1, i + 1)) for i in range(1, n + 1))
+    return {"seconds": seconds, "tasks": tasks}
+
+
+def nested_leaves(peer: Peer, n: int, leaf: float) -> Report:
+    """Walk a tree whose leaves burn."""
+    assert peer.verbs is not None
+    warm(peer, functions.nothing, 0)
+    functions.leaves(peer.verbs, 3, leaf)
+    numbers = [0, 1]
+    for _ in range(n):
+        numbers.append(numbers[-1] + numbers[-2])
+    start = time.perf_counter()
+    found = functions.leaves(peer.verbs, n, leaf)
+    seconds = time.perf_counter() - start
+    assert found == numbers[n + 1]
+    return {"seconds": seconds, "tasks": found}
+
+
+def map_reduce(peer: Peer, count: int) -> Report:
+    """Add up what a map of a no-op returns."""
+    peer.map_reduce(functions.nothing, operator.add, range(8 * peer.workers))
+    start = time.perf_counter()
+    found = peer.map_reduce(functions.nothing, operator.add, range(count))
+    seconds = time.perf_counter() - start
+    assert found == sum(range(count))
+    return {"seconds": seconds}
+
+
+def echo_arrays(peer: Peer, count: int, size: int) -> Report:
+    """Send arrays to another process and have them back, a few at a time."""
+    import numpy  # noqa: PLC0415 - takes a tenth of a second, which `first` must not see
+
+    arrays = [numpy.arange(size // 8, dtype=numpy.float64) + n for n in range(_WINDOW)]
+    small = [peer.submit(functions.echo, arrays[0][:8]) for _ in range(8 * peer.workers)]  # all workers load numpy
+    assert all(peer.result_from_elsewhere(handle)[0] == 0 for handle in small)
+    under_way: deque[Any] = deque()
+    start = time.perf_counter()
+    for n in range(count + _WINDOW):
+        if n >= _WINDOW:
+            sent, back = arrays[n % _WINDOW], peer.result_from_elsewhere(under_way.popleft())
+            assert back is not sent, "the task ran in the submitting process"
+            assert (back.size, back[0], back[-1]) == (sent.size, sent[0], sent[-1])
+        if n < count:
+            under_way.append(peer.submit(functions.echo, arrays[n % _WINDOW]))
+    seconds = time.perf_counter() - start
+    assert numpy.array_equal(back, sent)
+    return {"seconds": seconds}
+
+
+def queued_memory(peer: Peer, count: int) -> Report:
+    """Queue no-ops behind workers that are all held; say by how much the submitting process and the broker grow."""
+    peer.gather([peer.submit(functions.nothing, n) for n in range(max(100, count // 100))])
+    with tempfile.TemporaryDirectory() as directory:
+        held = [peer.submit(functions.hold, directory) for _ in range(peer.others)]
+        while len(list(Path(directory).glob("held-*"))) < peer.others:
+            peer.let_start(held)
+        before = settled_memory(own_and(peer.broker()))
+        submitted = [peer.submit(functions.nothing, n) for n in range(count)]
+        growth = settled_memory(own_and(peer.broker())) - before
+        Path(directory, "release").touch()
+        assert os.getpid() not in peer.gather(held)
+    assert peer.gather(submitted) == list(range(count))
+    return {"bytes": growth}
+
+
+def broker_memory(peer: Peer, count: int) -> Report:
+    """Say what the broker has at rest, and how much more after a map and as many submits."""
+    broker = peer.broker()
+    assert broker is not None
+    peer.result(peer.submit(functions.nothing, 0))
+    rest = settled_memory([broker], PSS)
+    assert peer.map(functions.nothing, range(count)) == list(range(count))
+    assert peer.gather([peer.submit(functions.nothing, n) for n in range(count)]) == list(range(count))
+    return {"rest": rest, "kept": settled_memory([broker], PSS) - rest}
+
+
+def settled_memory(pids: list[int], fields: tuple[str, ...] = USS) -> int:
+    """Return the memory of the processes once they have stopped to take in what was sent."""
+    last, now = -1, memory(pids, fields)
+    while abs(now - last) > 0.001 * now:
+        time.sleep(0.1)
+        last, now = now, memory(pids, fields)
+    return now
+
+
+WORKLOADS: dict[str, Callable[..., Report]] = {
+    function.__name__: function
+    for function in (
+        first,
+        map_nothing,
+        submit_nothing,
+        one_at_a_time,
+        one_elsewhere,
+        uneven_map,
+        uneven_submit,
+        nested_fib,
+        nested_tree,
+        nested_leaves,
+        map_reduce,
+        echo_arrays,
+        queued_memory,
+        broker_memory,
+    )
+}

@@ -1,0 +1,274 @@
+"""The rows: each workload declared once, with its sizes, who runs it, and what scoop_hpc has to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from benchmarks.figures import OURS, Target
+
+Report = Mapping[str, Any]  # what a program printed, with the row's parameters, and when it was launched and had exited
+
+
+@dataclass(frozen=True)
+class Row:
+    """A workload with its sizes, and what is made of the program's report."""
+
+    name: str
+    title: str  # a format, of the parameters
+    workload: str  # in programs/workloads.py
+    parameters: Mapping[str, Any]
+    quick: Mapping[str, Any]  # the parameters that --quick changes
+    unit: str
+    more_is_better: bool
+    figure: Callable[[Report], float]
+    peers: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+    workers: int = 2
+
+    def sized(self, quick: bool, nodes: int = 0) -> Row:
+        """Return the row with all its parameters in place, the title's too.
+
+        In an allocation of several *nodes*, a row about start-up has a worker on each.
+        """
+        workers = nodes if nodes > 1 and self.workload == "first" else self.workers
+        parameters = {"workers": workers, **self.parameters, **(self.quick if quick else {})}
+        return replace(self, title=self.title.format(**parameters), parameters=parameters, workers=workers)
+
+
+RAW = ("raw", "raw-batched", "raw-broker", "raw-broker-batched")
+_POOLS = ("multiprocessing", "concurrent.futures", "loky", "mpi4py", "dask")
+_ALL = (OURS, *_POOLS, "joblib", "scoop", *RAW)
+_LEAN = (OURS, "multiprocessing", "concurrent.futures", "loky", "joblib", "raw-batched", "raw-broker-batched")
+_NESTED = (OURS, "scoop")
+_ELSEWHERE = (OURS, *_POOLS, "raw", "raw-broker")
+_UNEVEN = ("serial", *_ELSEWHERE, "scoop")
+_SERIES = (1_000, 10_000, 100_000, 1_000_000)
+_STARTED = (OURS, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
+
+
+def tasks_per_second(report: Report) -> float:
+    """Return the rate of tasks, of which the program says how many it made, or was told to."""
+    return float(report.get("tasks", report.get("count")) / report["seconds"])
+
+
+def tasks_per_second_and_worker(report: Report) -> float:
+    """Return the rate of one worker, all of them taken to be busy."""
+    return tasks_per_second(report) / float(report["workers"])
+
+
+def microseconds(report: Report) -> float:
+    """Return the time of one task."""
+    return float(1e6 * report["seconds"] / report["count"])
+
+
+def efficiency(report: Report) -> float:
+    """Return the part of the workers' time that went into what the tasks were asked to do."""
+    return float(report["busy"] / (report["workers"] * report["seconds"]))
+
+
+def megabytes_per_second(report: Report) -> float:
+    """Return the rate of bytes sent; as many come back meanwhile."""
+    return float(report["count"] * report["size"] / report["seconds"] / 1e6)
+
+
+def _map(name: str, count: int, peers: tuple[str, ...], targets: tuple[Target, ...] = ()) -> Row:
+    title = "map of {count:,} no-ops, default chunks"
+    quick = {"count": min(count, 1_000)}
+    unit = "tasks/s"
+    return Row(name, title, "map_nothing", {"count": count}, quick, unit, True, tasks_per_second, peers, targets)
+
+
+def _uneven(name: str, title: str, function: str, workers: int, targets: tuple[Target, ...]) -> Row:
+    workload = "uneven_map" if name.endswith("map") else "uneven_submit"
+    parameters = {"count": 2_000, "function": function, "uneven": True}
+    peers = _UNEVEN if workload == "uneven_submit" else (*_UNEVEN, "joblib")
+    figure, quick = efficiency, {"count": 40}
+    return Row(name, title, workload, parameters, quick, "busy share", True, figure, peers, targets, workers)
+
+
+def _leaves(name: str, workers: int, targets: tuple[Target, ...] = ()) -> Row:
+    title = "tree of tasks, shape of fib({n}), leaves burn 1 ms; workers: {workers}"
+    parameters, quick = {"n": 15, "leaf": 0.001}, {"n": 6}
+    figure = tasks_per_second
+    return Row(name, title, "nested_leaves", parameters, quick, "leaves/s", True, figure, _NESTED, targets, workers)
+
+
+def _echo(name: str, count: int, size: int) -> Row:
+    title = "echo of {count} arrays of {size:,} bytes, elsewhere"
+    parameters, quick = {"count": count, "size": size, "large": True}, {"count": 3, "size": 400_000}
+    peers, targets = _ELSEWHERE, (Target(1, "raw-broker"),)
+    return Row(name, title, "echo_arrays", parameters, quick, "MB/s", True, megabytes_per_second, peers, targets)
+
+
+ROWS = (
+    _map("map", 20_000, _ALL, (Target(1_000_000), Target(1, "joblib"), Target(1, "raw-broker-batched"))),
+    *(_map(f"series-{count}", count, _LEAN) for count in _SERIES[:-1]),
+    _map(
+        f"series-{_SERIES[-1]}",
+        _SERIES[-1],
+        _LEAN,
+        tuple(Target(0.8, OURS, f"series-{count}") for count in _SERIES[1:-1]),  # the cost of a task is flat
+    ),
+    Row(
+        name="submit",
+        title="{count:,} submits of a no-op, gathered",
+        workload="submit_nothing",
+        parameters={"count": 5_000},
+        quick={"count": 50},
+        unit="tasks/s",
+        more_is_better=True,
+        figure=tasks_per_second,
+        peers=(OURS, *_POOLS, "scoop", *RAW),
+        targets=(Target(100_000), Target(4, "multiprocessing")),
+    ),
+    Row(
+        name="one-here",
+        title="submit().result(), one at a time, the only worker",
+        workload="one_at_a_time",
+        parameters={"count": 2_000},
+        quick={"count": 50},
+        unit="us",
+        more_is_better=False,
+        figure=microseconds,
+        peers=_NESTED,
+        targets=(Target(15),),
+        workers=1,
+    ),
+    Row(
+        name="one-anywhere",
+        title="the same beside an idle worker, run where the pool likes",
+        workload="one_at_a_time",
+        parameters={"count": 2_000},
+        quick={"count": 50},
+        unit="us",
+        more_is_better=False,
+        figure=microseconds,
+        peers=_NESTED,
+        targets=(Target(15),),
+    ),
+    Row(
+        name="one-elsewhere",
+        title="the same, run by another process",
+        workload="one_elsewhere",
+        parameters={"count": 2_000},
+        quick={"count": 50},
+        unit="us",
+        more_is_better=False,
+        figure=microseconds,
+        peers=_ELSEWHERE,
+        targets=(Target(1.3, "raw-broker"),),
+    ),
+    _uneven(
+        "burn-map",
+        "map of {count:,} uneven CPU-burning tasks",
+        "burn",
+        2,
+        (Target(0.97, "serial"), Target(1, "raw-broker")),
+    ),
+    _uneven(
+        "burn-submit", "{count:,} submits of the same", "burn", 2, (Target(0.97, "serial"), Target(1, "raw-broker"))
+    ),
+    _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
+    _uneven("sleep-submit", "{count:,} submits of the same, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
+    Row(
+        name="fib",
+        title="fib({n}), a task for each call",
+        workload="nested_fib",
+        parameters={"n": 20},
+        quick={"n": 8},
+        unit="tasks/s per worker",
+        more_is_better=True,
+        figure=tasks_per_second_and_worker,
+        peers=_NESTED,
+        targets=(Target(200_000), Target(20, "scoop")),
+    ),
+    Row(
+        name="tree",
+        title="SCOOP's full_tree, n={n}",
+        workload="nested_tree",
+        parameters={"n": 20},
+        quick={"n": 4},
+        unit="tasks/s per worker",
+        more_is_better=True,
+        figure=tasks_per_second_and_worker,
+        peers=_NESTED,
+        targets=(Target(200_000), Target(20, "scoop")),
+    ),
+    _leaves("leaves-1", 1),
+    _leaves("leaves-2", 2, (Target(1.8, OURS, "leaves-1"),)),
+    Row(
+        name="map-reduce",
+        title="map_reduce of {count:,} no-ops by +",
+        workload="map_reduce",
+        parameters={"count": 10_000},
+        quick={"count": 100},
+        unit="items/s",
+        more_is_better=True,
+        figure=tasks_per_second,
+        peers=(OURS, "multiprocessing", "joblib", "dask", "scoop", "raw-broker-batched"),
+        targets=(Target(500_000), Target(1, "joblib")),
+    ),
+    _echo("echo-1MB", 200, 1_000_000),
+    _echo("echo-50MB", 20, 50_000_000),
+    Row(
+        name="start",
+        title="launch to first result, {workers} workers",
+        workload="first",
+        parameters={},
+        quick={},
+        unit="s",
+        more_is_better=False,
+        figure=lambda report: float(report["first"] - report["launched"]),
+        peers=_STARTED,
+        targets=(Target(0.35),),
+    ),
+    Row(
+        name="end",
+        title="end of program to prompt, {workers} workers",
+        workload="first",
+        parameters={},
+        quick={},
+        unit="s",
+        more_is_better=False,
+        figure=lambda report: float(report["exited"] - report["ended"]),
+        peers=_STARTED,
+        targets=(Target(0.1),),
+    ),
+    Row(
+        name="memory",
+        title="memory of a queued no-op, client and broker",
+        workload="queued_memory",
+        parameters={"count": 100_000},
+        quick={"count": 1_000},
+        unit="bytes",
+        more_is_better=False,
+        figure=lambda report: float(report["bytes"] / report["count"]),
+        peers=(OURS, "multiprocessing", "concurrent.futures", "loky", "mpi4py", "raw-broker"),
+        targets=(Target(300),),
+    ),
+    Row(
+        name="broker",
+        title="broker at rest",
+        workload="broker_memory",
+        parameters={"count": 10},
+        quick={},
+        unit="MB",
+        more_is_better=False,
+        figure=lambda report: float(report["rest"] / 1e6),
+        peers=(OURS, "raw-broker"),
+        targets=(Target(30),),
+    ),
+    Row(
+        name="broker-kept",
+        title="what it keeps after {count:,} mapped and as many submitted",
+        workload="broker_memory",
+        parameters={"count": 100_000},
+        quick={"count": 1_000},
+        unit="MB",
+        more_is_better=False,
+        figure=lambda report: float(report["kept"] / 1e6),
+        peers=(OURS, "raw-broker"),
+    ),
+)

@@ -1,0 +1,43 @@
+"""`python -m benchmarks` from end to end, with tiny sizes and peers that are always there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PEERS = ["scoop_hpc", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
+
+
+def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    options = ["--quick", "--repeat", "1", "--rows", "submit", "--peers", ",".join(PEERS), "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "benchmarks.json").read_text())["rows"]
+    assert row["title"] == "50 submits of a no-op, gathered"
+    assert list(row["peers"]) == PEERS
+    assert all(figures["median"] > 0 for figures in row["peers"].values()), row["peers"]
+    assert ">= 4 x multiprocessing" in done.stdout
+    assert list(temporary.iterdir()) == []
+    assert not [process.pid for process in psutil.process_iter(["environ"]) if _is_from(process, temporary)]
+
+
+def _is_from(process: psutil.Process, temporary: Path) -> bool:
+    """Return whether *process* was started with its temporary files under *temporary*."""
+    environ = process.info["environ"] or {}
+    return str(environ.get("TMPDIR", "")).startswith(str(temporary))

@@ -1,0 +1,241 @@
+"""The pure parts of the benchmarks: figures, verdicts, tables, and what a measurement makes of a program's output."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from benchmarks import __main__ as command_line
+from benchmarks import figures, table
+from benchmarks.figures import OURS, Figures, Target, judge, ratio
+from benchmarks.measure import MeasurementError, last_report, reason
+from benchmarks.peers import PEERS, PROGRAMS, Peer
+from benchmarks.rows import ROWS, Row, efficiency, microseconds, tasks_per_second_and_worker
+from benchmarks.suite import Suite, words
+
+RATE = Row(
+    name="rate",
+    title="{count:,} things with {workers} workers",
+    workload="submit_nothing",
+    parameters={"count": 5_000},
+    quick={"count": 5},
+    unit="tasks/s",
+    more_is_better=True,
+    figure=lambda report: float(report["count"] / report["seconds"]),
+    peers=(OURS, "serial"),
+    targets=(Target(100), Target(4, "serial")),
+)
+
+
+def measured(**medians: float) -> dict[str, dict[str, Figures]]:
+    return {"rate": {peer: Figures((median,)) for peer, median in medians.items()}}
+
+
+def suite(reports: Sequence[Mapping[str, Any]], told: Optional[list[str]] = None, repeat: int = 3) -> Suite:
+    """Return a suite whose measurements give *reports*, one after the other; an error among them is raised."""
+    left = iter(reports)
+
+    def measure(argv: Sequence[str], timeout: float) -> Mapping[str, Any]:
+        report = next(left)
+        if "error" in report:
+            raise MeasurementError(report["error"])
+        return report
+
+    return Suite(measure, [].append if told is None else told.append, repeat=repeat, timeout=1)
+
+
+def test_doctests_of_the_figures_hold() -> None:
+    assert doctest.testmod(figures).failed == 0
+
+
+def test_median_counts_and_not_the_mean() -> None:
+    taken = Figures((1.0, 100.0, 3.0))
+    assert (taken.median, taken.least, taken.most) == (3.0, 1.0, 100.0)
+
+
+def test_figures_without_values_need_a_failure() -> None:
+    with pytest.raises(ValueError, match="need values, or a failure"):
+        Figures()
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "more_is_better", "wanted"),
+    [(200, 100, True, 2), (200, 100, False, 0.5), (0, 100, False, float("inf")), (-5, 0, False, 1), (0, 100, True, 0)],
+)
+def test_ratio_above_one_is_better(value: float, other: float, more_is_better: bool, wanted: float) -> None:
+    assert ratio(value, other, more_is_better) == wanted
+
+
+def test_target_is_reached_at_its_value_and_not_below() -> None:
+    assert judge(Target(100), "rate", True, measured(scoop_hpc=100)).reached
+    assert not judge(Target(100), "rate", True, measured(scoop_hpc=99.99)).reached
+    assert judge(Target(100), "rate", False, measured(scoop_hpc=99.99)).reached
+    assert judge(Target(100), "rate", True, measured(scoop_hpc=99.99)).text() == "not reached (0.99 x)"
+
+
+def test_target_may_be_several_times_a_peer() -> None:
+    verdict = judge(Target(4, "serial"), "rate", True, measured(scoop_hpc=100, serial=20))
+    assert verdict.text() == "reached (1.25 x)"
+
+
+def test_target_may_be_another_row() -> None:
+    both = {"one": {OURS: Figures((10.0,))}, "two": {OURS: Figures((19.0,))}}
+    target = Target(1.8, OURS, "one")
+    assert judge(target, "two", True, both).ratio == pytest.approx(19 / 18)
+    assert target.text("leaves/s", True) == ">= 1.8 x scoop_hpc in one"
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        ({}, "unknown: scoop_hpc was not measured"),
+        ({OURS: Figures(failure="failed: no")}, "unknown: scoop_hpc failed: no"),
+        ({OURS: Figures((1.0,))}, "unknown: serial was not measured"),
+        ({OURS: Figures((1.0,)), "serial": Figures(failure="timed out")}, "unknown: serial: timed out"),
+    ],
+)
+def test_what_was_not_measured_is_not_reached(results: dict[str, Figures], text: str) -> None:
+    verdict = judge(Target(1, "serial"), "rate", True, {"rate": results})
+    assert not verdict.reached
+    assert verdict.text() == text
+
+
+def test_efficiency_counts_the_workers_that_the_peer_had() -> None:
+    assert efficiency({"busy": 4.0, "workers": 2, "seconds": 2.5}) == pytest.approx(0.8)
+
+
+def test_a_program_that_counts_its_tasks_is_believed() -> None:
+    assert tasks_per_second_and_worker({"tasks": 30, "count": 7, "workers": 2, "seconds": 0.5}) == 30
+
+
+def test_microseconds_are_those_of_one_task() -> None:
+    assert microseconds({"count": 2_000, "seconds": 0.02}) == pytest.approx(10)
+
+
+def test_quick_changes_the_sizes_and_the_title() -> None:
+    assert RATE.sized(quick=True).title == "5 things with 2 workers"
+    assert words(RATE.sized(quick=False)) == ["submit_nothing", "workers=2", "count=5000"]
+
+
+def test_start_up_in_an_allocation_has_a_worker_on_each_node() -> None:
+    start, submit = (
+        next(row for row in ROWS if row.name == name).sized(False, nodes=4) for name in ("start", "submit")
+    )
+    assert (start.workers, start.parameters["workers"]) == (4, 4)
+    assert submit.workers == 2
+
+
+def test_all_rows_have_known_peers_a_title_and_targets_that_can_be_judged() -> None:
+    names = {row.name: row for row in ROWS}
+    assert len(names) == len(ROWS)
+    for row in ROWS:
+        assert OURS in row.peers
+        assert set(row.peers) <= set(PEERS)
+        assert row.sized(quick=True).title
+        for target in row.targets:
+            assert not target.peer or target.peer in names[target.row or row.name].peers
+
+
+def test_every_peer_has_its_program() -> None:
+    assert all((PROGRAMS / peer.program).is_file() for peer in PEERS.values())
+
+
+def test_peers_take_turns_and_each_has_the_values_of_its_runs() -> None:
+    told: list[str] = []
+    reports = [{"seconds": seconds} for seconds in (1, 10, 2, 20, 4, 40)]
+    results = suite(reports, told).run(RATE.sized(quick=False), [PEERS[OURS], PEERS["serial"]])
+    assert results[OURS].values == (5_000, 2_500, 1_250)
+    assert results["serial"].values == (500, 250, 125)
+    assert [line.split()[1] for line in told] == [OURS, "serial"] * 3
+
+
+def test_peer_that_fails_is_not_run_again_and_costs_the_others_nothing() -> None:
+    reports = [{"seconds": 1}, {"error": "timed out after 1 s"}, {"seconds": 1}, {"seconds": 1}]
+    results = suite(reports).run(RATE.sized(quick=False), [PEERS[OURS], PEERS["serial"]])
+    assert len(results[OURS].values) == 3
+    assert results["serial"].failure == "timed out after 1 s"
+
+
+def test_peer_that_is_not_installed_is_a_line() -> None:
+    absent = Peer("absent", "serial_peer.py", package="no_such_module==1")
+    results = suite([{"seconds": 1}], repeat=1).run(RATE.sized(quick=False), [PEERS[OURS], absent])
+    assert results["absent"].failure == "not installed: no_such_module==1"
+
+
+def test_simple_table_is_as_wide_as_its_cells() -> None:
+    assert table.simple_table(("a", "b"), [("x", "long"), ("yy", "")]) == "\n".join(
+        ["==  ====", "a   b", "==  ====", "x   long", "yy", "==  ===="]
+    )
+
+
+def test_document_has_a_verdict_for_each_target_and_a_line_for_each_peer() -> None:
+    results = {"rate": {OURS: Figures((400.0, 500.0, 300.0)), "serial": Figures(failure="failed: " + "x" * 200)}}
+    text = table.document("today", [RATE.sized(quick=True)], results)
+    assert ">= 100 tasks/s  400 tasks/s  reached (4.00 x)" in text
+    assert ">= 4 x serial   400 tasks/s  unknown: serial: failed: xxx" in text
+    assert "scoop_hpc  400     300    500   1.00 x" in text
+    assert max(map(len, text.splitlines())) < 250
+
+
+def test_json_has_all_values_and_verdicts() -> None:
+    results = measured(scoop_hpc=200, serial=100)
+    (row,) = json.loads(json.dumps(table.as_json({}, [RATE], results)))["rows"]
+    assert row["peers"]["scoop_hpc"] == {"median": 200, "least": 200, "most": 200, "values": [200]}
+    assert [target["reached"] for target in row["targets"]] == [True, False]
+
+
+def test_the_last_line_of_json_is_the_report() -> None:
+    assert last_report('{"first": 1}\n{"first": 2}\nbye\n') == {"first": 2}
+    assert last_report("bye\n") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Traceback ...\n  raise KeyError\nKeyError: 'x'\nlauncher  INFO  done\n", "KeyError: 'x'"),
+        ("killed\n", "killed"),
+        ("", ""),
+    ],
+)
+def test_reason_is_the_line_that_names_the_error(text: str, wanted: str) -> None:
+    assert reason(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows", "maps"], "argument --rows: there is no row 'maps': there are map, "),
+        (["--peers", "raw,dusk"], "argument --peers: there is no peer 'dusk': there are scoop_hpc, "),
+        (["--repeat", "0"], "argument --repeat: '0' is not a number from 1 on"),
+        (["--timeout", "soon"], "argument --timeout: 'soon' is not a number from 1 on"),
+    ],
+)
+def test_bad_words_are_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        command_line.main(arguments)
+    assert refused.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("broker,map", ["broker", "map"]),
+        ("leaves", ["leaves-1", "leaves-2"]),
+        ("series", ["series-1000", "series-10000", "series-100000", "series-1000000"]),
+    ],
+)
+def test_rows_are_named_one_by_one_or_by_what_they_begin_with(words: str, names: list[str]) -> None:
+    assert command_line.parsed(["--rows", words]).rows == names
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    occupied = tmp_path / "file"
+    occupied.touch()
+    assert command_line.main(["--out", str(occupied)]) == 2
+    assert f"benchmarks: cannot write to {str(occupied)!r} (File exists): name another --out" in capsys.readouterr().err
