@@ -5,7 +5,8 @@
     scoop-hpc run examples/wordcount.py
     scoop-hpc run examples/wordcount.py --top 5 *.txt
 
-The files are read where a task runs: on a cluster they lie in a directory that all nodes see.
+The files are read where a task runs: on a cluster they lie in a directory that all nodes see. The counts are added up
+where they were made, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ def count(path: Path) -> Counter[str]:
     return Counter(WORD.findall(path.read_text(encoding="utf-8", errors="replace").lower()))
 
 
+def add(words: Counter[str], more: Counter[str]) -> Counter[str]:
+    """Add the counts of two lots of files."""
+    words.update(more)
+    return words
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Count words in text files.")
     parser.add_argument("files", nargs="*", type=Path, help="default: the standard library's modules")
@@ -33,9 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     files = arguments.files or sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    words: Counter[str] = Counter()
-    for counted in futures.map_as_completed(count, files):
-        words.update(counted)
+    words = futures.map_reduce(count, add, files, initial=Counter())
     print(f"{sum(words.values())} words in {len(files)} files")
     for word, times in sorted(words.items(), key=lambda item: (-item[1], item[0]))[: arguments.top]:
         print(f"{times:8} {word}")

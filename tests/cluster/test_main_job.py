@@ -28,6 +28,26 @@ if __name__ == "__main__":
         print(host, tasks > 0)
 """
 
+BUFFERS = """
+import os, socket, time
+from scoop_hpc import futures
+
+def echo(sent, size):
+    time.sleep(0.02)
+    return socket.gethostname(), len(os.listdir("/proc/self/fd")), bytearray(sent[:1]) * size
+
+if __name__ == "__main__":
+    hosts, most = set(), 0
+    for round in range(3):
+        under_way = [(n, futures.submit(echo, bytearray([n]) * 5_000_000, 5_000_000)) for n in range(40)]
+        for n, future in under_way:
+            host, descriptors, back = future.result(timeout=60)
+            assert back == bytearray([n]) * 5_000_000
+            hosts.add(host)
+            most = max(most, descriptors)
+    print(len(hosts), most < 100, len(os.listdir("/proc/self/fd")) < 100)
+"""
+
 
 def submit_and_wait(cluster: ClusterUnderTest, program: Path, *arguments: str) -> str:
     """Submit *program* and see it through; return what it printed."""
@@ -37,9 +57,16 @@ def submit_and_wait(cluster: ClusterUnderTest, program: Path, *arguments: str) -
 
 
 def test_pi_on_every_node(cluster: ClusterUnderTest, examples: Path) -> None:
-    printed = submit_and_wait(cluster, examples / "pi.py", "--tasks", "400", "--hosts")
+    printed = submit_and_wait(cluster, examples / "pi.py", "--tasks", "1000", "--hosts")
     assert re.search(r"^pi is about 3\.1[34]", printed, re.MULTILINE)
     assert re.findall(r"^(node\d+) \d+$", printed, re.MULTILINE) == cluster.nodes
+
+
+def test_large_buffers_travel_between_nodes(cluster: ClusterUnderTest) -> None:
+    program = cluster.directory / "buffers.py"
+    program.write_text(BUFFERS)
+    printed = submit_and_wait(cluster, program)
+    assert printed == f"{len(cluster.nodes)} True True\n", printed
 
 
 def test_tree(cluster: ClusterUnderTest, examples: Path) -> None:

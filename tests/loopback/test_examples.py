@@ -75,6 +75,16 @@ def test_wordcount_of_the_standard_library(run: Run, examples: Path) -> None:
     assert re.search(r"^ +\d+ self$", run(examples / "wordcount.py"), re.MULTILINE)
 
 
+def test_reservoir(run: Run, examples: Path) -> None:
+    reservoir = load(examples / "reservoir.py")
+    level, levels = reservoir.FULL // 2, []
+    for number in range(730):
+        level = reservoir.day(5, number).applied(level)
+        levels.append(level)
+    days = f"730 days: empty on {levels.count(0)}, full on {levels.count(reservoir.FULL)}, {level} m3 at the end\n"
+    assert run(examples / "reservoir.py", "--years", "2", "--seed", "5") == days
+
+
 @pytest.mark.filterwarnings("ignore:A class named:RuntimeWarning")  # the example is imported once per test
 def test_evolve(run: Run, examples: Path) -> None:
     evolve = load(examples / "evolve.py")

@@ -63,7 +63,9 @@ def test_program_may_ask_again_and_again_whether_a_future_is_done(runs: Runs, wo
 def test_exception_of_a_signal_handler_reaches_the_program_that_waits(runs: Runs) -> None:
     program = HEAD + "class Late(Exception): pass\ndef ring(*_): raise Late\n" + MAIN
     program += "signal.signal(signal.SIGALRM, ring); a, b = [futures.submit(time.sleep, 1.0) for _ in 'ab']\n"
-    program += "    signal.setitimer(signal.ITIMER_REAL, 0.3)\n    try: a.result()\n    except Late: print('caught')"
+    program += (
+        "    signal.setitimer(signal.ITIMER_REAL, 0.3)\n    try: a.result(timeout=60)\n    except Late: print('caught')"
+    )
     assert printed(runs, program) == "caught\n"
 
 
@@ -180,3 +182,20 @@ def test_driver_killed_while_it_starts_leaves_nothing(runs: Runs, after: float) 
     until(lambda: not members(process.pid), 5)
     left = [Path(entry) for entry in runs.temporary.iterdir() if list(entry.iterdir())]
     assert left == []
+
+
+def test_what_is_defined_under_the_guard_can_be_a_task(runs: Runs) -> None:
+    program = HEAD + (
+        "def twice(x): return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    base = 40\n"
+        "    class Adder:\n"
+        "        def __call__(self, x): return base + x\n"
+        "    if base:\n"
+        "        def work(n): time.sleep(0.01); return os.getpid(), twice(n) + base\n"
+        "        def tree(n): return n if n < 2 else sum(futures.map(tree, [n - 1, n - 2]))\n"
+        "    found = list(futures.map(work, range(30)))\n"
+        "    print([got for _, got in found] == [2 * n + 40 for n in range(30)], len({pid for pid, _ in found}) > 1)\n"
+        "    print(futures.submit(tree, 12).result(), list(futures.map(Adder(), [1, 2], timeout=60)))\n"
+    )
+    assert printed(runs, program) == "True True\n144 [41, 42]\n"
