@@ -17,7 +17,7 @@ from scoop_hpc.cli import alias, habits
 from scoop_hpc.cli.habits import Habits
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
-from scoop_hpc.launch.driver import KEYS
+from scoop_hpc.launch.driver import DOORS, KEYS
 from scoop_hpc.launch.knock import Ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Curve, Welcome
@@ -29,7 +29,6 @@ from scoop_hpc.worker.process import WorkerPlan
 def main() -> None:
     """Be the agent of this node."""
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
-    parser.add_argument("--driver", required=True, help="addresses of the driver, with commas between")
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
@@ -40,7 +39,7 @@ def main() -> None:
     worker = functools.partial(_worker, habits.decode(os.environ.pop(habits.VARIABLE, "")))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
-        driver=tuple(arguments.driver.split(",")),
+        driver=tuple(os.environ.pop(DOORS).split(",")),
         curve=msgspec.json.decode(keys, type=Curve) if keys else None,
         patience=arguments.patience,
         parent=arguments.parent or os.getppid(),

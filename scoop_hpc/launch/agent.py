@@ -52,7 +52,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.directory import make_private
+from scoop_hpc.transport.directory import choose_private, make_private
 
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
@@ -136,7 +136,7 @@ class Agent:
         except OSError as error:
             directory = os.fsdecode(program.directory)
             raise LaunchError(f"cannot enter the directory {directory!r}: {error.strerror}") from error
-        self._directory = self._welcome.directory or make_private(os.environ.get("TMPDIR", ""))
+        self._directory = self._welcome.directory or make_private(choose_private(os.environ.get("TMPDIR", "")))
         name = str(self._welcome.node)
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1

@@ -42,9 +42,10 @@ from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, O
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.directory import make_private
+from scoop_hpc.transport.directory import choose_private, make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
+DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addresses, with commas between
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -75,26 +76,26 @@ class Driver:
         self._wakeup = wakeup
         self._leash = leash  # to the client of a pool
         self._one_machine = wishes.launcher.one_machine
-        self._directory = make_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._curve = None if self._one_machine else keys.make_keys()
-        python = "{}.{}".format(*sys.version_info)
+        self._context: sockets.Context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._processes = Processes(self._poller, self._one_machine)
+        self._writer = Writer(self._poller, self._tell_written)
+        self._authenticator: Optional[keys.Authenticator] = None
+        self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         plan = RunPlan(
             nodes=wishes.nodes,
             program=wishes.program,
             curve=self._curve,
             directory=self._directory,
             inherit=self._shared_streams(),
-            python=python,
+            python="{}.{}".format(*sys.version_info),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
             complaints=_file_behind(2),
             pool=wishes.pool,
         )
         self._rendezvous = Rendezvous(plan)
-        self._context: sockets.Context = zmq.Context()
-        self._poller = zmq.Poller()
-        self._processes = Processes(self._poller, self._one_machine)
-        self._writer = Writer(self._poller, self._tell_written)
         self._connections: dict[int, str] = {}  # file descriptor: agent
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
@@ -104,7 +105,6 @@ class Driver:
 
     def run(self) -> Ending:
         """Run the program to its end; return how it ended."""
-        self._write_record(JobState.RUNNING, None)
         ending = Ending(1, "the driver failed")
         try:
             ending = self._run()
@@ -117,8 +117,12 @@ class Driver:
         return ending
 
     def _run(self) -> Ending:
-        self._meet()
-        self._launch()
+        if self._curve is None:
+            address = f"ipc://{self._directory}/driver"
+            self._launch([address])  # first: they remove the directory should this process be killed
+            self._meet(address)
+        else:
+            self._launch(self._meet_others(self._curve))
         joined_by = time.monotonic() + self._wishes.patience
         while self._rendezvous.ending is None:
             self._serve(0.5)
@@ -137,36 +141,43 @@ class Driver:
 
     # starting
 
-    def _meet(self) -> None:
-        self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
-        self._authenticator: Optional[keys.Authenticator] = None
-        if self._curve is None:
-            address = f"ipc://{self._directory}/driver"
+    def _meet(self, address: str) -> None:
+        """Be at *address* for agents on this machine; those that are early try again."""
+        make_private(self._directory)
+        self._open_socket()
+        try:
             self._socket.bind(address)
-            self._addresses = [address]
-        else:
-            self._authenticator = keys.Authenticator(self._context, self._curve)
-            port = sockets.bind_tcp(self._socket, self._curve)
-            self._addresses = [sockets.url(address, port) for address in self._wishes.own_addresses()]
-            self._poller.register(self._authenticator.socket, zmq.POLLIN)
+        except zmq.ZMQError as error:
+            raise LaunchError(f"cannot make a socket in {self._directory!r}: {error.strerror}; set TMPDIR") from error
+
+    def _meet_others(self, curve: Curve) -> Sequence[str]:
+        """Be there for agents on other machines; return the addresses."""
+        self._open_socket()
+        self._authenticator = keys.Authenticator(self._context, curve)
+        self._poller.register(self._authenticator.socket, zmq.POLLIN)
+        port = sockets.bind_tcp(self._socket, curve)
+        return [sockets.url(address, port) for address in self._wishes.own_addresses()]
+
+    def _open_socket(self) -> None:
+        self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
         self._watch = sockets.Watch(self._socket)
         for source in (self._socket, self._watch.socket, self._wakeup.fileno()):
             self._poller.register(source, zmq.POLLIN)
         if self._leash is not None:
             self._poller.register(self._leash.fileno(), zmq.POLLIN)
 
-    def _launch(self) -> None:
-        """Start the launcher's commands. The keys travel in their environment, never in argv."""
+    def _launch(self, addresses: Sequence[str]) -> None:
+        """Start the launcher's commands. Keys, and the name of a directory to be made, travel in their environment."""
         if self._one_machine:
             children.adopt_orphans()  # should an agent die, what its workers started comes to this process
         environ = dict(os.environ)
         if self._curve is not None:
             environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
-        agent = agent_argv(
-            self._addresses, self._wishes.patience, self._wishes.interface, os.getpid() if self._one_machine else 0
-        )
+        environ[DOORS] = ",".join(addresses)
+        agent = agent_argv(self._wishes.patience, self._wishes.interface, os.getpid() if self._one_machine else 0)
         names = [node.name for node in self._wishes.nodes]
         self._processes.start(self._wishes.launcher.commands(agent, names, environ))
+        self._write_record(JobState.RUNNING, None)
 
     # serving
 
@@ -347,9 +358,9 @@ class Driver:
             _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
 
 
-def agent_argv(addresses: Sequence[str], patience: float, interface: str, parent: int) -> list[str]:
+def agent_argv(patience: float, interface: str, parent: int) -> list[str]:
     """Return the command of an agent, but for the name of its node."""
-    options = ["--driver", ",".join(addresses), "--patience", f"{patience:g}"]
+    options = ["--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
     if parent:

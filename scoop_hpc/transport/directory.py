@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 from scoop_hpc.errors import LaunchError
 
 _ROOM = 80  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
 
 
-def make_private(wish: str) -> str:
-    """Make a directory that only this user can enter, in *wish* if that is short enough; return its path."""
+def choose_private(wish: str) -> str:
+    """Return a path that nobody can guess, in *wish* if that is short enough."""
     above = os.path.abspath(wish) if wish else "/tmp"
     if not os.path.isdir(above) or len(os.fsencode(above)) > _ROOM:
         above = "/tmp"
+    return os.path.join(above, f"scoop-{os.urandom(8).hex()}")
+
+
+def make_private(path: str) -> str:
+    """Make a directory that only this user can enter, where nothing is yet; return its path."""
     try:
-        return tempfile.mkdtemp(prefix="scoop-", dir=above)
+        os.mkdir(path, 0o700)
     except OSError as error:
-        raise LaunchError(f"cannot make a directory in {above!r}: {error.strerror}; set TMPDIR") from error
+        raise LaunchError(
+            f"cannot make a directory in {os.path.dirname(path)!r}: {error.strerror}; set TMPDIR"
+        ) from error
+    return path
