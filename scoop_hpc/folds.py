@@ -100,16 +100,17 @@ class _Scan:
 
     def _take(self, future: Future) -> None:
         """Take a scanned chunk from the feed, and have what came before put in front of its results."""
-        items = self._feed.take(future)
+        items = self._feed.chunks[future]
         scanned: Scanned = self._result(future, partial(scan_chunk, self._function, self._reduction, items))
+        count = len(self._feed.take(future))  # it may have left some
         chunk, before = scanned.chunk, self._before
         if before is NOTHING:
-            self._shifting.append(_Shifted(len(items), None, lambda: chunk))
+            self._shifting.append(_Shifted(count, None, lambda: chunk))
         else:
             here = partial(put_before, self._reduction, before, chunk)
             elsewhere = self._controller.size > 1 and worth_a_task(scanned.each, len(chunk.results))
             task = self._controller.submit(here.func, here.args, {}) if elsewhere else None
-            self._shifting.append(_Shifted(len(items), task, here))
+            self._shifting.append(_Shifted(count, task, here))
         if chunk.results:
             last = chunk.results[-1]
             try:

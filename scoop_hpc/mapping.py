@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sized
@@ -24,10 +23,15 @@ from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 
 _CHUNK_TIME = 0.03  # seconds that a chunk should take
+_BUDGET = 4  # times what a chunk was thought to take, after which what is left of it is cut anew
+_LEAST_BUDGET = _CHUNK_TIME  # seconds
+_SPLIT = 4  # pieces for each worker, at the most, that what is left is cut into
+_DECAY = 0.5  # of what is known of an item's time, for each chunk
+_WORTH = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
 _CHUNK_MOST = 10_000  # items in a chunk
 _AHEAD = 100_000  # items that are read ahead of the consumer
-_LAST = 2  # chunks that a worker should still get, at the least
-_PER_WORKER = 3  # chunks under way: one that runs, and what comes and goes meanwhile
+_LAST = 4  # chunks that a worker should still get, at the least
+_PER_WORKER = 3  # chunks under way, or as much in seconds: one that runs, and what comes and goes meanwhile
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> Optional[int]:
@@ -35,6 +39,18 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> Optional[int]:
     if all(isinstance(iterable, Sized) for iterable in iterables):
         return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     return None
+
+
+class ChunkResult(Protocol):
+    """What the task of a chunk returns."""
+
+    @property
+    def left(self) -> int:
+        """How many of its items, at the end, were left."""
+
+    @property
+    def seconds(self) -> float:
+        """How many seconds the others took."""
 
 
 class Finished(Protocol):
@@ -54,7 +70,10 @@ def check_callable(function: Any) -> None:
 
 
 class Feed:
-    """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items)`` for each chunk.
+    """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items, budget)`` for each.
+
+    A chunk that has used up its budget of seconds gives back the rest of its items, which are cut anew. There is no
+    budget where *chunksize* says how many make a chunk.
 
     A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
     done. *caller* is the name for messages.
@@ -86,16 +105,20 @@ class Feed:
         self._read_so_far = 0
         self._count = _length(iterables)
         self._fixed = chunksize is not None
-        self._size = chunksize or 1
+        self._pace = None if self._fixed else controller.paces.of(task, *head)  # seconds for an item, as far as known
+        self._counted = self._seconds = 0.0  # items of the last chunks, and how long they took
+        self._size = chunksize or self._fitting() or 1
         self._bounded = buffersize is not None
         self._limit = max(_AHEAD, self._size) if buffersize is None else buffersize
         # of a bounded map every worker should have two chunks
         self._most = self._limit if self._fixed else min(_CHUNK_MOST, max(1, self._limit // (2 * controller.size)))
         self._finished = finished
         self._under_way = 0  # chunks that are not done
+        self._items_under_way = 0
         self._unread = 0  # items whose results were not consumed
         self._feeding = False
         self._exhausted = False
+        self._closed = False
         self._failure: Optional[BaseException] = None  # of the iterables themselves
         self.go_on()
 
@@ -122,7 +145,15 @@ class Feed:
 
     def submit(self, items: list[tuple[Any, ...]]) -> Future:
         """Make a task of *items*."""
-        return self._controller.submit(self._task, (*self._head, items), {}, self._cost)
+        budget = None if self._fixed else max(_LEAST_BUDGET, _BUDGET * len(items) * (self._pace or 0.0))
+        return self._controller.submit(self._task, (*self._head, items, budget), {}, self._cost)
+
+    def _submit_chunk(self, items: list[tuple[Any, ...]]) -> Future:
+        self._under_way += 1
+        self._items_under_way += len(items)
+        future = self.submit(items)
+        future.add_done_callback(self._on_done)
+        return future
 
     def go_on(self) -> None:
         """Submit chunks while there are items and too few chunks are under way."""
@@ -134,10 +165,7 @@ class Feed:
                 items = self._read()
                 if items:
                     self._unread += len(items)
-                    self._under_way += 1
-                    future = self.submit(items)
-                    self.chunks[future] = items
-                    future.add_done_callback(functools.partial(self._on_done, len(items)))
+                    self.chunks[self._submit_chunk(items)] = items
         finally:
             self._feeding = False
 
@@ -148,7 +176,9 @@ class Feed:
 
     def close(self) -> None:
         """Read no more, and drop the chunks that were not taken."""
-        self._exhausted = True
+        self._exhausted = self._closed = True
+        if not self._fixed:
+            self._controller.paces.learn(self._pace, self._task, *self._head)
         for future in self.chunks:
             self._controller.abandon(future)
 
@@ -156,15 +186,28 @@ class Feed:
         size = min(self._size, self._most)
         if self._fixed or self._count is None:
             return size
-        left = self._count - self._read_so_far
-        return max(1, min(size, left // (_LAST * self._controller.size)))  # small at the end, so that all end together
+        left = self._count - self._read_so_far  # small at the end, so that all end together
+        return max(1, min(size, max(left // (_LAST * self._controller.size), self._fitting(_WORTH))))
+
+    def _fitting(self, seconds: float = _CHUNK_TIME) -> int:
+        """Return how many items, at least one, take so many *seconds*; 0 if that is not known."""
+        return 0 if self._pace is None else max(1, min(_CHUNK_MOST, int(seconds / max(self._pace, 1e-9))))
 
     def _has_room(self) -> bool:
         return (
             not (self._exhausted or self._controller.ending())
-            and self._under_way < _PER_WORKER * self._controller.size
+            and self._has_workers()
             and self._unread + self._next_size() <= self._limit
         )
+
+    def _has_workers(self) -> bool:
+        """Whether more should be under way."""
+        usual = _PER_WORKER * self._controller.size
+        if self._under_way < usual:
+            return True
+        if self._fixed or self._pace is None or self._size < self._fitting():
+            return False
+        return self._items_under_way * self._pace < usual * _CHUNK_TIME  # at the end: many small chunks
 
     def _read(self) -> list[tuple[Any, ...]]:
         """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
@@ -185,14 +228,39 @@ class Feed:
         self._exhausted = self._exhausted or len(items) < size
         return items
 
-    def _on_done(self, count: int, future: Any) -> None:
+    def _on_done(self, future: Any) -> None:
+        items = self.chunks.get(future, [])
         self._under_way -= 1
-        if not self._fixed and future.seconds:
-            fitting = int(_CHUNK_TIME * count / future.seconds)
-            self._size = max(1, min(2 * self._size, fitting, self._most))
+        self._items_under_way -= len(items)
+        if items and not self._fixed and not future.cancelled() and future.exception() is None:
+            done: ChunkResult = future.result()
+            if done.seconds:  # else an item failed
+                self._learn(len(items) - done.left, done.seconds)
+            if done.left:
+                self._cut_anew(future, items, done.left)
         if self._finished is not None:
             self._finished.add(future)
         self.go_on()
+
+    def _learn(self, count: int, seconds: float) -> None:
+        """Note how long *count* items took. The last chunks count, each by the number of its items."""
+        self._counted = _DECAY * self._counted + count
+        self._seconds = _DECAY * self._seconds + seconds
+        self._pace = self._seconds / self._counted
+        self._size = min(2 * self._size, self._fitting(), self._most)
+
+    def _cut_anew(self, future: Future, items: list[tuple[Any, ...]], left: int) -> None:
+        """Make new chunks of the *left* last of *items*, in their place."""
+        rest = items[-left:]
+        size = max(self._size, -(-left // (_SPLIT * self._controller.size)))
+        pieces = [rest[start : start + size] for start in range(0, left, size)]
+        chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()
+        for known, its in self.chunks.items():
+            chunks[known] = its
+            if known is future:
+                chunks[known] = items[:-left]
+                chunks.update((self._submit_chunk(piece), piece) for piece in pieces)
+        self.chunks = chunks
 
 
 class Map:
@@ -225,26 +293,28 @@ class Map:
         try:
             feed.go_on()
             while feed.chunks:
-                future = choose()
-                yield from self._results(future, feed.take(future))
+                yield from self._results(choose())
                 feed.go_on()
             feed.finish()
         finally:
             feed.close()
 
-    def _results(self, future: Future, items: list[tuple[Any, ...]]) -> Iterable[Any]:
+    def _results(self, future: Future) -> Iterable[Any]:
         """Return the results of one chunk in turn; the last raises what its item raised."""
         try:
             chunk: Chunk = result_by(self._controller, future, self._deadline, "map")
         except UnpicklableError:
+            items = self._feed.take(future)
             if len(items) == 1:
                 raise
             return self._one_by_one(items)  # the chunk could not be pickled as a whole, so none of it was run
-        return self._feed.each(chunk, len(items))
+        return self._feed.each(chunk, len(self._feed.take(future)))
 
     def _one_by_one(self, items: list[tuple[Any, ...]]) -> Iterator[Any]:
         for item in items:
-            yield from self._results(self._feed.submit([item]), [item])
+            task = self._feed.submit([item])
+            chunk: Chunk = result_by(self._controller, task, self._deadline, "map")
+            yield from self._feed.each(chunk, 1)
 
 
 def result_by(controller: Controller, future: Future, deadline: Optional[float], caller: str) -> Any:

@@ -150,8 +150,10 @@ class BrokerState:
         parcels_to: dict[str, list[Parcel]] = {}
         for parcel in message.parcels:
             parcels_to.setdefault(self._way_to(parcel.owner), []).append(parcel)
-        sends = [Send(to, Results(parcels)) for to, parcels in parcels_to.items()]
-        return sends if message.request is None else sends + self._on_request(message.request, sender)
+        more = [] if message.request is None else self._on_request(message.request, sender)
+        wanted = {send.to: send.message for send in more if type(send.message) is Wanted and send.to in parcels_to}
+        sends = [Send(to, Results(parcels, None, wanted.get(to))) for to, parcels in parcels_to.items()]
+        return sends + [send for send in more if send.message is not wanted.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: str) -> list[Send]:
         count = balance.share(len(self.queue), message.count)
@@ -240,12 +242,16 @@ class BrokerState:
         return sends + self._publish() if self.peers else sends
 
     def _match(self) -> list[Send]:
-        """Give queued tasks to workers: to the idle first, in the order of their requests, to each its share."""
+        """Give queued tasks to workers: to the idle first, in the order of their requests.
+
+        Nobody gets more than its share of the queue, for the others will ask, too: so all end at about the same time
+        [guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987) 1425].
+        """
         sends = []
+        fair = -(-len(self.queue) // max(1, len(self.workers)))
         for requests in (self.waiting, self.ahead):
             while self.queue and requests:
                 name = next(iter(requests))
-                fair = max(1, len(self.queue) // len(requests))
                 request = requests.pop(name)
                 parcels: list[Parcel] = []
                 count = 0

@@ -9,7 +9,7 @@ import msgspec
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Reference, Request, Results, Tasks
+from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Reference, Request, Results, Tasks, Wanted
 
 _Places = tuple[int, ...]  # of the references among a parcel's frames
 _TaskHead = tuple[str, int, int, _Places, int, tuple[int, ...]]  # owner, serial, frames, references, tasks, dropped
@@ -27,6 +27,7 @@ class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
 
     heads: list[tuple[str, int, int, _Places]]  # owner, serial, frames, references
     request: Optional[Request]
+    wanted: Optional[Wanted]
 
 
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
@@ -48,7 +49,7 @@ def encode(message: Message) -> list[Buffer]:
         assert isinstance(message, Results)
         parcels = message.parcels
         outcomes = [(p.owner, p.serial, len(p.frames), _references(p.frames)) for p in parcels]
-        frames = [_encoder.encode(ResultHeads(outcomes, message.request))]
+        frames = [_encoder.encode(ResultHeads(outcomes, message.request, message.wanted))]
     else:
         return [_encoder.encode(message)]
     for parcel in parcels:
@@ -78,7 +79,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
     for owner, serial, length, places in header.heads:
         parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places)))
         start += length
-    return Results(parcels, header.request)
+    return Results(parcels, header.request, header.wanted)
 
 
 def _references(frames: Sequence[Buffer]) -> _Places:

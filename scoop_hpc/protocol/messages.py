@@ -66,7 +66,7 @@ from typing import Optional, Union
 
 import msgspec
 
-VERSION = 3  # raised whenever a field changes; Hello carries it
+VERSION = 4  # raised whenever a field changes; Hello carries it
 
 AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
@@ -235,6 +235,7 @@ class Tasks(Message, frozen=True):
 class Results(Message, frozen=True):
     parcels: list[Parcel]
     request: Optional[Request] = None  # of the worker that sends them to its broker
+    wanted: Optional[Wanted] = None  # by the broker that sends them to their owner
 
 
 class Steal(Message, frozen=True):

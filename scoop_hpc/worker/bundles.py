@@ -96,14 +96,14 @@ class Outgoing:
         if outcome.error is None:
             value = outcome.value
             if type(value) in ATOMS and not (type(value) in (bytes, str) and len(value) >= LEAST):
-                self._items.append((serial, value, outcome.seconds, outcome.deaf))
+                self._items.append((serial, value, outcome.deaf))
                 return
             try:
-                self._items.append((serial, Packed(calls.dump(value, self._segments)), outcome.seconds, outcome.deaf))
+                self._items.append((serial, Packed(calls.dump(value, self._segments)), outcome.deaf))
                 return
             except UnpicklableError as error:
                 outcome = Outcome(error=error)
-        self._items.append((serial, _Failed(calls.dump_outcome(outcome)), outcome.seconds, outcome.deaf))
+        self._items.append((serial, _Failed(calls.dump_outcome(outcome)), outcome.deaf))
 
     def dump(self) -> list[Buffer]:
         """Return the frames of all of them."""
@@ -118,7 +118,7 @@ class _Failed(Packed):
 
 
 def load_outcomes(frames: Sequence[Buffer]) -> list[tuple[Any, ...]]:
-    """Return (serial, item for `value_of`, seconds, deaf) for each outcome in *frames*."""
+    """Return (serial, item for `value_of`, deaf) for each outcome in *frames*."""
     items: list[tuple[Any, ...]] = calls.load_packed(frames)
     return items
 

@@ -188,7 +188,6 @@ class Outcome:
 
     value: Any = None
     error: Optional[BaseException] = None
-    seconds: float = 0.0  # from start to end
     deaf: float = 0.0  # the longest time that it kept its worker from looking at its link
 
 
@@ -197,36 +196,35 @@ def dump_outcome(outcome: Outcome) -> list[Buffer]:
 
     An exception that does not survive the trip arrives as a TaskError that shows it.
     """
-    times = outcome.seconds, outcome.deaf
     if outcome.error is None:
-        return dump((True, outcome.value, *times))
+        return dump((True, outcome.value, outcome.deaf))
     error, text = outcome.error, _traceback_text(outcome.error)
     for form in (error, _Rebuilt(error)):
         try:
-            frames = dump((False, (form, text), *times))
+            frames = dump((False, (form, text), outcome.deaf))
             load(frames)  # an exception with an odd constructor can be pickled, but not unpickled
             return frames
         except Exception:  # the user's class: it may raise anything; the next form is more robust
             continue
     shown = TaskError(f"{type(error).__name__}: {error}" if _printable(error) else type(error).__name__)
-    return dump((False, (shown, text), *times))
+    return dump((False, (shown, text), outcome.deaf))
 
 
 def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     """Return the outcome in *frames*; one that cannot be unpickled here is the outcome TaskError."""
     try:
-        good, value, seconds, deaf = load(frames)
+        good, value, deaf = load(frames)
     except BaseException as error:  # unpickling runs the user's code
         refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
         refusal.__cause__ = error
         return Outcome(error=refusal)
     if good:
-        return Outcome(value, None, seconds, deaf)
+        return Outcome(value, None, deaf)
     raised, text = value
     if isinstance(raised, _Rebuilt):
         raised = raised.exception
     raised.__cause__ = RemoteTraceback(text)
-    return Outcome(None, raised, seconds, deaf)
+    return Outcome(None, raised, deaf)
 
 
 class _Rebuilt:

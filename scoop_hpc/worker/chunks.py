@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
 from typing import Any, Callable, Optional
 
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 
+_LOOK = 0.001  # seconds between looks at the clock
+_MOST = 32  # items between looks: how many may turn out to be long before anybody notices
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})  # nobody changes them after the fact
 
 
@@ -35,6 +39,8 @@ class Chunk:
     results: list[Any]
     error: Optional[list[Buffer]] = None
     atoms: bool = False  # no result is packed, and no item failed
+    left: int = 0  # items, at the end, for which there was no time
+    seconds: float = 0.0  # that the others took
 
     def unpacked(self) -> Iterable[Any]:
         """Return the results in turn; then raise what the last item raised."""
@@ -49,20 +55,29 @@ class Chunk:
             raise error
 
 
-def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Chunk:
-    """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled."""
+def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: Optional[float] = None) -> Chunk:
+    """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
+
+    After *budget* seconds, if that is not None, the rest is left: others may do it, now that it is known to last.
+    """
     results: list[Any] = []
     process = os.getpid()
     atoms = True
+    rest = iter(items)
+    group = len(items) if budget is None else 1
+    start = now = monotonic()
     try:
-        for args in items:
-            result = function(*args)
-            if type(result) not in ATOMS:
-                result = Packed(calls.dump(result))
-                atoms = False
-            results.append(result)
+        while len(results) < len(items) and (budget is None or now - start < budget):
+            for args in islice(rest, group):
+                result = function(*args)
+                if type(result) not in ATOMS:
+                    result = Packed(calls.dump(result))
+                    atoms = False
+                results.append(result)
+            before, now = now, monotonic()
+            group = max(1, min(2 * group, _MOST, int(_LOOK * group / max(now - before, 1e-9))))
     except BaseException as error:  # the user's function: what it raised is sent on
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise
         return Chunk(results, calls.dump_outcome(Outcome(error=error)))
-    return Chunk(results, atoms=atoms)
+    return Chunk(results, None, atoms, len(items) - len(results), now - start)

@@ -83,15 +83,15 @@ class Controller:
         if self.size == 1:
             exchange.local.append(future)
             return future
-        if cost.stays:
-            exchange.keep(future)
+        exchange.keep(future)
+        if cost.stays or not exchange.wanted:
             if monotonic() - exchange.polled <= POLL:
-                return future
-        self.runner.listen()
-        if not cost.stays:
-            exchange.export([future])
-        if monotonic() - exchange.polled > POLL:
+                return future  # if it is to leave, then together with what is submitted soon
+            self.runner.listen()
             exchange.poll(0)
+        else:
+            self.runner.listen()
+            exchange.share()
         self.runner.since = monotonic()  # what it takes to send is not the task's time
         return future
 

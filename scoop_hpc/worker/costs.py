@@ -13,10 +13,10 @@ from typing import Any
 SHORT = 0.001  # seconds: a call that keeps its worker deaf for less may wait behind others of its kind
 _DECAY = 0.7  # for each call: the kernel takes the CPU away now and then, which should soon be forgotten
 _BUNDLE = 0.002  # seconds of work that travel together
-_BATCH = 0.01  # seconds of work that a worker asks for at once
+_BATCH = 0.03  # seconds of work that a worker asks for at once
 UNKNOWN = _BATCH  # seconds that a task takes as far as a new worker knows: it asks for one
 _MOST = 512  # calls that travel together; a call costs the worker 2 us beside the function's own time
-_MODERATE = 0.05  # seconds: what would wait behind a longer call is not asked for ahead of time
+_MODERATE = 0.15  # seconds: what would wait behind a longer call is not asked for ahead of time
 _TRAVEL = 3e-6  # seconds of this worker's time that it takes to have a call done elsewhere
 _WORTH = 1e-4  # seconds of short calls that are worth a message
 _CODES = 1000  # code objects known by their id
@@ -127,6 +127,6 @@ def batch(usual: float) -> int:
     """Return how many tasks that each take *usual* seconds a worker should ask for at once.
 
     >>> batch(10.0), batch(0.001)
-    (1, 10)
+    (1, 30)
     """
     return max(1, min(_MOST, int(_BATCH / max(usual, 1e-7))))

@@ -53,7 +53,8 @@ from scoop_hpc.worker.relief import Relief
 
 POLL = 0.001  # seconds between looks at the link while there is work
 _DEAF = 0.003  # seconds after which another thread looks
-_TOO_LONG = 0.02  # seconds after which it gives back what waits
+_TOO_LONG = 0.1  # seconds after which it gives back what waits
+_HELD = 0.03  # seconds that an outcome waits for others, at the end of a task, while nobody is idle
 _JOURNEY = 0.0003  # seconds from a request to the tasks
 
 
@@ -68,6 +69,7 @@ class Exchange:
         self.inbox = Inbox()
         self.sent: dict[int, Future] = {}
         self.arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
+        self.own: deque[tuple[int, Outcome]] = deque()  # of tasks that were exported and came back, by their serials
         self.replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
         self.polled = time.monotonic()
         self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
@@ -79,6 +81,7 @@ class Exchange:
         self._link = link
         self._segments = segments
         self._outcomes: dict[str, Outgoing] = {}  # by owner
+        self._oldest_outcome = 0.0  # when the first of these came
         self._serial = 1  # of the next task exported
         self._questions = itertools.count(1)
         self._request = Request(0)  # the last one
@@ -267,14 +270,23 @@ class Exchange:
         self._usual += 0.2 * (deaf - self._usual)
 
     def finish(self, owner: str, serial: int, outcome: Outcome) -> None:
-        """Note the outcome of a task of somebody else's, to be sent soon."""
+        """Note the outcome of a task that came from the broker, to be sent soon."""
+        if owner == self.name:
+            self.own.append((serial, outcome))
+            return
         with self.lock:
             outgoing = self._outcomes.get(owner)
+            if not self._outcomes:
+                self._oldest_outcome = time.monotonic()
             if outgoing is None:
                 outgoing = self._outcomes[owner] = Outgoing(None if is_guest(owner) else self._segments)
             outgoing.add(serial, outcome)
         if not self._relief.armed:
             self._relief.arm()
+
+    def urgent(self) -> bool:
+        """Whether the outcomes that have been collected should be sent now: somebody is idle, or they are old."""
+        return self._wanted_by_idle > 0 or time.monotonic() > self._oldest_outcome + _HELD
 
     # the link
 
@@ -308,7 +320,8 @@ class Exchange:
         if self._relief.error is not None:
             raise self._relief.error
         with self.lock:
-            self.flush()
+            if timeout != 0 or self._due or self.urgent():
+                self.flush()
             if self._segments is not None:
                 timeout = self._look_after(self._segments, timeout)
             if self.local and timeout != 0:  # the other thread had it in its hands when this one looked
@@ -342,6 +355,8 @@ class Exchange:
         """Take in a message of the broker."""
         if isinstance(message, Results):
             self.arrived.extend(map(taken, message.parcels))  # at once: it may be needed where it is
+            if message.wanted is not None:
+                self.receive(message.wanted)
         elif isinstance(message, Tasks):
             if message.answer == self._request.number:
                 self._request = Request(0, self._request.number)
@@ -383,7 +398,8 @@ class Exchange:
                     self.give_back_inbox()
                 elif self._untold:
                     self.ask(self._request.count, self._request.idle)
-                self.flush()
+                if self._due or self.urgent() or now - busy_since > _TOO_LONG:
+                    self.flush()
         waiting = self.local or self.inbox or self._outcomes or self._request.count or self._untold
         return bool(waiting or (self._segments is not None and self._segments.lent))
 

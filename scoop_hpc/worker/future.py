@@ -83,7 +83,6 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "cost",
         "function",
         "kwargs",
-        "seconds",
         "serial",
     )
 
@@ -106,7 +105,6 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self.kwargs = kwargs or None  # an empty dict takes 64 bytes
         self.cost = cost
         self.serial = 0  # once it is exported
-        self.seconds = 0.0  # how long the task ran, once it is done
 
     # what the base class's methods find instead of what its constructor makes
 

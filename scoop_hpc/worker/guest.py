@@ -169,7 +169,7 @@ class Guest:
         """Take in a message of the broker."""
         if isinstance(message, Results):
             for parcel in message.parcels:
-                for serial, item, _, deaf in bundles.load_outcomes(parcel.frames):
+                for serial, item, deaf in bundles.load_outcomes(parcel.frames):
                     future = self._sent.pop(serial, None)
                     if future is None:
                         self.late += 1

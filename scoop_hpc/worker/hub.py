@@ -117,9 +117,7 @@ class Hub:
     def _unfinished(self) -> bool:
         exchange = self._exchange
         exchange.drop_taken()
-        return bool(
-            exchange.sent or exchange.arrived or exchange.failed or exchange.local or exchange.inbox or self.ready
-        )
+        return bool(exchange.sent or self._news() or exchange.local or exchange.inbox or self.ready)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
@@ -164,6 +162,9 @@ class Hub:
         self.timers.expire()
         if exchange.arrived:
             self._deliver(exchange.arrived.popleft())
+        elif exchange.own:
+            serial, outcome = exchange.own.popleft()
+            self._deliver_one(serial, outcome.value, outcome.error)
         elif exchange.failed:
             future, error = exchange.failed.popleft()
             self._settle(future, None, error)
@@ -180,8 +181,12 @@ class Hub:
 
     def _pending(self) -> bool:
         """Whether there is something to do."""
+        return bool(self.ready or self._news()) or self._runnable()
+
+    def _news(self) -> bool:
+        """Whether there are futures to settle."""
         exchange = self._exchange
-        return bool(self.ready or exchange.arrived or exchange.failed) or self._runnable()
+        return bool(exchange.arrived or exchange.own or exchange.failed)
 
     def _runnable(self) -> bool:
         """Whether there is a task that may begin; one that may not is given away."""
@@ -214,15 +219,17 @@ class Hub:
     def _deliver(self, parcel: Parcel) -> None:
         """Give outcomes to their futures."""
         sent = self._exchange.sent
-        for serial, item, seconds, deaf in bundles.load_outcomes(parcel.frames):
-            future = sent.pop(serial, None)
-            if future is None:
-                self.late += 1
-                continue
-            future.cost.learn(deaf)
-            future.seconds = seconds
-            value, error = bundles.value_of(item)
-            self._settle(future, value, error)
+        for serial, item, deaf in bundles.load_outcomes(parcel.frames):
+            if serial in sent:
+                sent[serial].cost.learn(deaf)
+            self._deliver_one(serial, *bundles.value_of(item))
+
+    def _deliver_one(self, serial: int, value: Any, error: Optional[BaseException]) -> None:
+        future = self._exchange.sent.pop(serial, None)
+        if future is None:
+            self.late += 1
+            return
+        self._settle(future, value, error)
 
     def _settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
         """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""
@@ -246,11 +253,8 @@ class Hub:
                 except IndexError:
                     return
                 self._runner.run_future(future)
-            if (
-                self.ready
-                or exchange.arrived
-                or not (exchange.local or exchange.inbox)
-                or monotonic() - exchange.polled > POLL
-                or not self._may_start()
-            ):
+            if monotonic() - exchange.polled > POLL:
+                exchange.poll(0)
+                self.timers.expire()
+            if self.ready or self._news() or not self._runnable():
                 return

@@ -34,7 +34,7 @@ class Runner:
         call = self._exchange.take(future)
         if call is not None:
             future.begin()
-            value, error, future.seconds, _ = self._run(*call, future.cost)
+            value, error, _ = self._run(*call, future.cost)
             future.settle(value, error)
 
     def run_task(self, task: Given) -> None:
@@ -54,7 +54,7 @@ class Runner:
         cost = task.cost
         if not cost.short and exchange.inbox and not cost.moderate:
             exchange.give_back_inbox()
-        if exchange.due or not cost.short:
+        if exchange.due or (not cost.short and (exchange.urgent() or not cost.moderate)):
             exchange.flush()
         self.since = exchange.busy_since = monotonic()
         outcome = Outcome(*self._run(task.function, args, kwargs, cost))
@@ -63,8 +63,8 @@ class Runner:
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
-    ) -> tuple[Any, Optional[BaseException], float, float]:
-        """Call the user's function; return its result or what it raised, how long it took, and was deaf at most."""
+    ) -> tuple[Any, Optional[BaseException], float]:
+        """Call the user's function; return its result or what it raised, and how long it was deaf at most."""
         start = monotonic()
         outer, outer_deaf = self.running, self.deaf
         if start - self.since > outer_deaf:
@@ -84,7 +84,7 @@ class Runner:
             deaf = self.deaf
         cost.learn(deaf)
         self.running, self.deaf, self.since = outer, outer_deaf, end
-        return value, error, end - start, deaf
+        return value, error, deaf
 
     def listen(self) -> None:
         """Note how long the running task has kept the worker from its link until now."""

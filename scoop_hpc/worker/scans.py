@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from scoop_hpc.worker.chunks import Chunk, Packed, run_chunk
 
@@ -21,6 +21,16 @@ class Scanned:
 
     chunk: Chunk
     each: float
+
+    @property
+    def left(self) -> int:
+        """How many items of the chunk were left."""
+        return self.chunk.left
+
+    @property
+    def seconds(self) -> float:
+        """How long the others took."""
+        return self.chunk.seconds
 
 
 class _Running:
@@ -50,11 +60,17 @@ class _Running:
 
 
 def scan_chunk(
-    function: Callable[..., Any], reduction: Callable[[Any, Any], Any], items: Sequence[tuple[Any, ...]]
+    function: Callable[..., Any],
+    reduction: Callable[[Any, Any], Any],
+    items: Sequence[tuple[Any, ...]],
+    budget: Optional[float] = None,
 ) -> Scanned:
-    """Return the running reduction of ``function(*item)``, up to an item that fails; called as a task."""
+    """Return the running reduction of ``function(*item)``, up to an item that fails, or that there is no time for.
+
+    Called as a task.
+    """
     running = _Running(function, reduction)
-    chunk = run_chunk(running, items)
+    chunk = run_chunk(running, items, budget)
     return Scanned(chunk, running.seconds / max(1, running.timed))
 
 

@@ -77,6 +77,13 @@ def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
     assert [len(message.parcels) for name in ("0.0", "0.1") for message in to(name, sends)] == [2, 2]  # type: ignore[attr-defined]
 
 
+def test_worker_that_asks_for_all_leaves_the_others_their_share(broker: Broker) -> None:
+    broker.say(Tasks([parcel(n) for n in range(10)]), "0.0")
+    (tasks,) = to("0.1", broker.say(Request(100, idle=False), "0.1"))
+    assert isinstance(tasks, Tasks)
+    assert [one.serial for one in tasks.parcels] == [0, 1, 2, 3, 4]
+
+
 def test_withdrawn_request_gets_nothing(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
     broker.say(Request(0), "0.1")
@@ -188,7 +195,7 @@ def test_bundle_that_is_cancelled_altogether_is_gone(broker: Broker) -> None:
 
 def test_worker_is_asked_about_what_it_was_given(broker: Broker) -> None:
     broker.say(Request(2), "0.1")
-    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
+    broker.say(Tasks([parcel(serial) for serial in (1, 2, 3, 4)]), "0.0")
     find = Find("0.0", 2, cancel=True, number=1)
     assert broker.say(find, "0.0") == [Send("0.1", find)]
     assert broker.say(Found("0.0", 2, 1, True), "0.1") == [Send("0.0", Found("0.0", 2, 1, True))]

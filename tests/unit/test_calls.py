@@ -118,7 +118,7 @@ def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments)
     frames = outgoing.dump()
     assert sum(map(len, frames)) < 5_000
     items = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
-    values = [bundles.value_of(item) for _, item, _, _ in items]
+    values = [bundles.value_of(item) for _, item, _ in items]
     assert type(values[0][0].data.obj) is mmap.mmap
     assert not values[0][0].data.readonly
     assert [value for value, _ in values[1:]] == [b"b" * 600_000, "c", None]
@@ -131,7 +131,7 @@ def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: S
     outgoing.add(2, Outcome("c"))
     frames = outgoing.dump()
     segments.close()
-    (_, lost, _, _), (_, good, _, _) = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
+    (_, lost, _), (_, good, _) = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
     value, error = bundles.value_of(lost)
     assert isinstance(error, TaskError)
     assert "600" in str(error)
@@ -206,7 +206,7 @@ def test_result_that_cannot_be_unpickled_is_an_error_of_its_future() -> None:
 
 
 def test_times_arrive() -> None:
-    assert calls.load_outcome(calls.dump_outcome(Outcome(5, None, 1.5, 0.25))) == Outcome(5, None, 1.5, 0.25)
+    assert calls.load_outcome(calls.dump_outcome(Outcome(5, None, 0.25))) == Outcome(5, None, 0.25)
 
 
 class Leave:
@@ -217,7 +217,7 @@ class Leave:
 def test_result_that_exits_while_it_is_unpickled_is_an_error() -> None:
     outgoing = bundles.Outgoing()
     outgoing.add(1, Outcome(Leave()))
-    ((_, item, _, _),) = bundles.load_outcomes(outgoing.dump())
+    ((_, item, _),) = bundles.load_outcomes(outgoing.dump())
     value, error = bundles.value_of(item)
     assert isinstance(error, TaskError)
     assert isinstance(error.__cause__, SystemExit)

@@ -17,6 +17,8 @@ from scoop_hpc.errors import InputError, NotRunningError, ProgramError, Protocol
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted
 from scoop_hpc.worker import bundles, calls, costs, current
+from scoop_hpc.worker.bundles import Outgoing
+from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.costs import Cost, Costs, batch
 
@@ -441,13 +443,52 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
     link = Home()
 
     def program() -> int:
-        futures.submit(square, 3).result()
-        (first,) = [message for message in link.sent if isinstance(message, Results)]
-        link.arriving.append(first)
+        future = futures.submit(square, 3)  # exported, for others are idle
+        outcome = Outgoing()
+        for serial in (future.serial, future.serial):
+            outcome.add(serial, Outcome(9))
+        link.arriving.append(Results([Parcel("0.0", 0, outcome.dump())]))
+        assert future.result() == 9
         current.current().waiter(time.monotonic()).park()
         return current.current().hub.late
 
     assert run(program, link, size=4) == 1
+
+
+def test_exported_task_that_comes_back_sends_no_result(run: Run) -> None:
+    link = Home()
+    assert run(lambda: futures.submit(square, 3).result(), link, size=4) == 9
+    assert link.exported == 1
+    assert not [message for message in link.sent if isinstance(message, Results)]
+
+
+def test_tasks_that_nobody_waits_for_leave_together(run: Run) -> None:
+    link = Home(hands_out=False)
+
+    def program() -> None:
+        controller = current.current()
+        controller.exchange.wanted = 1
+        controller.exchange.polled = time.monotonic() + 60
+        for n in range(100):
+            futures.submit(str, n)  # of unknown duration
+        assert link.exported == 1
+        controller.exchange.poll(0)
+        assert link.exported == 100
+        assert [len(message.parcels) for message in link.sent if isinstance(message, Tasks)] == [1, 99]
+
+    run(program, link, size=4)
+
+
+def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
+    link = Home("1.0")
+    worker = Controller(link, "1.0", 4)
+    worker.exchange.finish("0.0", 1, Outcome(1))
+    worker.exchange.poll(0)
+    assert not link.sent
+    link.arriving.append(Wanted(1, idle=1))
+    for _ in range(2):  # to hear of it, and to act
+        worker.exchange.poll(0)
+    assert [type(message) for message in link.sent] == [Results]
 
 
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
@@ -458,7 +499,7 @@ def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     for _ in range(4):
         worker.hub.step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
-    ((serial, item, _, _),) = bundles.load_outcomes(results.parcels[0].frames)
+    ((serial, item, _),) = bundles.load_outcomes(results.parcels[0].frames)
     assert (serial, bundles.value_of(item)) == (1, (25, None))
     (first,) = [message for message in link.sent if isinstance(message, Request)]
     assert (first.count > 0, first.idle, first.begun) == (True, True, 0)

@@ -1,0 +1,153 @@
+"""Chunks that last longer than was thought: what is left of them is cut anew, and goes to whoever is idle."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from typing import Any, Callable
+
+import pytest
+from test_reductions import Run, run_program
+
+from scoop_hpc import futures, mapping
+from scoop_hpc.worker import chunks
+from scoop_hpc.worker.chunks import run_chunk
+
+
+class Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.now
+
+    def work(self, seconds: float) -> int:
+        """Be an item that takes so long."""
+        self.now += seconds
+        return 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that chunks look at."""
+    clock = Clock()
+    monkeypatch.setattr(chunks, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture(params=[1, 4], ids=["alone", "among others"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a program on a worker alone or one of four."""
+    return functools.partial(run_program, size=request.param)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every chunk run out of time after its first item."""
+    monkeypatch.setattr(mapping, "_BUDGET", 1e-9)
+    monkeypatch.setattr(mapping, "_LEAST_BUDGET", 1e-9)
+
+
+def test_chunk_without_a_budget_is_done_whole(clock: Clock) -> None:
+    chunk = run_chunk(clock.work, [(3600.0,)] * 10)
+    assert (chunk.results, chunk.left) == ([1] * 10, 0)
+
+
+def test_long_items_end_a_chunk_at_its_budget(clock: Clock) -> None:
+    chunk = run_chunk(clock.work, [(0.05,)] * 100, budget=0.12)
+    assert (len(chunk.results), chunk.left) == (3, 97)
+
+
+def test_cost_that_rises_a_thousandfold_half_way_is_noticed_within_32_items(clock: Clock) -> None:
+    chunk = run_chunk(clock.work, [(0.00001,)] * 1000 + [(0.01,)] * 1000, budget=0.12)
+    assert len(chunk.results) + chunk.left == 2000
+    assert 1000 < len(chunk.results) <= 1000 + 64
+    assert clock.now < 0.12 + 64 * 0.01
+
+
+def test_quick_items_are_not_held_up_by_the_clock(clock: Clock) -> None:
+    chunk = run_chunk(clock.work, [(0.000001,)] * 10_000, budget=0.12)
+    assert (len(chunk.results), chunk.left) == (10_000, 0)
+    assert clock.looks < 10_000 / 25
+
+
+def test_one_long_item_at_the_end_leaves_nothing(clock: Clock) -> None:
+    chunk = run_chunk(clock.work, [(0.1,), (3600.0,)], budget=0.12)
+    assert (chunk.results, chunk.left) == ([1, 1], 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_chunks_that_are_cut_anew_keep_their_order(run: Run) -> None:
+    assert run(lambda: list(futures.map(abs, range(500)))) == list(range(500))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_chunks_that_are_cut_anew_are_all_completed(run: Run) -> None:
+    assert run(lambda: sorted(futures.map_as_completed(abs, iter(range(500))))) == list(range(500))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_scan_of_chunks_that_are_cut_anew_is_right(run: Run) -> None:
+    letters = [str(n) for n in range(200)]
+    found = run(lambda: list(futures.map_scan(str, operator.add, letters)))
+    assert found == list(itertools.accumulate(letters))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mapped", [futures.map, futures.map_as_completed])
+def test_bounded_map_whose_chunks_are_cut_anew_reads_no_further(run: Run, mapped: Callable[..., Any]) -> None:
+    read: list[int] = []
+
+    def program() -> None:
+        results = mapped(abs, (read.append(n) or n for n in itertools.count()), buffersize=40)  # type: ignore[func-returns-value]
+        for taken in range(300):
+            assert len(read) <= taken + 40
+            next(results)
+
+    run(program)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_failure_in_what_was_left_comes_at_its_place(run: Run) -> None:
+    def program() -> list[Any]:
+        results = futures.map(lambda n: 1 // (100 - n), range(500))
+        return [next(results) for _ in range(100)] + [pytest.raises(ZeroDivisionError, next, results)]
+
+    assert run(program)[:-1] == [1 // (100 - n) for n in range(100)]
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items each chunk has that is submitted."""
+    sizes: list[int] = []
+    submit = mapping.Feed.submit
+
+    def watched(feed: mapping.Feed, items: list[tuple[Any, ...]]) -> futures.Future:
+        sizes.append(len(items))
+        return submit(feed, items)
+
+    monkeypatch.setattr(mapping.Feed, "submit", watched)
+    return sizes
+
+
+@pytest.mark.usefixtures("impatient")
+def test_chunks_of_a_chosen_size_are_left_alone(run: Run, sizes: list[int]) -> None:
+    assert run(lambda: list(futures.map(abs, range(500), chunksize=100))) == list(range(500))
+    assert sizes == [100] * 5
+
+
+def test_second_map_begins_with_chunks_that_fit(run: Run, sizes: list[int]) -> None:
+    def program() -> tuple[int, int]:
+        assert sum(futures.map(abs, range(100_000))) == sum(range(100_000))
+        first, count = sizes[0], len(sizes)
+        assert sum(futures.map(abs, range(100_000))) == sum(range(100_000))
+        return first, sizes[count]
+
+    first, second = run(program)
+    assert first == 1
+    assert second > 100
