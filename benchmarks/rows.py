@@ -88,6 +88,13 @@ def _uneven(name: str, title: str, function: str, workers: int, targets: tuple[T
     return Row(name, title, workload, parameters, quick, "busy share", True, figure, peers, targets, workers)
 
 
+def _fib(name: str, n: int, peers: tuple[str, ...], targets: tuple[Target, ...]) -> Row:
+    title = "fib({n}), a task for each call"
+    unit = "tasks/s per worker"
+    figure = tasks_per_second_and_worker
+    return Row(name, title, "nested_fib", {"n": n}, {"n": 8}, unit, True, figure, peers, targets)
+
+
 def _leaves(name: str, workers: int, targets: tuple[Target, ...] = ()) -> Row:
     title = "tree of tasks, shape of fib({n}), leaves burn 1 ms; workers: {workers}"
     parameters, quick = {"n": 15, "leaf": 0.001}, {"n": 6}
@@ -172,18 +179,8 @@ ROWS = (
     ),
     _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
     _uneven("sleep-submit", "{count:,} submits of the same, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
-    Row(
-        name="fib",
-        title="fib({n}), a task for each call",
-        workload="nested_fib",
-        parameters={"n": 20},
-        quick={"n": 8},
-        unit="tasks/s per worker",
-        more_is_better=True,
-        figure=tasks_per_second_and_worker,
-        peers=_NESTED,
-        targets=(Target(200_000), Target(20, "scoop")),
-    ),
+    _fib("fib", 20, _NESTED, (Target(200_000), Target(20, "scoop"))),
+    _fib("fib-long", 25, (OURS,), (Target(200_000),)),
     Row(
         name="tree",
         title="SCOOP's full_tree, n={n}",

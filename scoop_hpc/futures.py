@@ -4,8 +4,10 @@
     >>> def main():
     ...     return sum(futures.map(abs, range(-1000, 1000)))
 
-The functions mean what they mean in `concurrent.futures` (PEP 3148). They work in a program that was started by
-``scoop-hpc run`` or ``scoop-hpc submit``, in its main thread; elsewhere they raise `scoop_hpc.errors.NotRunningError`.
+The functions mean what they mean in `concurrent.futures` (PEP 3148). In a program that was started by ``scoop-hpc run``
+or ``scoop-hpc submit``, they use the workers of the run, and belong to the main thread of each: in another thread they
+raise `scoop_hpc.errors.NotRunningError`. In any other program all tasks are run where they are submitted, after one
+warning.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -100,7 +102,7 @@ def wait(
 def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> Iterator[Future]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     wanted = _ours(futures)
-    finished = _Finished(current(), _deadline(timeout))
+    finished = _Finished(current(), _deadline(timeout), wanted)
     watchers = {future: functools.partial(finished.add, future) for future in wanted}
     for future, watcher in watchers.items():
         if future.settled:
@@ -204,9 +206,12 @@ def map_scan(
 class _Finished:
     """Futures that are done and not yet taken, for one consumer."""
 
-    def __init__(self, controller: Controller, deadline: Optional[float]) -> None:
+    def __init__(
+        self, controller: Controller, deadline: Optional[float], wanted: Collection[Future] = frozenset()
+    ) -> None:
         self._controller = controller
         self._deadline = deadline
+        self._unstarted = [future for future in wanted if future.unstarted] if deadline is None else []
         self._futures: deque[Any] = deque()
         self._waiter: Optional[Waiter] = None
 
@@ -218,6 +223,8 @@ class _Finished:
 
     def next(self) -> Any:
         """Return the next future that is done; raise TimeoutError after the deadline."""
+        while self._unstarted and not self._futures:
+            self._controller.run_if_short(self._unstarted.pop())
         while not self._futures:
             self._waiter = self._controller.waiter(self._deadline)
             if not self._waiter.park() and not self._futures:

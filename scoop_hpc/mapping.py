@@ -22,7 +22,7 @@ from scoop_hpc.worker.chunks import Chunk, run_chunk
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 
-_CHUNK_TIME = 0.03  # seconds that a chunk should take
+_CHUNK_TIME = 0.05  # seconds that a chunk should take
 _BUDGET = 4  # times what a chunk was thought to take, after which what is left of it is cut anew
 _LEAST_BUDGET = _CHUNK_TIME  # seconds
 _SPLIT = 4  # pieces for each worker, at the most, that what is left is cut into

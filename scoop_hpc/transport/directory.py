@@ -6,7 +6,7 @@ import os
 
 from scoop_hpc.errors import LaunchError
 
-_ROOM = 80  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
+_ROOM = 76  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
 
 
 def choose_private(wish: str) -> str:
@@ -14,7 +14,7 @@ def choose_private(wish: str) -> str:
     above = os.path.abspath(wish) if wish else "/tmp"
     if not os.path.isdir(above) or len(os.fsencode(above)) > _ROOM:
         above = "/tmp"
-    return os.path.join(above, f"scoop-{os.urandom(8).hex()}")
+    return os.path.join(above, f"scoop-{os.urandom(6).hex()}")
 
 
 def make_private(path: str) -> str:

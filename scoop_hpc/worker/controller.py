@@ -127,6 +127,21 @@ class Controller:
             waiter.park()
             future.unwatch(waiter.wake)
 
+    def run_if_short(self, future: Future) -> None:
+        """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""
+        exchange = self.exchange
+        if (
+            future.function is not None
+            and future.cost.short
+            and not (exchange.arrived or exchange.own)
+            and monotonic() - exchange.polled <= POLL
+            and get_ident() == self._thread
+            and self._barred is None
+            and _stack_is_shallow()
+        ):
+            self.runner.run_future(future)
+            exchange.drop_taken()
+
     def _wait_in_thread(self, future: Future, deadline: Optional[float]) -> None:
         """Wait in a thread that is not the worker's: the worker settles the future when it comes to it."""
         with future._condition:

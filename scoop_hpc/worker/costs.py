@@ -17,6 +17,7 @@ _BATCH = 0.03  # seconds of work that a worker asks for at once
 UNKNOWN = _BATCH  # seconds that a task takes as far as a new worker knows: it asks for one
 _MOST = 512  # calls that travel together; a call costs the worker 2 us beside the function's own time
 _MODERATE = 0.15  # seconds: what would wait behind a longer call is not asked for ahead of time
+_BRIEF = 0.03  # seconds: what was done before may wait for the end of a shorter call, to be sent together
 _TRAVEL = 3e-6  # seconds of this worker's time that it takes to have a call done elsewhere
 _WORTH = 1e-4  # seconds of short calls that are worth a message
 _CODES = 1000  # code objects known by their id
@@ -62,6 +63,11 @@ class Cost:
     def worth_a_journey(self, count: int) -> bool:
         """Whether others should have some of *count* calls: to send one and take its result takes about _TRAVEL."""
         return self.spawns or not self.short or (self.deaf > _TRAVEL and count * self.deaf > _WORTH)
+
+    @property
+    def brief(self) -> bool:
+        """Whether the outcomes of other tasks may wait for the end of the next call."""
+        return 0.0 < self.deaf < _BRIEF
 
     @property
     def moderate(self) -> bool:

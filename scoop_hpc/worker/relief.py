@@ -13,8 +13,8 @@ import threading
 import time
 from typing import Callable, Optional
 
-_FIRST = 0.004  # seconds to a look; Python's switch interval, 5 ms, comes on top while the main thread computes
-_MOST = 0.02  # seconds between looks where there was nothing to do for a while
+_FIRST = 0.006  # seconds to a look; Python's switch interval, 5 ms, comes on top while the main thread computes
+_MOST = 0.025  # seconds between looks where there was nothing to do for a while
 
 
 class Relief:
@@ -50,6 +50,6 @@ class Relief:
             if more:
                 self.armed = True
                 self._event.set()
-                interval = min(1.5 * interval, _MOST)
+                interval = min(2 * interval, _MOST)
             else:
                 interval = _FIRST

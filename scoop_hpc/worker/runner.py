@@ -54,7 +54,7 @@ class Runner:
         cost = task.cost
         if not cost.short and exchange.inbox and not cost.moderate:
             exchange.give_back_inbox()
-        if exchange.due or (not cost.short and (exchange.urgent() or not cost.moderate)):
+        if exchange.due or not cost.brief or (not cost.short and exchange.urgent()):
             exchange.flush()
         self.since = exchange.busy_since = monotonic()
         outcome = Outcome(*self._run(task.function, args, kwargs, cost))

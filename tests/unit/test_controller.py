@@ -226,6 +226,17 @@ def test_wait_refuses_an_unknown_word(run: Run) -> None:
         run(lambda: futures.wait([], return_when="SOME"))
 
 
+def test_as_completed_runs_short_tasks_without_leaving_its_greenlet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def program() -> set[int]:
+        controller = current.current()
+        controller.exchange.polled = time.monotonic() + 60
+        kept = keep(controller, 10)
+        monkeypatch.setattr(controller.hub, "leave", pytest.fail)
+        return {future.result() for future in futures.as_completed(kept)}
+
+    assert run(program) == {n * n for n in range(10)}
+
+
 def test_as_completed_yields_each_once(run: Run) -> None:
     def program() -> list[int]:
         return sorted(f.result() for f in futures.as_completed([futures.submit(square, n) for n in range(50)]))
