@@ -303,7 +303,7 @@ except BrokenExecutor as error: print(str(error)[:32])
     stdout, stderr = process.communicate(timeout=60)
     assert stdout == "{'OSError: no licence'} True\nthe initializer failed in worker\n"
     assert stderr.rstrip().endswith("OSError: no licence")  # with the traceback of a worker
-    until(lambda: not scripts.alive(), 5)
+    until(lambda: not scripts.alive())
 
 
 def test_pool_that_cannot_start_says_why(scripts: Scripts) -> None:
@@ -402,8 +402,8 @@ def test_killed_client_leaves_nothing(scripts: Scripts, fork: str) -> None:
     assert process.stdout.readline() == "on\n"
     until(lambda: "scoop-worker" in scripts.alive().values())
     process.kill()
-    until(lambda: not [title for title in scripts.alive().values() if title.startswith("scoop-")], 6)
-    until(lambda: not scripts.left(), 2)
+    until(lambda: not [title for title in scripts.alive().values() if title.startswith("scoop-")])
+    until(lambda: not scripts.left())
     for pid in scripts.alive():  # the forked child
         with_suppressed_kill(pid)
     process.communicate()
@@ -425,8 +425,8 @@ print(executor.submit(time.sleep, 60).exception())
     stdout, stderr = process.communicate(timeout=20)
     assert f"(pid {pid})" in stdout
     assert "SIGKILL" in stdout
-    until(lambda: not scripts.alive(), 5)
-    until(lambda: not scripts.left(), 2)
+    until(lambda: not scripts.alive())
+    until(lambda: not scripts.left())
 
 
 @pytest.mark.parametrize("with_block", [True, False])
@@ -440,10 +440,10 @@ def test_ctrl_c_ends_the_program_and_its_tasks_at_once(scripts: Scripts, with_bl
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate(timeout=20)
     assert stderr.rstrip().endswith("KeyboardInterrupt")
     assert process.returncode == -signal.SIGINT
-    until(lambda: not scripts.alive(), 5)
+    until(lambda: not scripts.alive())
     assert scripts.left() == []
 
 

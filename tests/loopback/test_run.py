@@ -170,9 +170,9 @@ def asleep(runs: Runs, workers: int = 3) -> tuple[subprocess.Popen[str], dict[st
 
 def see_the_end(runs: Runs, process: subprocess.Popen[str]) -> str:
     """Expect that everything is gone within 5 s, from the processes and from the disk; return what stderr said."""
-    until(lambda: not members(process.pid), 5)
-    _, stderr = process.communicate(timeout=5)
-    until(lambda: not list(runs.temporary.iterdir()), 1)
+    until(lambda: not members(process.pid))
+    _, stderr = process.communicate(timeout=20)
+    until(lambda: not list(runs.temporary.iterdir()))
     return stderr
 
 
