@@ -33,7 +33,7 @@ if __name__ == "__main__":
     print([name for name in "cdef" if os.path.exists(name)])
 """
     # the origin does not run tasks while its program sleeps: the three others do
-    out = run(runs, program.replace('and os.path.exists("b")', 'and os.path.exists("b")'), workers=3)
+    out = run(runs, program, workers=3)
     running, queued = "(True, False, False, False)", "(False, True, True, True)"
     assert out == f"[{running}, {running}] {{{queued}}} ['a', 'b']\n[]\n"
 
@@ -140,6 +140,54 @@ if __name__ == "__main__":
     print(sum(future.result() for future in [futures.submit(work, n) for n in range(1, 600)]))
 """
     assert run(runs, program, workers=3) == f"{sum(range(600))}\n"
+
+
+def test_quick_tasks_end_before_long_ones_of_the_same_function(runs: Runs) -> None:
+    program = """
+def work(n):
+    if n in (100, 700):                       # hours, if nobody did the others
+        while not os.path.exists("others are done"):
+            time.sleep(0.005)
+    return n
+
+if __name__ == "__main__":
+    all, done = [futures.submit(work, n) for n in range(2000)], []
+    for future in futures.as_completed(all, timeout=60):  # by the other workers
+        done.append(future.result())
+        if len(done) == 1998:
+            open("others are done", "w").close()
+    print(sorted(done) == list(range(2000)), sorted(done[1998:]))
+"""
+    assert run(runs, program, workers=4) == "True [100, 700]\n"
+
+
+def test_tasks_that_submit_thousands_are_each_run_once(runs: Runs) -> None:
+    program = """
+def leaf(n):
+    return n
+
+def spawn(first):
+    return [future.result() for future in [futures.submit(leaf, n) for n in range(first, first + 3000)]]
+
+if __name__ == "__main__":
+    numbers = [n for numbers in futures.map(spawn, range(0, 24_000, 3000)) for n in numbers]
+    print(numbers == list(range(24_000)))
+"""
+    assert run(runs, program, workers=3) == "True\n"
+
+
+def test_map_whose_function_turns_slow_is_shared_anew(runs: Runs) -> None:
+    program = """
+def work(n):
+    if n >= 20_000:
+        time.sleep(0.002)
+    return n, os.getpid()
+
+if __name__ == "__main__":
+    found = list(futures.map(work, range(20_400), timeout=60))
+    print([n for n, _ in found] == list(range(20_400)), len({pid for _, pid in found[20_000:]}))
+"""
+    assert run(runs, program, workers=3) == "True 2\n"  # a program that waits with a time-out leaves it to the others
 
 
 def test_generator_is_refused_where_it_is_submitted(runs: Runs) -> None:
