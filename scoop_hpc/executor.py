@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import operator
 import os
 import sys
 import threading
@@ -24,6 +25,7 @@ from scoop_hpc.errors import NotRunningError
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
 from scoop_hpc.worker import bundles, namespace
+from scoop_hpc.worker.arguments import refuse_unsendable
 from scoop_hpc.worker.chunks import run_chunk
 from scoop_hpc.worker.current import current, running
 from scoop_hpc.worker.exits import exits
@@ -31,6 +33,7 @@ from scoop_hpc.worker.guest import GuestFuture
 from scoop_hpc.worker.inrun import InRun
 from scoop_hpc.worker.pool import Pool
 
+_MOST_WORKERS = 1_000_000
 _AnyFuture = Any  # concurrent.futures.Future[Any]; in Python 3.9 that is not subscriptable at run time everywhere
 
 
@@ -61,8 +64,8 @@ class Executor(concurrent.futures.Executor):
         initializer: Optional[Callable[..., object]] = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        if max_workers is not None and max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers!r}")
+        if max_workers is not None:
+            max_workers = _count(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer is {initializer!r}: it must be a callable")
         self._max_workers = max_workers
@@ -79,11 +82,13 @@ class Executor(concurrent.futures.Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _AnyFuture:
         """Schedule ``fn(*args, **kwargs)``; return its future.
 
-        Raises RuntimeError after `shutdown`, BrokenPoolError if the pool has failed, UnpicklableError if the
-        initializer cannot be pickled; a call that cannot be is an error of its future.
+        Raises TypeError if an argument is a generator, which cannot travel; RuntimeError after `shutdown`;
+        BrokenPoolError if the pool has failed; UnpicklableError if the initializer cannot be pickled. A call that
+        cannot be is an error of its future.
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
+        refuse_unsendable(args, kwargs)
         if os.getpid() != self._process:  # whose other threads may have held the lock
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
         with self._lock:
@@ -175,6 +180,16 @@ class Executor(concurrent.futures.Executor):
                 namespace.send_by_value()
             self._frames = bundles.dump_call(self._initializer, self._initargs, {})
         return self._frames
+
+
+def _count(max_workers: Any) -> int:
+    try:
+        count = int(operator.index(max_workers))
+    except TypeError:
+        raise TypeError(f"max_workers is {max_workers!r}: it must be an integer or None") from None
+    if not 0 < count <= _MOST_WORKERS:
+        raise ValueError(f"max_workers must be greater than 0, and at most {_MOST_WORKERS:,}, not {max_workers!r}")
+    return count
 
 
 def _attached(key: str, frames: Sequence[Buffer]) -> Executor:

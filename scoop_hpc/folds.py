@@ -31,7 +31,7 @@ def reduced(
     check_callable(reduction)
     if not iterables:
         raise TypeError("map_reduce needs at least one iterable")
-    controller.waiter(deadline)  # refuses what is no task
+    controller.check()
     result = fold(controller, function, reduction, zip(*iterables), deadline)
     if result is NOTHING:
         if initial is NOTHING:

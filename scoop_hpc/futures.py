@@ -171,7 +171,7 @@ def map_reduce(
 
     This is ``functools.reduce(reduction, map(function, *iterables))``, or the same with *initial*, for a *reduction*
     that is associative; it need not be commutative. Items are folded where they are: idle workers take slices of what
-    others have left, and give back one result for each. What cannot be pickled is folded here.
+    others have left, and give back one result for each, which must survive pickling. Items that do not are folded here.
 
     *reduction* may change and return its first argument if what *function* returns is new each time. What either of
     them raises is raised here, and the rest is dropped; if several calls fail, it is not defined whose exception that

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import TimeoutError
@@ -29,7 +30,9 @@ _SPLIT = 4  # pieces for each worker, at the most, that what is left is cut into
 _DECAY = 0.5  # of what is known of an item's time, for each chunk
 _WORTH = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
 _CHUNK_MOST = 10_000  # items in a chunk
+_CHUNK_BYTES = 4_000_000  # of a chunk's results
 _AHEAD = 100_000  # items that are read ahead of the consumer
+_AHEAD_BYTES = 128_000_000  # of their results
 _LAST = 4  # chunks that a worker should still get, at the least
 _PER_WORKER = 3  # chunks under way, or as much in seconds: one that runs, and what comes and goes meanwhile
 
@@ -51,6 +54,10 @@ class ChunkResult(Protocol):
     @property
     def seconds(self) -> float:
         """How many seconds the others took."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes their results have."""
 
 
 class Finished(Protocol):
@@ -106,10 +113,11 @@ class Feed:
         self._count = _length(iterables)
         self._fixed = chunksize is not None
         self._pace = None if self._fixed else controller.paces.of(task, *head)  # seconds for an item, as far as known
-        self._counted = self._seconds = 0.0  # items of the last chunks, and how long they took
-        self._size = chunksize or self._fitting() or 1
+        self._weight = 0.0 if self._fixed else controller.paces.weight_of(task, *head)  # bytes of an item's result
+        self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
+        self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
         self._bounded = buffersize is not None
-        self._limit = max(_AHEAD, self._size) if buffersize is None else buffersize
+        self._limit = max(_AHEAD, self._size) if buffersize is None else min(buffersize, sys.maxsize)
         # of a bounded map every worker should have two chunks
         self._most = self._limit if self._fixed else min(_CHUNK_MOST, max(1, self._limit // (2 * controller.size)))
         self._finished = finished
@@ -179,6 +187,7 @@ class Feed:
         self._exhausted = self._closed = True
         if not self._fixed:
             self._controller.paces.learn(self._pace, self._task, *self._head)
+            self._controller.paces.weigh(self._weight, self._task, *self._head)
         for future in self.chunks:
             self._controller.abandon(future)
 
@@ -191,14 +200,24 @@ class Feed:
 
     def _fitting(self, seconds: float = _CHUNK_TIME) -> int:
         """Return how many items, at least one, take so many *seconds*; 0 if that is not known."""
-        return 0 if self._pace is None else max(1, min(_CHUNK_MOST, int(seconds / max(self._pace, 1e-9))))
+        if self._pace is None:
+            return 0
+        in_time = seconds / max(self._pace, 1e-9)
+        return int(max(1, min(_CHUNK_MOST, in_time, _CHUNK_BYTES / max(self._weight, 1e-9))))
 
     def _has_room(self) -> bool:
         return (
             not (self._exhausted or self._controller.ending())
             and self._has_workers()
-            and self._unread + self._next_size() <= self._limit
+            and self._unread + self._next_size() <= self._most_unread()
         )
+
+    def _most_unread(self) -> int:
+        """Return how many items may be ahead of the consumer: fewer if their results are large."""
+        if self._bounded or self._fixed:
+            return self._limit
+        fitting = int(_AHEAD_BYTES / max(self._weight, 1e-9))
+        return min(self._limit, max(fitting, _PER_WORKER * self._controller.size))
 
     def _has_workers(self) -> bool:
         """Whether more should be under way."""
@@ -235,18 +254,22 @@ class Feed:
         if items and not self._fixed and not future.cancelled() and future.exception() is None:
             done: ChunkResult = future.result()
             if done.seconds:  # else an item failed
-                self._learn(len(items) - done.left, done.seconds)
+                self._learn(len(items) - done.left, done.seconds, done.size)
             if done.left:
                 self._cut_anew(future, items, done.left)
         if self._finished is not None:
             self._finished.add(future)
         self.go_on()
 
-    def _learn(self, count: int, seconds: float) -> None:
-        """Note how long *count* items took. The last chunks count, each by the number of its items."""
+    def _learn(self, count: int, seconds: float, size: int) -> None:
+        """Note how long *count* items took, and how many bytes there are of their results.
+
+        The last chunks count, each by the number of its items.
+        """
         self._counted = _DECAY * self._counted + count
         self._seconds = _DECAY * self._seconds + seconds
-        self._pace = self._seconds / self._counted
+        self._bytes = _DECAY * self._bytes + size
+        self._pace, self._weight = self._seconds / self._counted, self._bytes / self._counted
         self._size = min(2 * self._size, self._fitting(), self._most)
 
     def _cut_anew(self, future: Future, items: list[tuple[Any, ...]], left: int) -> None:

@@ -140,13 +140,13 @@ class BrokerServer:
         self._poller = zmq.Poller()
         self._authenticator: Optional[keys.Authenticator] = None
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
-        self._main.bind(main_endpoint(plan.directory, plan.node))
+        sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
         self._publisher = sockets.make(self._context, zmq.PUB)
         self._subscriber = sockets.make(self._context, zmq.SUB)
         addresses: tuple[tuple[str, ...], tuple[str, ...]]
         if plan.curve is None:
             addresses = (main_endpoint(plan.directory, plan.node),), (f"ipc://{plan.directory}/{plan.node}.meta",)
-            self._publisher.bind(addresses[1][0])
+            sockets.bind_ipc(self._publisher, addresses[1][0])
         else:
             self._authenticator = keys.Authenticator(self._context, plan.curve)
             keys.dial(self._subscriber, plan.curve)

@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> None:
     )
     asked = read_flags(words, around)
     if not asked.run:
-        sys.stdout.write(USAGE)
+        print(USAGE, end="")
         return
     command = _command(asked)
     if asked.pythonpath:
@@ -54,7 +54,7 @@ def _command(asked: Asked) -> list[str]:
     command = [interpreter, "-m", "scoop_hpc", "run", *asked.run]
     if asked.prolog:
         prolog = os.path.abspath(asked.prolog)
-        if not os.access(prolog, os.R_OK):
+        if not os.path.isfile(prolog) or not os.access(prolog, os.R_OK):
             raise InputError(f"cannot read the prolog {asked.prolog!r}: name a shell script")
         shell = shutil.which("bash") or "/bin/sh"  # bash for its `source`: SCOOP's prologs are written for it
         return [shell, "-c", _SOURCE, "prolog", prolog, *command]
@@ -67,9 +67,9 @@ def _interpreter(name: str) -> str:
     if path is None:
         raise InputError(f"there is no program {name!r} for --python-interpreter: name a Python")
     path = os.path.abspath(path)  # of a link, not of what it leads to: that makes a virtual environment
-    test = subprocess.run([path, "-c", "import scoop_hpc"], capture_output=True, cwd="/")
-    if test.returncode:
-        raise InputError(f"the Python {name!r} cannot import scoop_hpc: install it there, with `{name} -m pip install`")
+    test = subprocess.run([path, "-m", "scoop_hpc", "--version"], capture_output=True, cwd="/")
+    if test.returncode or not test.stdout.startswith(b"scoop-hpc"):
+        raise InputError(f"{name!r} is no Python with scoop_hpc: install it there, with `{name} -m pip install`")
     return path
 
 

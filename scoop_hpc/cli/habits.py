@@ -60,11 +60,23 @@ def keeping(habits: Habits, worker: str, node: str, main: Callable[[], int]) -> 
 def _open_log(habits: Habits, worker: str, node: str) -> None:
     """Make the logger `scoop` print as SCOOP's does: with the time, and with who says it."""
     logger = logging.getLogger("scoop")
-    handler = logging.FileHandler(habits.log_file) if habits.log_file else logging.StreamHandler()
+    handler = _LogFile(habits.log_file) if habits.log_file else logging.StreamHandler()
     handler.setFormatter(logging.Formatter(f"[%(asctime)s] {node} {worker} %(levelname)s %(module)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(habits.log_level.upper())
     logger.propagate = False  # the program's own logging.basicConfig would print it twice
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says once, in one line, that it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.setLevel(logging.CRITICAL + 1)
+            _say(f"cannot write the log {self.baseFilename!r}: {error.strerror}")
+        else:
+            super().handleError(record)
 
 
 def _profiled(main: Callable[[], int], path: str) -> int:
@@ -74,8 +86,10 @@ def _profiled(main: Callable[[], int], path: str) -> int:
         status: int = profile.runcall(main)
         return status
     finally:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        profile.dump_stats(path)
+        try:
+            profile.dump_stats(path)
+        except OSError as error:
+            _say(f"cannot write the profile {path!r}: {error.strerror}")
 
 
 def _say(text: str) -> int:

@@ -35,6 +35,8 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
         if name not in _COMMANDS:
+            if os.path.isfile(name):
+                raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
         return command

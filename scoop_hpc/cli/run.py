@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from typing import Optional
@@ -54,6 +55,8 @@ def run(
     wakeup = Wakeup(SIGNALS)
     check_program(program)
     _check_nice(nice)
+    if patience is not None and not math.isfinite(patience):
+        raise InputError(f"--patience {patience}: give a number of seconds")
     wanted = wishes(os.fsencode(program), [*map(os.fsencode, arguments)], workers, launcher, interface, patience)
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(

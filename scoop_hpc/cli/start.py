@@ -49,6 +49,8 @@ def wishes(
         directory = os.getcwdb()
     except OSError as error:
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
+    if interface:
+        _own_addresses(interface)  # it must be there, whether it is needed or not
     allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
     nodes = place(allocation, workers)
     kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()

@@ -129,7 +129,7 @@ def command_line(spec: JobSpec, record: Optional[str]) -> list[str]:
 def render(**options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
     asked = _read_options(**options)
-    sys.stdout.write(render_script(asked.spec, asked.scheduler, command_line(asked.spec, None)))
+    print(render_script(asked.spec, asked.scheduler, command_line(asked.spec, None)), end="")
 
 
 @click.command(context_settings=_SETTINGS)

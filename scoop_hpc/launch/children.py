@@ -18,6 +18,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from scoop_hpc.errors import ScoopError
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -80,6 +82,8 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
         gc.collect()  # files that the program has left open are flushed
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except ScoopError as error:
+        print(f"scoop-hpc: error: {manners.title} {name}: {error}", file=sys.stderr)
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:

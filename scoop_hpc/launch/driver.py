@@ -145,10 +145,7 @@ class Driver:
         """Be at *address* for agents on this machine; those that are early try again."""
         make_private(self._directory)
         self._open_socket()
-        try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
-            raise LaunchError(f"cannot make a socket in {self._directory!r}: {error.strerror}; set TMPDIR") from error
+        sockets.bind_ipc(self._socket, address)
 
     def _meet_others(self, curve: Curve) -> Sequence[str]:
         """Be there for agents on other machines; return the addresses."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Optional
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from scoop_hpc.errors import LaunchError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Message
 from scoop_hpc.transport import curve as keys
@@ -35,6 +37,16 @@ def make(context: Context, kind: int, name: str = "", watch_silence: bool = Fals
         socket.heartbeat_ivl = _HEARTBEAT
         socket.heartbeat_timeout = _SILENCE
     return socket
+
+
+def bind_ipc(socket: Socket, endpoint: str) -> None:
+    """Bind *socket* to a file in a private directory; raise LaunchError."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        directory = os.path.dirname(endpoint[len("ipc://") :])
+        reason = os.strerror(error.errno or 0)
+        raise LaunchError(f"cannot make a socket in {directory!r}: {reason}; set TMPDIR") from error
 
 
 def bind_tcp(socket: Socket, curve: Curve) -> int:

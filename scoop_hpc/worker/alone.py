@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Optional
+from typing import Any, Optional
 
 from scoop_hpc.protocol.messages import Message
+from scoop_hpc.worker.constants import Constants
 from scoop_hpc.worker.controller import Controller
 
 _NAP = 0.05  # seconds
@@ -26,6 +27,8 @@ class NoLink:
         """It does not sleep for long."""
 
 
-def alone() -> Controller:
-    """Return a controller for the current thread, which is the program's."""
-    return Controller(NoLink(), "0.0", 1, serial=True)
+def alone(constants: dict[str, Any]) -> Controller:
+    """Return a controller for the current thread, whose shared constants are *constants*."""
+    controller = Controller(NoLink(), "0.0", 1, serial=True)
+    controller.constants = Constants(controller, constants)
+    return controller

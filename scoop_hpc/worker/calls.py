@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Callable, Optional
 
 import cloudpickle
@@ -58,10 +58,25 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._here_only = here_only
 
     def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, CodeType):
+            return reduce_code(self, value)
         mains = isinstance(value, (FunctionType, type)) and value.__module__ in MAIN_NAMES and _found_by_name(value)
         if mains and value.__qualname__.partition(".")[0] not in self._here_only:
             return NotImplemented
         return super().reducer_override(value)
+
+
+def reduce_code(pickler: cloudpickle.Pickler, code: CodeType) -> tuple[Any, ...]:
+    """Return how *pickler* makes *code* anew, with the file that it is from: cloudpickle 3.1 leaves that out.
+
+    Tracebacks and warnings show it.
+    """
+    _, parts = pickler.dispatch_table[CodeType](code)
+    return _code_from, (code.co_filename, parts)
+
+
+def _code_from(filename: str, parts: tuple[Any, ...]) -> CodeType:
+    return CodeType(*parts).replace(co_filename=filename)
 
 
 def _found_by_name(value: Any) -> bool:
@@ -235,11 +250,26 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[Any, ...]:
         error = self.exception
-        return _rebuild, (type(error), error.args, error.__dict__)
+        return _rebuild, (type(error), tuple(map(_taken_apart, error.args)), error.__dict__)
+
+
+class _Members(list):  # type: ignore[type-arg]
+    """The exceptions of a group [PEP 654], each taken apart."""
+
+
+def _taken_apart(arg: Any) -> Any:
+    if type(arg) in (list, tuple) and arg and all(isinstance(value, BaseException) for value in arg):
+        return _Members(map(_Rebuilt, arg))
+    return arg
+
+
+def _put_together(arg: Any) -> Any:
+    return [member.exception for member in arg] if type(arg) is _Members else arg
 
 
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Rebuilt:
-    error = kind.__new__(kind)
+    args = tuple(map(_put_together, args))
+    error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(attributes)
     return _Rebuilt(error)

@@ -15,7 +15,9 @@ from scoop_hpc.worker.calls import Outcome
 
 _LOOK = 0.001  # seconds between looks at the clock
 _MOST = 32  # items between looks: how many may turn out to be long before anybody notices
-ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})  # nobody changes them after the fact
+MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
+_SMALL = frozenset({int, float, complex, bool, type(None)})
+ATOMS = _SMALL | {str, bytes}  # nobody changes them after the fact
 
 
 class Packed:
@@ -41,6 +43,7 @@ class Chunk:
     atoms: bool = False  # no result is packed, and no item failed
     left: int = 0  # items, at the end, for which there was no time
     seconds: float = 0.0  # that the others took
+    size: int = 0  # bytes of their results, numbers aside
 
     def unpacked(self) -> Iterable[Any]:
         """Return the results in turn; then raise what the last item raised."""
@@ -58,20 +61,26 @@ class Chunk:
 def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: Optional[float] = None) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
 
-    After *budget* seconds, if that is not None, the rest is left: others may do it, now that it is known to last.
+    After *budget* seconds, or MOST_BYTES of results, if that is not None, the rest is left: others may do it, now that
+    it is known to last.
     """
     results: list[Any] = []
     process = os.getpid()
     atoms = True
+    size = 0
     rest = iter(items)
     group = len(items) if budget is None else 1
     start = now = monotonic()
     try:
-        while len(results) < len(items) and (budget is None or now - start < budget):
+        while len(results) < len(items) and (budget is None or (now - start < budget and size < MOST_BYTES)):
             for args in islice(rest, group):
                 result = function(*args)
-                if type(result) not in ATOMS:
+                kind = type(result)
+                if kind is str or kind is bytes:
+                    size += len(result)
+                elif kind not in _SMALL:
                     result = Packed(calls.dump(result))
+                    size += sum(map(len, result.frames))
                     atoms = False
                 results.append(result)
             before, now = now, monotonic()
@@ -80,4 +89,4 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise
         return Chunk(results, calls.dump_outcome(Outcome(error=error)))
-    return Chunk(results, None, atoms, len(items) - len(results), now - start)
+    return Chunk(results, None, atoms, len(items) - len(results), now - start, size)

@@ -23,9 +23,9 @@ class Asks(Protocol):
 class Constants:
     """Constants that were set or got here; for all others the broker is asked."""
 
-    def __init__(self, worker: Asks) -> None:
+    def __init__(self, worker: Asks, values: Optional[dict[str, Any]] = None) -> None:
         self._worker = worker
-        self._values: dict[str, Any] = {}
+        self._values = {} if values is None else values
 
     def set(self, constants: dict[str, Any]) -> None:
         """Set all *constants*, or none of them and raise ConstantError; raise UnpicklableError."""
@@ -40,6 +40,8 @@ class Constants:
 
     def get(self, name: str, timeout: Optional[float]) -> Any:
         """Return a constant, having waited up to *timeout* seconds, None for ever; raise ConstantError."""
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a constant is {name!r}: it must be a string")
         if name not in self._values:
             answer = None if self._worker.serial else self._ask(name, timeout)
             if answer is None or not answer.found:

@@ -228,10 +228,14 @@ class Controller:
         """Whether the program has ended, so that nothing new is to be begun in its name."""
         return self.hub.ending
 
-    def waiter(self, deadline: Optional[float]) -> Waiter:
-        """Return a waiter for the current greenlet."""
+    def check(self) -> None:
+        """Raise NotRunningError, or what else there is against it, if futures cannot be used now, or here."""
         if self._barred is not None or get_ident() != self._thread:
             self._refuse()
+
+    def waiter(self, deadline: Optional[float]) -> Waiter:
+        """Return a waiter for the current greenlet."""
+        self.check()
         return self.hub.waiter(deadline)
 
     # what the worker's process calls
@@ -261,4 +265,4 @@ class Controller:
     def _refuse(self) -> None:
         if self._barred is not None:
             raise self._barred
-        raise NotRunningError("futures of a run belong to the main thread: call them there")
+        raise NotRunningError("in a run, futures and executors belong to the main thread: submit and wait there")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Optional
+from typing import Any, Optional
 
 from scoop_hpc.worker.alone import alone
 from scoop_hpc.worker.controller import Controller
 
 _worker: Optional[Controller] = None  # set once in a process
 _serial = threading.local()
+_constants: dict[str, Any] = {}  # of a program that is its own only worker, in whichever thread
 _warned = threading.Event()
 
 
@@ -41,7 +42,7 @@ def current() -> Controller:
                 RuntimeWarning,
                 stacklevel=_level_of_the_user(),
             )
-        controller = _serial.controller = alone()
+        controller = _serial.controller = alone(_constants)
     return controller
 
 

@@ -36,6 +36,9 @@ class CallFor:
         self.initializer = initializer
         self.func = func  # a name that the controller looks for, when it learns how long functions take
 
+    def __repr__(self) -> str:
+        return repr(self.func)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return CallFor, (self.key, self.initializer, self.func)
 
@@ -101,6 +104,7 @@ class InRun:
         """Make a future of a call; raise BrokenPoolError if an initializer has failed."""
         if self._broken:
             raise BrokenPoolError(self._broken)
+        self._controller.check()
         call = self._last
         if call is None or call.func is not function:
             call = self._last = CallFor(self._key, self._initializer, function)

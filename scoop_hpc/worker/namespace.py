@@ -70,6 +70,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, functools._lru_cache_wrapper):  # it would go by name
             return arrived.cached, (value.__wrapped__, value.cache_parameters())
+        if isinstance(value, CodeType):
+            return calls.reduce_code(self, value)
         if not _from_main(value):
             return super().reducer_override(value)
         text = None if self._top is not None else _settled_pickle(value)

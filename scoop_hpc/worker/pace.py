@@ -71,6 +71,15 @@ class Paces:
 
     def __init__(self) -> None:
         self._each: dict[Hashable, float] = {}
+        self._weights: dict[Hashable, float] = {}
+
+    def weight_of(self, *functions: Any) -> float:
+        """Return how many bytes the result for an item had of late; 0.0 if it is not known to have any."""
+        return self._weights.get(tuple(key_of(function) for function in functions), 0.0)
+
+    def weigh(self, weight: float, *functions: Any) -> None:
+        """Note how many bytes the result for an item had."""
+        self._weights[tuple(key_of(function) for function in functions)] = weight
 
     def of(self, *functions: Any) -> Optional[float]:
         """Return how many seconds an item takes that goes through *functions*, None if they are new here."""

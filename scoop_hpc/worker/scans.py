@@ -32,6 +32,11 @@ class Scanned:
         """How long the others took."""
         return self.chunk.seconds
 
+    @property
+    def size(self) -> int:
+        """How many bytes their results have."""
+        return self.chunk.size
+
 
 class _Running:
     """Reduces what it is called with to what it was called with before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,29 @@ def scoop_hpc(environ: dict[str, str], directory: Path, *words: str, stdout: str
         return done.returncode, "", done.stderr
     done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [["render", "--scheduler", "local", "p.py"], ["--help"], ["-n", "1", "--help"]])
+def test_closed_output_is_no_error(environ: dict[str, str], tmp_path: Path, words: list[str]) -> None:
+    command = shlex.join([sys.executable, "-m", "scoop_hpc", *words])
+    done = subprocess.run(f"{command} >&-", shell=True, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)  # noqa: S602
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_program_that_is_taken_for_a_command_is_told_how_to_be_run(environ: dict[str, str], tmp_path: Path) -> None:
+    status, stdout, stderr = scoop_hpc(environ, tmp_path, "--help")
+    assert status == 0
+    done = subprocess.run(
+        [sys.executable, "-c", "from scoop_hpc.cli.main import main; main()", "p.py"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "scoop-hpc: error: 'p.py' is a program, not a command: scoop-hpc run p.py\n",
+    )
 
 
 @pytest.mark.parametrize("words", [["render", "--scheduler", "local", "p.py"], ["--help"]])

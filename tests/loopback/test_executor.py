@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Runs, until, with_suppressed_kill
 
+from scoop_hpc import Executor
+
 HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
 
 
@@ -506,6 +508,33 @@ def test_in_a_run_the_workers_of_the_run_are_used(runs: Runs) -> None:
     )
     expected = "3\n4\n[0, 1, 4, 9, 16]\ncannot schedule new futures after shutdown\n"
     assert in_run(runs, functions, program) == expected
+
+
+def test_in_a_run_a_thread_is_refused_and_takes_no_place(runs: Runs) -> None:
+    functions = """
+def ask(executor, errors):
+    try: executor.submit(abs, -1)
+    except RuntimeError as error: errors.append(str(error))
+"""
+    program = """
+executor, errors = Executor(1), []
+thread = threading.Thread(target=ask, args=(executor, errors))
+thread.start(); thread.join()
+print(errors, executor.submit(abs, -2).result(60))
+"""
+    complaint = "in a run, futures and executors belong to the main thread: submit and wait there"
+    assert in_run(runs, functions, program) == f"['{complaint}'] 2\n"
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**30, 2.5, "2"])
+def test_number_of_workers_that_is_none_is_refused(count: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="max_workers"):
+        Executor(count)  # type: ignore[arg-type]
+
+
+def test_generator_is_refused_by_submit() -> None:
+    with pytest.raises(TypeError, match="make a list of it"):
+        Executor().submit(sum, (n for n in range(3)))
 
 
 def test_in_a_run_no_more_than_max_workers_are_under_way(runs: Runs) -> None:

@@ -171,6 +171,23 @@ def test_niceness_and_profile_are_the_workers(runs: Runs) -> None:
     assert (len(looked), sum(looked)) == (3, 60)
 
 
+def test_profile_that_cannot_be_written_is_one_line(runs: Runs) -> None:
+    (runs.directory / "profile" / "worker-0.0.prof").mkdir(parents=True)
+    done = runs.run("--profile", "-n", "1", runs.write(MAIN + "print('ran')"), command=())
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (0, "ran\n", 1)
+    assert "cannot write the profile" in done.stderr
+
+
+def test_log_that_cannot_be_written_is_one_line(runs: Runs) -> None:
+    program = "from scoop import logger\n" + MAIN + "[logger.info('said') for _ in 'abc']; print('ran')"
+    done = runs.run("--log", "/dev/full", "-n", "1", runs.write(program), command=())
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (
+        0,
+        "ran\n",
+        ["scoop-hpc: error: cannot write the log '/dev/full': No space left on device"],
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "shown"), [(["-q"], ["loud"]), ([], ["said", "loud"]), (["-v"], ["low", "said", "loud"])]
 )
@@ -218,7 +235,9 @@ def test_hosts_that_are_here_are_counted(runs: Runs) -> None:
         (["--path", "nowhere", "p.py"], "cannot enter --path 'nowhere': No such file or directory"),
         (["--hostfile", "nofile", "p.py"], "cannot read 'nofile': No such file or directory"),
         (["--prolog", "nofile", "p.py"], "cannot read the prolog 'nofile'"),
+        (["--prolog", ".", "p.py"], "cannot read the prolog '.'"),
         (["--python-interpreter", "nopython", "p.py"], "there is no program 'nopython'"),
+        (["--python-interpreter", "/bin/true", "p.py"], "'/bin/true' is no Python with scoop_hpc"),
         (["--log", "nowhere/log", "p.py"], "cannot write the log 'nowhere/log': No such file or directory"),
         (["--nice", "40", "p.py"], "40 is not in the range"),
         (["rnu", "p.py"], "'rnu' is neither a program nor a command"),

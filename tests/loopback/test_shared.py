@@ -32,6 +32,10 @@ if __name__ == "__main__":
     print(len({node for node, _, _ in seen}))
     waiting = [futures.submit(wait_for, "other") for _ in range(8)]
     print(futures.submit(set_late, "other").result(), {future.result() for future in waiting})
+    try:
+        shared.get_const(5)
+    except TypeError as error:
+        print(error)
     for call in (lambda: shared.set_const(table=1), lambda: shared.get_const("nothing")):
         try:
             call()
@@ -50,6 +54,7 @@ def test_constants_are_seen_by_all_workers_of_all_nodes(runs: Runs, nodes: str) 
         "True {'xxx'}\n"
         f"{4 if nodes else 1}\n"
         "True {'late'}\n"
+        "the name of a constant is 5: it must be a string\n"
         "the constant 'table' is set already, and cannot be set again\n"
         "there is no constant 'nothing': set it with shared.set_const(nothing=...)\n"
     )

@@ -196,6 +196,25 @@ def test_exception_that_cannot_be_pickled_arrives_as_task_error() -> None:
     assert "Stubborn" in str(error)
 
 
+class Group(Exception):
+    """As ExceptionGroup [PEP 654], which came with Python 3.11."""
+
+    def __new__(cls, text: str, members: list[Exception]) -> Group:
+        return super().__new__(cls, text, members)
+
+
+def test_group_of_exceptions_with_odd_constructors_comes_back_as_one() -> None:
+    arrived = outcome_of(Group("both", [Odd(7, "seven"), Group("more", [KeyError("key")])]))
+    odd, more = arrived.args[1]
+    assert (type(arrived), type(odd), odd.code, type(more)) == (Group, Odd, 7, Group)
+    assert repr(more.args) == "('more', [KeyError('key')])"
+
+
+def test_function_sent_by_value_knows_its_file() -> None:
+    by_value = calls.load(calls.dump(lambda: None))
+    assert by_value.__code__.co_filename == __file__
+
+
 def test_exception_without_text_arrives_too() -> None:
     assert str(outcome_of(Rude())) == "Rude"
 

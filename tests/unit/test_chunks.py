@@ -76,6 +76,13 @@ def test_quick_items_are_not_held_up_by_the_clock(clock: Clock) -> None:
     assert clock.looks < 10_000 / 25
 
 
+def test_large_results_end_a_chunk() -> None:
+    chunk = run_chunk(bytes, [(chunks.MOST_BYTES // 4,)] * 100, budget=60)
+    assert len(chunk.results) + chunk.left == 100
+    assert 4 <= len(chunk.results) <= 8
+    assert chunk.size >= chunks.MOST_BYTES
+
+
 def test_one_long_item_at_the_end_leaves_nothing(clock: Clock) -> None:
     chunk = run_chunk(clock.work, [(0.1,), (3600.0,)], budget=0.12)
     assert (chunk.results, chunk.left) == ([1, 1], 0)
@@ -133,6 +140,21 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(mapping.Feed, "submit", watched)
     return sizes
+
+
+def test_map_of_large_results_runs_ahead_by_bytes(run: Run, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
+    monkeypatch.setattr(mapping, "_CHUNK_BYTES", 30_000)
+    monkeypatch.setattr(mapping, "_AHEAD_BYTES", 200_000)
+    read: list[int] = []
+
+    def program() -> None:
+        results = futures.map(bytes, (read.append(n) or 10_000 for n in itertools.count()))  # type: ignore[func-returns-value]
+        for taken in range(300):
+            assert len(next(results)) == 10_000
+            assert len(read) < taken + 50
+
+    run(program)
+    assert max(sizes) == 3
 
 
 @pytest.mark.usefixtures("impatient")
