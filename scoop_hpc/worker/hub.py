@@ -22,7 +22,7 @@ from greenlet import getcurrent, greenlet
 
 from scoop_hpc.errors import NotRunningError
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import bundles, loops
+from scoop_hpc.worker import bundles, loops, roomy
 from scoop_hpc.worker.exchange import POLL, Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.runner import Runner
@@ -94,7 +94,7 @@ class Hub:
         """Run *program* as the origin's; return its exit status."""
         status: list[int] = []
         signal.signal(signal.SIGINT, self._on_interrupt)
-        self._program = greenlet(lambda: status.append(program()), self._greenlet)
+        self._program = greenlet(lambda: status.append(roomy.call(program)), self._greenlet)
         self._program.gr_context = self._context
         self._exchange.busy_since = monotonic()
         self._program.switch()
@@ -218,7 +218,7 @@ class Hub:
     def _serve_turns(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Call one function after the other: a greenlet's life."""
         while True:
-            function(*args)
+            roomy.call(function, *args)
             del function, args  # which may be large
             if len(self._spare) >= _SPARE:
                 return
