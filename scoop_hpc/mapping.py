@@ -4,17 +4,17 @@
 
     iterables --read--> [ chunk ] --submit--> under way --done--> [ chunk ] --result by result--> consumer
                  ^                              |                              |
-                 '--- fewer than three per worker                              |
+                 '--- too few for all workers: see `Sizes`                     |
                  '--- and room for a chunk more among the unread items <-------'
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import TimeoutError
+from time import monotonic
 from typing import Any, Callable, Optional, Protocol
 
 from scoop_hpc.errors import InputError, UnpicklableError
@@ -22,19 +22,10 @@ from scoop_hpc.worker.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.worker.chunks import Chunk, run_chunk
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.sizes import Sizes
 
-_CHUNK_TIME = 0.05  # seconds that a chunk should take
-_BUDGET = 4  # times what a chunk was thought to take, after which what is left of it is cut anew
-_LEAST_BUDGET = _CHUNK_TIME  # seconds
-_SPLIT = 4  # pieces for each worker, at the most, that what is left is cut into
-_DECAY = 0.5  # of what is known of an item's time, for each chunk
-_WORTH = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
-_CHUNK_MOST = 10_000  # items in a chunk
-_CHUNK_BYTES = 4_000_000  # of a chunk's results
-_AHEAD = 100_000  # items that are read ahead of the consumer
-_AHEAD_BYTES = 128_000_000  # of their results
-_LAST = 4  # chunks that a worker should still get, at the least
-_PER_WORKER = 3  # chunks under way, or as much in seconds: one that runs, and what comes and goes meanwhile
+_READING = 0.01  # seconds to read the items of a chunk from what does not know how many it has
+_MOST_AT_ONCE = 1024  # items read between looks at the clock
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> Optional[int]:
@@ -111,15 +102,9 @@ class Feed:
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
-        self._fixed = chunksize is not None
-        self._pace = None if self._fixed else controller.paces.of(task, *head)  # seconds for an item, as far as known
-        self._weight = 0.0 if self._fixed else controller.paces.weight_of(task, *head)  # bytes of an item's result
-        self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
-        self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
+        pace, weight = controller.paces.of(task, *head), controller.paces.weight_of(task, *head)
+        self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight)
         self._bounded = buffersize is not None
-        self._limit = max(_AHEAD, self._size) if buffersize is None else min(buffersize, sys.maxsize)
-        # of a bounded map every worker should have two chunks
-        self._most = self._limit if self._fixed else min(_CHUNK_MOST, max(1, self._limit // (2 * controller.size)))
         self._finished = finished
         self._under_way = 0  # chunks that are not done
         self._items_under_way = 0
@@ -153,8 +138,7 @@ class Feed:
 
     def submit(self, items: list[tuple[Any, ...]]) -> Future:
         """Make a task of *items*."""
-        budget = None if self._fixed else max(_LEAST_BUDGET, _BUDGET * len(items) * (self._pace or 0.0))
-        return self._controller.submit(self._task, (*self._head, items, budget), {}, self._cost)
+        return self._controller.submit(self._task, (*self._head, items, self._sizes.budget(len(items))), {}, self._cost)
 
     def _submit_chunk(self, items: list[tuple[Any, ...]]) -> Future:
         self._under_way += 1
@@ -185,97 +169,69 @@ class Feed:
     def close(self) -> None:
         """Read no more, and drop the chunks that were not taken."""
         self._exhausted = self._closed = True
-        if not self._fixed:
-            self._controller.paces.learn(self._pace, self._task, *self._head)
-            self._controller.paces.weigh(self._weight, self._task, *self._head)
+        if not self._sizes.fixed:
+            self._controller.paces.learn(self._sizes.pace, self._task, *self._head)
+            self._controller.paces.weigh(self._sizes.weight, self._task, *self._head)
         for future in self.chunks:
             self._controller.abandon(future)
 
     def _next_size(self) -> int:
-        size = min(self._size, self._most)
-        if self._fixed or self._count is None:
-            return size
-        left = self._count - self._read_so_far  # small at the end, so that all end together
-        return max(1, min(size, max(left // (_LAST * self._controller.size), self._fitting(_WORTH))))
-
-    def _fitting(self, seconds: float = _CHUNK_TIME) -> int:
-        """Return how many items, at least one, take so many *seconds*; 0 if that is not known."""
-        if self._pace is None:
-            return 0
-        in_time = seconds / max(self._pace, 1e-9)
-        return int(max(1, min(_CHUNK_MOST, in_time, _CHUNK_BYTES / max(self._weight, 1e-9))))
+        return self._sizes.next(None if self._count is None else self._count - self._read_so_far)
 
     def _has_room(self) -> bool:
         return (
             not (self._exhausted or self._controller.ending())
-            and self._has_workers()
-            and self._unread + self._next_size() <= self._most_unread()
+            and not self._sizes.enough(self._under_way, self._items_under_way)
+            and self._sizes.room(self._unread + self._next_size())
         )
-
-    def _most_unread(self) -> int:
-        """Return how many items may be ahead of the consumer: fewer if their results are large."""
-        if self._bounded or self._fixed:
-            return self._limit
-        fitting = int(_AHEAD_BYTES / max(self._weight, 1e-9))
-        return min(self._limit, max(fitting, _PER_WORKER * self._controller.size))
-
-    def _has_workers(self) -> bool:
-        """Whether more should be under way."""
-        usual = _PER_WORKER * self._controller.size
-        if self._under_way < usual:
-            return True
-        if self._fixed or self._pace is None or self._size < self._fitting():
-            return False
-        return self._items_under_way * self._pace < usual * _CHUNK_TIME  # at the end: many small chunks
 
     def _read(self) -> list[tuple[Any, ...]]:
         """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
-        size = self._next_size()
         items: list[tuple[Any, ...]] = []
         try:
-            items.extend(itertools.islice(self._items, size))  # those before a failure are in it then
+            self._take_items(self._next_size(), items)  # those before a failure are in it then
         except BaseException as error:  # the user's iterable: raised at its place, after the results before it
-            self._failure = error
+            self._failure, self._exhausted = error, True
         if not all_sendable(items):
             good = sendable(items)
             try:
                 refuse_unsendable(items[good], {})
             except TypeError as error:
                 self._failure = TypeError(f"item {self._read_so_far + good + 1} of {self._caller}: {error}")
-            items = items[:good]
+            items, self._exhausted = items[:good], True
         self._read_so_far += len(items)
-        self._exhausted = self._exhausted or len(items) < size
         return items
+
+    def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
+        """Append *size* of the items that were not read yet, or all; fewer if they take their time to come."""
+        deadline = monotonic() + _READING
+        group = size if self._count is not None else 1
+        while len(items) < size and not self._exhausted:
+            wanted = len(items) + min(group, size - len(items))
+            items.extend(itertools.islice(self._items, wanted - len(items)))
+            self._exhausted = len(items) < wanted
+            if monotonic() > deadline:
+                return
+            group = min(2 * group, _MOST_AT_ONCE)
 
     def _on_done(self, future: Any) -> None:
         items = self.chunks.get(future, [])
         self._under_way -= 1
         self._items_under_way -= len(items)
-        if items and not self._fixed and not future.cancelled() and future.exception() is None:
+        if items and not (self._sizes.fixed or self._closed or future.cancelled()) and future.exception() is None:
             done: ChunkResult = future.result()
             if done.seconds:  # else an item failed
-                self._learn(len(items) - done.left, done.seconds, done.size)
+                self._sizes.learn(len(items) - done.left, done.seconds, done.size)
             if done.left:
                 self._cut_anew(future, items, done.left)
         if self._finished is not None:
             self._finished.add(future)
         self.go_on()
 
-    def _learn(self, count: int, seconds: float, size: int) -> None:
-        """Note how long *count* items took, and how many bytes there are of their results.
-
-        The last chunks count, each by the number of its items.
-        """
-        self._counted = _DECAY * self._counted + count
-        self._seconds = _DECAY * self._seconds + seconds
-        self._bytes = _DECAY * self._bytes + size
-        self._pace, self._weight = self._seconds / self._counted, self._bytes / self._counted
-        self._size = min(2 * self._size, self._fitting(), self._most)
-
     def _cut_anew(self, future: Future, items: list[tuple[Any, ...]], left: int) -> None:
         """Make new chunks of the *left* last of *items*, in their place."""
         rest = items[-left:]
-        size = max(self._size, -(-left // (_SPLIT * self._controller.size)))
+        size = self._sizes.pieces(left)
         pieces = [rest[start : start + size] for start in range(0, left, size)]
         chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()
         for known, its in self.chunks.items():

@@ -11,7 +11,7 @@ import pytest
 from test_reductions import Run, run_program
 
 from scoop_hpc import futures, mapping
-from scoop_hpc.worker import chunks
+from scoop_hpc.worker import chunks, sizes
 from scoop_hpc.worker.chunks import run_chunk
 
 
@@ -49,8 +49,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every chunk run out of time after its first item."""
-    monkeypatch.setattr(mapping, "_BUDGET", 1e-9)
-    monkeypatch.setattr(mapping, "_LEAST_BUDGET", 1e-9)
+    monkeypatch.setattr(sizes, "_BUDGET", 1e-9)
+    monkeypatch.setattr(sizes, "_LEAST_BUDGET", 1e-9)
 
 
 def test_chunk_without_a_budget_is_done_whole(clock: Clock) -> None:
@@ -129,22 +129,24 @@ def test_failure_in_what_was_left_comes_at_its_place(run: Run) -> None:
 
 
 @pytest.fixture
-def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many items each chunk has that is submitted."""
-    sizes: list[int] = []
+    submitted: list[int] = []
     submit = mapping.Feed.submit
 
     def watched(feed: mapping.Feed, items: list[tuple[Any, ...]]) -> futures.Future:
-        sizes.append(len(items))
+        submitted.append(len(items))
         return submit(feed, items)
 
     monkeypatch.setattr(mapping.Feed, "submit", watched)
-    return sizes
+    return submitted
 
 
-def test_map_of_large_results_runs_ahead_by_bytes(run: Run, monkeypatch: pytest.MonkeyPatch, sizes: list[int]) -> None:
-    monkeypatch.setattr(mapping, "_CHUNK_BYTES", 30_000)
-    monkeypatch.setattr(mapping, "_AHEAD_BYTES", 200_000)
+def test_map_of_large_results_runs_ahead_by_bytes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, submitted: list[int]
+) -> None:
+    monkeypatch.setattr(sizes, "_CHUNK_BYTES", 30_000)
+    monkeypatch.setattr(sizes, "_AHEAD_BYTES", 200_000)
     read: list[int] = []
 
     def program() -> None:
@@ -154,21 +156,21 @@ def test_map_of_large_results_runs_ahead_by_bytes(run: Run, monkeypatch: pytest.
             assert len(read) < taken + 50
 
     run(program)
-    assert max(sizes) == 3
+    assert max(submitted) == 3
 
 
 @pytest.mark.usefixtures("impatient")
-def test_chunks_of_a_chosen_size_are_left_alone(run: Run, sizes: list[int]) -> None:
+def test_chunks_of_a_chosen_size_are_left_alone(run: Run, submitted: list[int]) -> None:
     assert run(lambda: list(futures.map(abs, range(500), chunksize=100))) == list(range(500))
-    assert sizes == [100] * 5
+    assert submitted == [100] * 5
 
 
-def test_second_map_begins_with_chunks_that_fit(run: Run, sizes: list[int]) -> None:
+def test_second_map_begins_with_chunks_that_fit(run: Run, submitted: list[int]) -> None:
     def program() -> tuple[int, int]:
         assert sum(futures.map(abs, range(100_000))) == sum(range(100_000))
-        first, count = sizes[0], len(sizes)
+        first, count = submitted[0], len(submitted)
         assert sum(futures.map(abs, range(100_000))) == sum(range(100_000))
-        return first, sizes[count]
+        return first, submitted[count]
 
     first, second = run(program)
     assert first == 1

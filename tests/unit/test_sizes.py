@@ -1,0 +1,106 @@
+"""How large chunks are, without a worker or a clock."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+
+from scoop_hpc.worker.sizes import Sizes
+
+
+def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:
+    """Return the sizes of the chunks of *count* items, each of which takes so many *seconds*, done one by one."""
+    made = []
+    while sum(made) < count:
+        made.append(min(sizes.next(count - sum(made)), count - sum(made)))
+        sizes.learn(made[-1], made[-1] * seconds, made[-1] * size)
+    return made
+
+
+def test_unknown_items_begin_alone_and_double() -> None:
+    assert chunks_of(Sizes(2), 1_000_000, 1e-6)[:6] == [1, 2, 4, 8, 16, 32]
+
+
+def test_known_items_begin_with_what_fits() -> None:
+    assert Sizes(2, pace=0.0001).next(1_000_000) == 500
+
+
+def test_long_items_are_alone() -> None:
+    assert set(chunks_of(Sizes(2), 100, 10.0)) == {1}
+
+
+def test_chunks_get_smaller_near_the_end_but_not_less_than_a_message_is_worth() -> None:
+    made = chunks_of(Sizes(2, pace=0.0001), 3_000, 0.0001)
+    assert made[0] == 375
+    assert made[:20] == sorted(made[:20], reverse=True)
+    assert 9 <= min(made[:-1]) <= 10  # a millisecond
+
+
+def test_cost_that_rises_a_thousandfold_is_followed_at_the_next_chunk() -> None:
+    sizes = Sizes(2, pace=0.00001)
+    sizes.learn(5_000, 0.05, 0)
+    assert sizes.next(None) == 5_000
+    sizes.learn(20, 0.2, 0)  # it has used up its budget
+    assert sizes.next(None) <= 5_000 // 4
+    sizes.learn(20, 0.2, 0)
+    sizes.learn(20, 0.2, 0)
+    sizes.learn(20, 0.2, 0)
+    assert sizes.next(None) < 100
+
+
+def test_cost_that_falls_a_thousandfold_is_followed_by_doubling() -> None:
+    sizes = Sizes(2, pace=0.01)
+    made = chunks_of(sizes, 10_000, 0.00001)
+    assert made[:6] == [5, 10, 20, 40, 80, 160]
+
+
+def test_one_long_item_among_quick_ones_is_soon_forgotten() -> None:
+    sizes = Sizes(2)
+    chunks_of(sizes, 100_000, 0.00001)
+    usual = sizes.next(None)
+    sizes.learn(1, 10.0, 0)
+    assert sizes.next(None) == 1
+    made = [sizes.next(None)]
+    while made[-1] < usual:
+        sizes.learn(made[-1], made[-1] * 0.00001, 0)
+        made.append(sizes.next(None))
+    assert len(made) < 40
+
+
+def test_large_results_make_small_chunks_and_few_ahead() -> None:
+    sizes = Sizes(2, pace=0.00001, weight=1_000_000)
+    assert sizes.next(None) == 4
+    assert sizes.room(128)
+    assert not sizes.room(129)
+    assert Sizes(2, pace=0.00001, weight=1e12).room(6)  # every worker has its three
+
+
+@pytest.mark.parametrize(("pace", "budget"), [(None, 0.05), (0.00001, 0.05), (0.001, 0.4)])
+def test_chunk_may_take_four_times_as_long_as_was_thought(pace: Optional[float], budget: float) -> None:
+    assert Sizes(2, pace=pace).budget(100) == pytest.approx(budget)
+
+
+def test_what_is_left_is_cut_into_a_bounded_number_of_pieces() -> None:
+    sizes = Sizes(2, pace=1.0)
+    assert -(-9_999 // sizes.pieces(9_999)) <= 8
+    assert sizes.pieces(3) == 1
+
+
+def test_chosen_size_is_kept_and_has_no_budget() -> None:
+    sizes = Sizes(2, chunksize=7, pace=100.0)
+    assert (sizes.next(1), sizes.next(None), sizes.budget(7)) == (7, 7, None)
+
+
+def test_bounded_map_leaves_two_chunks_for_every_worker() -> None:
+    sizes = Sizes(4, buffersize=80, pace=1e-6)
+    assert sizes.next(None) == 10
+    assert (sizes.room(80), sizes.room(81)) == (True, False)
+
+
+def test_enough_is_three_chunks_for_a_worker_or_as_much_in_seconds() -> None:
+    sizes = Sizes(2, pace=0.001)  # 50 items fit
+    assert not sizes.enough(5, 250)
+    assert sizes.enough(6, 301)
+    assert not sizes.enough(30, 200)  # small ones, at the end
+    assert Sizes(2).enough(6, 6)  # unknown: they may be long
