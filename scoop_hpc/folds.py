@@ -83,7 +83,7 @@ class _Scan:
         feed = self._feed
         try:
             feed.go_on()
-            while self._shifting or (feed.chunks and self._failure is None):
+            while self._shifting or (self._failure is None and feed.more(self._deadline)):
                 while feed.chunks and self._failure is None and (not self._shifting or feed.first().settled):
                     self._take(feed.first())
                 items, chunk = self._next()

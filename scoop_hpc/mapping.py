@@ -23,6 +23,7 @@ from scoop_hpc.worker.chunks import Chunk, run_chunk
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.sizes import Sizes
+from scoop_hpc.worker.waiting import Waiter
 
 _READING = 0.01  # seconds to read the items of a chunk from what does not know how many it has
 _MOST_AT_ONCE = 1024  # items read between looks at the clock
@@ -110,6 +111,7 @@ class Feed:
         self._items_under_way = 0
         self._unread = 0  # items whose results were not consumed
         self._feeding = False
+        self._hungry: list[Waiter] = []  # consumers that wait for who reads on
         self._exhausted = False
         self._closed = False
         self._failure: Optional[BaseException] = None  # of the iterables themselves
@@ -158,8 +160,24 @@ class Feed:
                 if items:
                     self._unread += len(items)
                     self.chunks[self._submit_chunk(items)] = items
+                    self._wake_hungry()
         finally:
             self._feeding = False
+            self._wake_hungry()
+
+    def _wake_hungry(self) -> None:
+        hungry, self._hungry = self._hungry, []
+        for waiter in hungry:
+            waiter.wake()
+
+    def more(self, deadline: Optional[float]) -> bool:
+        """Whether there is a chunk to take. A callback may be reading it, and wait for futures in an iterable."""
+        while not self.chunks and self._feeding:
+            waiter = self._controller.waiter(deadline)
+            self._hungry.append(waiter)
+            if not waiter.park():
+                raise TimeoutError(f"not all results of {self._caller} were there in time")
+        return bool(self.chunks)
 
     def finish(self) -> None:
         """Raise what the iterables raised, at the place of that: after the results of the items before."""
@@ -271,7 +289,7 @@ class Map:
         feed = self._feed
         try:
             feed.go_on()
-            while feed.chunks:
+            while feed.more(self._deadline):
                 yield from self._results(choose())
                 feed.go_on()
             feed.finish()

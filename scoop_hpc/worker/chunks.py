@@ -14,7 +14,7 @@ from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 
 _LOOK = 0.001  # seconds between looks at the clock
-_MOST = 32  # items between looks: how many may turn out to be long before anybody notices
+_MOST = 8  # items between looks: how many may turn out to be long before anybody notices
 MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
 _SMALL = frozenset({int, float, complex, bool, type(None)})
 ATOMS = _SMALL | {str, bytes}  # nobody changes them after the fact

@@ -83,15 +83,16 @@ class Controller:
         if self.size == 1:
             exchange.local.append(future)
             return future
-        exchange.keep(future)
-        if cost.stays or not exchange.wanted:
+        if cost.stays or (cost.brief and not exchange.wanted):
+            exchange.keep(future)
             if monotonic() - exchange.polled <= POLL:
-                return future  # if it is to leave, then together with what is submitted soon
+                return future
             self.runner.listen()
-            exchange.poll(0)
         else:
             self.runner.listen()
-            exchange.share()
+            exchange.export([future])
+        if monotonic() - exchange.polled > POLL:
+            exchange.poll(0)
         self.runner.since = monotonic()  # what it takes to send is not the task's time
         return future
 

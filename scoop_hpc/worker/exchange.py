@@ -9,10 +9,11 @@
                   |
                   '--> outcomes, collected --> broker --> owners
 
-A worker deaf for long must not sit on work. A call that is not known to be short is exported at once; short ones stay
-until others want them, and leave oldest first, so many together as make a bundle. A worker asks for tasks when it is
-idle and, so that it need not wait for them, when what it has will soon be done. While the worker runs the user's code,
-`relieve` does this in another thread (see `Relief`); all that both touch is guarded by `lock`.
+A worker deaf for long must not sit on work. A call that may last is exported at once, or, if it is brief and nobody is
+idle, with others a millisecond later; short ones stay until others want them, and leave oldest first, so many together
+as make a bundle. A worker asks for tasks when it is idle and, so that it need not wait for them, when what it has will
+soon be done. While the worker runs the user's code, `relieve` does this in another thread (see `Relief`); all that both
+touch is guarded by `lock`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Exchange:
         self.size = size
         self.lock = threading.RLock()
         self.local: deque[Future] = deque()
+        self.leaving: deque[Future] = deque()
         self.inbox = Inbox()
         self.sent: dict[int, Future] = {}
         self.arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
@@ -92,8 +94,8 @@ class Exchange:
     # tasks of this worker
 
     def keep(self, future: Future) -> None:
-        """Keep a new future here, until it is run or wanted by others."""
-        self.local.append(future)
+        """Keep a new future here, until it is run or wanted by others, or, if it may not stay, for a millisecond."""
+        (self.local if future.cost.stays else self.leaving).append(future)
         if not self._relief.armed:
             self._relief.arm()
 
@@ -159,6 +161,8 @@ class Exchange:
 
     def to_share(self) -> bool:
         """Whether there may be something to share."""
+        if self.leaving:
+            return True
         try:
             return self.size > 1 and (self.wanted > 0 or not self.local[0].cost.stays)
         except IndexError:
@@ -167,7 +171,8 @@ class Exchange:
     def share(self, however_short: bool = False) -> None:
         """Export local tasks, oldest first: all that may last, and of the others what is wanted and worth it."""
         with self.lock:
-            bundles: list[list[Future]] = []
+            leaving, self.leaving = self.leaving, deque()
+            bundles = [[future] for future in leaving]
             bundle = self._bundle(0, however_short)
             while bundle:
                 bundles.append(bundle)
@@ -322,6 +327,8 @@ class Exchange:
         with self.lock:
             if timeout != 0 or self._due or self.urgent():
                 self.flush()
+            if self.leaving:
+                self.share()
             if self._segments is not None:
                 timeout = self._look_after(self._segments, timeout)
             if self.local and timeout != 0:  # the other thread had it in its hands when this one looked
@@ -400,7 +407,7 @@ class Exchange:
                     self.ask(self._request.count, self._request.idle)
                 if self._due or self.urgent() or now - busy_since > _TOO_LONG:
                     self.flush()
-        waiting = self.local or self.inbox or self._outcomes or self._request.count or self._untold
+        waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request.count or self._untold
         return bool(waiting or (self._segments is not None and self._segments.lent))
 
     def end(self) -> None:

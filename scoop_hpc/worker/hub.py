@@ -119,7 +119,7 @@ class Hub:
     def _unfinished(self) -> bool:
         exchange = self._exchange
         exchange.drop_taken()
-        return bool(exchange.sent or self._news() or exchange.local or exchange.inbox or self.ready)
+        return bool(exchange.sent or self._news() or exchange.local or exchange.leaving or exchange.inbox or self.ready)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
@@ -166,6 +166,8 @@ class Hub:
             self._deliver(exchange.arrived.popleft())
         elif exchange.own:
             serial, outcome = exchange.own.popleft()
+            if serial in exchange.sent:
+                exchange.sent[serial].cost.learn(outcome.deaf)
             self._deliver_one(serial, outcome.value, outcome.error)
         elif exchange.failed:
             future, error = exchange.failed.popleft()
@@ -269,5 +271,5 @@ class Hub:
             if monotonic() - exchange.polled > POLL:
                 exchange.poll(0)
                 self.timers.expire()
-            if self.ready or self._news() or not self._runnable():
+            if self._interrupted or exchange.stopped or self.ready or self._news() or not self._runnable():
                 return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 from conftest import Runs
 
@@ -188,6 +191,49 @@ if __name__ == "__main__":
     print([n for n, _ in found] == list(range(20_400)), len({pid for _, pid in found[20_000:]}))
 """
     assert run(runs, program, workers=3) == "True 2\n"  # a program that waits with a time-out leaves it to the others
+
+
+@pytest.mark.parametrize("verb", ["map(work, items)", "map_as_completed(work, items)", "map_scan(work, max, items)"])
+def test_map_over_what_waits_for_futures_is_complete(runs: Runs, verb: str) -> None:
+    program = f"""
+def slow(n):
+    time.sleep(0.002)
+    return n
+
+def work(n):
+    return n
+
+if __name__ == "__main__":
+    all = [futures.submit(slow, n) for n in range(200)]
+    items = (future.result() for future in futures.as_completed(all))
+    print(sum(1 for _ in futures.{verb}))
+"""
+    assert run(runs, program) == "200\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_reaches_a_program_that_waits_for_many_short_tasks(runs: Runs, workers: int) -> None:
+    program = """
+def work(n):
+    end = time.monotonic() + 0.0005
+    while time.monotonic() < end:
+        pass
+
+if __name__ == "__main__":
+    all = [futures.submit(work, n) for n in range(40_000)]
+    try:
+        print("began", flush=True)
+        futures.wait(all)
+    except KeyboardInterrupt:
+        print("caught", flush=True)
+        os._exit(5)
+"""
+    process = runs.start("-n", str(workers), runs.write(START + program))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "began\n"
+    time.sleep(0.2)  # any moment will do
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=20)[0], process.returncode) == ("caught\n", 5)
 
 
 def test_generator_is_refused_where_it_is_submitted(runs: Runs) -> None:

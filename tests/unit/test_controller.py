@@ -473,21 +473,37 @@ def test_exported_task_that_comes_back_sends_no_result(run: Run) -> None:
     assert not [message for message in link.sent if isinstance(message, Results)]
 
 
-def test_tasks_that_nobody_waits_for_leave_together(run: Run) -> None:
+def test_brief_tasks_leave_together_while_nobody_is_idle(run: Run) -> None:
     link = Home(hands_out=False)
 
     def program() -> None:
         controller = current.current()
-        controller.exchange.wanted = 1
+        controller.runner.costs.of(square).learn(0.005)
+        controller.exchange.wanted = 0
         controller.exchange.polled = time.monotonic() + 60
         for n in range(100):
-            futures.submit(str, n)  # of unknown duration
-        assert link.exported == 1
+            futures.submit(square, n)
+        assert link.exported == 0
         controller.exchange.poll(0)
-        assert link.exported == 100
-        assert [len(message.parcels) for message in link.sent if isinstance(message, Tasks)] == [1, 99]
+        assert [len(message.parcels) for message in link.sent if isinstance(message, Tasks)] == [100]
 
     run(program, link, size=4)
+
+
+@pytest.mark.parametrize("known", [None, 0.5])
+def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(run: Run, known: Optional[float]) -> None:
+    link = Home(hands_out=False)
+
+    def program() -> int:
+        controller = current.current()
+        keep(controller, 2)  # too short for a journey
+        if known is not None:
+            controller.runner.costs.of(str).learn(known)
+        controller.exchange.polled = time.monotonic() + 60
+        futures.submit(str, 1)
+        return link.exported
+
+    assert run(program, link, size=4) == 1
 
 
 def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
