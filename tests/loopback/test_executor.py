@@ -416,8 +416,9 @@ def test_killed_process_of_the_pool_is_named(scripts: Scripts, kind: str) -> Non
     program = """
 executor = Executor(2)
 executor.submit(abs, 1).result()
+future = executor.submit(time.sleep, 60)
 print(executor._workers._process._process.pid, flush=True)
-print(executor.submit(time.sleep, 60).exception())
+print(future.exception())
 """
     process = scripts.start(program)
     assert process.stdout is not None
