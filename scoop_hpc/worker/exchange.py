@@ -304,7 +304,7 @@ class Exchange:
                 begun = self.inbox.begun()
                 self._untold = begun < self.inbox.received
                 self._due = True
-                self._request = Request(count, last.number + 1, idle, begun)
+                self._request = Request(count, self._request.number + 1, idle, begun)
             if count and not idle and not self._relief.armed:
                 self._relief.arm()
 
@@ -315,10 +315,11 @@ class Exchange:
 
     def want(self) -> None:
         """Ask for tasks, for there is nothing to do; look first whether those that were asked for are here."""
-        if self._request.count and not self._request.idle:
-            self.poll(0)
-        if not self.inbox:
-            self.ask(batch(self._usual), idle=True)
+        with self.lock:  # which the other thread may hold until it has seen that nothing is busy here
+            if self._request.count and not self._request.idle:
+                self.poll(0)
+            if not self.inbox:
+                self.ask(batch(self._usual), idle=True)
 
     def poll(self, timeout: Optional[float]) -> None:
         """Send what is due, take what has arrived."""
@@ -397,6 +398,8 @@ class Exchange:
             with self.lock:
                 if self.stopped:
                     return False
+                if self.busy_since != busy_since:  # the main thread came back: what is asked and sent is its own
+                    return True
                 polled = self.polled
                 self.poll(0)
                 self.share(however_short=True)  # nobody here comes to them

@@ -109,6 +109,7 @@ class Hub:
                 self._exchange.busy_since = monotonic()
                 self._program.throw(error)
         self.ending = True
+        self._exchange.busy_since = 0.0
         try:
             while status[0] == 0 and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run

@@ -91,6 +91,20 @@ def test_submit_gives_the_result(run: Run) -> None:
     assert run(lambda: futures.submit(square, 7).result()) == 49
 
 
+def test_worker_is_not_busy_once_its_program_has_ended(run: Run) -> None:
+    busy = []
+
+    class Watched(Home):
+        def receive(self, timeout: Optional[float]) -> list[Message]:
+            worker = current.running()
+            if worker is not None and worker.hub.ending and timeout != 0:
+                busy.append(worker.exchange.busy_since)
+            return super().receive(timeout)
+
+    run(lambda: futures.submit(time.sleep, 0), Watched(), size=4)
+    assert set(busy) == {0.0}
+
+
 def test_exception_comes_back_as_itself(run: Run) -> None:
     with pytest.raises(KeyError, match="7"):
         run(lambda: futures.submit(fail, 7).result())

@@ -6,12 +6,14 @@ import threading
 from typing import Any
 
 import pytest
+from test_controller import Home
 
 from scoop_hpc.errors import UnpicklableError
-from scoop_hpc.protocol.messages import Find, Parcel
+from scoop_hpc.protocol.messages import Find, Parcel, Tasks
 from scoop_hpc.worker import bundles
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.inbox import Inbox, Task, opened
 from scoop_hpc.worker.relief import Relief
 
@@ -111,3 +113,32 @@ def test_failure_of_the_relief_is_kept_for_the_main_thread() -> None:
     assert thread is not None
     thread.join()
     assert isinstance(relief.error, OSError)
+
+
+class BackMeanwhile:
+    """A lock that the main thread holds until it is done with its task: then it looks after the queues itself."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._exchange.busy_since = 0.0
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+def test_other_thread_does_not_take_what_the_main_thread_is_about_to_wait_for() -> None:
+    home = Home()
+    exchange = Exchange(home, "0.0", 4)
+    exchange.receive(Tasks([bundle(1, 10)]))
+    exchange.busy_since = 1e-9  # for as long as the machine is up
+    exchange.lock = BackMeanwhile(exchange)  # type: ignore[assignment]
+    assert exchange.relieve()
+    assert len(exchange.inbox) == 1
+    assert home.sent == []
+    exchange.lock = threading.RLock()
+    exchange.busy_since = 1e-9
+    exchange.relieve()
+    assert len(exchange.inbox) == 0
+    assert isinstance(home.sent[0], Tasks)
