@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
@@ -18,24 +18,16 @@ from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.record import Record
-from scoop_hpc.schedulers.base import Completed, JobStatus, Scheduler
+from scoop_hpc.reports import Report, aggregate, goes_on
+from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
+_PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 
 Run = Callable[[Sequence[str], Mapping[str, str]], Completed]
-
-
-@dataclass(frozen=True)
-class Report:
-    """One job, from all that know of it. ``job`` is None for a job that was not submitted from here."""
-
-    scheduler: str
-    status: JobStatus
-    job: Optional[Job] = None
-    record: Optional[Record] = None
 
 
 def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> Completed:
@@ -80,15 +72,24 @@ class Client:
         state: str,
         run: Run = run_command,
         warn: Callable[[str], None] = lambda text: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._schedulers = schedulers
         self._environ = environ
         self._state = state
         self._run = run
         self._warn = warn  # of what does not keep from the answer
+        self._sleep = sleep
+
+    def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
+        """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
+        environ = scheduler.query_environ(self._environ)
+        prepared = scheduler.prepare(spec, lambda argv: self._run(argv, environ))
+        scheduler.check(prepared)
+        return prepared
 
     def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
-        """Submit a job whose script *render* writes; return it with its id."""
+        """Submit the prepared job *spec*, whose script *render* writes; return it with its id."""
         scheduler.check(spec)
         job = jobdirectory.create(self._state, spec, scheduler.name, now)
         try:
@@ -107,26 +108,65 @@ class Client:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
 
-    def recent(self, count: int) -> list[Job]:
-        """Return the jobs submitted last, the newest last."""
-        newest = [job for _, job in zip(range(count), jobdirectory.newest_first(self._state, self._warn))]
+    def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Optional[str]:
+        """Return what *scheduler* thinks of the prepared job *spec*, None where it cannot be asked; submit nothing."""
+        job = jobdirectory.create(self._state, spec, scheduler.name, now)
+        try:
+            jobdirectory.write_text(job.script, render(job))
+            argv = scheduler.test_argv(job.script)
+            if argv is None:
+                return None
+            return scheduler.parse_test(self._run(argv, scheduler.submit_environ(self._environ, spec)))
+        finally:
+            jobdirectory.remove(job)
+
+    def recent(self, count: Optional[int]) -> list[Job]:
+        """Return the jobs submitted last, the newest last; all, if *count* is None."""
+        every = jobdirectory.newest_first(self._state, self._warn)
+        newest = list(every) if count is None else [job for _, job in zip(range(count), every)]
         return newest[::-1]
 
     def find(self, job_ids: Iterable[str], fallback: Scheduler) -> list[Report]:
-        """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here."""
+        """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here.
+
+        An id may be that of one job of an array, and written in whatever way its scheduler takes.
+        """
         wanted = dict.fromkeys(job_ids)
-        found: dict[str, Job] = {}
+        found: dict[str, Report] = {}
+        keys = {text: self._keys(text) for text in wanted}
         for job in jobdirectory.newest_first(self._state, self._warn):
-            if job.job_id in wanted:
-                found.setdefault(job.job_id, job)
-                if len(found) == len(wanted):
-                    break
+            own = self._keys(job.job_id or "").get(job.scheduler)
+            for text in wanted:
+                key = keys[text].get(job.scheduler)
+                if text not in found and key is not None and own is not None and key.job == own.job:
+                    found[text] = self._report_of(text, job, key)
+            if len(found) == len(wanted):
+                break
         return [
-            _unasked(found[job_id].scheduler, job_id, found[job_id])
-            if job_id in found
-            else _unasked(self._owner(job_id, fallback).name, job_id, None)
-            for job_id in wanted
+            found[text] if text in found else _unasked(self._owner(text, fallback).name, text, None) for text in wanted
         ]
+
+    def _keys(self, text: str) -> dict[str, JobKey]:
+        """Return what *text* means to each scheduler that could have written it."""
+        keys = {}
+        for name, scheduler in self._schedulers.items():
+            try:
+                keys[name] = scheduler.key(text)
+            except JobSpecError:
+                continue
+        return keys
+
+    def _report_of(self, text: str, job: Job, key: JobKey) -> Report:
+        if key.index is None or job.job_id is None:
+            return _unasked(job.scheduler, job.job_id or "", job)
+        if job.spec.array is None or key.index not in job.spec.array.indices:
+            raise InputError(f"no job {text!r}: job {job.job_id} is no array, or not of that many jobs")
+        job_id = self._scheduler(job.scheduler).element_id(job.job_id, key.index)
+        return replace(_unasked(job.scheduler, job_id, job), index=key.index)
+
+    def first_of(self, report: Report) -> str:
+        """Return the id of an array's first job."""
+        return self._elements(report)[0].status.job_id
 
     def reports(self, jobs: Sequence[Job]) -> list[Report]:
         """Return *jobs* with their status still to be asked."""
@@ -140,29 +180,49 @@ class Client:
         Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
         is given, told to it; what is known here has to do then.
         """
-        said: dict[tuple[str, str], JobStatus] = {}
+        return self._status(reports, on_trouble, _PAUSES)
+
+    def remembered(self, reports: Sequence[Report]) -> list[Report]:
+        """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
+        ended = {
+            position: self._settle(report, {}, False)
+            for position, report in enumerate(reports)
+            if report.job is not None and self._is_settled(report.job)
+        }
+        asked = [report for position, report in enumerate(reports) if position not in ended]
+        answers = iter(self.status(asked, lambda error: self._warn(str(error))) if asked else [])
+        return [ended[position] if position in ended else next(answers) for position in range(len(reports))]
+
+    def _is_settled(self, job: Job) -> bool:
+        indices = [None] if job.spec.array is None else job.spec.array.indices
+        ends = jobdirectory.read_ends(job)
+        return all(index in ends for index in indices)
+
+    def _status(
+        self,
+        reports: Sequence[Report],
+        on_trouble: Optional[Callable[[SchedulerError], None]],
+        pauses: Sequence[float],
+    ) -> list[Report]:
+        said: dict[tuple[str, JobKey], JobStatus] = {}
         silent: set[str] = set()
         for name in dict.fromkeys(report.scheduler for report in reports):
-            ids = [report.status.job_id for report in reports if report.scheduler == name]
             try:
-                known = self._ask(self._scheduler(name), ids)
+                known = self._ask(self._scheduler(name), [each for each in reports if each.scheduler == name], pauses)
             except SchedulerError as error:
                 if on_trouble is None:
                     raise
                 on_trouble(error)
                 silent.add(name)
             else:
-                said.update({(name, job_id): status for job_id, status in known.items()})
-        answers = [
-            self._settle(report, said.get((report.scheduler, report.status.job_id)), report.scheduler in silent)
-            for report in reports
-        ]
+                said.update({(name, key): status for key, status in known.items()})
+        answers = [self._settle(report, said, report.scheduler in silent) for report in reports]
         unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
         if unknown:
             ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
             raise InputError(
                 f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
-                "`scoop-hpc status` lists those that were"
+                "`scoop-hpc history` lists those that were"
             )
         return answers
 
@@ -183,7 +243,7 @@ class Client:
         began = heard = clock()
         asked = float("-inf")
         # as if they were to begin, until somebody knows better
-        answers = [replace(each, status=replace(each.status, state=JobState.PENDING)) for each in reports]
+        answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
         troubled = False
         while any(goes_on(report) for report in answers):
             on_tick(answers)
@@ -195,7 +255,7 @@ class Client:
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
                 asked = now
                 try:
-                    answers = self.status(answers)
+                    answers = self._status(answers, None, ())
                     troubled = False
                     continue
                 except SchedulerError as error:
@@ -204,53 +264,112 @@ class Client:
                     if not troubled:
                         on_trouble(error)
                     troubled = True
-                    answers = [replace(report, record=_record_of(report)) for report in answers]
-            sleep(_TICK + len(answers) / 500)
+                    answers = [_with_record(report) for report in answers]
+            sleep(_TICK + sum(len(report.elements) or 1 for report in answers) / 500)
         on_tick(answers)
         return answers
 
     def _is_news(self, reports: Sequence[Report]) -> bool:
-        return any(goes_on(report) and _record_of(report) != report.record for report in reports)
+        each = [element for report in reports for element in report.elements or (report,)]
+        return any(goes_on(report) and _record_of(report) != report.record for report in each)
 
     def cancel(self, reports: Sequence[Report]) -> None:
         """End the jobs, each scheduler's with one command."""
-        for name in dict.fromkeys(report.scheduler for report in reports):
-            scheduler = self._scheduler(name)
-            ids = [report.status.job_id for report in reports if report.scheduler == name]
+        for scheduler, ids in self._by_scheduler(reports):
             scheduler.parse_cancel(self._run(scheduler.cancel_argv(ids), scheduler.query_environ(self._environ)))
 
-    def _ask(self, scheduler: Scheduler, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+    def requeue(self, reports: Sequence[Report]) -> None:
+        """Put running jobs back into their queue, under the same id."""
+        for scheduler, ids in self._by_scheduler(reports):
+            argv = scheduler.requeue_argv(ids)
+            if argv is None:
+                raise InputError(f"{scheduler.name} puts no job back into its queue: cancel it, and requeue it then")
+            scheduler.parse_requeue(self._run(argv, scheduler.query_environ(self._environ)))
+
+    def explain(self, report: Report) -> list[str]:
+        """Return why a job that waits does not run."""
+        scheduler = self._scheduler(report.scheduler)
+        argv = scheduler.explain_argv(report.status.job_id)
+        return scheduler.explain(report.status, self._run(argv, scheduler.query_environ(self._environ)))
+
+    def _by_scheduler(self, reports: Sequence[Report]) -> list[tuple[Scheduler, list[str]]]:
+        names = dict.fromkeys(report.scheduler for report in reports)
+        return [
+            (self._scheduler(name), [report.status.job_id for report in reports if report.scheduler == name])
+            for name in names
+        ]
+
+    def _ask(self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
         """Return what *scheduler* knows; a later command is asked only for jobs that are missing from the earlier."""
-        known: dict[str, JobStatus] = {}
-        environ = scheduler.query_environ(self._environ)
+        known: dict[JobKey, JobStatus] = {}
         troubles: list[SchedulerError] = []
-        for number, argv in enumerate(scheduler.status_argv(job_ids)):
-            if all(job_id in known for job_id in job_ids):
+        wanted = [key for report in reports for key in _keys_of(scheduler, report)]
+        ids = [report.status.job_id for report in reports]
+        for number, argv in enumerate(scheduler.status_argv(ids)):
+            if all(_is_told(known.get(key)) for key in wanted):
                 break
             try:
-                known = {**scheduler.parse_status(self._run(argv, environ)), **known}
+                answer = self._query(scheduler, argv, pauses)
+                known.update({key: status for key, status in answer.items() if not _is_told(known.get(key))})
             except SchedulerError as error:
                 if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
                     troubles.append(error)
-        if troubles and not all(job_id in known for job_id in job_ids):
+        if troubles and not all(key in known for key in wanted):
             raise troubles[0]
         return known
 
-    def _settle(self, report: Report, said: Optional[JobStatus], silent: bool) -> Report:
-        if report.job is None:
-            status = said or JobStatus(report.status.job_id, JobState.UNKNOWN)
-            return replace(report, status=status)
-        earlier = jobdirectory.read_end(report.job)
-        if said is not None and said.state.ended and said != earlier:
+    def _query(self, scheduler: Scheduler, argv: Sequence[str], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
+        """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
+        environ = scheduler.query_environ(self._environ)
+        for pause in (*pauses, None):
+            done = self._run(argv, environ)
             try:
-                jobdirectory.write_end(report.job, said)
+                return {scheduler.key(status.job_id): status for status in scheduler.parse_status(done)}
+            except SchedulerError:
+                if pause is None:
+                    raise
+                self._sleep(pause)
+        raise AssertionError("the last question is answered or raises")
+
+    def _settle(self, report: Report, said: Mapping[tuple[str, JobKey], JobStatus], silent: bool) -> Report:
+        name, job = report.scheduler, report.job
+        key = self._scheduler(name).key(report.status.job_id)
+        if job is None:
+            status = said.get((name, key))
+            parts = [each for (of, other), each in said.items() if of == name and other.job == key.job]
+            if status is None and parts:
+                status = aggregate(report.status.job_id, parts)
+            return replace(report, status=status or JobStatus(report.status.job_id, JobState.UNKNOWN))
+        earlier = jobdirectory.read_ends(job)
+        whole = job.spec.array is not None and report.index is None
+        elements = self._elements(report) if whole else [report]
+        heard = dict(earlier)
+        settled = []
+        for each in elements:
+            status = said.get((name, JobKey(key.job, each.index)))
+            if status is not None and status.state.ended:
+                heard[each.index] = status
+            settled.append(_settle_one(each, status or earlier.get(each.index), silent))
+        if heard != earlier:
+            try:
+                jobdirectory.write_ends(job, heard)
             except InputError as error:
-                self._warn(f"the end of job {said.job_id} is known, but not kept: {error}")
-        record = _record_of(report)
-        if silent and earlier is None and (record is None or not record.state.ended):
-            unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
-            return replace(report, status=unknown, record=record)
-        return replace(report, status=settle(report.status.job_id, said or earlier, record), record=record)
+                self._warn(f"the end of job {report.status.job_id} is known, but not kept: {error}")
+        if not whole:
+            return settled[0]
+        statuses = [each.status for each in settled]
+        return replace(report, status=aggregate(report.status.job_id, statuses), elements=tuple(settled))
+
+    def _elements(self, report: Report) -> list[Report]:
+        """Return the jobs of an array, their status still to be asked."""
+        job = report.job
+        assert job is not None
+        assert job.spec.array is not None
+        scheduler = self._scheduler(report.scheduler)
+        return [
+            replace(_unasked(report.scheduler, scheduler.element_id(report.status.job_id, index), job), index=index)
+            for index in job.spec.array.indices
+        ]
 
     def _scheduler(self, name: str) -> Scheduler:
         if name not in self._schedulers:
@@ -261,15 +380,35 @@ class Client:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
 
 
-def goes_on(report: Report) -> bool:
-    """Return whether there is more to come of a job."""
-    return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
+def _is_told(status: Optional[JobStatus]) -> bool:
+    """Return whether there is no more to hear of a job: who cancelled it, its scheduler's accounts may know."""
+    return status is not None and (status.state is not JobState.CANCELLED or bool(status.reason))
+
+
+def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
+    key = scheduler.key(report.status.job_id)
+    array = None if report.job is None else report.job.spec.array
+    return [key] if array is None or key.index is not None else [JobKey(key.job, index) for index in array.indices]
+
+
+def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Report:
+    record = _record_of(report)
+    if silent and said is None and (record is None or not record.state.ended):
+        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
+        return replace(report, status=unknown, record=record)
+    return replace(report, status=settle(report.status.job_id, said, record), record=record)
+
+
+def _with_record(report: Report) -> Report:
+    if report.elements:
+        return replace(report, elements=tuple(map(_with_record, report.elements)))
+    return replace(report, record=_record_of(report))
 
 
 def _record_of(report: Report) -> Optional[Record]:
     """Return the driver's record, None if it cannot be read now: the scheduler may know all the same."""
     try:
-        return None if report.job is None else jobdirectory.read_record(report.job)
+        return None if report.job is None else jobdirectory.read_record(report.job, report.index)
     except ScoopError:
         return None
 

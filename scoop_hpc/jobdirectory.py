@@ -5,8 +5,8 @@
     STATE/jobs/20261122T184200.123456Z-5f0c21aa/
         job.sh       the job script
         job.json     what was asked for, of which scheduler, under which id
-        record.json  the driver's own record of the run (scoop_hpc.record)
-        end.json     how the scheduler said it ended: schedulers forget
+        record.json  the driver's own record of the run (scoop_hpc.record); record-3.json of an array's third
+        ends.json    how the scheduler said it ended, or each job of an array: schedulers forget
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.jobspec import JobSpec, JobState, output_path
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
 
-_SCRIPT, _JOB, _END = "job.sh", "job.json", "end.json"
+_SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,9 @@ class Job:
         """The file that the driver writes."""
         return os.path.join(self.directory, records.FILE)
 
-    @property
-    def output(self) -> Optional[str]:
-        """The file that gets what the job prints; None while it has no id."""
-        return None if self.job_id is None else output_path(self.spec, self.job_id)
+    def output(self, index: Optional[int] = None) -> Optional[str]:
+        """Return the file that gets what the job prints, or one of an array; None while it has no id."""
+        return None if self.job_id is None else output_path(self.spec, self.job_id, index)
 
 
 def root(environ: Mapping[str, str]) -> str:
@@ -98,7 +97,7 @@ def read(directory: str) -> Optional[Job]:
         return None
     with _understood(path):
         about = json.loads(text)
-        spec = JobSpec(**_known(JobSpec, about.pop("spec")))
+        spec = _read_spec(about.pop("spec"))
         return Job(directory, spec, **_known(Job, about))
 
 
@@ -129,28 +128,32 @@ def newest_first(state: str, warn: Callable[[str], None]) -> Iterator[Job]:
             yield job
 
 
-def read_record(job: Job) -> Optional[Record]:
-    """Return the driver's record of *job*, None if it left none."""
+def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
+    """Return the driver's record of *job*, or of one of an array; None if it left none."""
+    path = records.of_element(job.record, index)
     try:
-        return records.read(job.record)
+        return records.read(path)
     except OSError as error:
-        raise ScoopError(f"cannot read {job.record!r}: {error.strerror}") from error
+        raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
 
 
-def write_end(job: Job, said: JobStatus) -> None:
-    """Keep the scheduler's word on how *job* ended."""
-    write_text(os.path.join(job.directory, _END), json.dumps({**asdict(said), "state": said.state.value}) + "\n")
+def write_ends(job: Job, said: Mapping[Optional[int], JobStatus]) -> None:
+    """Keep the scheduler's word on how *job* ended, or the jobs of an array, by their indices."""
+    ends = [{**asdict(status), "state": status.state.value, "index": index} for index, status in said.items()]
+    write_text(os.path.join(job.directory, _ENDS), json.dumps(ends) + "\n")
 
 
-def read_end(job: Job) -> Optional[JobStatus]:
-    """Return the scheduler's word on how *job* ended, None if it was not heard yet."""
-    path = os.path.join(job.directory, _END)
+def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
+    """Return the scheduler's word on how *job* ended, as far as it was heard."""
+    path = os.path.join(job.directory, _ENDS)
     text = _read_text(path)
     if text is None:
-        return None
+        return {}
     with _understood(path):
-        said = json.loads(text)
-        return JobStatus(**{**_known(JobStatus, said), "state": JobState(said["state"])})
+        return {
+            said["index"]: JobStatus(**{**_known(JobStatus, said), "state": JobState(said["state"])})
+            for said in json.loads(text)
+        }
 
 
 def make_private(directory: str) -> None:
@@ -182,6 +185,16 @@ def _read_text(path: str) -> Optional[str]:
         return None
     except OSError as error:
         raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def _read_spec(about: dict[str, Any]) -> JobSpec:
+    """Return the JobSpec that became *about*: JSON knows neither tuples in tuples nor other values in it."""
+    known = _known(JobSpec, about)
+    array = known.get("array")
+    if array is not None:
+        known["array"] = JobArray(**_known(JobArray, array))
+    known["environment"] = tuple((name, value) for name, value in known.get("environment", ()))
+    return JobSpec(**known)
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,6 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
             return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)
         return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
     assert said is not None
-    if said.state is JobState.CANCELLED:
-        said = replace(said, reason="")  # Slurm leaves what the job was waiting for before
     if record is not None:
         said = replace(said, nodes=said.nodes or record.nodes)
         if said.state.ended:

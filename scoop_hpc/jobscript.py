@@ -1,13 +1,16 @@
 """Render a job script: a JobSpec, a scheduler's template, and the command that the script becomes.
 
-A template sees ``job`` (the JobSpec), ``output`` (the output file, in the scheduler's words) and ``command``. Its
-filters are ``directive`` (one word of a directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``.
-A template of one's own goes into a directory of one's own, and extends ours by
-``{% extends "scoop_hpc/slurm.sh.j2" %}``.
+A template sees ``job`` (the JobSpec), ``command``, and what a scheduler has words of its own for: the files ``output``
+and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``. Its filters are ``directive`` (one word of a
+directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``. All of ours have the blocks directives,
+environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends ours by
+``{% extends "scoop_hpc/slurm.sh.j2" %}``, and says anew the block that shall differ; ``{{ super() }}`` is what the
+block was. With anything in its epilogue, the run is a child of the script, not what the script becomes.
 """
 
 from __future__ import annotations
 
+import os.path
 import shlex
 import traceback
 from collections.abc import Sequence
@@ -17,22 +20,45 @@ from typing import Optional
 import jinja2
 
 from scoop_hpc.errors import InputError, TemplateError
-from scoop_hpc.jobspec import JobSpec, check_line, format_memory, format_walltime
+from scoop_hpc.jobspec import JobSpec, check_line, default_output, whole_nodes
+from scoop_hpc.quantities import format_memory, format_walltime
 from scoop_hpc.schedulers.base import Scheduler
 
-_SUFFIX = ".sh.j2"
+SUFFIX = ".sh.j2"
+OURS = "scoop_hpc/"  # before the name of a template: ours, whatever others there are of that name
+BLOCKS = ("directives", "environment", "prologue", "run", "epilogue")
+
+_FILTERS = ("directive", "quote", "walltime", "memory")
+_NAMES = ("array", "command", "dependency", "error", "output", "whole_nodes")
 
 
-def render(spec: JobSpec, scheduler: Scheduler, command: Sequence[str], directory: Optional[str] = None) -> str:
+def render(
+    spec: JobSpec,
+    scheduler: Scheduler,
+    command: Sequence[str],
+    directories: Sequence[str] = (),
+    template: Optional[str] = None,
+) -> str:
     """Return the job script that asks *scheduler* for what *spec* says, and becomes *command* by its last line.
 
-    Templates in *directory* go before ours. Raise JobSpecError for what the scheduler cannot express, TemplateError for
-    a template that does not render.
+    *template* is a file, or a name in one of *directories*, whose templates go before ours. Raise JobSpecError for what
+    the scheduler cannot express, TemplateError for a template that does not render.
     """
     scheduler.check(spec)
-    environment = _environment(scheduler, directory)
-    name = scheduler.name + _SUFFIX
-    names = {"job": spec, "output": scheduler.output_pattern(spec), "command": tuple(command)}
+    if template is not None and os.path.isfile(template):
+        directories = [os.path.dirname(os.path.abspath(template)), *directories]
+        template = os.path.basename(template)
+    environment = _environment(scheduler, directories)
+    name = template or scheduler.name + SUFFIX
+    names = {
+        "job": spec,
+        "command": tuple(command),
+        "output": scheduler.file_pattern(spec, spec.output or default_output(spec)),
+        "error": None if spec.error is None else scheduler.file_pattern(spec, spec.error),
+        "array": _array(spec),
+        "dependency": _dependency(spec),
+        "whole_nodes": whole_nodes(spec),
+    }
     try:
         return environment.get_template(name).render(names)
     except InputError:
@@ -46,23 +72,54 @@ def render(spec: JobSpec, scheduler: Scheduler, command: Sequence[str], director
         TypeError,
         ValueError,
     ) as error:
-        known = ["command", "output", *(f"job.{field.name}" for field in fields(JobSpec))]
+        known = [*_NAMES, *(f"job.{field.name}" for field in fields(JobSpec))]
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error)}; the names that exist are "
-            f"{', '.join(known)}, the filters {', '.join(_FILTERS)}"
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}; the names that exist "
+            f"are {', '.join(known)}, the filters {', '.join(_FILTERS)}"
         ) from error
 
 
-_FILTERS = ("directive", "quote", "walltime", "memory")
+def read_template(name: str, directories: Sequence[str] = ()) -> tuple[str, str]:
+    """Return the file of the template *name*, the one of ``scoop_hpc/`` or of the first directory that has it, and its
+    text; raise TemplateError."""
+    environment = jinja2.Environment(loader=_loader(directories), autoescape=False)
+    try:
+        assert environment.loader is not None
+        text, file, _ = environment.loader.get_source(environment, name)
+    except (jinja2.TemplateNotFound, OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"cannot read the template {name!r}: {_words(error, environment)}") from error
+    return file or name, text
 
 
-def _environment(scheduler: Scheduler, directory: Optional[str]) -> jinja2.Environment:
+def list_templates(directories: Sequence[str] = ()) -> list[str]:
+    """Return the names of all templates, ours twice: by ``scoop_hpc/``, too."""
+    return _loader(directories).list_templates()
+
+
+def _array(spec: JobSpec) -> Optional[str]:
+    """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
+    if spec.array is None:
+        return None
+    step = f":{spec.array.step}" if spec.array.step > 1 else ""
+    limit = f"%{spec.array.limit}" if spec.array.limit is not None else ""
+    return f"{spec.array.first}-{spec.array.last}{step}{limit}"
+
+
+def _dependency(spec: JobSpec) -> Optional[str]:
+    """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
+    kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
+    return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
+
+
+def _loader(directories: Sequence[str]) -> jinja2.BaseLoader:
     ours = jinja2.PackageLoader("scoop_hpc", "templates")
-    loaders: list[jinja2.BaseLoader] = [ours, jinja2.PrefixLoader({"scoop_hpc": ours})]
-    if directory is not None:
-        loaders.insert(0, jinja2.FileSystemLoader(directory))
+    theirs = [jinja2.FileSystemLoader(directory) for directory in directories]
+    return jinja2.ChoiceLoader([*theirs, ours, jinja2.PrefixLoader({OURS.rstrip("/"): ours})])
+
+
+def _environment(scheduler: Scheduler, directories: Sequence[str]) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
+        loader=_loader(directories),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # a shell script is no HTML: the filters quote
         trim_blocks=True,
@@ -115,7 +172,7 @@ def _place(error: BaseException, name: str) -> str:
     return f"{frames[-1].filename!r}, line {frames[-1].lineno}," if frames else repr(name)
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, environment: jinja2.Environment) -> str:
     if isinstance(error, jinja2.TemplateNotFound):
-        return f"there is no template {error.name!r}"
+        return f"there is no template {error.name!r}, but {', '.join(environment.list_templates())}"
     return str(error) or type(error).__name__

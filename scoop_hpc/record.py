@@ -29,6 +29,18 @@ class Record:
     reason: str = ""
 
 
+def of_element(path: str, index: Optional[int]) -> str:
+    """Return the file for the record of one job of an array, where *path* is that of the whole.
+
+    >>> of_element("/jobs/1/record.json", 3)
+    '/jobs/1/record-3.json'
+    """
+    if index is None:
+        return path
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}-{index}{suffix}"
+
+
 def to_json(record: Record) -> str:
     """Write *record* as one JSON object.
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from scoop_hpc import jobdirectory
-from scoop_hpc.client import Client, Report, goes_on
+from scoop_hpc.client import Client
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.jobspec import JobState
+from scoop_hpc.reports import Report, goes_on
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20
@@ -53,7 +54,7 @@ def open_client(environ: Mapping[str, str]) -> Client:
 
 def see_through(client: Client, report: Report) -> Report:
     """Show what a job prints, until it has ended."""
-    output = None if report.job is None else report.job.output
+    output = report.output
     tail = None if output is None else Tail(output)
 
     def show(reports: Sequence[Report]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -13,11 +12,12 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.client import Client, Report, goes_on
+from scoop_hpc.cli.asking import choose
+from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.registry import find
+from scoop_hpc.reports import Report, goes_on
 
 _RECENT = 20
 _TIMED_OUT = 124  # as timeout(1)
@@ -49,9 +49,11 @@ def logs(following: bool, job: str) -> None:
     """Print what JOB printed."""
     client = follow.open_client(os.environ)
     (report,) = _find(client, (job,))
-    output = None if report.job is None else report.job.output
-    if output is None:
+    if report.job is None:
         raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")
+    if report.job.spec.array is not None and report.index is None:
+        raise InputError(f"the job {job!r} is an array: name one of its jobs, such as {client.first_of(report)!r}")
+    output = str(report.output)
     if following:
         report = follow.see_through(client, report)
     else:
@@ -92,7 +94,7 @@ def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
 
 
 def _find(client: Client, job_ids: Sequence[str]) -> list[Report]:
-    return client.find(job_ids, find(shutil.which))
+    return client.find(job_ids, choose(None, os.environ))
 
 
 def as_dict(report: Report) -> dict[str, object]:
@@ -109,8 +111,9 @@ def as_dict(report: Report) -> dict[str, object]:
         "submitted": None if job is None else job.submitted,
         "started": None if record is None else record.started,
         "ended": None if record is None else record.ended,
-        "output": None if job is None else job.output,
+        "output": report.output,
         "directory": None if job is None else job.directory,
+        **({"elements": [as_dict(element) for element in report.elements]} if report.elements else {}),
     }
 
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
     "wait": ("scoop_hpc.cli.jobs", "Wait for jobs to end, and take their exit status."),
     "cancel": ("scoop_hpc.cli.jobs", "End jobs."),
+    "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
 }
 

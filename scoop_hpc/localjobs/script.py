@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NoReturn, Optional
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.jobspec import DEFAULT_OUTPUT, parse_walltime
+from scoop_hpc.jobspec import DEFAULT_OUTPUT
+from scoop_hpc.quantities import parse_walltime
 
 _PREFIX = "#LOCAL"
 

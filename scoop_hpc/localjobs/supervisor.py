@@ -20,8 +20,9 @@ from typing import Optional
 import psutil
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.jobspec import JobState, format_walltime
+from scoop_hpc.jobspec import JobState
 from scoop_hpc.localjobs.states import Home, State
+from scoop_hpc.quantities import format_walltime
 
 _TICK = 0.25  # seconds between two looks at the clock and for `cancel`
 _GRACE = 5.0  # seconds from SIGTERM to SIGKILL

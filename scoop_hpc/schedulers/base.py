@@ -13,10 +13,22 @@ from dataclasses import dataclass
 from typing import Callable, Optional, Protocol
 
 from scoop_hpc.allocation import Allocation
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.errors import JobSpecError
+from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
-# of Slurm's variables, those that say which cluster is meant and who one is [sbatch(1), slurm(1)]
-_SITE = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS")
+# of a scheduler's variables, those that say which cluster is meant and who one is [slurm(1), qsub(1B)]
+_SITE = (
+    *("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"),
+    *("PBS_DEFAULT", "PBS_SERVER", "PBS_EXEC", "PBS_HOME", "PBS_CONF_FILE", "PBS_DPREFIX"),
+)
+_OF_JOBS = (
+    *("SLURM_", "SLURMD_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "OAR_", "SGE_TASK_", "PE_"),
+    *("SCOOP_HPC_LOCAL_", "SCOOP_HPC_JOB_"),
+)
+_OF_GRID_ENGINE_JOBS = (  # submit(1), ENVIRONMENTAL VARIABLES
+    *("JOB_ID", "JOB_NAME", "JOB_SCRIPT", "REQUEST", "QUEUE", "PE", "NSLOTS", "NHOSTS", "NQUEUES", "RESTARTED"),
+    *("SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_STDERR_PATH", "SGE_CWD_PATH", "SGE_JOB_SPOOL_DIR"),
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]+")
 
 
@@ -41,6 +53,17 @@ class JobStatus:
     exit_status: Optional[int] = None  # 128 + n for a signal n
 
 
+@dataclass(frozen=True)
+class JobKey:
+    """What an id of a job means, however it is written: the job, and which one of an array's, None for the whole."""
+
+    job: str
+    index: Optional[int] = None
+
+
+Ask = Callable[[Sequence[str]], Completed]  # runs one of a scheduler's commands
+
+
 class Scheduler(Protocol):
     """One scheduler's dialect."""
 
@@ -48,14 +71,32 @@ class Scheduler(Protocol):
 
     commands: tuple[str, ...]  # the programs that must be on PATH
 
+    expresses: Mapping[str, str]  # the fields of JobSpec that it has words for, with these; reStructuredText
+
+    instead: Mapping[str, str]  # for some of the others, what a user can do
+
+    passes_environment: bool  # whether a job has the variables of the shell that submitted it
+
+    def probe_argv(self) -> Optional[list[str]]:
+        """Return the command whose answer tells this scheduler from others with commands of the same names."""
+
+    def recognises(self, done: Completed) -> bool:
+        """Return whether the answer to `probe_argv`'s command is this scheduler's."""
+
+    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
+        """Return *spec* with what it leaves open and only the site can tell, which *ask* asks; its output is given.
+
+        Raise JobSpecError for what the site cannot do, SchedulerError if it does not answer.
+        """
+
     def check(self, spec: JobSpec) -> None:
-        """Raise JobSpecError for a field that this scheduler cannot express."""
+        """Raise JobSpecError for a field that this scheduler cannot express; see `refuse_unsaid`."""
 
     def directive_word(self, text: str) -> str:
         """Return *text*, which is one line, as one word of a directive."""
 
-    def output_pattern(self, spec: JobSpec) -> str:
-        """Return the file for the output of *spec*: ``{job_id}`` in the scheduler's words, all else taken literally."""
+    def file_pattern(self, spec: JobSpec, file: str) -> str:
+        """Return a file for the output of *spec*, its placeholders in the scheduler's words, all else literal."""
 
     def submit_argv(self, script: str) -> list[str]:
         """Return the command that submits the file *script*."""
@@ -69,17 +110,29 @@ class Scheduler(Protocol):
     def parse_job_id(self, done: Completed) -> str:
         """Return the job id that the submission printed; raise SchedulerError with its words when it failed."""
 
+    def test_argv(self, script: str) -> Optional[list[str]]:
+        """Return the command that asks what would become of *script*, None where there is none."""
+
+    def parse_test(self, done: Completed) -> str:
+        """Return what the scheduler thinks of the script; raise SchedulerError with its words if it would refuse it."""
+
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return *environ* for the commands below, without what would change their output."""
+
+    def key(self, job_id: str) -> JobKey:
+        """Return what *job_id*, as users and the scheduler write it, means; raise JobSpecError if it cannot be one."""
+
+    def element_id(self, job_id: str, index: int) -> str:
+        """Return the id of one job of the array *job_id*."""
 
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         """Return the commands to ask, in turn, until every job is known: one command for all jobs, never one each.
 
-        Raise JobSpecError for what cannot be a job id.
+        The answer about an array has its jobs one by one.
         """
 
-    def parse_status(self, done: Completed) -> dict[str, JobStatus]:
-        """Return the jobs in the answer to one of `status_argv`'s commands, by job id."""
+    def parse_status(self, done: Completed) -> list[JobStatus]:
+        """Return the jobs in the answer to one of `status_argv`'s commands, perhaps others as well."""
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         """Return the command that ends the jobs."""
@@ -87,8 +140,31 @@ class Scheduler(Protocol):
     def parse_cancel(self, done: Completed) -> None:
         """Raise SchedulerError if the jobs could not be cancelled; a job that has ended is no error."""
 
+    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+        """Return the command that puts running jobs back into the queue, None where there is none."""
+
+    def parse_requeue(self, done: Completed) -> None:
+        """Raise SchedulerError if the jobs could not be put back."""
+
+    def explain_argv(self, job_id: str) -> list[str]:
+        """Return the command that tells all about one job that waits."""
+
+    def explain(self, status: JobStatus, done: Completed) -> list[str]:
+        """Return why the job of *status* does not run: sentences, those that say what can be changed last.
+
+        *done* is the answer to `explain_argv`'s command, which may have failed.
+        """
+
     def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
         """Return the allocation that *environ* speaks of, None where it speaks of none; raise AllocationError."""
+
+
+def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
+    """Raise JobSpecError for the first field of *spec* that neither *scheduler* nor the script can express."""
+    for field in asked_for(spec):
+        if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
+            advice = scheduler.instead.get(field, "leave it out")
+            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}: {advice}")
 
 
 def double_quoted(text: str) -> str:
@@ -109,7 +185,10 @@ def without(environ: Mapping[str, str], *prefixes: str) -> dict[str, str]:
 
 def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
     """Return *environ* without the variables of the job that this process is in, whichever scheduler's it is."""
-    return without(environ, "SLURM_", "SLURMD_", "SRUN_", "SALLOC_", "SCOOP_HPC_LOCAL_")
+    kept = without(environ, *_OF_JOBS)
+    if "JOB_ID" in environ and "SGE_TASK_ID" in environ:  # Grid Engine's have no prefix of their own
+        return {name: value for name, value in kept.items() if name not in _OF_GRID_ENGINE_JOBS}
+    return kept
 
 
 _LINES = 5  # of what a command said: the last ones are about the end

@@ -14,12 +14,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Callable, Optional
 
 from scoop_hpc.allocation import Allocation, Node, merge
 from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
-from scoop_hpc.jobspec import DEFAULT_OUTPUT, JobSpec, JobState
-from scoop_hpc.schedulers.base import Completed, JobStatus, double_quoted, one_line, outside_jobs
+from scoop_hpc.jobspec import JobSpec, JobState, with_default_output
+from scoop_hpc.schedulers.base import (
+    Ask,
+    Completed,
+    JobKey,
+    JobStatus,
+    double_quoted,
+    one_line,
+    outside_jobs,
+    refuse_unsaid,
+)
 
 JOB_ID = "SCOOP_HPC_LOCAL_JOB_ID"
 NODES = "SCOOP_HPC_LOCAL_NODES"
@@ -27,8 +37,28 @@ CPUS_PER_WORKER = "SCOOP_HPC_LOCAL_CPUS_PER_WORKER"
 
 _MOST_NODES = 256  # each is a process of this machine, and its workers are, too
 
-_ID = re.compile(r"local-[0-9]+")
+_ID = re.compile(r"local-[0-9]+(_[0-9]+)?")
 _NODE = re.compile(r"([A-Za-z0-9_.-]+):([1-9][0-9]{0,8})")
+
+
+_EXPRESSES = MappingProxyType(
+    {
+        "name": "``--job-name``",
+        "nodes": "``--nodes``",
+        "workers_per_node": "``--workers-per-node``",
+        "cpus_per_worker": "``--cpus-per-worker``",
+        "walltime": "``--walltime``",
+        "queue": "only recorded",
+        "account": "only recorded",
+        "output": "``--output``",
+    }
+)
+_INSTEAD = MappingProxyType(
+    {
+        "memory_per_node": "nothing here sets memory aside, leave it out",
+        "memory_per_cpu": "nothing here sets memory aside, leave it out",
+    }
+)
 
 
 class LocalScheduler:
@@ -36,26 +66,33 @@ class LocalScheduler:
 
     name = "local"
     commands: tuple[str, ...] = ()
+    expresses: Mapping[str, str] = _EXPRESSES
+    instead: Mapping[str, str] = _INSTEAD
+    passes_environment = True
 
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]
 
+    def probe_argv(self) -> Optional[list[str]]:
+        return None
+
+    def recognises(self, done: Completed) -> bool:
+        return True
+
+    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
+        return with_default_output(spec)
+
     def check(self, spec: JobSpec) -> None:
-        """Refuse directives, which are a real scheduler's, and memory, of which nothing here would take care."""
-        if spec.nodes > _MOST_NODES:
-            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {spec.nodes}")
-        if spec.memory_per_node is not None:
-            raise JobSpecError("the scheduler 'local' cannot set memory aside: leave --memory out")
-        if spec.directives:
-            raise JobSpecError(
-                f"the scheduler 'local' cannot express the directive {spec.directives[0]!r}: leave it out"
-            )
+        refuse_unsaid(self, spec)
+        nodes = spec.nodes or 1
+        if nodes > _MOST_NODES:
+            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}")
 
     def directive_word(self, text: str) -> str:
         return double_quoted(text)
 
-    def output_pattern(self, spec: JobSpec) -> str:
-        return spec.output or DEFAULT_OUTPUT
+    def file_pattern(self, spec: JobSpec, file: str) -> str:
+        return file.replace("{name}", spec.name)
 
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]
@@ -71,21 +108,33 @@ class LocalScheduler:
                 return line.strip()
         raise SchedulerError(f"no job id in the local scheduler's output {done.stdout!r}: look at its log")
 
+    def test_argv(self, script: str) -> Optional[list[str]]:
+        return None
+
+    def parse_test(self, done: Completed) -> str:
+        return ""
+
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         return dict(environ)
+
+    def key(self, job_id: str) -> JobKey:
+        job, _, index = _checked([job_id])[0].partition("_")
+        return JobKey(job, int(index) if index else None)
+
+    def element_id(self, job_id: str, index: int) -> str:
+        return f"{job_id}_{index}"
 
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         return [[*self._localjobs, "status", *_checked(job_ids)]]
 
-    def parse_status(self, done: Completed) -> dict[str, JobStatus]:
+    def parse_status(self, done: Completed) -> list[JobStatus]:
         """Return the jobs of a JSON list of objects with JobStatus' fields; ``reason`` and the rest may be missing."""
         if done.status:
             raise SchedulerError(f"the local scheduler failed: {one_line(done)}")
         try:
-            jobs = [_parse_job(**fields) for fields in json.loads(done.stdout)]
+            return [_parse_job(**fields) for fields in json.loads(done.stdout)]
         except (TypeError, ValueError) as error:
             raise SchedulerError(f"cannot read the local scheduler's output {done.stdout!r}: {error}") from error
-        return {job.job_id: job for job in jobs}
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return [*self._localjobs, "cancel", *_checked(job_ids)]
@@ -93,6 +142,18 @@ class LocalScheduler:
     def parse_cancel(self, done: Completed) -> None:
         if done.status:
             raise SchedulerError(f"the local scheduler failed: {one_line(done)}")
+
+    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+        return None
+
+    def parse_requeue(self, done: Completed) -> None:
+        raise SchedulerError("the local scheduler puts no job back into its queue")
+
+    def explain_argv(self, job_id: str) -> list[str]:
+        return self.status_argv([job_id])[0]
+
+    def explain(self, status: JobStatus, done: Completed) -> list[str]:
+        return [status.reason or "it is about to begin", "wait"]
 
     def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
         job_id, text = environ.get(JOB_ID), environ.get(NODES)

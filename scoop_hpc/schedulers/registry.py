@@ -9,7 +9,7 @@ from typing import Callable, Optional
 
 from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
 from scoop_hpc.schedulers.slurm import SlurmScheduler
 
@@ -32,11 +32,16 @@ def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str])
     return None
 
 
-def find(which: Callable[[str], Optional[str]]) -> Scheduler:
-    """Return the first scheduler whose commands *which* (such as `shutil.which`) finds, the local one if none."""
+def find(which: Callable[[str], Optional[str]], ask: Ask) -> Scheduler:
+    """Return the first scheduler whose commands *which* (such as `shutil.which`) finds, the local one if none.
+
+    PBS and Grid Engine have commands of the same names: *ask* runs one of them.
+    """
     for scheduler in SCHEDULERS.values():
         if all(which(command) for command in scheduler.commands):
-            return scheduler
+            probe = scheduler.probe_argv()
+            if probe is None or scheduler.recognises(ask(probe)):
+                return scheduler
     return _LOCAL
 
 

@@ -6,59 +6,26 @@ import os.path
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Callable, Optional
 
 from scoop_hpc.allocation import Allocation
-from scoop_hpc.errors import HostlistError, JobSpecError, SchedulerError
-from scoop_hpc.hostlist import expand
-from scoop_hpc.jobspec import DEFAULT_OUTPUT, JobSpec, JobState
-from scoop_hpc.schedulers import slurm_allocation
-from scoop_hpc.schedulers.base import Completed, JobStatus, double_quoted, one_line, outside_jobs, without
-
-_STATES = {  # squeue(1), JOB STATE CODES; slurm src/common/slurm_protocol_defs.c
-    "PENDING": JobState.PENDING,
-    "CONFIGURING": JobState.PENDING,
-    "REQUEUED": JobState.PENDING,
-    "REQUEUE_FED": JobState.PENDING,
-    "REQUEUE_HOLD": JobState.PENDING,
-    "RESV_DEL_HOLD": JobState.PENDING,
-    "SPECIAL_EXIT": JobState.PENDING,
-    "EXPEDITING": JobState.PENDING,
-    "RUNNING": JobState.RUNNING,
-    "COMPLETING": JobState.RUNNING,
-    "STAGE_OUT": JobState.RUNNING,
-    "RESIZING": JobState.RUNNING,
-    "SIGNALING": JobState.RUNNING,
-    "SUSPENDED": JobState.SUSPENDED,
-    "STOPPED": JobState.SUSPENDED,
-    "COMPLETED": JobState.COMPLETED,
-    "FAILED": JobState.FAILED,
-    "BOOT_FAIL": JobState.FAILED,
-    "LAUNCH_FAILED": JobState.FAILED,
-    "CANCELLED": JobState.CANCELLED,
-    "REVOKED": JobState.CANCELLED,
-    "PREEMPTED": JobState.CANCELLED,
-    "TIMEOUT": JobState.TIMEOUT,
-    "DEADLINE": JobState.TIMEOUT,
-    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
-    "NODE_FAIL": JobState.NODE_FAIL,
-}
-
-_ADVICE = (  # what a command says, in lower case: what to do about it; the first that is found
-    ("memory specification", "change --memory"),
-    ("invalid account", "change --account or --queue"),
-    ("partition name", "change --queue"),
-    ("requested time limit", "change --walltime"),
-    ("--time specification", "change --walltime"),
-    ("qos specification", "change --directive '--qos=...'"),
-    ("accounting/qos policy", "ask for less by --nodes or --walltime, or change --queue"),
-    ("node count", "change --nodes or --queue"),
-    ("more processors requested", "change --nodes, --workers-per-node or --cpus-per-worker"),
-    ("node configuration", "change --nodes, --workers-per-node or --cpus-per-worker"),
-    ("unrecognized option", "change --directive"),
-    ("contact slurm controller", "try again later, or use --scheduler local"),
-    ("configuration", "set SLURM_CONF, or use --scheduler local"),
+from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.jobspec import JobSpec, default_output, whole_nodes, with_default_output
+from scoop_hpc.schedulers import slurm_allocation, slurm_reasons
+from scoop_hpc.schedulers.base import (
+    Ask,
+    Completed,
+    JobKey,
+    JobStatus,
+    double_quoted,
+    one_line,
+    outside_jobs,
+    refuse_unsaid,
+    without,
 )
+from scoop_hpc.schedulers.slurm_reasons import advise
+from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, parse_line
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
@@ -70,29 +37,67 @@ _SHORT = {
     "M": "clusters",
     "J": "job-name",
     "a": "array",
+    "d": "dependency",
+    "e": "error",
     "o": "output",
     "p": "partition",
     "q": "qos",
     "t": "time",
 }
+_FIELD_VARIABLES = {
+    "queue": "PARTITION",
+    "account": "ACCOUNT",
+    "walltime": "TIMELIMIT",
+    "constraint": "CONSTRAINT",
+    "qos": "QOS",
+    "reservation": "RESERVATION",
+    "signal": "SIGNAL",
+}
 _ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
 
 _OURS = {  # directives of the user's that would make status and logs look in the wrong place
-    "array": "an array is many jobs: submit each by itself",
+    "array": "use --array",
     "chdir": "submit from that directory",
     "clusters": "submit on a login node of that cluster",
     "output": "use --output",
+    "error": "use --error",
 }
 
-_JOB_ID = re.compile(r"[0-9]+(?:[_+][0-9]+)?")
+_JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
-_EXIT_CODE = re.compile(r"(?P<exit>[0-9]+):(?P<signal>[0-9]+)|(?P<wait>[0-9]+)")
-_NOT_STARTED = 53  # what Slurm gives for a signal when it could not start the script, mostly for its output file
-_NO_NODES = ("", "(null)", "None assigned", "Unknown")
 
-# in the order of _parse_line; exit_code is a wait status there, exit:signal in sacct's
-_SQUEUE_FORMAT = "JobArrayID:|,State:|,Reason:|,exit_code:|,NodeList:|"
-_SACCT_FORMAT = "JobID,State,Reason,ExitCode,NodeList"
+_EXPRESSES = MappingProxyType(
+    {
+        "name": "``--job-name``",
+        "nodes": "``--nodes``",
+        "workers": "``--ntasks``",
+        "workers_per_node": "``--ntasks-per-node``; without: ``--exclusive``",
+        "cpus_per_worker": "``--cpus-per-task``",
+        "memory_per_node": "``--mem``",
+        "memory_per_cpu": "``--mem-per-cpu``",
+        "gpus_per_node": "``--gpus-per-node``",
+        "walltime": "``--time``",
+        "queue": "``--partition``",
+        "account": "``--account``",
+        "output": "``--output``",
+        "error": "``--error``",
+        "mail_user": "``--mail-user``",
+        "mail_events": "``--mail-type``",
+        "array": "``--array``",
+        "after": "``--dependency=afterok:``",
+        "after_any": "``--dependency=afterany:``",
+        "after_failure": "``--dependency=afternotok:``",
+        "exclusive": "``--exclusive``",
+        "constraint": "``--constraint``",
+        "qos": "``--qos``",
+        "reservation": "``--reservation``",
+        "licenses": "``--licenses``",
+        "begin": "``--begin``",
+        "signal": "``--signal=B:USR1@``",
+        "requeue": "``--requeue``, ``--no-requeue``",
+        "directives": "verbatim",
+    }
+)
 
 
 class SlurmScheduler:
@@ -100,9 +105,24 @@ class SlurmScheduler:
 
     name = "slurm"
     commands: tuple[str, ...] = ("sbatch", "squeue", "scancel")
+    expresses: Mapping[str, str] = _EXPRESSES
+    instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
+    passes_environment = True
+
+    def probe_argv(self) -> Optional[list[str]]:
+        return None
+
+    def recognises(self, done: Completed) -> bool:
+        return True
+
+    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
+        return with_default_output(spec)
 
     def check(self, spec: JobSpec) -> None:
-        self.output_pattern(spec)
+        refuse_unsaid(self, spec)
+        for file in (spec.output, spec.error):
+            self.file_pattern(spec, file or default_output(spec))
+        _checked([*spec.after, *spec.after_any, *spec.after_failure])
         for directive in spec.directives:
             option = _option(directive)
             if not option:
@@ -114,13 +134,14 @@ class SlurmScheduler:
     def directive_word(self, text: str) -> str:
         return double_quoted(text)
 
-    def output_pattern(self, spec: JobSpec) -> str:
+    def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return an absolute path: Slurm takes ``%`` and a backslash for its own in the directory, too."""
-        output = spec.output or DEFAULT_OUTPUT
-        path = os.path.join(spec.directory, output)
+        path = os.path.join(spec.directory, file)
         if "\\" in path:
             raise JobSpecError(f"Slurm drops the backslash of the output file {path!r}: put it elsewhere by --output")
-        return os.path.join(_literally(spec.directory), _literally(output).replace("{job_id}", "%j"))
+        pattern = _literally(file).replace("{job_id}", "%j" if spec.array is None else "%A")
+        pattern = pattern.replace("{array_index}", "%a").replace("{name}", _literally(spec.name))
+        return os.path.join(_literally(spec.directory), pattern)
 
     def submit_argv(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
@@ -131,31 +152,47 @@ class SlurmScheduler:
 
     def parse_job_id(self, done: Completed) -> str:
         if done.status:
-            raise SchedulerError(f"sbatch refused the job: {_advise(one_line(done))}")
+            raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
         for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
             match = _SUBMITTED.fullmatch(line.strip())
             if match:
                 return match[1]
         raise SchedulerError(f"no job id in sbatch's output {done.stdout!r}: look for the job with squeue")
 
+    def test_argv(self, script: str) -> Optional[list[str]]:
+        return ["sbatch", "--test-only", script]
+
+    def parse_test(self, done: Completed) -> str:
+        if done.status:
+            raise SchedulerError(f"sbatch would refuse the job: {advise(one_line(done))}")
+        return re.sub(r"\bsbatch: ", "", one_line(done))
+
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        return without(environ, "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")
+        # the whole list of an array's jobs, not the first 64 characters of it [squeue(1), ENVIRONMENT VARIABLES]
+        return {**without(environ, "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_"), "SLURM_BITSTR_LEN": "0"}
+
+    def key(self, job_id: str) -> JobKey:
+        match = _JOB_ID.fullmatch(_checked([job_id])[0])
+        assert match is not None
+        return JobKey(match[1], None if match[2] is None else int(match[2]))
+
+    def element_id(self, job_id: str, index: int) -> str:
+        return f"{job_id}_{index}"
 
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         ids = ",".join(_checked(job_ids))
-        squeue = ["squeue", "--noheader", "--states=all", f"--jobs={ids}", f"--Format={_SQUEUE_FORMAT}"]
-        sacct = ["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={ids}", f"--format={_SACCT_FORMAT}"]
+        squeue = ["squeue", "--noheader", "--states=all", "--array", f"--jobs={ids}", f"--Format={SQUEUE_FORMAT}"]
+        sacct = ["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={ids}", f"--format={SACCT_FORMAT}"]
         return [squeue, sacct]
 
-    def parse_status(self, done: Completed) -> dict[str, JobStatus]:
+    def parse_status(self, done: Completed) -> list[JobStatus]:
         if done.status:
             # squeue(1) of one job that is forgotten; sacct(1) where a site keeps no accounts
             if "Invalid job id specified" in done.stderr or "accounting storage is disabled" in done.stderr:
-                return {}
-            raise SchedulerError(f"{done.argv[0]} failed: {_advise(one_line(done))}")
+                return []
+            raise SchedulerError(f"{done.argv[0]} failed: {advise(one_line(done))}")
         lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("CLUSTER:")]
-        jobs = [_parse_line(done.argv[0], line) for line in lines]
-        return {job.job_id: job for job in jobs}
+        return [job for line in lines for job in parse_line(done.argv[0], line)]
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["scancel", *_checked(job_ids)]
@@ -164,7 +201,20 @@ class SlurmScheduler:
         ended = ("Invalid job id specified", "already completing or completed")
         problems = [line for line in done.stderr.splitlines() if not any(words in line for words in ended)]
         if done.status and (problems or not done.stderr):
-            raise SchedulerError(f"scancel failed: {_advise(one_line(done))}")
+            raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
+
+    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+        return ["scontrol", "requeue", ",".join(_checked(job_ids))]
+
+    def parse_requeue(self, done: Completed) -> None:
+        if done.status:
+            raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
+
+    def explain_argv(self, job_id: str) -> list[str]:
+        return ["scontrol", "--oneliner", "show", "job", *_checked([job_id])]
+
+    def explain(self, status: JobStatus, done: Completed) -> list[str]:
+        return slurm_reasons.explain(status.reason, done.stdout)
 
     def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
         return slurm_allocation.read_allocation(environ)
@@ -176,14 +226,11 @@ def _literally(path: str) -> str:
 
 def _said(spec: JobSpec) -> list[str]:
     """Return what the script of *spec* says, in the words of sbatch's variables."""
-    fields = {
-        "PARTITION": spec.queue,
-        "ACCOUNT": spec.account,
-        "TIMELIMIT": spec.walltime,
-    }
-    said = [name for name, value in fields.items() if value is not None]
-    if spec.memory_per_node is not None or spec.workers_per_node is None:
+    said = [variable for field, variable in _FIELD_VARIABLES.items() if getattr(spec, field)]
+    if spec.memory_per_node is not None or spec.memory_per_cpu is not None or whole_nodes(spec):
         said += ["MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU"]
+    if spec.gpus_per_node is not None:
+        said += ["GPUS", "GPUS_PER_NODE", "GPUS_PER_TASK", "GRES"]
     for directive in spec.directives:
         option = _option(directive)
         said.append(_VARIABLES.get(option, option.upper().replace("-", "_")))
@@ -207,39 +254,5 @@ def _option(directive: str) -> str:
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:
     for job_id in job_ids:
         if not _JOB_ID.fullmatch(job_id):
-            raise JobSpecError(f"{job_id!r} is no job id of Slurm: write a number")
+            raise JobSpecError(f"{job_id!r} is no job id of Slurm: write a number, or NUMBER_INDEX for one of an array")
     return job_ids
-
-
-def _parse_line(command: str, line: str) -> JobStatus:
-    try:
-        job_id, word, reason, exit_code, nodelist = line.rstrip("\n").removesuffix("|").split("|")
-        state = _STATES[word.split()[0]]  # also "CANCELLED by 1000"
-        nodes = () if nodelist.strip() in _NO_NODES else tuple(expand(nodelist))
-        exit_status = _parse_exit_status(state, exit_code)
-    except (HostlistError, LookupError, ValueError) as error:
-        raise SchedulerError(f"cannot read {command}'s line {line!r}: {error}") from error
-    return JobStatus(job_id, state, "" if reason == "None" else reason, nodes, exit_status)
-
-
-def _parse_exit_status(state: JobState, text: str) -> Optional[int]:
-    """Return an exit status as a shell has it; None before the end, or where Slurm gives a failure none (``0:0``)."""
-    match = _EXIT_CODE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"no exit code in {text!r}")
-    wait = int(match["wait"] or 0)
-    status, signal = (wait >> 8, wait & 0x7F) if match["wait"] else (int(match["exit"]), int(match["signal"]))
-    if not state.ended:
-        return None
-    if signal == _NOT_STARTED:
-        return None
-    if signal:
-        return 128 + signal
-    return status if status or state is JobState.COMPLETED else None
-
-
-def _advise(words: str) -> str:
-    """Return a command's words without its decoration, and the option of ours that has to do with them."""
-    plain = re.sub(r"\b[a-z_]+: (?:error|fatal): |Batch job submission failed: ", "", words)
-    advice = [what for word, what in _ADVICE if word in plain.lower()]
-    return f"{plain} ({advice[0]})" if advice else plain

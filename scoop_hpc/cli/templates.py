@@ -1,0 +1,72 @@
+"""`scoop-hpc template`: the templates of job scripts, ours and those of users and sites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import click
+
+from scoop_hpc.errors import InputError
+from scoop_hpc.jobscript import BLOCKS, OURS, SUFFIX, list_templates, read_template
+from scoop_hpc.schedulers.registry import SCHEDULERS
+
+_OF_THE_SITE = "/etc/scoop_hpc/templates"
+
+_NEW = """\
+{{% extends "scoop_hpc/{name}.sh.j2" %}}
+{{# Say anew the blocks that shall differ, and drop the others; {{{{ super() }}}} is what a block was. #}}
+"""
+_BLOCK = """\
+{{% block {block} %}}
+{{{{ super() }}}}
+{{% endblock %}}
+"""
+
+
+def template_directories(environ: Mapping[str, str]) -> list[str]:
+    """Return the directories whose templates go before ours: the user's, then the site's."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):  # relative paths in it are to be ignored [XDG Base Directory Specification]
+        base = os.path.expanduser("~/.config")
+    return [os.path.join(base, "scoop_hpc", "templates"), _OF_THE_SITE]
+
+
+@click.group()
+def template() -> None:
+    """See the templates of job scripts, or begin one of your own."""
+
+
+@template.command(name="list")
+def list_() -> None:
+    """Print every template with its file: the one that counts, where several have a name."""
+    directories = template_directories(os.environ)
+    for name in list_templates(directories):
+        if not name.startswith(OURS):
+            print(name, read_template(name, directories)[0])
+
+
+@template.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print the template NAME: slurm, slurm.sh.j2, or scoop_hpc/slurm.sh.j2 for ours, whatever others there are."""
+    file = name if name.endswith(".j2") else name + SUFFIX
+    print(read_template(file, template_directories(os.environ))[1], end="")
+
+
+@template.command()
+@click.option("--scheduler", required=True, type=click.Choice(sorted(SCHEDULERS)), help="Whose template to extend.")
+@click.argument("file")
+def new(scheduler: str, file: str) -> None:
+    """Write a template to FILE that extends ours, for you to change: `submit --template FILE` takes it.
+
+    A template that is called as ours, such as slurm.sh.j2, and lies in ~/.config/scoop_hpc/templates is taken always.
+    """
+    text = _NEW.format(name=scheduler) + "".join(_BLOCK.format(block=block) for block in BLOCKS if block != "run")
+    try:
+        with open(file, "x", encoding="utf-8") as new_file:
+            new_file.write(text)
+    except FileExistsError as error:
+        raise InputError(f"there is a file {file!r} already: name another") from error
+    except OSError as error:
+        raise InputError(f"cannot write {file!r}: {error.strerror}") from error

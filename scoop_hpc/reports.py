@@ -1,0 +1,73 @@
+"""What is known of one submitted job, put together from its scheduler, its driver and what was heard before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.record import Record
+from scoop_hpc.schedulers.base import JobStatus
+
+# of jobs that have ended, the first that one of them has is the array's
+_WORST = (
+    JobState.NODE_FAIL,
+    JobState.OUT_OF_MEMORY,
+    JobState.TIMEOUT,
+    JobState.FAILED,
+    JobState.CANCELLED,
+    JobState.UNKNOWN,
+    JobState.COMPLETED,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One job, or one of an array, whose *index* that is. *job* is None for a job that was not submitted from here."""
+
+    scheduler: str
+    status: JobStatus
+    job: Optional[Job] = None
+    record: Optional[Record] = None
+    index: Optional[int] = None
+    elements: tuple[Report, ...] = ()  # of an array: its jobs
+
+    @property
+    def output(self) -> Optional[str]:
+        """The file that gets what it prints, None where that is not known or is one for each job of an array."""
+        return None if self.job is None or self.elements else self.job.output(self.index)
+
+
+def goes_on(report: Report) -> bool:
+    """Return whether there is more to come of a job."""
+    return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
+
+
+def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:
+    """Return how an array stands, in view of its jobs: the reason counts them.
+
+    >>> jobs = [JobStatus("7_0", JobState.COMPLETED, exit_status=0), JobStatus("7_1", JobState.FAILED, exit_status=3)]
+    >>> aggregate("7", jobs)
+    JobStatus(job_id='7', state=<JobState.FAILED: 'FAILED'>, reason='1 COMPLETED, 1 FAILED', nodes=(), exit_status=3)
+    """
+    states = Counter(element.state for element in elements)
+    counted = ", ".join(f"{states[state]} {state.value}" for state in JobState if states[state])
+    nodes = tuple(dict.fromkeys(node for element in elements for node in element.nodes))
+    state = _state(states)
+    codes = [element.exit_status for element in elements if element.exit_status is not None]
+    exit_status = max(codes, default=None) if state.ended else None
+    if exit_status == 0 and state is not JobState.COMPLETED:
+        exit_status = None
+    return JobStatus(job_id, state, counted, nodes, exit_status)
+
+
+def _state(states: Counter[JobState]) -> JobState:
+    going = [state for state in (JobState.RUNNING, JobState.SUSPENDED) if states[state]]
+    if going:
+        return going[0]
+    if states[JobState.PENDING]:
+        return JobState.PENDING if states[JobState.PENDING] == sum(states.values()) else JobState.RUNNING
+    return next((state for state in _WORST if states[state]), JobState.UNKNOWN)

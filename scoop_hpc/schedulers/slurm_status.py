@@ -1,0 +1,101 @@
+"""What squeue and sacct say of jobs: a line each, in these formats."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Optional
+
+from scoop_hpc.errors import HostlistError, SchedulerError
+from scoop_hpc.hostlist import expand
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.schedulers.base import JobStatus
+
+# in the order of parse_line; exit_code is a wait status there, exit:signal in sacct's
+SQUEUE_FORMAT = "JobArrayID:|,State:|,Reason:|,exit_code:|,NodeList:|"
+SACCT_FORMAT = "JobID,State,Reason,ExitCode,NodeList"
+
+_STATES = {  # squeue(1), JOB STATE CODES; slurm src/common/slurm_protocol_defs.c
+    "PENDING": JobState.PENDING,
+    "CONFIGURING": JobState.PENDING,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.PENDING,
+    "RESV_DEL_HOLD": JobState.PENDING,
+    "SPECIAL_EXIT": JobState.PENDING,
+    "EXPEDITING": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "COMPLETING": JobState.RUNNING,
+    "STAGE_OUT": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "SUSPENDED": JobState.SUSPENDED,
+    "STOPPED": JobState.SUSPENDED,
+    "COMPLETED": JobState.COMPLETED,
+    "FAILED": JobState.FAILED,
+    "BOOT_FAIL": JobState.FAILED,
+    "LAUNCH_FAILED": JobState.FAILED,
+    "CANCELLED": JobState.CANCELLED,
+    "REVOKED": JobState.CANCELLED,
+    "PREEMPTED": JobState.CANCELLED,
+    "TIMEOUT": JobState.TIMEOUT,
+    "DEADLINE": JobState.TIMEOUT,
+    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
+    "NODE_FAIL": JobState.NODE_FAIL,
+}
+
+_EXIT_CODE = re.compile(r"(?P<exit>[0-9]+):(?P<signal>[0-9]+)|(?P<wait>[0-9]+)")
+_NOT_STARTED = 53  # what Slurm gives for a signal when it could not start the script, mostly for its output file
+_NO_NODES = ("", "(null)", "None assigned", "Unknown")
+_ELEMENTS = re.compile(r"([0-9]+)_\[([0-9,:-]+)(?:%[0-9]+)?\]")  # jobs of an array that never began
+_PART = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
+
+
+def parse_line(command: str, line: str) -> list[JobStatus]:
+    """Return the job that a line is about, or the jobs of an array; raise SchedulerError."""
+    try:
+        job_id, word, reason, exit_code, nodelist = line.rstrip("\n").removesuffix("|").split("|")
+        state = _STATES[word.split()[0]]  # also "CANCELLED by 1000"
+        nodes = () if nodelist.strip() in _NO_NODES else tuple(expand(nodelist))
+        exit_status = _parse_exit_status(state, exit_code)
+        ids = _job_ids(job_id)
+    except (HostlistError, LookupError, ValueError) as error:
+        raise SchedulerError(f"cannot read {command}'s line {line!r}: {error}") from error
+    if state is JobState.CANCELLED:
+        reason = f"by user {word.split()[2]}" if " by " in word else ""  # the reason is that of its waiting before
+    status = JobStatus(job_id, state, "" if reason == "None" else reason, nodes, exit_status)
+    return [replace(status, job_id=each) for each in ids]
+
+
+def _parse_exit_status(state: JobState, text: str) -> Optional[int]:
+    """Return an exit status as a shell has it; None before the end, or where Slurm gives a failure none (``0:0``)."""
+    match = _EXIT_CODE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"no exit code in {text!r}")
+    wait = int(match["wait"] or 0)
+    status, signal = (wait >> 8, wait & 0x7F) if match["wait"] else (int(match["exit"]), int(match["signal"]))
+    if not state.ended:
+        return None
+    if signal == _NOT_STARTED:
+        return None
+    if signal:
+        return 128 + signal
+    return status if status or state is JobState.COMPLETED else None
+
+
+def _job_ids(text: str) -> list[str]:
+    """Return the ids in the column of ids: several, where jobs of an array were never begun.
+
+    >>> _job_ids("70_[3-4,8%2]")
+    ['70_3', '70_4', '70_8']
+    """
+    match = _ELEMENTS.fullmatch(text)
+    if match is None:
+        return [text]
+    ids = []
+    for part in match[2].split(","):
+        found = _PART.fullmatch(part)
+        if found is None:
+            raise ValueError(f"no list of numbers in {text!r}")
+        ids += [f"{match[1]}_{i}" for i in range(int(found[1]), int(found[2] or found[1]) + 1, int(found[3] or 1))]
+    return ids
