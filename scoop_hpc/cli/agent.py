@@ -16,6 +16,7 @@ from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, habits
 from scoop_hpc.cli.habits import Habits
 from scoop_hpc.errors import ScoopError
+from scoop_hpc.launch import handover
 from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
 from scoop_hpc.launch.driver import DOORS, KEYS
 from scoop_hpc.launch.knock import Ended
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
     parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
+    parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args()
     keys = os.environ.pop(KEYS, None)
     worker = functools.partial(_worker, habits.decode(os.environ.pop(habits.VARIABLE, "")))
@@ -55,6 +57,9 @@ def main() -> None:
         return
     except ScoopError as error:
         sys.exit(f"scoop-hpc: error: node {plan.node}: {error}")
+    finally:
+        if arguments.environment:
+            handover.remove(arguments.environment)  # the driver has, unless it was killed
     os._exit(0)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
 
 

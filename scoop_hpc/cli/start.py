@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Optional
 
+from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
@@ -61,6 +62,7 @@ def wishes(
         program=Program(program, tuple(arguments), directory, dict(os.environb)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
+        state=jobdirectory.root(os.environ),
         job_id=allocation.job_id,
         interface=interface,
         warn=workers is None,

@@ -29,13 +29,13 @@ from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, LaunchError
 from scoop_hpc.interpreter import python_argv
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.launch import children
+from scoop_hpc.launch import children, handover
 from scoop_hpc.launch.leash import Leash
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
-from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.base import Carriage, Launcher
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
@@ -59,6 +59,7 @@ class Wishes:
     program: Program
     launcher: Launcher
     own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
+    state: str = ""  # directory that all nodes see
     record: str = ""  # file
     job_id: Optional[str] = None
     interface: str = ""  # the network interface to be reached by, on every node
@@ -83,6 +84,7 @@ class Driver:
         self._writer = Writer(self._poller, self._tell_written)
         self._authenticator: Optional[keys.Authenticator] = None
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
+        self._environment = ""  # file that agents have to read yet
         plan = RunPlan(
             nodes=wishes.nodes,
             program=wishes.program,
@@ -164,16 +166,29 @@ class Driver:
             self._poller.register(self._leash.fileno(), zmq.POLLIN)
 
     def _launch(self, addresses: Sequence[str]) -> None:
-        """Start the launcher's commands. Keys, and the name of a directory to be made, travel in their environment."""
+        """Start the launcher's commands. Keys, and the name of a directory to be made, travel in their environment, or
+        in the text or file that takes its place."""
         if self._one_machine:
             children.adopt_orphans()  # should an agent die, what its workers started comes to this process
+        wishes = self._wishes
         environ = dict(os.environ)
+        ours = {DOORS: ",".join(addresses)}
         if self._curve is not None:
-            environ[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
-        environ[DOORS] = ",".join(addresses)
-        agent = agent_argv(self._wishes.patience, self._wishes.interface, os.getpid() if self._one_machine else 0)
-        names = [node.name for node in self._wishes.nodes]
-        self._processes.start(self._wishes.launcher.commands(agent, names, environ))
+            ours[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
+        agent = agent_argv(wishes.patience, wishes.interface, os.getpid() if self._one_machine else 0)
+        text = b""
+        if wishes.launcher.carriage is Carriage.LAUNCHER:
+            environ.update(ours)
+        else:
+            text = handover.shell_text({**environ, **ours}, os.fsdecode(wishes.program.directory))
+        if wishes.launcher.carriage is Carriage.INPUT:
+            agent = handover.reading_input(agent)
+        elif wishes.launcher.carriage is Carriage.FILE:
+            self._environment = handover.write(wishes.state, text, time.time(), wishes.patience)
+            agent = handover.reading_file(self._environment, agent)
+            text = b""
+        names = [node.name for node in wishes.nodes]
+        self._processes.start(wishes.launcher.commands(agent, names, environ), text)
         self._write_record(JobState.RUNNING, None)
 
     # serving
@@ -201,6 +216,8 @@ class Driver:
                 self._send_all(self._rendezvous.lost(agent))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
+        if self._environment and self._rendezvous.phase is not Phase.JOINING:
+            self._remove_environment()
         self._heed_client()
         for warning in self._rendezvous.warnings if self._wishes.warn else ():
             _say(f"warning: {warning}")
@@ -328,12 +345,18 @@ class Driver:
 
     def _clean_up(self) -> None:
         """End what the launcher started here, close everything, remove what is on disk."""
+        self._remove_environment()
         self._context.destroy(linger=200)
         self._processes.end()
         if self._one_machine:
             children.kill_descendants()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _remove_environment(self) -> None:
+        if self._environment:
+            handover.remove(self._environment)
+            self._environment = ""
 
     def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
         if not self._wishes.record:

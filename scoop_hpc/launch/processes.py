@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import zmq
@@ -38,18 +39,19 @@ class Processes:
         self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
         self._partial: dict[int, bytes] = {}  # descriptor: a line that is not whole yet
 
-    def start(self, commands: Iterable[Command]) -> None:
-        """Start *commands*; raise LaunchError if one cannot be started."""
+    def start(self, commands: Iterable[Command], text: bytes = b"") -> None:
+        """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
         for command in commands:
             try:
-                process = subprocess.Popen(
-                    command.argv,
-                    env=command.environ,
-                    stdin=None if self._share else subprocess.DEVNULL,
-                    stdout=None if self._share else subprocess.PIPE,
-                    stderr=None if self._share else subprocess.STDOUT,
-                    start_new_session=not self._share,  # Ctrl-C must not reach srun
-                )
+                with _input(text) as stdin:
+                    process = subprocess.Popen(
+                        command.argv,
+                        env=command.environ,
+                        stdin=None if self._share else stdin,
+                        stdout=None if self._share else subprocess.PIPE,
+                        stderr=None if self._share else subprocess.STDOUT,
+                        start_new_session=not self._share,  # Ctrl-C must not reach srun
+                    )
             except OSError as error:
                 raise LaunchError(f"cannot start {command.argv[0]!r}: {error.strerror}") from error
             self._running[process.pid] = command, process
@@ -105,3 +107,15 @@ class Processes:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
             deadline += 0.5
+
+
+@contextlib.contextmanager
+def _input(text: bytes) -> Iterator[int]:
+    """Give a descriptor to read *text* from: of a file without a name, so that nobody has to wait for the reader."""
+    if not text:
+        yield subprocess.DEVNULL
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(text)
+        file.seek(0)
+        yield file.fileno()

@@ -1,10 +1,38 @@
-"""The contract of a launcher: commands that together start one agent on each node."""
+"""The contract of a launcher: commands that together start one agent on each node.
+
+An agent needs an environment: what its interpreter needs to start at all, the driver's addresses, the run's keys. Keys
+must not be in argv, which every user of a machine can read, and a launcher may bring neither an environment nor
+anything else. So each says by its ``carriage`` what it can do, and the driver prepares what it hands to ``commands``::
+
+    carriage   agent                                          environ
+    LAUNCHER   the plain command                              with keys: the launcher brings Command.environ there
+    INPUT      wrapped: reads it from its standard input      the driver's own, without keys, for the launcher itself
+    FILE       wrapped: reads it from a file, named in argv   the driver's own, without keys, for the launcher itself
+
+A wrapped command goes to the driver's directory and has all of the driver's environment, wherever and by whichever
+launcher it is started: also as a plain child of the driver. It begins with ``/bin/sh``, takes further arguments as the
+plain one does (``--node NAME``), and has words with blanks and quotes: use `shlex.join` where another shell will read
+it. After it, the process is the agent's: its parent, its exit status and signals are not the wrapper's.
+
+For INPUT, every command gets the text on its standard input, at the end of which it must see an end of file; the others
+read nothing. For FILE, the file is in the directory for state (``SCOOP_HPC_STATE``), which all nodes must see; it is
+gone when all agents have reported.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+
+class Carriage(enum.Enum):
+    """What brings an agent its environment."""
+
+    LAUNCHER = "launcher"
+    INPUT = "input"
+    FILE = "file"
 
 
 @dataclass(frozen=True)
@@ -22,6 +50,8 @@ class Launcher(Protocol):
     name: str
 
     one_machine: bool  # all agents run on this machine: sockets are ipc, standard streams are shared
+
+    carriage: Carriage
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         """Return the commands that run ``[*agent, "--node", NAME]`` or, where the launcher starts many agents with one

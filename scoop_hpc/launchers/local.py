@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scoop_hpc.launchers.base import Command
+from scoop_hpc.launchers.base import Carriage, Command
 
 
 class LocalLauncher:
@@ -12,6 +12,7 @@ class LocalLauncher:
 
     name = "local"
     one_machine = True
+    carriage = Carriage.LAUNCHER
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         return [Command((*agent, "--node", node), dict(environ), (node,)) for node in nodes]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.hostlist import fold
-from scoop_hpc.launchers.base import Command
+from scoop_hpc.launchers.base import Carriage, Command
 
 _FLAGS = (
     "--ntasks-per-node=1",
@@ -41,6 +41,7 @@ class SrunLauncher:
 
     name = "srun"
     one_machine = False
+    carriage = Carriage.LAUNCHER
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         count = len(nodes)

@@ -35,11 +35,15 @@ class Runs:
         return name
 
     def start(
-        self, *words: str, stdin: Optional[int] = subprocess.DEVNULL, command: Sequence[str] = ("run",)
+        self,
+        *words: str,
+        stdin: Optional[int] = subprocess.DEVNULL,
+        command: Sequence[str] = ("run",),
+        module: str = "scoop_hpc",
     ) -> subprocess.Popen[str]:
-        """Start ``scoop-hpc run WORDS``, or another *command*, in a session of its own."""
+        """Start ``scoop-hpc run WORDS``, or another *command* or *module*, in a session of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "scoop_hpc", *command, *words],
+            [sys.executable, "-m", module, *command, *words],
             cwd=self.directory,
             env=self.environ,
             stdin=stdin,
