@@ -46,6 +46,8 @@ from scoop_hpc.transport.directory import choose_private, make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
 DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addresses, with commas between
+# what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -254,15 +256,22 @@ class Driver:
                 self._reap()
             elif number == signal.SIGINT and self._interrupted_at is None:
                 self._interrupted_at = time.monotonic()
-                agents = self._rendezvous.agents()
-                if not agents or self._rendezvous.phase is Phase.JOINING:
+                if not self._signal_origin(number):
                     self._end(130, "interrupted")
-                else:
-                    sockets.send_to(self._socket, agents[0], Interrupt())
             elif number == signal.SIGINT:
                 self._end(130, "interrupted")
+            elif number in _WARNINGS and self._signal_origin(number):
+                continue
             else:
                 self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+
+    def _signal_origin(self, number: int) -> bool:
+        """Pass a signal on to the program; return whether there may be one yet."""
+        agents = self._rendezvous.agents()
+        if not agents or self._rendezvous.phase is Phase.JOINING:
+            return False
+        sockets.send_to(self._socket, agents[0], Interrupt(number))
+        return True
 
     def _reap(self) -> None:
         for ended in self._processes.reap():

@@ -164,7 +164,9 @@ def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
     for field in asked_for(spec):
         if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
             advice = scheduler.instead.get(field, "leave it out")
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}: {advice}")
+            value = getattr(spec, field)
+            shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
+            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
 
 
 def double_quoted(text: str) -> str:

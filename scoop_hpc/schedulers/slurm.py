@@ -120,8 +120,9 @@ class SlurmScheduler:
 
     def check(self, spec: JobSpec) -> None:
         refuse_unsaid(self, spec)
-        for file in (spec.output, spec.error):
-            self.file_pattern(spec, file or default_output(spec))
+        for file in (spec.output or default_output(spec), spec.error):
+            if file is not None:
+                self.file_pattern(spec, file)
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
         for directive in spec.directives:
             option = _option(directive)

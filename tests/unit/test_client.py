@@ -13,11 +13,12 @@ import pytest
 
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
-from scoop_hpc.client import Client, Report, check_present
+from scoop_hpc.client import Client, check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.record import Record
+from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import Completed
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -36,6 +37,7 @@ class Slurm:
     answers: dict[str, list[Answer]]
     calls: list[tuple[str, ...]] = field(default_factory=list)
     environ: dict[str, str] = field(default_factory=dict)
+    pauses: list[float] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], environ: Mapping[str, str]) -> Completed:
         self.calls.append(tuple(argv))
@@ -72,7 +74,7 @@ def error_from(cause: BaseException) -> SchedulerError:
 
 
 def client_of(slurm: Slurm, tmp_path: Path, **environ: str) -> Client:
-    return Client(SCHEDULERS, environ, str(tmp_path), slurm.run)
+    return Client(SCHEDULERS, environ, str(tmp_path), slurm.run, sleep=slurm.pauses.append)
 
 
 def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0) -> Job:
@@ -211,7 +213,7 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
     client = client_of(slurm, tmp_path)
     submitted(client, slurm)
     old = Client({"local": SCHEDULERS["local"]}, {}, str(tmp_path), slurm.run)
-    reports = old.find(["7"], SCHEDULERS["local"])
+    reports = old.reports(old.recent(1))
     with pytest.raises(JobSpecError, match="'slurm'"):
         old.status(reports)
 
@@ -317,10 +319,10 @@ def test_a_scheduler_that_is_away_at_first_does_not_end_the_waiting(tmp_path: Pa
 
 
 def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_end(job: Job, said: object) -> None:
+    def write_ends(job: Job, said: object) -> None:
         raise InputError("disk full")
 
-    monkeypatch.setattr(jobdirectory, "write_end", write_end)
+    monkeypatch.setattr(jobdirectory, "write_ends", write_ends)
     assert Waiting(tmp_path, COMPLETED).wait().status.state is JobState.COMPLETED
 
 

@@ -213,7 +213,7 @@ def test_what_a_scheduler_cannot_express_is_refused_before_rendering() -> None:
 
 def own(directory: Path, text: str, name: str = "slurm.sh.j2") -> str:
     (directory / name).write_text(text)
-    return render(SPEC, SLURM, COMMAND, str(directory))
+    return render(SPEC, SLURM, COMMAND, [str(directory)])
 
 
 def test_a_template_of_one_s_own_extends_ours(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_template_that_is_not_there(tmp_path: Path) -> None:
 def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "slurm.sh.j2").write_bytes(b"#!/bin/bash\n\xff\n")
     with pytest.raises(TemplateError, match="does not render"):
-        render(SPEC, SLURM, COMMAND, str(tmp_path))
+        render(SPEC, SLURM, COMMAND, [str(tmp_path)])
 
 
 def test_a_directive_of_two_lines_is_refused_in_a_template_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -57,10 +58,10 @@ def test_jobs_are_read_from_json() -> None:
         {"job_id": "local-1", "state": "RUNNING", "nodes": ["local1", "local2"]},
         {"job_id": "local-2", "state": "FAILED", "reason": "why", "nodes": [], "exit_status": 3},
     ]
-    assert LOCAL.parse_status(completed(json.dumps(jobs))) == {
-        "local-1": JobStatus("local-1", JobState.RUNNING, "", ("local1", "local2")),
-        "local-2": JobStatus("local-2", JobState.FAILED, "why", (), 3),
-    }
+    assert LOCAL.parse_status(completed(json.dumps(jobs))) == [
+        JobStatus("local-1", JobState.RUNNING, "", ("local1", "local2")),
+        JobStatus("local-2", JobState.FAILED, "why", (), 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,14 +133,16 @@ def test_every_field_is_accepted_but_directives_and_memory() -> None:
     LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, output="back\\slash %j"))
     with pytest.raises(JobSpecError, match="--memory"):
         LOCAL.check(replace(SPEC, memory_per_node=1))
-    with pytest.raises(JobSpecError, match="cannot express the directive '--qos=high'"):
+    with pytest.raises(JobSpecError, match="'local' cannot express --directive '--qos=high'"):
         LOCAL.check(replace(SPEC, directives=("--qos=high",)))
 
 
 def test_slurm_is_found_where_all_its_commands_are() -> None:
-    assert registry.find(lambda command: f"/usr/bin/{command}").name == "slurm"
-    assert registry.find(lambda command: None if command == "squeue" else "/x").name == "local"
-    assert registry.find(lambda command: None).name == "local"
+    def ask(argv: Sequence[str]) -> Completed:
+        raise AssertionError(f"{argv} was run")
+
+    assert registry.find(lambda command: f"/usr/bin/{command}", ask).name == "slurm"
+    assert registry.find(lambda command: None, ask).name == "local"
 
 
 def test_a_scheduler_by_name() -> None:
