@@ -76,6 +76,11 @@ def fold(names: Iterable[str]) -> str:
     return ",".join(parts)
 
 
+def is_host(text: str) -> bool:
+    """Return whether *text* can be the name of one host."""
+    return _TEXT.fullmatch(text) is not None and len(text) <= MAX_NAME
+
+
 def expand_counts(text: str) -> list[int]:
     """Return the numbers of a counted list, one for each node [sbatch(1), SLURM_TASKS_PER_NODE].
 
@@ -170,7 +175,7 @@ def _product(texts: Sequence[str], groups: Sequence[list[str]]) -> list[str]:
 
 def _split(name: str) -> tuple[str, str]:
     """Return *name* as what comes before its final number, and the number; both as text."""
-    if not _TEXT.fullmatch(name) or len(name) > MAX_NAME:
+    if not is_host(name):
         raise HostlistError(f"{name!r} is no host name: use up to {MAX_NAME} letters, digits, '-', '_', '.', ':', '+'")
     match = _NUMBERED.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")
