@@ -11,6 +11,7 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import habits
+from scoop_hpc.cli.allocated import CHOICES, HELP
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
@@ -25,6 +26,7 @@ from scoop_hpc.launch.wakeup import Wakeup
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", help="What scoop.logger shows.")
@@ -38,6 +40,7 @@ def run(
     interface: str,
     patience: Optional[float],
     launcher: Optional[str],
+    allocation: Optional[str],
     nice: int,
     profile: bool,
     log_level: str,
@@ -57,7 +60,8 @@ def run(
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
-    wanted = wishes(os.fsencode(program), [*map(os.fsencode, arguments)], workers, launcher, interface, patience)
+    words = [*map(os.fsencode, arguments)]
+    wanted = wishes(os.fsencode(program), words, workers, launcher, interface, patience, allocation)
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(
             nice=nice,

@@ -11,6 +11,7 @@ from typing import Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
+from scoop_hpc.cli.allocated import find_allocation
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
@@ -18,7 +19,6 @@ from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.schedulers.registry import read_allocation
 
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "srun": SrunLauncher}
@@ -41,10 +41,11 @@ def wishes(
     launcher: Optional[str] = None,
     interface: str = "",
     patience: Optional[float] = None,
+    reader: Optional[str] = None,
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
 
-    Raises InputError where that cannot be.
+    *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
     try:
         directory = os.getcwdb()
@@ -52,7 +53,7 @@ def wishes(
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
     if interface:
         _own_addresses(interface)  # it must be there, whether it is needed or not
-    allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
+    allocation = find_allocation(reader) or _this_machine(workers)
     nodes = place(allocation, workers)
     kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
     if kind.one_machine and allocation.scheduler not in ("local", ""):
@@ -92,8 +93,3 @@ def _own_addresses(interface: str) -> Sequence[str]:
     interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
     addresses: Sequence[str] = interfaces.own_addresses(interface)
     return addresses
-
-
-def _read_file(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
