@@ -16,13 +16,14 @@ from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
 
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "srun": SrunLauncher}
-_OF_SCHEDULER = {"slurm": "srun"}  # the launcher that goes with a scheduler; local for others
+LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "qrsh": QrshLauncher, "srun": SrunLauncher}
+_OF_SCHEDULER = {"slurm": "srun", "sge": "qrsh"}  # the launcher that goes with a scheduler; local for others
 
 
 def open_missing_streams() -> None:

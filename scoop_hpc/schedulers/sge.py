@@ -14,10 +14,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Callable, Optional
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec, default_output, with_default_output
-from scoop_hpc.schedulers import sge_allocation, sge_environments, sge_reasons
+from scoop_hpc.schedulers import sge_environments, sge_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
@@ -263,9 +262,6 @@ class SgeScheduler:
         if "select error" in done.stderr or "unable to send message" in done.stderr:
             raise SchedulerError(f"Grid Engine does not answer: {advise(one_line(done))}")
         return sge_reasons.explain(self.key(status.job_id).job, done.stdout)
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        return sge_allocation.read_allocation(environ, read_file)
 
 
 def _answer(done: Completed) -> str:

@@ -59,6 +59,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (  # what is found: what it means, 
         "a queue has {a} of memory for it",
         "a smaller --memory-per-cpu",
     ),
+    (r"offers only qc:slots=0", "its queues have no slot free", "wait, or change --queue"),
     (r"offers only \S*:(?P<a>\w+)=(?P<b>\S+)", "queues have only {b} of {a} {when}", "wait, or ask for less"),
     (r"job dropped because of job dependencies", "it waits for another job to end", "wait, or submit it anew without"),
     (r"execution time not reached", "its time has not come (--begin)", "wait"),
@@ -85,6 +86,7 @@ _INSTANCES = (  # of queue instances, why they are out of question: they are cou
     ("because it is in error state", "in an error state"),
 )
 _INSTANCE = re.compile(r'queue instance "(.+?)" dropped (.*)')
+_NOTHING = ("verification:", "(Collecting of scheduler", "All queues dropped because of overload or full", "denied:")
 _ERROR = re.compile(r"^error reason\s+(\d+):\s+(.*)$", re.MULTILINE)
 _ERRORS = (
     ("can't chdir", "make that directory"),
@@ -144,7 +146,7 @@ def _scheduling_info(about: str) -> str:
 
 def _lines(text: str) -> list[str]:
     lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith(("verification:", "(Collecting of scheduler"))]
+    return [line for line in lines if line and not line.startswith(_NOTHING)]
 
 
 def _translate(job: str, lines: Sequence[str], when: str) -> tuple[list[str], list[str]]:
