@@ -2,7 +2,8 @@
 
 What was seen of it [submit(1), sge_pe(5); Grid Engine 8.1.9]:
 
-* It joins its arguments and lets a shell take them apart again: the command is one quoted word.
+* It joins its arguments and lets the user's shell take them apart again, whichever that is: the command is one quoted
+  word, of things that all shells read alike.
 * ``-v`` shows its values to everybody, as arguments, and ``-V`` does, in a file of the node's execd that all may read;
   a large value comes in pieces. So it brings no environment.
 * A task that ends by a signal ends the job. So a shell outlives the agent, and makes an exit status of it: the loss of
@@ -19,6 +20,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.launchers.base import Carriage, Command
+
+_OUTLIVES = (
+    '"$@"; status=$?; '
+    '[ "$status" -le 128 ] || echo "the agent was killed by signal $((status - 128))" >&2; exit "$status"'
+)
 
 
 class QrshLauncher:
@@ -37,4 +43,5 @@ class QrshLauncher:
 
 
 def _qrsh_argv(agent: Sequence[str], node: str) -> tuple[str, ...]:
-    return ("qrsh", "-inherit", "-nostdin", node, f"{shlex.join([*agent, '--node', node])}; exit $?")
+    outlived = ["/bin/sh", "-c", _OUTLIVES, "scoop-hpc", *agent, "--node", node]
+    return ("qrsh", "-inherit", "-nostdin", node, shlex.join(outlived))
