@@ -14,6 +14,7 @@ from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
@@ -41,6 +42,7 @@ def wishes(
     launcher: Optional[str] = None,
     interface: str = "",
     patience: Optional[float] = None,
+    container: Optional[Container] = None,
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
 
@@ -54,7 +56,7 @@ def wishes(
         _own_addresses(interface)  # it must be there, whether it is needed or not
     allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
     nodes = place(allocation, workers)
-    kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
+    kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
@@ -67,7 +69,16 @@ def wishes(
         interface=interface,
         warn=workers is None,
         patience=patience or 60 + 0.1 * len(nodes),
+        container=container,
     )
+
+
+def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:
+    if container is None or container.runtime != PYXIS:
+        return LAUNCHERS[launcher]()
+    if launcher != SrunLauncher.name:
+        raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
+    return SrunLauncher(srun_options(container, directory))
 
 
 def count_cpus() -> int:
