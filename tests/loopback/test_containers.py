@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Runs
 
-FAKES = Path(__file__).parents[1] / "fakes" / "container"
+ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "fakes" / "container"
 PROGRAM = """
 import os
 from scoop_hpc import futures
@@ -23,7 +25,12 @@ if __name__ == "__main__":
 @pytest.fixture
 def contained(runs: Runs) -> Runs:
     """Runs that find an apptainer; ``images`` in their directory tells of its calls."""
-    runs.environ["PATH"] = f"{FAKES}:{runs.environ['PATH']}"
+    python = runs.directory / "image" / "python3"  # the image's own
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    runs.environ["PYTHONPATH"] = str(ROOT)
+    runs.environ["PATH"] = f"{FAKES}:{python.parent}:{runs.environ['PATH']}"
     runs.environ["FAKE_CONTAINERS"] = str(runs.directory / "images")
     runs.environ["PLACE"] = "here"
     return runs
