@@ -11,6 +11,7 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import habits
+from scoop_hpc.cli.allocated import CHOICES, HELP
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
@@ -29,6 +30,7 @@ from scoop_hpc.launchers.container import Container
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
 @click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
+@click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", help="What scoop.logger shows.")
@@ -44,6 +46,7 @@ def run(
     launcher: Optional[str],
     container: str,
     container_runtime: str,
+    allocation: Optional[str],
     nice: int,
     profile: bool,
     log_level: str,
@@ -70,7 +73,9 @@ def run(
         launcher,
         interface,
         patience,
-        Container(container, container_runtime) if container else None,
+        container=Container(container, container_runtime) if container else None,
+        reader=allocation,
+        record=record,
     )
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(
@@ -80,7 +85,7 @@ def run(
             profile=_made("profile") if profile else "",
         )
     )
-    ending = Driver(dataclasses.replace(wanted, record=record, label=label), wakeup).run()
+    ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)

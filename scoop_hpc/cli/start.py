@@ -11,6 +11,7 @@ from typing import Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
+from scoop_hpc.cli.allocated import find_allocation
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
@@ -19,8 +20,9 @@ from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.schedulers.registry import read_allocation
+from scoop_hpc.record import of_element
 
+ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "srun": SrunLauncher}
 _OF_SCHEDULER = {"slurm": "srun"}  # the launcher that goes with a scheduler; local for others
@@ -43,10 +45,12 @@ def wishes(
     interface: str = "",
     patience: Optional[float] = None,
     container: Optional[Container] = None,
+    reader: Optional[str] = None,
+    record: str = "",
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
 
-    Raises InputError where that cannot be.
+    *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
     try:
         directory = os.getcwdb()
@@ -54,14 +58,14 @@ def wishes(
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
     if interface:
         _own_addresses(interface)  # it must be there, whether it is needed or not
-    allocation = read_allocation(os.environ, _read_file) or _this_machine(workers)
+    allocation = find_allocation(reader) or _this_machine(workers)
     nodes = place(allocation, workers)
     kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
         nodes=nodes,
-        program=Program(program, tuple(arguments), directory, dict(os.environb)),
+        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         state=jobdirectory.root(os.environ),
@@ -70,7 +74,15 @@ def wishes(
         warn=workers is None,
         patience=patience or 60 + 0.1 * len(nodes),
         container=container,
+        record=of_element(record, allocation.array_index) if record else "",
     )
+
+
+def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
+    environ = dict(os.environb)
+    if allocation.array_index is not None:  # by one name, whatever the scheduler's is
+        environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
+    return environ
 
 
 def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:
@@ -103,8 +115,3 @@ def _own_addresses(interface: str) -> Sequence[str]:
     interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
     addresses: Sequence[str] = interfaces.own_addresses(interface)
     return addresses
-
-
-def _read_file(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()

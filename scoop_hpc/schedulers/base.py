@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional, Protocol
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
@@ -154,9 +153,6 @@ class Scheduler(Protocol):
 
         *done* is the answer to `explain_argv`'s command, which may have failed.
         """
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        """Return the allocation that *environ* speaks of, None where it speaks of none; raise AllocationError."""
 
 
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:

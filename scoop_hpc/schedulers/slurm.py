@@ -7,12 +7,11 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Callable, Optional
+from typing import Optional
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec, default_output, whole_nodes, with_default_output
-from scoop_hpc.schedulers import slurm_allocation, slurm_reasons
+from scoop_hpc.schedulers import slurm_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
@@ -216,9 +215,6 @@ class SlurmScheduler:
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return slurm_reasons.explain(status.reason, done.stdout)
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        return slurm_allocation.read_allocation(environ)
 
 
 def _literally(path: str) -> str:

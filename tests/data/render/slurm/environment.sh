@@ -23,4 +23,4 @@ command -v -- python >/dev/null || {
     echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
-exec python -m scoop_hpc run -- pi.py 'two words' '$HOME'
+exec python -m scoop_hpc run --allocation slurm -- pi.py 'two words' '$HOME'
