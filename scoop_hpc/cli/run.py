@@ -16,8 +16,10 @@ from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import InputError
+from scoop_hpc.jobspec import RUNTIMES
 from scoop_hpc.launch.driver import Driver
 from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.launchers.container import Container
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -26,6 +28,8 @@ from scoop_hpc.launch.wakeup import Wakeup
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
+@click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
@@ -40,6 +44,8 @@ def run(
     interface: str,
     patience: Optional[float],
     launcher: Optional[str],
+    container: str,
+    container_runtime: str,
     allocation: Optional[str],
     nice: int,
     profile: bool,
@@ -60,8 +66,17 @@ def run(
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
-    words = [*map(os.fsencode, arguments)]
-    wanted = wishes(os.fsencode(program), words, workers, launcher, interface, patience, allocation)
+    wanted = wishes(
+        os.fsencode(program),
+        [*map(os.fsencode, arguments)],
+        workers,
+        launcher,
+        interface,
+        patience,
+        container=Container(container, container_runtime) if container else None,
+        reader=allocation,
+        record=record,
+    )
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(
             nice=nice,
@@ -70,7 +85,7 @@ def run(
             profile=_made("profile") if profile else "",
         )
     )
-    ending = Driver(dataclasses.replace(wanted, record=record, label=label), wakeup).run()
+    ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)

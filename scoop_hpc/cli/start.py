@@ -15,12 +15,15 @@ from scoop_hpc.cli.allocated import find_allocation
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
+from scoop_hpc.record import of_element
 
+ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "qrsh": QrshLauncher, "srun": SrunLauncher}
 _OF_SCHEDULER = {"slurm": "srun", "sge": "qrsh"}  # the launcher that goes with a scheduler; local for others
@@ -42,7 +45,9 @@ def wishes(
     launcher: Optional[str] = None,
     interface: str = "",
     patience: Optional[float] = None,
+    container: Optional[Container] = None,
     reader: Optional[str] = None,
+    record: str = "",
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
 
@@ -56,12 +61,12 @@ def wishes(
         _own_addresses(interface)  # it must be there, whether it is needed or not
     allocation = find_allocation(reader) or _this_machine(workers)
     nodes = place(allocation, workers)
-    kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
+    kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
         nodes=nodes,
-        program=Program(program, tuple(arguments), directory, dict(os.environb)),
+        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         state=jobdirectory.root(os.environ),
@@ -69,7 +74,24 @@ def wishes(
         interface=interface,
         warn=workers is None,
         patience=patience or 60 + 0.1 * len(nodes),
+        container=container,
+        record=of_element(record, allocation.array_index) if record else "",
     )
+
+
+def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
+    environ = dict(os.environb)
+    if allocation.array_index is not None:  # by one name, whatever the scheduler's is
+        environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
+    return environ
+
+
+def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:
+    if container is None or container.runtime != PYXIS:
+        return LAUNCHERS[launcher]()
+    if launcher != SrunLauncher.name:
+        raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
+    return SrunLauncher(srun_options(container, directory))
 
 
 def count_cpus() -> int:
