@@ -116,15 +116,16 @@ class SgeScheduler:
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with a name that Grid Engine takes, and the parallel environment that fits."""
+        refuse_unsaid(self, spec)
         spec = replace(with_default_output(spec), name=_usable_name(spec.name))
         wanted = spec.parallel_environment
         if wanted is None and _is_serial(spec):
             return spec
-        names = [wanted] if wanted is not None and "*" not in wanted else _answer(ask(["qconf", "-spl"])).split()
-        asked = [ask(["qconf", "-sp", name]) for name in names]
-        if wanted is not None and len(asked) == 1 and asked[0].status and "not a parallel" in asked[0].stderr:
-            asked = []
-        known = [sge_environments.parse_environment(_answer(done)) for done in asked]
+        names = _answer(ask(["qconf", "-spl"])).split()
+        known = [
+            sge_environments.parse_environment(_answer(ask(["qconf", "-sp", name])))
+            for name in sge_environments.named(wanted, names)
+        ]
         fitting = sge_environments.usable(spec, known)
         queue = [] if spec.queue is None else ["-q", spec.queue]
         for each in fitting:
@@ -133,11 +134,10 @@ class SgeScheduler:
                 if spec.workers is None and per_node is None:
                     per_node = each.per_host // spec.cpus_per_worker
                 return replace(spec, parallel_environment=each.name, workers_per_node=per_node)
-        where = f"the queue {spec.queue!r}" if spec.queue is not None else "no queue"
-        verb = "does not have" if spec.queue is not None else "has"
+        where = f"the queue {spec.queue!r} does not have" if spec.queue is not None else "no queue has"
+        which = " or ".join(repr(each.name) for each in fitting)
         raise JobSpecError(
-            f"{where} {verb} the parallel environment {', '.join(repr(each.name) for each in fitting)}: change --queue "
-            "or --pe, or ask for other numbers of workers"
+            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers"
         )
 
     def check(self, spec: JobSpec) -> None:

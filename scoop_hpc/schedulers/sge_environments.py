@@ -57,22 +57,27 @@ def slots(spec: JobSpec) -> int:
     return workers * spec.cpus_per_worker
 
 
+def named(wanted: Optional[str], names: Sequence[str]) -> list[str]:
+    """Return those of the site's parallel environments *names* that --pe means, all without it; raise JobSpecError."""
+    meant = [name for name in names if wanted is None or fnmatchcase(name, wanted)]
+    if not meant:
+        known = ", ".join(map(repr, names)) or "none"
+        what = "no parallel environment at all" if wanted is None else f"no parallel environment {wanted!r} (--pe)"
+        raise JobSpecError(f"there is {what}: the site has {known}; a job of one slot needs none")
+    return meant
+
+
 def usable(spec: JobSpec, known: Sequence[ParallelEnvironment]) -> list[ParallelEnvironment]:
     """Return those of *known* that promise what *spec* asks for, the best first; raise JobSpecError if there is none.
 
     Where neither --workers nor --workers-per-node is given, those of a fixed number of slots per host are meant.
     """
-    wanted = spec.parallel_environment
-    named = [each for each in known if wanted is None or fnmatchcase(each.name, wanted)]
-    names = ", ".join(repr(each.name) for each in known) or "none"
-    if not named:
-        raise JobSpecError(f"there is no parallel environment {wanted!r} (--pe): the site has {names}")
     if spec.workers is None and spec.workers_per_node is None:
-        return _whole_hosts(spec, named)
-    refusals = {each.name: _refusal(spec, each) for each in named}
-    fitting = [each for each in named if refusals[each.name] is None]
-    if not fitting and wanted is not None:
-        raise JobSpecError(f"--pe {wanted}: {refusals[named[0].name]}")
+        return _whole_hosts(spec, known)
+    refusals = {each.name: _refusal(spec, each) for each in known}
+    fitting = [each for each in known if refusals[each.name] is None]
+    if not fitting and spec.parallel_environment is not None:
+        raise JobSpecError(f"--pe {spec.parallel_environment}: {refusals[known[0].name]}")
     if not fitting:
         raise JobSpecError(
             f"no parallel environment of the site promises {_said(spec)} ("
@@ -122,7 +127,9 @@ def _said(spec: JobSpec) -> str:
     total = slots(spec)
     if total % spec.nodes:
         return f"{spec.workers} workers on {spec.nodes} nodes"
-    return f"{total // spec.nodes} slots on {spec.nodes} {'node' if spec.nodes == 1 else 'nodes'}"
+    each = total // spec.nodes
+    where = "one node" if spec.nodes == 1 else f"each of {spec.nodes} nodes"
+    return f"{each} {'slot' if each == 1 else 'slots'} on {where}"
 
 
 def _advice(spec: JobSpec) -> str:
@@ -134,11 +141,11 @@ def _advice(spec: JobSpec) -> str:
     return f"give --workers {workers} without --nodes, or change --workers-per-node to fit a rule"
 
 
-def _whole_hosts(spec: JobSpec, named: Sequence[ParallelEnvironment]) -> list[ParallelEnvironment]:
+def _whole_hosts(spec: JobSpec, known: Sequence[ParallelEnvironment]) -> list[ParallelEnvironment]:
     """Return the one that gives several slots on each host, if only one does: it stands for whole nodes."""
     fixed = [
         each
-        for each in named
+        for each in known
         if each.per_host > 1 and each.per_host % spec.cpus_per_worker == 0 and (each.starts_tasks or spec.nodes == 1)
     ]
     if len(fixed) != 1:

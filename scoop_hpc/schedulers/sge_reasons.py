@@ -30,7 +30,9 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("unable to send message", "try again later, or use --scheduler local"),
     ("sge_root", "source the site's settings.sh, or use --scheduler local"),
 )
-_DECORATION = re.compile(r"Unable to run job: |job rejected: |\b(?:error|denied|warning): |qsub: |; Exiting\.|Exiting\.")
+_DECORATION = re.compile(
+    r"Unable to run job: |job rejected: |\b(?:error|denied|warning): |qsub: |; Exiting\.|Exiting\."
+)
 
 PASSES = 'qstat -j "$1"; echo "== now"; qalter -w p "$1"; echo "== ever"; qalter -w v "$1"'
 _NOW, _EVER = "== now", "== ever"
@@ -44,7 +46,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (  # what is found: what it means, 
         _CHANGE_SIZE,
     ),
     (
-        r'not contained in its hard queue list|not in hard queue list|because it is not contained in its master hard',
+        r"not contained in its hard queue list|not in hard queue list|because it is not contained in its master hard",
         "other queues are not those that it asks for",
         "another --queue",
     ),
@@ -53,7 +55,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (  # what is found: what it means, 
         "its queue does not have the parallel environment {a!r}",
         "another --pe or --queue",
     ),
-    (r"offers only \S*h_rt=(?P<a>\S+)", "a queue lets jobs run {a} at most", "a shorter --walltime, or another --queue"),
+    (
+        r"offers only \S*h_rt=(?P<a>\S+)",
+        "a queue lets jobs run {a} at most",
+        "a shorter --walltime, or another --queue",
+    ),
     (
         r"offers only \S*(?:h_vmem|mem_free|virtual_free)=(?P<a>\S+)",
         "a queue has {a} of memory for it",
@@ -167,7 +173,9 @@ def _translate(job: str, lines: Sequence[str], when: str) -> tuple[list[str], li
                 break
         else:
             why[f"Grid Engine says: {line}"] = None
-    counted = [f"{count} of the queues' hosts {'is' if count == 1 else 'are'} {why}" for why, count in instances.items()]
+    counted = [
+        f"{count} of the queues' hosts {'is' if count == 1 else 'are'} {why}" for why, count in instances.items()
+    ]
     return [*why, *counted], list(what)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,11 @@ import click
 
 from scoop_hpc.cli import submit
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.schedulers.base import Completed
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "render"
 JOBSCRIPTS = ROOT / "jobscripts"
-SCHEDULERS = ("slurm",)
+SCHEDULERS = ("slurm", "sge")
 SITE = ROOT / "tests" / "data" / "site"  # what the schedulers' commands answer that render asks
 
 JOBS = {
@@ -53,6 +53,11 @@ EXAMPLES = {
         "--account physics --qos high --queue gpu --array 0-9%2 --signal 10m --requeue --module python/3.11 "
         "--env OMP_NUM_THREADS=16 pi.py 1000",
     ),
+    "sge-nodes": ("sge", "--nodes 4 --workers-per-node 2 --walltime 10 pi.py 1000"),
+    "sge-workers": (
+        "sge",
+        "--workers 64 --walltime 12h --memory-per-cpu 2G --queue short --account physics pi.py 1000",
+    ),
     "local": ("local", "--nodes 2 --workers-per-node 2 --walltime 10 pi.py 1000"),
 }
 PYTHON = "/usr/bin/python3"
@@ -66,14 +71,14 @@ def _at_a_site() -> Iterator[None]:
         stack.enter_context(mock.patch("os.getcwd", return_value=DIRECTORY))
         stack.enter_context(mock.patch("sys.executable", PYTHON))
         stack.enter_context(mock.patch("scoop_hpc.cli.asking.check_program"))
-        stack.enter_context(mock.patch("scoop_hpc.client.run_command", _answer))
+        stack.enter_context(mock.patch("scoop_hpc.client.subprocess.run", _answer))
         stack.enter_context(mock.patch.dict(os.environ, {"HOME": "/home/me"}, clear=True))
         yield
 
 
-def _answer(argv: list[str], environ: object) -> Completed:
+def _answer(argv: list[str], **settings: object) -> subprocess.CompletedProcess[str]:
     name = "_".join(word.lstrip("-") for word in argv)
-    return Completed(tuple(argv), 0, (SITE / f"{name}.out").read_text(), "")
+    return subprocess.CompletedProcess(argv, 0, (SITE / f"{name}.out").read_text(), "")
 
 
 def render(scheduler: str, words: str) -> str:
