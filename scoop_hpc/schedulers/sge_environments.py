@@ -127,9 +127,9 @@ def _said(spec: JobSpec) -> str:
     total = slots(spec)
     if total % spec.nodes:
         return f"{spec.workers} workers on {spec.nodes} nodes"
-    each = total // spec.nodes
+    count = total // spec.nodes
     where = "one node" if spec.nodes == 1 else f"each of {spec.nodes} nodes"
-    return f"{each} {'slot' if each == 1 else 'slots'} on {where}"
+    return f"{count} {'slot' if count == 1 else 'slots'} on {where}"
 
 
 def _advice(spec: JobSpec) -> str:
