@@ -1,4 +1,4 @@
-"""Hosts as SCOOP's users name them: one word each, or a file with a line `host workers` for each."""
+"""Hosts as users name them: `a:4,b`, or a file with a line `host workers` for each."""
 
 from __future__ import annotations
 
@@ -37,4 +37,21 @@ def read_hostfile(text: str) -> list[Host]:
         hosts += [Host(name, None if number is None else int(number[0])) for name in expand(words[0])]
     if not hosts:
         raise InputError("the hostfile names no host: write a line `host workers` for each")
+    return hosts
+
+
+def read_hosts(text: str) -> list[Host]:
+    """Return the hosts of a list on the command line; raise InputError for one that is none.
+
+    >>> read_hosts("n[1,3]:4,localhost")
+    [Host(name='n1', workers=4), Host(name='n3', workers=4), Host(name='localhost', workers=None)]
+    """
+    hosts = []
+    for word in filter(None, re.split(r",(?![^\[]*\])", text)):
+        found = re.fullmatch(r"([^:\s]+)(?::0*([1-9][0-9]{0,8}))?", word)
+        if found is None:
+            raise InputError(f"cannot read {word!r} in the hosts {text!r}: write `host:workers`, such as `n1:4,n2:4`")
+        hosts += [Host(name, None if found[2] is None else int(found[2])) for name in expand(found[1])]
+    if not hosts:
+        raise InputError(f"the hosts {text!r} name no host: write `host:workers`, such as `n1:4,n2:4`")
     return hosts

@@ -12,8 +12,9 @@ import click
 
 from scoop_hpc.cli import habits
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
+from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
+from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, read_text, wishes
 from scoop_hpc.errors import InputError
 from scoop_hpc.launch.driver import Driver
 from scoop_hpc.launch.wakeup import Wakeup
@@ -25,6 +26,8 @@ from scoop_hpc.launch.wakeup import Wakeup
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--hosts", default="", metavar="HOST:N,...", help="Hosts for --launcher ssh, and workers on each.")
+@click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", help="What scoop.logger shows.")
@@ -38,6 +41,8 @@ def run(
     interface: str,
     patience: Optional[float],
     launcher: Optional[str],
+    hosts: str,
+    hostfile: str,
     nice: int,
     profile: bool,
     log_level: str,
@@ -48,6 +53,8 @@ def run(
 ) -> None:
     """Run PROGRAM with its ARGUMENTS: here, or, inside a job, on the job's whole allocation.
 
+    Where there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
+
     PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard input, output,
     error and exit status are those of this command.
     """
@@ -57,7 +64,15 @@ def run(
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
-    wanted = wishes(os.fsencode(program), [*map(os.fsencode, arguments)], workers, launcher, interface, patience)
+    wanted = wishes(
+        program=os.fsencode(program),
+        arguments=[*map(os.fsencode, arguments)],
+        workers=workers,
+        launcher=launcher,
+        interface=interface,
+        patience=patience,
+        hosts=_named(hosts, hostfile),
+    )
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(
             nice=nice,
@@ -70,6 +85,13 @@ def run(
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)
+
+
+def _named(hosts: str, hostfile: str) -> list[Host]:
+    """Return the hosts that are named, in one way or the other."""
+    if hosts and hostfile:
+        raise InputError("--hosts and --hostfile exclude each other: give one")
+    return read_hosts(hosts) if hosts else read_hostfile(read_text(hostfile)) if hostfile else []
 
 
 def _check_nice(nice: int) -> None:
