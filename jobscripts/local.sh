@@ -1,4 +1,7 @@
 #!/bin/bash
+# scoop-hpc render --scheduler local --nodes 2 --workers-per-node 2 --walltime 10 pi.py 1000
+#
+# A job in the background of this machine, without any scheduler: "nodes" are groups of processes.
 #LOCAL --job-name=pi
 #LOCAL --chdir=/home/me/project
 #LOCAL --output="scoop-{job_id}.out"
@@ -6,4 +9,12 @@
 #LOCAL --workers-per-node=2
 #LOCAL --cpus-per-worker=1
 #LOCAL --walltime=0:10:00
-exec /usr/bin/python3 -m scoop_hpc run --record /home/me/.local/state/scoop_hpc/jobs/20260101T120000Z-1/record.json -- pi.py 1000
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
+command -v -- /usr/bin/python3 >/dev/null || {
+    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec /usr/bin/python3 -m scoop_hpc run --allocation local -- pi.py 1000

@@ -1,4 +1,9 @@
 #!/bin/bash
+# scoop-hpc render --nodes 4 pi.py 1000
+#
+# Four whole nodes, whatever they have: a worker on every CPU. --exclusive gives all the CPUs but only the default
+# memory, so --mem=0 asks for all of that, too [sbatch(1)]. --no-requeue: a run that begins again does all its work again.
+# The last line becomes the driver: it reads the nodes from Slurm's variables and starts the workers by srun.
 #SBATCH --job-name=pi
 #SBATCH --chdir=/home/me/project
 #SBATCH --output=/home/me/project/scoop-%j.out
@@ -6,4 +11,12 @@
 #SBATCH --exclusive
 #SBATCH --mem=0
 #SBATCH --no-requeue
-exec /usr/bin/python3 -m scoop_hpc run --record /home/me/.local/state/scoop_hpc/jobs/20260101T120000Z-1/record.json -- pi.py 1000
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
+command -v -- /usr/bin/python3 >/dev/null || {
+    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py 1000

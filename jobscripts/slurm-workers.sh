@@ -1,4 +1,7 @@
 #!/bin/bash
+# scoop-hpc render --nodes 4 --workers-per-node 2 --walltime 10 --queue short pi.py 1000
+#
+# Two workers of one CPU on each of four nodes, which are shared with others' jobs, for ten minutes.
 #SBATCH --job-name=pi
 #SBATCH --chdir=/home/me/project
 #SBATCH --output=/home/me/project/scoop-%j.out
@@ -8,4 +11,12 @@
 #SBATCH --time=0:10:00
 #SBATCH --partition=short
 #SBATCH --no-requeue
-exec /usr/bin/python3 -m scoop_hpc run --record /home/me/.local/state/scoop_hpc/jobs/20260101T120000Z-1/record.json -- pi.py 1000
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
+command -v -- /usr/bin/python3 >/dev/null || {
+    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py 1000

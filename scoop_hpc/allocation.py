@@ -22,12 +22,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Allocation:
-    """The nodes of a job. ``scheduler`` is the name of the dialect that it was read from."""
+    """The nodes of a job. ``scheduler`` is the name of the dialect that it was read from.
+
+    ``job_id`` is written as the scheduler writes it; of a job of an array, whose index is ``array_index``, it is that
+    job's own. ``beside`` names the other readers whose variables are there as well: one of these jobs may be around
+    the other, or be left over.
+    """
 
     scheduler: str
     nodes: tuple[Node, ...]
     job_id: Optional[str] = None
     cpus_per_worker: int = 1
+    array_index: Optional[int] = None
+    beside: tuple[str, ...] = ()
 
     @property
     def slots(self) -> int:

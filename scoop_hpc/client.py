@@ -6,6 +6,7 @@ killed or never started; and the job's directory, where the scheduler's last wor
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +108,24 @@ class Client:
         except InputError as error:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
+
+    def submit_again(self, report: Report, now: float) -> Job:
+        """Submit a job that has ended once more, by its own script; return the new one."""
+        old = report.job
+        if old is None:
+            raise InputError(f"the job {report.status.job_id!r} was not submitted from here: submit it again yourself")
+        if report.index is not None:
+            raise InputError(
+                f"the job {report.status.job_id!r} is one of an array: only all of them can be submitted again"
+            )
+        text = jobdirectory.read_script(old)
+        # the script names the directory of the job that it was made for, where the new one's record would go
+        return self.submit(
+            old.spec,
+            self._scheduler(old.scheduler),
+            lambda job: text.replace(os.path.basename(old.directory), os.path.basename(job.directory)),
+            now,
+        )
 
     def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Optional[str]:
         """Return what *scheduler* thinks of the prepared job *spec*, None where it cannot be asked; submit nothing."""

@@ -21,8 +21,11 @@ from scoop_hpc.errors import HostlistError
 
 MAX_RANGE = 65536  # hosts in one range, and in one element [src/common/hostlist.c, MAX_RANGE]
 MAX_HOSTS = 1 << 20  # hosts in one list: more than any machine has, less than what exhausts memory
+MAX_NAME = 255  # characters of a host's name, besides its numbers [RFC 1123, 2.1]
+_SHOWN = 400  # characters of a text in a message about it
 
 _SEPARATORS = re.compile(r"[, \t\n]*")
+_NAME = re.compile(r"([A-Za-z0-9_.:+-]+)(?:[, \t\n]+|\Z)")
 _TEXT = re.compile(r"[A-Za-z0-9_.:+-]+")
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
@@ -48,8 +51,13 @@ def expand(text: str) -> list[str]:
     hosts: list[str] = []
     position = _skip_separators(text, 0)
     while position < len(text):
-        texts, groups, position = _read_element(text, position)
-        hosts.extend(_product(texts, groups))
+        plain = _NAME.match(text, position)
+        if plain is not None and plain.end(1) - position <= MAX_NAME:  # what follows would take twice as long
+            hosts.append(plain[1])
+            position = plain.end()
+        else:
+            texts, groups, position = _read_element(text, position)
+            hosts.extend(_product(texts, groups))
         if len(hosts) > MAX_HOSTS:
             raise _error(text, position, f"more than {MAX_HOSTS} hosts")
         position = _skip_separators(text, position)
@@ -77,6 +85,11 @@ def fold(names: Iterable[str]) -> str:
     return ",".join(parts)
 
 
+def is_host(text: str) -> bool:
+    """Return whether *text* can be the name of one host."""
+    return _TEXT.fullmatch(text) is not None and len(text) <= MAX_NAME
+
+
 def expand_counts(text: str) -> list[int]:
     """Return the numbers of a counted list, one for each node [sbatch(1), SLURM_TASKS_PER_NODE].
 
@@ -84,16 +97,22 @@ def expand_counts(text: str) -> list[int]:
     [72, 72, 36]
     """
     counts: list[int] = []
+    position = 0
     for part in text.split(","):
         match = _COUNT.fullmatch(part)
         times = int(match[2] or 1) if match else 0
         if match is None or not times:
             raise HostlistError(
-                f"cannot read {part!r} in the counted list {text!r}: write counts such as '4' or '4(x2)'"
+                f"cannot read {part!r} at character {position + 1} of the counted list {_shown(text, position)}: "
+                "write counts such as '4' or '4(x2)'"
             )
         if len(counts) + times > MAX_HOSTS:
-            raise HostlistError(f"the counted list {text!r} is for more than {MAX_HOSTS} nodes")
+            raise HostlistError(
+                f"the counted list {_shown(text, position)} is for more than {MAX_HOSTS} nodes "
+                f"at character {position + 1}"
+            )
         counts.extend([int(match[1])] * times)
+        position += len(part) + 1
     return counts
 
 
@@ -101,13 +120,16 @@ def _read_element(text: str, position: int) -> tuple[list[str], list[list[str]],
     """Return the texts before, between and after the groups of one element, the groups, and where it ends."""
     texts = [""]
     groups: list[list[str]] = []
-    size = 1
+    size, length = 1, 0
     while position < len(text) and text[position] not in ", \t\n":
         plain = _TEXT.match(text, position)
         bracket = _GROUP.match(text, position)
         if plain is not None:
             texts[-1] += plain[0]
             position = plain.end()
+            length += len(plain[0])
+            if length > MAX_NAME:
+                raise _error(text, position - 1, f"a name of more than {MAX_NAME} characters")
         elif bracket is not None:
             groups.append(_read_group(text, position + 1, bracket[1]))
             texts.append("")
@@ -130,9 +152,13 @@ _WRONG = {
 def _read_group(text: str, position: int, ranges: str) -> list[str]:
     numbers: list[str] = []
     for part in ranges.split(","):
+        if part.isdecimal() and part.isascii() and len(numbers) < MAX_RANGE and len(part) < 19:
+            numbers.append(part)  # as below, in a third of the time
+            position += len(part) + 1
+            continue
         match = _RANGE.fullmatch(part)
         if match is None:
-            raise _error(text, position, f"{part!r}, which is no number or range of numbers,")
+            raise _error(text, position, f"{_shown(part, 0)}, which is no number or range of numbers,")
         lower, upper = match[1], match[2] or match[1]
         count = int(upper) - int(lower) + 1
         if count < 1:
@@ -158,8 +184,8 @@ def _product(texts: Sequence[str], groups: Sequence[list[str]]) -> list[str]:
 
 def _split(name: str) -> tuple[str, str]:
     """Return *name* as what comes before its final number, and the number; both as text."""
-    if not _TEXT.fullmatch(name):
-        raise HostlistError(f"{name!r} is no host name: use letters, digits and '-', '_', '.', ':', '+'")
+    if not is_host(name):
+        raise HostlistError(f"{name!r} is no host name: use up to {MAX_NAME} letters, digits, '-', '_', '.', ':', '+'")
     match = _NUMBERED.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")
 
@@ -181,4 +207,12 @@ def _skip_separators(text: str, position: int) -> int:
 
 
 def _error(text: str, position: int, what: str) -> HostlistError:
-    return HostlistError(f"cannot read the nodelist {text!r}: {what} at character {position + 1}")
+    return HostlistError(f"cannot read the nodelist {_shown(text, position)}: {what} at character {position + 1}")
+
+
+def _shown(text: str, position: int) -> str:
+    """Return *text* for a message of one line: of a long one, what is around *position*."""
+    start, end = max(0, position - _SHOWN // 2), position + _SHOWN // 2
+    if len(text) <= _SHOWN:
+        return repr(text)
+    return f"{'...' if start else ''}{text[start:end]!r}{'...' if end < len(text) else ''}"

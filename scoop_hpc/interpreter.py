@@ -17,3 +17,8 @@ def python_argv(module: str) -> list[str]:
         f"from {module} import main; main()"
     )
     return [sys.executable, "-c", bootstrap, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+
+
+def installed_argv(python: str, module: str) -> list[str]:
+    """Return the command that calls ``main()`` of *module* as another *python* has it installed."""
+    return [python, "-c", f"import sys; sys.path[:] = [p for p in sys.path if p]; from {module} import main; main()"]

@@ -128,6 +128,15 @@ def newest_first(state: str, warn: Callable[[str], None]) -> Iterator[Job]:
             yield job
 
 
+def read_script(job: Job) -> str:
+    """Return the text of the job's script; raise ScoopError."""
+    try:
+        with open(job.script, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise ScoopError(f"cannot read {job.script!r}: {error.strerror}") from error
+
+
 def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
     """Return the driver's record of *job*, or of one of an array; None if it left none."""
     path = records.of_element(job.record, index)

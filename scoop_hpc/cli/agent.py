@@ -48,7 +48,8 @@ def main() -> None:
         own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
+        signal.signal(number, signal.SIG_IGN)
     agent = Agent(plan, Rooms(_broker, worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()

@@ -149,14 +149,19 @@ def choose(name: Optional[str], environ: Mapping[str, str]) -> Scheduler:
     return find(shutil.which, lambda argv: run_command(argv, environ)) if name is None else named(name)
 
 
-def command_line(spec: JobSpec, record: Optional[str]) -> list[str]:
-    """Return the command that the job script becomes: the driver, which keeps its record in the file *record*."""
+def command_line(spec: JobSpec, scheduler: Scheduler, record: Optional[str]) -> list[str]:
+    """Return the command that the job script becomes: the driver, which keeps its record in the file *record*.
+
+    It is told whose job it is in, so that what another scheduler's job has left in the environment does not matter.
+    """
     python = sys.executable
     if spec.venv is not None:
         python = os.path.join(spec.venv, "bin", "python")
     elif spec.conda is not None:
         python = "python"  # of the environment that the script activates
-    options = [] if record is None else ["--record", record]
+    options = ["--allocation", scheduler.name]
+    if record is not None:
+        options += ["--record", record]
     if spec.container is not None:
         options += ["--container", spec.container]
     if spec.container_runtime is not None:

@@ -12,14 +12,14 @@ from scoop_hpc.cli.run import run
 from scoop_hpc.cli.scoopflags import USAGE, Asked, Surroundings, read_flags
 from scoop_hpc.cli.start import count_cpus, is_here, read_text
 from scoop_hpc.errors import InputError
-from scoop_hpc.schedulers.registry import read_allocation
+from scoop_hpc.schedulers import read_allocation
 
 _SOURCE = '. "$1" || { echo "scoop-hpc: error: the prolog $1 failed" >&2; exit 2; }; shift; exec "$@"'
 
 
 def main(words: Sequence[str]) -> None:
     """Run what *words* ask for; return only if that is help."""
-    allocation = read_allocation(os.environ, read_text)
+    allocation = read_allocation(os.environ, read_text)  # `run` says it where there is a choice
     around = Surroundings(
         cpus=count_cpus(),
         job=None if allocation is None else frozenset(node.name for node in allocation.nodes),

@@ -1,31 +1,81 @@
-"""`scoop-hpc hosts`: the hostfile of the allocation that this process is in."""
+"""`scoop-hpc hosts`: the hosts of the allocation that this process is in, or of a list, as other programs read them."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
+from typing import Callable, Optional
 
 import click
 
-from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers.registry import SCHEDULERS, read_allocation
+from scoop_hpc.allocation import Allocation, Node, merge
+from scoop_hpc.cli.allocated import CHOICES, HELP, find_allocation, read_file
+from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
+from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.hostlist import fold
+
+FORMATS: Mapping[str, Callable[[Allocation], Iterable[str]]] = MappingProxyType(
+    {
+        "hostfile": lambda allocation: (f"{node.name} {node.slots}" for node in allocation.nodes),
+        "slots": lambda allocation: (node.name for node in allocation.nodes for _ in range(node.slots)),
+        "json": lambda allocation: (json.dumps(asdict(allocation)),),
+        "mpich": lambda allocation: (f"{node.name}:{node.slots}" for node in allocation.nodes),
+        "openmpi": lambda allocation: (f"{node.name} slots={node.slots}" for node in allocation.nodes),
+        "nodelist": lambda allocation: (fold(node.name for node in allocation.nodes),),
+    }
+)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with CPUs, job id and scheduler.")
-def hosts(as_json: bool) -> None:
-    """Print a line `host slots` for each node of the job that this is in."""
-    allocation = read_allocation(os.environ, _read_file)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(tuple(FORMATS)),
+    help="hostfile: `host slots`, the default; slots: a host for each slot; mpich: `host:slots`; "
+    "openmpi: `host slots=N`; nodelist: `n[1-4],m`; json: with CPUs, job id and scheduler.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--hosts", "listed", metavar="LIST", help="These instead, such as `a:4,n[1-3]:2,b`; without number: 1.")
+@click.option("--hostfile", metavar="FILE", help="Those of a file instead, in any of these formats but json.")
+@click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
+def hosts(
+    form: Optional[str], as_json: bool, listed: Optional[str], hostfile: Optional[str], allocation: Optional[str]
+) -> None:
+    """Print a line `host slots` for each node of the job that this is in, or in another format."""
+    if as_json and form not in (None, "json"):
+        raise InputError(f"--json and --format {form} exclude each other: give one")
+    given = [value for value in (listed, hostfile, allocation) if value is not None]
+    if len(given) > 1:
+        raise InputError("--hosts, --hostfile and --allocation exclude each other: give one")
+    if listed is not None:
+        found = _allocation_of(read_hosts(listed))
+    elif hostfile is not None:
+        found = _allocation_of(read_hostfile(_read_hostfile(hostfile)))
+    else:
+        found = _own(allocation)
+    for line in FORMATS["json" if as_json else form or "hostfile"](found):
+        print(line)
+
+
+def _own(reader: Optional[str]) -> Allocation:
+    allocation = find_allocation(reader)
     if allocation is None:
-        raise AllocationError(f"not in a job: no variables of {' or '.join(SCHEDULERS)} in the environment")
-    if as_json:
-        print(json.dumps(asdict(allocation)))
-        return
-    for node in allocation.nodes:
-        print(node.name, node.slots)
+        raise AllocationError(
+            f"not in a job: no variables of {', '.join(CHOICES[:-1])} or {CHOICES[-1]} in the environment; "
+            "--hosts LIST or --hostfile FILE takes others"
+        )
+    return allocation
 
 
-def _read_file(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+def _allocation_of(hosts: list[Host]) -> Allocation:
+    """Return *hosts* as nodes: one without a number has one slot, as in Open MPI, MPICH and PBS."""
+    return Allocation("", merge(Node(host.name, host.workers or 1, host.workers or 1) for host in hosts))
+
+
+def _read_hostfile(path: str) -> str:
+    try:
+        return read_file(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the hostfile {path!r}: {getattr(error, 'strerror', None) or error}") from error

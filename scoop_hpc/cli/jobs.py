@@ -1,4 +1,4 @@
-"""`scoop-hpc status`, `logs`, `wait` and `cancel`: the life of jobs after their submission."""
+"""`scoop-hpc status`, `history`, `logs`, `wait`, `cancel`, `requeue` and `explain`: jobs after their submission."""
 
 from __future__ import annotations
 
@@ -34,12 +34,25 @@ def status(as_json: bool, jobs: tuple[str, ...]) -> None:
         reports = client.status(_find(client, jobs))
     else:
         reports = client.status(client.reports(client.recent(_RECENT)), lambda error: follow.say(f"warning: {error}"))
-    if as_json:
-        print(json.dumps([as_dict(report) for report in reports]))
-    elif reports:
-        print("\n".join(table([_COLUMNS, *(_row(report) for report in reports)])))
-    else:
-        follow.say("no job was submitted from here yet")
+    _print(reports, as_json)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; times are in seconds since 1970.")
+@click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the N jobs submitted last.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in JobState], case_sensitive=False), help="Only these."
+)
+def history(as_json: bool, last: Optional[int], state: Optional[str]) -> None:
+    """List all jobs that were submitted from here, the newest last, and how they ended.
+
+    Schedulers are asked only for jobs whose end was not heard of yet.
+    """
+    client = follow.open_client(os.environ)
+    reports = client.remembered(client.reports(client.recent(last)))
+    _print(
+        reports if state is None else [each for each in reports if each.status.state.value == state.upper()], as_json
+    )
 
 
 @click.command()
@@ -91,6 +104,69 @@ def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
     for report in reports:
         job_id = report.status.job_id
         print(f"Cancelled job {job_id}" if report in going else f"Job {job_id} is {follow.describe(report)}")
+
+
+@click.command()
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+def requeue(jobs: tuple[str, ...]) -> None:
+    """Run each JOB again: put one that runs back into its queue, submit one that has ended anew.
+
+    A job that runs has to have been submitted with --requeue. One that has ended is submitted with the same script,
+    and has a new id.
+    """
+    client = follow.open_client(os.environ)
+    reports = client.status(_find(client, jobs))
+    for report in reports:
+        job_id = report.status.job_id
+        if report.status.state is JobState.PENDING:
+            print(f"Job {job_id} is in the queue already")
+        elif goes_on(report):
+            client.requeue([report])
+            print(f"Requeued job {job_id}")
+        else:
+            again = client.submit_again(report, time.time())
+            print(f"Submitted job {again.job_id}, as {job_id} was; output: {again.output()}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of sentences.")
+@click.argument("job")
+def explain(as_json: bool, job: str) -> None:
+    """Say why JOB does not run, and what can be changed; or how it stands otherwise."""
+    client = follow.open_client(os.environ)
+    (report,) = client.status(_find(client, (job,)))
+    lines = _why(client, report)
+    if as_json:
+        print(json.dumps({**as_dict(report), "explanation": lines}))
+        return
+    print(f"Job {report.status.job_id} is {follow.describe(report)}")
+    for line in lines:
+        print(f"  {line}")
+
+
+def _why(client: Client, report: Report) -> list[str]:
+    waiting = [element for element in report.elements or (report,) if element.status.state is JobState.PENDING]
+    if waiting:
+        return client.explain(waiting[0])
+    return [_ENDINGS[report.status.state]] if report.status.state in _ENDINGS else []
+
+
+_ENDINGS = {
+    JobState.TIMEOUT: "its walltime was over: change --walltime, or ask for more workers",
+    JobState.OUT_OF_MEMORY: "it used more memory than it had asked for: change --memory or --memory-per-cpu",
+    JobState.NODE_FAIL: "a node failed: scoop-hpc requeue JOB submits it again, --requeue lets the scheduler do so",
+    JobState.FAILED: "what it printed may say why: scoop-hpc logs JOB",
+    JobState.CANCELLED: "somebody, or the scheduler, ended it",
+}
+
+
+def _print(reports: Sequence[Report], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([as_dict(report) for report in reports]))
+    elif reports:
+        print("\n".join(table([_COLUMNS, *(_row(report) for report in reports)])))
+    else:
+        follow.say("no job to tell of: none was submitted from here yet, or none of that state")
 
 
 def _find(client: Client, job_ids: Sequence[str]) -> list[Report]:

@@ -23,6 +23,9 @@ _COMMANDS = {
     "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
     "wait": ("scoop_hpc.cli.jobs", "Wait for jobs to end, and take their exit status."),
     "cancel": ("scoop_hpc.cli.jobs", "End jobs."),
+    "requeue": ("scoop_hpc.cli.jobs", "Run jobs again."),
+    "explain": ("scoop_hpc.cli.jobs", "Say why a job does not run, and what can be changed."),
+    "history": ("scoop_hpc.cli.jobs", "List all jobs that were submitted from here."),
     "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
 }

@@ -11,13 +11,16 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import habits
+from scoop_hpc.cli.allocated import CHOICES, HELP
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, read_text, wishes
 from scoop_hpc.errors import InputError
+from scoop_hpc.jobspec import RUNTIMES
 from scoop_hpc.launch.driver import Driver
 from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.launchers.container import Container
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -28,6 +31,9 @@ from scoop_hpc.launch.wakeup import Wakeup
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--hosts", default="", metavar="HOST:N,...", help="Hosts for --launcher ssh, and workers on each.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
+@click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
+@click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
+@click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", help="What scoop.logger shows.")
@@ -43,6 +49,9 @@ def run(
     launcher: Optional[str],
     hosts: str,
     hostfile: str,
+    container: str,
+    container_runtime: str,
+    allocation: Optional[str],
     nice: int,
     profile: bool,
     log_level: str,
@@ -65,13 +74,16 @@ def run(
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
     wanted = wishes(
-        program=os.fsencode(program),
-        arguments=[*map(os.fsencode, arguments)],
-        workers=workers,
-        launcher=launcher,
-        interface=interface,
-        patience=patience,
+        os.fsencode(program),
+        [*map(os.fsencode, arguments)],
+        workers,
+        launcher,
+        interface,
+        patience,
         hosts=_named(hosts, hostfile),
+        container=Container(container, container_runtime) if container else None,
+        reader=allocation,
+        record=record,
     )
     os.environ[habits.VARIABLE] = habits.encode(
         Habits(
@@ -81,7 +93,7 @@ def run(
             profile=_made("profile") if profile else "",
         )
     )
-    ending = Driver(dataclasses.replace(wanted, record=record, label=label), wakeup).run()
+    ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
     sys.exit(ending.status)

@@ -11,19 +11,22 @@ from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
+from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.schedulers.registry import read_allocation
+from scoop_hpc.record import of_element
 
+ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, Callable[[], Launcher]] = {
     "local": LocalLauncher,
@@ -50,11 +53,14 @@ def wishes(
     interface: str = "",
     patience: Optional[float] = None,
     hosts: Sequence[Host] = (),
+    container: Optional[Container] = None,
+    reader: Optional[str] = None,
+    record: str = "",
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
     or else on *hosts*, if any are named.
 
-    Raises InputError where that cannot be.
+    *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
     try:
         directory = os.getcwdb()
@@ -62,16 +68,16 @@ def wishes(
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
     if interface:
         _own_addresses(interface)  # it must be there, whether it is needed or not
-    given = read_allocation(os.environ, _read_file)
+    given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
     nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = LAUNCHERS[launcher or _OF_SCHEDULER.get(allocation.scheduler, "local")]()
+    kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
         nodes=nodes,
-        program=Program(program, tuple(arguments), directory, dict(os.environb)),
+        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         state=jobdirectory.root(os.environ),
@@ -79,7 +85,24 @@ def wishes(
         interface=interface,
         warn=workers is None,
         patience=patience or 60 + 0.1 * len(nodes),
+        container=container,
+        record=of_element(record, allocation.array_index) if record else "",
     )
+
+
+def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
+    environ = dict(os.environb)
+    if allocation.array_index is not None:  # by one name, whatever the scheduler's is
+        environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
+    return environ
+
+
+def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:
+    if container is None or container.runtime != PYXIS:
+        return LAUNCHERS[launcher]()
+    if launcher != SrunLauncher.name:
+        raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
+    return SrunLauncher(srun_options(container, directory))
 
 
 def count_cpus() -> int:
@@ -128,7 +151,7 @@ def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional
 def read_text(path: str) -> str:
     """Return what is in the user's file *path*; raise InputError where it cannot be read."""
     try:
-        return _read_file(path)
+        return read_file(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -137,8 +160,3 @@ def _own_addresses(interface: str) -> Sequence[str]:
     interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
     addresses: Sequence[str] = interfaces.own_addresses(interface)
     return addresses
-
-
-def _read_file(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()

@@ -32,7 +32,10 @@ def render(**options: Any) -> None:
     asked = read_options(options, os.environ)
     spec = follow.open_client(os.environ).prepare(asked.spec, asked.scheduler)
     directories = template_directories(os.environ)
-    print(render_script(spec, asked.scheduler, command_line(spec, None), directories, asked.template), end="")
+    print(
+        render_script(spec, asked.scheduler, command_line(spec, asked.scheduler, None), directories, asked.template),
+        end="",
+    )
 
 
 @click.command(context_settings=_SETTINGS)
@@ -62,7 +65,9 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
     directories = template_directories(os.environ)
 
     def write_script(job: Job) -> str:
-        return render_script(spec, asked.scheduler, command_line(spec, job.record), directories, asked.template)
+        return render_script(
+            spec, asked.scheduler, command_line(spec, asked.scheduler, job.record), directories, asked.template
+        )
 
     if dry_run:
         _show(client, asked, spec, directories)
@@ -80,12 +85,16 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
 def _show(client: Client, asked: Asked, spec: JobSpec, directories: Sequence[str]) -> None:
     """Print the script; say how it would be submitted, and what the scheduler thinks of it."""
     record = os.path.join("JOB", "record.json")
+    scheduler = asked.scheduler
 
     def write_script(job: Job) -> str:
-        return render_script(spec, asked.scheduler, command_line(spec, record), directories, asked.template)
+        return render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template)
 
-    scheduler = asked.scheduler
-    print(render_script(spec, scheduler, command_line(spec, record), directories, asked.template), end="", flush=True)
+    print(
+        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template),
+        end="",
+        flush=True,
+    )
     follow.say(f"would run: {shlex.join(scheduler.submit_argv('JOB/job.sh'))}")
     opinion = client.try_out(spec, scheduler, write_script, time.time())
     if opinion is None:

@@ -82,6 +82,7 @@ class Agent:
     """The agent of one node."""
 
     def __init__(self, plan: AgentPlan, rooms: Rooms, wakeup: Wakeup) -> None:
+        self._pid = os.getpid()
         self._plan = plan
         self._rooms = rooms
         self._wakeup = wakeup
@@ -153,6 +154,8 @@ class Agent:
 
     def _die_without_agent(self) -> None:
         """End what the agent would have ended; called in the broker, by the signal that tells of the agent's death."""
+        if os.getppid() == self._pid:  # a scheduler's warning, which goes to all processes of a job
+            return
         if not self._welcome.directory:  # else the driver is on this machine, and sees to it all
             shutil.rmtree(self._directory, ignore_errors=True)
             os.killpg(os.getpgrp(), signal.SIGKILL)  # the agent's own group: what tasks started is in it
@@ -206,7 +209,7 @@ class Agent:
         elif isinstance(message, OutputSeen):
             self._pipes.seen(message.count)
         elif isinstance(message, Interrupt):
-            self._signal_origin(signal.SIGINT)
+            self._signal_origin(message.signal)
         elif isinstance(message, Peers):
             assert self._broker is not None
             sockets.send(self._broker, message)

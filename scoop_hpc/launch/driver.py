@@ -27,7 +27,7 @@ import zmq
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, LaunchError
-from scoop_hpc.interpreter import python_argv
+from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children, handover
 from scoop_hpc.launch.leash import Leash
@@ -35,7 +35,9 @@ from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
+from scoop_hpc.launchers import container
 from scoop_hpc.launchers.base import Carriage, Launcher
+from scoop_hpc.launchers.container import Container
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
@@ -46,6 +48,9 @@ from scoop_hpc.transport.directory import choose_private, make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
 DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addresses, with commas between
+# what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+_AGENT = "scoop_hpc.cli.agent"
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -67,6 +72,7 @@ class Wishes:
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
     pool: Optional[Pool] = None  # instead of a program to run
+    container: Optional[Container] = None  # that the agents, and so the workers, run in
 
 
 class Driver:
@@ -91,7 +97,7 @@ class Driver:
             curve=self._curve,
             directory=self._directory,
             inherit=self._shared_streams(),
-            python="{}.{}".format(*sys.version_info),
+            python="" if wishes.container else "{}.{}".format(*sys.version_info),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
             complaints=_file_behind(2),
@@ -175,7 +181,10 @@ class Driver:
         ours = {DOORS: ",".join(addresses)}
         if self._curve is not None:
             ours[KEYS] = msgspec.json.encode(_for_agents(self._curve)).decode()
-        agent = agent_argv(wishes.patience, wishes.interface, os.getpid() if self._one_machine else 0)
+        parent = os.getpid() if self._one_machine else 0
+        agent = agent_argv(wishes.patience, wishes.interface, parent, container.PYTHON if wishes.container else "")
+        if wishes.container is not None:
+            agent = container.inside(wishes.container, agent, os.fsdecode(wishes.program.directory))
         text = b""
         if wishes.launcher.carriage is Carriage.LAUNCHER:
             environ.update(ours)
@@ -254,15 +263,22 @@ class Driver:
                 self._reap()
             elif number == signal.SIGINT and self._interrupted_at is None:
                 self._interrupted_at = time.monotonic()
-                agents = self._rendezvous.agents()
-                if not agents or self._rendezvous.phase is Phase.JOINING:
+                if not self._signal_origin(number):
                     self._end(130, "interrupted")
-                else:
-                    sockets.send_to(self._socket, agents[0], Interrupt())
             elif number == signal.SIGINT:
                 self._end(130, "interrupted")
+            elif number in _WARNINGS and self._signal_origin(number):
+                continue
             else:
                 self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+
+    def _signal_origin(self, number: int) -> bool:
+        """Pass a signal on to the program; return whether there may be one yet."""
+        agents = self._rendezvous.agents()
+        if not agents or self._rendezvous.phase is Phase.JOINING:
+            return False
+        sockets.send_to(self._socket, agents[0], Interrupt(number))
+        return True
 
     def _reap(self) -> None:
         for ended in self._processes.reap():
@@ -386,14 +402,14 @@ class Driver:
             _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
 
 
-def agent_argv(patience: float, interface: str, parent: int) -> list[str]:
-    """Return the command of an agent, but for the name of its node."""
+def agent_argv(patience: float, interface: str, parent: int, python: str = "") -> list[str]:
+    """Return the command of an agent, but for the name of its node; *python* is another one than this, if any."""
     options = ["--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
     if parent:
         options += ["--parent", str(parent)]
-    return [*python_argv("scoop_hpc.cli.agent"), *options]
+    return [*(installed_argv(python, _AGENT) if python else python_argv(_AGENT)), *options]
 
 
 def _for_agents(curve: Curve) -> Curve:

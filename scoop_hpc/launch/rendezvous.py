@@ -72,7 +72,7 @@ class RunPlan:
     curve: Optional[Curve]
     directory: str
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
-    python: str  # "3.11"
+    python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     driver: str  # who it is, in words
     record: str = ""  # file
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
@@ -87,6 +87,7 @@ class Rendezvous:
         self.ending: Optional[Ending] = None
         self.warnings: list[str] = []
         self._plan = plan
+        self._python = plan.python
         self._index = {first_label(node.name): index for index, node in enumerate(plan.nodes)}
         self._agents: dict[int, str] = {}  # node: the agent's name
         self._pids: dict[int, int] = {}  # node: the agent's
@@ -107,11 +108,13 @@ class Rendezvous:
         index = self._index.get(first_label(message.node))
         if index is None:
             return self.end(1, f"an agent reports from node {message.node!r}, which is not part of the run")
-        if message.version != VERSION or message.python != self._plan.python:
+        self._python = self._python or message.python
+        if message.version != VERSION or message.python != self._python:
+            others = "the driver" if self._plan.python else "another"
             return self.end(
                 1,
-                f"node {message.node} runs Python {message.python} with protocol {message.version}, the driver "
-                f"{self._plan.python} with {VERSION}: install the same on all nodes",
+                f"node {message.node} runs Python {message.python} with protocol {message.version}, {others} "
+                f"{self._python} with {VERSION}: install the same on all nodes",
             )
         if index in self._agents:  # the same agent knocks on another of the driver's addresses
             return []

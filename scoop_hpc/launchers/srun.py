@@ -43,6 +43,9 @@ class SrunLauncher:
     one_machine = False
     carriage = Carriage.LAUNCHER
 
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = tuple(options)  # more for srun
+
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         count = len(nodes)
         argv = (
@@ -52,6 +55,7 @@ class SrunLauncher:
             f"--nodelist={fold(nodes)}",
             *_FLAGS,
             "--job-name=scoop_hpc",
+            *self._options,
             *agent,
             "--node-variable",
             "SLURMD_NODENAME",

@@ -15,7 +15,7 @@ from scoop_hpc.jobspec import JobState
 from scoop_hpc.localjobs import states
 from scoop_hpc.localjobs.script import Request, parse_script
 from scoop_hpc.localjobs.states import Home, State
-from scoop_hpc.schedulers import local
+from scoop_hpc.schedulers import local_allocation
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # the package is found wherever this process found it; the job's directory is not searched for the standard library
@@ -37,9 +37,9 @@ def submit(script: str, state: str, environ: Mapping[str, str]) -> str:
     names = tuple(f"local{number}" for number in range(1, request.nodes + 1))
     job_environ = {
         **environ,
-        local.JOB_ID: home.job_id,
-        local.NODES: ",".join(f"{name}:{request.slots}" for name in names),
-        local.CPUS_PER_WORKER: str(request.cpus_per_worker),
+        local_allocation.JOB_ID: home.job_id,
+        local_allocation.NODES: ",".join(f"{name}:{request.slots}" for name in names),
+        local_allocation.CPUS_PER_WORKER: str(request.cpus_per_worker),
     }
     try:
         jobdirectory.write_text(home.script, text)

@@ -66,7 +66,7 @@ from typing import Optional, Union
 
 import msgspec
 
-VERSION = 4  # raised whenever a field changes; Hello carries it
+VERSION = 5  # raised whenever a field changes; Hello carries it
 
 AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
@@ -200,7 +200,7 @@ class Fault(Message, frozen=True):
 
 
 class Interrupt(Message, frozen=True):
-    pass
+    signal: int  # that the origin gets: SIGINT, SIGUSR1 or SIGUSR2
 
 
 class Shutdown(Message, frozen=True):

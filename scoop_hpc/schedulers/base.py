@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional, Protocol
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
@@ -155,16 +154,15 @@ class Scheduler(Protocol):
         *done* is the answer to `explain_argv`'s command, which may have failed.
         """
 
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        """Return the allocation that *environ* speaks of, None where it speaks of none; raise AllocationError."""
-
 
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
     """Raise JobSpecError for the first field of *spec* that neither *scheduler* nor the script can express."""
     for field in asked_for(spec):
         if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
             advice = scheduler.instead.get(field, "leave it out")
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}: {advice}")
+            value = getattr(spec, field)
+            shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
+            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
 
 
 def double_quoted(text: str) -> str:

@@ -1,11 +1,5 @@
 """The phrase book of the built-in scheduler, `scoop_hpc.localjobs`: jobs in the background of this machine.
 
-A local job's environment says what it was given::
-
-    SCOOP_HPC_LOCAL_JOB_ID=local-7
-    SCOOP_HPC_LOCAL_NODES=local1:2,local2:2       name:slots of each node
-    SCOOP_HPC_LOCAL_CPUS_PER_WORKER=1             optional
-
 Its queue and account are accepted, and only recorded: one machine has one queue, of any name.
 """
 
@@ -15,10 +9,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Callable, Optional
+from typing import Optional
 
-from scoop_hpc.allocation import Allocation, Node, merge
-from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec, JobState, with_default_output
 from scoop_hpc.schedulers.base import (
     Ask,
@@ -31,14 +24,9 @@ from scoop_hpc.schedulers.base import (
     refuse_unsaid,
 )
 
-JOB_ID = "SCOOP_HPC_LOCAL_JOB_ID"
-NODES = "SCOOP_HPC_LOCAL_NODES"
-CPUS_PER_WORKER = "SCOOP_HPC_LOCAL_CPUS_PER_WORKER"
-
 _MOST_NODES = 256  # each is a process of this machine, and its workers are, too
 
 _ID = re.compile(r"local-[0-9]+(_[0-9]+)?")
-_NODE = re.compile(r"([A-Za-z0-9_.-]+):([1-9][0-9]{0,8})")
 
 
 _EXPRESSES = MappingProxyType(
@@ -154,20 +142,6 @@ class LocalScheduler:
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return [status.reason or "it is about to begin", "wait"]
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        job_id, text = environ.get(JOB_ID), environ.get(NODES)
-        if not job_id or not text:
-            return None
-        per_worker = environ.get(CPUS_PER_WORKER) or "1"
-        matches = [_NODE.fullmatch(part) for part in text.split(",")]
-        if not all(matches):
-            raise AllocationError(f"{NODES} is {text!r}: it should be such as 'local1:2,local2:2'")
-        if not re.fullmatch("[1-9][0-9]{0,8}", per_worker):
-            raise AllocationError(f"{CPUS_PER_WORKER} is {per_worker!r}: it should be a positive number")
-        cpus = int(per_worker)
-        nodes = merge(Node(match[1], int(match[2]), int(match[2]) * cpus) for match in matches if match)
-        return Allocation("local", nodes, job_id, cpus)
 
 
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Callable, Optional
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
@@ -15,21 +14,8 @@ from scoop_hpc.schedulers.slurm import SlurmScheduler
 
 _LOCAL = LocalScheduler(sys.executable)
 
-# in the order of detection
+# in the order in which they are looked for
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType({"slurm": SlurmScheduler(), "local": _LOCAL})
-
-
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-    """Return the allocation that the environment speaks of, None outside a job; raise AllocationError.
-
-    A job that one scheduler starts inside another's is not mistaken: `Scheduler.submit_environ` drops the outer one's
-    variables.
-    """
-    for scheduler in SCHEDULERS.values():
-        allocation = scheduler.read_allocation(environ, read_file)
-        if allocation is not None:
-            return allocation
-    return None
 
 
 def find(which: Callable[[str], Optional[str]], ask: Ask) -> Scheduler:

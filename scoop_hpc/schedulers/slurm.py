@@ -7,12 +7,11 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Callable, Optional
+from typing import Optional
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec, default_output, whole_nodes, with_default_output
-from scoop_hpc.schedulers import slurm_allocation, slurm_reasons
+from scoop_hpc.schedulers import slurm_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
@@ -120,8 +119,9 @@ class SlurmScheduler:
 
     def check(self, spec: JobSpec) -> None:
         refuse_unsaid(self, spec)
-        for file in (spec.output, spec.error):
-            self.file_pattern(spec, file or default_output(spec))
+        for file in (spec.output or default_output(spec), spec.error):
+            if file is not None:
+                self.file_pattern(spec, file)
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
         for directive in spec.directives:
             option = _option(directive)
@@ -215,9 +215,6 @@ class SlurmScheduler:
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return slurm_reasons.explain(status.reason, done.stdout)
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
-        return slurm_allocation.read_allocation(environ)
 
 
 def _literally(path: str) -> str:

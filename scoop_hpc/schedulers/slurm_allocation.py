@@ -1,17 +1,20 @@
 """Read the allocation of a Slurm job from its environment [sbatch(1), srun(1), OUTPUT ENVIRONMENT VARIABLES].
 
 The controller sets the job's id, nodelist, node count, CPUs and tasks per node anew; every other variable may come
-along from the shell that ran sbatch, even from another job, so none of them is believed without a cross-check.
+along from the shell that ran sbatch, even from another job, so none of them is believed without a cross-check. Of the
+variables of an array there is none: a job that one of an array's submitted by itself looks like that one. Jobs that
+scoop_hpc submits do not, for it drops the variables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
+from typing import Callable, Optional
 
 from scoop_hpc.allocation import Allocation, Node, merge
 from scoop_hpc.errors import AllocationError, HostlistError
 from scoop_hpc.hostlist import expand, expand_counts
+from scoop_hpc.schedulers.slots import read_index
 
 _NODELIST = ("SLURM_JOB_NODELIST", "SLURM_NODELIST")  # the name, then the alias of old
 _JOB_ID = ("SLURM_JOB_ID", "SLURM_JOBID")
@@ -19,17 +22,24 @@ _NODES = "SLURM_JOB_NUM_NODES"
 _TASKS = "SLURM_TASKS_PER_NODE"
 _CPUS = "SLURM_JOB_CPUS_PER_NODE"
 _CPUS_PER_TASK = "SLURM_CPUS_PER_TASK"
+_ARRAY = "SLURM_ARRAY_JOB_ID"
+_INDEX = "SLURM_ARRAY_TASK_ID"
 
 
-def read_allocation(environ: Mapping[str, str]) -> Optional[Allocation]:
-    """Return the allocation that *environ* speaks of, None outside a job; raise AllocationError."""
+def in_job(environ: Mapping[str, str]) -> bool:
+    """Return whether *environ* is of a Slurm job."""
+    return bool(_first(environ, _JOB_ID) and _first(environ, _NODELIST))
+
+
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+    """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
+    if not in_job(environ):
+        return None
     job_id = _first(environ, _JOB_ID)
     nodelist = _first(environ, _NODELIST)
-    if not job_id or not nodelist:
-        return None
     _refuse_heterogeneous(environ, job_id, nodelist)
     names = _expand(nodelist)
-    if environ.get(_NODES, str(len(set(names)))) != str(len(set(names))):
+    if (environ.get(_NODES) or str(len(set(names)))) != str(len(set(names))):
         raise _contradiction(_NODES, environ[_NODES], nodelist, len(set(names)))
     tasks = _counts(environ, _TASKS)
     cpus = _counts(environ, _CPUS)
@@ -47,7 +57,9 @@ def read_allocation(environ: Mapping[str, str]) -> Optional[Allocation]:
     tasks = tasks or [max(1, count // cpus_per_task) for count in cpus]
     cpus = cpus or [count * cpus_per_task for count in tasks]
     nodes = merge(map(Node, names, tasks, cpus))
-    return Allocation("slurm", nodes, job_id, cpus_per_task)
+    index = read_index(environ, _INDEX) if environ.get(_ARRAY) else None
+    own_id = job_id if index is None else f"{environ[_ARRAY]}_{index}"  # as squeue(1) writes it
+    return Allocation("slurm", nodes, own_id, cpus_per_task, index)
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -106,8 +106,8 @@ def test_output_of_an_earlier_job_is_not_shown_as_this_ones(environ: dict[str, s
     [
         (["--nodes", "4294967297"], "give at most 1048576"),
         (["--nodes", "5000"], "plays 256 nodes at most"),
-        (["--memory", "8G"], "leave --memory out"),
-        (["--directive", "--qos=high"], "cannot express the directive"),
+        (["--memory", "8G"], "cannot express --memory: "),
+        (["--directive", "--qos=high"], "cannot express --directive '--qos=high'"),
     ],
 )
 def test_what_cannot_be_had_is_refused(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import Runs, members, until
 
@@ -196,12 +197,57 @@ def test_kill_9_of_one_ends_all_and_names_it(runs: Runs, kind: str, status: int,
     assert f"(pid {pids[kind]})" in line
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_to_the_driver_ends_all(runs: Runs, number: signal.Signals) -> None:
     process, _ = asleep(runs)
     process.send_signal(number)
     assert see_the_end(runs, process) == f"scoop-hpc: error: ended by {number.name}\n"
     assert process.returncode == 128 + number
+
+
+WARNED = """
+def warn(number, frame):
+    print("saved", flush=True)
+    sys.exit(4)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_warning_to_the_driver_reaches_the_program(runs: Runs, number: signal.Signals) -> None:
+    waiting = f"signal.signal({number}, warn); print('on', flush=True); time.sleep(600)"
+    process = runs.start("-n", "2", runs.write("import signal\n" + HEAD + WARNED + MAIN + waiting))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(number)
+    assert process.stdout.readline() == "saved\n"
+    assert see_the_end(runs, process) == ""
+    assert process.returncode == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_warning_ends_a_program_that_does_not_heed_it(runs: Runs, number: signal.Signals) -> None:
+    process, _ = asleep(runs)
+    process.send_signal(number)
+    (line,) = see_the_end(runs, process).splitlines()
+    assert line.endswith(f"killed by {number.name}")
+    assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_warning_to_every_process_of_the_run_ends_no_other_than_the_program(runs: Runs, number: signal.Signals) -> None:
+    waiting = f"signal.signal({number}, warn); print('on', flush=True); time.sleep(600)"
+    warn = "\ndef warn(number, frame):\n    print('warned', flush=True)\n"
+    process = runs.start("-n", "2", runs.write("import signal\n" + HEAD + warn + MAIN + waiting))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    everyone = psutil.Process(process.pid).children(recursive=True)
+    assert len(everyone) >= 4  # agent, broker, origin, worker
+    for each in everyone:
+        each.send_signal(number)
+    assert process.stdout.readline() == "warned\n"
+    assert all(each.is_running() for each in everyone)
+    process.terminate()
+    see_the_end(runs, process)
 
 
 def test_ctrl_c_interrupts_the_program_and_ends_all(runs: Runs) -> None:

@@ -198,7 +198,7 @@ def test_signal_to_the_driver_ends_all(grid: Grid, number: int, status: int) -> 
         (("--launcher", "ssh"), "which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE"),
         (("--launcher", "ssh", "--hosts", "n1", "--hostfile", "f"), "--hosts and --hostfile exclude each other"),
         (("--launcher", "ssh", "--hostfile", "nofile"), "cannot read 'nofile': No such file or directory"),
-        (("--launcher", "ssh", "--hosts", "n1:x"), "cannot read 'n1:x' in the hosts 'n1:x'"),
+        (("--launcher", "ssh", "--hosts", "n1:x"), "cannot read the list of hosts 'n1:x'"),
     ],
 )
 def test_hosts_and_ssh_go_together(grid: Grid, words: tuple[str, ...], said: str) -> None:

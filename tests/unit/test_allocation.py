@@ -8,7 +8,7 @@ import pytest
 
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers import registry
+from scoop_hpc.schedulers import read_allocation
 
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8" / "env"
 JOB = {
@@ -26,7 +26,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def read(environ: dict[str, str]) -> Allocation:
-    allocation = registry.read_allocation(environ, _no_file)
+    allocation = read_allocation(environ, _no_file)
     assert allocation is not None
     return allocation
 
@@ -55,7 +55,7 @@ def shape(allocation: Allocation) -> str:
         ("batch-N3-n5-tpn2", "31", "node001:2/2 node002:2/2 node003:2/2", 1),
         ("batch-N4-n7-hole", "35", "node001:4/4 node003:2/2 node004:1/1", 1),
         ("batch-N4-tpn2", "34", "node001:2/2 node002:2/2 node003:2/2 node004:2/2", 1),
-        ("batch-array-7", "39", "node001:1/1", 1),
+        ("batch-array-7", "39_7", "node001:1/1", 1),
         ("batch-n5-c2", "30", "node001:2/4 node002:2/4 node003:1/2", 2),
         ("batch-n6-c2-mem", "36", "node001:2/4 node002:2/4 node003:2/4", 2),
         ("batch-export-none", "38", "node001:1/1 node002:1/1", 1),
@@ -70,6 +70,18 @@ def test_real_environments(name: str, job_id: str, nodes: str, cpus_per_worker: 
     assert shape(allocation) == nodes
     assert (allocation.scheduler, allocation.job_id) == ("slurm", job_id)
     assert allocation.cpus_per_worker == cpus_per_worker
+
+
+def test_a_job_of_an_array_has_the_array_s_id_and_its_index() -> None:
+    environ = {**JOB, "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3"}  # its own id is another number
+    allocation = read(environ)
+    assert (allocation.job_id, allocation.array_index) == ("5_3", 3)
+    assert read(environment("batch-array-7")).array_index == 7
+
+
+def test_half_of_the_variables_of_an_array_make_none() -> None:
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        assert read({**JOB, name: "3"}) == read(JOB)
 
 
 def test_every_job_of_the_placement_table_has_the_tasks_that_slurm_says() -> None:
@@ -133,7 +145,7 @@ def test_components_in_the_names_of_old_are_refused_too() -> None:
     ],
 )
 def test_site_variables_are_no_job(environ: dict[str, str]) -> None:
-    assert registry.read_allocation(environ, _no_file) is None
+    assert read_allocation(environ, _no_file) is None
 
 
 def test_the_aliases_of_old_count_only_where_the_names_are_missing() -> None:
@@ -141,6 +153,25 @@ def test_the_aliases_of_old_count_only_where_the_names_are_missing() -> None:
     assert read({**JOB, **aliases}) == read(JOB)
     old = read({**aliases, "SLURM_TASKS_PER_NODE": "3"})
     assert (old.job_id, shape(old)) == ("8", "m1:3/3")
+
+
+def test_a_stale_nodelist_of_the_old_name_is_not_read() -> None:
+    assert read({**JOB, "SLURM_NODELIST": "old[1-"}) == read(JOB)
+
+
+def test_an_empty_node_count_says_nothing() -> None:
+    assert read({**JOB, "SLURM_JOB_NUM_NODES": ""}) == read(JOB)
+
+
+def test_uneven_tasks_are_each_node_s_own() -> None:
+    environ = {
+        **JOB,
+        "SLURM_JOB_NODELIST": "fat1,n[08-10]",
+        "SLURM_JOB_NUM_NODES": "4",
+        "SLURM_TASKS_PER_NODE": "7,2(x2),1",
+        "SLURM_JOB_CPUS_PER_NODE": "8,4(x3)",
+    }
+    assert shape(read(environ)) == "fat1:7/8 n08:2/4 n09:2/4 n10:1/4"
 
 
 def test_a_host_that_repeats_is_summed() -> None:
@@ -183,6 +214,7 @@ def test_one_worker_on_a_node_with_less_cpus_than_a_task_has() -> None:
         ({"SLURM_TASKS_PER_NODE": "", "SLURM_JOB_CPUS_PER_NODE": ""}, "neither SLURM_TASKS_PER_NODE nor"),
         ({"SLURM_CPUS_PER_TASK": "two"}, "SLURM_CPUS_PER_TASK is 'two'"),
         ({"SLURM_CPUS_PER_TASK": "0"}, "SLURM_CPUS_PER_TASK is '0'"),
+        ({"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "x"}, "SLURM_ARRAY_TASK_ID is 'x'"),
     ],
 )
 def test_an_allocation_that_contradicts_itself_is_an_error(changes: dict[str, str], words: str) -> None:

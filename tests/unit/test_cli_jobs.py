@@ -57,10 +57,9 @@ def report(state: JobState, exit_status: Any = None, reason: str = "") -> Report
 
 
 def test_the_script_ends_in_the_driver_and_the_programs_own_words() -> None:
-    last = call(render, "pi.py", "--nodes", "a b", "--", "-x").stdout.splitlines()[-1]
-    assert shlex.split(last) == [
-        "exec", sys.executable, "-m", "scoop_hpc", "run", "--", "pi.py", "--nodes", "a b", "--", "-x",
-    ]  # fmt: skip
+    last = call(render, "--scheduler", "slurm", "pi.py", "--nodes", "a b", "--", "-x").stdout.splitlines()[-1]
+    driver = ["exec", sys.executable, "-m", "scoop_hpc", "run", "--allocation", "slurm"]
+    assert shlex.split(last) == [*driver, "--", "pi.py", "--nodes", "a b", "--", "-x"]
 
 
 def test_two_dashes_end_our_options() -> None:

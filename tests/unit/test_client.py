@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional, Union
 
@@ -13,11 +13,12 @@ import pytest
 
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
-from scoop_hpc.client import Client, Report, check_present
+from scoop_hpc.client import Client, check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
 from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState
 from scoop_hpc.record import Record
+from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import Completed
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -36,6 +37,7 @@ class Slurm:
     answers: dict[str, list[Answer]]
     calls: list[tuple[str, ...]] = field(default_factory=list)
     environ: dict[str, str] = field(default_factory=dict)
+    pauses: list[float] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], environ: Mapping[str, str]) -> Completed:
         self.calls.append(tuple(argv))
@@ -72,7 +74,7 @@ def error_from(cause: BaseException) -> SchedulerError:
 
 
 def client_of(slurm: Slurm, tmp_path: Path, **environ: str) -> Client:
-    return Client(SCHEDULERS, environ, str(tmp_path), slurm.run)
+    return Client(SCHEDULERS, environ, str(tmp_path), slurm.run, sleep=slurm.pauses.append)
 
 
 def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0) -> Job:
@@ -211,7 +213,7 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
     client = client_of(slurm, tmp_path)
     submitted(client, slurm)
     old = Client({"local": SCHEDULERS["local"]}, {}, str(tmp_path), slurm.run)
-    reports = old.find(["7"], SCHEDULERS["local"])
+    reports = old.reports(old.recent(1))
     with pytest.raises(JobSpecError, match="'slurm'"):
         old.status(reports)
 
@@ -317,10 +319,10 @@ def test_a_scheduler_that_is_away_at_first_does_not_end_the_waiting(tmp_path: Pa
 
 
 def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_end(job: Job, said: object) -> None:
+    def write_ends(job: Job, said: object) -> None:
         raise InputError("disk full")
 
-    monkeypatch.setattr(jobdirectory, "write_end", write_end)
+    monkeypatch.setattr(jobdirectory, "write_ends", write_ends)
     assert Waiting(tmp_path, COMPLETED).wait().status.state is JobState.COMPLETED
 
 
@@ -333,3 +335,174 @@ def test_what_was_printed_last_is_seen_too(tmp_path: Path) -> None:
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:
     assert Waiting(tmp_path, GONE).wait().status.state is JobState.UNKNOWN
+
+
+ARRAY = replace(SPEC, array=JobArray(0, 3), output="{job_id}.{array_index}")
+
+
+def submitted_array(client: Client, slurm: Slurm) -> Job:
+    slurm.answers["sbatch"] = [(0, "7\n", "")]
+    job = client.submit(ARRAY, SLURM, lambda job: "#!/bin/sh\n", 1.0)
+    slurm.calls.clear()
+    return job
+
+
+def test_an_array_stands_as_its_jobs_do(tmp_path: Path) -> None:
+    lines = (
+        "7_0|COMPLETED|None|0|n1|",
+        "7_1|RUNNING|None|0|n2|",
+        "7_2|PENDING|Resources|0||",
+        "7_3|FAILED|None|768|n1|",
+    )
+    slurm = Slurm({"squeue": [squeue(*lines)]})
+    client = client_of(slurm, tmp_path)
+    submitted_array(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert report.status.state is JobState.RUNNING
+    assert report.status.reason == "1 PENDING, 1 RUNNING, 1 COMPLETED, 1 FAILED"
+    assert report.status.nodes == ("n1", "n2")
+    assert [element.status.state.value for element in report.elements] == ["COMPLETED", "RUNNING", "PENDING", "FAILED"]
+    assert slurm.called() == ["squeue"]
+
+
+def test_one_job_of_an_array_has_its_own_end_output_and_record(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7_3|FAILED|None|768|n1|")]})
+    client = client_of(slurm, tmp_path)
+    job = submitted_array(client, slurm)
+    records.write(
+        records.of_element(job.record, 3),
+        Record(JobState.FAILED, 1.0, ("n1",), "n1", 7, exit_status=3, reason="origin died"),
+    )
+    (report,) = client.status(client.find(["7_3"], SLURM))
+    assert (report.status.job_id, report.status.exit_status, report.status.reason) == ("7_3", 3, "origin died")
+    assert report.output == "/home/me/7.3"
+    assert slurm.calls[0][-2] == "--jobs=7_3"
+
+
+def test_ends_of_an_array_s_jobs_are_kept_as_they_come(tmp_path: Path) -> None:
+    answers = [
+        squeue(
+            "7_0|COMPLETED|None|0|n1|", "7_1|RUNNING|None|0|n2|", "7_2|RUNNING|None|0|n1|", "7_3|RUNNING|None|0|n1|"
+        ),
+        squeue("7_1|COMPLETED|None|0|n2|", "7_2|COMPLETED|None|0|n1|", "7_3|TIMEOUT|None|15|n1|"),
+        GONE,
+    ]
+    slurm = Slurm({"squeue": answers, "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted_array(client, slurm)
+    for expected in (JobState.RUNNING, JobState.TIMEOUT, JobState.TIMEOUT):
+        (report,) = client.status(client.find(["7"], SLURM))
+        assert report.status.state is expected
+    assert report.status.reason == "3 COMPLETED, 1 TIMEOUT"
+
+
+@pytest.mark.parametrize("job_id", ["7_4", "8_0"])
+def test_a_number_that_is_not_in_the_array_is_refused(tmp_path: Path, job_id: str) -> None:
+    slurm = Slurm({})
+    client = client_of(slurm, tmp_path)
+    submitted_array(client, slurm)
+    submitted(client, slurm, "8", 2.0)
+    with pytest.raises(InputError, match=f"no job '{job_id}'"):
+        client.find([job_id], SLURM)
+
+
+def test_waiting_for_an_array_ends_with_its_last_job(tmp_path: Path) -> None:
+    both = squeue(
+        "7_0|COMPLETED|None|0|n1|", "7_1|COMPLETED|None|0|n1|", "7_2|COMPLETED|None|0|n1|", "7_3|PENDING|None|0||"
+    )
+    rest = squeue("7_3|COMPLETED|None|0|n1|")
+    slurm = Slurm({"squeue": [both, both, rest], "sacct": [NO_ACCOUNTS]})
+    client, clock = client_of(slurm, tmp_path), Clock()
+    submitted_array(client, slurm)
+    (report,) = client.wait(
+        client.find(["7"], SLURM), lambda reports: None, lambda error: None, None, clock, clock.sleep
+    )
+    assert (report.status.state, report.status.exit_status) == (JobState.COMPLETED, 0)
+    assert slurm.called().count("squeue") == 3
+
+
+def test_an_answer_that_is_an_error_is_asked_for_again_and_not_for_ever(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [(1, "", "Socket timed out"), squeue("7|RUNNING|None|0|n1|")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert report.status.state is JobState.RUNNING
+    assert slurm.pauses == [0.5]
+    slurm.answers = {"squeue": [(1, "", "Socket timed out")], "sacct": [NO_ACCOUNTS]}
+    with pytest.raises(SchedulerError, match="Socket timed out"):
+        client.status(client.find(["7"], SLURM))
+    assert slurm.called().count("squeue") == 2 + 3
+
+
+def test_a_command_that_hangs_is_not_waited_for_again(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [error_from(subprocess.TimeoutExpired("squeue", 60))], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    with pytest.raises(SchedulerError, match="told so"):
+        client.status(client.find(["7"], SLURM))
+    assert slurm.called().count("squeue") == 1
+
+
+def test_who_cancelled_a_job_the_accounts_are_asked(tmp_path: Path) -> None:
+    answers: dict[str, list[Answer]] = {
+        "squeue": [squeue("7|CANCELLED|None|0||")],
+        "sacct": [squeue("7|CANCELLED by 1000|None|0:0|None assigned")],
+    }
+    slurm = Slurm(answers)
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert report.status.reason == "by user 1000"
+
+
+def test_history_asks_only_for_what_has_not_ended(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|COMPLETED|None|0|n1|"), squeue("8|RUNNING|None|0|n1|")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, "7", 1.0)
+    client.status(client.find(["7"], SLURM))
+    submitted(client, slurm, "8", 2.0)
+    states = [report.status.state for report in client.remembered(client.reports(client.recent(None)))]
+    assert states == [JobState.COMPLETED, JobState.RUNNING]
+    (call,) = slurm.calls
+    assert "--jobs=8" in call
+
+
+def test_a_job_that_has_ended_is_submitted_again_with_a_record_of_its_own(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|FAILED|None|768|n1|")]})
+    client = client_of(slurm, tmp_path)
+    old = submitted(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    slurm.answers["sbatch"] = [(0, "8\n", "")]
+    again = client.submit_again(report, 2.0)
+    assert (again.job_id, again.spec) == ("8", SPEC)
+    assert Path(again.script).read_text() == f"#!/bin/sh\nexec {again.record}\n"
+    assert again.record != old.record
+
+
+def test_a_job_that_waits_is_explained(tmp_path: Path) -> None:
+    slurm = Slurm(
+        {
+            "squeue": [squeue("7|PENDING|PartitionTimeLimit|0||")],
+            "scontrol": [(0, "JobId=7 JobState=PENDING StartTime=2026-11-22T17:20:00 EndTime=Unknown\n", "")],
+        }
+    )
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    (report,) = client.status(client.find(["7"], SLURM))
+    why, when, what = client.explain(report)
+    assert "longer than its queue allows" in why
+    assert "2026-11-22T17:20:00" in when
+    assert "--walltime" in what
+
+
+def test_what_a_scheduler_thinks_of_a_job_leaves_no_trace(tmp_path: Path) -> None:
+    words = "sbatch: Job 41 to start at 2026-11-22T17:20:00 using 2 processors on nodes n1 in partition normal\n"
+    slurm = Slurm({"sbatch": [(0, "", words)]})
+    client = client_of(slurm, tmp_path)
+    opinion = client.try_out(SPEC, SLURM, lambda job: "#!/bin/sh\n", 1.0)
+    assert opinion == words[len("sbatch: ") :].strip()
+    assert slurm.calls[0][:2] == ("sbatch", "--test-only")
+    slurm.answers["sbatch"] = [(1, "", "sbatch: error: Batch job submission failed: Invalid partition name specified")]
+    with pytest.raises(SchedulerError, match="--queue"):
+        client.try_out(SPEC, SLURM, lambda job: "#!/bin/sh\n", 1.0)
+    assert os.listdir(tmp_path / "jobs") == []

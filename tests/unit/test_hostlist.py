@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import timeit
+from typing import Union
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -105,13 +108,103 @@ def test_many_large_ranges_are_refused_before_memory_is_gone() -> None:
 def test_a_large_machine_is_expanded_at_once() -> None:
     hosts = expand("n[00001-65536]")
     assert (hosts[0], hosts[-1], len(hosts)) == ("n00001", "n65536", 65536)
-    assert min(timeit.repeat(lambda: expand("n[00001-65536]"), number=1, repeat=5)) < 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n[00001-65536]",
+        "rack[0-255]n[0-255]-ib",
+        f"n[{','.join(str(i) for i in range(0, 131_072, 2))}]",
+        ",".join(f"n{i}" for i in range(65_536)),
+        ",".join(f"rack{i}n[0-63]" for i in range(1024)),
+    ],
+    ids=["one range", "groups", "single numbers", "names", "many ranges"],
+)
+def test_a_large_machine_is_expanded_in_a_tenth_of_a_second_however_it_is_written(text: str) -> None:
+    assert len(expand(text)) == 65_536
+    assert min(timeit.repeat(lambda: expand(text), number=1, repeat=5)) < 0.1
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(NAMES, max_size=20))
 def test_fold_is_undone_by_expand(names: list[str]) -> None:
     assert expand(fold(names)) == names
+
+
+# an element as (text, groups), a group as ranges of (lower end, count, width); what it means is written down naively
+RANGES = st.tuples(st.integers(0, 120), st.integers(1, 12), st.integers(1, 4))
+ELEMENTS = st.tuples(
+    st.lists(st.sampled_from(["n", "gpu-", "r0", "a.b_", ".site", "-ib"]), min_size=1, max_size=3),
+    st.lists(st.lists(RANGES, min_size=1, max_size=3), max_size=2),
+)
+
+
+def _write(element: tuple[list[str], list[list[tuple[int, int, int]]]]) -> tuple[str, list[str]]:
+    """Return one element's text, and its hosts: a text, then a group and a text in turn."""
+    texts, groups = element
+    text, hosts = texts[0], [texts[0]]
+    for group, after in itertools.zip_longest(groups, texts[1 : len(groups) + 1], fillvalue=""):
+        ranges, numbers = [], []
+        for lower, count, width in group:
+            ranges.append(f"{lower:0{width}}" + (f"-{lower + count - 1}" if count > 1 else ""))
+            numbers += [str(number).zfill(width) for number in range(lower, lower + count)]
+        text += f"[{','.join(ranges)}]{after}"
+        hosts = [f"{host}{number}{after}" for host in hosts for number in numbers]
+    return text, hosts
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ELEMENTS, max_size=5), st.sampled_from([",", " ", "\n", "\t,", ",,"]))
+def test_any_list_is_the_lists_of_its_elements_one_after_the_other(
+    elements: list[tuple[list[str], list[list[tuple[int, int, int]]]]], separator: str
+) -> None:
+    written = [_write(element) for element in elements]
+    hosts = expand(separator.join(text for text, _ in written))
+    assert hosts == [host for _, hosts in written for host in hosts]
+    assert expand(fold(hosts)) == hosts
+
+
+def _expand_or_complain(text: str) -> Union[list[str], str]:
+    try:
+        return expand(text)
+    except HostlistError as error:
+        return str(error)
+
+
+@given(st.text(alphabet="n1-09[],x( )\n") | st.text())
+def test_any_other_text_is_an_error_that_shows_it(text: str) -> None:
+    outcome = _expand_or_complain(text)
+    if isinstance(outcome, str):
+        assert repr(text) in outcome
+        assert re.search(r" at character [0-9]+$", outcome)
+    else:
+        assert expand(fold(outcome)) == outcome
+
+
+@given(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 5)), min_size=1, max_size=8))
+def test_counts_are_said_as_often_as_they_are_counted(runs: list[tuple[int, int]]) -> None:
+    text = ",".join(str(count) if times == 1 else f"{count}(x{times})" for count, times in runs)
+    assert expand_counts(text) == [count for count, times in runs for _ in range(times)]
+
+
+def test_of_a_long_text_an_error_shows_the_part_that_is_wrong() -> None:
+    with pytest.raises(HostlistError) as caught:
+        expand(",".join(["node1"] * 10_000) + ",node(2)," + ",".join(["node3"] * 10_000))
+    assert len(str(caught.value)) < 600
+    assert "node1,node(2),node3" in str(caught.value)
+    assert "'(' at character 60005" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["n" * 256, "n[1-2]" + "x" * 255, "x" * 100_000 + "[1-65536]"])
+def test_a_name_longer_than_any_is_refused_before_it_is_multiplied(text: str) -> None:
+    with pytest.raises(HostlistError, match="a name of more than 255 characters"):
+        expand(text)
+
+
+def test_a_counted_list_is_wrong_at_a_character() -> None:
+    with pytest.raises(HostlistError, match=r"'3x' at character 9 of the counted list '4\(x2\),5,3x'"):
+        expand_counts("4(x2),5,3x")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +230,7 @@ def test_a_large_machine_is_folded_into_what_can_be_expanded() -> None:
     assert fold(names) == "n[00000-65535],n[65536-69999]"
 
 
-@pytest.mark.parametrize("name", ["", "a,b", "a b", "n[1]", "x\n"])
+@pytest.mark.parametrize("name", ["", "a,b", "a b", "n[1]", "x\n", "x" * 256])
 def test_fold_refuses_what_is_no_host_name(name: str) -> None:
     with pytest.raises(HostlistError) as caught:
         fold([name])

@@ -13,7 +13,7 @@ import pytest
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
 
@@ -76,16 +76,41 @@ def test_no_state_directory_means_no_jobs(tmp_path: Path) -> None:
 
 def test_output_is_known_with_the_id(tmp_path: Path) -> None:
     job = jobdirectory.create(str(tmp_path), replace(SPEC, output="out.{job_id}"), "slurm", NOON)
-    assert job.output is None
-    assert replace(job, job_id="7").output == "/home/my dir/out.7"
+    assert job.output() is None
+    assert replace(job, job_id="7").output() == "/home/my dir/out.7"
 
 
 def test_the_schedulers_last_word_is_kept(tmp_path: Path) -> None:
     job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
-    assert jobdirectory.read_end(job) is None
-    said = JobStatus("7", JobState.TIMEOUT, "TimeLimit", ("n1", "n2"), 143)
-    jobdirectory.write_end(job, said)
-    assert jobdirectory.read_end(job) == said
+    assert jobdirectory.read_ends(job) == {}
+    for index in (None, 3):
+        said = {index: JobStatus("7", JobState.TIMEOUT, "TimeLimit", ("n1", "n2"), 143)}
+        jobdirectory.write_ends(job, said)
+        assert jobdirectory.read_ends(job) == said
+
+
+def test_every_field_of_a_job_comes_back(tmp_path: Path) -> None:
+    spec = replace(
+        SPEC,
+        array=JobArray(0, 9, 3, 2),
+        output="{job_id}.{array_index}",
+        environment=(("A", "b c"), ("D", "")),
+        modules=("gcc/12",),
+        after=("5", "6"),
+    )
+    job = jobdirectory.create(str(tmp_path), spec, "slurm", NOON)
+    jobdirectory.write(job)
+    assert jobdirectory.read(job.directory) == job
+
+
+def test_each_job_of_an_array_has_a_record_and_an_output(tmp_path: Path) -> None:
+    spec = replace(SPEC, array=JobArray(0, 9), output="{job_id}.{array_index}")
+    job = replace(jobdirectory.create(str(tmp_path), spec, "slurm", NOON), job_id="7")
+    record = Record(JobState.COMPLETED, 1.0, ("n1",), "n1", 7)
+    records.write(str(Path(job.directory, "record-3.json")), record)
+    assert jobdirectory.read_record(job, 3) == record
+    assert jobdirectory.read_record(job, 4) is None
+    assert str(job.output(3)).endswith("/7.3")
 
 
 def test_fields_of_a_later_version_are_ignored(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (said(S.PENDING, "Resources"), None, S.PENDING, None, "Resources"),
         (said(S.FAILED, "NonZeroExitCode", 3), None, S.FAILED, 3, "NonZeroExitCode"),
         (said(S.CANCELLED, "", 0), None, S.CANCELLED, None, ""),
-        (said(S.CANCELLED, "Resources"), None, S.CANCELLED, None, ""),
+        (said(S.CANCELLED, "by user 1000"), None, S.CANCELLED, None, "by user 1000"),
         # it goes on: what the driver of an earlier start recorded is past
         (said(S.RUNNING), recorded(S.RUNNING), S.RUNNING, None, ""),
         (said(S.PENDING, "BeginTime"), recorded(S.FAILED, 143), S.PENDING, None, "BeginTime"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec, JobState
-from scoop_hpc.schedulers import registry
+from scoop_hpc.schedulers import local_allocation, read_allocation, registry
 from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.local import LocalScheduler
 
@@ -57,10 +58,10 @@ def test_jobs_are_read_from_json() -> None:
         {"job_id": "local-1", "state": "RUNNING", "nodes": ["local1", "local2"]},
         {"job_id": "local-2", "state": "FAILED", "reason": "why", "nodes": [], "exit_status": 3},
     ]
-    assert LOCAL.parse_status(completed(json.dumps(jobs))) == {
-        "local-1": JobStatus("local-1", JobState.RUNNING, "", ("local1", "local2")),
-        "local-2": JobStatus("local-2", JobState.FAILED, "why", (), 3),
-    }
+    assert LOCAL.parse_status(completed(json.dumps(jobs))) == [
+        JobStatus("local-1", JobState.RUNNING, "", ("local1", "local2")),
+        JobStatus("local-2", JobState.FAILED, "why", (), 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,16 +81,22 @@ def test_a_failed_command_is_an_error_with_its_words() -> None:
 
 
 def test_the_environment_says_what_a_job_was_given() -> None:
-    assert LOCAL.read_allocation(JOB, _no_file) == Allocation(
+    assert local_allocation.read_allocation(JOB, _no_file) == Allocation(
         "local", (Node("local1", 2, 2), Node("local2", 1, 1)), "local-7"
     )
 
 
 def test_cpus_are_slots_times_cpus_per_worker() -> None:
-    allocation = LOCAL.read_allocation({**JOB, "SCOOP_HPC_LOCAL_CPUS_PER_WORKER": "3"}, _no_file)
+    allocation = local_allocation.read_allocation({**JOB, "SCOOP_HPC_LOCAL_CPUS_PER_WORKER": "3"}, _no_file)
     assert allocation is not None
     assert allocation.nodes == (Node("local1", 2, 6), Node("local2", 1, 3))
     assert allocation.cpus_per_worker == 3
+
+
+def test_a_job_of_an_array_knows_its_index() -> None:
+    allocation = read_allocation({**JOB, "SCOOP_HPC_LOCAL_ARRAY_INDEX": "0"}, _no_file)
+    assert allocation is not None
+    assert allocation.array_index == 0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +104,7 @@ def test_cpus_are_slots_times_cpus_per_worker() -> None:
     [{}, {"SCOOP_HPC_LOCAL_JOB_ID": "local-7"}, {**JOB, "SCOOP_HPC_LOCAL_NODES": ""}, {"SCOOP_HPC_STATE": "/x"}],
 )
 def test_outside_a_job(environ: dict[str, str]) -> None:
-    assert registry.read_allocation(environ, _no_file) is None
+    assert read_allocation(environ, _no_file) is None
 
 
 @pytest.mark.parametrize(
@@ -111,11 +118,12 @@ def test_outside_a_job(environ: dict[str, str]) -> None:
         ("SCOOP_HPC_LOCAL_NODES", "local1:two"),
         ("SCOOP_HPC_LOCAL_CPUS_PER_WORKER", "0"),
         ("SCOOP_HPC_LOCAL_CPUS_PER_WORKER", "many"),
+        ("SCOOP_HPC_LOCAL_ARRAY_INDEX", "-1"),
     ],
 )
 def test_a_malformed_allocation_is_an_error_that_shows_it(name: str, value: str) -> None:
     with pytest.raises(AllocationError) as caught:
-        LOCAL.read_allocation({**JOB, name: value}, _no_file)
+        local_allocation.read_allocation({**JOB, name: value}, _no_file)
     assert f"{name} is {value!r}" in str(caught.value)
 
 
@@ -123,7 +131,7 @@ def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> No
     slurm = {"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_TASKS_PER_NODE": "1(x2)", "SLURM_CONF": "c"}
     environ = LOCAL.submit_environ({**slurm, **JOB, "HOME": "/home/me"}, SPEC)
     assert environ == {"HOME": "/home/me", "SLURM_CONF": "c"}
-    allocation = registry.read_allocation({**environ, **JOB}, _no_file)
+    allocation = read_allocation({**environ, **JOB}, _no_file)
     assert allocation is not None
     assert allocation.scheduler == "local"
 
@@ -132,14 +140,16 @@ def test_every_field_is_accepted_but_directives_and_memory() -> None:
     LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, output="back\\slash %j"))
     with pytest.raises(JobSpecError, match="--memory"):
         LOCAL.check(replace(SPEC, memory_per_node=1))
-    with pytest.raises(JobSpecError, match="cannot express the directive '--qos=high'"):
+    with pytest.raises(JobSpecError, match="'local' cannot express --directive '--qos=high'"):
         LOCAL.check(replace(SPEC, directives=("--qos=high",)))
 
 
 def test_slurm_is_found_where_all_its_commands_are() -> None:
-    assert registry.find(lambda command: f"/usr/bin/{command}").name == "slurm"
-    assert registry.find(lambda command: None if command == "squeue" else "/x").name == "local"
-    assert registry.find(lambda command: None).name == "local"
+    def ask(argv: Sequence[str]) -> Completed:
+        raise AssertionError(f"{argv} was run")
+
+    assert registry.find(lambda command: f"/usr/bin/{command}", ask).name == "slurm"
+    assert registry.find(lambda command: None, ask).name == "local"
 
 
 def test_a_scheduler_by_name() -> None:

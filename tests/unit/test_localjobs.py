@@ -22,7 +22,18 @@ RUNNING = State("local-1", "pi", JobState.RUNNING, ("local1",), started=5.0)
     "text", ["two words", 'it\'s "quoted"', "$HOME `id`", "#LOCAL --nodes=9", "é ☃", "a\\b\\", "-x"]
 )
 def test_any_text_survives_from_the_spec_to_the_request(text: str) -> None:
-    spec = JobSpec(("pi.py",), f"/home/{text}", text, 2, 3, 4, 3600, None, text, text, f"{text}.{{job_id}}")
+    spec = JobSpec(
+        ("pi.py",),
+        f"/home/{text}",
+        text,
+        nodes=2,
+        workers_per_node=3,
+        cpus_per_worker=4,
+        walltime=3600,
+        queue=text,
+        account=text,
+        output=f"{text}.{{job_id}}",
+    )
     request = parse_script(render(spec, named("local"), ["true"]), "/elsewhere", 8)
     assert request == Request(text, 2, 3, 4, 3600, request.output, f"/home/{text}")
     assert request.output.endswith(f"{text}.{{job_id}}")

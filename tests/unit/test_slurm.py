@@ -22,8 +22,12 @@ def completed(command: str, stdout: str = "", stderr: str = "", status: int = 0)
     return Completed((command,), status, stdout, stderr)
 
 
+def parse(done: Completed) -> dict[str, JobStatus]:
+    return {status.job_id: status for status in SLURM.parse_status(done)}
+
+
 def answer(command: str, name: str) -> dict[str, JobStatus]:
-    return SLURM.parse_status(completed(command, (DATA / "status" / f"{name}.out").read_text()))
+    return parse(completed(command, (DATA / "status" / f"{name}.out").read_text()))
 
 
 def refused(name: str) -> str:
@@ -162,12 +166,12 @@ def test_variables_that_change_the_answers_are_dropped() -> None:
         "SLURM_TIME_FORMAT": "t",
         "PATH": "/bin",
     }
-    assert SLURM.query_environ(environ) == {"SLURM_CONF": "c", "PATH": "/bin"}
+    assert SLURM.query_environ(environ) == {"SLURM_CONF": "c", "PATH": "/bin", "SLURM_BITSTR_LEN": "0"}
 
 
 def test_one_question_for_all_jobs_to_the_queue_then_to_the_accounts() -> None:
     squeue, sacct = SLURM.status_argv(["1", "2"])
-    assert squeue[:4] == ["squeue", "--noheader", "--states=all", "--jobs=1,2"]
+    assert squeue[:5] == ["squeue", "--noheader", "--states=all", "--array", "--jobs=1,2"]
     assert sacct[:5] == ["sacct", "--noheader", "--allocations", "--parsable2", "--jobs=1,2"]
 
 
@@ -208,26 +212,26 @@ def test_sacct_says_the_same_of_what_squeue_has_forgotten() -> None:
 def test_a_cancelled_job_has_the_signal_s_status_where_slurm_says_it() -> None:
     nodes = ("aone001", "aone002")
     assert answer("squeue", "squeue-cancelled")["2"] == JobStatus("2", JobState.CANCELLED, "", nodes, 143)
-    assert answer("sacct", "sacct-cancelled")["2"] == JobStatus("2", JobState.CANCELLED, "", nodes)
+    assert answer("sacct", "sacct-cancelled")["2"] == JobStatus("2", JobState.CANCELLED, "by user 0", nodes)
 
 
 def test_tasks_of_an_array_are_jobs_of_their_own() -> None:
     jobs = answer("squeue", "squeue-cancelled")
     assert jobs["1_1"].state is JobState.RUNNING
-    assert jobs["1_[2-4%1]"].state is JobState.PENDING
+    assert [jobs[f"1_{index}"].state for index in (2, 3, 4)] == [JobState.PENDING] * 3
 
 
 def test_jobs_that_the_queue_has_forgotten_are_no_error() -> None:
     stderr = (DATA / "status" / "squeue-unknown.err").read_text()
-    assert SLURM.parse_status(completed("squeue", stderr=stderr, status=1)) == {}
+    assert SLURM.parse_status(completed("squeue", stderr=stderr, status=1)) == []
 
 
 def test_a_site_without_accounts_is_no_error() -> None:
-    assert SLURM.parse_status(completed("sacct", stderr="Slurm accounting storage is disabled\n", status=1)) == {}
+    assert SLURM.parse_status(completed("sacct", stderr="Slurm accounting storage is disabled\n", status=1)) == []
 
 
 def test_the_header_of_a_chosen_cluster_is_no_job() -> None:
-    assert list(SLURM.parse_status(completed("squeue", "CLUSTER: big\n7|RUNNING|None|0|n1|\n"))) == ["7"]
+    assert list(parse(completed("squeue", "CLUSTER: big\n7|RUNNING|None|0|n1|\n"))) == ["7"]
 
 
 def test_a_failed_question_is_an_error_with_its_words() -> None:
@@ -271,7 +275,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(line: str) -> N
     ],
 )
 def test_states(word: str, state: JobState) -> None:
-    assert SLURM.parse_status(completed("sacct", f"7|{word}|None|0:0|None assigned\n"))["7"].state is state
+    assert parse(completed("sacct", f"7|{word}|None|0:0|None assigned\n"))["7"].state is state
 
 
 @pytest.mark.parametrize(
@@ -289,11 +293,11 @@ def test_states(word: str, state: JobState) -> None:
     ],
 )
 def test_exit_codes_of_a_failed_job_are_as_a_shell_has_them(text: str, status: Optional[int]) -> None:
-    assert SLURM.parse_status(completed("sacct", f"7|FAILED|None|{text}|n1\n"))["7"].exit_status == status
+    assert parse(completed("sacct", f"7|FAILED|None|{text}|n1\n"))["7"].exit_status == status
 
 
 def test_a_job_that_is_ending_has_no_exit_status_yet() -> None:
-    assert SLURM.parse_status(completed("squeue", "7|COMPLETING|None|768|n1|\n"))["7"].exit_status is None
+    assert parse(completed("squeue", "7|COMPLETING|None|768|n1|\n"))["7"].exit_status is None
 
 
 def test_cancelling_is_one_command() -> None:
@@ -330,12 +334,12 @@ def test_jobs_that_could_not_be_cancelled_are_an_error() -> None:
     [
         ("qos=high", "'qos=high' is no option of sbatch"),
         ("#SBATCH --qos=high", "is no option of sbatch"),
-        ("--array=1-9", "an array is many jobs"),
-        ("-a 1-9", "an array is many jobs"),
+        ("--array=1-9", "use --array"),
+        ("-a 1-9", "use --array"),
         ("--output=x", "use --output"),
         ("-o x", "use --output"),
         ("-D /tmp", "submit from that directory"),
-        ("--arra=1-2", "an array is many jobs"),
+        ("--arra=1-2", "use --array"),
         ("--out=x", "use --output"),
         ("--qos=normal --array=1-2", "several options"),
         ("-M other", "login node of that cluster"),
@@ -361,12 +365,13 @@ def test_other_directives_pass() -> None:
         ("/home/me", "/scratch/%j-100%", "/scratch/%%j-100%%"),
         ("/home/50% {job_id}", "x", "/home/50%% {job_id}/x"),
         ("/back\\slash", "/scratch/x", "/scratch/x"),
+        ("/home/me", "{name}.txt", "/home/me/50%%.txt"),
     ],
 )
 def test_only_our_placeholder_is_special_in_the_output_file(
     directory: str, output: Optional[str], pattern: str
 ) -> None:
-    assert SLURM.output_pattern(replace(SPEC, directory=directory, output=output)) == pattern
+    assert SLURM.file_pattern(replace(SPEC, directory=directory, name="50%"), output or "scoop-{job_id}.out") == pattern
 
 
 @pytest.mark.parametrize(("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None)])

@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from scoop_hpc.cli.grid import plan_hosts
-from scoop_hpc.cli.hostfile import Host, read_hosts
-from scoop_hpc.errors import HostlistError, InputError
+from scoop_hpc.cli.hostfile import Host
+from scoop_hpc.errors import InputError
 from scoop_hpc.launch import handover
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import NodePlan
@@ -38,31 +38,6 @@ def test_ssh_asks_nobody_anything() -> None:
 def test_command_for_an_agent_has_neither_line_breaks_nor_exclamation_marks() -> None:
     """A csh takes both for its own, even in quotes."""
     assert not set("!\n") & set(shlex.join(handover.reading_input(["python"])))
-
-
-@pytest.mark.parametrize(
-    ("text", "hosts"),
-    [
-        ("a", [Host("a", None)]),
-        ("a:4,b", [Host("a", 4), Host("b", None)]),
-        ("n[1-2]:3,m[1,3],", [Host("n1", 3), Host("n2", 3), Host("m1", None), Host("m3", None)]),
-        ("10.0.0.7:02", [Host("10.0.0.7", 2)]),
-    ],
-)
-def test_hosts_of_a_command_line(text: str, hosts: list[Host]) -> None:
-    assert read_hosts(text) == hosts
-
-
-@pytest.mark.parametrize("text", [",", " ", "a:", "a:0", "a:-1", "a:b", ":4", "a b", "a:4:4", "fe80::1"])
-def test_hosts_that_cannot_be_read_are_shown(text: str) -> None:
-    with pytest.raises(InputError, match="write `host:workers`") as caught:
-        read_hosts(text)
-    assert repr(text) in str(caught.value)
-
-
-def test_unbalanced_bracket_is_refused() -> None:
-    with pytest.raises(HostlistError):
-        read_hosts("n[1-2")
 
 
 def test_numbers_of_a_host_add_up() -> None:

@@ -1,0 +1,35 @@
+"""The allocation that a command runs in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Optional
+
+from scoop_hpc.allocation import Allocation
+from scoop_hpc.schedulers.readers import READERS, read_allocation
+
+CHOICES = tuple(READERS)  # of --allocation
+HELP = "Whose job this is, where the environment speaks of more than one scheduler's; pbs is Torque, too."
+
+
+def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
+    """Return the allocation that this process is in, None if in none; raise AllocationError.
+
+    *reader* is what the user chose by --allocation; where there is a choice that nobody made, a warning says so.
+    """
+    allocation = read_allocation(os.environ, read_file, reader)
+    if allocation is not None and allocation.beside:
+        others = " or ".join(f"--allocation {name}" for name in allocation.beside)
+        print(
+            f"scoop-hpc: warning: in jobs of {allocation.scheduler} and {' and '.join(allocation.beside)} at once: "
+            f"the nodes are those of {allocation.scheduler}; {others} chooses others",
+            file=sys.stderr,
+        )
+    return allocation
+
+
+def read_file(path: str) -> str:
+    """Return the text of the file *path*; raise OSError, ValueError."""
+    with open(path, encoding="utf-8") as file:
+        return file.read()

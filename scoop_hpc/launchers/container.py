@@ -1,0 +1,41 @@
+"""Agents in a container: the command that starts one there. The driver, which starts them, is outside.
+
+The image needs a ``python3`` with scoop_hpc of the driver's version. apptainer and singularity bring the environment,
+the home directory and ``/tmp``; the program's directory is bound [apptainer-exec(1)]. pyxis is a plugin of Slurm, so it
+is srun that starts the container [github.com/NVIDIA/pyxis].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PYXIS = "pyxis"
+PYTHON = "python3"
+
+
+@dataclass(frozen=True)
+class Container:
+    """An image, and the program that runs it: apptainer, singularity or pyxis."""
+
+    image: str
+    runtime: str = "apptainer"
+
+
+def inside(container: Container, agent: Sequence[str], directory: str) -> list[str]:
+    """Return the command that runs *agent* in the container, where *directory* is what it is outside.
+
+    >>> inside(Container("a.sif"), ["python3", "-c", "..."], "/home/me")
+    ['apptainer', 'exec', '--bind', '/home/me', 'a.sif', 'python3', '-c', '...']
+    """
+    if container.runtime == PYXIS:
+        return list(agent)
+    return [container.runtime, "exec", "--bind", directory, container.image, *agent]
+
+
+def srun_options(container: Container, directory: str) -> list[str]:
+    """Return what srun is told, if it is to start the container."""
+    if container.runtime != PYXIS:
+        return []
+    mounts = f"{directory}:{directory}"
+    return [f"--container-image={container.image}", f"--container-mounts={mounts}", "--container-mount-home"]

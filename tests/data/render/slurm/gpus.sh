@@ -1,0 +1,19 @@
+#!/bin/bash
+#SBATCH --job-name=pi
+#SBATCH --chdir=/home/me/project
+#SBATCH --output=/home/me/project/scoop-%j.out
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=1
+#SBATCH --gpus-per-node=4
+#SBATCH --constraint=a100
+#SBATCH --no-requeue
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
+command -v -- /usr/bin/python3 >/dev/null || {
+    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py

@@ -1,0 +1,57 @@
+"""A run whose workers are in a container, as apptainer would start it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Runs
+
+ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "fakes" / "container"
+PROGRAM = """
+import os
+from scoop_hpc import futures
+
+def where(i):
+    return os.environ["PLACE"], os.getcwd()
+
+if __name__ == "__main__":
+    print(set(futures.map(where, range(20))))
+"""
+
+
+@pytest.fixture
+def contained(runs: Runs) -> Runs:
+    """Runs that find an apptainer; ``images`` in their directory tells of its calls."""
+    python = runs.directory / "image" / "python3"  # the image's own
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    runs.environ["PYTHONPATH"] = str(ROOT)
+    runs.environ["PATH"] = f"{FAKES}:{python.parent}:{runs.environ['PATH']}"
+    runs.environ["FAKE_CONTAINERS"] = str(runs.directory / "images")
+    runs.environ["PLACE"] = "here"
+    return runs
+
+
+def test_agents_start_in_the_image_where_the_driver_is_and_as_it_is(contained: Runs) -> None:
+    done = contained.run("-n", "2", "--container", "tools.sif", contained.write(PROGRAM))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{{('here', {str(contained.directory)!r})}}\n"
+    assert (contained.directory / "images").read_text() == f"{contained.directory} tools.sif\n"
+
+
+def test_a_runtime_that_is_not_there_is_one_line(contained: Runs) -> None:
+    words = ("--container", "tools.sif", "--container-runtime", "singularity", contained.write(PROGRAM))
+    done = contained.run("-n", "2", *words)
+    assert done.returncode == 1
+    assert done.stderr == "scoop-hpc: error: cannot start 'singularity': No such file or directory\n"
+
+
+def test_pyxis_without_slurm_is_one_line(contained: Runs) -> None:
+    words = ("--container", "tools.sif", "--container-runtime", "pyxis", contained.write(PROGRAM))
+    done = contained.run(*words)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "plugin of Slurm" in done.stderr
