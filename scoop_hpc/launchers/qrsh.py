@@ -23,7 +23,7 @@ from scoop_hpc.launchers.base import Carriage, Command
 
 _OUTLIVES = (
     '"$@"; status=$?; '
-    '[ "$status" -le 128 ] || echo "the agent was killed by signal $((status - 128))" >&2; exit "$status"'
+    '[ "$status" -le 128 ] || echo "killed by SIG$(kill -l "$status")" >&2; exit "$status"'
 )
 
 
