@@ -21,10 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from scoop_hpc.launchers.base import Carriage, Command
 
-_OUTLIVES = (
-    '"$@"; status=$?; '
-    '[ "$status" -le 128 ] || echo "killed by SIG$(kill -l "$status")" >&2; exit "$status"'
-)
+_OUTLIVES = '"$@"; status=$?; [ "$status" -le 128 ] || echo "killed by SIG$(kill -l "$status")" >&2; exit "$status"'
 
 
 class QrshLauncher:
