@@ -75,6 +75,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
 NEUTRAL = {
     "slurm": replace(SPEC, workers_per_node=2),
     "local": replace(SPEC, workers_per_node=2),
+    "sge": replace(SPEC, workers_per_node=2, parallel_environment="smp"),
 }
 # one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
 LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)
