@@ -28,12 +28,12 @@ _LETTERS: tuple[tuple[str, Optional[JobState]], ...] = (
     ("t", JobState.RUNNING),
 )
 _KNOWN = frozenset("hR").union(letter for letter, _ in _LETTERS)
-_REASONS = {
-    "E": "put into an error state: explain tells why",
-    "h": "held",
-    "R": "waits to run again",
-    "d": "being deleted",
-}
+_REASONS = (  # of a state and a letter in it
+    (JobState.FAILED, "E", "put into an error state: explain tells why"),
+    (JobState.PENDING, "h", "held"),
+    (JobState.PENDING, "R", "waits to run again"),
+    (JobState.RUNNING, "d", "being deleted"),
+)
 
 _FAILED = {  # sge_status(5), "Failed" states: those that are not the job's own failure
     18: JobState.NODE_FAIL,  # shepherd returned error
@@ -84,7 +84,7 @@ def _read_entry(entry: ElementTree.Element) -> Iterator[JobStatus]:
         raise SchedulerError(f"cannot read qstat's entry {ElementTree.tostring(entry, 'unicode')!r}")
     if not isinstance(state, JobState):
         return
-    reason = "; ".join(words for letter, words in _REASONS.items() if letter in letters)
+    reason = "; ".join(words for of, letter, words in _REASONS if of is state and letter in letters)
     queue = entry.findtext("queue_name", "")
     nodes = (queue.rpartition("@")[2],) if "@" in queue else ()
     for job_id in _ids(number, entry.findtext("tasks", "")):
