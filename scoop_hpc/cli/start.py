@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Sequence
-from typing import Optional
+from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.cli.allocated import find_allocation
+from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
@@ -24,8 +26,14 @@ from scoop_hpc.record import of_element
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, type[Launcher]] = {"local": LocalLauncher, "srun": SrunLauncher}
-_OF_SCHEDULER = {"slurm": "srun"}  # the launcher that goes with a scheduler; local for others
+LAUNCHERS: dict[str, Callable[[], Launcher]] = {
+    "local": LocalLauncher,
+    "srun": SrunLauncher,
+    "pbs_tmrsh": PbsTmrshLauncher,
+    "pbsdsh": lambda: PbsdshLauncher(read_nodefile()),
+}
+# the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
+_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",)}
 
 
 def open_missing_streams() -> None:
@@ -60,7 +68,7 @@ def wishes(
         _own_addresses(interface)  # it must be there, whether it is needed or not
     allocation = find_allocation(reader) or _this_machine(workers)
     nodes = place(allocation, workers)
-    kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
+    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
@@ -83,6 +91,11 @@ def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
     if allocation.array_index is not None:  # by one name, whatever the scheduler's is
         environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
     return environ
+
+
+def _fitting(scheduler: str) -> str:
+    names = _OF_SCHEDULER.get(scheduler, ("local",))
+    return next((name for name in names if shutil.which(name)), names[0])
 
 
 def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:

@@ -10,12 +10,15 @@ from typing import Callable, Optional
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
+from scoop_hpc.schedulers.pbs import PbsScheduler
 from scoop_hpc.schedulers.slurm import SlurmScheduler
 
 _LOCAL = LocalScheduler(sys.executable)
 
 # in the order in which they are looked for
-SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType({"slurm": SlurmScheduler(), "local": _LOCAL})
+SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
+    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "local": _LOCAL}
+)
 
 
 def find(which: Callable[[str], Optional[str]], ask: Ask) -> Scheduler:
