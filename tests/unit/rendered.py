@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,11 @@ import click
 
 from scoop_hpc.cli import submit
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.schedulers.base import Completed
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "render"
 JOBSCRIPTS = ROOT / "jobscripts"
-SCHEDULERS = ("slurm",)
+SCHEDULERS = ("slurm", "pbs")
 SITE = ROOT / "tests" / "data" / "site"  # what the schedulers' commands answer that render asks
 
 JOBS = {
@@ -53,6 +53,12 @@ EXAMPLES = {
         "--account physics --qos high --queue gpu --array 0-9%2 --signal 10m --requeue --module python/3.11 "
         "--env OMP_NUM_THREADS=16 pi.py 1000",
     ),
+    "pbs-whole-nodes": ("pbs", "--nodes 4 pi.py 1000"),
+    "pbs-array": (
+        "pbs",
+        "--nodes 2 --workers-per-node 4 --cpus-per-worker 2 --memory 16G --walltime 2h --queue workq --array 0-99%10 "
+        "--module python/3.11 pi.py",
+    ),
     "local": ("local", "--nodes 2 --workers-per-node 2 --walltime 10 pi.py 1000"),
 }
 PYTHON = "/usr/bin/python3"
@@ -66,14 +72,14 @@ def _at_a_site() -> Iterator[None]:
         stack.enter_context(mock.patch("os.getcwd", return_value=DIRECTORY))
         stack.enter_context(mock.patch("sys.executable", PYTHON))
         stack.enter_context(mock.patch("scoop_hpc.cli.asking.check_program"))
-        stack.enter_context(mock.patch("scoop_hpc.client.run_command", _answer))
+        stack.enter_context(mock.patch("scoop_hpc.client.subprocess.run", _answer))
         stack.enter_context(mock.patch.dict(os.environ, {"HOME": "/home/me"}, clear=True))
         yield
 
 
-def _answer(argv: list[str], environ: object) -> Completed:
+def _answer(argv: list[str], **how: object) -> subprocess.CompletedProcess[str]:
     name = "_".join(word.lstrip("-") for word in argv)
-    return Completed(tuple(argv), 0, (SITE / f"{name}.out").read_text(), "")
+    return subprocess.CompletedProcess(argv, 0, (SITE / f"{name}.out").read_text(), "")
 
 
 def render(scheduler: str, words: str) -> str:

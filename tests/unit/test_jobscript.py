@@ -51,7 +51,7 @@ VALUES: dict[str, Any] = {
     "after_any": ("17",),
     "after_failure": ("17",),
     "exclusive": True,
-    "constraint": "big",
+    "constraint": "arch=linux",
     "qos": "high",
     "reservation": "res1",
     "licenses": ("matlab:2",),
@@ -75,6 +75,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
 NEUTRAL = {
     "slurm": replace(SPEC, workers_per_node=2),
     "local": replace(SPEC, workers_per_node=2),
+    "pbs": replace(SPEC, workers_per_node=2, output="out.txt"),
 }
 # one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
 LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)
