@@ -293,7 +293,7 @@ def test_every_field_is_said_or_refused_by_its_option(scheduler: str) -> None:
     for field, value in VALUES.items():
         needed = NEEDED.get(field, {})
         spec = replace(NEUTRAL[scheduler], **{field: value, **needed})
-        without = replace(NEUTRAL[scheduler], **({} if field == "array" else needed))
+        without = replace(NEUTRAL[scheduler], **({} if field in ("array", "workers") else needed))
         if field not in dialect.expresses and field not in BY_THE_SCRIPT:
             options = "|".join(map(option_of, [field, *needed]))
             with pytest.raises(JobSpecError, match=f"cannot express ({options})"):
