@@ -33,6 +33,15 @@ _NUMBERED = re.compile(r"(.*?)([0-9]{1,18})")
 _COUNT = re.compile(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?")
 
 
+def first_label(name: str) -> str:
+    """Return what tells hosts apart, for comparing: the first label of a name, the whole of a numeric address.
+
+    >>> first_label("N1.example.org"), first_label("10.0.0.7")
+    ('n1', '10.0.0.7')
+    """
+    return name.lower() if name.replace(".", "").isdigit() or ":" in name else name.partition(".")[0].lower()
+
+
 def expand(text: str) -> list[str]:
     """Return the hosts of a nodelist; raise HostlistError, before any list is made, for an absurd one.
 

@@ -11,7 +11,10 @@ from scoop_hpc.errors import AllocationError
 
 @dataclass(frozen=True)
 class NodePlan:
-    """What one node is to run: a broker and ``workers`` workers; the first worker of the first node is the origin."""
+    """What one node is to run: a broker and ``workers`` workers; the first worker of the first node is the origin.
+
+    No workers stand for as many as the node turns out to have CPUs.
+    """
 
     name: str
     workers: int

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from scoop_hpc.cli.run import run
 from scoop_hpc.cli.scoopflags import USAGE, Asked, Surroundings, read_flags
-from scoop_hpc.cli.start import count_cpus
+from scoop_hpc.cli.start import count_cpus, is_here, read_text
 from scoop_hpc.errors import InputError
 from scoop_hpc.schedulers import read_allocation
 
@@ -21,13 +19,13 @@ _SOURCE = '. "$1" || { echo "scoop-hpc: error: the prolog $1 failed" >&2; exit 2
 
 def main(words: Sequence[str]) -> None:
     """Run what *words* ask for; return only if that is help."""
-    allocation = read_allocation(os.environ, _read)  # `run` says it where there is a choice
+    allocation = read_allocation(os.environ, read_text)  # `run` says it where there is a choice
     around = Surroundings(
         cpus=count_cpus(),
         job=None if allocation is None else frozenset(node.name for node in allocation.nodes),
-        is_here=_is_here,
+        is_here=is_here,
         is_file=os.path.isfile,
-        read=_read,
+        read=read_text,
     )
     asked = read_flags(words, around)
     if not asked.run:
@@ -77,22 +75,3 @@ def _check_program(asked: Asked) -> None:
     program = asked.run[asked.run.index("--") + 1]
     if not os.path.exists(program) and not os.path.splitext(program)[1]:
         raise InputError(f"{program!r} is neither a program nor a command: see python -m scoop_hpc --help")
-
-
-def _is_here(host: str) -> bool:
-    own = socket.gethostname()
-    if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
-        return True
-    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
-    try:
-        return host in interfaces.own_addresses() or host == socket.getfqdn()
-    except InputError:  # a machine without a network
-        return False
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getopt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 from scoop_hpc.cli.hostfile import Host, read_hostfile
 from scoop_hpc.errors import InputError
@@ -18,6 +18,7 @@ Run a program that was written for SCOOP, with SCOOP's flags. For all other comm
   -n NUMBER                  workers in all
   --host, --hosts HOST...    this machine, once for each worker; in a job, the job's nodes
   --hostfile FILE            the same, with a line `host workers` for each
+  --launcher ssh             start workers on other hosts, too, by ssh: for grids without a scheduler
   -p, --path DIRECTORY       where to run
   --nice LEVEL               niceness of the workers
   -v, --verbose              scoop.logger shows debug messages as well
@@ -34,15 +35,15 @@ _SHORT = {"-b": "-b", "-n": "-n", "-p": "--path", "-q": "--quiet", "-v": "--verb
 _SYNONYMS = {"--hosts": "--host", **_SHORT}
 _WITH_VALUE = (
     *("host=", "hosts=", "hostfile=", "path=", "nice=", "log=", "pythonpath=", "prolog=", "python-interpreter="),
-    *("backend=", "ssh-executable=", "external-hostname=", "broker-hostname="),
+    *("backend=", "launcher=", "ssh-executable=", "external-hostname=", "broker-hostname="),
 )
 _WITHOUT = ("verbose", "quiet", "profile", "help", "tunnel", "rsh", "debug")
 _OPTIONS = {"--nice": "--nice", "--log": "--log-file"}  # that `run` has as well
 _NODES_MEET = "nodes find each other by themselves; `scoop-hpc run --interface NAME` chooses the network"
 _REFUSED = {
     "--tunnel": "no ssh is used, and what travels between nodes is encrypted anyway",
-    "--rsh": "no rsh is used: on other nodes, the scheduler starts the workers",
-    "--ssh-executable": "no ssh is used: on other nodes, the scheduler starts the workers",
+    "--rsh": "no rsh is used: on other nodes, the scheduler starts the workers, or --launcher ssh",
+    "--ssh-executable": "on other nodes, the scheduler starts the workers, or the ssh on PATH with --launcher ssh",
     "--external-hostname": _NODES_MEET,
     "--broker-hostname": _NODES_MEET,
     "--debug": "there is no debug directory: -v shows more of the log, --profile where the time goes",
@@ -50,6 +51,7 @@ _REFUSED = {
 _ONLY = {  # flags with the one value that they may have
     "-b": ("1", "every node has one broker, always"),
     "--backend": ("ZMQ", "there is no other"),
+    "--launcher": ("ssh", "all others are chosen as fits; `scoop-hpc run --launcher` forces one"),
 }
 
 
@@ -90,9 +92,15 @@ def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
     hosts = [Host(value, 1) for name, value in flags if name == "--host"]
     if "--hostfile" in given:
         hosts = read_hostfile(around.read(given["--hostfile"]))
-    _check_hosts(hosts, around)
-    workers = given.get("-n") or _count_workers(hosts, around)
-    options = [f"--workers={workers}"] if workers else []
+    ssh = "--launcher" in given
+    _check_hosts(hosts, around, ssh)
+    options = ["--launcher=ssh"] if ssh else []
+    workers: Union[str, int] = given.get("-n", 0)
+    if ssh and around.job is None:
+        options += [f"--hosts={','.join(map(_with_workers, hosts))}"] if hosts else []
+    else:
+        workers = workers or _count_workers(hosts, around)
+    options += [f"--workers={workers}"] if workers else []
     options += [f"{option}={given[name]}" for name, option in _OPTIONS.items() if name in given]
     if "--profile" in given:
         options.append("--profile")
@@ -139,15 +147,21 @@ def _check(name: str, value: str) -> None:
         raise InputError(f"{name} {value} is not for here: {reason}; leave it out")
 
 
-def _check_hosts(hosts: Sequence[Host], around: Surroundings) -> None:
-    """Refuse hosts that the run would not be on: there is no ssh to start it there."""
+def _with_workers(host: Host) -> str:
+    return host.name if host.workers is None else f"{host.name}:{host.workers}"
+
+
+def _check_hosts(hosts: Sequence[Host], around: Surroundings, ssh: bool) -> None:
+    """Refuse hosts that the run would not be on: ssh starts nothing there unless it is asked for."""
     names = {host.name for host in hosts}
+    if around.job is None and ssh:
+        return
     if around.job is None:
         strangers = sorted(name for name in names if not around.is_here(name))
         if strangers:
             raise InputError(
-                f"cannot start workers on {', '.join(strangers)}: no ssh is used; `scoop-hpc submit --nodes N` gets "
-                "nodes from the scheduler, and inside a job all its nodes are used without --host"
+                f"cannot start workers on {', '.join(strangers)}: add --launcher ssh for hosts without a scheduler; "
+                "`scoop-hpc submit --nodes N` gets nodes from one, and inside a job all are used without --host"
             )
     elif names and {_short(name) for name in names} != {_short(name) for name in around.job}:
         raise InputError(

@@ -12,14 +12,18 @@ from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.cli.allocated import find_allocation, read_nodefile
+from scoop_hpc.cli.allocated import find_allocation, read_file, read_nodefile
+from scoop_hpc.cli.grid import plan_hosts
+from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.hostlist import fold
 from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
+from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.record import of_element
@@ -31,6 +35,7 @@ LAUNCHERS: dict[str, Callable[[], Launcher]] = {
     "srun": SrunLauncher,
     "pbs_tmrsh": PbsTmrshLauncher,
     "pbsdsh": lambda: PbsdshLauncher(read_nodefile()),
+    "ssh": lambda: SshLauncher(is_here),
 }
 # the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
 _OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",)}
@@ -52,11 +57,13 @@ def wishes(
     launcher: Optional[str] = None,
     interface: str = "",
     patience: Optional[float] = None,
+    hosts: Sequence[Host] = (),
     container: Optional[Container] = None,
     reader: Optional[str] = None,
     record: str = "",
 ) -> Wishes:
-    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job.
+    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
+    or else on *hosts*, if any are named.
 
     *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
@@ -66,8 +73,10 @@ def wishes(
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
     if interface:
         _own_addresses(interface)  # it must be there, whether it is needed or not
-    allocation = find_allocation(reader) or _this_machine(workers)
-    nodes = place(allocation, workers)
+    given = find_allocation(reader)
+    _check_hosts(hosts, launcher, given)
+    allocation = given or _this_machine(workers)
+    nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
     kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
@@ -111,6 +120,18 @@ def count_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_here(host: str) -> bool:
+    """Tell whether *host* is a name or an address of this machine."""
+    own = socket.gethostname()
+    if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
+        return True
+    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    try:
+        return host in interfaces.own_addresses() or host == socket.getfqdn()
+    except InputError:  # a machine without a network
+        return False
+
+
 def _this_machine(workers: Optional[int]) -> Allocation:
     cpus = count_cpus()
     return Allocation("", (Node(socket.gethostname(), workers or cpus, cpus),))
@@ -122,6 +143,27 @@ def _check_single(allocation: Allocation) -> None:
             f"the launcher 'local' cannot reach the {len(allocation.nodes)} nodes of this {allocation.scheduler} job: "
             "leave --launcher out"
         )
+
+
+def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional[Allocation]) -> None:
+    """See to it that ssh is used by those only who ask for it, and that they say where."""
+    if hosts and launcher != "ssh":
+        names = fold(host.name for host in hosts)
+        raise InputError(
+            f"only ssh starts workers on hosts by name: add --launcher ssh, or leave out the hosts {names}"
+        )
+    if hosts and given is not None:
+        raise InputError(f"this is in a {given.scheduler} job, whose nodes are used: leave --hosts and --hostfile out")
+    if launcher == "ssh" and not hosts and given is None:
+        raise InputError("which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE, outside a job")
+
+
+def read_text(path: str) -> str:
+    """Return what is in the user's file *path*; raise InputError where it cannot be read."""
+    try:
+        return read_file(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _own_addresses(interface: str) -> Sequence[str]:

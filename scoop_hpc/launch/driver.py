@@ -282,10 +282,18 @@ class Driver:
 
     def _reap(self) -> None:
         for ended in self._processes.reap():
-            who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
+            nodes = ended.command.nodes
+            died = f"died: {how_it_ended(ended.status)}"
             if self._one_machine:
-                who = f"the agent (pid {ended.pid}) on {', '.join(ended.command.nodes)}"
-            self._end(1, f"{who} died: {how_it_ended(ended.status)}", show_last_words=True)
+                self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
+            elif len(nodes) == 1 and ended.last_line:
+                said = ended.last_line.removeprefix("scoop-hpc: error: ").removeprefix(f"node {nodes[0]}: ")
+                what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
+                self._end(1, f"{what} on {nodes[0]}: {said}")
+            else:
+                who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
+                who += f" for {nodes[0]}" if len(nodes) == 1 else ""
+                self._end(1, f"{who} {died}", show_last_words=True)
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import zmq
 
 from scoop_hpc.errors import LaunchError
+from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 
 _LAST_WORDS = 20  # lines
@@ -22,11 +23,12 @@ _LAST_WORDS = 20  # lines
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`."""
+    """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line."""
 
     command: Command
     pid: int
     status: int
+    last_line: str
 
 
 class Processes:
@@ -38,6 +40,7 @@ class Processes:
         self._share = share
         self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
         self._partial: dict[int, bytes] = {}  # descriptor: a line that is not whole yet
+        self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
 
     def start(self, commands: Iterable[Command], text: bytes = b"") -> None:
         """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
@@ -53,7 +56,8 @@ class Processes:
                         start_new_session=not self._share,  # Ctrl-C must not reach srun
                     )
             except OSError as error:
-                raise LaunchError(f"cannot start {command.argv[0]!r}: {error.strerror}") from error
+                nodes = fold(command.nodes)
+                raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
             self._running[process.pid] = command, process
             if process.stdout is not None:
                 self._partial[process.stdout.fileno()] = b""
@@ -67,7 +71,7 @@ class Processes:
         text = os.read(descriptor, 65536)
         *lines, rest = (self._partial[descriptor] + text).split(b"\n")
         self._partial[descriptor] = rest
-        self.last_words.extend(line.decode(errors="replace") for line in lines)
+        self._keep(descriptor, lines)
         if not text:
             self._forget(descriptor)
         return bool(text)
@@ -77,7 +81,14 @@ class Processes:
         rest = self._partial.pop(descriptor)
         self._poller.unregister(descriptor)
         if rest:
-            self.last_words.append(rest.decode(errors="replace"))
+            self._keep(descriptor, [rest])
+
+    def _keep(self, descriptor: int, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            text = line.decode(errors="replace").rstrip()
+            self.last_words.append(text)
+            if text:
+                self._last_lines[descriptor] = text
 
     def reap(self) -> list[Ended]:
         """Return the commands that have ended since the last call."""
@@ -86,6 +97,7 @@ class Processes:
             status = process.poll()
             if status is not None:
                 del self._running[pid]
+                last_line = ""
                 if process.stdout is not None and process.stdout.fileno() in self._partial:
                     os.set_blocking(process.stdout.fileno(), False)  # its own children may hold it open
                     with contextlib.suppress(BlockingIOError):
@@ -93,7 +105,9 @@ class Processes:
                             pass
                     if process.stdout.fileno() in self._partial:
                         self._forget(process.stdout.fileno())
-                ended.append(Ended(command, pid, status))
+                if process.stdout is not None:
+                    last_line = self._last_lines.pop(process.stdout.fileno(), "")
+                ended.append(Ended(command, pid, status, last_line))
         return ended
 
     def end(self) -> None:

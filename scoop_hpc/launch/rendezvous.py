@@ -18,6 +18,7 @@ from functools import singledispatchmethod
 from typing import Optional
 
 from scoop_hpc.errors import ProtocolError
+from scoop_hpc.hostlist import first_label
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol.messages import (
     ORIGIN,
@@ -87,9 +88,11 @@ class Rendezvous:
         self.warnings: list[str] = []
         self._plan = plan
         self._python = plan.python
-        self._index = {_label(node.name): index for index, node in enumerate(plan.nodes)}
+        self._index = {first_label(node.name): index for index, node in enumerate(plan.nodes)}
         self._agents: dict[int, str] = {}  # node: the agent's name
         self._pids: dict[int, int] = {}  # node: the agent's
+        self._workers: dict[int, int] = {}  # node: how many, once that is known
+        self._welcomed: set[int] = set()
         self._brokers: dict[int, BrokerUp] = {}
         self._gone: set[int] = set()
 
@@ -102,7 +105,7 @@ class Rendezvous:
     def _on_hello(self, message: Hello, sender: str) -> list[Send]:
         if self.ending is not None:
             return [Send(sender, Shutdown(0))]  # too late: it has nothing to end yet
-        index = self._index.get(_label(message.node))
+        index = self._index.get(first_label(message.node))
         if index is None:
             return self.end(1, f"an agent reports from node {message.node!r}, which is not part of the run")
         self._python = self._python or message.python
@@ -120,10 +123,24 @@ class Rendezvous:
             self.warnings.append(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
         self._agents[index] = sender
         self._pids[index] = message.pid
-        welcome = Welcome(
+        self._workers[index] = node.workers or message.cpus
+        return self._welcome_all()
+
+    def _welcome_all(self) -> list[Send]:
+        """Welcome who waits for it; nobody as long as some node's workers cannot be counted."""
+        workers = {index: node.workers or self._workers.get(index, 0) for index, node in enumerate(self._plan.nodes)}
+        if not all(workers.values()):
+            return []
+        waiting = {index: agent for index, agent in self._agents.items() if index not in self._welcomed}
+        self._welcomed.update(waiting)
+        size = sum(workers.values())
+        return [Send(agent, self._welcome(index, workers[index], size)) for index, agent in waiting.items()]
+
+    def _welcome(self, index: int, workers: int, size: int) -> Welcome:
+        return Welcome(
             node=index,
-            workers=node.workers,
-            size=sum(each.workers for each in self._plan.nodes),
+            workers=workers,
+            size=size,
             program=self._plan.program,
             nodes=tuple(each.name for each in self._plan.nodes),
             curve=self._plan.curve,
@@ -134,7 +151,6 @@ class Rendezvous:
             complaints=self._plan.complaints,
             pool=self._plan.pool,
         )
-        return [Send(sender, welcome)]
 
     @handle.register
     def _on_broker_up(self, message: BrokerUp, sender: str) -> list[Send]:
@@ -169,14 +185,14 @@ class Rendezvous:
         if sender not in self._agents.values():
             return []
         where = self._where(sender)
-        pid = self._pids[self._index[_label(where)]]
+        pid = self._pids[self._index[first_label(where)]]
         sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke")
         self.gone([where])
         return sends
 
     def gone(self, names: Sequence[str]) -> None:
         """Expect nothing more of the agents on the nodes *names*."""
-        self._gone.update(self._index[_label(name)] for name in names)
+        self._gone.update(self._index[first_label(name)] for name in names)
         if self.ending is not None and self._gone >= self._agents.keys():
             self.phase = Phase.OVER
 
@@ -185,8 +201,10 @@ class Rendezvous:
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason)
-        self.phase = Phase.ENDING if self._agents else Phase.OVER
-        return [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
+        sends = [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
+        self._gone.update(self._agents.keys() - self._welcomed)  # they have nothing to end
+        self.phase = Phase.ENDING if self.remaining() else Phase.OVER
+        return sends
 
     def entrance(self) -> Optional[BrokerUp]:
         """Return where the first broker is reached, None until all are."""
@@ -221,8 +239,3 @@ def how_it_ended(status: int) -> str:
         return f"exit status {status}"
     known = -status in signal.valid_signals()
     return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
-
-
-def _label(name: str) -> str:
-    """Return the first label of a host name, for comparing; a numeric address is compared whole."""
-    return name.lower() if name.replace(".", "").isdigit() or ":" in name else name.partition(".")[0].lower()

@@ -60,6 +60,10 @@ def read(*words: str, job: Optional[set[str]] = None) -> Asked:
         ("--hostfile hosts p.py", ["--workers=5", "--", "p.py"]),
         ("--hostfile cores p.py", ["--workers=8", "--", "p.py"]),
         ("--hostfile hosts -n 3 p.py", ["--workers=3", "--", "p.py"]),
+        ("--launcher ssh --host n1 n2 n1 p.py", ["--launcher=ssh", "--hosts=n1:1,n2:1,n1:1", "--", "p.py"]),
+        ("--launcher ssh --host n1 n2 -n 5 p.py", ["--launcher=ssh", "--hosts=n1:1,n2:1", "--workers=5", "--", "p.py"]),
+        ("--launcher ssh --hostfile far p.py", ["--launcher=ssh", "--hosts=n1:4", "--", "p.py"]),
+        ("--launcher ssh --hostfile names p.py", ["--launcher=ssh", "--hosts=n1,n2", "--", "p.py"]),
     ],
 )
 def test_flags_become_options_of_run(words: str, run: list[str]) -> None:
@@ -76,14 +80,15 @@ def test_what_is_done_before_the_run() -> None:
     [
         ("", "which PROGRAM?"),
         ("-n 3", "which PROGRAM?"),
-        ("--host here there p.py", "cannot start workers on there: no ssh is used"),
-        ("--hostfile far p.py", "cannot start workers on n1: no ssh is used"),
+        ("--host here there p.py", "cannot start workers on there: add --launcher ssh"),
+        ("--hostfile far p.py", "cannot start workers on n1: add --launcher ssh"),
         ("--host here --hostfile hosts p.py", "exclude each other"),
         ("--tunnel p.py", "--tunnel is not for here: no ssh"),
         ("--rsh p.py", "--rsh is not for here: no rsh"),
         ("--ssh-executable ssh p.py", "--ssh-executable is not for here"),
         ("--external-hostname me p.py", "--external-hostname is not for here: .* --interface"),
         ("--broker-hostname me p.py", "--broker-hostname is not for here: .* --interface"),
+        ("--launcher srun p.py", "--launcher srun is not for here: .* `scoop-hpc run --launcher`"),
         ("--debug p.py", "--debug is not for here: .* -v"),
         ("-b 2 p.py", "-b 2 is not for here"),
         ("--backend TCP p.py", "--backend TCP is not for here"),
@@ -108,6 +113,7 @@ def test_help_is_no_run() -> None:
         ("p.py", ["--", "p.py"]),
         ("--host n1 n2.example p.py", ["--workers=2", "--", "p.py"]),
         ("--hostfile nodes p.py", ["--workers=8", "--", "p.py"]),
+        ("--launcher ssh --host n1 n2 p.py", ["--launcher=ssh", "--workers=2", "--", "p.py"]),
     ],
 )
 def test_hosts_of_the_job_are_welcome(words: str, run: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Optional
 
 import pytest
@@ -37,8 +38,8 @@ PLAN = RunPlan(
 
 
 class Run(Rendezvous):
-    def __init__(self) -> None:
-        super().__init__(PLAN)
+    def __init__(self, plan: RunPlan = PLAN) -> None:
+        super().__init__(plan)
 
     def say(self, message: Message, sender: str) -> list[Send]:
         return self.handle(codec.decode(codec.encode(message)), sender)
@@ -55,6 +56,31 @@ def running() -> Run:
         run.say(BrokerUp(index, (f"main{index}",), (f"meta{index}",)), f"{node}/0")
     assert run.phase is Phase.RUNNING
     return run
+
+
+COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 0)))  # n2: as many as it has CPUs
+
+
+def test_nobody_is_welcome_before_all_workers_can_be_counted() -> None:
+    run = Run(COUNTED)
+    assert run.hello("n1") == []
+    sends = run.hello("n2", cpus=5)
+    welcomes = {send.to: send.message for send in sends if isinstance(send.message, Welcome)}
+    assert {agent: (each.workers, each.size) for agent, each in welcomes.items()} == {"n1/0": (2, 7), "n2/0": (5, 7)}
+    assert not run.warnings
+
+
+def test_those_that_can_be_counted_wait_for_no_others() -> None:
+    run = Run(COUNTED)
+    assert [send.to for send in run.hello("n2", cpus=5)] == ["n2/0"]
+    assert [send.to for send in run.hello("n1")] == ["n1/0"]
+
+
+def test_end_before_a_welcome_waits_for_no_farewell() -> None:
+    run = Run(COUNTED)
+    run.hello("n1")
+    assert run.end(1, "no n2") == [Send("n1/0", Shutdown(0))]
+    assert run.phase is Phase.OVER
 
 
 def test_agent_is_told_its_part() -> None:

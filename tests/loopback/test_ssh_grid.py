@@ -1,0 +1,217 @@
+"""Runs on hosts without a scheduler: all are this machine, and an ssh that plays itself leads to them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Runs, until
+
+FAKES = Path(__file__).parents[1] / "fakes" / "ssh"
+SHOW = """
+import os, sys
+from scoop_hpc import futures
+from scoop_hpc.compat import SIZE
+
+def show(number):
+    print("task", number, file=sys.stderr)
+    return os.environ["ODD"], os.getcwd(), os.environ["HOME"]
+
+if __name__ == "__main__":
+    print(SIZE, set(futures.map(show, range(4))))
+    sys.exit(3)
+"""
+STAY = """
+import os, time
+from scoop_hpc import futures
+
+def stay(number):
+    open(f"in-{number}", "w").close()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(futures.map(stay, range(2)))
+"""
+
+
+class Grid:
+    """The hosts n1 and n2, with *runs* that reach them by ssh."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.homes = {name: runs.directory / "hosts" / name for name in ("n1", "n2")}
+        for home in self.homes.values():
+            home.mkdir(parents=True)
+        path = f"{FAKES}{os.pathsep}{os.environ['PATH']}"
+        runs.environ.update(FAKE_SSH=str(runs.directory / "hosts"), PATH=path, ODD="a 'b'\n$c")
+        runs.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+
+    def calls(self) -> str:
+        return (self.runs.directory / "hosts" / "calls").read_text()
+
+    def everything(self) -> list[int]:
+        """What has this grid in its environment: agents, and what they started."""
+        mark = f"FAKE_SSH={self.runs.directory}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return [pid for pid in found if pid != os.getpid()]
+
+
+@pytest.fixture
+def grid(runs: Runs) -> Iterator[Grid]:
+    grid = Grid(runs)
+    yield grid
+    runs.close()
+    until(lambda: not grid.everything())
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/bin/csh"])
+def test_program_runs_on_named_hosts_in_the_drivers_environment(grid: Grid, shell: str) -> None:
+    if not os.path.exists(shell):
+        pytest.skip(f"no {shell} here")
+    for home in grid.homes.values():
+        (home / "shell").symlink_to(shell)
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:1,n2:2", "--label", grid.runs.write(SHOW))
+    expected = {("a 'b'\n$c", str(grid.runs.directory), os.environ["HOME"])}
+    assert done.stdout == f"[n1 0.0] 3 {expected}\n", done.stderr
+    assert sorted(line.partition("] ")[2] for line in done.stderr.splitlines()) == [f"task {n}" for n in range(4)]
+    assert done.returncode == 3
+    assert not list(grid.runs.temporary.iterdir())
+
+
+def test_no_key_is_in_a_command_line(grid: Grid) -> None:
+    grid.runs.run("--launcher", "ssh", "--hosts", "n1:1", grid.runs.write(SHOW))
+    (call,) = grid.calls().splitlines()
+    assert "SCOOP_HPC" not in call
+    assert "a 'b'" not in call
+
+
+def test_host_without_a_number_has_a_worker_for_each_cpu(grid: Grid) -> None:
+    grid.runs.write("n1  # all of it\nn2 slots=1\n", "hosts.txt")
+    done = grid.runs.run("--launcher", "ssh", "--hostfile", "hosts.txt", grid.runs.write(SHOW))
+    assert done.stdout.startswith(f"{len(os.sched_getaffinity(0)) + 1} "), done.stderr
+
+
+def test_this_host_needs_no_ssh(grid: Grid) -> None:
+    done = grid.runs.run("--launcher", "ssh", "--hosts", f"{socket.gethostname()}:1,n2:1", grid.runs.write(SHOW))
+    assert done.stdout.startswith("2 "), done.stderr
+    assert len(grid.calls().splitlines()) == 1
+
+
+def test_scoops_flags_lead_to_other_hosts(grid: Grid) -> None:
+    words = ["--launcher", "ssh", "--host", "n1", "n2", "n1"]
+    done = grid.runs.run(*words, grid.runs.write(SHOW), command=())
+    assert done.stdout.startswith("3 "), done.stderr
+    grid.runs.write("n1 2\nn2 2\n", "hosts.txt")
+    done = grid.runs.run("--launcher", "ssh", "--hostfile", "hosts.txt", "program.py", command=())
+    assert done.stdout.startswith("4 "), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--hosts", "n1:1,gone:1"),
+            "no agent on gone: ssh: Could not resolve hostname gone: Name or service not known",
+        ),
+        (("--hosts", "n1:1,n2:1"), "no agent on n2: Host key verification failed."),
+        (("--hosts", "gone"), "no agent on gone: ssh: Could not resolve hostname gone: Name or service not known"),
+    ],
+)
+def test_host_that_ssh_cannot_enter_is_named_in_one_line(grid: Grid, words: tuple[str, ...], said: str) -> None:
+    (grid.homes["n2"] / "refusal").write_text("@@@@@@@@\r\n@ WARNING @\r\nHost key verification failed.\r\n")
+    done = grid.runs.run("--launcher", "ssh", *words, grid.runs.write(SHOW))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"scoop-hpc: error: {said}\n")
+
+
+def test_missing_python_is_named_with_its_host(grid: Grid) -> None:
+    shell = grid.runs.directory / "shell"
+    shell.write_text(f'#!/bin/sh\nexec /bin/sh -c "$(echo "$2" | sed s:{sys.executable}:/none/python:)"\n')
+    shell.chmod(0o755)
+    (grid.homes["n1"] / "shell").symlink_to(shell)
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:1", grid.runs.write(SHOW))
+    assert re.fullmatch("scoop-hpc: error: no agent on n1: .*/none/python: not found\n", done.stderr)
+
+
+def test_missing_ssh_is_said_in_one_line(grid: Grid) -> None:
+    (grid.runs.directory / "bin").mkdir()
+    grid.runs.environ["PATH"] = str(grid.runs.directory / "bin")
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:1", grid.runs.write(SHOW))
+    expected = "scoop-hpc: error: cannot start 'ssh' for n1: No such file or directory\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+@pytest.mark.parametrize(
+    ("parent", "said"),
+    [
+        (False, r"the agent \(pid \d+\) on n2 died, or the connection to it broke|lost the agent on n2: Killed"),
+        (True, r"ssh \(pid \d+\) on \S+ for n2 died: killed by SIGKILL"),
+    ],
+    ids=["agent", "ssh"],
+)
+def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid, parent: bool, said: str) -> None:
+    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+    until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
+    pid = int((grid.homes["n2"] / "pid").read_text())
+    status = Path(f"/proc/{pid}/status").read_text()
+    os.kill(int(status.partition("PPid:")[2].split()[0]) if parent else pid, signal.SIGKILL)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert re.fullmatch(f"scoop-hpc: error: ({said})", stderr.splitlines()[-1])
+    until(lambda: not grid.everything())
+
+
+def test_agents_end_when_the_driver_is_killed(grid: Grid) -> None:
+    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+    until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
+    driver.kill()
+    until(lambda: not grid.everything())
+    assert not list(grid.runs.temporary.iterdir())
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_to_the_driver_ends_all(grid: Grid, number: int, status: int) -> None:
+    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+    until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
+    driver.send_signal(number)
+    assert driver.wait(60) == status
+    until(lambda: not grid.everything())
+    assert not list(grid.runs.temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--hosts", "n1"), "only ssh starts workers on hosts by name: add --launcher ssh, or leave out the hosts n1"),
+        (("--launcher", "local", "--hosts", "n[1-2]"), "only ssh starts workers on hosts by name: add --launcher ssh"),
+        (("--launcher", "ssh"), "which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE"),
+        (("--launcher", "ssh", "--hosts", "n1", "--hostfile", "f"), "--hosts and --hostfile exclude each other"),
+        (("--launcher", "ssh", "--hostfile", "nofile"), "cannot read 'nofile': No such file or directory"),
+        (("--launcher", "ssh", "--hosts", "n1:x"), "cannot read the list of hosts 'n1:x'"),
+    ],
+)
+def test_hosts_and_ssh_go_together(grid: Grid, words: tuple[str, ...], said: str) -> None:
+    done = grid.runs.run(*words, grid.runs.write(SHOW))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"scoop-hpc: error: {said}")
+
+
+def test_job_has_its_own_hosts(grid: Grid) -> None:
+    grid.runs.environ.update(
+        SLURM_JOB_ID="7", SLURM_JOB_NODELIST="n[1-2]", SLURM_TASKS_PER_NODE="1(x2)", SLURM_JOB_CPUS_PER_NODE="1(x2)"
+    )
+    done = grid.runs.run("--launcher", "ssh", grid.runs.write(SHOW))
+    assert done.stdout.startswith("2 "), done.stderr
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n3", "program.py")
+    assert "this is in a slurm job, whose nodes are used: leave --hosts and --hostfile out" in done.stderr
