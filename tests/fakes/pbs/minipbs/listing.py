@@ -171,8 +171,13 @@ def _number(text: str) -> Any:
 
 def as_text(server: Server, job: Job, fold: bool = True) -> str:
     """Return what ``qstat -f`` prints of one job."""
-    lines = [f"Job Id: {job['id']}"]
-    for name, value in attributes(server, job):
+    return text_of(job["id"], attributes(server, job), fold)
+
+
+def text_of(job_id: str, shown: Attributes, fold: bool = True) -> str:
+    """Return the text of a job with these attributes."""
+    lines = [f"Job Id: {job_id}"]
+    for name, value in shown:
         if isinstance(value, dict) and name == "Variable_List":
             listed = ",".join(f"{key}={each}" for key, each in value.items())
             lines.append(folded(f"    {name} = {listed}", fold))
