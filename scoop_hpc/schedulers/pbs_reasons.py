@@ -102,5 +102,5 @@ def _explain(attributes: Mapping[str, str]) -> tuple[str, str]:
 def advise(words: str) -> str:
     """Return a command's words, and the option of ours that has to do with them."""
     advice = [what for word, what in _ADVICE if word in words.lower()]
-    plain = re.sub(r"; usage: .*", "", re.sub(r"^qsub: ", "", words))
+    plain = re.sub(r"; usage: .*|\b(qsub|qstat|qdel|qrerun|pbsnodes): ", "", words)
     return f"{plain} ({advice[0]})" if advice else plain
