@@ -409,6 +409,18 @@ def test_explain_says_why_a_job_does_not_run(site: Site, words: list[str], why: 
     assert "change --" in done.stdout
 
 
+def test_a_job_that_has_ended_is_submitted_anew_from_its_own_directory(site: Site) -> None:
+    site.go()
+    job = site.submit_light(HOLD, arguments=("0",))
+    site.scoop_hpc("wait", job)
+    argv = [sys.executable, "-m", "scoop_hpc", "requeue", job]
+    done = subprocess.run(argv, cwd=site.pbs, env=site.environ, check=False, capture_output=True, text=True, timeout=60)
+    output = site.directory / "program.o1"
+    assert done.stdout == f"Submitted job 1.pbshead, as {job} was; output: {output}\n", done.stderr
+    assert site.scoop_hpc("wait", "1").returncode == 0
+    assert output.read_text() == "holding\n"
+
+
 def test_putting_back_a_running_job_is_for_operators(site: Site) -> None:
     job = site.submit_light(HOLD, "--requeue", arguments=("0",))
     until(lambda: site.output(job))
