@@ -21,7 +21,9 @@ from scoop_hpc.errors import LaunchError
 from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.probe import all_refuse
 
+_PROBE = 2.0  # seconds without a connection after which it matters whether anybody listens
 LOST = 2.0  # seconds without a connection after which the driver is gone
 
 
@@ -85,6 +87,8 @@ def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple
     for door in doors:
         poller.register(door.socket, zmq.POLLIN)
     deadline = time.monotonic() + patience
+    tcp = [door.address for door in doors if door.address.startswith("tcp://")]
+    next_probe = time.monotonic() + _PROBE
     connected: set[int] = set()  # doors
     last_seen: Optional[float] = None  # a connection to the driver
     while time.monotonic() < deadline:
@@ -101,6 +105,11 @@ def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple
         last_seen = time.monotonic() if connected else last_seen
         if os.getppid() != parent or (last_seen is not None and time.monotonic() > last_seen + LOST):
             raise LaunchError("the driver was gone before this agent was welcome")
+        if tcp and last_seen is None and time.monotonic() > next_probe:
+            next_probe = time.monotonic() + _PROBE
+            if all_refuse(tcp, 0.2):
+                where = ", ".join(tcp)
+                raise LaunchError(f"nothing listens at {where}: the driver is gone, or --interface must name another")
     return None
 
 

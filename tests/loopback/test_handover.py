@@ -80,7 +80,7 @@ def test_file_of_a_cancelled_start_goes(bare: Runs) -> None:
 
 
 def test_agents_remove_the_file_of_a_driver_that_was_killed(bare: Runs) -> None:
-    driver = start(bare, "file", patience=2)
+    driver = start(bare, "file")
     until(lambda: environments(bare))
     driver.kill()
     driver.wait()
