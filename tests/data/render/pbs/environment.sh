@@ -7,6 +7,10 @@
 #PBS -l select=1:ncpus=2:mpiprocs=2:ompthreads=1
 #PBS -l place=scatter
 #PBS -r n
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
 export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
 export OMP_NUM_THREADS=4
 export A='it'"'"'s'
@@ -16,10 +20,6 @@ done
 module load gcc/12 'a b' || exit
 eval "$(conda shell.bash hook)" && conda activate sim || exit
 ulimit -c 0
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
-    exit 66
-}
 command -v -- python >/dev/null || {
     echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
     exit 127

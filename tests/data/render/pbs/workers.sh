@@ -7,11 +7,11 @@
 #PBS -l place=scatter
 #PBS -l walltime=0:10:00
 #PBS -r n
-export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
 cd -- /home/me/project || {
     echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
     exit 66
 }
+export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
 command -v -- /usr/bin/python3 >/dev/null || {
     echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
