@@ -12,7 +12,6 @@
 #$ -q short
 #$ -P physics
 #$ -r n
-cd -- /home/me/project 2>/dev/null
 cd -- /home/me/project || {
     echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
     exit 66

@@ -21,15 +21,15 @@
 #SBATCH --array=0-9%2
 #SBATCH --signal=B:USR1@600
 #SBATCH --requeue
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
 export OMP_NUM_THREADS=16
 for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
     command -v module >/dev/null || { [ -r "$init" ] && . "$init"; }
 done
 module load python/3.11 || exit
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
-    exit 66
-}
 command -v -- /usr/bin/python3 >/dev/null || {
     echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
     exit 127

@@ -1,7 +1,8 @@
 """Render a job script: a JobSpec, a scheduler's template, and the command that the script becomes.
 
 A template sees ``job`` (the JobSpec), ``command``, and what a scheduler has words of its own for: the files ``output``
-and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``. Its filters are ``directive`` (one word of a
+and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``; ``scheduler`` (the phrase book) is for its
+own template, which may call what that has of its own. Its filters are ``directive`` (one word of a
 directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``. All of ours have the blocks directives,
 environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends ours by
 ``{% extends "scoop_hpc/slurm.sh.j2" %}``, and says anew the block that shall differ; ``{{ super() }}`` is what the
@@ -29,7 +30,7 @@ OURS = "scoop_hpc/"  # before the name of a template: ours, whatever others ther
 BLOCKS = ("directives", "environment", "prologue", "run", "epilogue")
 
 _FILTERS = ("directive", "quote", "walltime", "memory")
-_NAMES = ("array", "command", "dependency", "error", "output", "whole_nodes")
+_NAMES = ("array", "command", "dependency", "error", "output", "scheduler", "whole_nodes")
 
 
 def render(
@@ -58,6 +59,7 @@ def render(
         "array": _array(spec),
         "dependency": _dependency(spec),
         "whole_nodes": whole_nodes(spec),
+        "scheduler": scheduler,
     }
     try:
         return environment.get_template(name).render(names)

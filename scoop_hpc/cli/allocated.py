@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Optional
 
 from scoop_hpc.allocation import Allocation
+from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.readers import READERS, read_allocation
+from scoop_hpc.schedulers.slots import read_hosts
 
 CHOICES = tuple(READERS)  # of --allocation
 HELP = "Whose job this is, where the environment speaks of more than one scheduler's; pbs is Torque, too."
@@ -31,6 +33,14 @@ def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
             file=sys.stderr,
         )
     return allocation
+
+
+def read_nodefile() -> list[str]:
+    """Return the lines of the node file of the PBS job that this is the script of; raise AllocationError."""
+    path = os.environ.get("PBS_NODEFILE")
+    if not path:
+        raise AllocationError("pbsdsh is for the script of a PBS job: PBS_NODEFILE is not set here")
+    return [node.name for node in read_hosts(path, "PBS_NODEFILE", read_file)]
 
 
 def exit_status(status: int, environ: Mapping[str, str]) -> tuple[int, str]:

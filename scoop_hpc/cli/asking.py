@@ -197,10 +197,10 @@ def _absolute_image(image: str) -> str:
 def _variables(
     settings: Sequence[str], environ: Mapping[str, str], scheduler: Scheduler
 ) -> tuple[tuple[str, str], ...]:
-    """Return the variables that the script sets: those of --env, and what a run needs to find modules and state."""
+    """Return the variables that the script sets: those of --env, and those by which the job finds modules and state."""
     variables: dict[str, str] = {}
     if not scheduler.passes_environment:
-        variables.update({name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)})
+        variables = {name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals and name not in environ:

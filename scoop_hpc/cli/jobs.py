@@ -124,8 +124,18 @@ def requeue(jobs: tuple[str, ...]) -> None:
             client.requeue([report])
             print(f"Requeued job {job_id}")
         else:
+            if report.job is not None:
+                _enter(report.job.spec.directory)
             again = client.submit_again(report, time.time())
             print(f"Submitted job {again.job_id}, as {job_id} was; output: {again.output()}")
+
+
+def _enter(directory: str) -> None:
+    """Go to the directory of the first submission: a scheduler may put the output where its command is called."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise InputError(f"cannot go to the job's directory {directory!r}: {error.strerror}") from error
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.cli.allocated import find_allocation, read_file
+from scoop_hpc.cli.allocated import find_allocation, read_file, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import AllocationError, InputError
@@ -20,6 +21,7 @@ from scoop_hpc.launch.driver import Wishes
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
@@ -33,9 +35,12 @@ LAUNCHERS: dict[str, Callable[[], Launcher]] = {
     "local": LocalLauncher,
     "qrsh": QrshLauncher,
     "srun": SrunLauncher,
+    "pbs_tmrsh": PbsTmrshLauncher,
+    "pbsdsh": lambda: PbsdshLauncher(read_nodefile()),
     "ssh": lambda: SshLauncher(is_here),
 }
-_OF_SCHEDULER = {"slurm": "srun", "sge": "qrsh"}  # the launcher that goes with a scheduler; local for others
+# the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
+_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",), "sge": ("qrsh",)}
 
 
 def open_missing_streams() -> None:
@@ -74,7 +79,7 @@ def wishes(
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
     nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = _make(launcher or _OF_SCHEDULER.get(allocation.scheduler, "local"), container, os.fsdecode(directory))
+    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation)
     return Wishes(
@@ -97,6 +102,11 @@ def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
     if allocation.array_index is not None:  # by one name, whatever the scheduler's is
         environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
     return environ
+
+
+def _fitting(scheduler: str) -> str:
+    names = _OF_SCHEDULER.get(scheduler, ("local",))
+    return next((name for name in names if shutil.which(name)), names[0])
 
 
 def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -36,7 +37,7 @@ from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers import container
-from scoop_hpc.launchers.base import Carriage, Launcher
+from scoop_hpc.launchers.base import Carriage, Command, Launcher
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
@@ -51,6 +52,7 @@ DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addr
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
+_AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -91,6 +93,9 @@ class Driver:
         self._authenticator: Optional[keys.Authenticator] = None
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
+        self._input = b""  # what each of the launcher's commands reads
+        self._waiting: deque[Command] = deque()  # to be started
+        self._begun = 0  # agents whose commands were started
         plan = RunPlan(
             nodes=wishes.nodes,
             program=wishes.program,
@@ -197,8 +202,17 @@ class Driver:
             agent = handover.reading_file(self._environment, agent)
             text = b""
         names = [node.name for node in wishes.nodes]
-        self._processes.start(wishes.launcher.commands(agent, names, environ), text)
+        self._input = text
+        self._waiting.extend(wishes.launcher.commands(agent, names, environ))
+        self._start_more()
         self._write_record(JobState.RUNNING, None)
+
+    def _start_more(self) -> None:
+        """Start commands of the launcher, but not too many at once whose agents have not reported."""
+        while self._waiting and (self._one_machine or self._begun - self._rendezvous.reported() < _AT_ONCE):
+            command = self._waiting.popleft()
+            self._begun += len(command.nodes)
+            self._processes.start([command], self._input)
 
     # serving
 
@@ -225,6 +239,11 @@ class Driver:
                 self._send_all(self._rendezvous.lost(agent))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
+        if self._waiting and self._rendezvous.ending is None:
+            try:
+                self._start_more()
+            except LaunchError as error:
+                self._end(1, str(error))
         if self._environment and self._rendezvous.phase is not Phase.JOINING:
             self._remove_environment()
         self._heed_client()

@@ -210,6 +210,10 @@ class Rendezvous:
         """Return where the first broker is reached, None until all are."""
         return self._brokers[0] if self.phase is Phase.RUNNING else None
 
+    def reported(self) -> int:
+        """Return how many agents have reported."""
+        return len(self._agents)
+
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""
         return [node.name for index, node in enumerate(self._plan.nodes) if index not in self._brokers]

@@ -12,6 +12,7 @@ from typing import Callable, Optional
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
+from scoop_hpc.schedulers.pbs import PbsScheduler
 from scoop_hpc.schedulers.sge import SgeScheduler
 from scoop_hpc.schedulers.slurm import SlurmScheduler
 
@@ -28,7 +29,7 @@ _LOCAL = LocalScheduler(sys.executable)
 
 # in the order in which they are looked for
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
-    {"slurm": SlurmScheduler(), "sge": SgeScheduler(_user), "local": _LOCAL}
+    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "sge": SgeScheduler(_user), "local": _LOCAL}
 )
 
 

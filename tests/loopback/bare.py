@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.start import SIGNALS, wishes
-from scoop_hpc.launch.driver import Driver
+from scoop_hpc.launch import driver
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launchers.base import Carriage, Command
 from scoop_hpc.placement import NodePlan
 
 
 class BareLauncher:
-    """Starts agents as pbs_tmrsh does, and each only when it is told to by the file `go`."""
+    """Starts agents as pbs_tmrsh does, and each only when it is told to by the file `go`; `begun` lists the nodes."""
 
     name = "bare"
     one_machine = False
@@ -24,19 +24,18 @@ class BareLauncher:
         self.carriage = Carriage(carriage)
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
-        wait = "until [ -e go ]; do sleep 0.02; done; "
-        return [
-            Command(("/bin/sh", "-c", wait + 'cd /; exec "$@"', "sh", *agent, "--node", node), {}, (node,))
-            for node in nodes
-        ]
+        wait = "until [ -e go ] || [ -e go-$0 ]; do sleep 0.02; done; "
+        begin = 'echo "$0" >>begun; ' + wait + 'cd /; exec "$@"'
+        return [Command(("/bin/sh", "-c", begin, node, *agent, "--node", node), {}, (node,)) for node in nodes]
 
 
 def main() -> None:
-    """Run the program in argv; before it are the carriage and the patience."""
+    """Run the program in argv; before it are the carriage, the patience and how many agents are started at once."""
+    driver._AT_ONCE = int(sys.argv[3])
     wakeup = Wakeup(SIGNALS)
-    wanted = wishes(os.fsencode(sys.argv[3]), [], None, patience=float(sys.argv[2]))
+    wanted = wishes(os.fsencode(sys.argv[4]), [], None, patience=float(sys.argv[2]))
     nodes = (NodePlan("n1", 1), NodePlan("n2", 2))
-    ending = Driver(dataclasses.replace(wanted, nodes=nodes, launcher=BareLauncher(sys.argv[1])), wakeup).run()
+    ending = driver.Driver(dataclasses.replace(wanted, nodes=nodes, launcher=BareLauncher(sys.argv[1])), wakeup).run()
     print(ending.reason, file=sys.stderr)
     sys.exit(ending.status)
 

@@ -35,8 +35,8 @@ def bare(runs: Runs) -> Runs:
     return runs
 
 
-def start(runs: Runs, carriage: str, patience: int = 60) -> subprocess.Popen[str]:
-    return runs.start(runs.write(TELL), module="bare", command=(carriage, str(patience)))
+def start(runs: Runs, carriage: str, patience: int = 60, at_once: int = 32) -> subprocess.Popen[str]:
+    return runs.start(runs.write(TELL), module="bare", command=(carriage, str(patience), str(at_once)))
 
 
 def go(runs: Runs) -> None:
@@ -126,3 +126,14 @@ def test_key_is_in_no_command_line(bare: Runs) -> None:
         assert not any(key in argv for key in keys)
     driver.send_signal(signal.SIGTERM)
     driver.wait(60)
+
+
+def test_only_so_many_agents_are_started_at_once(bare: Runs) -> None:
+    begun = bare.directory / "begun"
+    driver = start(bare, "file", at_once=1)
+    until(begun.exists)
+    assert begun.read_text() == "n1\n"
+    (bare.directory / "go-n1").touch()
+    until(lambda: begun.read_text() == "n1\nn2\n")
+    go(bare)
+    assert driver.wait(60) == 0

@@ -24,7 +24,7 @@ from scoop_hpc.errors import ScoopError
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "render"
 JOBSCRIPTS = ROOT / "jobscripts"
-SCHEDULERS = ("slurm", "sge")
+SCHEDULERS = ("slurm", "pbs", "sge")
 SITE = ROOT / "tests" / "data" / "site"  # what the schedulers' commands answer that render asks
 
 JOBS = {
@@ -53,6 +53,12 @@ EXAMPLES = {
         "--account physics --qos high --queue gpu --array 0-9%2 --signal 10m --requeue --module python/3.11 "
         "--env OMP_NUM_THREADS=16 pi.py 1000",
     ),
+    "pbs-whole-nodes": ("pbs", "--nodes 4 pi.py 1000"),
+    "pbs-array": (
+        "pbs",
+        "--nodes 2 --workers-per-node 4 --cpus-per-worker 2 --memory 16G --walltime 2h --queue workq --array 0-99%10 "
+        "--module python/3.11 pi.py",
+    ),
     "sge-nodes": ("sge", "--nodes 4 --workers-per-node 2 --walltime 10 pi.py 1000"),
     "sge-workers": (
         "sge",
@@ -76,7 +82,7 @@ def _at_a_site() -> Iterator[None]:
         yield
 
 
-def _answer(argv: list[str], **settings: object) -> subprocess.CompletedProcess[str]:
+def _answer(argv: list[str], **how: object) -> subprocess.CompletedProcess[str]:
     name = "_".join(word.lstrip("-") for word in argv)
     return subprocess.CompletedProcess(argv, 0, (SITE / f"{name}.out").read_text(), "")
 

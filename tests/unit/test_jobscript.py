@@ -51,7 +51,7 @@ VALUES: dict[str, Any] = {
     "after_any": ("17",),
     "after_failure": ("17",),
     "exclusive": True,
-    "constraint": "big",
+    "constraint": "arch=linux",
     "qos": "high",
     "reservation": "res1",
     "licenses": ("matlab:2",),
@@ -75,6 +75,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
 NEUTRAL = {
     "slurm": replace(SPEC, workers_per_node=2),
     "local": replace(SPEC, workers_per_node=2),
+    "pbs": replace(SPEC, workers_per_node=2, output="out.txt"),
     "sge": replace(SPEC, workers_per_node=2, parallel_environment="smp"),
 }
 # one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
@@ -293,7 +294,7 @@ def test_every_field_is_said_or_refused_by_its_option(scheduler: str) -> None:
     for field, value in VALUES.items():
         needed = NEEDED.get(field, {})
         spec = replace(NEUTRAL[scheduler], **{field: value, **needed})
-        without = replace(NEUTRAL[scheduler], **({} if field == "array" else needed))
+        without = replace(NEUTRAL[scheduler], **({} if field in ("array", "workers") else needed))
         if field not in dialect.expresses and field not in BY_THE_SCRIPT:
             options = "|".join(map(option_of, [field, *needed]))
             with pytest.raises(JobSpecError, match=f"cannot express ({options})"):

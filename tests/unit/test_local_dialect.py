@@ -158,5 +158,5 @@ def test_a_scheduler_by_name() -> None:
 
 
 def test_an_unknown_scheduler_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(JobSpecError, match="no scheduler 'nosuch': choose one of slurm, .*local"):
+    with pytest.raises(JobSpecError, match="no scheduler 'nosuch': choose one of slurm, pbs, sge, local"):
         registry.named("nosuch")

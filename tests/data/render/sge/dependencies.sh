@@ -7,7 +7,6 @@
 #$ -hold_jid 17,18
 #$ -a 203001310800.00
 #$ -r n
-cd -- /home/me/project 2>/dev/null
 cd -- /home/me/project || {
     echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
     exit 66

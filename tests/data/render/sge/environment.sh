@@ -5,7 +5,10 @@
 #$ -e /home/me/project/err.txt
 #$ -pe smp 2
 #$ -r n
-cd -- /home/me/project 2>/dev/null
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
 export OMP_NUM_THREADS=4
 export A='it'"'"'s'
 for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
@@ -14,10 +17,6 @@ done
 module load gcc/12 'a b' || exit
 eval "$(conda shell.bash hook)" && conda activate sim || exit
 ulimit -c 0
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
-    exit 66
-}
 command -v -- python >/dev/null || {
     echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
     exit 127

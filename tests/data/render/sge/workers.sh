@@ -6,7 +6,6 @@
 #$ -pe mpi2 8
 #$ -l h_rt=0:10:00
 #$ -r n
-cd -- /home/me/project 2>/dev/null
 cd -- /home/me/project || {
     echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
     exit 66

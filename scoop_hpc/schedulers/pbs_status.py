@@ -1,0 +1,158 @@
+"""What ``qstat -f`` says of jobs [qstat(1B), pbs_job_attributes(7B); OpenPBS src/include/job.h].
+
+Its text is right in every version; its JSON is not: until the release 23.06.06, a variable set to ``inf`` or ``+5``
+makes it unreadable.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Optional
+
+from scoop_hpc.errors import SchedulerError
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.schedulers.base import JobStatus
+
+_STATES: Mapping[str, Optional[JobState]] = MappingProxyType(  # qstat(1B); None: it has ended
+    {
+        "Q": JobState.PENDING,
+        "H": JobState.PENDING,
+        "W": JobState.PENDING,
+        "T": JobState.PENDING,
+        "M": JobState.PENDING,
+        "R": JobState.RUNNING,
+        "E": JobState.RUNNING,
+        "B": JobState.RUNNING,
+        "S": JobState.SUSPENDED,
+        "U": JobState.SUSPENDED,
+        "F": None,
+        "X": None,
+    }
+)
+
+# Exit_status of a job that PBS ended, or never began [job.h]; other negative ones: it could not be started
+_ENDED_BY_PBS = MappingProxyType(
+    {
+        -24: (JobState.FAILED, "it used more CPUs than it had asked for"),
+        -25: (JobState.FAILED, "it used more CPUs than it had asked for"),
+        -26: (JobState.OUT_OF_MEMORY, "exceeded resource vmem"),
+        -27: (JobState.OUT_OF_MEMORY, "exceeded resource mem"),
+        -28: (JobState.TIMEOUT, "exceeded resource cput"),
+        -29: (JobState.TIMEOUT, "exceeded resource walltime"),
+    }
+)
+_EXCEEDED = MappingProxyType(  # in the comment, and so in versions that have no such Exit_status
+    {
+        "walltime": JobState.TIMEOUT,
+        "cput": JobState.TIMEOUT,
+        "mem": JobState.OUT_OF_MEMORY,
+        "vmem": JobState.OUT_OF_MEMORY,
+    }
+)
+_SIGNALLED = 256  # plus the signal that killed the top process
+_DELETED = 91  # substate
+
+_ATTRIBUTE = re.compile(r" {4}([A-Za-z_][A-Za-z0-9_.]*) = (.*)")
+_RESOURCE = re.compile(r" and exceeded resource (\w+)")
+_DELETER = re.compile(r" and terminated by (\S+)")
+
+
+def read_jobs(text: str) -> dict[str, dict[str, str]]:
+    r"""Return the attributes of each job in what ``qstat -f`` printed, by its id.
+
+    Long lines are folded, with a tab before each continuation. What a variable's value of several lines leaves without
+    a name is none of our business.
+
+    >>> read_jobs("Job Id: 7.head\n    job_state = R\n    exec_host = n1/0*2+\n\tn2/0*2\n\n")
+    {'7.head': {'job_state': 'R', 'exec_host': 'n1/0*2+n2/0*2'}}
+    """
+    jobs: dict[str, dict[str, str]] = {}
+    attributes: dict[str, str] = {}
+    for line in text.replace("\n\t", "").split("\n"):
+        if line.startswith("Job Id: "):
+            attributes = jobs.setdefault(line[len("Job Id: ") :].strip(), {})
+        else:
+            match = _ATTRIBUTE.fullmatch(line)
+            if match is not None:
+                attributes.setdefault(match[1], match[2])
+    return jobs
+
+
+def parse_status(text: str) -> list[JobStatus]:
+    """Return the jobs in what ``qstat -f`` printed, those of an array one by one; raise SchedulerError."""
+    jobs = read_jobs(text)
+    if text.strip() and not jobs:
+        raise SchedulerError(f"cannot read qstat's output {text!r}: no 'Job Id:' in it")
+    return [_status(job_id, attributes) for job_id, attributes in jobs.items() if attributes.get("array") != "True"]
+
+
+def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
+    try:
+        state = _STATES[attributes["job_state"]]
+        nodes = hosts(attributes.get("exec_host", ""))
+        if state is not None:
+            reason = waiting_for(attributes) if state is JobState.PENDING else ""
+            return JobStatus(job_id, state, reason, nodes)
+        said = attributes.get("Exit_status")
+        code = None if said is None else int(said)
+        ended, reason = _how_it_ended(code, int(attributes["substate"]), attributes.get("comment", ""))
+    except (LookupError, ValueError) as error:
+        raise SchedulerError(f"cannot read what qstat says of job {job_id}: {dict(attributes)!r}") from error
+    return JobStatus(job_id, ended, reason, nodes, _exit_status(code))
+
+
+def _how_it_ended(code: Optional[int], substate: int, comment: str) -> tuple[JobState, str]:
+    exceeded = _RESOURCE.search(comment)
+    if exceeded is not None and exceeded[1] in _EXCEEDED:
+        return _EXCEEDED[exceeded[1]], f"exceeded resource {exceeded[1]}"
+    if code is not None and code in _ENDED_BY_PBS:
+        return _ENDED_BY_PBS[code]
+    deleter = _DELETER.search(comment)
+    if deleter is not None:
+        return JobState.CANCELLED, f"by {deleter[1]}"
+    if substate == _DELETED:
+        return JobState.CANCELLED, "deleted" if code is not None else "deleted before it began"
+    if code is None:  # the only trace of it: no comment, no time at which it began
+        return JobState.CANCELLED, "removed by PBS: a job that it depends on did not end as demanded, or is unknown"
+    if code < 0:
+        return JobState.NODE_FAIL, f"PBS could not start it, or lost its node (Exit_status {code})"
+    if code > _SIGNALLED:
+        return JobState.FAILED, f"killed by {_name_of(code - _SIGNALLED)}"
+    return (JobState.FAILED if code else JobState.COMPLETED), ""
+
+
+def _exit_status(code: Optional[int]) -> Optional[int]:
+    """Return an exit status as a shell has it; None where PBS has one of its own."""
+    if code is None or code < 0:
+        return None
+    return 128 + code - _SIGNALLED if code > _SIGNALLED else code
+
+
+def _name_of(number: int) -> str:
+    return signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+
+
+def waiting_for(attributes: Mapping[str, str]) -> str:
+    """Return what a job waits for, in PBS's own words as far as it has any."""
+    state = attributes.get("job_state")
+    if state == "W":
+        return f"waits until {attributes.get('Execution_Time', 'its time')}"
+    if state == "M":
+        return "moved to another server"
+    if state == "H" and "depend" in attributes:
+        return f"waits for {attributes['depend']}"
+    if state == "H":
+        return f"held (Hold_Types {attributes.get('Hold_Types', '?')})"
+    return attributes.get("comment", "").strip()
+
+
+def hosts(exec_host: str) -> tuple[str, ...]:
+    """Return the hosts in an ``exec_host``, each once.
+
+    >>> hosts("n1/0*2+n1/1*2+n2/0")
+    ('n1', 'n2')
+    """
+    return tuple(dict.fromkeys(part.partition("/")[0] for part in exec_host.split("+") if part))

@@ -1,0 +1,59 @@
+"""Make an installation: the commands, and the state behind them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMANDS = (
+    "pbs_tmrsh",
+    "pbsdsh",
+    "pbsnodes",
+    "qdel",
+    "qhold",
+    "qrerun",
+    "qrls",
+    "qselect",
+    "qsig",
+    "qstat",
+    "qsub",
+)
+_COMMAND = """#!{python} -I
+import sys
+sys.path.insert(0, {fakes!r})
+from minipbs.commands import main
+main({name!r}, {root!r}, sys.argv[1:])
+"""
+SETTINGS: dict[str, Any] = {
+    "server": "pbshead",
+    "version": "23.06.06",
+    "user": "pbsuser",
+    "operator": False,  # whether the user may qrerun
+    "history": True,
+    "hosts": {f"pnode00{number}": {"ncpus": 4, "state": "free"} for number in (1, 2, 3, 4)},
+    "queues": {"workq": {}},  # enabled, started; resources_max.walltime, resources_max.ncpus; max_queued
+    "max_array_size": 10000,
+    "kill_delay": 10.0,
+}
+
+
+def install(root: Path, **settings: Any) -> Path:
+    """Make an installation in the directory *root*; return the directory of its commands."""
+    for name in ("bin", "control", "home", "spool/aux", "spool/jobs", "spool/spool", "spool/undelivered", "tmp"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for name in COMMANDS:
+        script = _COMMAND.format(python=sys.executable, fakes=str(Path(__file__).parents[1]), name=name, root=str(root))
+        (root / "bin" / name).write_text(script)
+        (root / "bin" / name).chmod(0o755)
+    (root / "home" / ".bash_profile").write_text(f'PATH="$PATH:{root}/bin"\n')
+    configure(root, **settings)
+    return root / "bin"
+
+
+def configure(root: Path, **settings: Any) -> None:
+    """Change settings."""
+    path = root / "settings.json"
+    before = json.loads(path.read_text()) if path.exists() else SETTINGS
+    path.write_text(json.dumps({**before, **settings}))
