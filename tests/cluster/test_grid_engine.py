@@ -273,6 +273,7 @@ def test_a_lost_node_ends_the_job_and_is_named(grid: ClusterUnderTest) -> None:
         assert lost in str(answer["reason"])
     finally:
         grid.machine.start_node(lost)
+    grid.wait_until(lambda: "-NA-" not in grid.check(HEAD, ["qstat", "-f"]), 60, "Grid Engine has the node back")
     grid.wait_until_clean()
 
 
