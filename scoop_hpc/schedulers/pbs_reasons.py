@@ -19,7 +19,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("unknown resource", "change --constraint, --license or --directive"),
     ("resource_list.walltime", "change --walltime"),
     ("illegal attribute or resource value", "change --constraint or --directive"),
-    ("illegal -k value", "this qsub is Torque's, or of a PBS too old to write output in its place: scoop-hpc speaks neither"),
+    ("illegal -k value", "this is Torque, or a PBS too old to write output in its place: scoop-hpc speaks neither"),
     ("illegal -n value", "change --name"),
     ("-lresource=", "a --directive with '-l' contradicts --nodes and such: use those, or --constraint"),
     ("cannot be used with select", "a --directive with '-l' contradicts --nodes and such: use those"),
