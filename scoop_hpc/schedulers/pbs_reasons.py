@@ -72,7 +72,7 @@ def explain(text: str, job_id: str, reason: str) -> list[str]:
     >>> explain("Job Id: 7.head\\n    job_state = H\\n    Hold_Types = u\\n", "7.head", "")
     ['it is held by its owner', 'qrls 7.head']
     """
-    attributes = read_jobs(text).get(job_id) or {"job_state": "Q", "comment": reason}
+    attributes = next(iter(read_jobs(text).values()), {"job_state": "Q", "comment": reason})
     why, what = _explain(attributes)
     lines = [why]
     start = attributes.get("estimated.start_time")
