@@ -28,6 +28,8 @@ _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 
+_NOT_BEGUN = "cancelled before it began"
+
 Run = Callable[[Sequence[str], Mapping[str, str]], Completed]
 
 
@@ -296,6 +298,19 @@ class Client:
         """End the jobs, each scheduler's with one command."""
         for scheduler, ids in self._by_scheduler(reports):
             scheduler.parse_cancel(self._run(scheduler.cancel_argv(ids), scheduler.query_environ(self._environ)))
+        for report in reports:
+            self._keep_cancelled(report)
+
+    def _keep_cancelled(self, report: Report) -> None:
+        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
+        if report.job is None or not waiting:
+            return
+        ends = {each.index: replace(each.status, state=JobState.CANCELLED, reason=_NOT_BEGUN) for each in waiting}
+        try:
+            jobdirectory.write_ends(report.job, {**ends, **jobdirectory.read_ends(report.job)})
+        except InputError as error:
+            self._warn(f"job {report.status.job_id} is cancelled, but that is not kept: {error}")
 
     def requeue(self, reports: Sequence[Report]) -> None:
         """Put running jobs back into their queue, under the same id."""

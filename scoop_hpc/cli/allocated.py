@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Optional
 
 from scoop_hpc.allocation import Allocation
@@ -13,6 +14,9 @@ from scoop_hpc.schedulers.slots import read_hosts
 
 CHOICES = tuple(READERS)  # of --allocation
 HELP = "Whose job this is, where the environment speaks of more than one scheduler's; pbs is Torque, too."
+
+# what a job script of Grid Engine does by its exit status [submit(1), EXIT STATUS]
+_ORDERS = {99: "puts a job back into the queue", 100: "puts a job into an error state"}
 
 
 def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
@@ -37,6 +41,14 @@ def read_nodefile() -> list[str]:
     if not path:
         raise AllocationError("pbsdsh is for the script of a PBS job: PBS_NODEFILE is not set here")
     return [node.name for node in read_hosts(path, "PBS_NODEFILE", read_file)]
+
+
+def exit_status(status: int, environ: Mapping[str, str]) -> tuple[int, str]:
+    """Return the exit status for a program's *status* in the job that *environ* is of, and what to say of it if it is
+    another: a program does not mean by it what Grid Engine would do."""
+    if status not in _ORDERS or not READERS["sge"].in_job(environ):
+        return status, ""
+    return 1, f"the program's exit status {status} becomes 1: to Grid Engine, {status} {_ORDERS[status]}"
 
 
 def read_file(path: str) -> str:

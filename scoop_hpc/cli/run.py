@@ -11,7 +11,7 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import habits
-from scoop_hpc.cli.allocated import CHOICES, HELP
+from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
@@ -96,7 +96,10 @@ def run(
     ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
     if ending.reason:
         print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
-    sys.exit(ending.status)
+    status, remark = exit_status(ending.status, os.environ)
+    if remark:
+        print(f"scoop-hpc: warning: {remark}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _named(hosts: str, hostfile: str) -> list[Host]:

@@ -22,6 +22,7 @@ from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
+from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import place
@@ -32,13 +33,14 @@ ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, Callable[[], Launcher]] = {
     "local": LocalLauncher,
+    "qrsh": QrshLauncher,
     "srun": SrunLauncher,
     "pbs_tmrsh": PbsTmrshLauncher,
     "pbsdsh": lambda: PbsdshLauncher(read_nodefile()),
     "ssh": lambda: SshLauncher(is_here),
 }
 # the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
-_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",)}
+_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",), "sge": ("qrsh",)}
 
 
 def open_missing_streams() -> None:

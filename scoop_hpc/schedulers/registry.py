@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,13 +13,23 @@ from scoop_hpc.errors import JobSpecError
 from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
 from scoop_hpc.schedulers.pbs import PbsScheduler
+from scoop_hpc.schedulers.sge import SgeScheduler
 from scoop_hpc.schedulers.slurm import SlurmScheduler
+
+
+def _user() -> str:
+    """Return this user's name, the number where there is none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
 
 _LOCAL = LocalScheduler(sys.executable)
 
 # in the order in which they are looked for
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
-    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "local": _LOCAL}
+    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "sge": SgeScheduler(_user), "local": _LOCAL}
 )
 
 

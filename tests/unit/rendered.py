@@ -24,7 +24,7 @@ from scoop_hpc.errors import ScoopError
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "render"
 JOBSCRIPTS = ROOT / "jobscripts"
-SCHEDULERS = ("slurm", "pbs")
+SCHEDULERS = ("slurm", "pbs", "sge")
 SITE = ROOT / "tests" / "data" / "site"  # what the schedulers' commands answer that render asks
 
 JOBS = {
@@ -58,6 +58,11 @@ EXAMPLES = {
         "pbs",
         "--nodes 2 --workers-per-node 4 --cpus-per-worker 2 --memory 16G --walltime 2h --queue workq --array 0-99%10 "
         "--module python/3.11 pi.py",
+    ),
+    "sge-nodes": ("sge", "--nodes 4 --workers-per-node 2 --walltime 10 pi.py 1000"),
+    "sge-workers": (
+        "sge",
+        "--workers 64 --walltime 12h --memory-per-cpu 2G --queue short --account physics pi.py 1000",
     ),
     "local": ("local", "--nodes 2 --workers-per-node 2 --walltime 10 pi.py 1000"),
 }

@@ -93,7 +93,7 @@ def test_a_job_is_named_after_its_program() -> None:
         (["--walltime", "soon", "pi.py"], "'soon'"),
         (["--memory", "much", "pi.py"], "'much'"),
         (["--name", "a\nb", "pi.py"], r"a\\nb"),
-        (["--scheduler", "nosuch", "pi.py"], "'nosuch'.*slurm, pbs"),
+        (["--scheduler", "nosuch", "pi.py"], "'nosuch'.*slurm, pbs, sge, local"),
         (["nosuch.py"], "'nosuch.py'.*No such file"),
         (["."], "'.'.*directory"),
     ],

@@ -231,6 +231,17 @@ def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:
         client.status(client.reports(client.recent(9)))
 
 
+def test_a_job_cancelled_before_it_began_is_not_forgotten(tmp_path: Path) -> None:
+    slurm = Slurm(
+        {"squeue": [squeue("7|PENDING|Priority|0|(null)|"), GONE], "sacct": [NO_ACCOUNTS], "scancel": [(0, "", "")]}
+    )
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    client.cancel(client.status(client.find(["7"], SLURM)))
+    (report,) = client.status(client.find(["7"], SLURM))
+    assert (report.status.state, report.status.reason) == (JobState.CANCELLED, "cancelled before it began")
+
+
 def test_cancelling_many_is_one_command(tmp_path: Path) -> None:
     slurm = Slurm({"scancel": [(0, "", "")]})
     client = client_of(slurm, tmp_path)

@@ -76,6 +76,7 @@ NEUTRAL = {
     "slurm": replace(SPEC, workers_per_node=2),
     "local": replace(SPEC, workers_per_node=2),
     "pbs": replace(SPEC, workers_per_node=2, output="out.txt"),
+    "sge": replace(SPEC, workers_per_node=2, parallel_environment="smp"),
 }
 # one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
 LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)

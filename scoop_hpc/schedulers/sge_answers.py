@@ -1,0 +1,212 @@
+"""Read what Grid Engine's qstat and qacct say of jobs [qstat(1), qacct(1), sge_status(5)]."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from scoop_hpc.errors import SchedulerError
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.schedulers.base import JobStatus
+
+# qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
+# that is being deleted still runs; "z" has ended, how is for qacct to say
+_LETTERS: tuple[tuple[str, Optional[JobState]], ...] = (
+    ("z", None),
+    ("d", JobState.RUNNING),
+    ("E", JobState.FAILED),
+    ("s", JobState.SUSPENDED),
+    ("S", JobState.SUSPENDED),
+    ("T", JobState.SUSPENDED),
+    ("P", JobState.SUSPENDED),
+    ("q", JobState.PENDING),
+    ("w", JobState.PENDING),
+    ("r", JobState.RUNNING),
+    ("t", JobState.RUNNING),
+)
+_KNOWN = frozenset("hR").union(letter for letter, _ in _LETTERS)
+_REASONS = {
+    "E": "put into an error state: explain tells why",
+    "h": "held",
+    "R": "waits to run again",
+    "d": "being deleted",
+}
+
+_FAILED = {  # sge_status(5), "Failed" states: those that are not the job's own failure
+    18: JobState.NODE_FAIL,  # shepherd returned error
+    19: JobState.NODE_FAIL,  # before writing exit_status: "probably program or machine crash"
+    20: JobState.NODE_FAIL,  # found unexpected error file
+    21: JobState.NODE_FAIL,  # in recognizing job
+    22: JobState.NODE_FAIL,  # the execution daemon lost the job
+    # migrating and rescheduling: the job is back in the queue, and if it is not there any more, somebody deleted it
+    24: JobState.CANCELLED,
+    25: JobState.CANCELLED,
+    37: JobState.TIMEOUT,  # qmaster enforced h_rt, h_cpu, or h_vmem limit
+}
+_KILLED = 128 + 9
+_BY_SIGNAL = 100  # "assumedly after job": it ran, and a signal ended it
+_NEARLY = 0.95  # of the memory limit: how much was in use is looked at now and then only
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
+_NUMBER = re.compile(r"\s*([0-9.]+)\s*([KMGTkmgt]?)")
+_POWERS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def read_listing(text: str) -> list[JobStatus]:
+    """Return the jobs of ``qstat -xml -g t``: an entry for each slot of a running one, for many elements of an array.
+
+    >>> read_listing("<job_info><queue_info/><job_info><job_list><JB_job_number>7</JB_job_number><state>qw</state>"
+    ...              "<tasks>3-5:2</tasks></job_list></job_info></job_info>")[1].job_id
+    '7.5'
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise SchedulerError(f"cannot read qstat's answer {text[:200]!r}: {error}") from error
+    jobs: dict[str, JobStatus] = {}
+    for entry in root.iter("job_list"):
+        for job in _read_entry(entry):
+            before = jobs.get(job.job_id)
+            nodes = dict.fromkeys((*(before.nodes if before else ()), *job.nodes))
+            if entry.findtext("master") == "MASTER":
+                nodes = dict.fromkeys((*job.nodes, *nodes))
+            jobs[job.job_id] = JobStatus(job.job_id, job.state, job.reason, tuple(nodes))
+    return list(jobs.values())
+
+
+def _read_entry(entry: ElementTree.Element) -> Iterator[JobStatus]:
+    number, letters = entry.findtext("JB_job_number", ""), entry.findtext("state", "")
+    state = _state_of(letters)
+    if not number.isdigit() or not set(letters) <= _KNOWN or state is _NO_STATE:
+        raise SchedulerError(f"cannot read qstat's entry {ElementTree.tostring(entry, 'unicode')!r}")
+    if not isinstance(state, JobState):
+        return
+    reason = "; ".join(words for letter, words in _REASONS.items() if letter in letters)
+    queue = entry.findtext("queue_name", "")
+    nodes = (queue.rpartition("@")[2],) if "@" in queue else ()
+    for job_id in _ids(number, entry.findtext("tasks", "")):
+        yield JobStatus(job_id, state, reason, nodes)
+
+
+_NO_STATE = object()
+
+
+def _state_of(letters: str) -> object:
+    """Return the JobState that *letters* mean, None for a job of the past, _NO_STATE where they mean nothing."""
+    return next((state for letter, state in _LETTERS if letter in letters), _NO_STATE)
+
+
+def _ids(number: str, tasks: str) -> Iterable[str]:
+    """Return the ids of the elements *tasks*, such as ``3-9:2`` or ``4,7-8:1``, of the job *number*.
+
+    >>> list(_ids("53", "1,3-5:2")), list(_ids("53", ""))
+    (['53.1', '53.3', '53.5'], ['53'])
+    """
+    if not tasks:
+        return [number]
+    matches = [_RANGE.fullmatch(part.strip()) for part in tasks.split(",")]
+    if not all(matches):
+        raise SchedulerError(f"cannot read the elements {tasks!r} of the array {number} in qstat's answer")
+    return (
+        f"{number}.{index}"
+        for match in matches
+        if match
+        for index in range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
+    )
+
+
+def read_accounts(text: str) -> list[JobStatus]:
+    """Return the jobs of ``qacct -j``, whose answer has records for a job's tasks on other nodes before the job's own.
+
+    The same holds for a job that was put back into the queue: its last record is the one of its end.
+    """
+    jobs: dict[str, JobStatus] = {}
+    hosts: dict[str, list[str]] = {}
+    for record in _records(text):
+        job = _read_record(record)
+        hosts.setdefault(job.job_id, []).insert(0, record.get("hostname", ""))
+        jobs[job.job_id] = job
+    return [
+        JobStatus(job.job_id, job.state, job.reason, tuple(dict.fromkeys(hosts[job.job_id])), job.exit_status)
+        for job in jobs.values()
+    ]
+
+
+def _records(text: str) -> Iterator[dict[str, str]]:
+    for block in re.split(r"^=+\s*$", text, flags=re.MULTILINE):
+        pairs = (line.partition(" ") for line in block.splitlines())
+        record = {name: value.strip() for name, _, value in pairs if name}
+        if "jobnumber" in record:
+            yield record
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a job ended, in Grid Engine's numbers."""
+
+    failed: int
+    words: str
+    exit_status: int
+
+
+def _read_record(record: Mapping[str, str]) -> JobStatus:
+    try:
+        number, words = record["failed"].split(maxsplit=1) if " " in record["failed"] else (record["failed"], "")
+        end = _End(int(number), words.strip(" :"), int(record["exit_status"].split()[0]))
+        job, task = record["jobnumber"], record["taskid"]
+    except (LookupError, ValueError) as error:
+        raise SchedulerError(f"cannot read qacct's record {dict(record)!r}: {error}") from error
+    state, reason = _judge(end, record)
+    job_id = f"{job}.{task}" if task.isdigit() and task != "0" else job
+    # of a job that did not run, Grid Engine gives 0; what Grid Engine killed has no status of its own
+    known = end.exit_status if end.failed in (0, _BY_SIGNAL, 37) or end.exit_status else None
+    return JobStatus(job_id, state, reason, (), known)
+
+
+def _judge(end: _End, record: Mapping[str, str]) -> tuple[JobState, str]:
+    """Return the state, and the reason in words."""
+    if end.failed == 0:
+        return (JobState.FAILED, "") if end.exit_status else (JobState.COMPLETED, "")
+    reason = f"failed {end.failed}: {end.words}"
+    if end.failed not in (37, _BY_SIGNAL):
+        return _FAILED.get(end.failed, JobState.FAILED), reason
+    limits = dict(re.findall(r"([a-z_]+)=([^,\s]+)", record.get("category", "")))
+    if _at_limit(record, limits):
+        return JobState.OUT_OF_MEMORY, f"maxvmem {record['maxvmem']} of h_vmem={limits['h_vmem']} a slot"
+    if end.failed in _FAILED or _over_time(record, limits):
+        return JobState.TIMEOUT, reason
+    by = record.get("deleted_by", "NONE")
+    if by not in ("NONE", ""):
+        return JobState.CANCELLED, f"deleted by {by}"
+    if end.exit_status == _KILLED:
+        return JobState.CANCELLED, "ended by SIGKILL: by qdel, or by somebody else's kill"
+    return JobState.FAILED, reason
+
+
+def _at_limit(record: Mapping[str, str], limits: Mapping[str, str]) -> bool:
+    used, limit = _number(record.get("maxvmem", "")), _number(limits.get("h_vmem", ""))
+    slots = int(record["slots"]) if record.get("slots", "").isdigit() else 1
+    return bool(limit) and used >= _NEARLY * limit * slots
+
+
+def _over_time(record: Mapping[str, str], limits: Mapping[str, str]) -> bool:
+    """Return whether the job ran as long as it might: some execds kill by themselves what is over its time."""
+    parts = [int(part) for part in limits.get("h_rt", "0").split(":") if part.isdigit()]
+    limit = sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    return bool(limit) and _number(record.get("ru_wallclock", "")) >= limit
+
+
+def _number(text: str) -> float:
+    """Return the number at the beginning of *text*, with its unit; 0 if there is none.
+
+    >>> _number("3.5MB"), _number("2G"), _number("77s")
+    (3670016.0, 2147483648.0, 77.0)
+    """
+    match = _NUMBER.match(text)
+    try:
+        return float(match[1]) * _POWERS[match[2].upper()] if match else 0.0
+    except ValueError:
+        return 0.0

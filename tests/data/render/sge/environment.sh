@@ -1,0 +1,25 @@
+#!/bin/bash
+#$ -S /bin/bash
+#$ -N pi
+#$ -o /home/me/project/out.txt
+#$ -e /home/me/project/err.txt
+#$ -pe smp 2
+#$ -r n
+cd -- /home/me/project 2>/dev/null
+export OMP_NUM_THREADS=4
+export A='it'"'"'s'
+for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
+    command -v module >/dev/null || { [ -r "$init" ] && . "$init"; }
+done
+module load gcc/12 'a b' || exit
+eval "$(conda shell.bash hook)" && conda activate sim || exit
+ulimit -c 0
+cd -- /home/me/project || {
+    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+    exit 66
+}
+command -v -- python >/dev/null || {
+    echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec python -m scoop_hpc run --allocation sge -- pi.py 'two words' '$HOME'
