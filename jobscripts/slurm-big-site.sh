@@ -31,7 +31,7 @@ for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.
 done
 module load python/3.11 || exit
 command -v -- /usr/bin/python3 >/dev/null || {
-    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py 1000

@@ -26,6 +26,7 @@ PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of t
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
+_BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 
 _NOT_BEGUN = "cancelled before it began"
@@ -266,6 +267,7 @@ class Client:
         # as if they were to begin, until somebody knows better
         answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
         troubled = False
+        unheard = any(report.job is None for report in reports)
         while any(goes_on(report) for report in answers):
             on_tick(answers)
             now = clock()
@@ -277,10 +279,12 @@ class Client:
                 asked = now
                 try:
                     answers = self._status(answers, None, ())
-                    troubled = False
+                    troubled = unheard = False
                     continue
                 except SchedulerError as error:
                     if isinstance(error.__cause__, FileNotFoundError):
+                        raise
+                    if unheard and now - began > _BELIEF:
                         raise
                     if not troubled:
                         on_trouble(error)

@@ -329,6 +329,15 @@ def test_a_scheduler_that_is_away_at_first_does_not_end_the_waiting(tmp_path: Pa
     assert waiting.wait().status.state is JobState.COMPLETED
 
 
+def test_a_job_that_nobody_has_ever_told_of_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [(1, "", "Socket timed out")], "sacct": [(1, "", "no database")]})
+    client, clock = client_of(slurm, tmp_path), Clock()
+    reports = client.find(["4711"], SLURM)
+    with pytest.raises(SchedulerError, match="Socket timed out"):
+        client.wait(reports, lambda reports: None, lambda error: None, None, clock, clock.sleep)
+    assert clock.now - 1000 < 120
+
+
 def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_ends(job: Job, said: object) -> None:
         raise InputError("disk full")

@@ -18,7 +18,7 @@ module load gcc/12 'a b' || exit
 eval "$(conda shell.bash hook)" && conda activate sim || exit
 ulimit -c 0
 command -v -- python >/dev/null || {
-    echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" python "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec python -m scoop_hpc run --allocation sge -- pi.py 'two words' '$HOME'

@@ -12,7 +12,7 @@ cd -- /home/me/project || {
     exit 66
 }
 command -v -- /usr/bin/python3 >/dev/null || {
-    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py
