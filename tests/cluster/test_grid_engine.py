@@ -85,9 +85,9 @@ def test_the_command_that_runs_on_slurm_runs_on_grid_engine(grid: ClusterUnderTe
     without_slurm = grid.directory / "bin"  # of the machine's programs, all but Slurm's
     without_slurm.mkdir()
     for directory in ("/bin", "/usr/bin", "/usr/local/bin"):
-        for program in Path(directory).iterdir():
-            if program.name not in SLURMS and not (without_slurm / program.name).is_symlink():
-                (without_slurm / program.name).symlink_to(program)
+        for file in Path(directory).iterdir():
+            if file.name not in SLURMS and not (without_slurm / file.name).is_symlink():
+                (without_slurm / file.name).symlink_to(file)
     program = str(grid.write(WHERE))
     done = grid.run(
         HEAD, [sys.executable, "-m", "scoop_hpc", *SAME, "--wait", program], env={"PATH": str(without_slurm)}
