@@ -10,6 +10,12 @@ from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
 
 _SILENT = "the driver ended without a word"
+_FORGOTTEN = "the scheduler has forgotten it, and it left no record"
+
+
+def is_guess(status: JobStatus) -> bool:
+    """Return whether *status* is an end that nobody has told of: the scheduler's accounts may yet."""
+    return status.reason in (_SILENT, _FORGOTTEN)
 
 
 def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
@@ -19,7 +25,7 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
     program ended.
     """
     if said is None and record is None:
-        return JobStatus(job_id, JobState.UNKNOWN, "the scheduler has forgotten it, and it left no record")
+        return JobStatus(job_id, JobState.UNKNOWN, _FORGOTTEN)
     if said is None and record is not None:
         if record.state.ended:
             return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobend import is_guess
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
@@ -44,6 +45,29 @@ class Report:
 def goes_on(report: Report) -> bool:
     """Return whether there is more to come of a job."""
     return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
+
+
+class Doubts:
+    """Which jobs that went on have ended as nobody tells, and since when: accounts come late, Grid Engine's by 15 s.
+
+    Until *patience* seconds have passed, such a job goes on.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._seen: set[tuple[str, str]] = set()
+        self._since: dict[tuple[str, str], float] = {}
+
+    def weigh(self, before: Report, after: Report, now: float) -> Report:
+        """Return the report to believe: *after*, or, while there is doubt about it, *before*."""
+        job = (after.scheduler, after.status.job_id)
+        if not any(is_guess(each.status) for each in after.elements or (after,)):
+            if goes_on(after):
+                self._seen.add(job)
+            return after
+        if job not in self._seen or now - self._since.setdefault(job, now) >= self._patience:
+            return after
+        return before
 
 
 def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:

@@ -353,6 +353,21 @@ def test_what_was_printed_last_is_seen_too(tmp_path: Path) -> None:
     assert len(waiting.ticks) >= 2
 
 
+def test_waiting_believes_accounts_that_come_late_rather_than_a_guess(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, RUNNING, GONE)
+    records.write(waiting.job.record, Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7))
+    waiting.slurm.answers["sacct"] = [*[(0, "", "")] * 5, (0, "7|TIMEOUT|None|0:9|n1\n", "")]
+    assert waiting.wait().status.state is JobState.TIMEOUT
+
+
+def test_waiting_for_accounts_that_never_come_ends(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, RUNNING, GONE)
+    records.write(waiting.job.record, Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7))
+    status = waiting.wait().status
+    assert (status.state, status.reason) == (JobState.FAILED, "the driver ended without a word")
+    assert 15 < waiting.clock.now - 1000 < 40
+
+
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:
     assert Waiting(tmp_path, GONE).wait().status.state is JobState.UNKNOWN
 
