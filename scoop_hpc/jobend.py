@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Optional
 
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.record import Record
+from scoop_hpc.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.base import JobStatus
 
 _SILENT = "the driver ended without a word"
@@ -14,8 +14,8 @@ _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
 
 
 def is_guess(status: JobStatus) -> bool:
-    """Return whether *status* is an end that nobody has told of: the scheduler's accounts may yet."""
-    return status.reason in (_SILENT, _FORGOTTEN)
+    """Return whether why a job ended is not told by *status*: the scheduler's accounts may do it yet."""
+    return status.reason in (_SILENT, _FORGOTTEN) or status.reason.endswith(DRIVER_LOST)
 
 
 def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
