@@ -199,7 +199,9 @@ class SgeScheduler:
 
     def parse_test(self, done: Completed) -> str:
         if done.status or "verification: found" not in done.stdout:
-            raise SchedulerError(f"qsub would take the job, or refuse it, in vain: {advise(one_line(done))}")
+            never = "no suitable queues" in done.stdout + done.stderr
+            what = "take the job, but it could never begin" if never else "refuse the job"
+            raise SchedulerError(f"qsub would {what}: {advise(one_line(done))}")
         return done.stdout.strip().splitlines()[-1].partition("verification: ")[2]
 
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
