@@ -47,6 +47,11 @@ def goes_on(report: Report) -> bool:
     return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
 
 
+def is_queued(report: Report) -> bool:
+    """Return whether there is something to cancel of a job."""
+    return goes_on(report) or any(each.status.stuck for each in report.elements or (report,))
+
+
 class Doubts:
     """Which jobs that went on have ended as nobody tells, and since when: accounts come late, Grid Engine's by 15 s.
 

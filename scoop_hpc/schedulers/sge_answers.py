@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
@@ -73,7 +73,7 @@ def read_listing(text: str) -> list[JobStatus]:
             nodes = dict.fromkeys((*(before.nodes if before else ()), *job.nodes))
             if entry.findtext("master") == "MASTER":
                 nodes = dict.fromkeys((*job.nodes, *nodes))
-            jobs[job.job_id] = JobStatus(job.job_id, job.state, job.reason, tuple(nodes))
+            jobs[job.job_id] = replace(job, nodes=tuple(nodes))
     return list(jobs.values())
 
 
@@ -88,7 +88,7 @@ def _read_entry(entry: ElementTree.Element) -> Iterator[JobStatus]:
     queue = entry.findtext("queue_name", "")
     nodes = (queue.rpartition("@")[2],) if "@" in queue else ()
     for job_id in _ids(number, entry.findtext("tasks", "")):
-        yield JobStatus(job_id, state, reason, nodes)
+        yield JobStatus(job_id, state, reason, nodes, stuck=state is JobState.FAILED)
 
 
 _NO_STATE = object()
@@ -129,10 +129,7 @@ def read_accounts(text: str) -> list[JobStatus]:
         job = _read_record(record)
         hosts.setdefault(job.job_id, []).insert(0, record.get("hostname", ""))
         jobs[job.job_id] = job
-    return [
-        JobStatus(job.job_id, job.state, job.reason, tuple(dict.fromkeys(hosts[job.job_id])), job.exit_status)
-        for job in jobs.values()
-    ]
+    return [replace(job, nodes=tuple(dict.fromkeys(hosts[job.job_id]))) for job in jobs.values()]
 
 
 def _records(text: str) -> Iterator[dict[str, str]]:

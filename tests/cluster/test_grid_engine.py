@@ -169,6 +169,22 @@ def test_a_job_that_can_never_begin_is_explained_and_cancelled(grid: ClusterUnde
     assert (answer["state"], answer["reason"]) == ("CANCELLED", "cancelled before it began")
 
 
+def test_a_job_in_an_error_state_is_explained_and_cancelled(grid: ClusterUnderTest) -> None:
+    first = submit_held(grid)
+    there = grid.directory / "there"
+    there.mkdir()
+    words = ("--workers", "1", "--after-any", first, "--output", "there/out")
+    job = submit(grid, "submit", *SGE, *words, str(grid.write(EXIT, "exit.py")), "0")
+    there.rmdir()
+    assert grid.scoop_hpc("cancel", first).returncode == 0
+    assert grid.scoop_hpc("wait", job).returncode == 1
+    explained = grid.scoop_hpc("explain", job).stdout
+    assert "Grid Engine could not start it: can't open output file" in explained
+    assert f"qmod -cj {job}" in explained
+    assert grid.scoop_hpc("cancel", job).stdout == f"Cancelled job {job}\n"
+    grid.wait_until(lambda: job not in grid.check(HEAD, ["qstat"]), 10, "it is out of the queue")
+
+
 def test_the_walltime_is_over(grid: ClusterUnderTest) -> None:
     job = submit_held(grid, "submit", *SGE, "--nodes", "4", "--workers-per-node", "2", "--walltime", "12s")
     assert grid.scoop_hpc("wait", job).returncode == 137

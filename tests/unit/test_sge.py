@@ -304,6 +304,7 @@ def test_one_listing_tells_of_all_jobs_and_of_an_arrays_one_by_one() -> None:
 def test_a_job_in_an_error_state_has_failed() -> None:
     job = said("qstat", "qstat/mixed-xml.out")["54"]
     assert (job.state, job.reason) == (JobState.FAILED, "put into an error state: explain tells why")
+    assert job.stuck
 
 
 def test_a_job_of_the_past_is_not_in_the_queue() -> None:
@@ -487,6 +488,7 @@ def test_only_a_job_that_may_be_run_again_is_requeued() -> None:
         ("held", "it is held", "qrls 7"),
         ("later", "its time has not come (--begin)", "wait"),
         ("badcwd", "Grid Engine could not start it: can't chdir to /nosuch: No such file or directory", "qmod -cj 7"),
+        ("forgotten", "Grid Engine does not know it any more", "scoop-hpc status"),
         ("array", "as many jobs of its array run as may at a time", "the %LIMIT of --array"),
     ],
 )
