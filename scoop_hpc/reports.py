@@ -79,8 +79,9 @@ def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:
     """Return how an array stands, in view of its jobs: the reason counts them.
 
     >>> jobs = [JobStatus("7_0", JobState.COMPLETED, exit_status=0), JobStatus("7_1", JobState.FAILED, exit_status=3)]
-    >>> aggregate("7", jobs)
-    JobStatus(job_id='7', state=<JobState.FAILED: 'FAILED'>, reason='1 COMPLETED, 1 FAILED', nodes=(), exit_status=3)
+    >>> whole = aggregate("7", jobs)
+    >>> whole.state, whole.reason, whole.exit_status
+    (<JobState.FAILED: 'FAILED'>, '1 COMPLETED, 1 FAILED', 3)
     """
     states = Counter(element.state for element in elements)
     counted = ", ".join(f"{states[state]} {state.value}" for state in JobState if states[state])
