@@ -12,8 +12,8 @@
 #PBS -l select=4:ncpus=4:mpiprocs=4:ompthreads=1
 #PBS -l place=scatter:excl
 #PBS -r n
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 export SCOOP_HPC_JOB_CPUS_PER_WORKER=1

@@ -21,8 +21,8 @@
 #SBATCH --array=0-9%2
 #SBATCH --signal=B:USR1@600
 #SBATCH --requeue
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 export OMP_NUM_THREADS=16

@@ -29,8 +29,7 @@ def table() -> str:
     rows = [["option", *names]]
     for field in fields(JobSpec):
         if field.name != "program":
-            option = "(the current directory)" if field.name == "directory" else f"``{option_of(field.name)}``"
-            rows.append([option, *(_cell(name, field.name) for name in names)])
+            rows.append([f"``{option_of(field.name)}``", *(_cell(name, field.name) for name in names)])
     return _HEAD + "".join(_row(row) for row in rows)
 
 

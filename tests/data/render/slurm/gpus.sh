@@ -8,8 +8,8 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --constraint=a100
 #SBATCH --no-requeue
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 command -v -- /usr/bin/python3 >/dev/null || {
