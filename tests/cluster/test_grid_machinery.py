@@ -22,7 +22,8 @@ EVERYWHERE = "for host in $(cut -d ' ' -f 1 $PE_HOSTFILE); do qrsh -inherit -nos
 def job(cluster: ClusterUnderTest, script: str, *options: str, host: str = "") -> list[str]:
     """Return the command that submits *script* and waits for its end; its output is in job.out."""
     path = cluster.write(script, "job.sh")
-    where = [f"-lhostname={host}"] if host else []
+    (cluster.directory / "job.out").unlink(missing_ok=True)  # Grid Engine would append to it
+    where = ["-l", f"hostname={host}"] if host else []
     return ["qsub", "-sync", "y", "-cwd", "-j", "y", "-o", "job.out", *where, *options, str(path)]
 
 
@@ -75,7 +76,7 @@ def test_qrsh_reaches_every_node_of_a_job_and_there_is_no_sshd(grid: ClusterUnde
 
 
 def test_tmpdir_is_each_nodes_own_and_goes_with_the_job(grid: ClusterUnderTest) -> None:
-    touch = "touch $TMPDIR/of-$(hostname); echo $TMPDIR: $(ls $TMPDIR)"
+    touch = "touch $TMPDIR/of-$(hostname); echo $TMPDIR: $(cd $TMPDIR; ls of-*)"
     grid.check(HEAD, job(grid, EVERYWHERE.format(touch), "-pe", "mpi", "8"))
     directories, files = zip(*(line.split(": ") for line in output(grid)))
     assert sorted(files) == [f"of-{node}" for node in grid.nodes]

@@ -100,7 +100,8 @@ class ClusterUnderTest:
 
     def submit_held(self) -> str:
         """Submit a job that does not end; return its id once every node works on it."""
-        done = self.scoop_hpc(*SUBMIT_TO[self.machine.state.settings.scheduler], "--parsable", "--output=job.out", str(self.write(HOLD)))
+        words = SUBMIT_TO[self.machine.state.settings.scheduler]
+        done = self.scoop_hpc(*words, "--parsable", "--output=job.out", str(self.write(HOLD)))
         assert done.returncode == 0, done.stderr
         self.wait_until(
             lambda: {path.suffix[1:] for path in self.directory.glob("held.*")} == set(self.nodes),

@@ -115,11 +115,11 @@ class Cluster:
         self.wait_usable([name], time.monotonic() + timeout)
 
     def forget_jobs(self, timeout: float = 30) -> None:
-        """Restart the scheduler without its memory: it knows no job that ever was, as one that ended long ago."""
+        """Let the scheduler know no job that ever was, as if the last one had ended long ago."""
         for process in namespaces.processes(self._pid(HEAD)):
-            if process.title == self.scheduler.controller:
+            if process.title in self.scheduler.killed_to_forget:
                 os.kill(process.outer_pid, signal.SIGKILL)
-        self.ask(self.scheduler.controller_without_memory)
+        self.ask(self.scheduler.forget_jobs)
         self.wait_usable(self.nodes, time.monotonic() + timeout)
 
     def delete_jobs(self, timeout: float = 30) -> None:

@@ -32,12 +32,12 @@ class Scheduler(Protocol):
         """The titles of its processes that are no job's."""
 
     @property
-    def controller(self) -> str:
-        """The title of the daemon on the login node that knows the jobs."""
+    def killed_to_forget(self) -> tuple[str, ...]:
+        """The titles of the login node's daemons that have to end before `forget_jobs`."""
 
     @property
-    def controller_without_memory(self) -> tuple[str, ...]:
-        """The command that starts the controller anew, and lets it know no job that ever was."""
+    def forget_jobs(self) -> tuple[str, ...]:
+        """The command that makes it know no job that ever was."""
 
     @property
     def usable(self) -> tuple[str, ...]:

@@ -40,11 +40,9 @@ class GridEngine:
     )
     bears_loopback_names = False  # "host name resolving "localhost" doesn't match client host name"
     daemons = ("sge_qmaster", "sge_execd", "sge_shepherd")
-    controller = "sge_qmaster"
-    controller_without_memory = (
-        *("sh", "-c"),
-        '. /etc/default/gridengine && rm -f "$SGE_ROOT/default/common/accounting" && exec sge_qmaster',
-    )
+    killed_to_forget = ()
+    # sge_qmaster opens the file whenever it has something to add, for sites put it away every month
+    forget_jobs = ("sh", "-c", '. /etc/default/gridengine && rm -f "$SGE_ROOT/default/common/accounting"')
     usable = ("",)  # qstat(1), -f, "states": no letter is no trouble
     node_states = ("qstat", "-f", "-q", QUEUE)
     list_jobs = ("qstat", "-u", "*")

@@ -21,8 +21,8 @@ class Slurm:
     )
     bears_loopback_names = True
     daemons = ("munged", "slurmctld", "slurmd", "slurmstepd", "slurmscriptd")
-    controller = "slurmctld"
-    controller_without_memory = ("slurmctld", "-c")
+    killed_to_forget = ("slurmctld",)
+    forget_jobs = ("slurmctld", "-c")
     usable = ("idle", "mixed", "allocated", "completing")  # sinfo(1), NODE STATE CODES
     node_states = ("sinfo", "--noheader", "--Node", "--all", "--format=%N %T")
     list_jobs = ("squeue", "--noheader")
