@@ -38,7 +38,7 @@ _WHAT = (
     click.option("--qos", help="Quality of service."),
     click.option("--reservation", help="Reservation to run in."),
     click.option("--constraint", help="What nodes must have, in the scheduler's words."),
-    click.option("--exclusive", is_flag=True, help="Share the nodes with nobody."),
+    click.option("--exclusive/--no-exclusive", help="Share the nodes with nobody."),
     click.option("--pe", help="Parallel environment of Grid Engine; default: one that fits."),
     click.option("--license", metavar="NAME[:N]", multiple=True, help="Licences to take; repeatable."),
     click.option("--name", help="Name of the job; default: the program's."),
@@ -90,18 +90,23 @@ class Asked:
 
 def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
     """Check the options that `asking` added, as far as it can be done here."""
+    check_program(options["program"])
+    scheduler = choose(options["scheduler"], environ)
+    return Asked(make_spec(options, scheduler, environ), scheduler, options["template"])
+
+
+def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
+    """Return what the options ask for; raise InputError for what no scheduler could be asked."""
     program = options["program"]
-    check_program(program)
     try:
         directory = os.getcwd()
     except OSError as error:
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
-    scheduler = choose(options["scheduler"], environ)
     nodes, workers = options["nodes"], options["workers"]
     mail_events = tuple((options["mail_events"] or "end,fail").split(",")) if options["mail_user"] else ()
     if options["mail_events"] and not options["mail_user"]:
         raise JobSpecError(f"--mail-events {options['mail_events']}: to whom? give --mail-user as well")
-    spec = JobSpec(
+    return JobSpec(
         program=(program, *options["arguments"]),
         directory=directory,
         name=_name_of(program) if options["name"] is None else options["name"],
@@ -141,7 +146,6 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Aske
         prologue=options["prologue"],
         directives=options["directive"],
     )
-    return Asked(spec, scheduler, options["template"])
 
 
 def choose(name: Optional[str], environ: Mapping[str, str]) -> Scheduler:
