@@ -18,7 +18,7 @@ from scoop_hpc.settings import values
 _COLUMNS = ("SETTING", "VALUE", "ORIGIN")
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def config() -> None:
     """See what is set for submit and render without a command line, and where.
 

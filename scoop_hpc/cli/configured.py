@@ -67,11 +67,12 @@ def check(found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) 
 def blame(message: str, found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) -> str:
     """Return the origins of the settings without which *message* is not made, or else of those that it names."""
     options = {**plain, **found.values}
+    options["scheduler"] = options["scheduler"] or choose(None, environ).name  # ask once which is here
     if _complaint(options, environ) != message:  # it is of a scheduler's words: they name options
         blamed = [name for name in found.settings if re.search(rf"(?<![\w-]){_option(name)}(?![\w-])", message)]
     else:
         blamed = [name for name in found.settings if _complaint({**options, name: plain[name]}, environ) != message]
-    return ", ".join(dict.fromkeys(str(found.settings[name].origin) for name in blamed))
+    return " and ".join(dict.fromkeys(str(found.settings[name].origin) for name in blamed))
 
 
 def _option(name: str) -> str:

@@ -62,13 +62,11 @@ def read_settings(
     environ: Mapping[str, str], program: Optional[str], profile: Optional[str], given: Mapping[str, Any]
 ) -> InForce:
     """Read all sources of settings, for *program*, below what is *given* on the command line."""
-    site_files = [
-        read_site_file(text, path, KINDS) for path, text in ((path, read_text(path)) for path in files(environ)) if text
-    ]
+    texts = {path: read_text(path, "the settings") for path in files(environ)}
+    site_files = [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
     of_variables, warnings = read_variables(environ, KINDS)
-    lines, more = (
-        ([], []) if program is None else read_program_lines(read_text(program, "surrogateescape") or "", program)
-    )
+    head = None if program is None else read_text(program, "the program", "surrogateescape")
+    lines, more = read_program_lines(head or "", program or "")
     of_program = _options_of(lines)
     asked = [setting.value for setting in (*of_variables, *of_program) if setting.name == "scheduler"]
     scheduler = given.get("scheduler", asked[0] if asked else None)
@@ -80,15 +78,15 @@ def read_settings(
     return InForce(settings, values, picked, (*warnings, *more))
 
 
-def read_text(path: str, errors: str = "strict") -> Optional[str]:
-    """Return the text of a file, None if there is none."""
+def read_text(path: str, what: str, errors: str = "strict") -> Optional[str]:
+    """Return the text of a file, None if there is none; *what* it is, an error says."""
     try:
         with open(path, encoding="utf-8-sig", errors=errors) as file:
             return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsError(f"cannot read {path!r}: {error.strerror}") from error
+        raise SettingsError(f"cannot read {what} {path!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
 

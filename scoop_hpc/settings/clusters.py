@@ -51,7 +51,7 @@ def pick(
         here = scheduler or find()
         of_it = [name for name in left if _value(clusters[name], "scheduler") == here]
         if len(of_it) == 1:
-            return Picked(of_it[0], f"it is the only one whose scheduler is {here}, as here")
+            return Picked(of_it[0], f"it is the only one whose scheduler is {here}")
     return Picked(None, f"nothing picks one of {', '.join(clusters)}: --profile would")
 
 
@@ -85,6 +85,6 @@ def _advice(named: Setting, clusters: dict[str, dict[str, Setting]]) -> str:
     name = str(named.value)
     if not clusters:
         return "no file has a table [clusters.NAME]; scoop-hpc config path lists where they may be"
-    if closest(name, clusters) is None:
+    if closest(name, clusters) is None or len(clusters) == 1:
         return advice(name, clusters)
     return f"{advice(name, clusters)} All are {', '.join(sorted(clusters))}"

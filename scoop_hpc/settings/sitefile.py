@@ -19,6 +19,8 @@ else:
 
 _PARTS = ("default", "defaults", "clusters")
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_UNQUOTED = ("Invalid value", "Expected newline", "Illegal character")  # how tomllib begins to say it
+_QUOTES = 'a text needs quotes, as in queue = "normal"'
 _Path = tuple[str, ...]
 
 
@@ -131,9 +133,8 @@ def _parse(text: str, path: str) -> dict[str, Any]:
         number = int(where[1] or len(lines)) if where else None
         reason = _WHERE.sub("", str(error))
         line = "" if number is None else f"{lines[number - 1].strip()!r} "
-        raise SettingsError(
-            f'{Origin(path, number)}: {line}is not TOML ({reason}): texts need quotes, as in queue = "normal"'
-        ) from error
+        what_to_do = _QUOTES if reason.startswith(_UNQUOTED) else "correct it"
+        raise SettingsError(f"{Origin(path, number)}: {line}is not TOML ({reason}): {what_to_do}") from error
     return document
 
 

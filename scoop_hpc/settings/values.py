@@ -90,6 +90,9 @@ def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:
     raise SettingsError(f"{origin}: there is no setting {key!r}: {advice(key, kinds)}")
 
 
+_FEW = 12  # names that a line may list
+
+
 def closest(word: str, known: Iterable[str]) -> Optional[str]:
     """Return which of *known* one who wrote *word* may have meant.
 
@@ -105,8 +108,11 @@ def advice(word: str, known: Iterable[str]) -> str:
     >>> advice("x", ["walltime", "queue"])
     'choose of queue, walltime'
     """
-    near = closest(word, known)
-    return f"choose of {', '.join(sorted(known))}" if near is None else f"did you mean {near!r}?"
+    names = sorted(known)
+    near = closest(word, names)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    return f"choose of {', '.join(names)}" if len(names) <= _FEW else "scoop-hpc submit --help lists them"
 
 
 def show(value: Value) -> str:

@@ -17,7 +17,7 @@ _OTHERS_BEGIN = ("JOB_", "LOCAL_")
 
 
 def read_variables(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> tuple[tuple[Setting, ...], list[str]]:
-    """Return the settings in *environ*, and a warning of each variable that only looks like one; an empty one is none."""
+    """Return the settings in *environ*, and a warning of each that only looks like one. An empty one is none."""
     settings: dict[str, Setting] = {}
     warnings = []
     for variable in sorted(environ):
@@ -26,7 +26,7 @@ def read_variables(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> tup
             continue
         origin = Origin(f"${variable}")
         try:
-            name = name_of(rest.lower() if rest.isupper() else rest, kinds, origin)
+            name = name_of(rest.lower() if rest.isupper() else variable, kinds, origin)
         except SettingsError:
             warnings.append(f"{variable} sets nothing: {_advice(rest, kinds)}")
             continue
