@@ -21,8 +21,8 @@
 #SBATCH --array=0-9%2
 #SBATCH --signal=B:USR1@600
 #SBATCH --requeue
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 export OMP_NUM_THREADS=16
@@ -31,7 +31,7 @@ for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.
 done
 module load python/3.11 || exit
 command -v -- /usr/bin/python3 >/dev/null || {
-    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec /usr/bin/python3 -m scoop_hpc run --allocation slurm -- pi.py 1000

@@ -19,14 +19,17 @@ from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.record import Record
-from scoop_hpc.reports import Report, aggregate, goes_on
+from scoop_hpc.reports import Doubts, Report, aggregate, goes_on
 from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
+_BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
+
+_LATE = 20.0  # seconds by which a scheduler's accounts may be
 
 _NOT_BEGUN = "cancelled before it began"
 
@@ -259,13 +262,15 @@ class Client:
         """Ask until no job goes on, or *timeout* seconds are over; return how they stand.
 
         Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
-        for a while does not end the waiting.
+        for a while does not end the waiting, nor does a job's end that the scheduler's accounts do not tell of yet.
         """
         began = heard = clock()
         asked = float("-inf")
         # as if they were to begin, until somebody knows better
         answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
+        doubts = Doubts(_LATE)
         troubled = False
+        unheard = any(report.job is None for report in reports)
         while any(goes_on(report) for report in answers):
             on_tick(answers)
             now = clock()
@@ -276,11 +281,15 @@ class Client:
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
                 asked = now
                 try:
-                    answers = self._status(answers, None, ())
-                    troubled = False
+                    told = self._status(answers, None, ())
+                    answers = [doubts.weigh(before, after, now) for before, after in zip(answers, told)]
+                    heard = heard if answers == told else now  # a doubt: asked about soon again
+                    troubled = unheard = False
                     continue
                 except SchedulerError as error:
                     if isinstance(error.__cause__, FileNotFoundError):
+                        raise
+                    if unheard and now - began > _BELIEF:
                         raise
                     if not troubled:
                         on_trouble(error)

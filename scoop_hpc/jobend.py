@@ -6,10 +6,16 @@ from dataclasses import replace
 from typing import Optional
 
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.record import Record
+from scoop_hpc.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.base import JobStatus
 
 _SILENT = "the driver ended without a word"
+_FORGOTTEN = "the scheduler has forgotten it, and it left no record"
+
+
+def is_guess(status: JobStatus) -> bool:
+    """Return whether why a job ended is not told by *status*: the scheduler's accounts may do it yet."""
+    return status.reason in (_SILENT, _FORGOTTEN) or status.reason.endswith(DRIVER_LOST)
 
 
 def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
@@ -19,7 +25,7 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
     program ended.
     """
     if said is None and record is None:
-        return JobStatus(job_id, JobState.UNKNOWN, "the scheduler has forgotten it, and it left no record")
+        return JobStatus(job_id, JobState.UNKNOWN, _FORGOTTEN)
     if said is None and record is not None:
         if record.state.ended:
             return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)

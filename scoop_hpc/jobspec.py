@@ -166,6 +166,8 @@ class JobSpec:
 
 _OPTIONS = {
     "memory_per_node": "--memory",
+    "directory": "--chdir",
+    "licenses": "--license",
     "modules": "--module",
     "environment": "--env",
     "parallel_environment": "--pe",

@@ -12,6 +12,7 @@ from scoop_hpc.errors import ScoopError
 from scoop_hpc.jobspec import JobState
 
 FILE = "record.json"  # in the job's directory
+DRIVER_LOST = "died, or its node was lost"  # the end of the reason that an agent records for a driver that cannot
 
 
 @dataclass(frozen=True)

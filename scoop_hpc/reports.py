@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from scoop_hpc.jobdirectory import Job
+from scoop_hpc.jobend import is_guess
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
@@ -46,12 +47,41 @@ def goes_on(report: Report) -> bool:
     return not report.status.state.ended and report.status.state is not JobState.UNKNOWN
 
 
+def is_queued(report: Report) -> bool:
+    """Return whether there is something to cancel of a job."""
+    return goes_on(report) or any(each.status.stuck for each in report.elements or (report,))
+
+
+class Doubts:
+    """Which jobs that went on have ended as nobody tells, and since when: accounts come late, Grid Engine's by 15 s.
+
+    Until *patience* seconds have passed, such a job goes on.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._seen: set[tuple[str, str]] = set()
+        self._since: dict[tuple[str, str], float] = {}
+
+    def weigh(self, before: Report, after: Report, now: float) -> Report:
+        """Return the report to believe: *after*, or, while there is doubt about it, *before*."""
+        job = (after.scheduler, after.status.job_id)
+        if not any(is_guess(each.status) for each in after.elements or (after,)):
+            if goes_on(after):
+                self._seen.add(job)
+            return after
+        if job not in self._seen or now - self._since.setdefault(job, now) >= self._patience:
+            return after
+        return before
+
+
 def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:
     """Return how an array stands, in view of its jobs: the reason counts them.
 
     >>> jobs = [JobStatus("7_0", JobState.COMPLETED, exit_status=0), JobStatus("7_1", JobState.FAILED, exit_status=3)]
-    >>> aggregate("7", jobs)
-    JobStatus(job_id='7', state=<JobState.FAILED: 'FAILED'>, reason='1 COMPLETED, 1 FAILED', nodes=(), exit_status=3)
+    >>> whole = aggregate("7", jobs)
+    >>> whole.state, whole.reason, whole.exit_status
+    (<JobState.FAILED: 'FAILED'>, '1 COMPLETED, 1 FAILED', 3)
     """
     states = Counter(element.state for element in elements)
     counted = ", ".join(f"{states[state]} {state.value}" for state in JobState if states[state])

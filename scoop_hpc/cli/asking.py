@@ -44,6 +44,7 @@ _WHAT = (
     click.option("--name", help="Name of the job; default: the program's."),
     click.option("--output", metavar="FILE", help=f"File for what the job prints; default: {DEFAULT_OUTPUT}"),
     click.option("--error", metavar="FILE", help="File for its standard error; default: the output's."),
+    click.option("--chdir", metavar="DIR", help="Directory to run in; default: the current one."),
     click.option("--array", metavar="FIRST-LAST[:STEP][%LIMIT]", help="A job for each number, LIMIT at a time."),
     click.option("--after", metavar="JOB", multiple=True, help="Begin when JOB has succeeded; repeatable."),
     click.option("--after-any", metavar="JOB", multiple=True, help="Begin when JOB has ended; repeatable."),
@@ -89,14 +90,22 @@ class Asked:
 
 
 def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
-    """Check the options that `asking` added, as far as it can be done here."""
-    check_program(options["program"])
+    """Check the options that `asking` added, as far as it can be done here; go where the job shall run."""
+    program, template = options["program"], options["template"]
+    check_program(program)
+    venv = _parsed(_existing_venv, options["venv"])
+    container = _parsed(_absolute_image, options["container"])
+    if options["chdir"] is not None:
+        program = os.path.abspath(program)
+        template = os.path.abspath(template) if template is not None and os.path.exists(template) else template
+        _enter(options["chdir"])
     scheduler = choose(options["scheduler"], environ)
-    return Asked(make_spec(options, scheduler, environ), scheduler, options["template"])
+    spec = make_spec({**options, "program": program, "venv": venv, "container": container}, scheduler, environ)
+    return Asked(spec, scheduler, template)
 
 
 def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
-    """Return what the options ask for; raise InputError for what no scheduler could be asked."""
+    """Return what the options ask for, to be run in the current directory; raise InputError for what nobody could."""
     program = options["program"]
     try:
         directory = os.getcwd()
@@ -139,8 +148,8 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         parallel_environment=options["pe"],
         modules=options["module"],
         conda=options["conda"],
-        venv=_parsed(_existing_venv, options["venv"]),
-        container=_parsed(_absolute_image, options["container"]),
+        venv=options["venv"],
+        container=options["container"],
         container_runtime=options["container_runtime"],
         environment=_variables(options["env"], environ, scheduler),
         prologue=options["prologue"],
@@ -171,6 +180,14 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: Optional[str]) -> 
     if spec.container_runtime is not None:
         options += ["--container-runtime", spec.container_runtime]
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
+
+
+def _enter(directory: str) -> None:
+    """Go where the job shall run: some schedulers put its output where it is submitted."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise InputError(f"--chdir {directory!r}: {error.strerror}; name a directory") from error
 
 
 _Value = TypeVar("_Value")

@@ -17,7 +17,7 @@ from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.reports import Report, goes_on
+from scoop_hpc.reports import Report, goes_on, is_queued
 
 _RECENT = 20
 _TIMED_OUT = 124  # as timeout(1)
@@ -96,7 +96,7 @@ def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
     """End each JOB. One that has ended is left as it is."""
     client = follow.open_client(os.environ)
     reports = client.status(_find(client, jobs))
-    going = [report for report in reports if goes_on(report)]
+    going = [report for report in reports if is_queued(report)]
     client.cancel(going)
     if as_json:
         print(json.dumps([{**as_dict(report), "cancelled": report in going} for report in reports]))
@@ -155,7 +155,8 @@ def explain(as_json: bool, job: str) -> None:
 
 
 def _why(client: Client, report: Report) -> list[str]:
-    waiting = [element for element in report.elements or (report,) if element.status.state is JobState.PENDING]
+    each = report.elements or (report,)
+    waiting = [element for element in each if element.status.state is JobState.PENDING or element.status.stuck]
     if waiting:
         return client.explain(waiting[0])
     return [_ENDINGS[report.status.state]] if report.status.state in _ENDINGS else []

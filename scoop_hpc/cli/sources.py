@@ -21,6 +21,7 @@ from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, 
 from scoop_hpc.settings.variables import PROFILE, read_variables
 
 _HERE = "scoop_hpc.toml"
+_OF_PATHS = ("DIR", "ENV", "FILE", "IMAGE")  # what options say they take
 _OF_THE_SITE = "/etc/scoop_hpc/config.toml"
 
 
@@ -128,8 +129,11 @@ def _parse(line: ProgramLine) -> dict[str, Value]:
 
 def _convert(setting: Setting) -> Any:
     """Return the value that the option has of *setting*."""
+    option, value = _OPTIONS[setting.name], setting.value
+    if isinstance(value, str) and option.metavar in _OF_PATHS:
+        value = os.path.expanduser(value)  # on a command line, the shell does it
     try:
-        return _OPTIONS[setting.name].type_cast_value(click.Context(_asks), setting.value)
+        return option.type_cast_value(click.Context(_asks), value)
     except click.BadParameter as error:
         raise SettingsError(f"{setting.origin}: {setting.name} {setting.value!r}: {error.message}") from error
 

@@ -253,7 +253,7 @@ class Agent:
         self._shutdown = Shutdown(signal.SIGTERM)
         if self._welcome.node:
             return
-        reason = f"{self._welcome.driver} died, or its node was lost"
+        reason = f"{self._welcome.driver} {records.DRIVER_LOST}"
         with contextlib.suppress(OSError):  # nobody is left to be told of it
             if self._welcome.complaints:
                 with open(self._welcome.complaints, "a", encoding="utf-8") as file:

@@ -418,7 +418,11 @@ class Driver:
         try:
             records.write(self._wishes.record, record)
         except OSError as error:
-            _say(f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}")
+            if ending is None:  # once is enough
+                _say(
+                    f"warning: cannot write the record {self._wishes.record!r}: {error.strerror}; "
+                    "SCOOP_HPC_STATE should name a directory that all nodes see"
+                )
 
 
 def agent_argv(patience: float, interface: str, parent: int, python: str = "") -> list[str]:

@@ -50,6 +50,7 @@ class JobStatus:
     reason: str = ""  # the scheduler's own word, such as Resources or NonZeroExitCode
     nodes: tuple[str, ...] = ()
     exit_status: Optional[int] = None  # 128 + n for a signal n
+    stuck: bool = False  # FAILED, and in the queue all the same, until somebody mends or cancels it
 
 
 @dataclass(frozen=True)

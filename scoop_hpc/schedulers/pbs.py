@@ -18,7 +18,7 @@ from scoop_hpc.schedulers.pbs_reasons import advise
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,230}")  # openpbs src/lib/Libcmds/ck_job_name.c
-_PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=^-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=^\[\]-]+")
 _VERSION = re.compile(r"pbs_version = |Version: [0-9]", re.IGNORECASE)  # the second is Torque's, which qsub finds out
 
 # what qstat says of jobs that are none any more: forgotten; in its history, for which -x is needed; it keeps no history

@@ -19,10 +19,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("unknown resource", "change --constraint, --license or --directive"),
     ("resource_list.walltime", "change --walltime"),
     ("illegal attribute or resource value", "change --constraint or --directive"),
-    (
-        "illegal -k value",
-        "this qsub is Torque's, or of a PBS too old to write output in its place: scoop-hpc speaks neither",
-    ),
+    ("illegal -k value", "this is Torque, or a PBS too old to write output in its place: scoop-hpc speaks neither"),
     ("illegal -n value", "change --name"),
     ("-lresource=", "a --directive with '-l' contradicts --nodes and such: use those, or --constraint"),
     ("cannot be used with select", "a --directive with '-l' contradicts --nodes and such: use those"),
@@ -75,7 +72,7 @@ def explain(text: str, job_id: str, reason: str) -> list[str]:
     >>> explain("Job Id: 7.head\\n    job_state = H\\n    Hold_Types = u\\n", "7.head", "")
     ['it is held by its owner', 'qrls 7.head']
     """
-    attributes = read_jobs(text).get(job_id) or {"job_state": "Q", "comment": reason}
+    attributes = next(iter(read_jobs(text).values()), {"job_state": "Q", "comment": reason})
     why, what = _explain(attributes)
     lines = [why]
     start = attributes.get("estimated.start_time")

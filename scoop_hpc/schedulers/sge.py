@@ -155,8 +155,8 @@ class SgeScheduler:
             raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well")
         if spec.parallel_environment is None and not _is_serial(spec):
             raise JobSpecError("a job of several slots needs a parallel environment: give --pe")
-        for line in spec.prologue:
-            if line.startswith("#$"):
+        for line in "\n".join(spec.prologue).split("\n"):
+            if line.startswith("#$"):  # wherever in the script it is
                 raise JobSpecError(f"the prologue {line!r} would be a directive: give it as --directive, without #$")
         for directive in spec.directives:
             _check_directive(directive)
@@ -199,7 +199,9 @@ class SgeScheduler:
 
     def parse_test(self, done: Completed) -> str:
         if done.status or "verification: found" not in done.stdout:
-            raise SchedulerError(f"qsub would take the job, or refuse it, in vain: {advise(one_line(done))}")
+            never = "no suitable queues" in done.stdout + done.stderr
+            what = "take the job, but it could never begin" if never else "refuse the job"
+            raise SchedulerError(f"qsub would {what}: {advise(one_line(done))}")
         return done.stdout.strip().splitlines()[-1].partition("verification: ")[2]
 
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
@@ -28,12 +28,12 @@ _LETTERS: tuple[tuple[str, Optional[JobState]], ...] = (
     ("t", JobState.RUNNING),
 )
 _KNOWN = frozenset("hR").union(letter for letter, _ in _LETTERS)
-_REASONS = {
-    "E": "put into an error state: explain tells why",
-    "h": "held",
-    "R": "waits to run again",
-    "d": "being deleted",
-}
+_REASONS = (  # of a state and a letter in it
+    (JobState.FAILED, "E", "put into an error state: explain tells why"),
+    (JobState.PENDING, "h", "held"),
+    (JobState.PENDING, "R", "waits to run again"),
+    (JobState.RUNNING, "d", "being deleted"),
+)
 
 _FAILED = {  # sge_status(5), "Failed" states: those that are not the job's own failure
     18: JobState.NODE_FAIL,  # shepherd returned error
@@ -73,7 +73,7 @@ def read_listing(text: str) -> list[JobStatus]:
             nodes = dict.fromkeys((*(before.nodes if before else ()), *job.nodes))
             if entry.findtext("master") == "MASTER":
                 nodes = dict.fromkeys((*job.nodes, *nodes))
-            jobs[job.job_id] = JobStatus(job.job_id, job.state, job.reason, tuple(nodes))
+            jobs[job.job_id] = replace(job, nodes=tuple(nodes))
     return list(jobs.values())
 
 
@@ -84,11 +84,11 @@ def _read_entry(entry: ElementTree.Element) -> Iterator[JobStatus]:
         raise SchedulerError(f"cannot read qstat's entry {ElementTree.tostring(entry, 'unicode')!r}")
     if not isinstance(state, JobState):
         return
-    reason = "; ".join(words for letter, words in _REASONS.items() if letter in letters)
+    reason = "; ".join(words for of, letter, words in _REASONS if of is state and letter in letters)
     queue = entry.findtext("queue_name", "")
     nodes = (queue.rpartition("@")[2],) if "@" in queue else ()
     for job_id in _ids(number, entry.findtext("tasks", "")):
-        yield JobStatus(job_id, state, reason, nodes)
+        yield JobStatus(job_id, state, reason, nodes, stuck=state is JobState.FAILED)
 
 
 _NO_STATE = object()
@@ -129,10 +129,7 @@ def read_accounts(text: str) -> list[JobStatus]:
         job = _read_record(record)
         hosts.setdefault(job.job_id, []).insert(0, record.get("hostname", ""))
         jobs[job.job_id] = job
-    return [
-        JobStatus(job.job_id, job.state, job.reason, tuple(dict.fromkeys(hosts[job.job_id])), job.exit_status)
-        for job in jobs.values()
-    ]
+    return [replace(job, nodes=tuple(dict.fromkeys(hosts[job.job_id]))) for job in jobs.values()]
 
 
 def _records(text: str) -> Iterator[dict[str, str]]:

@@ -122,6 +122,8 @@ def explain(job: str, answers: str) -> list[str]:
         advice = next((what for word, what in _ERRORS if word in errors[0]), "see to that")
         lines = [f"Grid Engine could not start it: {error}" for error in errors]
         return [*lines, f"{advice}; then qmod -cj {job} to try again, or cancel it and submit it again"]
+    if not about.strip() or "jobs do not exist" in about:
+        return ["Grid Engine does not know it any more", "see how it stands: scoop-hpc status"]
     if _IMPOSSIBLE in ever:
         why, what = _translate(job, _lines(ever), "in all")
         return ["it can never begin as the site is now", *why, _advice(what) or "ask for less, or change --queue"]

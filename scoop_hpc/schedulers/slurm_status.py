@@ -63,17 +63,16 @@ def parse_line(command: str, line: str) -> list[JobStatus]:
         raise SchedulerError(f"cannot read {command}'s line {line!r}: {error}") from error
     if state is JobState.CANCELLED:
         reason = f"by user {word.split()[2]}" if " by " in word else ""  # the reason is that of its waiting before
-    status = JobStatus(job_id, state, "" if reason == "None" else reason, nodes, exit_status)
+    reason = "" if reason == "None" else reason
+    if state.ended and _read_exit_code(exit_code)[1] == _NOT_STARTED:
+        reason = "not started: its node does not see the directory of --output, most likely"
+    status = JobStatus(job_id, state, reason, nodes, exit_status)
     return [replace(status, job_id=each) for each in ids]
 
 
 def _parse_exit_status(state: JobState, text: str) -> Optional[int]:
     """Return an exit status as a shell has it; None before the end, or where Slurm gives a failure none (``0:0``)."""
-    match = _EXIT_CODE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"no exit code in {text!r}")
-    wait = int(match["wait"] or 0)
-    status, signal = (wait >> 8, wait & 0x7F) if match["wait"] else (int(match["exit"]), int(match["signal"]))
+    status, signal = _read_exit_code(text)
     if not state.ended:
         return None
     if signal == _NOT_STARTED:
@@ -81,6 +80,15 @@ def _parse_exit_status(state: JobState, text: str) -> Optional[int]:
     if signal:
         return 128 + signal
     return status if status or state is JobState.COMPLETED else None
+
+
+def _read_exit_code(text: str) -> tuple[int, int]:
+    """Return the exit status and the signal in squeue's or sacct's column for both."""
+    match = _EXIT_CODE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"no exit code in {text!r}")
+    wait = int(match["wait"] or 0)
+    return (wait >> 8, wait & 0x7F) if match["wait"] else (int(match["exit"]), int(match["signal"]))
 
 
 def _job_ids(text: str) -> list[str]:

@@ -23,9 +23,9 @@ A file may tell several clusters apart::
     modules = ["gcc/12", "openmpi"]
 
 The keys are the options of `scoop-hpc submit`, with ``_`` for ``-``. An option that can be repeated takes a list, and
-may be in the plural; one without a value takes true or false; every other takes a text or a number. In one file a
-cluster's table beats ``[defaults]``. Tables of the same cluster in several files are one: each key is the strongest
-file's.
+may be in the plural; one without a value takes true or false; every other takes a text or a number. A path
+begins with ``~`` or ``/``, or is seen from the current directory. In one file a cluster's table beats ``[defaults]``.
+Tables of the same cluster in several files are one: each key is the strongest file's.
 
 The cluster is the one that --profile or SCOOP_HPC_PROFILE names; else the one whose ``hosts`` fit this host's name;
 else the ``default``; else the only one whose ``scheduler`` is found here. When the command line, a variable or the

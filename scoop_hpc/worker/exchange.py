@@ -110,8 +110,11 @@ class Exchange:
         return function, args or (), kwargs or {}
 
     def drop_taken(self) -> None:
-        """Drop, from the ends of the local futures, those that were run by a waiter or cancelled."""
+        """Drop, from the ends of the local and leaving futures, those that were run by a waiter or cancelled."""
         local = self.local
+        with self.lock:
+            while self.leaving and self.leaving[0].function is None:
+                self.leaving.popleft()
         try:
             while local[-1].function is None:  # at this end only the main thread takes any away
                 local.pop()

@@ -19,7 +19,12 @@ from minicluster.shell import environment
 from minicluster.state import HEAD
 
 ROOT = Path(__file__).parents[2]
-SUBMIT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10", "--queue", "short")
+_EIGHT_WORKERS = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
+SUBMIT = (*_EIGHT_WORKERS, "--queue", "short")
+SUBMIT_TO = {
+    "slurm": SUBMIT,
+    "sge": (*_EIGHT_WORKERS, "--scheduler", "sge"),  # its machine has Slurm's commands, too
+}
 
 # a task on every worker, which is there to stay
 HOLD = """
@@ -95,7 +100,8 @@ class ClusterUnderTest:
 
     def submit_held(self) -> str:
         """Submit a job that does not end; return its id once every node works on it."""
-        done = self.scoop_hpc(*SUBMIT, "--parsable", "--output=job.out", str(self.write(HOLD)))
+        words = SUBMIT_TO[self.machine.state.settings.scheduler]
+        done = self.scoop_hpc(*words, "--parsable", "--output=job.out", str(self.write(HOLD)))
         assert done.returncode == 0, done.stderr
         self.wait_until(
             lambda: {path.suffix[1:] for path in self.directory.glob("held.*")} == set(self.nodes),
@@ -134,7 +140,7 @@ class ClusterUnderTest:
             popen.communicate()
 
     def processes(self, host: str) -> list[Process]:
-        """Return what runs on *host* besides the simulation and Slurm's daemons."""
+        """Return what runs on *host* besides the simulation and the scheduler's daemons."""
         return self.machine.processes(host)
 
     def all_processes(self) -> list[tuple[str, Process]]:
@@ -159,7 +165,7 @@ class ClusterUnderTest:
             time.sleep(0.05)
         return time.monotonic() - start
 
-    def wait_until_clean(self, timeout: float = 5) -> float:
+    def wait_until_clean(self, timeout: float = 20) -> float:
         """Wait until no process and no file of a run is left on any host; fail naming them."""
         start = time.monotonic()
         while time.monotonic() - start < timeout:

@@ -329,6 +329,15 @@ def test_a_scheduler_that_is_away_at_first_does_not_end_the_waiting(tmp_path: Pa
     assert waiting.wait().status.state is JobState.COMPLETED
 
 
+def test_a_job_that_nobody_has_ever_told_of_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [(1, "", "Socket timed out")], "sacct": [(1, "", "no database")]})
+    client, clock = client_of(slurm, tmp_path), Clock()
+    reports = client.find(["4711"], SLURM)
+    with pytest.raises(SchedulerError, match="Socket timed out"):
+        client.wait(reports, lambda reports: None, lambda error: None, None, clock, clock.sleep)
+    assert clock.now - 1000 < 120
+
+
 def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_ends(job: Job, said: object) -> None:
         raise InputError("disk full")
@@ -342,6 +351,21 @@ def test_what_was_printed_last_is_seen_too(tmp_path: Path) -> None:
     waiting.wait()
     assert waiting.ticks[-1] == waiting.clock.now
     assert len(waiting.ticks) >= 2
+
+
+def test_waiting_believes_accounts_that_come_late_rather_than_a_guess(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, RUNNING, GONE)
+    records.write(waiting.job.record, Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7))
+    waiting.slurm.answers["sacct"] = [*[(0, "", "")] * 5, (0, "7|TIMEOUT|None|0:9|n1\n", "")]
+    assert waiting.wait().status.state is JobState.TIMEOUT
+
+
+def test_waiting_for_accounts_that_never_come_ends(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, RUNNING, RUNNING, GONE)
+    records.write(waiting.job.record, Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7))
+    status = waiting.wait().status
+    assert (status.state, status.reason) == (JobState.FAILED, "the driver ended without a word")
+    assert 15 < waiting.clock.now - 1000 < 40
 
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -29,10 +31,18 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config" / "scoop_hpc").mkdir(parents=True)
 
 
+@contextlib.contextmanager
+def _back(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+
+
 def call(command: click.Command, *words: str) -> tuple[str, str]:
     """Run *command*; return what it printed; let its errors through."""
     stdout, stderr = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), _back(Path.cwd()):
         command.main(words, "scoop-hpc", standalone_mode=False)
     return stdout.getvalue(), stderr.getvalue()
 
@@ -85,6 +95,12 @@ def test_lists_are_replaced_as_a_whole() -> None:
     Path("pi.py").write_text("#SCOOP --module a --module b\n#SCOOP --module c\n")
     assert "module load a b c |" in call(render, "pi.py")[0]
     assert "module load d |" in call(render, "--module", "d", "pi.py")[0]
+
+
+def test_a_path_of_a_setting_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd() / "config"))
+    HERE.write_text('[defaults]\nchdir = "~/scoop_hpc"\n')
+    assert f"--chdir={Path.cwd() / 'config' / 'scoop_hpc'}" in directives("pi.py")
 
 
 def test_a_stronger_number_of_workers_is_no_contradiction() -> None:
@@ -147,6 +163,9 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
         ('qos = ""', "scoop_hpc.toml, line 2: the qos '' is empty"),
         ("nodes = 3\nworkers = 2", "scoop_hpc.toml, line 2 and scoop_hpc.toml, line 3: --workers 2 leaves some of"),
         ('memory = "8G"', "scoop_hpc.toml, line 2: the scheduler 'local' cannot express --memory"),
+        ('venv = "nosuch"', "scoop_hpc.toml, line 2: --venv 'nosuch' holds no bin/python"),
+        ('chdir = "nosuch"', "scoop_hpc.toml, line 2: --chdir 'nosuch': No such file or directory"),
+        ('chdir = "config"\nqos = ""', "scoop_hpc.toml, line 3: the qos '' is empty"),
         ('container_runtime = "docker"\ncontainer = "x"', "scoop_hpc.toml, line 2: container_runtime 'docker':"),
     ],
 )

@@ -105,6 +105,20 @@ def test_worker_is_not_busy_once_its_program_has_ended(run: Run) -> None:
     assert set(busy) == {0.0}
 
 
+def test_program_ends_although_what_was_to_leave_has_been_run_here(run: Run) -> None:
+    def program() -> int:
+        worker = current.running()
+        assert worker is not None
+        worker.exchange.leaving.extend(futures.submit(square, i) for i in (1, 2, 3))
+        under_way = list(worker.exchange.leaving)
+        worker.exchange.local.clear()
+        for future in under_way:
+            worker.runner.run_future(future)
+        return sum(future.result() for future in under_way)
+
+    assert run(program) == 14
+
+
 def test_exception_comes_back_as_itself(run: Run) -> None:
     with pytest.raises(KeyError, match="7"):
         run(lambda: futures.submit(fail, 7).result())

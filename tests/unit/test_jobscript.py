@@ -262,7 +262,7 @@ def test_a_template_of_one_s_own_extends_ours(tmp_path: Path) -> None:
         "{% block prologue %}\nmodule load python\n{% endblock %}\n",
     ).splitlines()
     ours = lines(SPEC)
-    place = ours.index("cd -- /home/me/project || {")
+    place = ours.index(f"command -v -- {COMMAND[0]} >/dev/null || {{")
     assert script == [*ours[:place], "export OMP_NUM_THREADS=1", "module load python", *ours[place:]]
 
 

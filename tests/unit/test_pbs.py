@@ -134,7 +134,7 @@ def test_chunks(changes: dict[str, Any], select: str, place: str) -> None:
         ({"queue": "short", "account": "phys"}, ["-q short", "-A phys"]),
         ({"reservation": "R123"}, ["-q R123"]),
         ({"array": JobArray(0, 9, 3, 2), "output": "{array_index}"}, ["-J 0-9:3%2", "-o /home/me/^array_index^"]),
-        ({"after": ("1", "2[].head"), "after_any": ("3",)}, ["-W depend='afterok:1:2[].head,afterany:3'"]),
+        ({"after": ("1", "2[].head"), "after_any": ("3",)}, ["-W depend=afterok:1:2[].head,afterany:3"]),
         ({"begin": "2030-01-31T08:05:09"}, ["-a 203001310805.09"]),
         ({"mail_user": "me@x", "mail_events": ("end", "fail")}, ["-M me@x", "-m ea"]),
         ({"licenses": ("matlab:2", "ansys")}, ["-l matlab=2", "-l ansys=1"]),
@@ -477,6 +477,10 @@ def test_why_recorded_jobs_wait(name: str, why: str, what: str) -> None:
 def test_why_other_jobs_wait(lines: list[str], words: str) -> None:
     text = "\n".join(["Job Id: 7.head", *(f"    {line}" for line in lines), ""])
     assert any(words in line for line in explained(text, "7.head"))
+
+
+def test_a_job_is_explained_by_whatever_id_it_was_named() -> None:
+    assert explained("Job Id: 7.head\n    job_state = H\n    Hold_Types = u\n", "7")[-1] == "qrls 7"
 
 
 def test_where_qstat_is_silent_the_reason_of_before_has_to_do() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fieldtable
 import pytest
 import rendered
 
@@ -22,3 +23,7 @@ def test_the_job_scripts_for_readers_are_rendered(name: str) -> None:
 
 def test_every_job_script_for_readers_is_known() -> None:
     assert {path.stem for path in rendered.JOBSCRIPTS.glob("*.sh")} == set(rendered.EXAMPLES)
+
+
+def test_the_table_of_options_is_what_the_code_says() -> None:
+    assert fieldtable.FILE.read_text() == fieldtable.table()

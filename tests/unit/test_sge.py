@@ -270,6 +270,7 @@ def test_a_name_that_grid_engine_does_not_take_is_made_one(name: str) -> None:
         ({"array": parse_array("0-3"), "output": "{array_index}"}, "Grid Engine's begin with 1"),
         ({"signal": 60}, "give --walltime as well"),
         ({"prologue": ("#$ -l gpu=1",)}, "give it as --directive"),
+        ({"prologue": ("id\n#$ -l gpu=1",)}, "give it as --directive"),
         ({"directives": ("-l gpu=1 # one",)}, "drops what follows #"),
         ({"directives": ("-pe mpi 4",)}, "use --pe"),
         ({"directives": ("gpu=1",)}, "no option of qsub"),
@@ -304,6 +305,7 @@ def test_one_listing_tells_of_all_jobs_and_of_an_arrays_one_by_one() -> None:
 def test_a_job_in_an_error_state_has_failed() -> None:
     job = said("qstat", "qstat/mixed-xml.out")["54"]
     assert (job.state, job.reason) == (JobState.FAILED, "put into an error state: explain tells why")
+    assert job.stuck
 
 
 def test_a_job_of_the_past_is_not_in_the_queue() -> None:
@@ -487,6 +489,7 @@ def test_only_a_job_that_may_be_run_again_is_requeued() -> None:
         ("held", "it is held", "qrls 7"),
         ("later", "its time has not come (--begin)", "wait"),
         ("badcwd", "Grid Engine could not start it: can't chdir to /nosuch: No such file or directory", "qmod -cj 7"),
+        ("forgotten", "Grid Engine does not know it any more", "scoop-hpc status"),
         ("array", "as many jobs of its array run as may at a time", "the %LIMIT of --array"),
     ],
 )

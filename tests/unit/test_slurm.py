@@ -16,6 +16,7 @@ from scoop_hpc.schedulers.slurm import SlurmScheduler
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8"
 SLURM = SlurmScheduler()
 SPEC = JobSpec(("pi.py",), "/home/me", "pi", workers_per_node=2)
+NOT_STARTED = "not started: its node does not see the directory of --output, most likely"
 
 
 def completed(command: str, stdout: str = "", stderr: str = "", status: int = 0) -> Completed:
@@ -77,10 +78,10 @@ def test_a_failed_submission_has_no_job_id_even_if_one_was_printed() -> None:
         ("memory", "Memory specification can not be satisfied; Requested node configuration is not available"),
         ("memory", "(change --memory)"),
         ("account", "Invalid account or account/partition combination specified (change --account or --queue)"),
-        ("qos", "Invalid qos specification (change --directive '--qos=...')"),
+        ("qos", "Invalid qos specification (change --qos)"),
         ("option-in-script", "unrecognized option '--nosuchoption=3'"),
         ("option-in-script", "(change --directive)"),
-        ("gres", "sbatch refused the job: Invalid generic resource (gres) specification"),
+        ("gres", "sbatch refused the job: Invalid generic resource (gres) specification (change --gpus-per-node)"),
         ("no-controller", "Unable to contact slurm controller (connect failure) (try again later, or use --scheduler"),
         ("no-config", "Unable to process configuration file (set SLURM_CONF, or use --scheduler local)"),
     ],
@@ -190,7 +191,7 @@ def test_squeue_knows_the_exit_status_of_what_ended() -> None:
         "3": JobStatus("3", JobState.FAILED, "JobLaunchFailure", ("aone001",), 139),
         "4": JobStatus("4", JobState.COMPLETED, "", ("aone001",), 0),
         "5": JobStatus("5", JobState.COMPLETED, "", ("aone001", "aone002"), 0),
-        "6": JobStatus("6", JobState.FAILED, "JobLaunchFailure", ("aone001",), None),  # its output file was impossible
+        "6": JobStatus("6", JobState.FAILED, NOT_STARTED, ("aone001",)),
         "9": JobStatus("9", JobState.RUNNING, "", ("aone001", "aone002")),
         "10": JobStatus("10", JobState.PENDING, "JobHeldUser"),
     }
@@ -203,7 +204,7 @@ def test_sacct_says_the_same_of_what_squeue_has_forgotten() -> None:
         "3": JobStatus("3", JobState.FAILED, "", ("aone001",), 139),
         "4": JobStatus("4", JobState.COMPLETED, "", ("aone001",), 0),
         "5": JobStatus("5", JobState.COMPLETED, "", ("aone001", "aone002"), 0),
-        "6": JobStatus("6", JobState.FAILED, "", ("aone001",)),
+        "6": JobStatus("6", JobState.FAILED, NOT_STARTED, ("aone001",)),
         "9": JobStatus("9", JobState.RUNNING, "", ("aone001", "aone002")),
         "10": JobStatus("10", JobState.PENDING, "JobHeldUser"),
     }

@@ -1,9 +1,9 @@
-"""A real Slurm cluster of simulated nodes on one machine: Linux namespaces, and Slurm's own daemons inside.
+"""A real Slurm or Grid Engine of simulated nodes on one machine: Linux namespaces, its own daemons inside.
 
 ::
 
-    this machine ── bridge scXXXXbr ─┬─ head      slurmctld, munged; the login node
-                                     ├─ node001   slurmd, munged
+    this machine ── bridge scXXXXbr ─┬─ head      slurmctld, munged; the login node    (sge_qmaster)
+                                     ├─ node001   slurmd, munged                       (sge_execd)
                                      ├─ node002   slurmd, munged
                                      └─ ...
 
@@ -21,4 +21,6 @@ From ``tests/cluster``::
     python -m minicluster up --nodes 4
     python -m minicluster run head -- srun -N4 hostname
     python -m minicluster down
+    python -m minicluster up --scheduler sge --slots 2 --slots 6
+    python -m minicluster run head -- qsub -sync y -pe mpi 8 -b y true
 """

@@ -13,12 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Optional
 
-from minicluster import cluster, files, shell
+from minicluster import cluster, files
+from minicluster.scheduler import SCHEDULERS
+from minicluster.shell import environment
 from minicluster.state import HEAD, ClusterError, Settings, make_settings
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="minicluster", description="A real Slurm cluster of simulated nodes.")
+    parser = argparse.ArgumentParser(prog="minicluster", description="A real Slurm or Grid Engine of simulated nodes.")
     parser.add_argument(
         "--dir", type=Path, default=Path("/run/scoop-minicluster"), help="state directory (%(default)s)"
     )
@@ -49,10 +51,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     default = Settings()
+    parser.add_argument("--scheduler", choices=SCHEDULERS, default=default.scheduler, help="whose (%(default)s)")
     parser.add_argument("--nodes", type=int, default=default.nodes, help="compute nodes (%(default)s)")
     parser.add_argument("--cpus", type=int, default=default.cpus, help="CPUs that each pretends to have (%(default)s)")
     parser.add_argument(
         "--memory", type=int, default=default.memory, help="MiB that each pretends to have (%(default)s)"
+    )
+    parser.add_argument(
+        "--slots", type=int, action="append", default=[], help="Grid Engine's, of the next node; as many as CPUs"
     )
     parser.add_argument("--prefix", default=default.prefix, help="nodes are PREFIX001... (%(default)s)")
     parser.add_argument(
@@ -86,7 +92,7 @@ def _hold(directory: Path, settings: Settings) -> None:
 def _exec(found: cluster.Cluster, arguments: argparse.Namespace) -> NoReturn:
     argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
     words = found.enter_argv(arguments.host, argv or ["/bin/bash"], os.getcwd(), arguments.user)
-    os.execvpe(words[0], words, shell.environment())
+    os.execvpe(words[0], words, environment())
 
 
 def _command(arguments: argparse.Namespace) -> int:
@@ -108,7 +114,7 @@ def _command(arguments: argparse.Namespace) -> int:
         "heal": lambda: found.heal(arguments.host),
         "kill-node": lambda: found.kill_node(arguments.host),
         "start-node": lambda: found.start_node(arguments.host),
-        "logs": lambda: print(files.logs(found.directory, arguments.host)),
+        "logs": lambda: print(found.logs(arguments.host)),
     }
     actions[arguments.command]()
     return 0

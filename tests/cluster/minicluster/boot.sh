@@ -1,10 +1,12 @@
 #!/bin/sh
-# PID 1 of one simulated host.    boot.sh STATE_DIRECTORY NAME ADDRESS/LENGTH PRIVATE_TMP DOCKER_INTERFACE [SHARED...]
+# PID 1 of one simulated host.
+#     boot.sh STATE_DIRECTORY NAME SCHEDULER ADDRESS/LENGTH PRIVATE_TMP DOCKER_INTERFACE [SHARED...]
 # A line on stdin says that eth0 is there.
-S=$1 N=$2 ADDRESS=$3 PRIVATE_TMP=$4 DOCKER_INTERFACE=$5
-shift 5
+S=$1 N=$2 SCHEDULER=$3 ADDRESS=$4 PRIVATE_TMP=$5 DOCKER_INTERFACE=$6
+shift 6
 H=$S/hosts/$N
 die() { echo "boot of $N failed: $*"; exit 1; }
+. "${0%/*}/$SCHEDULER.sh"
 
 mount --make-rprivate / || die "mount --make-rprivate"
 mount -t proc -o nosuid,nodev,noexec proc /proc || die "mount /proc"
@@ -14,9 +16,7 @@ hostname "$N" || die hostname
 for file in hosts hostname passwd group nsswitch.conf resolv.conf; do
     [ ! -e "/etc/$file" ] || mount --bind "$H/etc/$file" "/etc/$file" || die "bind /etc/$file"
 done
-mkdir -p /etc/slurm || die "mkdir /etc/slurm"
-mount --bind "$S/slurm" /etc/slurm || die "bind /etc/slurm"
-mount --bind "$H/munge" "$S/munge" || die "bind munge's directory"
+mount_files
 if [ "$PRIVATE_TMP" = True ]; then
     for directory; do
         mkdir -p "$H$directory" && mount --bind "$directory" "$H$directory" || die "bind $directory"
@@ -36,9 +36,7 @@ if [ "$DOCKER_INTERFACE" = True ]; then
 fi
 exec </dev/null
 
-munged --key-file="$S/munge.key" --socket="$S/munge/munge.socket.2" --pid-file="$H/munged.pid" \
-    --seed-file="$H/munged.seed" --log-file="$H/log/munged.log" --num-threads=2 || die munged
-if [ "$N" = head ]; then slurmctld || die slurmctld; else slurmd || die slurmd; fi
+start_daemons
 : >"$H/booted"
 # an orphan's parent is PID 1, which has to reap it: sh does so whenever it waits
 while :; do

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from minicluster import files, namespaces, network, packages, shell, slurm
+from minicluster import files, namespaces, network, packages, shell
+from minicluster.scheduler import SCHEDULERS, Scheduler
 from minicluster.state import FILE, HEAD, ClusterError, Host, Settings, State, load
 
 MAX_NODES = 24  # the kernel's table of neighbours is one for all namespaces, of 1024 entries
 MAX_PATH = 50  # the sockets' names below the directory have to stay under 108 bytes
 _BOOT = Path(__file__).with_name("boot.sh")
-_DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd", "slurmscriptd")
 
 
 class Cluster:
@@ -28,6 +28,11 @@ class Cluster:
     def __init__(self, directory: Path, state: State) -> None:
         self.directory = directory
         self.state = state
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Whose cluster it is."""
+        return SCHEDULERS[self.state.settings.scheduler]
 
     @property
     def nodes(self) -> list[str]:
@@ -67,9 +72,9 @@ class Cluster:
         )
 
     def processes(self, name: str) -> list[namespaces.Process]:
-        """Return what runs on a host besides the simulation and Slurm's daemons."""
+        """Return what runs on a host besides the simulation and the scheduler's daemons."""
         found = namespaces.processes(self._pid(name))
-        return [process for process in found if not _belongs_to_the_host(process)]
+        return [process for process in found if not self._belongs_to_the_host(process)]
 
     def files(self, name: str, directory: str) -> list[str]:
         """Return what lies in *directory* as the host sees it, without the shared directories' mount points."""
@@ -77,11 +82,11 @@ class Cluster:
         return sorted(set(os.listdir(f"/proc/{self._pid(name)}/root{directory}")) - mounted)
 
     def status(self) -> dict[str, str]:
-        """Return each host's state: dead, cut, up, or for a compute node Slurm's word for it."""
-        slurms = self._node_states() if self._alive(HEAD) else {}
+        """Return each host's state: dead, cut, up, or for a compute node the scheduler's word for it."""
+        words = self._node_states() if self._alive(HEAD) else {}
         states = {}
         for name, host in self.state.hosts.items():
-            states[name] = "dead" if not self._alive(name) else "cut" if host.cut else slurms.get(name, "up")
+            states[name] = "dead" if not self._alive(name) else "cut" if host.cut else words.get(name) or "up"
         return states
 
     def cut(self, name: str) -> None:
@@ -102,7 +107,7 @@ class Cluster:
         self._change(name, pid=None, started=None, cut=False)
 
     def start_node(self, name: str, timeout: float = 60) -> None:
-        """Boot a killed node, and wait until Slurm has it back."""
+        """Boot a killed node, and wait until the scheduler has it back."""
         if self._alive(name):
             raise ClusterError(f"{name!r} is running; kill-node it first")
         shutil.rmtree(self.directory / "hosts" / name)
@@ -110,12 +115,32 @@ class Cluster:
         self.wait_usable([name], time.monotonic() + timeout)
 
     def forget_jobs(self, timeout: float = 30) -> None:
-        """Restart slurmctld without its memory: it knows no job that ever was, as after MinJobAge."""
+        """Let the scheduler know no job that ever was, as if the last one had ended long ago."""
         for process in namespaces.processes(self._pid(HEAD)):
-            if process.title == "slurmctld":
+            if process.title in self.scheduler.killed_to_forget:
                 os.kill(process.outer_pid, signal.SIGKILL)
-        self.run(HEAD, ["slurmctld", "-c"])
+        self.ask(self.scheduler.forget_jobs)
         self.wait_usable(self.nodes, time.monotonic() + timeout)
+
+    def delete_jobs(self, timeout: float = 30) -> None:
+        """End all jobs, and wait until the scheduler has none left."""
+        deadline = time.monotonic() + timeout
+        self.run(HEAD, self.scheduler.delete_jobs)  # that there is none is an error for some
+        while jobs := self.ask(self.scheduler.list_jobs):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"not within {timeout:g} s: no job is left in the queue\n{jobs}")
+            time.sleep(0.05)
+
+    def ask(self, argv: Sequence[str]) -> str:
+        """Run *argv* on the login node; return its stdout, and raise ClusterError where its status is not 0."""
+        done = self.run(HEAD, argv)
+        if done.returncode:
+            raise ClusterError(f"failed with status {done.returncode}: {list(argv)!r}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def logs(self, name: str) -> str:
+        """Return the tails of what tells of a host."""
+        return files.logs(self.directory, name, self.scheduler.logs(self.directory, name))
 
     def boot(self, names: Sequence[str], deadline: float) -> None:
         """Make the hosts' namespaces, wire them and wait for their daemons."""
@@ -134,9 +159,9 @@ class Cluster:
             self._wait(name, self._booted, deadline, "did not boot")
 
     def wait_usable(self, names: Iterable[str], deadline: float) -> None:
-        """Wait until Slurm would start jobs on *names*."""
+        """Wait until the scheduler would start jobs on *names*."""
         for name in names:
-            self._wait(name, self._usable, deadline, "is not usable for Slurm")
+            self._wait(name, self._usable, deadline, f"is not usable for {self.scheduler.title}")
 
     def down(self) -> None:
         """End every process of the cluster and remove every trace of it."""
@@ -149,7 +174,7 @@ class Cluster:
         """Start the host's PID 1; return the pipe end at which it waits for its network."""
         host, settings = self.state.hosts[name], self.state.settings
         traps = [str(settings.private_tmp), str(settings.docker_interface), *settings.shared]
-        argv = ["/bin/sh", str(_BOOT), str(self.directory), name, f"{host.address}/24", *traps]
+        argv = ["/bin/sh", str(_BOOT), str(self.directory), name, settings.scheduler, f"{host.address}/24", *traps]
         read_end, write_end = os.pipe()
         try:
             log = str(self.directory / "hosts" / name / "log" / "init.log")
@@ -199,17 +224,22 @@ class Cluster:
         return (self.directory / "hosts" / name / "booted").exists()
 
     def _usable(self, name: str) -> bool:
-        return self._node_states().get(name) in slurm.USABLE
+        return self._node_states().get(name) in self.scheduler.usable
 
     def _wait(self, name: str, condition: Callable[[str], bool], deadline: float, what: str) -> None:
         while not condition(name):
             if time.monotonic() > deadline or not self._alive(name):
-                raise ClusterError(f"{name} {what}\n{files.logs(self.directory, name)}")
+                raise ClusterError(f"{name} {what}\n{self.logs(name)}")
             time.sleep(0.02)
 
     def _node_states(self) -> dict[str, str]:
-        done = self.run(HEAD, slurm.NODE_STATES)
-        return slurm.parse_node_states(done.stdout) if done.returncode == 0 else {}
+        done = self.run(HEAD, self.scheduler.node_states)
+        return self.scheduler.parse_node_states(done.stdout) if done.returncode == 0 else {}
+
+    def _belongs_to_the_host(self, process: namespaces.Process) -> bool:
+        # a daemon may have changed its arguments only, as "slurmstepd: [19.batch]"
+        names = (process.title, process.argv[0].partition(":")[0])
+        return any(name in self.scheduler.daemons for name in names) or process.argv == ("sleep", "1000000")
 
 
 def up(directory: Path, settings: Settings, timeout: float = 120) -> Cluster:
@@ -223,16 +253,22 @@ def up(directory: Path, settings: Settings, timeout: float = 120) -> Cluster:
         raise ClusterError(f"a cluster has 1 to {MAX_NODES} nodes, not {settings.nodes!r}")
     if directory.exists():
         raise ClusterError(f"{str(directory)!r} exists; is a cluster up there? 'down' ends it")
-    packages.ensure()
+    if settings.scheduler not in SCHEDULERS:
+        raise ClusterError(f"no scheduler {settings.scheduler!r}; there are {', '.join(SCHEDULERS)}")
+    scheduler = SCHEDULERS[settings.scheduler]
+    packages.ensure(scheduler.packages)
+    loopback = settings.own_name_is_loopback and scheduler.bears_loopback_names
     deadline = time.monotonic() + timeout
     directory.mkdir(mode=0o755)
-    cluster = Cluster(directory, _plan(directory, settings))
+    cluster = Cluster(directory, _plan(directory, replace(settings, own_name_is_loopback=loopback)))
     try:
         cluster.state.save(directory)
-        files.write_common(directory, cluster.state)
+        files.write_common(directory)
+        scheduler.write(directory, cluster.state)
         network.make_bridge(cluster.state.bridge, cluster.state.subnet.replace(".0/24", ".254"))
         cluster.state.iptables = network.let_bridged_packets_pass(cluster.state.bridge)
         cluster.boot([HEAD], deadline)
+        scheduler.define(directory, cluster.state, cluster.ask)
         cluster.boot(cluster.nodes, deadline)
         cluster.wait_usable(cluster.nodes, deadline)
     except BaseException:  # Ctrl-C too: nothing may stay behind
@@ -265,9 +301,3 @@ def _plan(directory: Path, settings: Settings) -> State:
 
 def _prefix(directory: Path) -> str:
     return "sc" + hashlib.sha256(str(directory).encode()).hexdigest()[:4]
-
-
-def _belongs_to_the_host(process: namespaces.Process) -> bool:
-    return (
-        process.title in _DAEMONS or process.argv[0].startswith("slurmstepd:") or process.argv == ("sleep", "1000000")
-    )

@@ -1,27 +1,20 @@
-"""What lies in the state directory: the hosts' own /etc, Slurm's configuration, keys and spools."""
+"""What lies in the state directory besides the scheduler's own: the hosts' /etc and what their users share."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from minicluster import slurm
-from minicluster.state import HEAD, Host, State
+from minicluster.state import Host, State
 
 USER = "tester"  # an ordinary user who exists inside the simulated hosts only
 USER_ID = 61234
 
 
-def write_common(directory: Path, state: State) -> None:
-    """Write what all hosts share; make the directory that users may write to."""
-    for name in ("slurm", "slurmctld", "munge"):
-        (directory / name).mkdir()
-    (directory / "slurm" / "slurm.conf").write_text(slurm.configuration(directory, state))
-    (directory / "slurm" / "cgroup.conf").write_text(slurm.CGROUP_CONF)
-    key = directory / "munge.key"
-    key.touch(mode=0o400)
-    key.write_bytes(os.urandom(128))
+def write_common(directory: Path) -> None:
+    """Make the directories that all hosts share, and users may write to."""
     for path in (directory / "shared", directory / "home"):
         path.mkdir()
     (directory / "shared").chmod(0o1777)
@@ -33,9 +26,8 @@ def write_common(directory: Path, state: State) -> None:
 def write_host(directory: Path, state: State, host: Host) -> None:
     """Write what is *host*'s own."""
     own = directory / "hosts" / host.name
-    for name in ("etc", "log", "spool", "tmp"):
+    for name in ("etc", "log", "tmp"):
         (own / name).mkdir(parents=True)
-    (own / "munge").mkdir(mode=0o755)
     (own / "tmp").chmod(0o1777)
     home = directory / "home" / USER
     texts = {
@@ -72,12 +64,10 @@ def _read(path: str) -> str:
         return ""
 
 
-def logs(directory: Path, name: str, lines: int = 25) -> str:
-    """Return the tails of *name*'s logs."""
+def logs(directory: Path, name: str, others: Iterable[Path], lines: int = 25) -> str:
+    """Return the tails of *name*'s logs, and of *others*."""
     parts = []
-    for path in sorted((directory / "hosts" / name / "log").glob("*.log")) + (
-        [directory / "hosts" / HEAD / "log" / "slurmctld.log"] if name != HEAD else []
-    ):
+    for path in (*sorted((directory / "hosts" / name / "log").glob("*.log")), *others):
         tail = _read(str(path)).splitlines()[-lines:]
         parts += [f"--- {path}", *tail]
     return "\n".join(parts)

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 
 from minicluster import shell
 from minicluster.state import ClusterError
 
-_PACKAGE_OF = {
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "sbatch": "slurm-client",
-    "munged": "munge",
-    "ip": "iproute2",
-    "nsenter": "util-linux",
-}
+_PACKAGE_OF = {"ip": "iproute2", "nsenter": "util-linux"}  # for any cluster
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600")
 
 
-def ensure() -> None:
-    """Install what is missing; raise ClusterError naming it where that cannot be done."""
-    missing = _missing()
+def ensure(package_of: Mapping[str, str]) -> None:
+    """Install what is missing of these programs' packages; raise ClusterError naming it where that cannot be done."""
+    wanted = {**_PACKAGE_OF, **package_of}
+    missing = _missing(wanted)
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -31,10 +26,10 @@ def ensure() -> None:
     if shell.run(install, check=False, timeout=900, env=environ).returncode:
         shell.run([*_APT, "update"], timeout=600, env=environ)
         shell.run(install, timeout=900, env=environ)
-    still = _missing()
+    still = _missing(wanted)
     if still:
         raise ClusterError(f"installed, and still without their programs: {' '.join(still)}")
 
 
-def _missing() -> list[str]:
-    return sorted({package for program, package in _PACKAGE_OF.items() if not shutil.which(program, path=shell.PATH)})
+def _missing(package_of: Mapping[str, str]) -> list[str]:
+    return sorted({package for program, package in package_of.items() if not shutil.which(program, path=shell.PATH)})

@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from minicluster.state import HEAD, State
 
-USABLE = ("idle", "mixed", "allocated", "completing")  # sinfo(1), NODE STATE CODES
-CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"  # no daemon looks at this machine's control groups
-NODE_STATES = ("sinfo", "--noheader", "--Node", "--all", "--format=%N %T")
+_CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"  # no daemon looks at this machine's control groups
+
+
+class Slurm:
+    """Slurm: the queues ``normal`` and ``short`` over all nodes."""
+
+    title = "Slurm"
+    packages: Mapping[str, str] = MappingProxyType(
+        {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
+    )
+    bears_loopback_names = True
+    daemons = ("munged", "slurmctld", "slurmd", "slurmstepd", "slurmscriptd")
+    killed_to_forget = ("slurmctld",)
+    forget_jobs = ("slurmctld", "-c")
+    usable = ("idle", "mixed", "allocated", "completing")  # sinfo(1), NODE STATE CODES
+    node_states = ("sinfo", "--noheader", "--Node", "--all", "--format=%N %T")
+    list_jobs = ("squeue", "--noheader")
+    delete_jobs = ("scancel", "--user=root")
+
+    def write(self, directory: Path, state: State) -> None:
+        for name in ("slurm", "slurmctld", "munge"):
+            (directory / name).mkdir()
+        (directory / "slurm" / "slurm.conf").write_text(configuration(directory, state))
+        (directory / "slurm" / "cgroup.conf").write_text(_CGROUP_CONF)
+        key = directory / "munge.key"
+        key.touch(mode=0o400)
+        key.write_bytes(os.urandom(128))
+
+    def define(self, directory: Path, state: State, ask: Callable[[Sequence[str]], str]) -> None:
+        """Leave it at that: slurm.conf says everything."""
+
+    def parse_node_states(self, text: str) -> dict[str, str]:
+        """Read the answer to `node_states`.
+
+        >>> Slurm().parse_node_states("node001 idle\\nnode002 down*\\n")
+        {'node001': 'idle', 'node002': 'down*'}
+        """
+        rows = [line.split() for line in text.splitlines()]
+        return {row[0]: row[1] for row in rows}
+
+    def logs(self, directory: Path, name: str) -> list[Path]:
+        return [] if name == HEAD else [directory / "hosts" / HEAD / "log" / "slurmctld.log"]
 
 
 def configuration(directory: Path, state: State) -> str:
@@ -68,13 +110,3 @@ def configuration(directory: Path, state: State) -> str:
         f"PartitionName=short Nodes={names} DefaultTime=00:02:00 MaxTime=00:15:00 PriorityTier=2 State=UP",
     ]
     return "\n".join(lines) + "\n"
-
-
-def parse_node_states(text: str) -> dict[str, str]:
-    """Read the answer to NODE_STATES.
-
-    >>> parse_node_states("node001 idle\\nnode002 down*\\n")
-    {'node001': 'idle', 'node002': 'down*'}
-    """
-    rows = [line.split() for line in text.splitlines()]
-    return {row[0]: row[1] for row in rows}

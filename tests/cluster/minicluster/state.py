@@ -21,8 +21,10 @@ class ClusterError(Exception):
 class Settings:
     """How a cluster is made. ``shared`` are directories below /tmp that all hosts see though /tmp is their own."""
 
+    scheduler: str = "slurm"
     nodes: int = 4
     cpus: int = 4
+    slots: tuple[int, ...] = ()  # Grid Engine's, of the first nodes; the others have as many as CPUs
     memory: int = 2048  # MiB
     prefix: str = "node"
     private_tmp: bool = True

@@ -6,13 +6,13 @@
 #PBS -l select=2:ncpus=4:mpiprocs=4:ompthreads=1:mem=8388608kb
 #PBS -l place=scatter
 #PBS -r n
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
 command -v -- /usr/bin/python3 >/dev/null || {
-    echo "scoop-hpc: error: no Python "/usr/bin/python3" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec /usr/bin/python3 -m scoop_hpc run --allocation pbs -- pi.py

@@ -5,8 +5,8 @@
 #$ -e /home/me/project/err.txt
 #$ -pe smp 2
 #$ -r n
-cd -- /home/me/project || {
-    echo "scoop-hpc: error: $(uname -n) does not see the job's directory: submit from one that all nodes see" >&2
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
 export OMP_NUM_THREADS=4
@@ -18,7 +18,7 @@ module load gcc/12 'a b' || exit
 eval "$(conda shell.bash hook)" && conda activate sim || exit
 ulimit -c 0
 command -v -- python >/dev/null || {
-    echo "scoop-hpc: error: no Python "python" on $(uname -n): name one there by --venv or --conda" >&2
+    echo "scoop-hpc: error: no Python" python "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
 }
 exec python -m scoop_hpc run --allocation sge -- pi.py 'two words' '$HOME'

@@ -17,4 +17,6 @@ There is no daemon: whoever changes something lets waiting jobs start. What `ins
 ``hold-exiting``        jobs stay in E
 ``hold-deleted``        a deleted job gets its TERM, and nothing more
 ======================  =============================================================================================
+
+Not played: pbs_attach, addresses instead of hosts, pbsdsh's -s and its words about waiting, checkpoints, other servers.
 """

@@ -56,7 +56,7 @@ def _trouble(name: str, control: Path) -> None:
 def _qsub(root: Path, words: Sequence[str]) -> int:
     def read_script(path: Optional[str]) -> str:
         try:
-            return sys.stdin.read() if path is None else Path(path).read_text()
+            return sys.stdin.read() if path is None else Path(path).read_bytes().decode()
         except OSError as error:
             raise Refused(f"qsub: script file:: {error.strerror}", 1) from error
 

@@ -1,4 +1,4 @@
-"""Make an installation: the commands, and the state behind them."""
+"""Make an installation: the commands, and the state behind them; as a program, in the directory that it is given."""
 
 from __future__ import annotations
 
@@ -57,3 +57,7 @@ def configure(root: Path, **settings: Any) -> None:
     path = root / "settings.json"
     before = json.loads(path.read_text()) if path.exists() else SETTINGS
     path.write_text(json.dumps({**before, **settings}))
+
+
+if __name__ == "__main__":
+    print(install(Path(sys.argv[1]).absolute()))

@@ -225,13 +225,20 @@ def settle_resources(asked: Mapping[str, str]) -> dict[str, str]:
     for name in asked:
         if name not in _JOB_RESOURCES:
             raise Refused(f"qsub: Unknown resource Resource_List.{name}", 187)
+    if "mem" in asked:
+        parse_size(asked["mem"])
     if "nodes" in asked:
         if "select" in asked or "place" in asked:
             raise Refused("qsub: Cannot be used with select or place: nodes", 6)
         nodes, *properties = asked["nodes"].split(":")
         ppn = dict(each.partition("=")[::2] for each in properties).get("ppn")
-        chunk = f":ncpus={ppn}:mpiprocs={ppn}" if ppn else ":ncpus=1"
-        asked["select"] = f"{nodes}{chunk}" if nodes.isdigit() else f"1{chunk}:host={nodes}"
+        parts = [nodes if nodes.isdigit() else "1", f"ncpus={ppn or 1}"]
+        if not nodes.isdigit():
+            parts.append(f"host={nodes}")
+        if "mem" in asked:
+            parts.append(f"mem={parse_size(asked['mem'])}KB")
+            asked["mem"] = f"{parse_size(asked['mem'])}kb"
+        asked["select"] = ":".join(parts + ([f"mpiprocs={ppn}"] if ppn else []))
         asked["place"] = "scatter"
     elif "select" in asked or "place" in asked:
         for name in ("ncpus", "mem", "mpiprocs", "ompthreads", "vmem"):
@@ -252,9 +259,13 @@ def settle_resources(asked: Mapping[str, str]) -> dict[str, str]:
         settled["mpiprocs"] = str(sum(int(chunk.get("mpiprocs", 0)) for chunk in chunks))
     sizes = [chunk["mem"] for chunk in chunks if "mem" in chunk]
     if len(sizes) == 1:
-        settled["mem"] = sizes[0]
+        settled["mem"] = sizes[0].lower()
     elif sizes:
-        settled["mem"] = f"{sum(map(parse_size, sizes))}kb"
+        units = {size.lstrip("0123456789") for size in sizes}
+        if len(units) == 1:
+            settled["mem"] = f"{sum(int(size[: -len(unit)]) for unit in units for size in sizes)}{min(units)}"
+        else:
+            settled["mem"] = f"{sum(map(parse_size, sizes))}kb"
     if "walltime" in settled:
         settled["walltime"] = format_time(parse_time(settled["walltime"]))
     return dict(sorted(settled.items()))

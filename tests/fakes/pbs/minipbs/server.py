@@ -44,6 +44,8 @@ class Server:
         number = self.state["next"]
         queue = self.settings["queues"].get(request.options.get("q", "workq").partition("@")[0])
         settled = settle_resources(request.resources)
+        if request.options.get("u", self.settings["user"]) != self.settings["user"]:
+            raise Refused("qsub: Bad UID for job execution", 175)
         self.state["next"] = number + 1
         self._check_queue(queue, settled)
         now = time.time()

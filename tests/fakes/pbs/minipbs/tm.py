@@ -65,7 +65,7 @@ def pbsdsh(words: Sequence[str], environ: Mapping[str, str], name: str = "pbsdsh
     """Start one task for each line of the node file, or as the options say; return 0 whatever they do."""
     usage = _PBSDSH.format(name)
     try:
-        options, argv = getopt.getopt(list(words), "c:n:h:svo")
+        options, argv = getopt.gnu_getopt(list(words), "c:n:h:svo")  # without --, also those of the program
     except getopt.GetoptError as error:
         raise Refused(f"pbsdsh: invalid option -- '{error.opt[0]}'\n{usage}", 1) from error
     said = dict(options)
