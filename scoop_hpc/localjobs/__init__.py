@@ -3,7 +3,7 @@
 ::
 
     python -m scoop_hpc.localjobs submit SCRIPT     -> local-7 ; leaves a supervisor behind
-                                  status ID...      -> JSON, a line of it for each job of an array
+                                  status ID...      -> JSON, of an array each of its jobs
                                   cancel ID...      an array, local-7, or one of its jobs, local-7_3
 
     STATE/local/7/script        a copy: what the user edits later does not change the job

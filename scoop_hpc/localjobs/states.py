@@ -85,11 +85,13 @@ class Home:
         path = os.path.join(self.path, "state.json")
         try:
             jobdirectory.write_text(path, text)
-        except InputError:  # a full disk, most likely; the file that is there has room for its new text
+        except InputError as full:  # a full disk, most likely; a file that is there has room for its new text
             try:
                 with open(path, "r+", encoding="utf-8") as file:
                     file.write(text)
                     file.truncate()
+            except FileNotFoundError:
+                raise full from None
             except OSError as error:
                 raise ScoopError(f"cannot write {path!r}: {error.strerror}") from error
 

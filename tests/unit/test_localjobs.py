@@ -9,7 +9,8 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.errors import JobSpecError, ScoopError
+from scoop_hpc import jobdirectory
+from scoop_hpc.errors import InputError, JobSpecError, ScoopError
 from scoop_hpc.jobscript import render
 from scoop_hpc.jobspec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
 from scoop_hpc.localjobs import request as requests
@@ -292,6 +293,20 @@ def test_a_broken_state_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(ScoopError, match="state.json"):
         Home(str(tmp_path)).read()
+
+
+def test_on_a_full_disk_the_room_of_the_last_state_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = states.create(str(tmp_path))
+    home.write(replace(RUNNING, reason="long " * 100))
+
+    def write_nothing(path: str, text: str) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(jobdirectory, "write_text", write_nothing)
+    home.write(replace(RUNNING, state=JobState.COMPLETED))
+    assert home.read() == replace(RUNNING, state=JobState.COMPLETED)
+    with pytest.raises(InputError, match="the disk is full"):
+        states.create(str(tmp_path)).write(RUNNING)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"array": null, "slots": 1}'])
