@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -146,7 +147,8 @@ def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> No
 
 def test_what_this_machine_cannot_do_is_refused() -> None:
     LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, signal=5, output="back\\slash %j"))
-    for field, value in {"memory_per_node": 1, "exclusive": True, "requeue": True, "qos": "high"}.items():
+    refused: dict[str, Any] = {"memory_per_node": 1, "exclusive": True, "requeue": True, "qos": "high"}
+    for field, value in refused.items():
         with pytest.raises(JobSpecError, match=f"'local' cannot express {option_of(field)}.*: .*leave it out"):
             LOCAL.check(replace(SPEC, **{field: value}))
     with pytest.raises(JobSpecError, match="'local' cannot express --directive '--qos=high'"):
@@ -166,10 +168,14 @@ def test_arrays_have_a_size_that_one_machine_can_look_after() -> None:
 
 @pytest.mark.parametrize("field", ["after", "after_any", "after_failure"])
 def test_dependencies_are_on_jobs_of_its_own(field: str) -> None:
-    LOCAL.check(replace(SPEC, **{field: ("local-1", "local-2_3")}))
+    def on(*job_ids: str) -> JobSpec:
+        said: dict[str, Any] = {field: job_ids}
+        return replace(SPEC, **said)
+
+    LOCAL.check(on("local-1", "local-2_3"))
     for job_id in ("17", "local-1:local-2", "local-1,afterany"):
         with pytest.raises(JobSpecError, match=f"{job_id!r} is no job id"):
-            LOCAL.check(replace(SPEC, **{field: (job_id,)}))
+            LOCAL.check(on(job_id))
 
 
 @pytest.mark.parametrize(
