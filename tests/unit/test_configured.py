@@ -166,6 +166,9 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
         ('venv = "nosuch"', "scoop_hpc.toml, line 2: --venv 'nosuch' holds no bin/python"),
         ('chdir = "nosuch"', "scoop_hpc.toml, line 2: --chdir 'nosuch': No such file or directory"),
         ('chdir = "config"\nqos = ""', "scoop_hpc.toml, line 3: the qos '' is empty"),
+        ('template = "nosuch"', "scoop_hpc.toml, line 2: the template 'nosuch' does not render"),
+        ('mail_user = "me"\nmail_events = "x"\nscheduler = "slurm"', "scoop_hpc.toml, line 3: there is no mail event"),
+        ('walltime = "1:xx"\nqos = ""\n', "scoop_hpc.toml, line 2: cannot read the walltime '1:xx'"),
         ('container_runtime = "docker"\ncontainer = "x"', "scoop_hpc.toml, line 2: container_runtime 'docker':"),
     ],
 )
@@ -182,6 +185,18 @@ def test_an_error_of_the_command_line_is_not_blamed_on_settings() -> None:
         call(render, "--memory", "much", "pi.py")
     with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 2: --signal 10800 s"):
         call(render, "--signal", "3h", "pi.py")
+
+
+def test_a_setting_that_its_scheduler_refuses_is_named() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\ndirective = ["x"]\n')
+    with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 3: the directive 'x' is no option of sbatch"):
+        call(render, "--scheduler", "slurm", "pi.py")
+
+
+def test_a_setting_that_an_error_only_advises_is_not_blamed() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\ndirective = ["-p 1"]\n')
+    with pytest.raises(InputError, match=r"^the scheduler 'sge' cannot express --qos 'x': .* use --queue or --direct"):
+        call(render, "--scheduler", "sge", "--qos", "x", "pi.py")
 
 
 def test_variables_are_refused_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_times_need_no_quotes() -> None:
         ('[defaults]\nqueue = "a\n', "line 2: 'queue = \"a' is not TOML"),
         ('[defaults]\nqueue = "a\n', "character '\\n'): close the quotes"),
         ("a = 1\na = 2", "line 2: 'a = 2' is not TOML (Cannot overwrite a value): it is there already, drop one"),
-        ('[defaults]\nqueue = """a\n\n', "line 2: 'queue = \"\"\"a' is not TOML (Unterminated string): close the"),
+        ('[defaults]\nqueue = """a\n\n', 'line 2: \'queue = """a\' is not TOML (Unterminated string): close the'),
         ("[a]\n[a]\n", "line 2: '[a]' is not TOML (Cannot declare ('a',) twice): it is there already, drop one"),
         ("a = " + "[" * 5000, "is not TOML"),
     ],
