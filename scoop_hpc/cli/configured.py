@@ -97,7 +97,7 @@ def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> Option
 
 
 def _refusal(options: Mapping[str, Any], environ: Mapping[str, str]) -> Optional[str]:
-    """Return why there is no job with these *options* for its scheduler, None if there is, for all that is known here."""
+    """Return why there is no job with these *options*, or why its scheduler would not have it; None if all is well."""
     try:
         scheduler = choose(options["scheduler"], environ)
         scheduler.check(make_spec(options, scheduler, environ))

@@ -216,7 +216,7 @@ def test_what_only_looks_like_a_setting_is_warned_of(monkeypatch: pytest.MonkeyP
 
 def test_files_that_cannot_be_read_are_refused() -> None:
     HERE.write_bytes(b'[defaults]\nqueue = "\xe9"\n')
-    with pytest.raises(InputError, match=r"^scoop_hpc.toml: byte 20 is not UTF-8"):
+    with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 2: b'\\xe9' is not UTF-8"):
         call(render, "pi.py")
     HERE.unlink()
     HERE.mkdir()
@@ -224,11 +224,26 @@ def test_files_that_cannot_be_read_are_refused() -> None:
         call(render, "pi.py")
 
 
-def test_a_program_need_not_be_text_that_can_be_decoded() -> None:
+def test_a_file_where_a_directory_should_be_holds_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(Path.cwd() / "pi.py"))
+    assert call(render, "--workers-per-node", "1", "pi.py")[0]
+
+
+def test_a_program_is_read_in_its_encoding() -> None:
     Path("pi.py").write_bytes(b"# -*- coding: latin-1 -*-\n#SCOOP --walltime 5\nx = '\xe9'\n")
     assert "--walltime=0:05:00" in directives("pi.py")
     Path("pi.py").write_bytes(b"# -*- coding: latin-1 -*-\n#SCOOP --name \xe9\n")
-    with pytest.raises(InputError, match=r"^pi.py, line 2: the name '\\udce9' holds"):
+    assert '--job-name="\xe9"' in directives("--scheduler", "slurm", "pi.py")
+
+
+@pytest.mark.parametrize(
+    "coding", ["", "# coding: nosuch\n", "# coding: ascii\n", "# coding: base64\n", "# coding: idna\n"]
+)
+def test_a_program_that_is_not_in_its_encoding_is_refused(coding: str) -> None:
+    Path("pi.py").write_bytes(coding.encode() + b"#SCOOP --name \xe9\n")
+    with pytest.raises(
+        InputError, match=r"^pi.py, line \d: the name '\\udce9' holds|^the program 'pi.py' is not Python"
+    ):
         call(render, "pi.py")
 
 
