@@ -19,7 +19,7 @@ from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
 from scoop_hpc.settings.sitefile import read_site_file
-from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, advice, resolve
+from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, Waiting, advice, resolve, waiting
 from scoop_hpc.settings.variables import PROFILE, read_variables
 
 _HERE = "scoop_hpc.toml"
@@ -52,6 +52,7 @@ class InForce:
 
     settings: Mapping[str, Setting]
     values: Mapping[str, Any]
+    waiting: tuple[Waiting, ...]
     picked: Picked
     warnings: tuple[str, ...]
 
@@ -75,9 +76,12 @@ def read_settings(
     picked = pick(
         site_files, _profile(profile, environ), socket.gethostname(), scheduler, lambda: choose(None, environ).name
     )
-    settings = resolve(given, [of_variables, of_program, *tables(site_files, picked.cluster)])
+    sources = [of_variables, of_program, *tables(site_files, picked.cluster)]
+    settings, idle = resolve(given, sources), waiting(given, sources)
+    # a file is for many programs: what this one says, it means
+    more += [f"{each}, so it sets nothing" for each in idle if each.setting in of_program]
     values = {name: _convert(setting) for name, setting in settings.items()}
-    return InForce(settings, values, picked, (*warnings, *more))
+    return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
 
 
 def _read_file(path: str) -> Optional[str]:

@@ -279,6 +279,33 @@ def test_show_without_any_setting_says_so() -> None:
     assert stderr == "scoop-hpc: nothing is set: the defaults of scoop-hpc submit --help hold\n"
 
 
+def test_show_lists_the_defaults_when_asked() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\n')
+    rows = {line.split()[0]: line.split()[1:] for line in call(config, "show", "--all")[0].splitlines()}
+    assert rows["queue"] == ["q", "scoop_hpc.toml:2"]
+    assert rows["cpus_per_worker"] == ["1", "default"]
+    assert rows["exclusive"] == ["false", "default"]
+    assert rows["container_runtime"] == ["default"]
+    assert set(sources.KINDS) <= set(rows)
+
+
+def test_show_tells_what_waits() -> None:
+    HERE.write_text('[defaults]\ncontainer_runtime = "pyxis"\n')
+    expected = "scoop-hpc: scoop_hpc.toml, line 2: container_runtime 'pyxis' waits for a container\n"
+    assert call(config, "show")[1].endswith(expected)
+    assert json.loads(call(config, "show", "--json")[0])["waiting"] == [
+        {"setting": "container_runtime", "needs": "container", "origin": {"place": "scoop_hpc.toml", "line": 2}}
+    ]
+    assert call(render, "pi.py")[1] == ""
+
+
+def test_what_a_program_asks_for_in_vain_is_warned_of() -> None:
+    Path("pi.py").write_text("#SCOOP --mail-events end\n")
+    assert call(render, "pi.py")[1] == (
+        "scoop-hpc: warning: pi.py, line 1: mail_events 'end' waits for a mail_user, so it sets nothing\n"
+    )
+
+
 def test_show_refuses_what_submit_would() -> None:
     HERE.write_text('[defaults]\nmemory = "8"\n')
     with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 2: cannot read the memory '8'"):
