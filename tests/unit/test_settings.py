@@ -326,15 +326,27 @@ def test_the_head_ends_with_the_first_statement(end: str) -> None:
     assert warnings[0].startswith("p.py, line 2: '#SCOOP --nodes 4' sets nothing: it has to be above the docstring")
 
 
-@pytest.mark.parametrize("line", ["# SCOOP --nodes 4", "#scoop --nodes 4", " #SCOOP --nodes 4", "#SCOOP: --nodes 4"])
+@pytest.mark.parametrize(
+    "line", ["# SCOOP --nodes 4", "#scoop --nodes 4", " #SCOOP --nodes 4", "#SCOOP: --nodes 4", "#SCOOP--nodes 4"]
+)
 def test_a_line_that_only_looks_like_one_is_warned_of(line: str) -> None:
     found, warnings = read_program_lines(line, "p.py")
     assert (found, len(warnings)) == ([], 1)
 
 
-@pytest.mark.parametrize("line", ["#SCOOPS --nodes 4", "# SCOOP is good", "#SCOOP", "#SCOOP--nodes"])
+@pytest.mark.parametrize("line", ["#SCOOPS --nodes 4", "# SCOOP is good", "#SCOOP", "##SCOOP --nodes 4"])
 def test_other_comments_are_comments(line: str) -> None:
     assert read_program_lines(line, "p.py") == ([], [])
+
+
+@pytest.mark.parametrize("text", ['"""Write\n\n#SCOOP --nodes 4\n"""\n', "x = '''\n  # SCOOP --nodes 4'''\n"])
+def test_an_example_in_a_text_is_no_line_of_the_program(text: str) -> None:
+    assert read_program_lines(text, "p.py") == ([], [])
+
+
+@pytest.mark.parametrize("text", ["def f(\n#SCOOP --nodes 4\n", "x = 1\n#SCOOP --nodes 4\n  y = '''"])
+def test_what_is_no_python_is_read_as_far_as_it_goes(text: str) -> None:
+    assert len(read_program_lines(text, "p.py")[1]) == 1
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
