@@ -37,7 +37,7 @@ def user_directory(environ: Mapping[str, str]) -> str:
     return os.path.join(base, "scoop_hpc")
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def template() -> None:
     """See the templates of job scripts, or begin one of your own."""
 
