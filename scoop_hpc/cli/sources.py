@@ -86,7 +86,7 @@ def read_settings(
 
 def _read_file(path: str) -> Optional[str]:
     """Return the text of a file of settings, None if there is none."""
-    content = _read(path, "the settings")
+    content = read_bytes(path, "the settings")
     try:
         return None if content is None else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -97,7 +97,7 @@ def _read_file(path: str) -> Optional[str]:
 
 def _program(path: Optional[str]) -> str:
     """Return the text of the program, in the encoding that it says it has; whether it has, its run will tell."""
-    content = None if path is None else _read(path, "the program")
+    content = None if path is None else read_bytes(path, "the program")
     if content is None:
         return ""
     try:
@@ -107,7 +107,7 @@ def _program(path: Optional[str]) -> str:
         return content.decode("utf-8-sig", "surrogateescape")
 
 
-def _read(path: str, what: str) -> Optional[bytes]:
+def read_bytes(path: str, what: str) -> Optional[bytes]:
     """Return what is in a file, None if there is none; *what* it is, an error says."""
     try:
         with open(path, "rb") as file:
