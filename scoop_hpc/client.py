@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState
@@ -50,7 +50,7 @@ def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
+        raise UnansweredError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
     except OSError as error:
         raise SchedulerError(
             f"cannot run {argv[0]!r}: {error.strerror}; --scheduler local runs jobs on this machine"
@@ -103,9 +103,10 @@ class Client:
             jobdirectory.write(job)
             environ = scheduler.submit_environ(self._environ, spec)
             job_id = scheduler.parse_job_id(self._run(scheduler.submit_argv(job.script), environ))
-        except ScoopError as error:
-            if not isinstance(error.__cause__, subprocess.TimeoutExpired):  # it may have been taken all the same
-                jobdirectory.remove(job)
+        except UnansweredError:  # it may have been taken all the same
+            raise
+        except ScoopError:
+            jobdirectory.remove(job)
             raise
         job = replace(job, job_id=job_id)
         try:

@@ -14,7 +14,7 @@ import pytest
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
 from scoop_hpc.client import Client, check_present
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState
 from scoop_hpc.record import Record
@@ -113,10 +113,17 @@ def test_a_refused_job_leaves_no_directory(tmp_path: Path) -> None:
 
 
 def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> None:
-    slurm = Slurm({"sbatch": [error_from(subprocess.TimeoutExpired("sbatch", 60))]})
-    with pytest.raises(SchedulerError):
-        client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
-    assert len(os.listdir(tmp_path / "jobs")) == 1
+    timed_out = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    answers: list[Answer] = [UnansweredError("no answer"), (1, "", timed_out), (0, "welcome\n", "")]
+    slurm = Slurm({"sbatch": answers})
+    client = client_of(slurm, tmp_path)
+    for number in range(1, 4):
+        with pytest.raises(UnansweredError):
+            client.submit(SPEC, SLURM, lambda job: "", 1.0)
+        assert len(os.listdir(tmp_path / "jobs")) == number
+    (directory, *_) = sorted((tmp_path / "jobs").iterdir())
+    records.write(str(directory / records.FILE), Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7, job_id="12"))
+    assert [job.job_id for job in client.recent(None)] == ["12"]
 
 
 def test_a_job_that_was_taken_but_not_noted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
