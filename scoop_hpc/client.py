@@ -94,6 +94,28 @@ class Client:
         scheduler.check(prepared)
         return prepared
 
+    def check_dependencies(self, spec: JobSpec, scheduler: Scheduler) -> None:
+        """Raise InputError if *spec* depends on the success or failure of a job that nobody knows, or that has ended
+        otherwise, where *scheduler* would begin all the same because it has forgotten that job."""
+        if not scheduler.forgotten_is_fulfilled:
+            return
+        for option, job_ids, wanted in (("--after", spec.after, True), ("--after-failure", spec.after_failure, False)):
+            for report in self.remembered(self._found(job_ids, scheduler)):
+                status = report.status
+                if status.state is JobState.UNKNOWN or _has_succeeded(report) is (not wanted):
+                    raise JobSpecError(
+                        f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
+                        "begin, or begin without that; submit it again, or use --after-any"
+                    )
+
+    def _found(self, job_ids: Sequence[str], scheduler: Scheduler) -> list[Report]:
+        """Return the jobs of these ids, all of them of *scheduler*."""
+        reports = self.find(job_ids, scheduler)
+        return [
+            report if report.scheduler == scheduler.name else _unasked(scheduler.name, text, None)
+            for text, report in zip(dict.fromkeys(job_ids), reports)
+        ]
+
     def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
         """Submit the prepared job *spec*, whose script *render* writes; return it with its id."""
         scheduler.check(spec)
@@ -422,6 +444,14 @@ class Client:
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
+
+
+def _has_succeeded(report: Report) -> Optional[bool]:
+    """Return whether a job, or each of an array, has succeeded; None while that may turn out either way."""
+    states = [each.status.state for each in report.elements or (report,)]
+    if any(state.ended and state is not JobState.COMPLETED for state in states):
+        return False
+    return True if all(state.ended for state in states) else None
 
 
 def _is_told(status: Optional[JobStatus]) -> bool:

@@ -111,6 +111,7 @@ class SlurmScheduler:
     expresses: Mapping[str, str] = _EXPRESSES
     instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
     passes_environment = True
+    forgotten_is_fulfilled = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return None

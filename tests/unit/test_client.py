@@ -16,7 +16,7 @@ from scoop_hpc import record as records
 from scoop_hpc.client import Client, check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import Completed
@@ -507,6 +507,49 @@ def test_history_asks_only_for_what_has_not_ended(tmp_path: Path) -> None:
     assert states == [JobState.COMPLETED, JobState.RUNNING]
     (call,) = slurm.calls
     assert "--jobs=8" in call
+
+
+@pytest.mark.parametrize(
+    ("answer", "field", "taken"),
+    [
+        (squeue("7|PENDING|Priority|0||"), "after", True),
+        (squeue("7|COMPLETED|None|0|n1|"), "after", True),
+        (squeue("7|FAILED|None|256|n1|"), "after", False),
+        (squeue("7|CANCELLED|None|0||"), "after", False),
+        (GONE, "after", False),
+        (GONE, "after_any", True),
+        (squeue("7|RUNNING|None|0|n1|"), "after_failure", True),
+        (squeue("7|FAILED|None|256|n1|"), "after_failure", True),
+        (squeue("7|COMPLETED|None|0|n1|"), "after_failure", False),
+    ],
+)
+def test_a_dependency_that_slurm_would_forget_is_refused(
+    tmp_path: Path, answer: Answer, field: str, taken: bool
+) -> None:
+    slurm = Slurm({"squeue": [answer], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    spec = replace(SPEC, **{field: ("7",)})
+    if taken:
+        client.check_dependencies(spec, SLURM)
+    else:
+        with pytest.raises(JobSpecError, match=rf"{option_of(field)} 7: that job is [A-Z]+ already.*--after-any"):
+            client.check_dependencies(spec, SLURM)
+
+
+def test_a_dependency_on_a_job_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [GONE], "sacct": [NO_ACCOUNTS]})
+    with pytest.raises(InputError, match="no job '7'"):
+        client_of(slurm, tmp_path).check_dependencies(replace(SPEC, after=("7",)), SLURM)
+
+
+def test_a_dependency_on_an_array_one_of_which_has_failed_is_refused(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7_0|FAILED|None|256|n1|", "7_1|RUNNING|None|0|n1|")], "sbatch": [(0, "7\n", "")]})
+    client = client_of(slurm, tmp_path)
+    client.submit(replace(SPEC, array=JobArray(0, 1)), SLURM, lambda job: "", 1.0)
+    with pytest.raises(JobSpecError, match="--after 7"):
+        client.check_dependencies(replace(SPEC, after=("7",)), SLURM)
+    client.check_dependencies(replace(SPEC, after=("7_1",)), SLURM)
 
 
 def test_a_job_that_has_ended_is_submitted_again_with_a_record_of_its_own(tmp_path: Path) -> None:
