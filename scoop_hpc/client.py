@@ -25,6 +25,7 @@ from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
+_SLOWEST = 5.0  # seconds between two of these looks
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
 _BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
@@ -318,7 +319,9 @@ class Client:
                         on_trouble(error)
                     troubled = True
                     answers = [_with_record(report) for report in answers]
-            sleep(_TICK + sum(len(report.elements) or 1 for report in answers) / 500)
+            # each look opens a file for every job; those of an array of thousands are looked at less often
+            pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
+            sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
         on_tick(answers)
         return answers
 

@@ -301,6 +301,16 @@ def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:
     assert waiting.questions() < 3600 / 15 + 25
 
 
+def test_waiting_for_thousands_keeps_to_its_timeout(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue(*(f"7_{i}|PENDING|Resources|0||" for i in range(3000)))], "sbatch": [(0, "7\n", "")]})
+    client, clock = client_of(slurm, tmp_path), Clock()
+    client.submit(replace(SPEC, array=JobArray(0, 2999)), SLURM, lambda job: "", 1.0)
+    ticks: list[float] = []
+    client.wait(client.find(["7"], SLURM), lambda _: ticks.append(clock.now), print, 12.0, clock, clock.sleep)
+    assert clock.now == 1012
+    assert max(later - earlier for earlier, later in zip(ticks, ticks[1:])) <= 5
+
+
 def test_a_record_of_the_end_is_a_reason_to_ask_at_once(tmp_path: Path) -> None:
     waiting = Waiting(tmp_path, RUNNING)
     ended_at: list[float] = []
