@@ -306,7 +306,7 @@ class Client:
                 asked = now
                 try:
                     told = self._status(answers, None, ())
-                    answers = [doubts.weigh(before, after, now) for before, after in zip(answers, told)]
+                    answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
                     troubled = unheard = False
                     continue

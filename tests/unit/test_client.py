@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -302,7 +303,9 @@ def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:
 
 
 def test_waiting_for_thousands_keeps_to_its_timeout(tmp_path: Path) -> None:
-    slurm = Slurm({"squeue": [squeue(*(f"7_{i}|PENDING|Resources|0||" for i in range(3000)))], "sbatch": [(0, "7\n", "")]})
+    slurm = Slurm(
+        {"squeue": [squeue(*(f"7_{i}|PENDING|Resources|0||" for i in range(3000)))], "sbatch": [(0, "7\n", "")]}
+    )
     client, clock = client_of(slurm, tmp_path), Clock()
     client.submit(replace(SPEC, array=JobArray(0, 2999)), SLURM, lambda job: "", 1.0)
     ticks: list[float] = []
@@ -383,6 +386,23 @@ def test_waiting_for_accounts_that_never_come_ends(tmp_path: Path) -> None:
     status = waiting.wait().status
     assert (status.state, status.reason) == (JobState.FAILED, "the driver ended without a word")
     assert 15 < waiting.clock.now - 1000 < 40
+
+
+@pytest.mark.parametrize(("ago", "state"), [(1, JobState.TIMEOUT), (3600, JobState.FAILED)])
+def test_a_driver_that_was_lost_just_now_may_have_been_put_back(tmp_path: Path, ago: int, state: JobState) -> None:
+    waiting = Waiting(tmp_path, GONE, squeue("7|PENDING|None|0||"), squeue("7|TIMEOUT|None|15|n1|"))
+    lost = Record(
+        JobState.FAILED,
+        1.0,
+        ("n1",),
+        "n1",
+        7,
+        ended=time.time() - ago,
+        exit_status=1,
+        reason=f"x {records.DRIVER_LOST}",
+    )
+    records.write(waiting.job.record, lost)
+    assert waiting.wait().status.state is state
 
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:
