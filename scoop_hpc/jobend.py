@@ -45,6 +45,9 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     state = said.state
     if state is JobState.COMPLETED and record.state.ended:
         state = record.state  # a script may go on after its driver failed, and succeed
+    if state is JobState.CANCELLED and record.state is JobState.FAILED and not record.reason.endswith(DRIVER_LOST):
+        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies
+        return replace(said, state=JobState.FAILED, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state is JobState.FAILED:
         words = (record.reason if record.state.ended else _SILENT, said.reason)
