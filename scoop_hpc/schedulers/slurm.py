@@ -29,19 +29,41 @@ from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, parse
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
-_SHORT = {
+_SHORT = {  # sbatch(1), OPTIONS
     "A": "account",
+    "B": "extra-node-info",
     "C": "constraint",
     "D": "chdir",
-    "M": "clusters",
+    "F": "nodefile",
+    "G": "gpus",
+    "H": "hold",
     "J": "job-name",
+    "L": "licenses",
+    "M": "clusters",
+    "N": "nodes",
+    "O": "overcommit",
+    "Q": "quiet",
+    "S": "core-spec",
+    "V": "version",
+    "W": "wait",
     "a": "array",
+    "b": "begin",
+    "c": "cpus-per-task",
     "d": "dependency",
     "e": "error",
+    "h": "help",
+    "i": "input",
+    "k": "no-kill",
+    "m": "distribution",
+    "n": "ntasks",
     "o": "output",
     "p": "partition",
     "q": "qos",
+    "s": "oversubscribe",
     "t": "time",
+    "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
 }
 _FIELD_VARIABLES = {
     "queue": "PARTITION",
@@ -54,12 +76,14 @@ _FIELD_VARIABLES = {
 }
 _ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
 
-_OURS = {  # directives of the user's that would make status and logs look in the wrong place
+_OURS = {  # directives of the user's that would make submit wait, or status and logs look in the wrong place
     "array": "use --array",
-    "chdir": "submit from that directory",
+    "chdir": "use --chdir",
     "clusters": "submit on a login node of that cluster",
     "output": "use --output",
     "error": "use --error",
+    "wait": "use --wait",
+    "test-only": "use --dry-run",
 }
 
 # of sbatch when its request may have reached the controller [slurm src/common/slurm_errno.c]
@@ -141,7 +165,7 @@ class SlurmScheduler:
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return an absolute path: Slurm takes ``%`` and a backslash for its own in the directory, too."""
-        path = os.path.join(spec.directory, file)
+        path = os.path.join(spec.directory, file.replace("{name}", spec.name))
         if "\\" in path:
             raise JobSpecError(f"Slurm drops the backslash of the output file {path!r}: put it elsewhere by --output")
         pattern = _literally(file).replace("{job_id}", "%j" if spec.array is None else "%A")

@@ -124,11 +124,14 @@ def test_a_scheduler_that_is_not_here_is_refused() -> None:
         call(submit, "--scheduler", "slurm", "pi.py")
 
 
-@pytest.mark.parametrize(("output", "complaint"), [("none/out", "no directory '.*none'"), ("state", "is a directory")])
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [("none/out", "no directory '.*none'"), ("state", "is a directory"), ("{name}.out", "no directory '.*/a'")],
+)
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str, complaint: str) -> None:
     (tmp_path / "state").mkdir()
     with pytest.raises(InputError, match=complaint):
-        call(submit, "--output", output, "pi.py")
+        call(submit, "--output", output, "--name", "a/b", "pi.py")
 
 
 def test_refused_jobs_leave_nothing(tmp_path: Path) -> None:

@@ -345,7 +345,9 @@ def test_jobs_that_could_not_be_cancelled_are_an_error() -> None:
         ("-a 1-9", "use --array"),
         ("--output=x", "use --output"),
         ("-o x", "use --output"),
-        ("-D /tmp", "submit from that directory"),
+        ("-D /tmp", "use --chdir"),
+        ("-W", "use --wait"),
+        ("--test-only", "use --dry-run"),
         ("--arra=1-2", "use --array"),
         ("--out=x", "use --output"),
         ("--qos=normal --array=1-2", "several options"),
@@ -362,6 +364,7 @@ def test_a_directive_that_would_mislead_is_refused(directive: str, words: str) -
 
 def test_other_directives_pass() -> None:
     SLURM.check(replace(SPEC, directives=("--qos=high", "-C 'a&b'", "--gres=gpu:1", "--exclusive")))
+    SLURM.check(replace(SPEC, directives=("-c 4", "-w node1", "-N2", "--wait-all-nodes=1", "--comment='a -b'")))
 
 
 @pytest.mark.parametrize(
@@ -381,7 +384,7 @@ def test_only_our_placeholder_is_special_in_the_output_file(
     assert SLURM.file_pattern(replace(SPEC, directory=directory, name="50%"), output or "scoop-{job_id}.out") == pattern
 
 
-@pytest.mark.parametrize(("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None)])
+@pytest.mark.parametrize(("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None), ("/home", "{name}")])
 def test_an_output_file_with_a_backslash_is_refused(directory: str, output: Optional[str]) -> None:
     with pytest.raises(JobSpecError, match=r"drops the backslash of the output file '.*back\\\\slash.*--output"):
-        SLURM.check(replace(SPEC, directory=directory, output=output))
+        SLURM.check(replace(SPEC, directory=directory, output=output, name="back\\slash"))
