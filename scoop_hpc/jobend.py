@@ -32,7 +32,8 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
         return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
     assert said is not None
     if record is not None:
-        said = replace(said, nodes=said.nodes or record.nodes)
+        if said.state is not JobState.PENDING:  # where a job ran before it was put back says nothing of the next time
+            said = replace(said, nodes=said.nodes or record.nodes)
         if said.state.ended:
             said = _complete(said, record)
     if said.exit_status == 0 and said.state is not JobState.COMPLETED:

@@ -17,6 +17,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("license specification", "change --license"),
     ("reservation is invalid", "change --reservation"),
     ("--begin specification", "change --begin"),
+    ("--signal specification", "change --signal"),
     ("array specification", "change --array"),
     ("dependency problem", "change --after, --after-any or --after-failure"),
     ("disabled", "submit with --requeue"),

@@ -77,3 +77,4 @@ def test_a_jobs_end(
 
 def test_nodes_come_from_the_record_where_the_scheduler_is_silent() -> None:
     assert settle("7", said(S.RUNNING), recorded(S.RUNNING)).nodes == ("n1", "n2")
+    assert settle("7", said(S.PENDING), recorded(S.CANCELLED)).nodes == ()
