@@ -245,7 +245,7 @@ class SlurmScheduler:
         return ["scontrol", "--oneliner", "show", "job", *_checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
-        return slurm_reasons.explain(status.reason, done.stdout)
+        return slurm_reasons.explain(status.job_id, status.reason, done.stdout)
 
 
 def _literally(path: str) -> str:

@@ -307,6 +307,11 @@ def test_a_job_that_is_ending_has_no_exit_status_yet() -> None:
     assert parse(completed("squeue", "7|COMPLETING|None|768|n1|\n"))["7"].exit_status is None
 
 
+def test_what_can_be_done_about_a_job_names_it() -> None:
+    held = JobStatus("7_2", JobState.PENDING, "JobHeldUser")
+    assert SLURM.explain(held, completed("scontrol"))[-1] == "scontrol release 7_2"
+
+
 def test_cancelling_is_one_command() -> None:
     assert SLURM.cancel_argv(["1", "2_3"]) == ["scancel", "1", "2_3"]
 
