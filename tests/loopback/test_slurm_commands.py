@@ -161,4 +161,7 @@ def test_the_job_of_an_array_that_failed_is_the_one_whose_output_to_see(slurm: F
     assert slurm.scoop_hpc("submit", "--array", "0-1", "program.py").returncode == 0
     slurm.answer("squeue", "12_0|COMPLETED|None|0|n1|\n12_1|FAILED|NonZeroExitCode|256|n1|\n")
     told = slurm.scoop_hpc("explain", "12").stdout.splitlines()
-    assert told == ["Job 12 is FAILED with exit status 1: 1 COMPLETED, 1 FAILED", "  what it printed may say why: scoop-hpc logs 12_1"]
+    assert told == [
+        "Job 12 is FAILED with exit status 1: 1 COMPLETED, 1 FAILED",
+        "  what it printed may say why: scoop-hpc logs 12_1",
+    ]

@@ -389,7 +389,9 @@ def test_only_our_placeholder_is_special_in_the_output_file(
     assert SLURM.file_pattern(replace(SPEC, directory=directory, name="50%"), output or "scoop-{job_id}.out") == pattern
 
 
-@pytest.mark.parametrize(("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None), ("/home", "{name}")])
+@pytest.mark.parametrize(
+    ("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None), ("/home", "{name}")]
+)
 def test_an_output_file_with_a_backslash_is_refused(directory: str, output: Optional[str]) -> None:
     with pytest.raises(JobSpecError, match=r"drops the backslash of the output file '.*back\\\\slash.*--output"):
         SLURM.check(replace(SPEC, directory=directory, output=output, name="back\\slash"))
