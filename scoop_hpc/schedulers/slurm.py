@@ -180,7 +180,7 @@ class SlurmScheduler:
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status and any(words in done.stderr for words in _UNANSWERED):
+        if done.status and _is_unanswered(done):
             raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
         if done.status:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
@@ -194,6 +194,8 @@ class SlurmScheduler:
         return ["sbatch", "--test-only", script]
 
     def parse_test(self, done: Completed) -> str:
+        if done.status and _is_unanswered(done):
+            raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}")
         if done.status:
             raise SchedulerError(f"sbatch would refuse the job: {advise(one_line(done))}")
         return re.sub(r"\bsbatch: ", "", one_line(done))
@@ -238,7 +240,9 @@ class SlurmScheduler:
         return ["scontrol", "requeue", ",".join(_checked(job_ids))]
 
     def parse_requeue(self, done: Completed) -> None:
-        if done.status:
+        fine = ("No error", "Job is pending execution")  # of an array, a line for each group of its jobs
+        problems = [line for line in done.stderr.splitlines() if not line.endswith(fine)]
+        if done.status and (problems or not done.stderr):
             raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:
@@ -246,6 +250,10 @@ class SlurmScheduler:
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return slurm_reasons.explain(status.job_id, status.reason, done.stdout)
+
+
+def _is_unanswered(done: Completed) -> bool:
+    return any(words in done.stderr for words in _UNANSWERED)
 
 
 def _literally(path: str) -> str:

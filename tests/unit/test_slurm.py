@@ -66,6 +66,12 @@ def test_a_submission_that_timed_out_is_no_refusal() -> None:
         SLURM.parse_job_id(completed("sbatch", stderr=stderr, status=1))
 
 
+def test_a_trial_that_timed_out_is_no_refusal() -> None:
+    stderr = "sbatch: error: allocation failure: Socket timed out on send/recv operation\n"
+    with pytest.raises(UnansweredError, match="no answer: allocation failure: Socket timed out"):
+        SLURM.parse_test(completed("sbatch", stderr=stderr, status=1))
+
+
 def test_a_failed_submission_has_no_job_id_even_if_one_was_printed() -> None:
     with pytest.raises(SchedulerError, match="exit status|123"):
         SLURM.parse_job_id(completed("sbatch", "123\n", status=1))
@@ -310,6 +316,13 @@ def test_a_job_that_is_ending_has_no_exit_status_yet() -> None:
 def test_what_can_be_done_about_a_job_names_it() -> None:
     held = JobStatus("7_2", JobState.PENDING, "JobHeldUser")
     assert SLURM.explain(held, completed("scontrol"))[-1] == "scontrol release 7_2"
+
+
+def test_a_job_of_an_array_that_waits_already_is_put_back_well() -> None:
+    SLURM.parse_requeue(completed("scontrol", stderr="7_0,2-3: No error\n7_1: Job is pending execution\n", status=1))
+    for stderr in ("", "7_0: No error\n7_1: Requested operation is presently disabled\n"):
+        with pytest.raises(SchedulerError, match="cannot requeue"):
+            SLURM.parse_requeue(completed("scontrol", stderr=stderr, status=1))
 
 
 def test_cancelling_is_one_command() -> None:
