@@ -36,7 +36,8 @@ class GridEngine:
 
     title = "Grid Engine"
     packages: Mapping[str, str] = MappingProxyType(
-        {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qsub": "gridengine-client"}
+        # other schedulers have a qsub, too
+        {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qconf": "gridengine-client"}
     )
     bears_loopback_names = False  # "host name resolving "localhost" doesn't match client host name"
     daemons = ("sge_qmaster", "sge_execd", "sge_shepherd")
