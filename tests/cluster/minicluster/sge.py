@@ -39,6 +39,7 @@ class GridEngine:
         # other schedulers have a qsub, too
         {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qconf": "gridengine-client"}
     )
+    commands = ("qsub",)  # Debian's others are links to the same file
     bears_loopback_names = False  # "host name resolving "localhost" doesn't match client host name"
     daemons = ("sge_qmaster", "sge_execd", "sge_shepherd")
     killed_to_forget = ()
