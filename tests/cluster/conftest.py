@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,8 @@ def cluster(machine: Cluster) -> Iterator[ClusterUnderTest]:
 @pytest.fixture
 def grid(grid_machine: Cluster) -> Iterator[ClusterUnderTest]:
     """Grid Engine with no job on it, and a directory of this test's own."""
+    # execution daemons look every 30 s for a qmaster that another test has killed
+    grid_machine.wait_usable(grid_machine.nodes, time.monotonic() + 60)
     with _under_test(grid_machine) as cluster:
         yield cluster
 

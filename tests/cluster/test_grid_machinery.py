@@ -16,7 +16,7 @@ from test_machinery import ANSWER
 from under_test import ClusterUnderTest
 
 SLOTS = "cut -d ' ' -f 1,2 $PE_HOSTFILE"
-EVERYWHERE = "for host in $(cut -d ' ' -f 1 $PE_HOSTFILE); do qrsh -inherit -nostdin $host {!r} </dev/null; done"
+EVERYWHERE = "for host in $(cut -d ' ' -f 1 $PE_HOSTFILE); do qrsh -inherit -nostdin $host {!r} & done; wait"
 
 
 def job(cluster: ClusterUnderTest, script: str, *options: str, host: str = "") -> list[str]:
