@@ -7,6 +7,7 @@
     │   ├── HostlistError            a nodelist that is none
     │   ├── AllocationError          the scheduler's environment contradicts itself
     │   ├── JobSpecError             a job that cannot be asked for, here or anywhere
+    │   ├── SettingsError            a setting of a file, a variable or a program that is none, or is not possible
     │   ├── TemplateError            a template that does not render
     │   ├── ProgramError             the program to run is missing, or unfit to be run by many workers
     │   └── ConstantError (LookupError)  a shared constant that is set already, or is not there
@@ -43,6 +44,10 @@ class AllocationError(InputError):
 
 class JobSpecError(InputError):
     """A field of a job that has no meaning, or that the scheduler at hand cannot express."""
+
+
+class SettingsError(InputError):
+    """A setting that is none, or whose value cannot be; the text says where it is made."""
 
 
 class TemplateError(InputError):

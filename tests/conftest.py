@@ -25,6 +25,14 @@ def hear_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def leave_settings_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what whoever runs the tests has set for jobs of theirs out of those of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def examples() -> Path:
     """The directory of our example programs."""

@@ -38,7 +38,7 @@ _WHAT = (
     click.option("--qos", help="Quality of service."),
     click.option("--reservation", help="Reservation to run in."),
     click.option("--constraint", help="What nodes must have, in the scheduler's words."),
-    click.option("--exclusive", is_flag=True, help="Share the nodes with nobody."),
+    click.option("--exclusive/--no-exclusive", help="Share the nodes with nobody."),
     click.option("--pe", help="Parallel environment of Grid Engine; default: one that fits."),
     click.option("--license", metavar="NAME[:N]", multiple=True, help="Licences to take; repeatable."),
     click.option("--name", help="Name of the job; default: the program's."),
@@ -90,7 +90,7 @@ class Asked:
 
 
 def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
-    """Check the options that `asking` added, as far as it can be done here."""
+    """Check the options that `asking` added, as far as it can be done here; go where the job shall run."""
     program, template = options["program"], options["template"]
     check_program(program)
     venv = _parsed(_existing_venv, options["venv"])
@@ -99,16 +99,23 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Aske
         program = os.path.abspath(program)
         template = os.path.abspath(template) if template is not None and os.path.exists(template) else template
         _enter(options["chdir"])
+    scheduler = choose(options["scheduler"], environ)
+    spec = make_spec({**options, "program": program, "venv": venv, "container": container}, scheduler, environ)
+    return Asked(spec, scheduler, template)
+
+
+def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
+    """Return what the options ask for, to be run in the current directory; raise InputError for what nobody could."""
+    program = options["program"]
     try:
         directory = os.getcwd()
     except OSError as error:
         raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
-    scheduler = choose(options["scheduler"], environ)
     nodes, workers = options["nodes"], options["workers"]
     mail_events = tuple((options["mail_events"] or "end,fail").split(",")) if options["mail_user"] else ()
     if options["mail_events"] and not options["mail_user"]:
         raise JobSpecError(f"--mail-events {options['mail_events']}: to whom? give --mail-user as well")
-    spec = JobSpec(
+    return JobSpec(
         program=(program, *options["arguments"]),
         directory=directory,
         name=_name_of(program) if options["name"] is None else options["name"],
@@ -141,14 +148,13 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Aske
         parallel_environment=options["pe"],
         modules=options["module"],
         conda=options["conda"],
-        venv=venv,
-        container=container,
+        venv=options["venv"],
+        container=options["container"],
         container_runtime=options["container_runtime"],
         environment=_variables(options["env"], environ, scheduler),
         prologue=options["prologue"],
         directives=options["directive"],
     )
-    return Asked(spec, scheduler, template)
 
 
 def choose(name: Optional[str], environ: Mapping[str, str]) -> Scheduler:

@@ -158,7 +158,9 @@ def _why(client: Client, report: Report) -> list[str]:
     each = report.elements or (report,)
     waiting = [element for element in each if element.status.state is JobState.PENDING or element.status.stuck]
     if waiting:
-        return client.explain(waiting[0])
+        return [line for line in client.explain(waiting[0]) if line != report.status.reason]  # which is told already
+    if report.status.state is JobState.CANCELLED and report.status.reason:
+        return []
     return [_ENDINGS[report.status.state]] if report.status.state in _ENDINGS else []
 
 

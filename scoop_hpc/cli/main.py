@@ -27,6 +27,7 @@ _COMMANDS = {
     "explain": ("scoop_hpc.cli.jobs", "Say why a job does not run, and what can be changed."),
     "history": ("scoop_hpc.cli.jobs", "List all jobs that were submitted from here."),
     "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
+    "config": ("scoop_hpc.cli.config", "Say what is set in files, variables and programs, and where."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
 }
 

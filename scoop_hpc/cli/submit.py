@@ -15,6 +15,7 @@ import click
 
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.asking import Asked, asking, command_line, read_options
+from scoop_hpc.cli.configured import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Client, check_present
 from scoop_hpc.errors import InputError, ScoopError
@@ -25,7 +26,7 @@ from scoop_hpc.jobspec import JobSpec
 _SETTINGS = {"allow_interspersed_args": False}
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(cls=ConfiguredCommand, context_settings=_SETTINGS)
 @asking
 def render(**options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
@@ -38,7 +39,7 @@ def render(**options: Any) -> None:
     )
 
 
-@click.command(context_settings=_SETTINGS)
+@click.command(cls=ConfiguredCommand, context_settings=_SETTINGS)
 @click.option("--parsable", is_flag=True, help="Print the job's id, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's id, scheduler, output and directory as JSON.")
 @click.option("--wait", is_flag=True, help="Print what the job prints, and take its exit status.")

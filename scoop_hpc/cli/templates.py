@@ -26,13 +26,18 @@ _BLOCK = """\
 
 def template_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories whose templates go before ours: the user's, then the site's."""
+    return [os.path.join(user_directory(environ), "templates"), _OF_THE_SITE]
+
+
+def user_directory(environ: Mapping[str, str]) -> str:
+    """Return the directory of what the user has set up for all jobs."""
     base = environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(base):  # relative paths in it are to be ignored [XDG Base Directory Specification]
         base = os.path.expanduser("~/.config")
-    return [os.path.join(base, "scoop_hpc", "templates"), _OF_THE_SITE]
+    return os.path.join(base, "scoop_hpc")
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def template() -> None:
     """See the templates of job scripts, or begin one of your own."""
 

@@ -13,7 +13,8 @@ from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.localjobs import states
-from scoop_hpc.localjobs.script import Request, parse_script
+from scoop_hpc.localjobs.request import Request
+from scoop_hpc.localjobs.script import parse_script
 from scoop_hpc.localjobs.states import Home, State
 from scoop_hpc.schedulers import local_allocation
 
@@ -26,24 +27,22 @@ _SUPERVISOR = (
 
 
 def submit(script: str, state: str, environ: Mapping[str, str]) -> str:
-    """Start the job of the file *script*; return its id."""
+    """Start the job of the file *script*, or leave it waiting; return its id."""
     try:
         with open(script, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except OSError as error:
         raise InputError(f"cannot read the job script {script!r}: {error.strerror}") from error
     request = parse_script(text, os.getcwd(), _cpus())
+    _check(request, state)
     home = states.create(state)
-    names = tuple(f"local{number}" for number in range(1, request.nodes + 1))
-    job_environ = {
-        **environ,
-        local_allocation.JOB_ID: home.job_id,
-        local_allocation.NODES: ",".join(f"{name}:{request.slots}" for name in names),
-        local_allocation.CPUS_PER_WORKER: str(request.cpus_per_worker),
-    }
+    job_environ = {name: value for name, value in environ.items() if name != local_allocation.ARRAY_INDEX}
+    job_environ[local_allocation.NODES] = ",".join(map("{}:{}".format, request.nodes, request.slots))
+    job_environ[local_allocation.CPUS_PER_WORKER] = str(request.cpus_per_worker)
     try:
         jobdirectory.write_text(home.script, text)
-        home.write(State(home.job_id, request.name, JobState.PENDING, names))
+        home.write_request(request)
+        home.write(State(home.job_id, request.name, JobState.PENDING, array=request.array))
         _start_supervisor(home, request, job_environ)
     except ScoopError:
         shutil.rmtree(home.path, ignore_errors=True)
@@ -51,44 +50,45 @@ def submit(script: str, state: str, environ: Mapping[str, str]) -> str:
     return home.job_id
 
 
-def _start_supervisor(home: Home, request: Request, environ: Mapping[str, str]) -> None:
-    """Leave a supervisor behind, and return once the job has begun."""
+def _check(request: Request, state: str) -> None:
+    """Refuse what a job that waits would find out too late."""
+    for dependency in request.dependencies:
+        if states.state_of(state, dependency.job_id) is None:
+            raise InputError(
+                f"no local job {dependency.job_id!r} to wait for: scoop-hpc history lists those that there are"
+            )
     if not os.path.isdir(request.directory):
         raise InputError(f"the job's directory {request.directory!r} does not exist")
-    path = os.path.join(request.directory, request.output.replace("{job_id}", home.job_id))
-    try:
-        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-    except OSError as error:
-        raise InputError(f"cannot write the job's output {path!r}: {error.strerror}; see --output") from error
+
+
+def _start_supervisor(home: Home, request: Request, environ: Mapping[str, str]) -> None:
+    """Leave a supervisor behind, and return once the job has begun, or waits."""
     heard, told = os.pipe()
-    argv = [sys.executable, "-c", _SUPERVISOR, _PACKAGE, home.path, str(told), str(request.walltime or 0)]
+    argv = [sys.executable, "-c", _SUPERVISOR, _PACKAGE, home.path]
     try:
         subprocess.Popen(
             argv,
             env=environ,
             cwd=request.directory,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
             start_new_session=True,
-            pass_fds=(told,),
         )
     except OSError as error:
         raise SchedulerError(f"cannot start {argv[0]!r} for {home.job_id}: {error.strerror}") from error
     finally:
         os.close(told)
-        os.close(output)
     with open(heard, "rb") as pipe:
-        word = pipe.read()
-    if word != b"\0":
-        raise SchedulerError(word.decode() or f"the supervisor of {home.job_id} did not start: see {path!r}")
+        words = pipe.read().decode(errors="replace")
+    if not words.endswith("\0"):
+        raise SchedulerError(" ".join(words.split()) or f"the supervisor of {home.job_id} did not start")
 
 
 def status(job_ids: Sequence[str], state: str) -> list[State]:
-    """Return how the jobs stand; one that is unknown is left out."""
+    """Return how the jobs stand, those of an array one by one; one that is unknown is left out."""
     homes = [states.find(state, job_id) for job_id in job_ids]
-    found = [home.current() for home in homes if home is not None]
-    return [job for job in found if job is not None]
+    return [job for home in homes if home is not None for job in states.standing(home)]
 
 
 def cancel(job_ids: Sequence[str], state: str) -> None:
@@ -98,8 +98,8 @@ def cancel(job_ids: Sequence[str], state: str) -> None:
     if unknown:
         raise InputError(f"no local job {', '.join(map(repr, unknown))}: nothing was cancelled")
     for home in homes.values():
-        if home is not None:
-            jobdirectory.write_text(home.cancel, "")
+        if home is not None and not all(job.state.ended for job in states.standing(home)):
+            home.cancel()
 
 
 def _cpus() -> int:

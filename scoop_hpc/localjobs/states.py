@@ -6,46 +6,77 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.jobspec import JobState
+from scoop_hpc.jobspec import JobArray, JobState
+from scoop_hpc.localjobs import request as requests
+from scoop_hpc.localjobs.request import Request
+
+_ID = re.compile(r"local-([0-9]+)(?:_([0-9]+))?")
+_KILLED = "the job's supervisor was killed, or the machine went down"
+_CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
 class State:
-    """A job as its supervisor sees it. Times are seconds since the epoch."""
+    """A job as its supervisor sees it, an array as one. Times are seconds since the epoch."""
 
     job_id: str
     name: str
     state: JobState
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...] = ()  # once it has begun
     reason: str = ""
     exit_status: Optional[int] = None  # 128 + n for a signal n
     started: Optional[float] = None
     ended: Optional[float] = None
+    array: Optional[JobArray] = None
 
 
 @dataclass(frozen=True)
 class Home:
-    """The directory of one job."""
+    """The directory of one job, or of one of the jobs of *array*."""
 
     path: str
+    array: Optional[Home] = None
 
     @property
     def job_id(self) -> str:
-        return f"local-{os.path.basename(self.path)}"
+        own = os.path.basename(self.path)
+        return f"local-{own}" if self.array is None else f"{self.array.job_id}_{own}"
+
+    @property
+    def index(self) -> Optional[int]:
+        return None if self.array is None else int(os.path.basename(self.path))
 
     @property
     def script(self) -> str:
-        return os.path.join(self.path, "script")
+        return os.path.join(self.path if self.array is None else self.array.path, "script")
 
     @property
-    def cancel(self) -> str:
-        """The file whose existence tells the supervisor to end the job."""
+    def log(self) -> str:
+        """What the supervisor says while there is no output of the job."""
+        return os.path.join(self.path, "log")
+
+    def element(self, index: int) -> Home:
+        """Return the directory of one job of this array. It is there once that has begun, or was cancelled."""
+        return Home(os.path.join(self.path, str(index)), self)
+
+    def cancel(self) -> None:
+        """Have the job ended."""
+        jobdirectory.make_private(self.path)
+        jobdirectory.write_text(self._cancel, "")
+
+    def is_cancelled(self) -> bool:
+        """Return whether the job is to be ended: by its own word, or that for its array."""
+        return os.path.exists(self._cancel) or (self.array is not None and self.array.is_cancelled())
+
+    @property
+    def _cancel(self) -> str:
         return os.path.join(self.path, "cancel")
 
     def write(self, job: State) -> None:
@@ -54,11 +85,13 @@ class Home:
         path = os.path.join(self.path, "state.json")
         try:
             jobdirectory.write_text(path, text)
-        except InputError:  # a full disk, most likely; the file that is there has room for its new text
+        except InputError as full:  # a full disk, most likely; a file that is there has room for its new text
             try:
                 with open(path, "r+", encoding="utf-8") as file:
                     file.write(text)
                     file.truncate()
+            except FileNotFoundError:
+                raise full from None
             except OSError as error:
                 raise ScoopError(f"cannot write {path!r}: {error.strerror}") from error
 
@@ -68,24 +101,48 @@ class Home:
         try:
             with open(path, encoding="utf-8") as file:
                 fields = json.load(file)
-            return State(**{**fields, "state": JobState(fields["state"]), "nodes": tuple(fields["nodes"])})
+            array = fields.get("array")
+            return State(
+                **{
+                    **fields,
+                    "state": JobState(fields["state"]),
+                    "nodes": tuple(fields["nodes"]),
+                    "array": None if array is None else JobArray(**array),
+                }
+            )
         except FileNotFoundError:
             return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ScoopError(f"cannot read {path!r}: {error}") from error
+
+    def write_request(self, request: Request) -> None:
+        """Put down what the job asks for."""
+        jobdirectory.write_text(os.path.join(self.path, "request.json"), requests.to_json(request))
+
+    def read_request(self) -> Request:
+        """Return what the job asks for."""
+        path = os.path.join(self.path, "request.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                return requests.from_json(file.read())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ScoopError(f"cannot read {path!r}: {error}") from error
 
     @contextlib.contextmanager
-    def supervised(self) -> Iterator[None]:
-        """Be the job's supervisor."""
+    def supervised(self) -> Iterator[int]:
+        """Be the job's supervisor, or make a child that is forked meanwhile be it; the lock's descriptor is yielded."""
         path = os.path.join(self.path, "lock")
-        with open(path, "a", opener=_private) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError as error:
-                raise ScoopError(
-                    f"cannot lock {path!r}: {error.strerror}; SCOOP_HPC_STATE names another directory for jobs"
-                ) from error
-            yield
+        try:
+            lock = _private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise ScoopError(
+                f"cannot lock {path!r}: {error.strerror}; SCOOP_HPC_STATE names another directory for jobs"
+            ) from error
+        try:
+            yield lock
+        finally:
+            os.close(lock)
 
     def is_supervised(self) -> bool:
         """Return whether a supervisor lives, on whatever machine."""
@@ -97,22 +154,64 @@ class Home:
         return False
 
     def current(self) -> Optional[State]:
-        """Return how the job stands now."""
+        """Return how the job, which is no array's, or the array as one stands now."""
         written = self.read()
         if written is None or written.state.ended or self.is_supervised():
             return written
         written = self.read()  # it may have ended meanwhile
         if written is None or written.state.ended:
             return written
-        reason = "the job's supervisor was killed, or the machine went down"
-        return replace(written, state=JobState.FAILED, reason=reason)
+        return replace(written, state=JobState.FAILED, reason=_KILLED)
+
+    def current_within(self, whole: State) -> State:
+        """Return how the job stands now that is one of an array, of which *whole* was heard before."""
+        written = self.current()
+        if written is not None:
+            return written
+        job = State(self.job_id, whole.name, JobState.PENDING, reason=whole.reason)
+        if os.path.exists(self._cancel):
+            return replace(job, state=JobState.CANCELLED, reason=_CANCELLED)
+        if whole.state.ended:
+            state = JobState.CANCELLED if whole.state is JobState.CANCELLED else JobState.FAILED
+            return replace(job, state=state, reason=whole.reason or "it left nothing behind")
+        if whole.state is JobState.RUNNING:
+            return replace(job, reason="as many jobs of its array run as may at a time")
+        return job
 
 
 def find(state: str, job_id: str) -> Optional[Home]:
     """Return the directory of a job under the directory *state*, None if there is no such job."""
-    prefix, _, number = job_id.partition("-")
-    path = os.path.join(state, "local", number)
-    return Home(path) if prefix == "local" and number.isdecimal() and os.path.isdir(path) else None
+    match = _ID.fullmatch(job_id)
+    if match is None or not os.path.isdir(os.path.join(state, "local", match[1])):
+        return None
+    home = Home(os.path.join(state, "local", match[1]))
+    if match[2] is None:
+        return home
+    whole = home.read()
+    if whole is None or whole.array is None or int(match[2]) not in whole.array.indices:
+        return None
+    return home.element(int(match[2]))
+
+
+def standing(home: Home) -> list[State]:
+    """Return how the job stands, of an array each of its jobs; nothing of one that is being submitted."""
+    whole = (home.array or home).current()
+    if whole is None:
+        return []
+    if home.array is not None:
+        return [home.current_within(whole)]
+    if whole.array is None:
+        return [whole]
+    return [home.element(index).current_within(whole) for index in whole.array.indices]
+
+
+def state_of(state: str, job_id: str) -> Optional[JobState]:
+    """Return how a job under the directory *state* stands, an array as one; None if there is no such job."""
+    home = find(state, job_id)
+    whole = None if home is None else (home.array or home).current()
+    if home is None or whole is None:
+        return None
+    return whole.state if home.array is None else home.current_within(whole).state
 
 
 def create(state: str) -> Home:

@@ -25,6 +25,7 @@ from scoop_hpc.schedulers.base import (
 )
 
 _MOST_NODES = 256  # each is a process of this machine, and its workers are, too
+_MOST_ELEMENTS = 10_000  # each has a directory, which every question looks into
 
 _ID = re.compile(r"local-[0-9]+(_[0-9]+)?")
 
@@ -33,19 +34,37 @@ _EXPRESSES = MappingProxyType(
     {
         "name": "``--job-name``",
         "nodes": "``--nodes``",
+        "workers": "``--workers``",
         "workers_per_node": "``--workers-per-node``",
         "cpus_per_worker": "``--cpus-per-worker``",
         "walltime": "``--walltime``",
         "queue": "only recorded",
         "account": "only recorded",
         "output": "``--output``",
+        "error": "``--error``",
+        "array": "``--array``",
+        "after": "``--dependency=afterok:``",
+        "after_any": "``--dependency=afterany:``",
+        "after_failure": "``--dependency=afternotok:``",
+        "begin": "``--begin``",
+        "signal": "``--signal``",
     }
 )
 _INSTEAD = MappingProxyType(
     {
         "memory_per_node": "nothing here sets memory aside, leave it out",
         "memory_per_cpu": "nothing here sets memory aside, leave it out",
+        "exclusive": "this machine is shared with whatever else runs on it, leave it out",
+        "requeue": "no node fails here but all at once, leave it out",
     }
+)
+_ADVICE = (  # the beginning of a reason, and what can be done about it
+    ("it waits for ", "wait, or cancel it and submit it again without that dependency"),
+    ("its time has not come", "wait, or cancel it and submit it again without --begin"),
+    (
+        "as many jobs of its array",
+        "wait, or change the %LIMIT of --array, which is as many as the CPUs allow by itself",
+    ),
 )
 
 
@@ -75,12 +94,17 @@ class LocalScheduler:
         nodes = spec.nodes or 1
         if nodes > _MOST_NODES:
             raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}")
+        if spec.array is not None and len(spec.array.indices) > _MOST_ELEMENTS:
+            raise JobSpecError(f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller")
+        if spec.signal is not None and spec.walltime is None:
+            raise JobSpecError("--signal counts from the end of the walltime, and there is none: give --walltime")
+        _checked([*spec.after, *spec.after_any, *spec.after_failure])
 
     def directive_word(self, text: str) -> str:
         return double_quoted(text)
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
-        return file.replace("{name}", spec.name)
+        return file
 
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]
@@ -141,7 +165,8 @@ class LocalScheduler:
         return self.status_argv([job_id])[0]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
-        return [status.reason or "it is about to begin", "wait"]
+        why = status.reason or "it is about to begin"
+        return [why, *(what for beginning, what in _ADVICE if why.startswith(beginning))]
 
 
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable
 
@@ -89,16 +90,24 @@ class Machine:
     def cancel(self, *jobs: str) -> subprocess.CompletedProcess[str]:
         return self.call("scoop_hpc.localjobs", "cancel", *jobs)
 
-    def status(self, job: str) -> dict[str, Any]:
+    def statuses(self, job: str) -> list[dict[str, Any]]:
+        """Return the status of a job, of an array those of its jobs."""
         done = self.call("scoop_hpc.localjobs", "status", job)
         assert done.returncode == 0, done.stderr
-        (answer,) = json.loads(done.stdout)
-        assert isinstance(answer, dict)
+        answers = json.loads(done.stdout)
+        assert isinstance(answers, list)
+        return answers
+
+    def status(self, job: str) -> dict[str, Any]:
+        (answer,) = self.statuses(job)
         return answer
+
+    def ended(self, job: str) -> bool:
+        return not {"PENDING", "RUNNING"} & {each["state"] for each in self.statuses(job)}
 
     def end(self, job: str, seconds: float = 20) -> dict[str, Any]:
         """Wait for a job's end; return its status."""
-        until(lambda: self.status(job)["state"] not in ("PENDING", "RUNNING"), seconds)
+        until(lambda: self.ended(job), seconds)
         return self.status(job)
 
     def output(self, job: str) -> str:
@@ -117,7 +126,7 @@ class Machine:
         for home in (self.state / "local").glob("*"):
             (home / "cancel").touch()
         for home in (self.state / "local").glob("*"):
-            until(lambda job=f"local-{home.name}": self.status(job)["state"] not in ("PENDING", "RUNNING"))
+            until(lambda job=f"local-{home.name}": self.ended(job))
 
 
 @pytest.fixture
@@ -268,6 +277,215 @@ def test_an_interpreter_that_is_missing_makes_a_failed_job(machine: Machine) -> 
     assert "/no/such/shell" in machine.output(job)
 
 
+# error files, workers, signals
+
+
+def test_standard_error_has_a_file_of_its_own(machine: Machine) -> None:
+    job = machine.run_script("echo out; echo err >&2; exec sleep 300", "--error={job_id}.err", "--walltime=1s")
+    machine.end(job)
+    assert machine.output(job) == "out\n"
+    err = (machine.directory / f"{job}.err").read_text().splitlines()
+    assert err == ["err", f"scoop-hpc: {job} TIMEOUT: its walltime of 0:00:01 is over"]
+
+
+def test_workers_in_all_are_spread_over_the_nodes(machine: Machine) -> None:
+    job = machine.run_script("echo $SCOOP_HPC_LOCAL_NODES", "--nodes=3 --workers=7")
+    assert machine.end(job)["nodes"] == ["local1", "local2", "local3"]
+    assert machine.output(job) == "local1:3,local2:2,local3:2\n"
+
+
+def test_a_signal_comes_before_the_walltime_is_over(machine: Machine) -> None:
+    body = "trap 'echo warned; exit 0' USR1; while :; do sleep 0.1; done"
+    job = machine.run_script(body, "--walltime=300s", "--signal=299")
+    status = machine.end(job)
+    assert (status["state"], status["exit_status"]) == ("COMPLETED", 0)
+    assert machine.output(job) == "warned\n"
+
+
+# what waits
+
+
+def hold(machine: Machine, then: str = "") -> str:
+    """Submit a job that goes on until there is the file ``go``."""
+    return machine.run_script(f"until [ -e go ]; do sleep 0.05; done\n{then}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_status", "verb"), [("afterok", 0, "succeed"), ("afternotok", 3, "fail"), ("afterany", 3, "end")]
+)
+def test_a_job_begins_after_another(machine: Machine, kind: str, exit_status: int, verb: str) -> None:
+    first = hold(machine, f"echo first >>order; exit {exit_status}")
+    second = machine.run_script("echo second >>order", f"--dependency={kind}:{first}")
+    status = machine.status(second)
+    assert (status["state"], status["reason"], status["nodes"]) == ("PENDING", f"it waits for {first} to {verb}", [])
+    machine.write("go", "")
+    assert machine.end(second)["state"] == "COMPLETED"
+    assert (machine.directory / "order").read_text() == "first\nsecond\n"
+
+
+@pytest.mark.parametrize(("kind", "exit_status"), [("afterok", 3), ("afternotok", 0)])
+def test_a_job_that_can_never_begin_is_cancelled(machine: Machine, kind: str, exit_status: int) -> None:
+    first = hold(machine, f"exit {exit_status}")
+    second = machine.run_script("true", f"--dependency={kind}:{first}")
+    third = machine.run_script("true", f"--dependency=afterok:{second}")
+    assert machine.status(second)["state"] == "PENDING"
+    machine.write("go", "")
+    status = machine.end(second)
+    assert (status["state"], status["exit_status"]) == ("CANCELLED", None)
+    assert f"once {first} had " in status["reason"]
+    assert machine.end(third)["state"] == "CANCELLED"
+    late = machine.run_script("true", f"--dependency={kind}:{first}")
+    assert machine.status(late) == {**status, "job_id": late}
+
+
+def test_a_job_begins_in_time(machine: Machine) -> None:
+    past = machine.run_script("true", "--begin=2020-01-31T08:00:00")
+    assert machine.end(past)["state"] == "COMPLETED"
+    soon = datetime.now() + timedelta(seconds=2)
+    job = machine.run_script("date +%s >begun", f"--begin={soon.isoformat()}")
+    assert machine.status(job)["state"] == "PENDING"
+    assert machine.end(job)["state"] == "COMPLETED"
+    assert int((machine.directory / "begun").read_text()) >= int(soon.timestamp())
+
+
+def test_a_job_that_waits_leaves_its_output_file_alone(machine: Machine) -> None:
+    machine.write("out", "an earlier job's\n")
+    job = machine.run_script("echo mine", "--begin=2100-01-31T08:00:00", "--output=out")
+    assert machine.status(job)["reason"] == "its time has not come: it begins at 2100-01-31T08:00:00"
+    machine.cancel(job)
+    assert machine.end(job)["state"] == "CANCELLED"
+    assert (machine.directory / "out").read_text() == "an earlier job's\n"
+
+
+def test_an_output_that_is_gone_when_the_job_begins_fails_it(machine: Machine) -> None:
+    (machine.directory / "logs").mkdir()
+    first = hold(machine)
+    job = machine.run_script("true", f"--dependency=afterok:{first}", "--output=logs/out")
+    (machine.directory / "logs").rmdir()
+    machine.write("go", "")
+    status = machine.end(job)
+    assert status["state"] == "FAILED"
+    assert "logs/out" in status["reason"]
+
+
+# arrays
+
+
+def elements(machine: Machine, job: str) -> dict[str, str]:
+    """Return the states of an array's jobs."""
+    return {each["job_id"]: each["state"] for each in machine.statuses(job)}
+
+
+def end_of_array(machine: Machine, job: str) -> dict[str, str]:
+    until(lambda: machine.ended(job))
+    return elements(machine, job)
+
+
+def test_an_array_is_a_job_for_each_number(machine: Machine) -> None:
+    body = (
+        "i=$SCOOP_HPC_LOCAL_ARRAY_INDEX\n"
+        "echo $SCOOP_HPC_LOCAL_JOB_ID $i $SCOOP_HPC_LOCAL_NODES; echo e >&2; exit 1$((i % 2))"
+    )
+    job = machine.run_script(body, "--array=3-8:5 --workers=2", "--error={array_index}.err")
+    end_of_array(machine, job)
+    codes = {each["job_id"]: each["exit_status"] for each in machine.statuses(job)}
+    assert codes == {f"{job}_3": 11, f"{job}_8": 10}
+    assert machine.output(f"{job}_3") == f"{job}_3 3 local1:2\n"
+    assert (machine.directory / "8.err").read_text() == "e\n"
+    assert machine.status(f"{job}_8")["nodes"] == ["local1"]
+    assert machine.statuses(f"{job}_4") == machine.statuses(f"{job}_9") == []
+
+
+def test_an_array_keeps_its_limit(machine: Machine) -> None:
+    job = machine.run_script("until [ -e go$SCOOP_HPC_LOCAL_ARRAY_INDEX ]; do sleep 0.05; done", "--array=0-3%2")
+    until(lambda: list(elements(machine, job).values()) == ["RUNNING", "RUNNING", "PENDING", "PENDING"])
+    machine.write("go1", "")
+    until(lambda: list(elements(machine, job).values()) == ["RUNNING", "COMPLETED", "RUNNING", "PENDING"])
+    for index in (0, 2, 3):
+        machine.write(f"go{index}", "")
+    assert set(end_of_array(machine, job).values()) == {"COMPLETED"}
+
+
+def test_no_job_of_an_array_is_run_twice_or_left_out(machine: Machine) -> None:
+    job = machine.run_script("echo $SCOOP_HPC_LOCAL_ARRAY_INDEX >>ran", "--array=0-39%8")
+    assert set(end_of_array(machine, job).values()) == {"COMPLETED"}
+    assert sorted(map(int, (machine.directory / "ran").read_text().split())) == list(range(40))
+
+
+def test_the_walltime_is_that_of_each_job_of_an_array(machine: Machine) -> None:
+    body = "echo $$ >pid$SCOOP_HPC_LOCAL_ARRAY_INDEX; [ $SCOOP_HPC_LOCAL_ARRAY_INDEX = 2 ] || exec sleep 300"
+    job = machine.run_script(body, "--array=1-2%1", "--walltime=1s")
+    assert end_of_array(machine, job) == {f"{job}_1": "TIMEOUT", f"{job}_2": "COMPLETED"}
+    assert not alive(machine.pid("pid1"))
+
+
+def test_one_job_of_an_array_is_cancelled(machine: Machine) -> None:
+    body = "echo $$ >pid$SCOOP_HPC_LOCAL_ARRAY_INDEX; until [ -e go ]; do sleep 0.05; done"
+    job = machine.run_script(body, "--array=1-3%2")
+    pid = machine.pid("pid1")
+    machine.cancel(f"{job}_1", f"{job}_3")
+    assert machine.status(f"{job}_3")["state"] == "CANCELLED"
+    assert machine.end(f"{job}_1")["state"] == "CANCELLED"
+    assert not alive(pid)
+    machine.write("go", "")
+    assert end_of_array(machine, job) == {f"{job}_1": "CANCELLED", f"{job}_2": "COMPLETED", f"{job}_3": "CANCELLED"}
+    assert not (machine.directory / "pid3").exists()
+
+
+def test_a_whole_array_is_cancelled_and_leaves_nothing(machine: Machine) -> None:
+    body = "setsid sh -c 'echo $$ >pid$SCOOP_HPC_LOCAL_ARRAY_INDEX; exec sleep 300' & sleep 300"
+    job = machine.run_script(body, "--array=1-9%2")
+    pids = [machine.pid("pid1"), machine.pid("pid2")]
+    machine.cancel(job)
+    assert set(end_of_array(machine, job).values()) == {"CANCELLED"}
+    assert not any(alive(pid) for pid in pids)
+    ended = machine.statuses(job)
+    machine.cancel(job, f"{job}_9")
+    assert machine.statuses(job) == ended
+
+
+def test_an_array_that_waits_is_cancelled(machine: Machine) -> None:
+    job = machine.run_script("true", "--array=1-2", "--begin=2100-01-31T08:00:00")
+    assert set(elements(machine, job).values()) == {"PENDING"}
+    machine.cancel(f"{job}_1")
+    assert elements(machine, job) == {f"{job}_1": "CANCELLED", f"{job}_2": "PENDING"}
+    machine.cancel(job)
+    assert set(end_of_array(machine, job).values()) == {"CANCELLED"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_array_does_not_outlive_its_supervisor(machine: Machine, number: signal.Signals) -> None:
+    body = "echo $$ >pid$SCOOP_HPC_LOCAL_ARRAY_INDEX; ps -o ppid= $PPID >supervisor; exec sleep 300"
+    job = machine.run_script(body, "--array=1-4%2")
+    pids = [machine.pid("pid1"), machine.pid("pid2")]
+    os.kill(machine.pid("supervisor"), number)
+    until(lambda: not any(alive(pid) for pid in pids))
+    assert set(end_of_array(machine, job).values()) == {"FAILED"}
+    assert all("supervisor was" in each["reason"] for each in machine.statuses(job))
+
+
+def test_the_supervisor_of_one_job_of_an_array_is_killed(machine: Machine) -> None:
+    body = "i=$SCOOP_HPC_LOCAL_ARRAY_INDEX; echo $$ >pid$i\n[ $i = 2 ] || { echo $PPID >supervisor; exec sleep 300; }"
+    job = machine.run_script(body, "--array=1-2%1")
+    os.kill(machine.pid("supervisor"), signal.SIGKILL)
+    assert end_of_array(machine, job) == {f"{job}_1": "FAILED", f"{job}_2": "COMPLETED"}
+    assert not alive(machine.pid("pid1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ends"), [("afterok", "CANCELLED"), ("afternotok", "COMPLETED"), ("afterany", "COMPLETED")]
+)
+def test_a_job_waits_for_all_jobs_of_an_array(machine: Machine, kind: str, ends: str) -> None:
+    body = "[ $SCOOP_HPC_LOCAL_ARRAY_INDEX = 1 ] && exit 3; until [ -e go ]; do sleep 0.05; done"
+    array = machine.run_script(body, "--array=1-2%2")
+    element = machine.run_script("true", f"--dependency=afternotok:{array}_1")
+    job = machine.run_script("true", f"--dependency={kind}:{array}")
+    assert machine.end(element)["state"] == "COMPLETED"
+    assert machine.status(job)["state"] == "PENDING"
+    machine.write("go", "")
+    assert machine.end(job)["state"] == ends
+
+
 # what is refused
 
 
@@ -282,6 +500,11 @@ def test_an_interpreter_that_is_missing_makes_a_failed_job(machine: Machine) -> 
         ('#!/bin/sh\n#LOCAL --job-name="a\n', '\\"a'),
         ("#!/bin/sh\n#LOCAL --chdir=/no/such\n", "/no/such"),
         ("#!/bin/sh\n#LOCAL --output=no/such/out\n", "no/such/out"),
+        ("#!/bin/sh\n#LOCAL --error=no/such/err\n", "no/such/err"),
+        ("#!/bin/sh\n#LOCAL --dependency=afterok:local-99\n", "no local job 'local-99'"),
+        ("#!/bin/sh\n#LOCAL --dependency=afterany:local-99_1\n", "no local job 'local-99_1'"),
+        ("#!/bin/sh\n#LOCAL --array=3-1\n", "3-1"),
+        ("#!/bin/sh\n#LOCAL --signal=9\n", "--signal 9"),
     ],
 )
 def test_what_is_refused_is_one_line_and_leaves_nothing(machine: Machine, script: str, complaint: str) -> None:
@@ -427,6 +650,87 @@ def test_a_job_of_slurms_is_not_taken_for_one_of_ours(machine: Machine) -> None:
 def test_two_jobs_are_waited_for_and_the_worse_tells(machine: Machine) -> None:
     good, bad = submit(machine, ""), submit(machine, "import sys\nif __name__ == '__main__':\n    sys.exit(5)\n")
     assert machine.scoop_hpc("wait", good, bad).returncode == 5
+
+
+INDEXED = """
+import os, sys
+if __name__ == "__main__":
+    index = os.environ["SCOOP_HPC_JOB_ARRAY_INDEX"]
+    print("I am", index)
+    sys.exit(4 if index == "2" else 0)
+"""
+
+
+def test_an_array_from_its_submission_to_its_end(machine: Machine) -> None:
+    job = submit(machine, INDEXED, "--array", "1-3%2")
+    after = submit(machine, INDEXED, "--array", "7-8", "--after-any", job)
+    never = submit(machine, INDEXED, "--after", f"{job}_2")
+    assert machine.scoop_hpc("wait", job).returncode == 4
+    assert machine.scoop_hpc("wait", f"{job}_1").returncode == 0
+    assert machine.scoop_hpc("logs", f"{job}_2").stdout == "I am 2\n"
+    (told,) = json.loads(machine.scoop_hpc("status", "--json", job).stdout)
+    assert (told["state"], told["reason"]) == ("FAILED", "2 COMPLETED, 1 FAILED")
+    assert [(each["job_id"], each["exit_status"]) for each in told["elements"]] == [
+        (f"{job}_1", 0),
+        (f"{job}_2", 4),
+        (f"{job}_3", 0),
+    ]
+    assert all(each["started"] <= each["ended"] for each in told["elements"])
+    assert machine.scoop_hpc("wait", after).returncode == 0
+    assert machine.scoop_hpc("logs", "--follow", f"{after}_8").stdout == "I am 8\n"
+    done = machine.scoop_hpc("wait", never)
+    assert done.returncode == 1
+    assert f"once {job}_2 had succeeded, but that ended FAILED" in done.stderr
+
+
+def test_jobs_of_an_array_are_cancelled_by_name(machine: Machine) -> None:
+    job = submit(machine, HOLD, "--array", "1-3%1")
+    until(lambda: machine.output(f"{job}_1"))
+    assert machine.scoop_hpc("cancel", f"{job}_2").stdout == f"Cancelled job {job}_2\n"
+    assert machine.scoop_hpc("cancel", job).stdout == f"Cancelled job {job}\n"
+    assert machine.scoop_hpc("wait", job).returncode == 143
+    assert "3 CANCELLED" in machine.scoop_hpc("status", job).stdout
+
+
+def test_why_a_job_waits_is_explained(machine: Machine) -> None:
+    first = submit(machine, HOLD)
+    job = submit(machine, HOLD, "--after", first)
+    state, why, what = machine.scoop_hpc("explain", job).stdout.splitlines()
+    assert state == f"Job {job} is PENDING: it waits for {first} to succeed"
+    assert why == f"  it waits for {first} to succeed"
+    assert what == "  wait, or cancel it and submit it again without that dependency"
+    done = machine.scoop_hpc("logs", job)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"it waits for {first}" in done.stderr
+
+
+def test_a_program_hears_the_signal_before_its_end(machine: Machine) -> None:
+    program = (
+        "import signal, sys, time\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit('warned'))\n"
+        "    open('ready', 'w').close()\n"
+        "    time.sleep(300)\n"
+    )
+    job = submit(machine, program, "--walltime", "1h", "--signal", "3590s", "--error", "err")
+    assert machine.scoop_hpc("wait", job).returncode == 1
+    assert (machine.directory / "err").read_text() == "warned\n"
+
+
+def test_what_cannot_be_waited_for_is_one_line(machine: Machine) -> None:
+    machine.write("program.py", "")
+    for options, words in (
+        (["--after", "local-99"], "no local job 'local-99' to wait for"),
+        (["--after-any", "99"], "'99' is no job id"),
+        (["--array", "9-1"], "9-1"),
+        (["--signal", "10"], "--walltime"),
+        (["--begin", "soon"], "soon"),
+    ):
+        done = machine.scoop_hpc("submit", "--scheduler", "local", *options, "program.py")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert words in done.stderr
+    assert not list((machine.state / "local").glob("*"))
+    assert not list((machine.state / "jobs").glob("*"))
 
 
 def test_an_unknown_job_is_one_line(machine: Machine) -> None:

@@ -73,7 +73,8 @@ def test_slurm_is_taken_where_it_is_found(slurm: FakeSlurm) -> None:
     assert done.stdout == f"Submitted job 12 to slurm; output: {slurm.directory}/scoop-12.out\n"
     (call,) = slurm.calls()
     script = Path(call.split()[-1])
-    assert script.read_text().splitlines()[-1].endswith(f"run --record {script.parent}/record.json -- program.py")
+    command = f"run --allocation slurm --record {script.parent}/record.json -- program.py"
+    assert script.read_text().splitlines()[-1].endswith(command)
 
 
 def test_another_scheduler_can_be_forced(slurm: FakeSlurm) -> None:

@@ -72,6 +72,9 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "array": {"output": "{array_index}"},
     "signal": {"walltime": 3600},
 }
+VALUES_OF: dict[str, dict[str, Any]] = {  # where a scheduler's jobs are called otherwise
+    "local": dict.fromkeys(("after", "after_any", "after_failure"), ("local-17",)),
+}
 NEUTRAL = {
     "slurm": replace(SPEC, workers_per_node=2),
     "local": replace(SPEC, workers_per_node=2),
@@ -155,6 +158,22 @@ def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
         "--walltime=1:30:05",
         "--queue=q",
         "--account=a",
+    ]
+    more = replace(SPEC, nodes=None, workers=5, walltime=60, signal=10, begin="2030-01-31T08:00:00", after=("local-1",))
+    more = replace(more, after_any=("local-2_3",), array=JobArray(0, 9, 3, 2), error="{name}-{array_index}.err")
+    script = render(more, LOCAL, COMMAND)
+    assert words(script, "#LOCAL") == [
+        "--job-name=pi",
+        "--chdir=/home/me/project",
+        "--output=scoop-{job_id}_{array_index}.out",
+        "--error={name}-{array_index}.err",
+        "--workers=5",
+        "--cpus-per-worker=1",
+        "--walltime=0:01:00",
+        "--array=0-9:3%2",
+        "--dependency=afterok:local-1,afterany:local-2_3",
+        "--begin=2030-01-31T08:00:00",
+        "--signal=10",
     ]
 
 
@@ -291,7 +310,7 @@ def test_a_template_is_found_by_its_file_and_by_its_name_in_a_directory(tmp_path
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_field_is_said_or_refused_by_its_option(scheduler: str) -> None:
     dialect = named(scheduler)
-    for field, value in VALUES.items():
+    for field, value in {**VALUES, **VALUES_OF.get(scheduler, {})}.items():
         needed = NEEDED.get(field, {})
         spec = replace(NEUTRAL[scheduler], **{field: value, **needed})
         without = replace(NEUTRAL[scheduler], **({} if field in ("array", "workers") else needed))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.schedulers import local_allocation, read_allocation, registry
-from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.local import LocalScheduler
 
 LOCAL = LocalScheduler("/usr/bin/python3")
@@ -71,6 +72,14 @@ def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(stdout: str) ->
     with pytest.raises(SchedulerError) as caught:
         LOCAL.parse_status(completed(stdout))
     assert repr(stdout) in str(caught.value)
+
+
+def test_an_array_is_answered_job_by_job() -> None:
+    jobs = [{"job_id": f"local-7_{index}", "state": "PENDING", "reason": "why"} for index in (0, 2)]
+    answer = LOCAL.parse_status(completed(json.dumps(jobs)))
+    assert [LOCAL.key(status.job_id) for status in answer] == [JobKey("local-7", 0), JobKey("local-7", 2)]
+    assert LOCAL.key("local-7") == JobKey("local-7")
+    assert LOCAL.element_id("local-7", 2) == "local-7_2"
 
 
 def test_a_failed_command_is_an_error_with_its_words() -> None:
@@ -136,12 +145,53 @@ def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> No
     assert allocation.scheduler == "local"
 
 
-def test_every_field_is_accepted_but_directives_and_memory() -> None:
-    LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, output="back\\slash %j"))
-    with pytest.raises(JobSpecError, match="--memory"):
-        LOCAL.check(replace(SPEC, memory_per_node=1))
+def test_what_this_machine_cannot_do_is_refused() -> None:
+    LOCAL.check(replace(SPEC, queue="any", account="any", walltime=60, signal=5, output="back\\slash %j"))
+    refused: dict[str, Any] = {"memory_per_node": 1, "exclusive": True, "requeue": True, "qos": "high"}
+    for field, value in refused.items():
+        with pytest.raises(JobSpecError, match=f"'local' cannot express {option_of(field)}.*: .*leave it out"):
+            LOCAL.check(replace(SPEC, **{field: value}))
     with pytest.raises(JobSpecError, match="'local' cannot express --directive '--qos=high'"):
         LOCAL.check(replace(SPEC, directives=("--qos=high",)))
+
+
+def test_a_signal_needs_an_end_to_be_before() -> None:
+    with pytest.raises(JobSpecError, match="give --walltime"):
+        LOCAL.check(replace(SPEC, signal=5))
+
+
+def test_arrays_have_a_size_that_one_machine_can_look_after() -> None:
+    LOCAL.check(replace(SPEC, array=JobArray(0, 99_990, 10)))
+    with pytest.raises(JobSpecError, match="arrays of 10000 jobs at most"):
+        LOCAL.check(replace(SPEC, array=JobArray(0, 10_000)))
+
+
+@pytest.mark.parametrize("field", ["after", "after_any", "after_failure"])
+def test_dependencies_are_on_jobs_of_its_own(field: str) -> None:
+    def on(*job_ids: str) -> JobSpec:
+        said: dict[str, Any] = {field: job_ids}
+        return replace(SPEC, **said)
+
+    LOCAL.check(on("local-1", "local-2_3"))
+    for job_id in ("17", "local-1:local-2", "local-1,afterany"):
+        with pytest.raises(JobSpecError, match=f"{job_id!r} is no job id"):
+            LOCAL.check(on(job_id))
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("it waits for local-1 to succeed", ["wait, or cancel it and submit it again without that dependency"]),
+        ("its time has not come: it begins at 2030-01-31T08:00:00", ["wait, or cancel it and submit it again without"]),
+        ("as many jobs of its array run as may at a time", ["wait, or change the %LIMIT of --array"]),
+        ("it is about to begin", []),
+    ],
+)
+def test_why_a_job_waits_and_what_can_be_done(reason: str, advice: list[str]) -> None:
+    why, *what = LOCAL.explain(JobStatus("local-2", JobState.PENDING, reason), completed("[]"))
+    assert why == reason
+    assert len(what) == len(advice)
+    assert all(line.startswith(beginning) for line, beginning in zip(what, advice))
 
 
 def test_slurm_is_found_where_all_its_commands_are() -> None:

@@ -1,0 +1,97 @@
+"""`scoop-hpc config`: what is set without a command line, and where."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Optional
+
+import click
+
+from scoop_hpc.cli import follow
+from scoop_hpc.cli.configured import check, profile_option
+from scoop_hpc.cli.jobs import table
+from scoop_hpc.cli.programs import check_program
+from scoop_hpc.cli.sources import InForce, files, plain_options, read_settings
+from scoop_hpc.settings import values
+
+_COLUMNS = ("SETTING", "VALUE", "ORIGIN")
+
+
+@click.group(no_args_is_help=False)
+def config() -> None:
+    """See what is set for submit and render without a command line, and where.
+
+    \b
+    Of each option the strongest counts:
+      the command line
+      SCOOP_HPC_QUEUE=...          a variable for each option
+      #SCOOP --queue ...           lines at the head of the program
+      ./scoop_hpc.toml
+      ~/.config/scoop_hpc/config.toml
+      /etc/scoop_hpc/config.toml
+
+    \b
+    A file has the options with _ for -, for all clusters and for each:
+      default = "big"
+      [defaults]
+      walltime = "1:00:00"
+      [clusters.big]
+      hosts = ["login*.big.example.org"]
+      scheduler = "slurm"
+      modules = ["gcc/12", "openmpi"]
+
+    The cluster is that of --profile or SCOOP_HPC_PROFILE; else the one whose hosts fit this host's name; else the
+    default; else the only one of the scheduler that is found here. With --scheduler, clusters of another are passed
+    over.
+    """
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("program", required=False)
+def show(as_json: bool, profile: Optional[str], program: Optional[str]) -> None:
+    """Print the settings in force here, or for PROGRAM, and the file and line of each."""
+    if program is not None:
+        check_program(program)
+    found = read_settings(os.environ, program, profile, {})
+    for warning in found.warnings:
+        follow.say(f"warning: {warning}")
+    if as_json:
+        print(json.dumps(_as_dict(found)))
+    else:
+        _print(found)
+    check(found, plain_options(program or "program.py"), os.environ)
+
+
+show.params.append(profile_option())
+
+
+@config.command()
+def path() -> None:
+    """Print the files that are looked at, the strongest first, and which of them are there."""
+    print("\n".join(table([(name, "is there" if os.path.exists(name) else "-") for name in files(os.environ)])))
+
+
+def _print(found: InForce) -> None:
+    print(f"cluster: {found.picked.cluster or 'none'} ({found.picked.why})")
+    if found.settings:
+        rows = [(each.name, values.show(each.value), each.origin.brief) for each in found.settings.values()]
+        print("\n".join(table([_COLUMNS, *rows])))
+    else:
+        follow.say("nothing is set: the defaults of scoop-hpc submit --help hold")
+
+
+def _as_dict(found: InForce) -> dict[str, object]:
+    return {
+        "cluster": found.picked.cluster,
+        "why": found.picked.why,
+        "settings": [
+            {
+                "setting": name,
+                "value": found.values[name],
+                "origin": {"place": setting.origin.place, "line": setting.origin.line},
+            }
+            for name, setting in found.settings.items()
+        ],
+    }

@@ -1,0 +1,143 @@
+"""Where settings come from: files, the environment and the program, read and made the values of options."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Optional
+
+import click
+
+from scoop_hpc.cli.asking import asking, choose
+from scoop_hpc.cli.templates import user_directory
+from scoop_hpc.errors import SettingsError
+from scoop_hpc.settings.clusters import Picked, pick, tables
+from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
+from scoop_hpc.settings.sitefile import read_site_file
+from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, advice, resolve
+from scoop_hpc.settings.variables import PROFILE, read_variables
+
+_HERE = "scoop_hpc.toml"
+_OF_PATHS = ("DIR", "ENV", "FILE", "IMAGE")  # what options say they take
+_OF_THE_SITE = "/etc/scoop_hpc/config.toml"
+
+
+@click.command(add_help_option=False)
+@asking
+def _asks(**options: Any) -> None:
+    """Do nothing: this has the options of submit, without its arguments."""
+
+
+_asks.params = [option for option in _asks.params if isinstance(option, click.Option)]
+_OPTIONS: Mapping[str, click.Option] = MappingProxyType(
+    {str(option.name): option for option in _asks.params if isinstance(option, click.Option)}
+)
+
+
+def _kind(option: click.Option) -> Kind:
+    return Kind.FLAG if option.is_flag else Kind.LIST if option.multiple else Kind.TEXT
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType({name: _kind(option) for name, option in _OPTIONS.items()})
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The settings in force below the command line, by name, and the *values* that the options get of them."""
+
+    settings: Mapping[str, Setting]
+    values: Mapping[str, Any]
+    picked: Picked
+    warnings: tuple[str, ...]
+
+
+def files(environ: Mapping[str, str]) -> list[str]:
+    """Return the files that are looked at for settings, the strongest first."""
+    return [_HERE, os.path.join(user_directory(environ), "config.toml"), _OF_THE_SITE]
+
+
+def read_settings(
+    environ: Mapping[str, str], program: Optional[str], profile: Optional[str], given: Mapping[str, Any]
+) -> InForce:
+    """Read all sources of settings, for *program*, below what is *given* on the command line."""
+    texts = {path: read_text(path, "the settings") for path in files(environ)}
+    site_files = [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
+    of_variables, warnings = read_variables(environ, KINDS)
+    head = None if program is None else read_text(program, "the program", "surrogateescape")
+    lines, more = read_program_lines(head or "", program or "")
+    of_program = _options_of(lines)
+    asked = [setting.value for setting in (*of_variables, *of_program) if setting.name == "scheduler"]
+    scheduler = given.get("scheduler", asked[0] if asked else None)
+    picked = pick(
+        site_files, _profile(profile, environ), socket.gethostname(), scheduler, lambda: choose(None, environ).name
+    )
+    settings = resolve(given, [of_variables, of_program, *tables(site_files, picked.cluster)])
+    values = {name: _convert(setting) for name, setting in settings.items()}
+    return InForce(settings, values, picked, (*warnings, *more))
+
+
+def read_text(path: str, what: str, errors: str = "strict") -> Optional[str]:
+    """Return the text of a file, None if there is none; *what* it is, an error says."""
+    try:
+        with open(path, encoding="utf-8-sig", errors=errors) as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {what} {path!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
+
+
+def _profile(profile: Optional[str], environ: Mapping[str, str]) -> Optional[Setting]:
+    name = environ.get(PROFILE, "") if profile is None else profile
+    if profile is None and not name:
+        return None
+    return Setting("profile", name, Origin(f"${PROFILE}" if profile is None else "--profile"))
+
+
+def _options_of(lines: list[ProgramLine]) -> tuple[Setting, ...]:
+    """Return the settings that a program's *lines* make together, as one command line would."""
+    found: dict[str, Setting] = {}
+    for line in lines:
+        for name, value in _parse(line).items():
+            before = found[name].value if name in found and KINDS[name] is Kind.LIST else ()
+            whole: Value = (*before, *value) if isinstance(value, tuple) and isinstance(before, tuple) else value
+            found[name] = Setting(name, whole, line.origin)
+    return tuple(found.values())
+
+
+def _parse(line: ProgramLine) -> dict[str, Value]:
+    """Return what the options in *line* are set to."""
+    try:
+        values, rest, _ = _asks.make_parser(click.Context(_asks)).parse_args(list(line.words))
+    except click.NoSuchOption as error:
+        name = error.option_name
+        if name.lstrip("-").replace("-", "_") in COMMAND_LINE_ONLY:
+            raise SettingsError(f"{line.origin}: {name} is for the command line only") from error
+        known = [word for option in _OPTIONS.values() for word in (*option.opts, *option.secondary_opts)]
+        raise SettingsError(f"{line.origin}: there is no option {name!r}: {advice(name, known)}") from error
+    except click.UsageError as error:
+        raise SettingsError(f"{line.origin}: {error.format_message()}") from error
+    if rest:
+        raise SettingsError(f"{line.origin}: {rest[0]!r} is no option: a line takes options of submit, nothing else")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _convert(setting: Setting) -> Any:
+    """Return the value that the option has of *setting*."""
+    option, value = _OPTIONS[setting.name], setting.value
+    if isinstance(value, str) and option.metavar in _OF_PATHS:
+        value = os.path.expanduser(value)  # on a command line, the shell does it
+    try:
+        return option.type_cast_value(click.Context(_asks), value)
+    except click.BadParameter as error:
+        raise SettingsError(f"{setting.origin}: {setting.name} {setting.value!r}: {error.message}") from error
+
+
+def plain_options(program: str) -> dict[str, Any]:
+    """Return the options of a command line that names *program* and nothing else."""
+    return {**_asks.make_context("scoop-hpc", []).params, "program": program, "arguments": ()}

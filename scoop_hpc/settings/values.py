@@ -1,0 +1,127 @@
+"""Settings as users write them, with where they did, and which of several are in force."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Optional, Union
+
+from scoop_hpc.errors import SettingsError
+
+Value = Union[str, bool, tuple[str, ...]]
+
+
+class Kind(enum.Enum):
+    """What a setting takes."""
+
+    TEXT = "a text or a number"
+    FLAG = "true or false"
+    LIST = "a list of texts"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A place that can set something: a file's line, or what *place* says.
+
+    >>> str(Origin("run.py", 2)), Origin("run.py", 2).brief, Origin("$SCOOP_HPC_QUEUE").brief
+    ('run.py, line 2', 'run.py:2', '$SCOOP_HPC_QUEUE')
+    """
+
+    place: str
+    line: Optional[int] = None
+
+    def __str__(self) -> str:
+        return self.place if self.line is None else f"{self.place}, line {self.line}"
+
+    @property
+    def brief(self) -> str:
+        return self.place if self.line is None else f"{self.place}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. A FLAG's value may still be a text, and a TEXT's be none that the option takes."""
+
+    name: str
+    value: Value
+    origin: Origin
+
+
+# not for files, variables and programs: they are about one call, or about these sources
+COMMAND_LINE_ONLY = frozenset(("help", "profile", "parsable", "json", "wait", "dry_run", "program", "arguments"))
+_DISPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "workers": ("workers_per_node", "nodes"),
+        "workers_per_node": ("workers",),
+        "memory": ("memory_per_cpu",),
+        "memory_per_cpu": ("memory",),
+        "conda": ("venv",),
+        "venv": ("conda",),
+    }
+)
+_NEEDS: Mapping[str, str] = MappingProxyType({"container_runtime": "container", "mail_events": "mail_user"})
+
+
+def resolve(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[str, Setting]:
+    """Return the settings in force, by name, of *sources*, the strongest first, below what is *given* already."""
+    taken: dict[str, Setting] = {}
+    closed = set(given)
+    closed.update(other for name in given for other in _DISPLACES.get(name, ()))
+    for source in sources:
+        new = {setting.name: setting for setting in source if setting.name not in closed}
+        taken.update(new)
+        closed.update(new, *(_DISPLACES.get(name, ()) for name in new))
+    known = {*given, *taken}
+    return {name: setting for name, setting in taken.items() if _NEEDS.get(name, name) in known}
+
+
+def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:
+    """Return the setting that *key* names, a list perhaps in the plural; raise SettingsError."""
+    if key in kinds:
+        return key
+    if key.endswith("s") and kinds.get(key[:-1]) is Kind.LIST:
+        return key[:-1]
+    if key in COMMAND_LINE_ONLY:
+        raise SettingsError(f"{origin}: {key!r} is no setting, but for the command line only")
+    raise SettingsError(f"{origin}: there is no setting {key!r}: {advice(key, kinds)}")
+
+
+_FEW = 12  # names that a line may list
+
+
+def closest(word: str, known: Iterable[str]) -> Optional[str]:
+    """Return which of *known* one who wrote *word* may have meant.
+
+    >>> closest("waltime", ["walltime", "queue"])
+    'walltime'
+    """
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1)), None)
+
+
+def advice(word: str, known: Iterable[str]) -> str:
+    """Return what to tell one who wrote *word* for one of *known*.
+
+    >>> advice("x", ["walltime", "queue"])
+    'choose of queue, walltime'
+    """
+    names = sorted(known)
+    near = closest(word, names)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    return f"choose of {', '.join(names)}" if len(names) <= _FEW else "scoop-hpc submit --help lists them"
+
+
+def show(value: Value) -> str:
+    """Return *value* as a word, or words.
+
+    >>> show(True), show(("gcc/12", "a b"))
+    ('true', "gcc/12 'a b'")
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value if isinstance(value, str) else shlex.join(value)
+    return text if text.isprintable() else repr(text)
