@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from holder import held
+from minicluster import sge
 from minicluster.cluster import up
 from minicluster.namespaces import start_time
 from minicluster.state import HEAD, ClusterError, Settings
@@ -59,6 +60,8 @@ def test_a_parallel_environment_has_its_rule(
 def test_nodes_can_be_uneven(uneven_grid: ClusterUnderTest) -> None:
     assert allocation(uneven_grid, "mpi", 10) == dict(zip(uneven_grid.nodes, [1, 2, 3, 4]))
     assert allocation(uneven_grid, "mpi_fill", 5) == dict(zip(uneven_grid.nodes, [1, 2, 2]))
+    uneven_grid.check(HEAD, sge.set_slots(uneven_grid.nodes, 4))
+    assert allocation(uneven_grid, "mpi_fill", 16) == dict.fromkeys(uneven_grid.nodes, 4)
 
 
 def test_a_job_gives_its_exit_status_and_is_on_account_at_once(grid: ClusterUnderTest) -> None:
