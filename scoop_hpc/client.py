@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState
@@ -25,6 +25,7 @@ from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
+_SLOWEST = 5.0  # seconds between two of these looks
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
 _BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
@@ -50,7 +51,7 @@ def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise SchedulerError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
+        raise UnansweredError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
     except OSError as error:
         raise SchedulerError(
             f"cannot run {argv[0]!r}: {error.strerror}; --scheduler local runs jobs on this machine"
@@ -94,6 +95,28 @@ class Client:
         scheduler.check(prepared)
         return prepared
 
+    def check_dependencies(self, spec: JobSpec, scheduler: Scheduler) -> None:
+        """Raise InputError if *spec* depends on the success or failure of a job that nobody knows, or that has ended
+        otherwise, where *scheduler* would begin all the same because it has forgotten that job."""
+        if not scheduler.forgotten_is_fulfilled:
+            return
+        for option, job_ids, wanted in (("--after", spec.after, True), ("--after-failure", spec.after_failure, False)):
+            for report in self.remembered(self._found(job_ids, scheduler)):
+                status = report.status
+                if status.state is JobState.UNKNOWN or _has_succeeded(report) is (not wanted):
+                    raise JobSpecError(
+                        f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
+                        "begin, or begin without that; submit it again, or use --after-any"
+                    )
+
+    def _found(self, job_ids: Sequence[str], scheduler: Scheduler) -> list[Report]:
+        """Return the jobs of these ids, all of them of *scheduler*."""
+        reports = self.find(job_ids, scheduler)
+        return [
+            report if report.scheduler == scheduler.name else _unasked(scheduler.name, text, None)
+            for text, report in zip(dict.fromkeys(job_ids), reports)
+        ]
+
     def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
         """Submit the prepared job *spec*, whose script *render* writes; return it with its id."""
         scheduler.check(spec)
@@ -103,9 +126,10 @@ class Client:
             jobdirectory.write(job)
             environ = scheduler.submit_environ(self._environ, spec)
             job_id = scheduler.parse_job_id(self._run(scheduler.submit_argv(job.script), environ))
-        except ScoopError as error:
-            if not isinstance(error.__cause__, subprocess.TimeoutExpired):  # it may have been taken all the same
-                jobdirectory.remove(job)
+        except UnansweredError:  # it may have been taken all the same
+            raise
+        except ScoopError:
+            jobdirectory.remove(job)
             raise
         job = replace(job, job_id=job_id)
         try:
@@ -282,7 +306,7 @@ class Client:
                 asked = now
                 try:
                     told = self._status(answers, None, ())
-                    answers = [doubts.weigh(before, after, now) for before, after in zip(answers, told)]
+                    answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
                     troubled = unheard = False
                     continue
@@ -295,7 +319,9 @@ class Client:
                         on_trouble(error)
                     troubled = True
                     answers = [_with_record(report) for report in answers]
-            sleep(_TICK + sum(len(report.elements) or 1 for report in answers) / 500)
+            # each look opens a file for every job; those of an array of thousands are looked at less often
+            pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
+            sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
         on_tick(answers)
         return answers
 
@@ -421,6 +447,14 @@ class Client:
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
+
+
+def _has_succeeded(report: Report) -> Optional[bool]:
+    """Return whether a job, or each of an array, has succeeded; None while that may turn out either way."""
+    states = [each.status.state for each in report.elements or (report,)]
+    if any(state.ended and state is not JobState.COMPLETED for state in states):
+        return False
+    return True if all(state.ended for state in states) else None
 
 
 def _is_told(status: Optional[JobStatus]) -> bool:

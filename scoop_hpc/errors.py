@@ -12,6 +12,7 @@
     │   ├── ProgramError             the program to run is missing, or unfit to be run by many workers
     │   └── ConstantError (LookupError)  a shared constant that is set already, or is not there
     ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read
+    │   └── UnansweredError          whether the scheduler did what it was asked, nobody can tell
     ├── LaunchError                  the run could not be started
     ├── ProtocolError                a process of the run said what it may not say
     ├── SegmentError                 memory that another process shares cannot be had
@@ -64,6 +65,10 @@ class ConstantError(InputError, LookupError):
 
 class SchedulerError(ScoopError):
     """A scheduler's command is missing, failed, or printed something that cannot be read."""
+
+
+class UnansweredError(SchedulerError):
+    """A scheduler gave no answer, or none that can be understood: it may have done what it was asked all the same."""
 
 
 class LaunchError(ScoopError):

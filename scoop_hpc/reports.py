@@ -63,13 +63,20 @@ class Doubts:
         self._seen: set[tuple[str, str]] = set()
         self._since: dict[tuple[str, str], float] = {}
 
-    def weigh(self, before: Report, after: Report, now: float) -> Report:
-        """Return the report to believe: *after*, or, while there is doubt about it, *before*."""
+    def weigh(self, before: Report, after: Report, now: float, wall: float) -> Report:
+        """Return the report to believe: *after*, or, while there is doubt about it, *before*.
+
+        *now* is monotonic, *wall* seconds since the epoch: what a driver's record says has ended just now may have been
+        put back into its queue.
+        """
         job = (after.scheduler, after.status.job_id)
-        if not any(is_guess(each.status) for each in after.elements or (after,)):
+        each = after.elements or (after,)
+        if not any(is_guess(one.status) for one in each):
             if goes_on(after):
                 self._seen.add(job)
             return after
+        if any(one.record is not None and wall - (one.record.ended or 0) < self._patience for one in each):
+            self._seen.add(job)
         if job not in self._seen or now - self._since.setdefault(job, now) >= self._patience:
             return after
         return before

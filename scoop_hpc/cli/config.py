@@ -12,7 +12,7 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.configured import check, profile_option
 from scoop_hpc.cli.jobs import table
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.sources import InForce, files, plain_options, read_settings
+from scoop_hpc.cli.sources import KINDS, InForce, files, plain_options, read_settings
 from scoop_hpc.settings import values
 
 _COLUMNS = ("SETTING", "VALUE", "ORIGIN")
@@ -48,9 +48,10 @@ def config() -> None:
 
 
 @config.command()
+@click.option("--all", "every", is_flag=True, help="Print what is left at its default, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("program", required=False)
-def show(as_json: bool, profile: Optional[str], program: Optional[str]) -> None:
+def show(every: bool, as_json: bool, profile: Optional[str], program: Optional[str]) -> None:
     """Print the settings in force here, or for PROGRAM, and the file and line of each."""
     if program is not None:
         check_program(program)
@@ -60,7 +61,9 @@ def show(as_json: bool, profile: Optional[str], program: Optional[str]) -> None:
     if as_json:
         print(json.dumps(_as_dict(found)))
     else:
-        _print(found)
+        _print(found, every)
+        for each in found.waiting:
+            follow.say(str(each))
     check(found, plain_options(program or "program.py"), os.environ)
 
 
@@ -73,13 +76,25 @@ def path() -> None:
     print("\n".join(table([(name, "is there" if os.path.exists(name) else "-") for name in files(os.environ)])))
 
 
-def _print(found: InForce) -> None:
+def _print(found: InForce, every: bool) -> None:
     print(f"cluster: {found.picked.cluster or 'none'} ({found.picked.why})")
-    if found.settings:
-        rows = [(each.name, values.show(each.value), each.origin.brief) for each in found.settings.values()]
+    rows = [(each.name, values.show(each.value), each.origin.brief) for each in found.settings.values()]
+    if every:
+        rows += [row for row in _defaults() if row[0] not in found.settings]
+    if rows:
         print("\n".join(table([_COLUMNS, *rows])))
     else:
         follow.say("nothing is set: the defaults of scoop-hpc submit --help hold")
+
+
+def _defaults() -> list[tuple[str, str, str]]:
+    plain = plain_options("program.py")
+    return [(name, _shown(plain[name]), "default") for name in KINDS]
+
+
+def _shown(value: object) -> str:
+    """Return an option's default as a word; nothing stands for none."""
+    return "" if value is None else values.show(value if isinstance(value, (bool, tuple)) else str(value))
 
 
 def _as_dict(found: InForce) -> dict[str, object]:
@@ -93,5 +108,13 @@ def _as_dict(found: InForce) -> dict[str, object]:
                 "origin": {"place": setting.origin.place, "line": setting.origin.line},
             }
             for name, setting in found.settings.items()
+        ],
+        "waiting": [
+            {
+                "setting": each.setting.name,
+                "needs": each.needs,
+                "origin": {"place": each.setting.origin.place, "line": each.setting.origin.line},
+            }
+            for each in found.waiting
         ],
     }

@@ -14,6 +14,7 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.asking import choose, make_spec
 from scoop_hpc.cli.sources import KINDS, InForce, read_settings
 from scoop_hpc.errors import InputError, SettingsError
+from scoop_hpc.settings.values import Setting
 
 _META = "scoop_hpc.settings"
 
@@ -65,24 +66,41 @@ def check(found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) 
 
 
 def blame(message: str, found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Return the origins of the settings without which *message* is not made, or else of those that it names."""
+    """Return the origins of the settings without which all is well, or else *message* is not made.
+
+    What only the scheduler can tell, or the disk, is of the settings that *message* names.
+    """
     options = {**plain, **found.values}
     options["scheduler"] = options["scheduler"] or choose(None, environ).name  # ask once which is here
-    if _complaint(options, environ) != message:  # it is of a scheduler's words: they name options
-        blamed = [name for name in found.settings if re.search(rf"(?<![\w-]){_option(name)}(?![\w-])", message)]
+    if _refusal(options, environ) == message:
+        without = {name: _refusal({**options, name: plain[name]}, environ) for name in found.settings}
+        blamed = [name for name, other in without.items() if other is None]
+        blamed = blamed or [name for name, other in without.items() if other != message]
     else:
-        blamed = [name for name in found.settings if _complaint({**options, name: plain[name]}, environ) != message]
+        blamed = [name for name, setting in found.settings.items() if _names(message, setting)]
     return " and ".join(dict.fromkeys(str(found.settings[name].origin) for name in blamed))
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _names(message: str, setting: Setting) -> bool:
+    if setting.name == "template":
+        return f"the template {setting.value!r} " in message
+    return re.search(rf"(?<![\w-])--{setting.name.replace('_', '-')}(?![\w-])", message) is not None
 
 
 def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> Optional[str]:
     """Return why there is no job with these *options*, None if there is."""
     try:
         make_spec(options, choose(options["scheduler"], environ), environ)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _refusal(options: Mapping[str, Any], environ: Mapping[str, str]) -> Optional[str]:
+    """Return why there is no job with these *options*, or why its scheduler would not have it; None if all is well."""
+    try:
+        scheduler = choose(options["scheduler"], environ)
+        scheduler.check(make_spec(options, scheduler, environ))
     except InputError as error:
         return str(error)
     return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,7 +19,7 @@ from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
 from scoop_hpc.settings.sitefile import read_site_file
-from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, advice, resolve
+from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, Waiting, advice, resolve, waiting
 from scoop_hpc.settings.variables import PROFILE, read_variables
 
 _HERE = "scoop_hpc.toml"
@@ -50,6 +52,7 @@ class InForce:
 
     settings: Mapping[str, Setting]
     values: Mapping[str, Any]
+    waiting: tuple[Waiting, ...]
     picked: Picked
     warnings: tuple[str, ...]
 
@@ -63,33 +66,56 @@ def read_settings(
     environ: Mapping[str, str], program: Optional[str], profile: Optional[str], given: Mapping[str, Any]
 ) -> InForce:
     """Read all sources of settings, for *program*, below what is *given* on the command line."""
-    texts = {path: read_text(path, "the settings") for path in files(environ)}
+    texts = {path: _read_file(path) for path in files(environ)}
     site_files = [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
     of_variables, warnings = read_variables(environ, KINDS)
-    head = None if program is None else read_text(program, "the program", "surrogateescape")
-    lines, more = read_program_lines(head or "", program or "")
+    lines, more = read_program_lines(_program(program), program or "")
     of_program = _options_of(lines)
     asked = [setting.value for setting in (*of_variables, *of_program) if setting.name == "scheduler"]
     scheduler = given.get("scheduler", asked[0] if asked else None)
     picked = pick(
         site_files, _profile(profile, environ), socket.gethostname(), scheduler, lambda: choose(None, environ).name
     )
-    settings = resolve(given, [of_variables, of_program, *tables(site_files, picked.cluster)])
+    sources = [of_variables, of_program, *tables(site_files, picked.cluster)]
+    settings, idle = resolve(given, sources), waiting(given, sources)
+    # a file is for many programs: what this one says, it means
+    more += [f"{each}, so it sets nothing" for each in idle if each.setting in of_program]
     values = {name: _convert(setting) for name, setting in settings.items()}
-    return InForce(settings, values, picked, (*warnings, *more))
+    return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
 
 
-def read_text(path: str, what: str, errors: str = "strict") -> Optional[str]:
-    """Return the text of a file, None if there is none; *what* it is, an error says."""
+def _read_file(path: str) -> Optional[str]:
+    """Return the text of a file of settings, None if there is none."""
+    content = read_bytes(path, "the settings")
     try:
-        with open(path, encoding="utf-8-sig", errors=errors) as file:
+        return None if content is None else content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        origin = Origin(path, error.object.count(b"\n", 0, error.start) + 1)
+        byte = error.object[error.start : error.start + 1]
+        raise SettingsError(f"{origin}: {byte!r} is not UTF-8: save the file as UTF-8") from error
+
+
+def _program(path: Optional[str]) -> str:
+    """Return the text of the program, in the encoding that it says it has; whether it has, its run will tell."""
+    content = None if path is None else read_bytes(path, "the program")
+    if content is None:
+        return ""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding, "surrogateescape")
+    except (SyntaxError, LookupError, UnicodeError):
+        return content.decode("utf-8-sig", "surrogateescape")
+
+
+def read_bytes(path: str, what: str) -> Optional[bytes]:
+    """Return what is in a file, None if there is none; *what* it is, an error says."""
+    try:
+        with open(path, "rb") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {what} {path!r}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
 
 
 def _profile(profile: Optional[str], environ: Mapping[str, str]) -> Optional[Setting]:

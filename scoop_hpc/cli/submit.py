@@ -63,6 +63,7 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
     client = follow.open_client(os.environ)
     spec = client.prepare(asked.spec, asked.scheduler)
     _check_outputs(spec)
+    client.check_dependencies(spec, asked.scheduler)
     directories = template_directories(os.environ)
 
     def write_script(job: Job) -> str:

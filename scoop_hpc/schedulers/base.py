@@ -77,6 +77,10 @@ class Scheduler(Protocol):
 
     passes_environment: bool  # whether a job has the variables of the shell that submitted it
 
+    forgotten_is_fulfilled: (
+        bool  # whether a dependency on a job that it has forgotten is no hindrance, however that ended
+    )
+
     def probe_argv(self) -> Optional[list[str]]:
         """Return the command whose answer tells this scheduler from others with commands of the same names."""
 

@@ -76,6 +76,7 @@ class LocalScheduler:
     expresses: Mapping[str, str] = _EXPRESSES
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = True
+    forgotten_is_fulfilled = False
 
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]

@@ -85,6 +85,7 @@ class PbsScheduler:
     expresses: Mapping[str, str] = _EXPRESSES
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = False
+    forgotten_is_fulfilled = False
 
     def probe_argv(self) -> Optional[list[str]]:
         return ["qstat", "--version"]

@@ -104,6 +104,7 @@ class SgeScheduler:
     expresses: Mapping[str, str] = _EXPRESSES
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = False
+    forgotten_is_fulfilled = False
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner

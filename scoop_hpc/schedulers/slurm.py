@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Optional
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
 from scoop_hpc.jobspec import JobSpec, default_output, whole_nodes, with_default_output
 from scoop_hpc.schedulers import slurm_reasons
 from scoop_hpc.schedulers.base import (
@@ -62,6 +62,10 @@ _OURS = {  # directives of the user's that would make status and logs look in th
     "error": "use --error",
 }
 
+# of sbatch when its request may have reached the controller [slurm src/common/slurm_errno.c]
+_UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message receive failure")
+_PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
+
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
 
@@ -107,6 +111,7 @@ class SlurmScheduler:
     expresses: Mapping[str, str] = _EXPRESSES
     instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
     passes_environment = True
+    forgotten_is_fulfilled = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return None
@@ -151,13 +156,15 @@ class SlurmScheduler:
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
+        if done.status and any(words in done.stderr for words in _UNANSWERED):
+            raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
         if done.status:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
         for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
             match = _SUBMITTED.fullmatch(line.strip())
             if match:
                 return match[1]
-        raise SchedulerError(f"no job id in sbatch's output {done.stdout!r}: look for the job with squeue")
+        raise UnansweredError(f"no job id in sbatch's output {done.stdout!r}; {_PERHAPS_TAKEN}")
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]

@@ -11,8 +11,10 @@ The head ends before the first line that is neither blank nor a comment: a docst
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
+import tokenize
 from dataclasses import dataclass
 
 from scoop_hpc.errors import SettingsError
@@ -20,7 +22,7 @@ from scoop_hpc.settings.values import Origin
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _DIRECTIVE = re.compile(r"#SCOOP(?=[ \t])(.*)")
-_ALIKE = re.compile(r"\s*#\s*SCOOP:?\s+--[a-z]", re.IGNORECASE)
+_ALIKE = re.compile(r"\s*#\s*SCOOP:?\s*--[a-z]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def read_program_lines(text: str, path: str) -> tuple[list[ProgramLine], list[st
     found = []
     warnings = []
     in_head = True
+    comments = None
     for number, line in enumerate(_NEWLINE.split(text), 1):
         in_head = in_head and (not line.strip() or line.lstrip().startswith("#"))
         match = _DIRECTIVE.fullmatch(line) if in_head else None
@@ -43,9 +46,24 @@ def read_program_lines(text: str, path: str) -> tuple[list[ProgramLine], list[st
         if match is not None:
             found.append(ProgramLine(_words(match[1], origin), origin))
         elif _ALIKE.match(line):
+            comments = _comments(text) if comments is None else comments
+            if number not in comments:
+                continue  # an example in a docstring
             what = "begin it with '#SCOOP' and a blank" if in_head else "it has to be above the docstring and all code"
             warnings.append(f"{origin}: {line.strip()!r} sets nothing: {what}")
     return found, warnings
+
+
+def _comments(text: str) -> set[int]:
+    """Return the numbers of the lines that have a comment, as far as *text* is Python."""
+    numbers = set()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(_NEWLINE.sub("\n", text)).readline):
+            if token.type == tokenize.COMMENT:
+                numbers.add(token.start[0])
+    except (tokenize.TokenError, SyntaxError):
+        return numbers  # `check_program` says what is wrong with it
+    return numbers
 
 
 def _words(text: str, origin: Origin) -> tuple[str, ...]:

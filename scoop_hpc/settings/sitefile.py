@@ -10,7 +10,7 @@ from datetime import date, time
 from typing import Any, Optional
 
 from scoop_hpc.errors import SettingsError
-from scoop_hpc.settings.values import Kind, Origin, Setting, Value, advice, name_of
+from scoop_hpc.settings.values import Kind, Origin, Setting, Value, advice, closest, name_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,9 +18,17 @@ else:
     import tomli as tomllib
 
 _PARTS = ("default", "defaults", "clusters")
+_HOSTS = "hosts"
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_UNQUOTED = ("Invalid value", "Expected newline", "Illegal character")  # how tomllib begins to say it
 _QUOTES = 'a text needs quotes, as in queue = "normal"'
+_ADVICE = {  # by what tomllib says, and tomli through its versions
+    "Invalid value": _QUOTES,
+    "Expected newline": _QUOTES,
+    "character '\\n'": "close the quotes",
+    "Unterminated string": "close the quotes",
+    "Cannot overwrite": "it is there already, drop one",
+    "Cannot declare": "it is there already, drop one",
+}
 _Path = tuple[str, ...]
 
 
@@ -50,7 +58,7 @@ def read_site_file(text: str, path: str, kinds: Mapping[str, Kind]) -> SiteFile:
         None if default is None else Setting("default", default, origin),
         reader.settings(document.get("defaults", {}), kinds, "defaults"),
         {
-            name: reader.settings(table, {**kinds, "hosts": Kind.LIST}, "clusters", name)
+            name: reader.settings(table, {**kinds, _HOSTS: Kind.LIST}, "clusters", name)
             for name, table in clusters.items()
         },
     )
@@ -74,8 +82,13 @@ class _Reader:
         origin = self.origin(key)
         if key in self._kinds:
             raise SettingsError(f"{origin}: {key!r} is in no table: put it below [defaults] or [clusters.NAME]")
-        what = f"table [{key}]" if isinstance(value, (dict, list)) else f"key {key!r} outside of tables"
-        raise SettingsError(f"{origin}: there is no {what}: {advice(key, _PARTS)}")
+        if key == _HOSTS:
+            raise SettingsError(f"{origin}: {key!r} is in no table: put it below [clusters.NAME]")
+        near = closest(key, self._kinds)
+        if isinstance(value, dict) or near is None or closest(key, _PARTS) is not None:
+            what = f"table [{key}]" if isinstance(value, dict) else f"key {key!r} outside of tables"
+            raise SettingsError(f"{origin}: there is no {what}: {advice(key, _PARTS)}")
+        raise SettingsError(f"{origin}: there is no key {key!r}: did you mean {near!r}, below [defaults]?")
 
     def table(self, value: Any, *keys: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -88,6 +101,8 @@ class _Reader:
         found: dict[str, Setting] = {}
         for key, item in self.table(value, *keys).items():
             origin = self.origin(*keys, key)
+            if key == _HOSTS and key not in kinds:
+                raise SettingsError(f"{origin}: {key!r} is of a cluster: put it below [clusters.NAME]")
             name = name_of(key, kinds, origin)
             if name in found:
                 raise SettingsError(f"{origin}: {key!r} says again what {found[name].origin} says: drop one")
@@ -131,9 +146,11 @@ def _parse(text: str, path: str) -> dict[str, Any]:
         where = _WHERE.search(str(error))
         lines = text.split("\n")
         number = int(where[1] or len(lines)) if where else None
+        while number is not None and number > 1 and not lines[number - 1].strip():
+            number -= 1  # what has no end is missed at the end of the file
         reason = _WHERE.sub("", str(error))
         line = "" if number is None else f"{lines[number - 1].strip()!r} "
-        what_to_do = _QUOTES if reason.startswith(_UNQUOTED) else "correct it"
+        what_to_do = next((advice for words, advice in _ADVICE.items() if words in reason), "correct it")
         raise SettingsError(f"{Origin(path, number)}: {line}is not TOML ({reason}): {what_to_do}") from error
     return document
 

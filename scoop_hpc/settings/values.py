@@ -66,8 +66,35 @@ _DISPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
 _NEEDS: Mapping[str, str] = MappingProxyType({"container_runtime": "container", "mail_events": "mail_user"})
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A setting that would be in force if there were what it *needs*."""
+
+    setting: Setting
+    needs: str
+
+    def __str__(self) -> str:
+        return f"{self.setting.origin}: {self.setting.name} {show(self.setting.value)!r} waits for a {self.needs}"
+
+
 def resolve(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[str, Setting]:
     """Return the settings in force, by name, of *sources*, the strongest first, below what is *given* already."""
+    found = _strongest(given, sources)
+    unmet = {each.setting.name for each in _waiting(given, found)}
+    return {name: setting for name, setting in found.items() if name not in unmet}
+
+
+def waiting(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> list[Waiting]:
+    """Return the settings that `resolve` leaves out as they are of no use alone."""
+    return _waiting(given, _strongest(given, sources))
+
+
+def _waiting(given: Iterable[str], found: Mapping[str, Setting]) -> list[Waiting]:
+    known = {*given, *found}
+    return [Waiting(found[name], needs) for name, needs in _NEEDS.items() if name in found and needs not in known]
+
+
+def _strongest(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[str, Setting]:
     taken: dict[str, Setting] = {}
     closed = set(given)
     closed.update(other for name in given for other in _DISPLACES.get(name, ()))
@@ -75,8 +102,7 @@ def resolve(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[
         new = {setting.name: setting for setting in source if setting.name not in closed}
         taken.update(new)
         closed.update(new, *(_DISPLACES.get(name, ()) for name in new))
-    known = {*given, *taken}
-    return {name: setting for name, setting in taken.items() if _NEEDS.get(name, name) in known}
+    return taken
 
 
 def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:

@@ -6,14 +6,17 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import Callable
 
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import HOLD, ClusterUnderTest
+from under_test import HOLD, ROOT, ClusterUnderTest
 
 EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
+RENDERED = ROOT / "tests" / "data" / "render" / "sge"
+ELSEWHERE = {"-pe mpi4": "-pe mpi", "-q short": "-q all.q", "-P physics\n": "-N pi\n", "-hold_jid 17,18": "-N pi"}
 
 WHERE = """
 import os, socket, time
@@ -141,6 +144,27 @@ def test_cancel(grid: ClusterUnderTest) -> None:
     grid.wait_until_clean(10)
     assert grid.scoop_hpc("wait", job).returncode != 0
     assert grid.status(job)["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("script", sorted(RENDERED.glob("*.sh")), ids=lambda path: str(path.stem))
+def test_qsub_takes_every_script_that_is_rendered(grid: ClusterUnderTest, script: Path) -> None:
+    text = script.read_text()
+    for elsewhere, here in ELSEWHERE.items():  # names of another site
+        text = text.replace(elsewhere, here)
+    done = grid.run(HEAD, ["qsub", "-w", "n", "-h", "-terse", str(grid.write(text, "job.sh"))])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.fullmatch(r"\d+(\.\d+-\d+:\d+)?\n", done.stdout)
+
+
+def test_what_grid_engine_thinks_of_a_job_and_no_job_is_submitted(grid: ClusterUnderTest) -> None:
+    program = str(grid.write(EXIT))
+    done = grid.scoop_hpc("submit", "--dry-run", "--workers", "4", program, "0")
+    assert done.returncode == 0, done.stderr
+    assert "#$ -pe mpi 4" in done.stdout
+    assert "sge would take the job: " in done.stderr
+    done = grid.scoop_hpc("submit", "--dry-run", "--workers", "4000", program, "0")
+    assert "no suitable queues" in done.stderr or "would wait" in done.stderr, done.stderr
+    assert grid.check(HEAD, ["qstat", "-u", "*"]) == ""
 
 
 def test_a_job_that_can_never_begin_is_explained_and_cancelled(grid: ClusterUnderTest) -> None:

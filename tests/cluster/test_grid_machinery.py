@@ -113,8 +113,9 @@ def test_a_cut_node_gets_its_job_when_it_is_healed(grid: ClusterUnderTest) -> No
 
 def test_a_killed_node_is_gone_and_comes_back(grid: ClusterUnderTest) -> None:
     node = grid.nodes[3]
-    with grid.started(HEAD, job(grid, "touch begun; sleep 300", host=node)):
-        grid.wait_until((grid.directory / "begun").exists, 10, "the job has begun")
+    script = EVERYWHERE.format(f"touch {grid.directory}/begun.$(hostname); sleep 300")
+    with grid.started(HEAD, job(grid, script, "-pe", "mpi", "8")):
+        grid.wait_until(lambda: len(list(grid.directory.glob("begun.*"))) == 4, 20, "the job has begun everywhere")
         grid.machine.kill_node(node)
         assert grid.machine.status()[node] == "dead"
         grid.machine.delete_jobs()

@@ -93,13 +93,16 @@ def test_one_job_of_an_array_is_cancelled_and_the_others_go_on(cluster: ClusterU
 
 def test_a_job_begins_after_those_that_it_depends_on(cluster: ClusterUnderTest) -> None:
     program = str(cluster.write(EXIT))
-    first = submit(cluster, "--workers-per-node", "1", program, "3")
+    first = submit(cluster, "--workers-per-node", "1", "--directive=--hold", program, "3")
     after_any = submit(cluster, "--workers-per-node", "1", "--after-any", first, program, "0")
     after_failure = submit(cluster, "--workers-per-node", "1", "--after-failure", first, program, "4")
     never = submit(cluster, "--workers-per-node", "1", "--after", first, program, "5")
+    cluster.check(HEAD, ["scontrol", "release", first])
     assert cluster.scoop_hpc("wait", after_any, after_failure).returncode == 4
     cluster.wait_until(lambda: cluster.status(never)["reason"] == "DependencyNeverSatisfied", 60, "Slurm has seen it")
     assert "--after" in explanation(cluster, never)
+    refused = cluster.scoop_hpc("submit", "--workers-per-node", "1", "--after", first, program, "0")
+    assert (refused.returncode, f"--after {first}: that job is FAILED" in refused.stderr) == (2, True)
 
 
 def test_a_warning_reaches_the_program_before_the_walltime_is_over(cluster: ClusterUnderTest) -> None:
@@ -176,6 +179,7 @@ def test_a_template_s_epilogue_comes_after_the_run_and_keeps_its_exit_status(clu
         (("--workers-per-node", "1", "--reservation", "nosuch"), "--reservation"),
         (("--workers-per-node", "1", "--license", "nosuch:1"), "--license"),
         (("--workers-per-node", "1", "--after", "99999", "--pe", "mpi"), "--pe"),
+        (("--workers-per-node", "1", "--after", "99999"), "'99999'"),
     ],
 )
 def test_what_cannot_be_is_one_line_that_names_the_flag(

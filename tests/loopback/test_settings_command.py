@@ -73,4 +73,5 @@ def test_show_is_read_by_programs(environ: dict[str, str], tmp_path: Path) -> No
         "cluster": "big",
         "why": "--profile names it",
         "settings": [{"setting": "queue", "value": "x", "origin": {"place": "scoop_hpc.toml", "line": 2}}],
+        "waiting": [],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +15,9 @@ import pytest
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
 from scoop_hpc.client import Client, check_present
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState
+from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import Completed
@@ -113,10 +114,17 @@ def test_a_refused_job_leaves_no_directory(tmp_path: Path) -> None:
 
 
 def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> None:
-    slurm = Slurm({"sbatch": [error_from(subprocess.TimeoutExpired("sbatch", 60))]})
-    with pytest.raises(SchedulerError):
-        client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
-    assert len(os.listdir(tmp_path / "jobs")) == 1
+    timed_out = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    answers: list[Answer] = [UnansweredError("no answer"), (1, "", timed_out), (0, "welcome\n", "")]
+    slurm = Slurm({"sbatch": answers})
+    client = client_of(slurm, tmp_path)
+    for number in range(1, 4):
+        with pytest.raises(UnansweredError):
+            client.submit(SPEC, SLURM, lambda job: "", 1.0)
+        assert len(os.listdir(tmp_path / "jobs")) == number
+    (directory, *_) = sorted((tmp_path / "jobs").iterdir())
+    records.write(str(directory / records.FILE), Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7, job_id="12"))
+    assert [job.job_id for job in client.recent(None)] == ["12"]
 
 
 def test_a_job_that_was_taken_but_not_noted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +302,18 @@ def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:
     assert waiting.questions() < 3600 / 15 + 25
 
 
+def test_waiting_for_thousands_keeps_to_its_timeout(tmp_path: Path) -> None:
+    slurm = Slurm(
+        {"squeue": [squeue(*(f"7_{i}|PENDING|Resources|0||" for i in range(3000)))], "sbatch": [(0, "7\n", "")]}
+    )
+    client, clock = client_of(slurm, tmp_path), Clock()
+    client.submit(replace(SPEC, array=JobArray(0, 2999)), SLURM, lambda job: "", 1.0)
+    ticks: list[float] = []
+    client.wait(client.find(["7"], SLURM), lambda _: ticks.append(clock.now), print, 12.0, clock, clock.sleep)
+    assert clock.now == 1012
+    assert max(later - earlier for earlier, later in zip(ticks, ticks[1:])) <= 5
+
+
 def test_a_record_of_the_end_is_a_reason_to_ask_at_once(tmp_path: Path) -> None:
     waiting = Waiting(tmp_path, RUNNING)
     ended_at: list[float] = []
@@ -366,6 +386,23 @@ def test_waiting_for_accounts_that_never_come_ends(tmp_path: Path) -> None:
     status = waiting.wait().status
     assert (status.state, status.reason) == (JobState.FAILED, "the driver ended without a word")
     assert 15 < waiting.clock.now - 1000 < 40
+
+
+@pytest.mark.parametrize(("ago", "state"), [(1, JobState.TIMEOUT), (3600, JobState.FAILED)])
+def test_a_driver_that_was_lost_just_now_may_have_been_put_back(tmp_path: Path, ago: int, state: JobState) -> None:
+    waiting = Waiting(tmp_path, GONE, squeue("7|PENDING|None|0||"), squeue("7|TIMEOUT|None|15|n1|"))
+    lost = Record(
+        JobState.FAILED,
+        1.0,
+        ("n1",),
+        "n1",
+        7,
+        ended=time.time() - ago,
+        exit_status=1,
+        reason=f"x {records.DRIVER_LOST}",
+    )
+    records.write(waiting.job.record, lost)
+    assert waiting.wait().status.state is state
 
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:
@@ -500,6 +537,49 @@ def test_history_asks_only_for_what_has_not_ended(tmp_path: Path) -> None:
     assert states == [JobState.COMPLETED, JobState.RUNNING]
     (call,) = slurm.calls
     assert "--jobs=8" in call
+
+
+@pytest.mark.parametrize(
+    ("answer", "field", "taken"),
+    [
+        (squeue("7|PENDING|Priority|0||"), "after", True),
+        (squeue("7|COMPLETED|None|0|n1|"), "after", True),
+        (squeue("7|FAILED|None|256|n1|"), "after", False),
+        (squeue("7|CANCELLED|None|0||"), "after", False),
+        (GONE, "after", False),
+        (GONE, "after_any", True),
+        (squeue("7|RUNNING|None|0|n1|"), "after_failure", True),
+        (squeue("7|FAILED|None|256|n1|"), "after_failure", True),
+        (squeue("7|COMPLETED|None|0|n1|"), "after_failure", False),
+    ],
+)
+def test_a_dependency_that_slurm_would_forget_is_refused(
+    tmp_path: Path, answer: Answer, field: str, taken: bool
+) -> None:
+    slurm = Slurm({"squeue": [answer], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    spec = replace(SPEC, **{field: ("7",)})
+    if taken:
+        client.check_dependencies(spec, SLURM)
+    else:
+        with pytest.raises(JobSpecError, match=rf"{option_of(field)} 7: that job is [A-Z]+ already.*--after-any"):
+            client.check_dependencies(spec, SLURM)
+
+
+def test_a_dependency_on_a_job_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [GONE], "sacct": [NO_ACCOUNTS]})
+    with pytest.raises(InputError, match="no job '7'"):
+        client_of(slurm, tmp_path).check_dependencies(replace(SPEC, after=("7",)), SLURM)
+
+
+def test_a_dependency_on_an_array_one_of_which_has_failed_is_refused(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7_0|FAILED|None|256|n1|", "7_1|RUNNING|None|0|n1|")], "sbatch": [(0, "7\n", "")]})
+    client = client_of(slurm, tmp_path)
+    client.submit(replace(SPEC, array=JobArray(0, 1)), SLURM, lambda job: "", 1.0)
+    with pytest.raises(JobSpecError, match="--after 7"):
+        client.check_dependencies(replace(SPEC, after=("7",)), SLURM)
+    client.check_dependencies(replace(SPEC, after=("7_1",)), SLURM)
 
 
 def test_a_job_that_has_ended_is_submitted_again_with_a_record_of_its_own(tmp_path: Path) -> None:

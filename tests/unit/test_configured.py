@@ -166,6 +166,9 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
         ('venv = "nosuch"', "scoop_hpc.toml, line 2: --venv 'nosuch' holds no bin/python"),
         ('chdir = "nosuch"', "scoop_hpc.toml, line 2: --chdir 'nosuch': No such file or directory"),
         ('chdir = "config"\nqos = ""', "scoop_hpc.toml, line 3: the qos '' is empty"),
+        ('template = "nosuch"', "scoop_hpc.toml, line 2: the template 'nosuch' does not render"),
+        ('mail_user = "me"\nmail_events = "x"\nscheduler = "slurm"', "scoop_hpc.toml, line 3: there is no mail event"),
+        ('walltime = "1:xx"\nqos = ""\n', "scoop_hpc.toml, line 2: cannot read the walltime '1:xx'"),
         ('container_runtime = "docker"\ncontainer = "x"', "scoop_hpc.toml, line 2: container_runtime 'docker':"),
     ],
 )
@@ -182,6 +185,18 @@ def test_an_error_of_the_command_line_is_not_blamed_on_settings() -> None:
         call(render, "--memory", "much", "pi.py")
     with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 2: --signal 10800 s"):
         call(render, "--signal", "3h", "pi.py")
+
+
+def test_a_setting_that_its_scheduler_refuses_is_named() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\ndirective = ["x"]\n')
+    with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 3: the directive 'x' is no option of sbatch"):
+        call(render, "--scheduler", "slurm", "pi.py")
+
+
+def test_a_setting_that_an_error_only_advises_is_not_blamed() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\ndirective = ["-p 1"]\n')
+    with pytest.raises(InputError, match=r"^the scheduler 'sge' cannot express --qos 'x': .* use --queue or --direct"):
+        call(render, "--scheduler", "sge", "--qos", "x", "pi.py")
 
 
 def test_variables_are_refused_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +216,7 @@ def test_what_only_looks_like_a_setting_is_warned_of(monkeypatch: pytest.MonkeyP
 
 def test_files_that_cannot_be_read_are_refused() -> None:
     HERE.write_bytes(b'[defaults]\nqueue = "\xe9"\n')
-    with pytest.raises(InputError, match=r"^scoop_hpc.toml: byte 20 is not UTF-8"):
+    with pytest.raises(InputError, match=r"^scoop_hpc.toml, line 2: b'\\xe9' is not UTF-8"):
         call(render, "pi.py")
     HERE.unlink()
     HERE.mkdir()
@@ -209,11 +224,26 @@ def test_files_that_cannot_be_read_are_refused() -> None:
         call(render, "pi.py")
 
 
-def test_a_program_need_not_be_text_that_can_be_decoded() -> None:
+def test_a_file_where_a_directory_should_be_holds_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(Path.cwd() / "pi.py"))
+    assert call(render, "--workers-per-node", "1", "pi.py")[0]
+
+
+def test_a_program_is_read_in_its_encoding() -> None:
     Path("pi.py").write_bytes(b"# -*- coding: latin-1 -*-\n#SCOOP --walltime 5\nx = '\xe9'\n")
     assert "--walltime=0:05:00" in directives("pi.py")
     Path("pi.py").write_bytes(b"# -*- coding: latin-1 -*-\n#SCOOP --name \xe9\n")
-    with pytest.raises(InputError, match=r"^pi.py, line 2: the name '\\udce9' holds"):
+    assert '--job-name="\xe9"' in directives("--scheduler", "slurm", "pi.py")
+
+
+@pytest.mark.parametrize(
+    "coding", ["", "# coding: nosuch\n", "# coding: ascii\n", "# coding: base64\n", "# coding: idna\n"]
+)
+def test_a_program_that_is_not_in_its_encoding_is_refused(coding: str) -> None:
+    Path("pi.py").write_bytes(coding.encode() + b"#SCOOP --name \xe9\n")
+    with pytest.raises(
+        InputError, match=r"^pi.py, line \d: the name '\\udce9' holds|^the program 'pi.py' is not Python"
+    ):
         call(render, "pi.py")
 
 
@@ -247,6 +277,33 @@ def test_show_without_any_setting_says_so() -> None:
     stdout, stderr = call(config, "show")
     assert stdout == "cluster: none (no file names any)\n"
     assert stderr == "scoop-hpc: nothing is set: the defaults of scoop-hpc submit --help hold\n"
+
+
+def test_show_lists_the_defaults_when_asked() -> None:
+    HERE.write_text('[defaults]\nqueue = "q"\n')
+    rows = {line.split()[0]: line.split()[1:] for line in call(config, "show", "--all")[0].splitlines()}
+    assert rows["queue"] == ["q", "scoop_hpc.toml:2"]
+    assert rows["cpus_per_worker"] == ["1", "default"]
+    assert rows["exclusive"] == ["false", "default"]
+    assert rows["container_runtime"] == ["default"]
+    assert set(sources.KINDS) <= set(rows)
+
+
+def test_show_tells_what_waits() -> None:
+    HERE.write_text('[defaults]\ncontainer_runtime = "pyxis"\n')
+    expected = "scoop-hpc: scoop_hpc.toml, line 2: container_runtime 'pyxis' waits for a container\n"
+    assert call(config, "show")[1].endswith(expected)
+    assert json.loads(call(config, "show", "--json")[0])["waiting"] == [
+        {"setting": "container_runtime", "needs": "container", "origin": {"place": "scoop_hpc.toml", "line": 2}}
+    ]
+    assert call(render, "pi.py")[1] == ""
+
+
+def test_what_a_program_asks_for_in_vain_is_warned_of() -> None:
+    Path("pi.py").write_text("#SCOOP --mail-events end\n")
+    assert call(render, "pi.py")[1] == (
+        "scoop-hpc: warning: pi.py, line 1: mail_events 'end' waits for a mail_user, so it sets nothing\n"
+    )
 
 
 def test_show_refuses_what_submit_would() -> None:

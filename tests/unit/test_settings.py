@@ -113,6 +113,9 @@ def test_times_need_no_quotes() -> None:
     [
         ('queue = "a"', "line 1: 'queue' is in no table: put it below [defaults] or [clusters.NAME]"),
         ('defualt = "a"', "line 1: there is no key 'defualt' outside of tables: did you mean 'default'?"),
+        ('quue = "a"', "line 1: there is no key 'quue': did you mean 'queue', below [defaults]?"),
+        ("x = 1", "line 1: there is no key 'x' outside of tables: choose of clusters, default, defaults"),
+        ("hosts = []", "line 1: 'hosts' is in no table: put it below [clusters.NAME]"),
         ("\n[cluster.a]", "line 2: there is no table [cluster]: did you mean 'clusters'?"),
         ("default = 3", "line 1: default is 3: name a cluster, in quotes"),
         ("clusters = 3", "line 1: clusters is 3: write a table, [clusters]"),
@@ -120,7 +123,7 @@ def test_times_need_no_quotes() -> None:
         ("[clusters]\na = 3", "line 2: clusters.a is 3: write a table, [clusters.a]"),
         ('[defaults]\nqueu = "a"', "line 2: there is no setting 'queu': did you mean 'queue'?"),
         ("[defaults]\nx = 1", "line 2: there is no setting 'x': scoop-hpc submit --help lists them"),
-        ("[defaults]\nhosts = []", "line 2: there is no setting 'hosts'"),
+        ("[defaults]\nhosts = []", "line 2: 'hosts' is of a cluster: put it below [clusters.NAME]"),
         ("[defaults]\nwait = true", "line 2: 'wait' is no setting, but for the command line only"),
         ("[defaults]\nnodes = true", "line 2: nodes is true: write a text or a number"),
         ("[defaults]\nqueue = {a = 1}", "line 2: queue is a table: write a text or a number"),
@@ -129,9 +132,11 @@ def test_times_need_no_quotes() -> None:
         ('[defaults]\nmodules = []\nmodule = "a"', "line 3: 'module' says again what c.toml, line 2 says: drop one"),
         ("[defaults]\nqueue = normal", "line 2: 'queue = normal' is not TOML (Invalid value): a text needs quotes"),
         ("[defaults]\nwalltime = 1:00:00", "line 2: 'walltime = 1:00:00' is not TOML (Expected newline"),
-        ('[defaults]\nqueue = "a\n', "line 2: 'queue = \"a' is not TOML (Illegal character"),
-        ("a = 1\na = 2", "line 2: 'a = 2' is not TOML (Cannot overwrite a value): correct it"),
-        ('a = """', "line 1: "),
+        ('[defaults]\nqueue = "a\n', "line 2: 'queue = \"a' is not TOML"),
+        ('[defaults]\nqueue = "a\n', "character '\\n'): close the quotes"),
+        ("a = 1\na = 2", "line 2: 'a = 2' is not TOML (Cannot overwrite a value): it is there already, drop one"),
+        ('[defaults]\nqueue = """a\n\n', 'line 2: \'queue = """a\' is not TOML (Unterminated string): close the'),
+        ("[a]\n[a]\n", "line 2: '[a]' is not TOML (Cannot declare ('a',) twice): it is there already, drop one"),
         ("a = " + "[" * 5000, "is not TOML"),
     ],
 )
@@ -321,15 +326,27 @@ def test_the_head_ends_with_the_first_statement(end: str) -> None:
     assert warnings[0].startswith("p.py, line 2: '#SCOOP --nodes 4' sets nothing: it has to be above the docstring")
 
 
-@pytest.mark.parametrize("line", ["# SCOOP --nodes 4", "#scoop --nodes 4", " #SCOOP --nodes 4", "#SCOOP: --nodes 4"])
+@pytest.mark.parametrize(
+    "line", ["# SCOOP --nodes 4", "#scoop --nodes 4", " #SCOOP --nodes 4", "#SCOOP: --nodes 4", "#SCOOP--nodes 4"]
+)
 def test_a_line_that_only_looks_like_one_is_warned_of(line: str) -> None:
     found, warnings = read_program_lines(line, "p.py")
     assert (found, len(warnings)) == ([], 1)
 
 
-@pytest.mark.parametrize("line", ["#SCOOPS --nodes 4", "# SCOOP is good", "#SCOOP", "#SCOOP--nodes"])
+@pytest.mark.parametrize("line", ["#SCOOPS --nodes 4", "# SCOOP is good", "#SCOOP", "##SCOOP --nodes 4"])
 def test_other_comments_are_comments(line: str) -> None:
     assert read_program_lines(line, "p.py") == ([], [])
+
+
+@pytest.mark.parametrize("text", ['"""Write\n\n#SCOOP --nodes 4\n"""\n', "x = '''\n  # SCOOP --nodes 4'''\n"])
+def test_an_example_in_a_text_is_no_line_of_the_program(text: str) -> None:
+    assert read_program_lines(text, "p.py") == ([], [])
+
+
+@pytest.mark.parametrize("text", ["def f(\n#SCOOP --nodes 4\n", "x = 1\n#SCOOP --nodes 4\n  y = '''"])
+def test_what_is_no_python_is_read_as_far_as_it_goes(text: str) -> None:
+    assert len(read_program_lines(text, "p.py")[1]) == 1
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])

@@ -8,7 +8,7 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.slurm import SlurmScheduler
@@ -58,6 +58,12 @@ def test_an_answer_without_a_job_id_is_an_error(stdout: str) -> None:
     with pytest.raises(SchedulerError) as caught:
         SLURM.parse_job_id(completed("sbatch", stdout))
     assert repr(stdout) in str(caught.value)
+
+
+def test_a_submission_that_timed_out_is_no_refusal() -> None:
+    stderr = (DATA / "sbatch" / "timed-out.err").read_text()
+    with pytest.raises(UnansweredError, match=r"no answer: Socket timed out .*; it may have been taken .* squeue"):
+        SLURM.parse_job_id(completed("sbatch", stderr=stderr, status=1))
 
 
 def test_a_failed_submission_has_no_job_id_even_if_one_was_printed() -> None:

@@ -4,10 +4,26 @@ mount_files() {
     mount --bind "$S/sge/gridengine" /etc/default/gridengine || die "bind /etc/default/gridengine"
 }
 
+registrations() {
+    grep -c "execd on $N registered" "$SGE_ROOT/spool/qmaster/messages"
+}
+
+start_execd() {
+    before=$(registrations)
+    # To sge_qmaster a node that lost its power is connected until its new kernel has said that it is not. Until then
+    # it refuses another one of that name, which tries again in the background, a minute later.
+    until sge_execd >"$H/log/execd.log" 2>&1 && ! grep -q backgrounding "$H/log/execd.log"; do
+        pkill -KILL -x sge_execd || die sge_execd
+        sleep 0.5
+    done
+    # only now is the state that qstat tells this node's, and not the dead one's
+    until [ "$(registrations)" -gt "$before" ]; do sleep 0.05; done
+}
+
 start_daemons() {
     . /etc/default/gridengine
     if [ "$N" != head ]; then
-        sge_execd || die sge_execd
+        start_execd
         return
     fi
     spool="$SGE_ROOT/default/common;$SGE_ROOT/spool/qmaster"
