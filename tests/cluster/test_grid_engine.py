@@ -16,7 +16,7 @@ from under_test import HOLD, ROOT, ClusterUnderTest
 
 EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 RENDERED = ROOT / "tests" / "data" / "render" / "sge"
-ELSEWHERE = {"-pe mpi4": "-pe mpi", "-q short": "-q all.q", "-P physics\n": "-N pi\n", "-hold_jid 17,18": "-N pi"}
+ELSEWHERE = {"-pe mpi4": "-pe mpi", "-q short": "-q all.q", "-P physics": "-m n", "-hold_jid 17,18": "-m n"}
 
 WHERE = """
 import os, socket, time
