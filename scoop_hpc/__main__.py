@@ -1,6 +1,7 @@
 """`python -m scoop_hpc`: the same command as `scoop-hpc`; what is none of its subcommands is read as SCOOP's flags."""
 
 import os
+import signal
 import sys
 
 # Python puts the directory that the user stands in first: a random.py there is the user's, not the library's
@@ -10,6 +11,9 @@ except OSError:  # it was removed
     here = ""
 if sys.path[0] == here != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
     del sys.path[0]
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while modules are imported needs no traceback
 
 from scoop_hpc.cli.main import main
 

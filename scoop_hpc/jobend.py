@@ -32,7 +32,8 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
         return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
     assert said is not None
     if record is not None:
-        said = replace(said, nodes=said.nodes or record.nodes)
+        if said.state is not JobState.PENDING:  # where a job ran before it was put back says nothing of the next time
+            said = replace(said, nodes=said.nodes or record.nodes)
         if said.state.ended:
             said = _complete(said, record)
     if said.exit_status == 0 and said.state is not JobState.COMPLETED:
@@ -45,6 +46,9 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     state = said.state
     if state is JobState.COMPLETED and record.state.ended:
         state = record.state  # a script may go on after its driver failed, and succeed
+    if state is JobState.CANCELLED and record.state is JobState.FAILED and not record.reason.endswith(DRIVER_LOST):
+        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies
+        return replace(said, state=JobState.FAILED, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state is JobState.FAILED:
         words = (record.reason if record.state.ended else _SILENT, said.reason)

@@ -47,11 +47,13 @@ def render(
     the scheduler cannot express, TemplateError for a template that does not render.
     """
     scheduler.check(spec)
+    if template is not None and os.path.isdir(template):
+        raise TemplateError(f"the template {template!r} is a directory: name a file")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)
     environment = _environment(scheduler.directive_word, tuple(directories))
-    name = template or scheduler.name + SUFFIX
+    name = scheduler.name + SUFFIX if template is None else template
     names = {
         "job": spec,
         "command": tuple(command),
@@ -72,13 +74,12 @@ def render(
         AttributeError,
         LookupError,
         OSError,
+        RecursionError,
         TypeError,
         ValueError,
     ) as error:
-        known = [*_NAMES, *(f"job.{field.name}" for field in fields(JobSpec))]
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error, environment)}; the names that exist "
-            f"are {', '.join(known)}, the filters {', '.join(_FILTERS)}"
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}"
         ) from error
 
 
@@ -176,7 +177,17 @@ def _place(error: BaseException, name: str) -> str:
     return f"{frames[-1].filename!r}, line {frames[-1].lineno}," if frames else repr(name)
 
 
+def _known(error: BaseException) -> str:
+    """Return which names there are, for the end of a message about an error in the text of a template."""
+    if isinstance(error, (jinja2.TemplateNotFound, OSError, RecursionError, UnicodeDecodeError)):
+        return ""
+    known = [*_NAMES, *(f"job.{field.name}" for field in fields(JobSpec))]
+    return f"; the names that exist are {', '.join(known)}, the filters {', '.join(_FILTERS)}"
+
+
 def _words(error: BaseException, environment: jinja2.Environment) -> str:
+    if isinstance(error, RecursionError):
+        return f'it extends or includes itself: ours is called {OURS}..., as in {{% extends "{OURS}slurm{SUFFIX}" %}}'
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template {error.name!r}, but {', '.join(environment.list_templates())}"
     return str(error) or type(error).__name__

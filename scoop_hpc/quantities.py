@@ -20,20 +20,18 @@ _TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _MOST_SECONDS = 100 * 365 * 86400  # larger numbers are slips
 
 
-def parse_walltime(text: str) -> int:
+def parse_walltime(text: str, what: str = "walltime") -> int:
     """Return the seconds of a walltime: minutes, Slurm's forms with colons and days, or one number and a unit.
 
     The forms are ``m``, ``m:s``, ``h:m:s``, ``d-h``, ``d-h:m``, ``d-h:m:s`` [sbatch(1) --time], and ``90s``, ``45m``,
-    ``2h``, ``1d``.
+    ``2h``, ``1d``. Errors call it *what*.
 
     >>> [parse_walltime(text) for text in ("90", "1:30:00", "1-12", "2h")]
     [5400, 5400, 129600, 7200]
     """
     match = _WALLTIME.fullmatch(text)
     if match is None:
-        raise JobSpecError(
-            f"cannot read the walltime {text!r}: write minutes, H:MM:SS, D-HH:MM:SS, or 90s, 45m, 2h, 1d"
-        )
+        raise JobSpecError(f"cannot read the {what} {text!r}: write minutes, H:MM:SS, D-HH:MM:SS, or 90s, 45m, 2h, 1d")
     if match["unit"]:
         seconds = int(match["count"]) * _UNITS[match["unit"]]
     else:
@@ -41,13 +39,11 @@ def parse_walltime(text: str) -> int:
         inner = {name: value for name, value in parts.items() if "_" in name}
         too_large = [str(value) for name, value in inner.items() if value > (23 if name == "day_hours" else 59)]
         if too_large:
-            raise JobSpecError(
-                f"{too_large[0]!r} is too large in the walltime {text!r}: carry it over to the next unit"
-            )
+            raise JobSpecError(f"{too_large[0]!r} is too large in the {what} {text!r}: carry it over to the next unit")
         units = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
         seconds = sum(value * units[name.rpartition("_")[2]] for name, value in parts.items())
     if not seconds:
-        raise JobSpecError(f"the walltime {text!r} is no time at all: leave it out for the scheduler's default")
+        raise JobSpecError(f"the {what} {text!r} is no time at all: leave it out for the scheduler's default")
     return seconds
 
 

@@ -143,7 +143,7 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         reservation=options["reservation"],
         licenses=options["license"],
         begin=_parsed(lambda text: parse_begin(text, datetime.now()), options["begin"]),
-        signal=_parsed(parse_walltime, options["signal"]),
+        signal=_parsed(lambda text: parse_walltime(text, "time of --signal"), options["signal"]),
         requeue=options["requeue"],
         parallel_environment=options["pe"],
         modules=options["module"],

@@ -161,14 +161,17 @@ def _why(client: Client, report: Report) -> list[str]:
         return [line for line in client.explain(waiting[0]) if line != report.status.reason]  # which is told already
     if report.status.state is JobState.CANCELLED and report.status.reason:
         return []
-    return [_ENDINGS[report.status.state]] if report.status.state in _ENDINGS else []
+    if report.status.state not in _ENDINGS:
+        return []
+    culprit = next((element for element in each if element.status.state is report.status.state), report)
+    return [_ENDINGS[report.status.state].format(job=report.status.job_id, element=culprit.status.job_id)]
 
 
 _ENDINGS = {
     JobState.TIMEOUT: "its walltime was over: change --walltime, or ask for more workers",
     JobState.OUT_OF_MEMORY: "it used more memory than it had asked for: change --memory or --memory-per-cpu",
-    JobState.NODE_FAIL: "a node failed: scoop-hpc requeue JOB submits it again, --requeue lets the scheduler do so",
-    JobState.FAILED: "what it printed may say why: scoop-hpc logs JOB",
+    JobState.NODE_FAIL: "a node failed: scoop-hpc requeue {job} submits it again, --requeue lets the scheduler do so",
+    JobState.FAILED: "what it printed may say why: scoop-hpc logs {element}",
     JobState.CANCELLED: "somebody, or the scheduler, ended it",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, Optional
@@ -65,6 +66,8 @@ def scoop_hpc() -> None:
 
 def main(scoops_flags: bool = False) -> NoReturn:
     """Run the command line, perhaps one with *scoops_flags*; bad input is one line on stderr and exit status 2."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a job may be called what the locale cannot say
     try:

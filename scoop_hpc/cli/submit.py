@@ -136,7 +136,7 @@ def _check_outputs(spec: JobSpec) -> None:
     """Refuse an output that a scheduler would fail to write, without a word."""
     for option, text in (("--output", spec.output), ("--error", spec.error)):
         if text is not None:
-            _check_output(os.path.join(spec.directory, text), option)
+            _check_output(os.path.join(spec.directory, text.replace("{name}", spec.name)), option)
 
 
 def _check_output(path: str, option: str) -> None:

@@ -26,7 +26,11 @@ _BLOCK = """\
 
 def template_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories whose templates go before ours: the user's, then the site's."""
-    return [os.path.join(user_directory(environ), "templates"), _OF_THE_SITE]
+    directories = [os.path.join(user_directory(environ), "templates"), _OF_THE_SITE]
+    for directory in directories:
+        if os.path.exists(directory) and not os.access(directory, os.R_OK | os.X_OK):
+            raise InputError(f"cannot read the templates in {directory!r}: they would be passed over without a word")
+    return directories
 
 
 def user_directory(environ: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 
 _LAST_WORDS = 20  # lines
+_ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not what is wrong
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Processes:
         for line in lines:
             text = line.decode(errors="replace").rstrip()
             self.last_words.append(text)
-            if text:
+            if text and not text.startswith(_ADVICE):
                 self._last_lines[descriptor] = text
 
     def reap(self) -> list[Ended]:

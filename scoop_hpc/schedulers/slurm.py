@@ -29,19 +29,41 @@ from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, parse
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
-_SHORT = {
+_SHORT = {  # sbatch(1), OPTIONS
     "A": "account",
+    "B": "extra-node-info",
     "C": "constraint",
     "D": "chdir",
-    "M": "clusters",
+    "F": "nodefile",
+    "G": "gpus",
+    "H": "hold",
     "J": "job-name",
+    "L": "licenses",
+    "M": "clusters",
+    "N": "nodes",
+    "O": "overcommit",
+    "Q": "quiet",
+    "S": "core-spec",
+    "V": "version",
+    "W": "wait",
     "a": "array",
+    "b": "begin",
+    "c": "cpus-per-task",
     "d": "dependency",
     "e": "error",
+    "h": "help",
+    "i": "input",
+    "k": "no-kill",
+    "m": "distribution",
+    "n": "ntasks",
     "o": "output",
     "p": "partition",
     "q": "qos",
+    "s": "oversubscribe",
     "t": "time",
+    "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
 }
 _FIELD_VARIABLES = {
     "queue": "PARTITION",
@@ -54,12 +76,14 @@ _FIELD_VARIABLES = {
 }
 _ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
 
-_OURS = {  # directives of the user's that would make status and logs look in the wrong place
+_OURS = {  # directives of the user's that would make submit wait, or status and logs look in the wrong place
     "array": "use --array",
-    "chdir": "submit from that directory",
+    "chdir": "use --chdir",
     "clusters": "submit on a login node of that cluster",
     "output": "use --output",
     "error": "use --error",
+    "wait": "use --wait",
+    "test-only": "use --dry-run",
 }
 
 # of sbatch when its request may have reached the controller [slurm src/common/slurm_errno.c]
@@ -141,7 +165,7 @@ class SlurmScheduler:
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return an absolute path: Slurm takes ``%`` and a backslash for its own in the directory, too."""
-        path = os.path.join(spec.directory, file)
+        path = os.path.join(spec.directory, file.replace("{name}", spec.name))
         if "\\" in path:
             raise JobSpecError(f"Slurm drops the backslash of the output file {path!r}: put it elsewhere by --output")
         pattern = _literally(file).replace("{job_id}", "%j" if spec.array is None else "%A")
@@ -156,7 +180,7 @@ class SlurmScheduler:
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status and any(words in done.stderr for words in _UNANSWERED):
+        if done.status and _is_unanswered(done):
             raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
         if done.status:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
@@ -170,6 +194,8 @@ class SlurmScheduler:
         return ["sbatch", "--test-only", script]
 
     def parse_test(self, done: Completed) -> str:
+        if done.status and _is_unanswered(done):
+            raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}")
         if done.status:
             raise SchedulerError(f"sbatch would refuse the job: {advise(one_line(done))}")
         return re.sub(r"\bsbatch: ", "", one_line(done))
@@ -214,14 +240,20 @@ class SlurmScheduler:
         return ["scontrol", "requeue", ",".join(_checked(job_ids))]
 
     def parse_requeue(self, done: Completed) -> None:
-        if done.status:
+        fine = ("No error", "Job is pending execution")  # of an array, a line for each group of its jobs
+        problems = [line for line in done.stderr.splitlines() if not line.endswith(fine)]
+        if done.status and (problems or not done.stderr):
             raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:
         return ["scontrol", "--oneliner", "show", "job", *_checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
-        return slurm_reasons.explain(status.reason, done.stdout)
+        return slurm_reasons.explain(status.job_id, status.reason, done.stdout)
+
+
+def _is_unanswered(done: Completed) -> bool:
+    return any(words in done.stderr for words in _UNANSWERED)
 
 
 def _literally(path: str) -> str:

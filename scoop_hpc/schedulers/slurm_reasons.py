@@ -17,6 +17,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("license specification", "change --license"),
     ("reservation is invalid", "change --reservation"),
     ("--begin specification", "change --begin"),
+    ("--signal specification", "change --signal"),
     ("array specification", "change --array"),
     ("dependency problem", "change --after, --after-any or --after-failure"),
     ("disabled", "submit with --requeue"),
@@ -49,7 +50,7 @@ _REASONS = MappingProxyType(
             "its time has not come: --begin, or two minutes that Slurm lets pass before it runs a job again",
             "wait",
         ),
-        "JobHeldUser": ("it is held by its owner", "scontrol release JOB"),
+        "JobHeldUser": ("it is held by its owner", "scontrol release {job}"),
         "JobHeldAdmin": ("it is held by an administrator", "ask the site's staff"),
         "JobArrayTaskLimit": ("as many jobs of its array run as may at a time", "change the %LIMIT of --array"),
         "PartitionTimeLimit": ("its walltime is longer than its queue allows", "change --walltime or --queue"),
@@ -71,7 +72,7 @@ _REASONS = MappingProxyType(
         "QOSNotAllowed": ("its quality of service may not use its queue", "change --qos or --queue"),
         "Licenses": ("licences that it needs are in use", "wait, or change --licenses"),
         "JobLaunchFailure": ("it could not be started", "see the site's staff, with this line"),
-        "launch_failed_requeued_held": ("it could not be started, and is held", "scontrol release JOB, to try again"),
+        "launch_failed_requeued_held": ("it could not be started, and is held", "scontrol release {job}, to try again"),
         "Cleaning": ("what is left of its last run is being cleaned up", "wait"),
         "Prolog": ("the site's preparations for it go on", "wait"),
         "FrontEndDown": ("no node that could start it is up", "wait, or ask the site's staff"),
@@ -92,10 +93,10 @@ _WHATS = (  # in the name of a limit: what it is of, and what to change
 _START = re.compile(r"\bStartTime=(\d{4}-\S+)")
 
 
-def explain(reason: str, job: str) -> list[str]:
+def explain(job_id: str, reason: str, job: str) -> list[str]:
     """Return why a job waits that has *reason*, and what can be changed; *job* is what scontrol shows of it.
 
-    >>> explain("PartitionDown", "")[0]
+    >>> explain("7", "PartitionDown", "")[0]
     "its queue is closed: nothing begins there (Slurm's reason: PartitionDown)"
     """
     word = reason.split(",")[0].strip() or "None"  # "ReqNodeNotAvail, UnavailableNodes:n1"
@@ -104,7 +105,7 @@ def explain(reason: str, job: str) -> list[str]:
     start = _START.search(job)
     if start is not None:
         lines.append(f"Slurm expects it to begin at {start[1]}")
-    return [*lines, what]
+    return [*lines, what.format(job=job_id)]
 
 
 def _limit(word: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,24 @@ def test_what_cannot_be_had_is_refused(
     status, stdout, stderr = scoop_hpc(environ, tmp_path, "submit", "--scheduler", "local", *words, "p.py")
     assert (status, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert complaint in stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "scoop_hpc"], ["-c", "from scoop_hpc.__main__ import main; main()"]], ids=["module", "script"]
+)
+def test_ctrl_c_while_modules_are_imported_prints_nothing(
+    environ: dict[str, str], tmp_path: Path, command: list[str]
+) -> None:
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = os.pathsep.join(filter(None, [str(early), environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, *command, "status"],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

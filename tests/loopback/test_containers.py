@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def test_a_runtime_that_is_not_there_is_one_line(contained: Runs) -> None:
     words = ("--container", "tools.sif", "--container-runtime", "singularity", contained.write(PROGRAM))
     done = contained.run("-n", "2", *words)
     assert done.returncode == 1
-    assert done.stderr == "scoop-hpc: error: cannot start 'singularity': No such file or directory\n"
+    host = socket.gethostname()
+    assert done.stderr == f"scoop-hpc: error: cannot start 'singularity' for {host}: No such file or directory\n"
 
 
 def test_pyxis_without_slurm_is_one_line(contained: Runs) -> None:
@@ -55,3 +57,15 @@ def test_pyxis_without_slurm_is_one_line(contained: Runs) -> None:
     done = contained.run(*words)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "plugin of Slurm" in done.stderr
+
+
+def test_slurm_without_pyxis_is_named_by_what_srun_does_not_know(contained: Runs) -> None:
+    srun = contained.directory / "image" / "srun"
+    words = "srun: unrecognized option '--container-image=tools.sif'\nTry \"srun --help\" for more information\n"
+    srun.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{words}END\nexit 1\n")
+    srun.chmod(0o755)
+    job = {"JOB_ID": "7", "JOB_NODELIST": "node1", "TASKS_PER_NODE": "1", "JOB_CPUS_PER_NODE": "1"}
+    contained.environ.update({f"SLURM_{name}": value for name, value in job.items()})
+    done = contained.run("--container", "tools.sif", "--container-runtime", "pyxis", contained.write(PROGRAM))
+    assert done.returncode == 1
+    assert "no agent on node1: srun: unrecognized option '--container-image=tools.sif'" in done.stderr

@@ -154,3 +154,14 @@ def test_a_command_that_hangs_is_named(slurm: FakeSlurm) -> None:
 def test_a_command_that_is_missing_is_named() -> None:
     with pytest.raises(SchedulerError, match="cannot run 'no-such-sbatch': No such file.*--scheduler local"):
         run_command(["no-such-sbatch"], dict(os.environ))
+
+
+def test_the_job_of_an_array_that_failed_is_the_one_whose_output_to_see(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", "12\n")
+    assert slurm.scoop_hpc("submit", "--array", "0-1", "program.py").returncode == 0
+    slurm.answer("squeue", "12_0|COMPLETED|None|0|n1|\n12_1|FAILED|NonZeroExitCode|256|n1|\n")
+    told = slurm.scoop_hpc("explain", "12").stdout.splitlines()
+    assert told == [
+        "Job 12 is FAILED with exit status 1: 1 COMPLETED, 1 FAILED",
+        "  what it printed may say why: scoop-hpc logs 12_1",
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from scoop_hpc.cli.follow import Tail, describe, exit_status
 from scoop_hpc.cli.hosts import hosts
 from scoop_hpc.cli.jobs import as_dict, logs, status, table
 from scoop_hpc.cli.submit import render, submit
+from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Report
 from scoop_hpc.errors import InputError, JobSpecError, ProgramError, SchedulerError
 from scoop_hpc.jobdirectory import Job
@@ -124,17 +126,27 @@ def test_a_scheduler_that_is_not_here_is_refused() -> None:
         call(submit, "--scheduler", "slurm", "pi.py")
 
 
-@pytest.mark.parametrize(("output", "complaint"), [("none/out", "no directory '.*none'"), ("state", "is a directory")])
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [("none/out", "no directory '.*none'"), ("state", "is a directory"), ("{name}.out", "no directory '.*/a'")],
+)
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str, complaint: str) -> None:
     (tmp_path / "state").mkdir()
     with pytest.raises(InputError, match=complaint):
-        call(submit, "--output", output, "pi.py")
+        call(submit, "--output", output, "--name", "a/b", "pi.py")
 
 
 def test_refused_jobs_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match="--qos"):
         call(submit, "--directive", "--qos=high", "pi.py")
     assert not (tmp_path / "state").exists()
+
+
+def test_templates_that_cannot_be_read_are_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scoop_hpc" / "templates").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(InputError, match="cannot read the templates in '.*/scoop_hpc/templates'"):
+        template_directories({"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 # status, logs

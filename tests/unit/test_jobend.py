@@ -8,7 +8,7 @@ import pytest
 
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.record import Record
+from scoop_hpc.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.base import JobStatus
 
 S = JobState
@@ -42,6 +42,8 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (said(S.PENDING, "BeginTime"), recorded(S.FAILED, 143), S.PENDING, None, "BeginTime"),
         # what was done from outside, the scheduler knows
         (said(S.CANCELLED), recorded(S.CANCELLED, 143, "ended by SIGTERM"), S.CANCELLED, 143, "ended by SIGTERM"),
+        (said(S.CANCELLED, "by qdel"), recorded(S.FAILED, 1, "qrsh died"), S.FAILED, 1, "qrsh died"),
+        (said(S.CANCELLED, "by qdel"), recorded(S.FAILED, 1, f"x {DRIVER_LOST}"), S.CANCELLED, 1, "by qdel"),
         (said(S.TIMEOUT, "TimeLimit"), recorded(S.CANCELLED, 143, "SIGTERM"), S.TIMEOUT, 143, "TimeLimit"),
         (said(S.OUT_OF_MEMORY, "OutOfMemory", 137), recorded(S.RUNNING), S.OUT_OF_MEMORY, 137, "OutOfMemory"),
         (said(S.NODE_FAIL, "NodeDown"), recorded(S.RUNNING), S.NODE_FAIL, None, "NodeDown"),
@@ -75,3 +77,4 @@ def test_a_jobs_end(
 
 def test_nodes_come_from_the_record_where_the_scheduler_is_silent() -> None:
     assert settle("7", said(S.RUNNING), recorded(S.RUNNING)).nodes == ("n1", "n2")
+    assert settle("7", said(S.PENDING), recorded(S.CANCELLED)).nodes == ()

@@ -359,6 +359,19 @@ def test_a_template_that_is_not_there(tmp_path: Path) -> None:
         own(tmp_path, '{% extends "mine.j2" %}\n')
 
 
+def test_a_template_that_extends_itself(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"extends or includes itself: .*scoop_hpc/slurm.sh.j2") as caught:
+        own(tmp_path, '{% extends "slurm.sh.j2" %}\n')
+    assert "job.nodes" not in str(caught.value)
+
+
+def test_a_template_that_is_a_directory_or_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="is a directory: name a file"):
+        render(SPEC, SLURM, COMMAND, template=str(tmp_path))
+    with pytest.raises(TemplateError, match="there is no template ''"):
+        render(SPEC, SLURM, COMMAND, template="")
+
+
 def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "slurm.sh.j2").write_bytes(b"#!/bin/bash\n\xff\n")
     with pytest.raises(TemplateError, match="does not render"):

@@ -77,6 +77,12 @@ def test_no_time_at_all_is_refused(text: str) -> None:
         parse_walltime(text)
 
 
+def test_what_is_no_time_is_called_by_its_name() -> None:
+    for text in ("x", "0", "1:60"):
+        with pytest.raises(JobSpecError, match="the time of --signal"):
+            parse_walltime(text, "time of --signal")
+
+
 @settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_a_walltime_written_is_read_back(seconds: int) -> None:

@@ -66,6 +66,12 @@ def test_a_submission_that_timed_out_is_no_refusal() -> None:
         SLURM.parse_job_id(completed("sbatch", stderr=stderr, status=1))
 
 
+def test_a_trial_that_timed_out_is_no_refusal() -> None:
+    stderr = "sbatch: error: allocation failure: Socket timed out on send/recv operation\n"
+    with pytest.raises(UnansweredError, match="no answer: allocation failure: Socket timed out"):
+        SLURM.parse_test(completed("sbatch", stderr=stderr, status=1))
+
+
 def test_a_failed_submission_has_no_job_id_even_if_one_was_printed() -> None:
     with pytest.raises(SchedulerError, match="exit status|123"):
         SLURM.parse_job_id(completed("sbatch", "123\n", status=1))
@@ -307,6 +313,18 @@ def test_a_job_that_is_ending_has_no_exit_status_yet() -> None:
     assert parse(completed("squeue", "7|COMPLETING|None|768|n1|\n"))["7"].exit_status is None
 
 
+def test_what_can_be_done_about_a_job_names_it() -> None:
+    held = JobStatus("7_2", JobState.PENDING, "JobHeldUser")
+    assert SLURM.explain(held, completed("scontrol"))[-1] == "scontrol release 7_2"
+
+
+def test_a_job_of_an_array_that_waits_already_is_put_back_well() -> None:
+    SLURM.parse_requeue(completed("scontrol", stderr="7_0,2-3: No error\n7_1: Job is pending execution\n", status=1))
+    for stderr in ("", "7_0: No error\n7_1: Requested operation is presently disabled\n"):
+        with pytest.raises(SchedulerError, match="cannot requeue"):
+            SLURM.parse_requeue(completed("scontrol", stderr=stderr, status=1))
+
+
 def test_cancelling_is_one_command() -> None:
     assert SLURM.cancel_argv(["1", "2_3"]) == ["scancel", "1", "2_3"]
 
@@ -345,7 +363,9 @@ def test_jobs_that_could_not_be_cancelled_are_an_error() -> None:
         ("-a 1-9", "use --array"),
         ("--output=x", "use --output"),
         ("-o x", "use --output"),
-        ("-D /tmp", "submit from that directory"),
+        ("-D /tmp", "use --chdir"),
+        ("-W", "use --wait"),
+        ("--test-only", "use --dry-run"),
         ("--arra=1-2", "use --array"),
         ("--out=x", "use --output"),
         ("--qos=normal --array=1-2", "several options"),
@@ -362,6 +382,7 @@ def test_a_directive_that_would_mislead_is_refused(directive: str, words: str) -
 
 def test_other_directives_pass() -> None:
     SLURM.check(replace(SPEC, directives=("--qos=high", "-C 'a&b'", "--gres=gpu:1", "--exclusive")))
+    SLURM.check(replace(SPEC, directives=("-c 4", "-w node1", "-N2", "--wait-all-nodes=1", "--comment='a -b'")))
 
 
 @pytest.mark.parametrize(
@@ -381,7 +402,9 @@ def test_only_our_placeholder_is_special_in_the_output_file(
     assert SLURM.file_pattern(replace(SPEC, directory=directory, name="50%"), output or "scoop-{job_id}.out") == pattern
 
 
-@pytest.mark.parametrize(("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None)])
+@pytest.mark.parametrize(
+    ("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None), ("/home", "{name}")]
+)
 def test_an_output_file_with_a_backslash_is_refused(directory: str, output: Optional[str]) -> None:
     with pytest.raises(JobSpecError, match=r"drops the backslash of the output file '.*back\\\\slash.*--output"):
-        SLURM.check(replace(SPEC, directory=directory, output=output))
+        SLURM.check(replace(SPEC, directory=directory, output=output, name="back\\slash"))
