@@ -14,12 +14,9 @@ from minicluster.namespaces import Process
 from minicluster.state import HEAD
 from under_test import HOLD, ROOT, ClusterUnderTest
 
-SGE = ("--scheduler", "sge")  # the machine has Slurm's commands, too
-EIGHT = ("submit", *SGE, "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
-SAME = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
+EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 RENDERED = ROOT / "tests" / "data" / "render" / "sge"
-ELSEWHERE = {"-pe mpi4": "-pe mpi", "-q short": "-q all.q", "-P physics\n": "-N pi\n", "-hold_jid 17,18": "-N pi"}
-SLURMS = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "srun", "salloc")
+ELSEWHERE = {"-pe mpi4": "-pe mpi", "-q short": "-q all.q", "-P physics": "-m n", "-hold_jid 17,18": "-m n"}
 
 WHERE = """
 import os, socket, time
@@ -84,35 +81,24 @@ def submit_held(grid: ClusterUnderTest, *words: str) -> str:
 
 
 def test_the_command_that_runs_on_slurm_runs_on_grid_engine(grid: ClusterUnderTest) -> None:
-    without_slurm = grid.directory / "bin"  # of the machine's programs, all but Slurm's
-    without_slurm.mkdir()
-    for directory in ("/bin", "/usr/bin", "/usr/local/bin"):
-        for file in Path(directory).iterdir():
-            if file.name not in SLURMS and not (without_slurm / file.name).is_symlink():
-                (without_slurm / file.name).symlink_to(file)
-    program = str(grid.write(WHERE))
-    done = grid.run(
-        HEAD, [sys.executable, "-m", "scoop_hpc", *SAME, "--wait", program], env={"PATH": str(without_slurm)}
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == " ".join(f"{node}:2" for node in grid.nodes)
+    assert run(grid, *EIGHT) == " ".join(f"{node}:2" for node in grid.nodes)
     grid.wait_until_clean(10)
 
 
 def test_uneven_slots_have_a_worker_each(grid: ClusterUnderTest) -> None:
-    printed = run(grid, "submit", *SGE, "--workers", "7")
+    printed = run(grid, "submit", "--workers", "7")
     counts = [int(word.partition(":")[2]) for word in printed.split()]
     assert (sum(counts), len(counts), set(counts)) == (7, 4, {1, 2})
     grid.wait_until_clean(10)
 
 
 def test_a_worker_of_two_cpus_takes_two_slots(grid: ClusterUnderTest) -> None:
-    printed = run(grid, "submit", *SGE, "--nodes", "4", "--workers-per-node", "1", "--cpus-per-worker", "2")
+    printed = run(grid, "submit", "--nodes", "4", "--workers-per-node", "1", "--cpus-per-worker", "2")
     assert printed == " ".join(f"{node}:1" for node in grid.nodes)
 
 
 def test_one_slot_is_a_job_without_a_parallel_environment(grid: ClusterUnderTest) -> None:
-    host, _, workers = run(grid, "submit", *SGE, "--workers", "1").partition(":")
+    host, _, workers = run(grid, "submit", "--workers", "1").partition(":")
     assert host in grid.nodes
     assert workers == "1"
 
@@ -133,7 +119,7 @@ def test_the_programs_exit_status_is_the_jobs_whatever_grid_engine_would_do(
 
 
 def test_an_array_is_a_job_for_each_number(grid: ClusterUnderTest) -> None:
-    job = submit(grid, "submit", *SGE, "--workers", "2", "--array", "1-5:2%2", str(grid.write(EXIT)), "4")
+    job = submit(grid, "submit", "--workers", "2", "--array", "1-5:2%2", str(grid.write(EXIT)), "4")
     assert grid.scoop_hpc("wait", job).returncode == 4
     for index in (1, 3, 5):
         answer = grid.status(f"{job}.{index}")
@@ -143,7 +129,7 @@ def test_an_array_is_a_job_for_each_number(grid: ClusterUnderTest) -> None:
 
 def test_a_job_begins_after_another_has_ended(grid: ClusterUnderTest) -> None:
     first = submit_held(grid)
-    second = submit(grid, "submit", *SGE, "--workers", "1", "--after-any", first, str(grid.write(EXIT, "exit.py")), "0")
+    second = submit(grid, "submit", "--workers", "1", "--after-any", first, str(grid.write(EXIT, "exit.py")), "0")
     explained = grid.scoop_hpc("explain", second).stdout
     assert "it waits for another job to end" in explained
     assert first in explained
@@ -172,17 +158,17 @@ def test_qsub_takes_every_script_that_is_rendered(grid: ClusterUnderTest, script
 
 def test_what_grid_engine_thinks_of_a_job_and_no_job_is_submitted(grid: ClusterUnderTest) -> None:
     program = str(grid.write(EXIT))
-    done = grid.scoop_hpc("submit", *SGE, "--dry-run", "--workers", "4", program, "0")
+    done = grid.scoop_hpc("submit", "--dry-run", "--workers", "4", program, "0")
     assert done.returncode == 0, done.stderr
     assert "#$ -pe mpi 4" in done.stdout
     assert "sge would take the job: " in done.stderr
-    done = grid.scoop_hpc("submit", *SGE, "--dry-run", "--workers", "4000", program, "0")
+    done = grid.scoop_hpc("submit", "--dry-run", "--workers", "4000", program, "0")
     assert "no suitable queues" in done.stderr or "would wait" in done.stderr, done.stderr
     assert grid.check(HEAD, ["qstat", "-u", "*"]) == ""
 
 
 def test_a_job_that_can_never_begin_is_explained_and_cancelled(grid: ClusterUnderTest) -> None:
-    job = submit(grid, "submit", *SGE, "--workers", "4000", str(grid.write(WHERE)))
+    job = submit(grid, "submit", "--workers", "4000", str(grid.write(WHERE)))
     grid.wait_until(lambda: "never begin" in grid.scoop_hpc("explain", job).stdout, 20, "it is explained")
     explained = grid.scoop_hpc("explain", job).stdout
     assert "the parallel environment 'mpi' has 16 slots in all, fewer than it asks for" in explained
@@ -197,7 +183,7 @@ def test_a_job_in_an_error_state_is_explained_and_cancelled(grid: ClusterUnderTe
     there = grid.directory / "there"
     there.mkdir()
     words = ("--workers", "1", "--after-any", first, "--output", "there/out")
-    job = submit(grid, "submit", *SGE, *words, str(grid.write(EXIT, "exit.py")), "0")
+    job = submit(grid, "submit", *words, str(grid.write(EXIT, "exit.py")), "0")
     there.rmdir()
     assert grid.scoop_hpc("cancel", first).returncode == 0
     assert grid.scoop_hpc("wait", job).returncode == 1
@@ -209,7 +195,7 @@ def test_a_job_in_an_error_state_is_explained_and_cancelled(grid: ClusterUnderTe
 
 
 def test_the_walltime_is_over(grid: ClusterUnderTest) -> None:
-    job = submit_held(grid, "submit", *SGE, "--nodes", "4", "--workers-per-node", "2", "--walltime", "12s")
+    job = submit_held(grid, "submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "12s")
     assert grid.scoop_hpc("wait", job).returncode == 137
     answer = grid.status(job)
     assert answer["state"] == "TIMEOUT"
@@ -237,7 +223,7 @@ def test_a_running_job_is_put_back_into_the_queue(grid: ClusterUnderTest) -> Non
         "    pathlib.Path('begun').touch()\n"
         "    time.sleep(0 if os.environ['RESTARTED'] == '1' else 300)\n"
     )
-    job = submit(grid, "submit", *SGE, "--workers", "1", "--requeue", str(program))
+    job = submit(grid, "submit", "--workers", "1", "--requeue", str(program))
     grid.wait_until((grid.directory / "begun").exists, 30, "the job has begun")
     assert grid.scoop_hpc("requeue", job).returncode == 0
     assert grid.scoop_hpc("wait", job).returncode == 0
@@ -256,7 +242,7 @@ def test_a_running_job_is_put_back_into_the_queue(grid: ClusterUnderTest) -> Non
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(grid: ClusterUnderTest, words: tuple[str, ...], complaint: str) -> None:
-    done = grid.scoop_hpc("submit", *SGE, *words, str(grid.write(WHERE)))
+    done = grid.scoop_hpc("submit", *words, str(grid.write(WHERE)))
     assert done.returncode == 2
     assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from holder import held
+from minicluster import sge
 from minicluster.cluster import up
 from minicluster.namespaces import start_time
 from minicluster.state import HEAD, ClusterError, Settings
@@ -59,6 +60,8 @@ def test_a_parallel_environment_has_its_rule(
 def test_nodes_can_be_uneven(uneven_grid: ClusterUnderTest) -> None:
     assert allocation(uneven_grid, "mpi", 10) == dict(zip(uneven_grid.nodes, [1, 2, 3, 4]))
     assert allocation(uneven_grid, "mpi_fill", 5) == dict(zip(uneven_grid.nodes, [1, 2, 2]))
+    uneven_grid.check(HEAD, sge.set_slots(uneven_grid.nodes, 4))
+    assert allocation(uneven_grid, "mpi_fill", 16) == dict.fromkeys(uneven_grid.nodes, 4)
 
 
 def test_a_job_gives_its_exit_status_and_is_on_account_at_once(grid: ClusterUnderTest) -> None:
@@ -158,6 +161,15 @@ def test_a_cluster_leaves_nothing() -> None:
     assert not any(start_time(pid) for pid in pids)
     assert not own.directory.exists()
     assert bridge not in subprocess.run(["ip", "link"], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.usefixtures("machine", "grid_machine")  # the packages of both are there
+@pytest.mark.parametrize(("scheduler", "own", "other"), [("slurm", "sbatch", "qsub"), ("sge", "qsub", "sbatch")])
+def test_the_hosts_of_a_scheduler_do_not_have_anothers_commands(scheduler: str, own: str, other: str) -> None:
+    with held(f"--scheduler={scheduler}", "--prefix=own", "--nodes=1") as cluster:
+        for host in (HEAD, "own001"):
+            assert cluster.run(host, ["which", own]).returncode == 0
+            assert cluster.run(host, ["which", other]).stdout == ""
 
 
 @pytest.mark.usefixtures("grid_machine")

@@ -21,10 +21,7 @@ from minicluster.state import HEAD
 ROOT = Path(__file__).parents[2]
 _EIGHT_WORKERS = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 SUBMIT = (*_EIGHT_WORKERS, "--queue", "short")
-SUBMIT_TO = {
-    "slurm": SUBMIT,
-    "sge": (*_EIGHT_WORKERS, "--scheduler", "sge"),  # its machine has Slurm's commands, too
-}
+SUBMIT_TO = {"slurm": SUBMIT, "sge": _EIGHT_WORKERS}
 
 # a task on every worker, which is there to stay
 HOLD = """

@@ -13,6 +13,8 @@ Every host has namespaces of its own: network (one ``eth0`` on the bridge, an ow
 out. Two traps of real clusters are laid on purpose: a host's own name is 127.0.1.1 in its /etc/hosts, as Debian does
 it, and each host has a ``docker0`` whose address is the same everywhere.
 
+The other schedulers' commands are hidden from the hosts, if this machine has them.
+
 Needs root, Linux, and Debian's packages, which it installs. It leaves this machine's /etc/hosts alone; outside its
 state directory it makes the links named ``scXXXX...``, and where Docker has closed forwarding one iptables rule.
 

@@ -16,6 +16,9 @@ hostname "$N" || die hostname
 for file in hosts hostname passwd group nsswitch.conf resolv.conf; do
     [ ! -e "/etc/$file" ] || mount --bind "$H/etc/$file" "/etc/$file" || die "bind /etc/$file"
 done
+while read -r program; do  # a file that nobody may execute is no command
+    mount --bind /dev/null "$program" || die "hide $program"
+done <"$S/hidden"
 mount_files
 if [ "$PRIVATE_TMP" = True ]; then
     for directory; do

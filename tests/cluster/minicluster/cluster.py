@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from minicluster import files, namespaces, network, packages, shell
-from minicluster.scheduler import SCHEDULERS, Scheduler
+from minicluster.scheduler import SCHEDULERS, Scheduler, foreign_commands
 from minicluster.state import FILE, HEAD, ClusterError, Host, Settings, State, load
 
 MAX_NODES = 24  # the kernel's table of neighbours is one for all namespaces, of 1024 entries
@@ -263,7 +263,7 @@ def up(directory: Path, settings: Settings, timeout: float = 120) -> Cluster:
     cluster = Cluster(directory, _plan(directory, replace(settings, own_name_is_loopback=loopback)))
     try:
         cluster.state.save(directory)
-        files.write_common(directory)
+        files.write_common(directory, foreign_commands(settings.scheduler))
         scheduler.write(directory, cluster.state)
         network.make_bridge(cluster.state.bridge, cluster.state.subnet.replace(".0/24", ".254"))
         cluster.state.iptables = network.let_bridged_packets_pass(cluster.state.bridge)

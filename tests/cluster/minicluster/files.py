@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from minicluster import shell
 from minicluster.state import Host, State
 
 USER = "tester"  # an ordinary user who exists inside the simulated hosts only
 USER_ID = 61234
 
 
-def write_common(directory: Path) -> None:
-    """Make the directories that all hosts share, and users may write to."""
+def write_common(directory: Path, hidden: Iterable[str]) -> None:
+    """Make the directories that all hosts share, and users may write to; note the commands to hide from them."""
+    programs = [shutil.which(command, path=shell.PATH) for command in hidden]
+    (directory / "hidden").write_text("".join(f"{program}\n" for program in programs if program is not None))
     for path in (directory / "shared", directory / "home"):
         path.mkdir()
     (directory / "shared").chmod(0o1777)

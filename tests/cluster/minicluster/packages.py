@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from minicluster import shell
 from minicluster.state import ClusterError
 
 _PACKAGE_OF = {"ip": "iproute2", "nsenter": "util-linux"}  # for any cluster
+_POLICY = Path("/usr/sbin/policy-rc.d")
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600")
 
 
@@ -23,12 +26,27 @@ def ensure(package_of: Mapping[str, str]) -> None:
         raise ClusterError(f"not on this machine, and no apt-get to install them: {' '.join(missing)}")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}  # with the proxies of this machine
     install = [*_APT, "--no-install-recommends", "install", *missing]
-    if shell.run(install, check=False, timeout=900, env=environ).returncode:
-        shell.run([*_APT, "update"], timeout=600, env=environ)
-        shell.run(install, timeout=900, env=environ)
+    with _no_services():
+        if shell.run(install, check=False, timeout=900, env=environ).returncode:
+            shell.run([*_APT, "update"], timeout=600, env=environ)
+            shell.run(install, timeout=900, env=environ)
     still = _missing(wanted)
     if still:
         raise ClusterError(f"installed, and still without their programs: {' '.join(still)}")
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Let no package start its daemons on this machine; leave a machine's own say about that alone."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")  # invoke-rc.d(8): "action forbidden by policy"
+    try:
+        _POLICY.chmod(0o755)
+        yield
+    finally:
+        _POLICY.unlink()
 
 
 def _missing(package_of: Mapping[str, str]) -> list[str]:

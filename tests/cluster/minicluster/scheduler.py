@@ -24,6 +24,10 @@ class Scheduler(Protocol):
         """The Debian package that each program comes from."""
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """What its users call, and other schedulers' hosts do not have."""
+
+    @property
     def bears_loopback_names(self) -> bool:
         """Whether it works where a host's own name is a loopback address."""
 
@@ -66,6 +70,15 @@ class Scheduler(Protocol):
 
     def logs(self, directory: Path, name: str) -> list[Path]:
         """Return what tells of the host *name*, besides its own logs."""
+
+
+def foreign_commands(scheduler: str) -> list[str]:
+    """Return the commands of all schedulers but *scheduler*.
+
+    >>> foreign_commands("slurm")
+    ['qsub']
+    """
+    return [command for name, other in SCHEDULERS.items() if name != scheduler for command in other.commands]
 
 
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType({"slurm": Slurm(), "sge": GridEngine()})

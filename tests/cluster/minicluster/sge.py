@@ -36,8 +36,10 @@ class GridEngine:
 
     title = "Grid Engine"
     packages: Mapping[str, str] = MappingProxyType(
-        {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qsub": "gridengine-client"}
+        # other schedulers have a qsub, too
+        {"sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec", "qconf": "gridengine-client"}
     )
+    commands = ("qsub",)  # Debian's others are links to the same file
     bears_loopback_names = False  # "host name resolving "localhost" doesn't match client host name"
     daemons = ("sge_qmaster", "sge_execd", "sge_shepherd")
     killed_to_forget = ()
@@ -114,13 +116,15 @@ def set_slots(nodes: Sequence[str], cpus: int, slots: Sequence[int] = ()) -> lis
     """Return the command that gives the first nodes so many *slots*, and *cpus* to the others.
 
     >>> set_slots(["node001", "node002"], 4, [1])[3:5]
-    ['slots', '4,[node001=1]']
+    ['slots', '4,[node001=1],[node002=4]']
     """
     return ["qconf", "-rattr", "queue", "slots", _slots(nodes, cpus, slots), QUEUE]
 
 
 def _slots(nodes: Sequence[str], cpus: int, slots: Sequence[int]) -> str:
-    return ",".join([str(cpus), *(f"[{node}={n}]" for node, n in zip(nodes, slots))])
+    # every node is named: a former value of a node that is not would stay [qconf(1), -rattr]
+    each = [*slots, *[cpus] * (len(nodes) - len(slots))]
+    return ",".join([str(cpus), *(f"[{node}={n}]" for node, n in zip(nodes, each))])
 
 
 def _environment(root: Path) -> str:

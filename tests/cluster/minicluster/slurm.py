@@ -19,6 +19,7 @@ class Slurm:
     packages: Mapping[str, str] = MappingProxyType(
         {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
     )
+    commands = ("sacct", "salloc", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
     bears_loopback_names = True
     daemons = ("munged", "slurmctld", "slurmd", "slurmstepd", "slurmscriptd")
     killed_to_forget = ("slurmctld",)
