@@ -7,7 +7,7 @@ from typing import Optional
 
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
 
 _SILENT = "the driver ended without a word"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
@@ -46,8 +46,10 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     state = said.state
     if state is JobState.COMPLETED and record.state.ended:
         state = record.state  # a script may go on after its driver failed, and succeed
-    if state is JobState.CANCELLED and record.state is JobState.FAILED and not record.reason.endswith(DRIVER_LOST):
-        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies
+    failed = record.state is JobState.FAILED and not record.reason.endswith(DRIVER_LOST)
+    if said.reason == KILLED_BY_SOMEBODY and failed:
+        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody has
+        # cancelled it, the driver may well have failed of that
         return replace(said, state=JobState.FAILED, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state is JobState.FAILED:

@@ -41,6 +41,10 @@ class Completed:
     stderr: str
 
 
+# the reason of a job of which the scheduler knows only that SIGKILL ended it
+KILLED_BY_SOMEBODY = "ended by SIGKILL: by qdel, or by somebody else's kill"
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """One job as the scheduler sees it. ``exit_status`` is None until it ended, or where the scheduler cannot say."""

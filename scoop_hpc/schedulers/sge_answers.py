@@ -10,7 +10,7 @@ from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
 
 # qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
 # that is being deleted still runs; "z" has ended, how is for qacct to say
@@ -179,7 +179,7 @@ def _judge(end: _End, record: Mapping[str, str]) -> tuple[JobState, str]:
     if by not in ("NONE", ""):
         return JobState.CANCELLED, f"deleted by {by}"
     if end.exit_status == _KILLED:
-        return JobState.CANCELLED, "ended by SIGKILL: by qdel, or by somebody else's kill"
+        return JobState.CANCELLED, KILLED_BY_SOMEBODY
     return JobState.FAILED, reason
 
 

@@ -9,9 +9,10 @@ import pytest
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
 
 S = JobState
+LOST = f"x {DRIVER_LOST}"
 SILENT = "the driver ended without a word"
 
 
@@ -42,8 +43,10 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (said(S.PENDING, "BeginTime"), recorded(S.FAILED, 143), S.PENDING, None, "BeginTime"),
         # what was done from outside, the scheduler knows
         (said(S.CANCELLED), recorded(S.CANCELLED, 143, "ended by SIGTERM"), S.CANCELLED, 143, "ended by SIGTERM"),
-        (said(S.CANCELLED, "by qdel"), recorded(S.FAILED, 1, "qrsh died"), S.FAILED, 1, "qrsh died"),
-        (said(S.CANCELLED, "by qdel"), recorded(S.FAILED, 1, f"x {DRIVER_LOST}"), S.CANCELLED, 1, "by qdel"),
+        (said(S.CANCELLED, KILLED_BY_SOMEBODY), recorded(S.FAILED, 1, "qrsh died"), S.FAILED, 1, "qrsh died"),
+        (said(S.CANCELLED, KILLED_BY_SOMEBODY), recorded(S.FAILED, 1, LOST), S.CANCELLED, 1, KILLED_BY_SOMEBODY),
+        (said(S.CANCELLED, "deleted by me"), recorded(S.FAILED, 1, "qrsh died"), S.CANCELLED, 1, "deleted by me"),
+        (said(S.CANCELLED), recorded(S.FAILED, 1, "no agent on n1"), S.CANCELLED, 1, "no agent on n1"),
         (said(S.TIMEOUT, "TimeLimit"), recorded(S.CANCELLED, 143, "SIGTERM"), S.TIMEOUT, 143, "TimeLimit"),
         (said(S.OUT_OF_MEMORY, "OutOfMemory", 137), recorded(S.RUNNING), S.OUT_OF_MEMORY, 137, "OutOfMemory"),
         (said(S.NODE_FAIL, "NodeDown"), recorded(S.RUNNING), S.NODE_FAIL, None, "NodeDown"),
