@@ -48,8 +48,8 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
         state = record.state  # a script may go on after its driver failed, and succeed
     failed = record.state is JobState.FAILED and not record.reason.endswith(DRIVER_LOST)
     if said.reason == KILLED_BY_SOMEBODY and failed:
-        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody has
-        # cancelled it, the driver may well have failed of that
+        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody
+        # has cancelled it, the driver may well have failed of that
         return replace(said, state=JobState.FAILED, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state is JobState.FAILED:
