@@ -11,13 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Callable, Optional
+from types import MappingProxyType
+from typing import Any, Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import settle
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.jobspec import JobSpec, JobState, option_of
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Doubts, Report, aggregate, goes_on
 from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
@@ -31,6 +32,11 @@ _BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 
 _LATE = 20.0  # seconds by which a scheduler's accounts may be
+
+# the fields of JobSpec that name other jobs, and whether these shall succeed
+_DEPENDENCIES: Mapping[str, Optional[bool]] = MappingProxyType(
+    {"after": True, "after_any": None, "after_failure": False}
+)
 
 _NOT_BEGUN = "cancelled before it began"
 
@@ -91,23 +97,50 @@ class Client:
     def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
         """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
         environ = scheduler.query_environ(self._environ)
+        spec = self._with_whole_ids(spec, scheduler)
         prepared = scheduler.prepare(spec, lambda argv: self._run(argv, environ))
         scheduler.check(prepared)
         return prepared
 
+    def _with_whole_ids(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
+        """Return *spec* with the jobs that it depends on named as their scheduler does: PBS knows no ``7`` for ``7[]``,
+        and says so to nobody."""
+        named: dict[str, Any] = {
+            field: tuple(report.status.job_id for report in self._found(getattr(spec, field), scheduler))
+            for field in _DEPENDENCIES
+            if getattr(spec, field)
+        }
+        return replace(spec, **named)
+
     def check_dependencies(self, spec: JobSpec, scheduler: Scheduler) -> None:
         """Raise InputError if *spec* depends on the success or failure of a job that nobody knows, or that has ended
-        otherwise, where *scheduler* would begin all the same because it has forgotten that job."""
-        if not scheduler.forgotten_is_fulfilled:
-            return
-        for option, job_ids, wanted in (("--after", spec.after, True), ("--after-failure", spec.after_failure, False)):
-            for report in self.remembered(self._found(job_ids, scheduler)):
-                status = report.status
-                if status.state is JobState.UNKNOWN or _has_succeeded(report) is (not wanted):
+        otherwise, where *scheduler* would begin all the same because it has forgotten that job, or remove the new one
+        without a word."""
+        if scheduler.forgotten_is_fulfilled or scheduler.removes_unfulfillable:
+            for field, wanted in _DEPENDENCIES.items():
+                self._check_dependency(option_of(field), getattr(spec, field), wanted, scheduler)
+
+    def _check_dependency(
+        self, option: str, job_ids: Sequence[str], wanted: Optional[bool], scheduler: Scheduler
+    ) -> None:
+        reports = self._found(job_ids, scheduler)
+        if scheduler.removes_unfulfillable and reports:
+            known = {key.job for key in self._ask(scheduler, reports, _PAUSES)}
+            for report in reports:
+                if scheduler.key(report.status.job_id).job not in known:
                     raise JobSpecError(
-                        f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
-                        "begin, or begin without that; submit it again, or use --after-any"
+                        f"{option} {report.status.job_id}: {scheduler.name} knows of no such job any more, and would "
+                        f"remove this one without a word: see how that one ended, and leave {option} out"
                     )
+        if wanted is None:
+            return
+        for report in self.remembered(reports):
+            status = report.status
+            if status.state is JobState.UNKNOWN or _has_succeeded(report) is (not wanted):
+                raise JobSpecError(
+                    f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
+                    "begin, or begin without that; submit it again, or use --after-any"
+                )
 
     def _found(self, job_ids: Sequence[str], scheduler: Scheduler) -> list[Report]:
         """Return the jobs of these ids, all of them of *scheduler*."""

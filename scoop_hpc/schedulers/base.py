@@ -85,6 +85,10 @@ class Scheduler(Protocol):
         bool  # whether a dependency on a job that it has forgotten is no hindrance, however that ended
     )
 
+    removes_unfulfillable: (
+        bool  # whether a job that depends on a forgotten one, or on one that ended otherwise, is removed without a word
+    )
+
     def probe_argv(self) -> Optional[list[str]]:
         """Return the command whose answer tells this scheduler from others with commands of the same names."""
 

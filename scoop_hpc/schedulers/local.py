@@ -77,6 +77,7 @@ class LocalScheduler:
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = True
     forgotten_is_fulfilled = False
+    removes_unfulfillable = False
 
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]

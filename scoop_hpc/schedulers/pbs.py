@@ -35,6 +35,11 @@ _OURS = {  # options that would make status and logs look in the wrong place
     "C": "leave it out",
     "I": "an interactive job is no script",
     "z": "without its id nothing is known of the job",
+    "R": "it removes the output",
+}
+_SAID = {  # resources that the script asks for: PBS heeds the first of several -l for one, and says nothing of others
+    "select": "use --nodes, --workers-per-node, --cpus-per-worker, --memory or --constraint",
+    "place": "use --nodes or --exclusive",
 }
 
 _EXPRESSES = MappingProxyType(
@@ -70,7 +75,7 @@ _EXPRESSES = MappingProxyType(
 _INSTEAD = MappingProxyType(
     {
         "qos": "sites have queues for it, use --queue",
-        "signal": "it warns of nothing but its end, 10 s before it; leave it out",
+        "signal": "it warns of nothing but its end, leave it out",
         "parallel_environment": "PBS has none, leave it out",
     }
 )
@@ -86,6 +91,7 @@ class PbsScheduler:
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = False
     forgotten_is_fulfilled = False
+    removes_unfulfillable = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return ["qstat", "--version"]
@@ -122,8 +128,9 @@ class PbsScheduler:
             if file is not None:
                 self.file_pattern(spec, file)
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
+        said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
-            _check_directive(directive)
+            _check_directive(directive, said)
 
     def directive_word(self, text: str) -> str:
         r"""Return *text* in quotes that all versions read alike: a backslash within double ones some take for itself.
@@ -254,7 +261,7 @@ def _own_output(spec: JobSpec, letter: str) -> str:
     return f"{spec.name}.{letter}{{job_id}}" + ("" if spec.array is None else ".{array_index}")
 
 
-def _check_directive(directive: str) -> None:
+def _check_directive(directive: str, said: Mapping[str, str]) -> None:
     try:
         words = shlex.split(directive)
     except ValueError as error:
@@ -265,8 +272,24 @@ def _check_directive(directive: str) -> None:
     for option in options:
         if option[1] in _OURS:
             raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {_OURS[option[1]]}")
+    for name in _names(words, "-l"):
+        if name in said:
+            raise JobSpecError(f"PBS would not heed the directive {directive!r}: {said[name]}")
+    if "block" in _names(words, "-W"):
+        raise JobSpecError(f"with the directive {directive!r} qsub would wait: leave it out, and use submit --wait")
     if "#" in words:
         raise JobSpecError(f"the directive {directive!r} holds a comment, which PBS takes none of: leave it out")
+
+
+def _names(words: Sequence[str], option: str) -> list[str]:
+    """Return what an option's values set.
+
+    >>> _names(["-l", "walltime=60,place=free", "-p", "5", "-lx=1"], "-l")
+    ['walltime', 'place', 'x']
+    """
+    values = [value for word, value in zip(words, words[1:]) if word == option]
+    values += [word[len(option) :] for word in words if word.startswith(option) and word != option]
+    return [part.partition("=")[0] for value in values for part in value.split(",")]
 
 
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:

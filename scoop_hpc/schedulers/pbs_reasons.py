@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from scoop_hpc.schedulers.pbs_status import read_jobs, waiting_for
+from scoop_hpc.schedulers.pbs_status import IN_ITS_ARRAY, dependencies, read_jobs, waiting_for
 
 _SIZE = "--nodes, --workers-per-node, --cpus-per-worker, --memory or --constraint"
 
@@ -86,13 +86,15 @@ def _explain(attributes: Mapping[str, str]) -> tuple[str, str]:
     state = attributes.get("job_state")
     if state == "W":
         return f"its time has not come: it {words}", "wait, or cancel it and submit it again without --begin"
-    if state == "H" and "depend" in attributes:
+    if state == "H" and dependencies(attributes):
         return f"it {words}", "wait, or cancel it and submit it again without --after"
     if state == "H":
         holds = attributes.get("Hold_Types", "")
         return next((_HOLDS[hold] for hold in holds if hold in _HOLDS), (f"it is {words}", "qrls JOB"))
     if not words:
         return _NOT_YET
+    if words == IN_ITS_ARRAY:
+        return words, "wait; the array's limit, or free nodes, let only some of it run at once"
     for part, why, what in _COMMENTS:
         if part in words.lower():
             return f"{why} (PBS's reason: {words})", what

@@ -54,6 +54,7 @@ _EXCEEDED = MappingProxyType(  # in the comment, and so in versions that have no
 )
 _SIGNALLED = 256  # plus the signal that killed the top process
 _DELETED = 91  # substate
+IN_ITS_ARRAY = "its turn in the array has not come"
 
 _ATTRIBUTE = re.compile(r" {4}([A-Za-z_][A-Za-z0-9_.]*) = (.*)")
 _RESOURCE = re.compile(r" and exceeded resource (\w+)")
@@ -82,11 +83,24 @@ def read_jobs(text: str) -> dict[str, dict[str, str]]:
 
 
 def parse_status(text: str) -> list[JobStatus]:
-    """Return the jobs in what ``qstat -f`` printed, those of an array one by one; raise SchedulerError."""
+    """Return the jobs in what ``qstat -f`` printed, those of an array one by one; raise SchedulerError.
+
+    Of some jobs of an array, nothing is said but what goes for the array: those that have not begun, those that never
+    will, and where no history is kept those that have ended. Their Exit_status is a sibling's, so how they ended is
+    left to who knows.
+    """
     jobs = read_jobs(text)
     if text.strip() and not jobs:
         raise SchedulerError(f"cannot read qstat's output {text!r}: no 'Job Id:' in it")
-    return [_status(job_id, attributes) for job_id, attributes in jobs.items() if attributes.get("array") != "True"]
+    told = [(job_id, each) for job_id, each in jobs.items() if each.get("array") != "True"]
+    return [_status(job_id, each) for job_id, each in told if not _is_hearsay(job_id, each)]
+
+
+def _is_hearsay(job_id: str, attributes: Mapping[str, str]) -> bool:
+    """Return whether the end of one job of an array is told by the attributes of the array only."""
+    ended = attributes.get("job_state") in _STATES and _STATES[attributes["job_state"]] is None
+    own = "exec_host" in attributes or attributes.get("substate") == str(_DELETED) or "stime" not in attributes
+    return ended and "[" in job_id and not own
 
 
 def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
@@ -96,7 +110,7 @@ def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
         if state is not None:
             reason = waiting_for(attributes) if state is JobState.PENDING else ""
             return JobStatus(job_id, state, reason, nodes)
-        said = attributes.get("Exit_status")
+        said = attributes.get("Exit_status") if nodes or "[" not in job_id else None  # else a sibling's
         code = None if said is None else int(said)
         ended, reason = _how_it_ended(code, int(attributes["substate"]), attributes.get("comment", ""))
     except (LookupError, ValueError) as error:
@@ -142,11 +156,22 @@ def waiting_for(attributes: Mapping[str, str]) -> str:
         return f"waits until {attributes.get('Execution_Time', 'its time')}"
     if state == "M":
         return "moved to another server"
-    if state == "H" and "depend" in attributes:
-        return f"waits for {attributes['depend']}"
+    if state == "H" and dependencies(attributes):
+        return f"waits for {dependencies(attributes)}"
     if state == "H":
         return f"held (Hold_Types {attributes.get('Hold_Types', '?')})"
-    return attributes.get("comment", "").strip()
+    comment = attributes.get("comment", "").strip()
+    return IN_ITS_ARRAY if comment.startswith("Job Array Began") else comment
+
+
+def dependencies(attributes: Mapping[str, str]) -> str:
+    """Return what a job depends on; jobs that depend on it stand beside that.
+
+    >>> dependencies({"depend": "beforeok:9.head@head,afterany:7.head@head:8.head@head"})
+    'afterany:7.head@head:8.head@head'
+    """
+    each = attributes.get("depend", "").split(",")
+    return ",".join(part for part in each if not part.startswith("before"))
 
 
 def hosts(exec_host: str) -> tuple[str, ...]:

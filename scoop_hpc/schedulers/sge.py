@@ -105,6 +105,7 @@ class SgeScheduler:
     instead: Mapping[str, str] = _INSTEAD
     passes_environment = False
     forgotten_is_fulfilled = False
+    removes_unfulfillable = False
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner

@@ -136,6 +136,7 @@ class SlurmScheduler:
     instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
     passes_environment = True
     forgotten_is_fulfilled = True
+    removes_unfulfillable = False
 
     def probe_argv(self) -> Optional[list[str]]:
         return None

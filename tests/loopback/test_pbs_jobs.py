@@ -338,6 +338,37 @@ def test_without_history_the_driver_s_record_tells_how_a_job_ended(site: Site, s
     assert (told["state"], told["exit_status"]) == ("FAILED" if int(status) else "COMPLETED", int(status))
 
 
+def test_without_history_the_jobs_of_an_array_are_told_by_their_own_records(site: Site) -> None:
+    configure(site.pbs, history=False)
+    job = site.submit_light(INDEX, "--array", "0-3%1")
+    until(lambda: site.state("0[1]") == "FAILED")
+    assert [(each["state"], each["exit_status"]) for each in site.status("0[0]", "0[1]")] == [
+        ("COMPLETED", 0),
+        ("FAILED", 1),
+    ]
+    assert site.scoop_hpc("wait", job).returncode == 3
+    assert [each["exit_status"] for each in site.status(job)[0]["elements"]] == [0, 1, 2, 3]
+
+
+def test_a_dependency_on_a_job_that_is_forgotten_is_refused(site: Site) -> None:
+    configure(site.pbs, history=False)
+    site.go()
+    first = site.submit_light(HOLD, arguments=("0",))
+    assert site.scoop_hpc("wait", first).returncode == 0
+    done = site.scoop_hpc("submit", "--scheduler", "pbs", "--workers-per-node", "1", "--after", "0", "program.py", "0")
+    assert done.returncode == 2
+    assert "--after 0.pbshead: pbs knows of no such job any more, and would remove this one" in done.stderr
+
+
+def test_a_job_waits_for_an_array_that_is_named_without_brackets(site: Site) -> None:
+    site.submit_light(HOLD, "--array", "0-1", arguments=("0",))
+    second = site.submit_light(HOLD, "--after", "0", arguments=("0",))
+    (told,) = site.status(second)
+    assert (told["state"], told["reason"]) == ("PENDING", "waits for afterok:0[].pbshead@pbshead")
+    site.go()
+    assert site.scoop_hpc("wait", second).returncode == 0
+
+
 def test_errors_for_a_while_are_outlived(site: Site) -> None:
     job = site.submit_light(HOLD, arguments=("0",))
     until(lambda: site.output(job))

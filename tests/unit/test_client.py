@@ -582,6 +582,48 @@ def test_a_dependency_on_an_array_one_of_which_has_failed_is_refused(tmp_path: P
     client.check_dependencies(replace(SPEC, after=("7_1",)), SLURM)
 
 
+PBS = SCHEDULERS["pbs"]
+FORGOTTEN = (153, "", "qstat: Unknown Job Id 7.head\n")
+NO_HISTORY = (0, "", "qstat: PBS is not configured to maintain job history 7.head\n")
+ENDED = (0, "Job Id: 7.head\n    job_state = F\n    substate = 93\n    exec_host = n1/0\n    Exit_status = {}\n", "")
+
+
+@pytest.mark.parametrize("field", ["after", "after_any", "after_failure"])
+def test_a_dependency_on_what_pbs_has_forgotten_is_refused(tmp_path: Path, field: str) -> None:
+    pbs = Slurm({"qstat": [FORGOTTEN, NO_HISTORY], "qsub": [(0, "7.head\n", "")]})
+    client = client_of(pbs, tmp_path)
+    job = client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
+    record_end(job, JobState.COMPLETED, 0)
+    with pytest.raises(JobSpecError, match=rf"{option_of(field)} 7\.head: pbs knows of no such job any more"):
+        client.check_dependencies(replace(SPEC, **{field: ("7.head",)}), PBS)
+
+
+@pytest.mark.parametrize(("status", "refused"), [(0, ["after_failure"]), (3, ["after"])])
+def test_a_dependency_for_which_pbs_would_remove_the_job_is_refused(
+    tmp_path: Path, status: int, refused: list[str]
+) -> None:
+    code, text, stderr = ENDED
+    pbs = Slurm({"qstat": [(code, text.format(status), stderr)], "qsub": [(0, "7.head\n", "")]})
+    client = client_of(pbs, tmp_path)
+    client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
+    for option in ("after", "after_any", "after_failure"):
+        spec = replace(SPEC, **{option: ("7.head",)})
+        if option in refused:
+            with pytest.raises(JobSpecError, match="already, so this one would never begin"):
+                client.check_dependencies(spec, PBS)
+        else:
+            client.check_dependencies(spec, PBS)
+
+
+def test_a_job_to_depend_on_is_named_as_its_scheduler_does(tmp_path: Path) -> None:
+    pbs = Slurm({"qsub": [(0, "7[].head\n", "")]})
+    client = client_of(pbs, tmp_path)
+    array = JobArray(0, 1)
+    client.submit(replace(SPEC, workers_per_node=1, array=array), PBS, lambda job: "", 1.0)
+    prepared = client.prepare(replace(SPEC, workers_per_node=1, after=("7", "7[1]"), after_any=("9",)), PBS)
+    assert (prepared.after, prepared.after_any) == (("7[].head", "7[1].head"), ("9",))
+
+
 def test_a_job_that_has_ended_is_submitted_again_with_a_record_of_its_own(tmp_path: Path) -> None:
     slurm = Slurm({"squeue": [squeue("7|FAILED|None|768|n1|")]})
     client = client_of(slurm, tmp_path)

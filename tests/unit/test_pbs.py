@@ -175,6 +175,11 @@ def test_the_output_is_where_pbs_puts_it() -> None:
         ({"directives": ("x=1",)}, "is no option of qsub"),
         ({"directives": ("-p 1 # urgent",)}, "holds a comment"),
         ({"directives": ("-A 'x",)}, "cannot read the directive"),
+        ({"directives": ("-R oe",)}, "it removes the output"),
+        ({"directives": ("-l x=1,place=scatter:exclhost",)}, "would not heed the directive '-l x=1,place=sc"),
+        ({"directives": ("-lselect=1",)}, "use --nodes, --workers-per-node"),
+        ({"directives": ("-l walltime=60",), "walltime": 60}, "it is given by --walltime"),
+        ({"directives": ("-W umask=022,block=true",)}, "qsub would wait: leave it out, and use submit --wait"),
         ({"account": 'it\'s "x"'}, "without a single quote"),
         ({"workers_per_node": None}, "give --workers-per-node"),
     ],
@@ -382,6 +387,39 @@ def test_a_variable_of_several_lines_is_no_attribute() -> None:
     text = "Job Id: 7.head\n    job_state = F\n    substate = 92\n    Variable_List = A=l1\nl2\n    { x = 1; }\n"
     (status,) = PBS.parse_status(completed("qstat", text + "    Exit_status = 0\n"))
     assert status.state is JobState.COMPLETED
+
+
+def of_an_array(state: str, substate: int, *lines: str) -> list[JobStatus]:
+    """Return what is read of one job of an array, of which PBS shows the attributes of the whole."""
+    shown = [f"job_state = {state}", f"substate = {substate}", "comment = Job Array Began at Sun", *lines]
+    return PBS.parse_status(completed("qstat", "\n    ".join(["Job Id: 7[2].head", *shown]) + "\n"))
+
+
+@pytest.mark.parametrize("exit_status", [0, 1])
+@pytest.mark.parametrize("state", ["X", "F"])
+def test_the_exit_status_of_an_array_is_not_taken_for_that_of_one_of_its_jobs(state: str, exit_status: int) -> None:
+    assert of_an_array(state, 92, "stime = Sun", f"Exit_status = {exit_status}") == []
+    (own,) = of_an_array(state, 92, "stime = Sun", "exec_host = n1/0", f"Exit_status = {exit_status}")
+    assert own.exit_status == exit_status
+    (deleted,) = of_an_array(state, 91, "stime = Sun", f"Exit_status = {exit_status}")
+    assert (deleted.state, deleted.exit_status) == (JobState.CANCELLED, None)
+    (removed,) = of_an_array(state, 92)
+    assert (removed.state, removed.exit_status) == (JobState.CANCELLED, None)
+
+
+def test_a_job_of_an_array_waits_for_its_turn() -> None:
+    (*_, waiting) = parsed("array-running-subjobs")
+    assert waiting.reason == "its turn in the array has not come"
+    text = recorded("array-running-subjobs").partition("Job Id: 238[5].pbshead")
+    assert explained("".join(text[1:]), "238[5].pbshead")[0] == waiting.reason
+
+
+def test_jobs_that_wait_for_this_one_are_no_hindrance() -> None:
+    lines = ["job_state = H", "Hold_Types = u", "depend = beforeok:9.head@head"]
+    text = "\n    ".join(["Job Id: 7.head", *lines]) + "\n"
+    (held,) = PBS.parse_status(completed("qstat -f", text))
+    assert held.reason == "held (Hold_Types u)"
+    assert explained(text, "7.head") == ["it is held by its owner", "qrls 7.head"]
 
 
 @pytest.mark.parametrize(

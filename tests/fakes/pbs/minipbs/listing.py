@@ -32,8 +32,8 @@ def attributes(server: Server, job: Job) -> Attributes:
     if job["index"] is None or not started:
         shown.append(("Checkpoint", "u"))
     shown.append(("ctime", time.ctime(job["ctime"])))
-    if job["depend"]:
-        shown.append(("depend", _depend(server, job)))
+    if job["depend"] or _dependents(server, job):
+        shown.append(("depend", ",".join(filter(None, (_depend(server, job), _dependents(server, job))))))
     index = "^array_index^" if job["index"] is None or not started else str(job["index"])
     shown.append(("Error_Path", f"{server.name}:{job['error'].replace('^array_index^', index)}"))
     if started:
@@ -114,6 +114,16 @@ def _ranges(remaining: Sequence[int], indices: Sequence[int]) -> str:
 
 def _depend(server: Server, job: Job) -> str:
     return ",".join(f"{kind}:" + ":".join(f"{each}@{server.name}" for each in ids) for kind, ids in job["depend"])
+
+
+def _dependents(server: Server, job: Job) -> str:
+    """Return the jobs that wait for *job*, which it names, too."""
+    return ",".join(
+        f"{kind.replace('after', 'before')}:{other['id']}@{server.name}"
+        for other in server.jobs.values()
+        for kind, ids in other["depend"]
+        if job["id"] in ids and other["state"] == "H" and job["state"] not in "FX"
+    )
 
 
 def exec_host(job: Job) -> str:

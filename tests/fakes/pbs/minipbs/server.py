@@ -259,13 +259,17 @@ class Server:
         if len(ended) < len(subjobs):
             for each in ended:
                 each["state"] = "X"
+                if not self.settings["history"]:  # nothing is kept of it but its state
+                    for name in ("exec", "exit_status", "obittime", "stageout", "history_timestamp"):
+                        each.pop(name, None)
+                    each["comment"] = ""
             return
         for each in subjobs:
             each["state"] = "F"
-        failed = any(each.get("exit_status") for each in subjobs)
+        failed = any(each.get("exit_status") for each in (parent, *subjobs))
         deleted = all(each["substate"] == 91 for each in subjobs)
         substate = 91 if deleted else 93 if failed else 92
-        ran = any("exec" in each for each in subjobs)
+        ran = "stime" in parent
         words = " and terminated" if deleted else " and failed" if failed else " and finished"
         self.end(parent, int(failed) if ran else None, substate, words, 1)
 
