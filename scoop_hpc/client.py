@@ -1,13 +1,8 @@
-"""The client of the schedulers: runs the phrase books' commands, and puts together what is known of jobs.
-
-A job's end is known to three: the scheduler, which forgets; the driver's record, which is missing where the driver was
-killed or never started; and the job's directory, where the scheduler's last word is kept: `scoop_hpc.jobend`.
-"""
+"""The client of the schedulers: what a user does with jobs, as the jobs under one state directory are known."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,64 +10,24 @@ from types import MappingProxyType
 from typing import Any, Callable, Optional
 
 from scoop_hpc import jobdirectory
+from scoop_hpc.commands import Run, run_command
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobSpec, JobState, option_of
-from scoop_hpc.record import Record
-from scoop_hpc.reports import Doubts, Report, aggregate, goes_on
-from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler
-
-PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
+from scoop_hpc.questions import NOT_BEGUN, Questions, record_of, with_record
+from scoop_hpc.reports import Doubts, Report, goes_on, unasked
+from scoop_hpc.schedulers.base import JobKey, Scheduler
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks
 _SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
 _BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
-_PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
-
 _LATE = 20.0  # seconds by which a scheduler's accounts may be
 
 # the fields of JobSpec that name other jobs, and whether these shall succeed
 _DEPENDENCIES: Mapping[str, Optional[bool]] = MappingProxyType(
     {"after": True, "after_any": None, "after_failure": False}
 )
-
-_NOT_BEGUN = "cancelled before it began"
-
-Run = Callable[[Sequence[str], Mapping[str, str]], Completed]
-
-
-def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> Completed:
-    """Run a scheduler's command, without input."""
-    try:
-        done = subprocess.run(
-            argv,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=patience,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UnansweredError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
-    except OSError as error:
-        raise SchedulerError(
-            f"cannot run {argv[0]!r}: {error.strerror}; --scheduler local runs jobs on this machine"
-        ) from error
-    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
-
-
-def check_present(scheduler: Scheduler, which: Callable[[str], Optional[str]]) -> None:
-    """Raise SchedulerError for a scheduler whose commands are not here."""
-    missing = [command for command in scheduler.commands if which(command) is None]
-    if missing:
-        raise SchedulerError(
-            f"the scheduler {scheduler.name!r} is not here: {', '.join(missing)} not found on PATH; "
-            "--scheduler local runs jobs on this machine"
-        )
 
 
 class Client:
@@ -92,7 +47,7 @@ class Client:
         self._state = state
         self._run = run
         self._warn = warn  # of what does not keep from the answer
-        self._sleep = sleep
+        self._questions = Questions(schedulers, environ, run, warn, sleep)
 
     def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
         """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
@@ -125,7 +80,7 @@ class Client:
     ) -> None:
         reports = self._found(job_ids, scheduler)
         if scheduler.removes_unfulfillable and reports:
-            known = {key.job for key in self._ask(scheduler, reports, _PAUSES)}
+            known = {key.job for key in self._questions.known(scheduler, reports)}
             for report in reports:
                 if scheduler.key(report.status.job_id).job not in known:
                     raise JobSpecError(
@@ -146,7 +101,7 @@ class Client:
         """Return the jobs of these ids, all of them of *scheduler*."""
         reports = self.find(job_ids, scheduler)
         return [
-            report if report.scheduler == scheduler.name else _unasked(scheduler.name, text, None)
+            report if report.scheduler == scheduler.name else unasked(scheduler.name, text, None)
             for text, report in zip(dict.fromkeys(job_ids), reports)
         ]
 
@@ -184,7 +139,7 @@ class Client:
         # the script names the directory of the job that it was made for, where the new one's record would go
         return self.submit(
             old.spec,
-            self._scheduler(old.scheduler),
+            self._questions.scheduler(old.scheduler),
             lambda job: text.replace(os.path.basename(old.directory), os.path.basename(job.directory)),
             now,
         )
@@ -224,7 +179,7 @@ class Client:
             if len(found) == len(wanted):
                 break
         return [
-            found[text] if text in found else _unasked(self._owner(text, fallback).name, text, None) for text in wanted
+            found[text] if text in found else unasked(self._owner(text, fallback).name, text, None) for text in wanted
         ]
 
     def _keys(self, text: str) -> dict[str, JobKey]:
@@ -239,73 +194,29 @@ class Client:
 
     def _report_of(self, text: str, job: Job, key: JobKey) -> Report:
         if key.index is None or job.job_id is None:
-            return _unasked(job.scheduler, job.job_id or "", job)
+            return unasked(job.scheduler, job.job_id or "", job)
         if job.spec.array is None or key.index not in job.spec.array.indices:
             raise InputError(f"no job {text!r}: job {job.job_id} is no array, or not of that many jobs")
-        job_id = self._scheduler(job.scheduler).element_id(job.job_id, key.index)
-        return replace(_unasked(job.scheduler, job_id, job), index=key.index)
+        job_id = self._questions.scheduler(job.scheduler).element_id(job.job_id, key.index)
+        return replace(unasked(job.scheduler, job_id, job), index=key.index)
 
     def first_of(self, report: Report) -> str:
         """Return the id of an array's first job."""
-        return self._elements(report)[0].status.job_id
+        return self._questions.elements(report)[0].status.job_id
 
     def reports(self, jobs: Sequence[Job]) -> list[Report]:
         """Return *jobs* with their status still to be asked."""
-        return [_unasked(job.scheduler, job.job_id or "", job) for job in jobs]
+        return [unasked(job.scheduler, job.job_id or "", job) for job in jobs]
 
     def status(
         self, reports: Sequence[Report], on_trouble: Optional[Callable[[SchedulerError], None]] = None
     ) -> list[Report]:
-        """Ask how the jobs stand, each scheduler once for all of its jobs.
-
-        Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
-        is given, told to it; what is known here has to do then.
-        """
-        return self._status(reports, on_trouble, _PAUSES)
+        """Ask how the jobs stand: see `Questions.status`."""
+        return self._questions.status(reports, on_trouble)
 
     def remembered(self, reports: Sequence[Report]) -> list[Report]:
         """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
-        ended = {
-            position: self._settle(report, {}, False)
-            for position, report in enumerate(reports)
-            if report.job is not None and self._is_settled(report.job)
-        }
-        asked = [report for position, report in enumerate(reports) if position not in ended]
-        answers = iter(self.status(asked, lambda error: self._warn(str(error))) if asked else [])
-        return [ended[position] if position in ended else next(answers) for position in range(len(reports))]
-
-    def _is_settled(self, job: Job) -> bool:
-        indices = [None] if job.spec.array is None else job.spec.array.indices
-        ends = jobdirectory.read_ends(job)
-        return all(index in ends for index in indices)
-
-    def _status(
-        self,
-        reports: Sequence[Report],
-        on_trouble: Optional[Callable[[SchedulerError], None]],
-        pauses: Sequence[float],
-    ) -> list[Report]:
-        said: dict[tuple[str, JobKey], JobStatus] = {}
-        silent: set[str] = set()
-        for name in dict.fromkeys(report.scheduler for report in reports):
-            try:
-                known = self._ask(self._scheduler(name), [each for each in reports if each.scheduler == name], pauses)
-            except SchedulerError as error:
-                if on_trouble is None:
-                    raise
-                on_trouble(error)
-                silent.add(name)
-            else:
-                said.update({(name, key): status for key, status in known.items()})
-        answers = [self._settle(report, said, report.scheduler in silent) for report in reports]
-        unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
-        if unknown:
-            ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
-            raise InputError(
-                f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
-                "`scoop-hpc history` lists those that were"
-            )
-        return answers
+        return self._questions.remembered(reports)
 
     def wait(
         self,
@@ -338,7 +249,7 @@ class Client:
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
                 asked = now
                 try:
-                    told = self._status(answers, None, ())
+                    told = self._questions.status(answers, pauses=())
                     answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
                     troubled = unheard = False
@@ -351,7 +262,7 @@ class Client:
                     if not troubled:
                         on_trouble(error)
                     troubled = True
-                    answers = [_with_record(report) for report in answers]
+                    answers = [with_record(report) for report in answers]
             # each look opens a file for every job; those of an array of thousands are looked at less often
             pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
             sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
@@ -360,7 +271,7 @@ class Client:
 
     def _is_news(self, reports: Sequence[Report]) -> bool:
         each = [element for report in reports for element in report.elements or (report,)]
-        return any(goes_on(report) and _record_of(report) != report.record for report in each)
+        return any(goes_on(report) and record_of(report) != report.record for report in each)
 
     def cancel(self, reports: Sequence[Report]) -> None:
         """End the jobs, each scheduler's with one command."""
@@ -374,7 +285,7 @@ class Client:
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
-        ends = {each.index: replace(each.status, state=JobState.CANCELLED, reason=_NOT_BEGUN) for each in waiting}
+        ends = {each.index: replace(each.status, state=JobState.CANCELLED, reason=NOT_BEGUN) for each in waiting}
         try:
             jobdirectory.write_ends(report.job, {**ends, **jobdirectory.read_ends(report.job)})
         except InputError as error:
@@ -390,93 +301,16 @@ class Client:
 
     def explain(self, report: Report) -> list[str]:
         """Return why a job that waits does not run."""
-        scheduler = self._scheduler(report.scheduler)
+        scheduler = self._questions.scheduler(report.scheduler)
         argv = scheduler.explain_argv(report.status.job_id)
         return scheduler.explain(report.status, self._run(argv, scheduler.query_environ(self._environ)))
 
     def _by_scheduler(self, reports: Sequence[Report]) -> list[tuple[Scheduler, list[str]]]:
         names = dict.fromkeys(report.scheduler for report in reports)
         return [
-            (self._scheduler(name), [report.status.job_id for report in reports if report.scheduler == name])
+            (self._questions.scheduler(name), [report.status.job_id for report in reports if report.scheduler == name])
             for name in names
         ]
-
-    def _ask(self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
-        """Return what *scheduler* knows; a later command is asked only for jobs that are missing from the earlier."""
-        known: dict[JobKey, JobStatus] = {}
-        troubles: list[SchedulerError] = []
-        wanted = [key for report in reports for key in _keys_of(scheduler, report)]
-        ids = [report.status.job_id for report in reports]
-        for number, argv in enumerate(scheduler.status_argv(ids)):
-            if all(_is_told(known.get(key)) for key in wanted):
-                break
-            try:
-                answer = self._query(scheduler, argv, pauses)
-                known.update({key: status for key, status in answer.items() if not _is_told(known.get(key))})
-            except SchedulerError as error:
-                if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
-                    troubles.append(error)
-        if troubles and not all(key in known for key in wanted):
-            raise troubles[0]
-        return known
-
-    def _query(self, scheduler: Scheduler, argv: Sequence[str], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
-        """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
-        environ = scheduler.query_environ(self._environ)
-        for pause in (*pauses, None):
-            done = self._run(argv, environ)
-            try:
-                return {scheduler.key(status.job_id): status for status in scheduler.parse_status(done)}
-            except SchedulerError:
-                if pause is None:
-                    raise
-                self._sleep(pause)
-        raise AssertionError("the last question is answered or raises")
-
-    def _settle(self, report: Report, said: Mapping[tuple[str, JobKey], JobStatus], silent: bool) -> Report:
-        name, job = report.scheduler, report.job
-        key = self._scheduler(name).key(report.status.job_id)
-        if job is None:
-            status = said.get((name, key))
-            parts = [each for (of, other), each in said.items() if of == name and other.job == key.job]
-            if status is None and parts:
-                status = aggregate(report.status.job_id, parts)
-            return replace(report, status=status or JobStatus(report.status.job_id, JobState.UNKNOWN))
-        earlier = jobdirectory.read_ends(job)
-        whole = job.spec.array is not None and report.index is None
-        elements = self._elements(report) if whole else [report]
-        heard = dict(earlier)
-        settled = []
-        for each in elements:
-            status = said.get((name, JobKey(key.job, each.index)))
-            if status is not None and status.state.ended:
-                heard[each.index] = status
-            settled.append(_settle_one(each, status or earlier.get(each.index), silent))
-        if heard != earlier:
-            try:
-                jobdirectory.write_ends(job, heard)
-            except InputError as error:
-                self._warn(f"the end of job {report.status.job_id} is known, but not kept: {error}")
-        if not whole:
-            return settled[0]
-        statuses = [each.status for each in settled]
-        return replace(report, status=aggregate(report.status.job_id, statuses), elements=tuple(settled))
-
-    def _elements(self, report: Report) -> list[Report]:
-        """Return the jobs of an array, their status still to be asked."""
-        job = report.job
-        assert job is not None
-        assert job.spec.array is not None
-        scheduler = self._scheduler(report.scheduler)
-        return [
-            replace(_unasked(report.scheduler, scheduler.element_id(report.status.job_id, index), job), index=index)
-            for index in job.spec.array.indices
-        ]
-
-    def _scheduler(self, name: str) -> Scheduler:
-        if name not in self._schedulers:
-            raise JobSpecError(f"the job's scheduler {name!r} is unknown to this version of scoop-hpc")
-        return self._schedulers[name]
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
@@ -488,40 +322,3 @@ def _has_succeeded(report: Report) -> Optional[bool]:
     if any(state.ended and state is not JobState.COMPLETED for state in states):
         return False
     return True if all(state.ended for state in states) else None
-
-
-def _is_told(status: Optional[JobStatus]) -> bool:
-    """Return whether there is no more to hear of a job: who cancelled it, its scheduler's accounts may know."""
-    return status is not None and (status.state is not JobState.CANCELLED or bool(status.reason))
-
-
-def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
-    key = scheduler.key(report.status.job_id)
-    array = None if report.job is None else report.job.spec.array
-    return [key] if array is None or key.index is not None else [JobKey(key.job, index) for index in array.indices]
-
-
-def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Report:
-    record = _record_of(report)
-    if silent and said is None and (record is None or not record.state.ended):
-        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
-        return replace(report, status=unknown, record=record)
-    return replace(report, status=settle(report.status.job_id, said, record), record=record)
-
-
-def _with_record(report: Report) -> Report:
-    if report.elements:
-        return replace(report, elements=tuple(map(_with_record, report.elements)))
-    return replace(report, record=_record_of(report))
-
-
-def _record_of(report: Report) -> Optional[Record]:
-    """Return the driver's record, None if it cannot be read now: the scheduler may know all the same."""
-    try:
-        return None if report.job is None else jobdirectory.read_record(report.job, report.index)
-    except ScoopError:
-        return None
-
-
-def _unasked(scheduler: str, job_id: str, job: Optional[Job]) -> Report:
-    return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job)

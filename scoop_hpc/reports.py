@@ -42,6 +42,11 @@ class Report:
         return None if self.job is None or self.elements else self.job.output(self.index)
 
 
+def unasked(scheduler: str, job_id: str, job: Optional[Job]) -> Report:
+    """Return a report of a job that nobody was asked about yet."""
+    return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job)
+
+
 def goes_on(report: Report) -> bool:
     """Return whether there is more to come of a job."""
     return not report.status.state.ended and report.status.state is not JobState.UNKNOWN

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, TypeVar
 import click
 
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.client import run_command
+from scoop_hpc.commands import run_command
 from scoop_hpc.errors import InputError, JobSpecError
 from scoop_hpc.jobspec import DEFAULT_OUTPUT, MAIL_EVENTS, RUNTIMES, JobSpec, parse_array
 from scoop_hpc.quantities import parse_begin, parse_memory, parse_walltime

@@ -17,7 +17,8 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.asking import Asked, asking, command_line, read_options
 from scoop_hpc.cli.configured import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
-from scoop_hpc.client import Client, check_present
+from scoop_hpc.client import Client
+from scoop_hpc.commands import check_present
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobscript import render as render_script

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import until
 
-from scoop_hpc.client import run_command
+from scoop_hpc.commands import run_command
 from scoop_hpc.errors import SchedulerError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes" / "pbs"))

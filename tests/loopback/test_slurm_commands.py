@@ -11,7 +11,7 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.client import run_command
+from scoop_hpc.commands import run_command
 from scoop_hpc.errors import SchedulerError
 
 FAKES = Path(__file__).parents[1] / "fakes" / "slurm"

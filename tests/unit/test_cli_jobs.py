@@ -20,10 +20,10 @@ from scoop_hpc.cli.hosts import hosts
 from scoop_hpc.cli.jobs import as_dict, logs, status, table
 from scoop_hpc.cli.submit import render, submit
 from scoop_hpc.cli.templates import template_directories
-from scoop_hpc.client import Report
 from scoop_hpc.errors import InputError, JobSpecError, ProgramError, SchedulerError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import JobStatus
 
 

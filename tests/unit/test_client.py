@@ -14,7 +14,8 @@ import pytest
 
 from scoop_hpc import jobdirectory
 from scoop_hpc import record as records
-from scoop_hpc.client import Client, check_present
+from scoop_hpc.client import Client
+from scoop_hpc.commands import check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
@@ -622,6 +623,17 @@ def test_a_job_to_depend_on_is_named_as_its_scheduler_does(tmp_path: Path) -> No
     client.submit(replace(SPEC, workers_per_node=1, array=array), PBS, lambda job: "", 1.0)
     prepared = client.prepare(replace(SPEC, workers_per_node=1, after=("7", "7[1]"), after_any=("9",)), PBS)
     assert (prepared.after, prepared.after_any) == (("7[].head", "7[1].head"), ("9",))
+
+
+def test_a_job_that_was_put_back_has_not_ended(tmp_path: Path) -> None:
+    answers = [squeue("7|NODE_FAIL|None|0|n1|"), squeue("7|PENDING|BeginTime|0||"), squeue("7|RUNNING|None|0|n1|")]
+    slurm = Slurm({"squeue": answers})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm)
+    for _ in range(2):
+        client.status(client.find(["7"], SLURM))
+    (report,) = client.remembered(client.reports(client.recent(None)))
+    assert report.status.state is JobState.RUNNING
 
 
 def test_a_job_that_has_ended_is_submitted_again_with_a_record_of_its_own(tmp_path: Path) -> None:
