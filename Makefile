@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/python tests/cluster/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
 
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit scoop_hpc $(PYTEST_OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -12,7 +13,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# they share a cluster, or look at what is left in /dev/shm
+ONE_AFTER_THE_OTHER = ("cluster", "loopback")
 SCOOP = "scoop==0.7.2.0"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests together that cannot run at the same time, where pytest-xdist runs several."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            kind = item.path.relative_to(ROOT).parts[1:2]
+            if kind and kind[0] in ONE_AFTER_THE_OTHER:
+                item.add_marker(pytest.mark.xdist_group(kind[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +59,12 @@ def scoop_sources(pytestconfig: pytest.Config) -> Path:
     """
     assert pytestconfig.cache is not None
     directory = pytestconfig.cache.mkdir("scoop")
+    with open(directory / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _fetch_scoop(directory)
+
+
+def _fetch_scoop(directory: Path) -> Path:
     if not list(directory.glob("*.tar.gz")):
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
         done = subprocess.run([*pip, f"--dest={directory}", SCOOP], check=False, capture_output=True, text=True)
