@@ -27,10 +27,10 @@ if __name__ == "__main__":
 """
 EXIT = "import sys\nif __name__ == '__main__':\n    sys.exit(int(sys.argv[1]))\n"
 SAVE = """
-import signal, sys, time
+import os, signal, sys, time
 
 def save(number, frame):
-    print("saved", flush=True)
+    os.write(1, b"saved\\n")  # print() may be what is interrupted
     sys.exit(0)
 
 if __name__ == "__main__":
