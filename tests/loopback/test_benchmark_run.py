@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PEERS = ["scoop_hpc", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
 
 
-def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(tmp_path: Path) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    temporary = Path(tempfile.mkdtemp())  # a short path: sockets have at most 107 bytes for theirs [unix(7)]
+    request.addfinalizer(lambda: shutil.rmtree(temporary))
     options = ["--quick", "--repeat", "1", "--rows", "submit", "--peers", ",".join(PEERS), "--out", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *options],
@@ -31,7 +36,7 @@ def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(tmp_path: Pat
     (row,) = json.loads((tmp_path / "benchmarks.json").read_text())["rows"]
     assert row["title"] == "50 submits of a no-op, gathered"
     assert list(row["peers"]) == PEERS
-    assert all(figures["median"] > 0 for figures in row["peers"].values()), row["peers"]
+    assert all(figures.get("median", 0) > 0 for figures in row["peers"].values()), row["peers"]
     assert ">= 4 x multiprocessing" in done.stdout
     assert list(temporary.iterdir()) == []
     assert not [process.pid for process in psutil.process_iter(["environ"]) if _is_from(process, temporary)]
