@@ -112,9 +112,10 @@ class Exchange:
     def drop_taken(self) -> None:
         """Drop, from the ends of the local and leaving futures, those that were run by a waiter or cancelled."""
         local = self.local
-        with self.lock:
-            while self.leaving and self.leaving[0].function is None:
-                self.leaving.popleft()
+        if self.leaving:  # seldom: this is called for every task that is run where it was submitted
+            with self.lock:
+                while self.leaving and self.leaving[0].function is None:
+                    self.leaving.popleft()
         try:
             while local[-1].function is None:  # at this end only the main thread takes any away
                 local.pop()
