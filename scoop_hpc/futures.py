@@ -5,14 +5,14 @@
     ...     return sum(futures.map(abs, range(-1000, 1000)))
 
 The functions mean what they mean in `concurrent.futures` (PEP 3148). In a program that was started by ``scoop-hpc run``
-or ``scoop-hpc submit``, they use the workers of the run, and belong to the main thread of each: in another thread they
-raise `scoop_hpc.errors.NotRunningError`. In any other program all tasks are run where they are submitted, after one
-warning.
+or ``scoop-hpc submit``, they use the workers of the run, in whichever thread. In any other program all tasks are run in
+the thread that submits them, after one warning.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -34,7 +34,7 @@ from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.few import items_if_few, submit_each
 from scoop_hpc.worker.future import Future
-from scoop_hpc.worker.waiting import Waiter
+from scoop_hpc.worker.waiting import AnyWaiter
 
 __all__ = [
     "ALL_COMPLETED",
@@ -77,15 +77,13 @@ def wait(
     wanted = _ours(futures)
     waiter = current().waiter(_deadline(timeout))
     pending = {future for future in wanted if not future.settled}
-    left = len(pending)
+    finished = itertools.count(1)
 
     def enough(future: Future) -> bool:
         return return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and _raised(future))
 
-    def on_done(future: Future) -> None:
-        nonlocal left
-        left -= 1
-        if not left or enough(future):
+    def on_done(future: Future) -> None:  # in whichever thread
+        if next(finished) == len(pending) or enough(future):
             waiter.wake()
 
     if pending and not any(enough(future) for future in wanted - pending):
@@ -213,7 +211,7 @@ class _Finished:
         self._deadline = deadline
         self._unstarted = [future for future in wanted if future.unstarted] if deadline is None else []
         self._futures: deque[Any] = deque()
-        self._waiter: Optional[Waiter] = None
+        self._waiter: Optional[AnyWaiter] = None
 
     def add(self, future: Any) -> None:
         """Take in a future that is done; fit to be its callback."""
@@ -227,7 +225,7 @@ class _Finished:
             self._controller.run_if_short(self._unstarted.pop())
         while not self._futures:
             self._waiter = self._controller.waiter(self._deadline)
-            if not self._waiter.park() and not self._futures:
+            if not self._futures and not self._waiter.park() and not self._futures:
                 raise TimeoutError("not all futures were done in time")
         return self._futures.popleft()
 

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import TimeoutError
+from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional, Protocol
 
@@ -23,7 +25,7 @@ from scoop_hpc.worker.chunks import Chunk, run_chunk
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.sizes import Sizes
-from scoop_hpc.worker.waiting import Waiter
+from scoop_hpc.worker.waiting import AnyWaiter
 
 _READING = 0.01  # seconds to read the items of a chunk from what does not know how many it has
 _MOST_AT_ONCE = 1024  # items read between looks at the clock
@@ -96,6 +98,9 @@ class Feed:
             raise TypeError(f"{caller} needs at least one iterable")
         self.chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()  # not yet taken, in the items' order
         self._controller = controller
+        self._thread = get_ident()  # the consumer's: it alone reads items and takes outcomes in
+        self._mailbox = controller.mailbox()
+        self._arrived: deque[tuple[ChunkFuture, Any, Optional[BaseException]]] = deque()  # by other threads
         self._caller = caller
         self._task = task
         self._cost = controller.cost_of(task, head[0])
@@ -111,7 +116,7 @@ class Feed:
         self._items_under_way = 0
         self._unread = 0  # items whose results were not consumed
         self._feeding = False
-        self._hungry: list[Waiter] = []  # consumers that wait for who reads on
+        self._hungry: list[AnyWaiter] = []  # consumers that wait for who reads on
         self._exhausted = False
         self._closed = False
         self._failure: Optional[BaseException] = None  # of the iterables themselves
@@ -140,17 +145,45 @@ class Feed:
 
     def submit(self, items: list[tuple[Any, ...]]) -> Future:
         """Make a task of *items*."""
-        return self._controller.submit(self._task, (*self._head, items, self._sizes.budget(len(items))), {}, self._cost)
+        arguments = (*self._head, items, self._sizes.budget(len(items)))
+        return self._controller.submit(self._task, arguments, {}, self._cost, self._make)
+
+    def _make(self, *arguments: Any) -> Future:
+        return ChunkFuture(self, *arguments)
 
     def _submit_chunk(self, items: list[tuple[Any, ...]]) -> Future:
         self._under_way += 1
         self._items_under_way += len(items)
         future = self.submit(items)
-        future.add_done_callback(self._on_done)
+        concurrent.futures.Future.add_done_callback(future, self._on_done)
         return future
+
+    def hand_over(self, future: ChunkFuture, value: Any, error: Optional[BaseException]) -> bool:
+        """Leave the outcome of a chunk to the consumer's thread; return whether this is another one."""
+        if get_ident() == self._thread:
+            return False
+        self._arrived.append((future, value, error))
+        if self._mailbox is None:
+            self._controller.exchange.defer(self._take_in)
+        else:
+            self._mailbox.post(self._take_in)
+        return True
+
+    def _take_in(self) -> None:
+        """Settle the chunks whose outcomes other threads have left here."""
+        while self._arrived and get_ident() == self._thread:
+            future, value, error = self._arrived.popleft()
+            future.settle(value, error)
+
+    def _follow_consumer(self) -> None:
+        if get_ident() != self._thread:  # an iterator can be handed on to another thread
+            self._thread, self._mailbox = get_ident(), self._controller.mailbox()
+        if self._arrived:
+            self._take_in()
 
     def go_on(self) -> None:
         """Submit chunks while there are items and too few chunks are under way."""
+        self._follow_consumer()
         if self._feeding:  # an iterable may wait for futures, and so let another call in
             return
         self._feeding = True
@@ -172,6 +205,7 @@ class Feed:
 
     def more(self, deadline: Optional[float]) -> bool:
         """Whether there is a chunk to take. A callback may be reading it, and wait for futures in an iterable."""
+        self._follow_consumer()
         while not self.chunks and self._feeding:
             waiter = self._controller.waiter(deadline)
             self._hungry.append(waiter)
@@ -258,6 +292,20 @@ class Feed:
                 chunks[known] = items[:-left]
                 chunks.update((self._submit_chunk(piece), piece) for piece in pieces)
         self.chunks = chunks
+
+
+class ChunkFuture(Future):
+    """The future of a chunk: settled in the thread of its consumer, which goes on with what is left of it."""
+
+    __slots__ = ("_feed",)
+
+    def __init__(self, feed: Feed, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._feed = feed
+
+    def settle(self, value: Any, error: Optional[BaseException]) -> None:
+        if not self._feed.hand_over(self, value, error):
+            super().settle(value, error)
 
 
 class Map:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Any, Optional
 
-from scoop_hpc.protocol.messages import Message
 from scoop_hpc.worker.constants import Constants
 from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.link import Unlinked
 
-_NAP = 0.05  # seconds
 
+class NoLink(Unlinked):
+    """A line to no broker, on which one may wait for another thread."""
 
-class NoLink:
-    """A line to no broker."""
+    def __init__(self) -> None:
+        self._woken = threading.Event()
 
-    def send(self, message: Message) -> None:
-        """There is nobody to send it to."""
-
-    def receive(self, timeout: Optional[float]) -> list[Message]:
-        """Nothing arrives; what is waited for may come from another thread."""
-        time.sleep(_NAP if timeout is None else min(timeout, _NAP))
-        return []
+    def wait(self, timeout: Optional[float]) -> None:
+        self._woken.wait(timeout)
+        self._woken.clear()
 
     def wake(self) -> None:
-        """It does not sleep for long."""
+        self._woken.set()
 
 
 def alone(constants: dict[str, Any]) -> Controller:

@@ -9,6 +9,8 @@
                      '--> park, and let the hub go on   see `Hub`
 
 A future that has not started is run by the greenlet that waits for it, while its stack is shallow; else by a fresh one.
+Other threads than the main one may submit and wait, too: see `Progress`, which looks after the worker while the main
+thread is elsewhere.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ from scoop_hpc.worker.hub import Hub
 from scoop_hpc.worker.link import Link
 from scoop_hpc.worker.loops import Loops
 from scoop_hpc.worker.pace import Paces
+from scoop_hpc.worker.progress import Progress
 from scoop_hpc.worker.runner import Runner
-from scoop_hpc.worker.waiting import Event, Waiter
+from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 
 
 def _stack_is_shallow() -> bool:
@@ -60,7 +63,10 @@ class Controller:
         self.constants = Constants(self)
         self.exchange = Exchange(link, name, size, segments)
         self.runner = Runner(self.exchange)
-        self.hub = Hub(self.exchange, self.runner, serial)
+        self.progress = Progress(self.exchange, self.runner)
+        self.hub = Hub(self.exchange, self.runner, serial, self.progress.slot_is_taken)
+        if serial:
+            self.exchange.busy_since = monotonic()  # with the program
         self._thread = get_ident()
         self._barred: Optional[Exception] = None  # why futures cannot be used now
         self._loops = Loops(self.glance)
@@ -69,19 +75,29 @@ class Controller:
     # what programs call, by way of `futures`
 
     def submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Optional[Cost] = None
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        cost: Optional[Cost] = None,
+        make: Callable[..., Future] = Future,
     ) -> Future:
         """Make a future of a call, and keep it here or export it."""
-        if self._barred is not None or get_ident() != self._thread:
-            self._refuse()
+        if self._barred is not None:
+            raise self._barred
         if cost is None:
             cost = self.runner.costs.of(function)
-        future = Future(self, function, args, kwargs, cost)
+        future = make(self, function, args, kwargs, cost)
+        if get_ident() != self._thread:
+            self._submit_elsewhere(future)
+            return future
         if self.runner.running is not None:
             self.runner.running.spawns = True
         exchange = self.exchange
         if self.size == 1:
             exchange.local.append(future)
+            if exchange.on_duty is not None:
+                exchange.on_duty()
             return future
         if cost.stays or (cost.brief and not exchange.wanted):
             exchange.keep(future)
@@ -96,6 +112,13 @@ class Controller:
         self.runner.since = monotonic()  # what it takes to send is not the task's time
         return future
 
+    def _submit_elsewhere(self, future: Future) -> None:
+        """Take in what a thread other than the main one submits."""
+        running = self.progress.runner.running
+        if running is not None:
+            running.spawns = True
+        self.exchange.take_in(future)
+
     def cost_of(self, task: Callable[..., Any], function: Callable[..., Any]) -> Cost:
         """Return the cost of *task*, one of this package's, where it calls the user's *function*."""
         return self.runner.costs.of_pair(task, function)
@@ -104,6 +127,8 @@ class Controller:
         """Whether other workers have too little to do, as far as known; who asks now and then hears of it in time."""
         if self.size == 1:
             return False
+        if get_ident() != self._thread:
+            return self.exchange.wanted > 0
         if monotonic() - self.exchange.polled > POLL:
             self.runner.listen()
             self.exchange.poll(0)
@@ -113,16 +138,17 @@ class Controller:
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
         if self._barred is not None:
-            self._refuse()
-        if get_ident() != self._thread:
-            self._wait_in_thread(future, deadline)
-            return
+            raise self._barred
+        is_elsewhere = get_ident() != self._thread
         if deadline is None and future.function is not None and _stack_is_shallow():
-            self.runner.run_future(future)
-            self.exchange.drop_taken()
+            if is_elsewhere:
+                self.progress.runner.run_future(future)
+            else:
+                self.runner.run_future(future)
+                self.exchange.drop_taken()
             if future.settled:
                 return
-        waiter = self.hub.waiter(deadline)
+        waiter = self.progress.waiter(deadline) if is_elsewhere else self.hub.waiter(deadline)
         if not future.settled:
             future.watch(waiter.wake)
             waiter.park()
@@ -143,19 +169,18 @@ class Controller:
             self.runner.run_future(future)
             exchange.drop_taken()
 
-    def _wait_in_thread(self, future: Future, deadline: Optional[float]) -> None:
-        """Wait in a thread that is not the worker's: the worker settles the future when it comes to it."""
-        with future._condition:
-            future._condition.wait_for(
-                lambda: future.settled, None if deadline is None else max(0.0, deadline - monotonic())
-            )
-
     def glance(self, future: Future) -> None:
         """Get on with *future*: somebody asks again and again whether it is done, and may do nothing else.
 
         One that has stayed here is run; for the others, what has arrived is taken in, but not too often.
         """
-        if self.hub.is_current() or get_ident() != self._thread or self._barred is not None:
+        if self._barred is not None:
+            return
+        if get_ident() != self._thread:
+            if not future.is_polled():
+                self.progress.attend(future)
+            return
+        if self.hub.is_current():
             return
         now = monotonic()
         if future.unstarted:
@@ -170,8 +195,7 @@ class Controller:
             return True
         if not future.serial or not self._is_queued(future, cancel=True):
             return False
-        self.exchange.sent.pop(future.serial, None)
-        return not future.settled
+        return self.exchange.sent.pop(future.serial, None) is not None  # else another thread settles it now
 
     def begun(self, future: Future) -> bool:
         """Whether the task of *future*, which has not begun here, has begun elsewhere."""
@@ -179,7 +203,7 @@ class Controller:
 
     def _is_queued(self, future: Future, cancel: bool) -> bool:
         """Whether an exported task waits in some queue; drop it there if *cancel*."""
-        if get_ident() != self._thread or self.hub.is_current() or self._barred is not None:
+        if self._barred is not None or (get_ident() == self._thread and self.hub.is_current()):
             return False
         return bool(self.ask(lambda number: Find(self.name, future.serial, cancel, number)).queued)
 
@@ -196,11 +220,12 @@ class Controller:
             waiter.wake()
 
         number = self.exchange.question(message_of, reply)
-        self.hub.questions += soon
+        holds_hub = soon and get_ident() == self._thread
+        self.hub.questions += holds_hub
         try:
             waiter.park()
         finally:
-            self.hub.questions -= soon
+            self.hub.questions -= holds_hub
             self.exchange.replies.pop(number, None)
         return answers[0] if answers else None
 
@@ -210,34 +235,32 @@ class Controller:
             self.exchange.drop(future)
 
     def attend(self, future: Future) -> None:
-        """Let *future* get on while an event loop of asyncio runs in this thread, if one does."""
-        if get_ident() == self._thread:
-            self._loops.attend(future)
+        """Let *future* get on wherever its owner waits for it: in an event loop of asyncio, or anywhere else."""
+        if get_ident() != self._thread or not self._loops.attend(future):
+            self.progress.attend(future)
 
     def equip(self, waiter: Any) -> None:
-        """Give a waiter of `concurrent.futures` an event whose wait lets the worker go on, in the worker's thread."""
-        if get_ident() == self._thread and not isinstance(waiter.event, Event):
-            waiter.event = Event(self.waiter, self.wake)
-
-    def wake(self, waiter: Waiter) -> None:
-        """Wake *waiter* from whichever thread."""
-        waiter.wake()
-        if get_ident() != self._thread:
-            self.exchange.wake()
+        """Give a waiter of `concurrent.futures` an event whose wait lets the worker go on."""
+        if not isinstance(waiter.event, Event):
+            waiter.event = Event(self.waiter)
 
     def ending(self) -> bool:
         """Whether the program has ended, so that nothing new is to be begun in its name."""
         return self.hub.ending
 
     def check(self) -> None:
-        """Raise NotRunningError, or what else there is against it, if futures cannot be used now, or here."""
-        if self._barred is not None or get_ident() != self._thread:
-            self._refuse()
+        """Raise NotRunningError, or what else there is against it, if futures cannot be used now."""
+        if self._barred is not None:
+            raise self._barred
 
-    def waiter(self, deadline: Optional[float]) -> Waiter:
-        """Return a waiter for the current greenlet."""
+    def waiter(self, deadline: Optional[float]) -> AnyWaiter:
+        """Return a waiter for the current greenlet, or for the current thread if that is not the main one."""
         self.check()
-        return self.hub.waiter(deadline)
+        return self.hub.waiter(deadline) if get_ident() == self._thread else self.progress.waiter(deadline)
+
+    def mailbox(self) -> Optional[Mailbox]:
+        """Return the mailbox of the current thread, None if it is the main one."""
+        return None if get_ident() == self._thread else self.progress.mailbox
 
     # what the worker's process calls
 
@@ -247,7 +270,7 @@ class Controller:
         os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=self._note_fork)
 
     def _note_fork(self) -> None:
-        self.runner.forked = True
+        self.exchange.forked = True
         self._barred = NotRunningError("a process forked by a task is no worker: use futures in the task itself")
         for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
             if signal.getsignal(number) is not signal.SIG_DFL:
@@ -262,8 +285,3 @@ class Controller:
     def unbar(self) -> None:
         """Take futures, at last."""
         self._barred = None
-
-    def _refuse(self) -> None:
-        if self._barred is not None:
-            raise self._barred
-        raise NotRunningError("in a run, futures and executors belong to the main thread: submit and wait there")

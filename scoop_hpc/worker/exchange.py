@@ -12,8 +12,8 @@
 A worker deaf for long must not sit on work. A call that may last is exported at once, or, if it is brief and nobody is
 idle, with others a millisecond later; short ones stay until others want them, and leave oldest first, so many together
 as make a bundle. A worker asks for tasks when it is idle and, so that it need not wait for them, when what it has will
-soon be done. While the worker runs the user's code, `relieve` does this in another thread (see `Relief`); all that both
-touch is guarded by `lock`.
+soon be done. While the worker runs the user's code, `relieve` does this in another thread (see `Relief`); all that
+several threads touch is guarded by `lock`, which nobody holds while it waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from scoop_hpc.errors import ProtocolError, UnpicklableError
 from scoop_hpc.protocol.messages import (
@@ -49,7 +49,7 @@ from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import UNKNOWN, Cost, batch
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.inbox import Given, Inbox, Task, opened
-from scoop_hpc.worker.link import Link
+from scoop_hpc.worker.link import Link, Unlinked
 from scoop_hpc.worker.relief import Relief
 
 POLL = 0.001  # seconds between looks at the link while there is work
@@ -57,6 +57,10 @@ _DEAF = 0.003  # seconds after which another thread looks
 _TOO_LONG = 0.1  # seconds after which it gives back what waits
 _HELD = 0.03  # seconds that an outcome waits for others, at the end of a task, while nobody is idle
 _JOURNEY = 0.0003  # seconds from a request to the tasks
+
+
+def _nothing_to_watch(busy: float) -> bool:
+    return False
 
 
 class Exchange:
@@ -70,11 +74,18 @@ class Exchange:
         self.leaving: deque[Future] = deque()
         self.inbox = Inbox()
         self.sent: dict[int, Future] = {}
+        self.late = 0  # outcomes that came for no future
         self.arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
         self.own: deque[tuple[int, Outcome]] = deque()  # of tasks that were exported and came back, by their serials
         self.replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
         self.polled = time.monotonic()
         self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
+        self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the hub to do
+        self.foreign: deque[Future] = deque()  # submitted by other threads where no other worker can run them
+        self.on_duty: Optional[Callable[[], None]] = None  # tells the thread that serves the main one's futures of work
+        self.watchdog: Callable[[float], bool] = _nothing_to_watch  # asked by `relieve` whether to look again
+        self.substituted_since = 0.0  # when another thread has begun a task in the place of the main one, 0: none has
+        self.forked = False  # this process is not the worker, but a child of it
         self.busy_since = 0.0  # when the user's code took over, 0 while it does not run
         self.stopped = False
         self.wanted = size if size > 1 else 0  # parcels of this worker
@@ -96,6 +107,26 @@ class Exchange:
     def keep(self, future: Future) -> None:
         """Keep a new future here, until it is run or wanted by others, or, if it may not stay, for a millisecond."""
         (self.local if future.cost.stays else self.leaving).append(future)
+        if not self._relief.armed:
+            self._relief.arm()
+        if self.on_duty is not None:
+            self.on_duty()
+
+    def take_in(self, future: Future) -> None:
+        """Take a new future of another thread, to export it or, where there is no other worker, to run it here."""
+        if self.size == 1:
+            self.foreign.append(future)
+        elif future.cost.stays:
+            self.leaving.append(future)
+        else:
+            self.export([future])
+        self.arm()
+        if self.on_duty is not None:
+            self.on_duty()
+        self.wake()
+
+    def arm(self) -> None:
+        """Have another thread look after the worker while the main thread is busy."""
         if not self._relief.armed:
             self._relief.arm()
 
@@ -174,6 +205,8 @@ class Exchange:
 
     def share(self, however_short: bool = False) -> None:
         """Export local tasks, oldest first: all that may last, and of the others what is wanted and worth it."""
+        if self.size == 1:
+            return
         with self.lock:
             leaving, self.leaving = self.leaving, deque()
             bundles = [[future] for future in leaving]
@@ -297,6 +330,15 @@ class Exchange:
         """Whether the outcomes that have been collected should be sent now: somebody is idle, or they are old."""
         return self._wanted_by_idle > 0 or time.monotonic() > self._oldest_outcome + _HELD
 
+    def claim(self, serial: int, deaf: float) -> Optional[Future]:
+        """Take the exported future that an outcome is for, to settle it; None if it was cancelled or dropped."""
+        future = self.sent.pop(serial, None)
+        if future is None:
+            self.late += 1
+        else:
+            future.cost.learn(deaf)
+        return future
+
     # the link
 
     def ask(self, count: int, idle: bool) -> None:
@@ -338,11 +380,24 @@ class Exchange:
                 timeout = self._look_after(self._segments, timeout)
             if self.local and timeout != 0:  # the other thread had it in its hands when this one looked
                 timeout = POLL if timeout is None else min(timeout, POLL)
-            for message in self._link.receive(timeout):
-                self.receive(message)
-            self.polled = time.monotonic()
-            if self.to_share():
-                self.share()
+            nothing = not self._receive_all()
+        if nothing and timeout != 0 and not (self.inbox or self.foreign or self.news()):
+            self._link.wait(timeout)
+            with self.lock:
+                self._receive_all()
+        self.polled = time.monotonic()
+        if self.to_share():
+            self.share()
+
+    def _receive_all(self) -> int:
+        messages = self._link.receive()
+        for message in messages:
+            self.receive(message)
+        return len(messages)
+
+    def news(self) -> bool:
+        """Whether there is something for the hub to settle, or to do for other threads."""
+        return bool(self.arrived or self.own or self.failed or self.deferred)
 
     def _look_after(self, segments: Segments, timeout: Optional[float]) -> Optional[float]:
         """Free the segments that are not needed any more; return how long to wait before the next look."""
@@ -408,23 +463,75 @@ class Exchange:
                 self.poll(0)
                 self.share(however_short=True)  # nobody here comes to them
                 self.polled = polled  # this was not the main thread's look
-                if self.inbox and (self._wanted_by_idle or now - busy_since > _TOO_LONG):
+                if self.inbox and (self._wanted_by_idle or now - max(busy_since, self.substituted_since) > _TOO_LONG):
                     self.give_back_inbox()
                 elif self._untold:
                     self.ask(self._request.count, self._request.idle)
                 if self._due or self.urgent() or now - busy_since > _TOO_LONG:
                     self.flush()
+        watched = self.watchdog(now - busy_since if busy_since else 0.0)
         waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request.count or self._untold
-        return bool(waiting or (self._segments is not None and self._segments.lent))
+        return bool(watched or waiting or (self._segments is not None and self._segments.lent))
+
+    def serve(self, wants_tasks: bool) -> bool:
+        """Do what the hub would at a look at the link, and ask for tasks if they are wanted; False once the hub may."""
+        with self.lock:
+            if not self.busy_since or self.stopped:
+                return False
+            polled = self.polled
+            self.poll(0)
+            self.share(however_short=True)
+            self.polled = polled  # this was not the main thread's look
+            if wants_tasks and self.size > 1 and not self.inbox:
+                self.ask(batch(self._usual), idle=True)
+            self.flush()
+        return True
+
+    def take_oldest(self) -> Union[Future, Given, None]:
+        """Take what a substitute of the main thread is to run: a future of this worker, or the oldest task."""
+        with self.lock:
+            while self.foreign:
+                future = self.foreign.popleft()
+                if future.function is not None:
+                    return future
+            oldest = self._oldest()
+            if oldest is not None and self._take_oldest(oldest):
+                return oldest
+            return self.next_task()
+
+    def adopt(self) -> None:
+        """Make the futures that other threads have submitted the main thread's to run. Called by that."""
+        with self.lock:
+            while self.foreign:
+                self.local.append(self.foreign.popleft())
 
     def end(self) -> None:
-        """Leave the link alone from now on, so that it can be closed while the other thread still runs."""
+        """Leave the link alone from now on, so that it can be closed while other threads still run."""
         with self.lock:
             self.stopped = True
+            self._link = Unlinked()
 
     def wake(self) -> None:
-        """Let the worker look up, from whichever thread."""
+        """Let the main thread look up, if it waits; called by other threads."""
         self._link.wake()
+
+    def defer(self, call: Callable[[], None]) -> None:
+        """Leave *call* to the hub; called by other threads."""
+        self.deferred.append(call)
+        self.wake()
+
+    def descriptor(self) -> Optional[int]:
+        """Return the descriptor on which to wait for messages, as the link does it; None if there is none."""
+        return self._link.descriptor()
+
+    def fail(self, error: BaseException) -> None:
+        """Have the main thread raise *error*, which has ended another thread of this package."""
+        self._relief.error = error
+        self.wake()
+
+    def has_tasks(self) -> bool:
+        """Whether there is something that `take_oldest` may take."""
+        return bool(self.foreign or self.local or self.inbox)
 
     # questions
 

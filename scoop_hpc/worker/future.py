@@ -17,7 +17,7 @@ PENDING, RUNNING, FINISHED = "PENDING", "RUNNING", "FINISHED"  # the states of c
 CANCELLED, CANCELLED_AND_NOTIFIED = "CANCELLED", "CANCELLED_AND_NOTIFIED"
 _SETTLED = frozenset({FINISHED, CANCELLED, CANCELLED_AND_NOTIFIED})
 
-_making = threading.Lock()  # of what is rare, by the first thread that wants it
+_making = threading.Lock()  # of what is rare, and of lists of watchers, by whichever thread
 
 
 class Waits(Protocol):
@@ -57,12 +57,13 @@ class _Waiters(list):  # type: ignore[type-arg]
 class _Rare:
     """What few futures have: somebody waits for them by means of the standard library, or wants to be called."""
 
-    __slots__ = ("callbacks", "condition", "observers")
+    __slots__ = ("callbacks", "condition", "observers", "polled")
 
     def __init__(self, waits: Waits) -> None:
         self.condition = threading.Condition()
         self.callbacks: list[Callable[[Any], object]] = []
         self.observers = _Waiters(waits)
+        self.polled = False  # another thread asks again and again whether it is done
 
 
 class Future(concurrent.futures.Future):  # type: ignore[type-arg]
@@ -99,7 +100,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._result = None
         self._exception = None
         self._rare: Optional[_Rare] = None
-        self._watchers: Optional[list[Callable[[], None]]] = None
+        self._watchers: Optional[list[Callable[[], object]]] = None
         self.function = function
         self.args: Optional[tuple[Any, ...]] = args
         self.kwargs = kwargs or None  # an empty dict takes 64 bytes
@@ -162,6 +163,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         if not self.settled:
             self._waits.glance(self)
         return self.settled
+
+    def is_polled(self) -> bool:
+        """Return whether this was asked before; another thread polls it then."""
+        before, self._shared.polled = self._shared.polled, True
+        return before
 
     def running(self) -> bool:
         """Return whether the task is being executed, here or elsewhere; what is done or waits in a queue is not."""
@@ -228,7 +234,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._state = RUNNING
 
     def settle(self, value: Any, error: Optional[BaseException]) -> None:
-        """Take the task's outcome, and tell everybody who waits for it."""
+        """Take the task's outcome, and tell everybody who waits for it, in whichever thread."""
         self._result, self._exception = value, error
         self._state = FINISHED
         rare = self._rare
@@ -242,19 +248,24 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         if rare is not None and rare.callbacks:
             self._invoke_callbacks()
 
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call *watcher* once when the future, which is not, is settled; it must not switch greenlets."""
-        if self._watchers is None:
-            self._watchers = []
-        self._watchers.append(watcher)
+    def watch(self, watcher: Callable[[], object]) -> None:
+        """Call *watcher* once when the future is settled, at once if it is; it must not switch greenlets."""
+        with _making:
+            if self._watchers is None:
+                self._watchers = []
+            self._watchers.append(watcher)
+        if self.settled:  # perhaps by another thread, which has not seen the watcher
+            self._wake_watchers()
 
-    def unwatch(self, watcher: Callable[[], None]) -> None:
+    def unwatch(self, watcher: Callable[[], object]) -> None:
         """Take back a watcher that has not been called."""
-        if self._watchers and watcher in self._watchers:
-            self._watchers.remove(watcher)
+        with _making:
+            if self._watchers and watcher in self._watchers:
+                self._watchers.remove(watcher)
 
     def _wake_watchers(self) -> None:
-        watchers, self._watchers = self._watchers, None
+        with _making:
+            watchers, self._watchers = self._watchers, None
         for watcher in watchers or ():
             watcher()
 

@@ -15,6 +15,7 @@ import contextvars
 import signal
 import sys
 from collections import deque
+from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional
 
@@ -30,21 +31,29 @@ from scoop_hpc.worker.timers import Timers
 from scoop_hpc.worker.waiting import Waiter
 
 _SPARE = 16  # greenlets that are kept
+_LOOK = 0.01  # seconds between looks at whether a substitute is blocked
 _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
 
 
 class Hub:
     """The hub is the greenlet that makes it; if *serial*, one of its own: then the program is that greenlet."""
 
-    def __init__(self, exchange: Exchange, runner: Runner, serial: bool = False) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        runner: Runner,
+        serial: bool = False,
+        slot_is_taken: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.ready: deque[Waiter] = deque()
         self.timers = Timers()
-        self.late = 0  # outcomes that came for no future
         self.questions = 0  # that wait for their answers: no task is begun meanwhile
         self.ending = False  # the program has ended; what it submitted is still to be run
         self._exchange = exchange
         self._runner = runner
         self._serial = serial
+        self._slot_is_taken = slot_is_taken
+        self.thread = get_ident()
         self._greenlet = greenlet(self._run_serially) if serial else getcurrent()
         self._context = contextvars.copy_context()  # of which every task gets a copy
         self._spare: list[greenlet] = []  # that have done what they were started for: to make one takes 8 us
@@ -63,6 +72,10 @@ class Hub:
         """Return a waiter for the current greenlet."""
         return Waiter(self, getcurrent(), deadline, brief)
 
+    def nudge(self) -> None:
+        """Look at what another thread has made ready. Called by that."""
+        self._exchange.wake()
+
     def leave(self, waiter: Waiter) -> None:
         """Switch to the hub until *waiter* is resumed."""
         if getcurrent() is self._greenlet:
@@ -77,9 +90,13 @@ class Hub:
         running, deaf = self._runner.running, self._runner.deaf
         loop = loops.suspend()
         waiter.parked = True
+        if self._serial:
+            self._exchange.busy_since = 0.0
         try:
             self._greenlet.switch()
         finally:
+            if self._serial:
+                self._exchange.busy_since = monotonic()
             waiter.parked = False
             waiter.woken = True
             loops.resume(loop)
@@ -90,8 +107,8 @@ class Hub:
 
     # what the process does
 
-    def run_program(self, program: Callable[[], int]) -> int:
-        """Run *program* as the origin's; return its exit status."""
+    def run_program(self, program: Callable[[], int], join_threads: Callable[[], None] = lambda: None) -> int:
+        """Run *program* as the origin's, and wait for what it has left; return its exit status."""
         status: list[int] = []
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._program = greenlet(lambda: status.append(roomy.call(program)), self._greenlet)
@@ -108,19 +125,24 @@ class Hub:
                 self._interrupted = False
                 self._exchange.busy_since = monotonic()
                 self._program.throw(error)
-        self.ending = True
-        self._exchange.busy_since = 0.0
         try:
+            self._exchange.busy_since = monotonic()
+            join_threads()  # they may go on with futures
+            self.ending = True
+            self._exchange.busy_since = 0.0
             while status[0] == 0 and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run
         except KeyboardInterrupt:
             return 130
+        except SystemExit as end:  # a callback's
+            return end.code & 0xFF if isinstance(end.code, int) else int(end.code is not None)
         return status[0]
 
     def _unfinished(self) -> bool:
         exchange = self._exchange
         exchange.drop_taken()
-        return bool(exchange.sent or self._news() or exchange.local or exchange.leaving or exchange.inbox or self.ready)
+        here = exchange.local or exchange.leaving or exchange.foreign or exchange.inbox or self.ready
+        return bool(exchange.sent or exchange.news() or here or exchange.substituted_since)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
@@ -157,19 +179,21 @@ class Hub:
                     exchange.want()
                 else:
                     exchange.ask(0, idle=True)
-            exchange.poll(0 if self._pending() else self.timers.left())
+            exchange.poll(0 if self._pending() else self._left())
         elif monotonic() - exchange.polled > POLL:
             exchange.poll(0)
         elif exchange.to_share():
             exchange.share()
         self.timers.expire()
-        if exchange.arrived:
+        if exchange.deferred:
+            self._start(exchange.deferred.popleft())
+        elif exchange.arrived:
             self._deliver(exchange.arrived.popleft())
         elif exchange.own:
             serial, outcome = exchange.own.popleft()
-            if serial in exchange.sent:
-                exchange.sent[serial].cost.learn(outcome.deaf)
-            self._deliver_one(serial, outcome.value, outcome.error)
+            future = exchange.claim(serial, outcome.deaf)
+            if future is not None:
+                self._settle(future, outcome.value, outcome.error)
         elif exchange.failed:
             future, error = exchange.failed.popleft()
             self._settle(future, None, error)
@@ -186,25 +210,35 @@ class Hub:
 
     def _pending(self) -> bool:
         """Whether there is something to do."""
-        return bool(self.ready or self._news()) or self._runnable()
+        return bool(self.ready or self._exchange.news()) or self._runnable()
 
-    def _news(self) -> bool:
-        """Whether there are futures to settle."""
-        exchange = self._exchange
-        return bool(exchange.arrived or exchange.own or exchange.failed)
+    def _left(self) -> Optional[float]:
+        """Return how long to wait at most; None: for ever."""
+        left = self.timers.left()
+        if not self._exchange.substituted_since:
+            return left
+        return _LOOK if left is None else min(left, _LOOK)
 
     def _runnable(self) -> bool:
         """Whether there is a task that may begin; one that may not is given away."""
         exchange = self._exchange
+        if exchange.foreign:
+            exchange.adopt()
         if self.questions or not (exchange.local or exchange.inbox):
             return False
         if not self._may_start():
-            exchange.give_back()
+            if self._exchange.size > 1:
+                exchange.give_back()
             return False
         return True
 
     def _may_start(self) -> bool:
-        """Whether a task that may last may start: not where the program waits with a deadline, and others can do it."""
+        """Whether a task that may last may start.
+
+        Not where the program waits with a deadline, and others can do it, nor where a substitute runs one already.
+        """
+        if self._exchange.substituted_since and self._slot_is_taken():
+            return False
         return self._program_waits is None or self._exchange.size == 1
 
     def _start(self, function: Callable[..., object], *args: Any) -> None:
@@ -234,18 +268,10 @@ class Hub:
 
     def _deliver(self, parcel: Parcel) -> None:
         """Give outcomes to their futures."""
-        sent = self._exchange.sent
         for serial, item, deaf in bundles.load_outcomes(parcel.frames):
-            if serial in sent:
-                sent[serial].cost.learn(deaf)
-            self._deliver_one(serial, *bundles.value_of(item))
-
-    def _deliver_one(self, serial: int, value: Any, error: Optional[BaseException]) -> None:
-        future = self._exchange.sent.pop(serial, None)
-        if future is None:
-            self.late += 1
-            return
-        self._settle(future, value, error)
+            future = self._exchange.claim(serial, deaf)
+            if future is not None:
+                self._settle(future, *bundles.value_of(item))
 
     def _settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
         """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""
@@ -272,5 +298,5 @@ class Hub:
             if monotonic() - exchange.polled > POLL:
                 exchange.poll(0)
                 self.timers.expire()
-            if self._interrupted or exchange.stopped or self.ready or self._news() or not self._runnable():
+            if self._interrupted or exchange.stopped or self.ready or exchange.news() or not self._runnable():
                 return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from scoop_hpc.worker.future import Future
 
 _failures: dict[str, str] = {}  # of initializers that this worker has run, by the key of their Executor; empty: none
 _inside: contextvars.ContextVar[str] = contextvars.ContextVar("inside", default="")  # whose call this task is
+_taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
 _Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
 
@@ -71,12 +73,17 @@ class _Queued(Future):
 
     def __init__(self, controller: Controller, call: _Call) -> None:
         super().__init__(controller, None, (), {}, Cost())
-        self.call: Optional[_Call] = call  # until its turn comes
+        self._call: Optional[_Call] = call  # until its turn comes
         self.inner: Optional[Future] = None  # from then on: what the controller knows
 
+    def take_call(self) -> Optional[_Call]:
+        """Take the call, to submit it; None if it was cancelled, or somebody has taken it."""
+        with _taking:
+            call, self._call = self._call, None
+        return call
+
     def cancel(self) -> bool:
-        if self.call is not None:
-            self.call = None
+        if self.take_call() is not None:
             self.drop()
         elif self.inner is not None:
             self.inner.cancel()
@@ -99,6 +106,7 @@ class InRun:
         self._queue: deque[_Queued] = deque()
         self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
         self._under_way = 0
+        self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Make a future of a call; raise BrokenPoolError if an initializer has failed."""
@@ -160,17 +168,29 @@ class InRun:
             self._controller.wait_for(next(iter(self._open)), None)
 
     def _feed(self) -> None:
-        while self._queue and self._limit is not None and self._under_way < self._limit:
-            future = self._queue.popleft()
-            call, future.call = future.call, None
-            if call is not None:  # else it was cancelled
-                self._under_way += 1
+        future = self._next()
+        while future is not None:
+            call = future.take_call()
+            if call is None:  # it was cancelled
+                with self._lock:
+                    self._under_way -= 1
+            else:
                 future.inner = self._controller.submit(*call)
                 future.inner.add_done_callback(functools.partial(self._pass_on, future))
+            future = self._next()
+
+    def _next(self) -> Optional[_Queued]:
+        """Return the next of the queue, if one more may be under way."""
+        with self._lock:
+            if not self._queue or self._limit is None or self._under_way >= self._limit:
+                return None
+            self._under_way += 1
+            return self._queue.popleft()
 
     def _pass_on(self, future: Future, inner: Any) -> None:
         """Give the outcome of *inner*, which the controller knows, to *future*, which the program has."""
-        self._under_way -= 1
+        with self._lock:
+            self._under_way -= 1
         self._feed()
         if inner.cancelled():
             future.drop()
@@ -185,6 +205,5 @@ class InRun:
             self._broken = str(error)
             while self._queue:
                 waiting = self._queue.popleft()
-                if waiting.call is not None:
-                    waiting.call = None
+                if waiting.take_call() is not None:
                     waiting.set_exception(BrokenPoolError(self._broken))

@@ -39,17 +39,18 @@ class Loops:
         self._glance = glance
         self._futures: dict[Any, deque[Future]] = {}
 
-    def attend(self, future: Future) -> None:
-        """Let the loop that runs in this thread, if there is one, look after *future* until it is done."""
+    def attend(self, future: Future) -> bool:
+        """Let the loop that runs in this thread look after *future* until it is done; return whether there is one."""
         events = sys.modules.get("asyncio.events")
         loop = None if events is None else events._get_running_loop()
         if loop is None:
-            return
+            return False
         if loop in self._futures:
             self._futures[loop].append(future)
         else:
             self._futures[loop] = deque([future])
             loop.call_soon(self._look, loop)
+        return True
 
     def _look(self, loop: Any) -> None:
         futures = self._futures[loop]

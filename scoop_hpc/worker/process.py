@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from typing import Optional
@@ -54,7 +55,7 @@ def main(plan: WorkerPlan) -> int:
             here_only = guarded_names(file.read())
         if here_only:
             calls.carry(here_only)
-        status = controller.hub.run_program(lambda: program.run(code, module))
+        status = controller.hub.run_program(lambda: program.run(code, module), _join_threads)
         controller.exchange.end()
         return status
     controller.bar()
@@ -70,6 +71,11 @@ def main(plan: WorkerPlan) -> int:
         return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
     controller.unbar()
     return _serve(controller, link)
+
+
+def _join_threads() -> None:
+    """Wait for the program's threads, as the interpreter does at its end."""
+    threading._shutdown()  # type: ignore[attr-defined]
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:
@@ -110,5 +116,6 @@ def _fail(link: BrokerLink, reason: str, status: int) -> int:
     sys.stderr.flush()
     parent = os.getppid()
     while os.getppid() == parent:
-        link.receive(1.0)
+        link.receive()
+        link.wait(1.0)
     return status

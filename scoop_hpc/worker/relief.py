@@ -3,8 +3,7 @@
 Python code that computes for ten seconds must not sit on tasks that others could do meanwhile. The thread sleeps while
 the worker holds no task and no outcome back; else it looks up every few milliseconds. It does what the main thread
 would do at its next look at the link, under the lock that guards the queues and the socket, and nothing else: it runs
-no task and settles no future. This is the second thread of a worker, and the only one that shares anything
-with the first.
+no task and settles no future. Where that is needed, too, it calls for the threads of `Progress`.
 """
 
 from __future__ import annotations

@@ -21,12 +21,11 @@ from scoop_hpc.worker.inbox import Given
 class Runner:
     """Runs the tasks of one worker, one inside another or one after the other."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.costs = Costs()
+    def __init__(self, exchange: Exchange, costs: Optional[Costs] = None) -> None:
+        self.costs = Costs() if costs is None else costs
         self.running: Optional[Cost] = None  # of the task that runs
         self.deaf = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
-        self.forked = False  # this process is not the worker, but a child of it
         self._exchange = exchange
 
     def run_future(self, future: Future) -> None:
@@ -52,14 +51,19 @@ class Runner:
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             return
         cost = task.cost
+        self._prepare(cost)
+        outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+        exchange.learn(outcome.deaf)
+        exchange.finish(task.owner, task.serial, outcome)
+
+    def _prepare(self, cost: Cost) -> None:
+        """Hand out what must not wait for the end of a call."""
+        exchange = self._exchange
         if not cost.short and exchange.inbox and not cost.moderate:
             exchange.give_back_inbox()
         if exchange.due or not cost.brief or (not cost.short and exchange.urgent()):
             exchange.flush()
         self.since = exchange.busy_since = monotonic()
-        outcome = Outcome(*self._run(task.function, args, kwargs, cost))
-        exchange.learn(outcome.deaf)
-        exchange.finish(task.owner, task.serial, outcome)
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
@@ -76,7 +80,7 @@ class Runner:
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
         except BaseException as raised:  # the user's function: what it raised is sent on
             error = raised
-        if self.forked:  # the task has forked, and its child has come back from the user's function
+        if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()
         deaf = end - self.since
@@ -92,3 +96,12 @@ class Runner:
         if now - self.since > self.deaf:
             self.deaf = now - self.since
         self.since = now
+
+
+class ThreadRunner(Runner):
+    """Runs tasks in a thread other than the worker's main one."""
+
+    def _prepare(self, cost: Cost) -> None:
+        if not cost.brief:
+            self._exchange.flush()
+        self.since = monotonic()

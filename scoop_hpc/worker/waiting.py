@@ -1,19 +1,26 @@
-"""What a greenlet waits by: parked at the hub, until a future or a deadline wakes it."""
+"""What waits for futures: a greenlet, parked at the hub of the worker's main thread, or another thread."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from contextlib import AbstractContextManager
+from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, Union
 
 
 class Parks(Protocol):
     """What a waiter needs of the hub."""
 
     ready: deque[Waiter]
+    thread: int  # the hub's
 
     def leave(self, waiter: Waiter) -> None:
         """Switch to the hub until *waiter* is resumed."""
+
+    def nudge(self) -> None:
+        """Let the hub look at what is ready; called by other threads."""
 
 
 class Waiter:
@@ -33,10 +40,12 @@ class Waiter:
         self.woken = False
 
     def wake(self) -> None:
-        """Let the greenlet go on; fit to watch a future."""
+        """Let the greenlet go on; fit to watch a future. Any thread may call it."""
         if not self.woken:
             self.woken = True
             self._hub.ready.append(self)
+            if get_ident() != self._hub.thread:
+                self._hub.nudge()
 
     def park(self) -> bool:
         """Leave the current task until `wake` or the deadline; return whether it was woken before the deadline."""
@@ -51,20 +60,75 @@ class Waiter:
             self._greenlet.switch()
 
 
+class Mailbox:
+    """Calls for one thread, other than the main one, to make when it waits for futures, or looks at them."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()  # set by whatever the thread should look at
+        self._calls: deque[Callable[[], object]] = deque()
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have the thread make *call*."""
+        self._calls.append(call)
+        self.event.set()
+
+    def make_calls(self) -> None:
+        """Make the calls that were posted. Called by the thread."""
+        while self._calls:
+            self._calls.popleft()()
+
+
+class ThreadWaiter:
+    """A thread other than the main one that waits: woken by a future or by its *deadline* of `time.monotonic`.
+
+    While it is blocked it is *counted*, so that its futures get on although the main thread may be elsewhere.
+    """
+
+    __slots__ = ("_counted", "_mailbox", "deadline", "woken")
+
+    def __init__(
+        self, mailbox: Mailbox, counted: Callable[[], AbstractContextManager[object]], deadline: Optional[float]
+    ) -> None:
+        self._mailbox = mailbox
+        self._counted = counted
+        self.deadline = deadline
+        self.woken = False
+
+    def wake(self) -> None:
+        """Let the thread go on; fit to watch a future."""
+        self.woken = True
+        self._mailbox.event.set()
+
+    def park(self) -> bool:
+        """Wait until `wake` or the deadline; return whether it was woken before the deadline."""
+        self._mailbox.make_calls()
+        while not self.woken:
+            left = None if self.deadline is None else self.deadline - monotonic()
+            if left is not None and left <= 0:
+                break
+            with self._counted():
+                self._mailbox.event.wait(left)
+            self._mailbox.event.clear()
+            self._mailbox.make_calls()
+        return self.deadline is None or monotonic() < self.deadline
+
+
+AnyWaiter = Union[Waiter, ThreadWaiter]
+
+
 class Event:
     """What `concurrent.futures.wait` and `as_completed` wait for, instead of a `threading.Event`."""
 
-    def __init__(self, waiter: Callable[[Optional[float]], Waiter], wake: Callable[[Waiter], None]) -> None:
+    def __init__(self, waiter: Callable[[Optional[float]], AnyWaiter]) -> None:
         self._new_waiter = waiter
-        self._wake = wake
         self._set = False
-        self._waiter: Optional[Waiter] = None
+        self._waiter: Optional[AnyWaiter] = None
 
     def set(self) -> None:
         """Let who waits go on; called by a future that is done, in whichever thread."""
         self._set = True
         if self._waiter is not None:
-            self._wake(self._waiter)
+            self._waiter.wake()
 
     def clear(self) -> None:
         """Take back `set`."""
@@ -79,6 +143,6 @@ class Event:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._set:
             self._waiter = self._new_waiter(deadline)
-            if not self._waiter.park():
+            if not self._set and not self._waiter.park():
                 break
         return self._set

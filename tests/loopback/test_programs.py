@@ -70,8 +70,8 @@ def test_exception_of_a_signal_handler_reaches_the_program_that_waits(runs: Runs
 
 def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     program = runs.write(
-        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n    print('on', flush=True)\n"
-        "    try: futures.submit(time.sleep, 600).result()\n    finally: print('saved')"
+        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n\n"
+        "    try: print('on', flush=True), futures.submit(time.sleep, 600).result()\n    finally: print('saved')"
     )  # fmt: skip
     process = runs.start("-n", "2", program)
     assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import queue
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from scoop_hpc import futures
 from scoop_hpc.broker.state import BrokerState
-from scoop_hpc.errors import InputError, NotRunningError, ProgramError, ProtocolError, TaskError
+from scoop_hpc.errors import InputError, ProgramError, ProtocolError, TaskError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted
 from scoop_hpc.worker import bundles, calls, costs, current
@@ -30,6 +31,7 @@ class Home:
         self.name = name
         self.sent: list[Message] = []
         self.arriving: list[Message] = []
+        self.woken = threading.Event()
         self.exported = 0
         self.hands_out = hands_out
         self.broker = BrokerState("0")
@@ -43,12 +45,18 @@ class Home:
             self.arriving += [send.message for send in self.broker.handle(message, self.name)]
 
     def wake(self) -> None:
-        raise AssertionError("no other thread is here")
+        self.woken.set()
 
-    def receive(self, timeout: Optional[float]) -> list[Message]:
+    def descriptor(self) -> Optional[int]:
+        return None
+
+    def receive(self) -> list[Message]:
         arrived, self.arriving = self.arriving, []
-        assert arrived or timeout is not None, "the worker would wait for ever"
         return arrived
+
+    def wait(self, timeout: Optional[float]) -> None:
+        assert self.woken.wait(5 if timeout is None else min(timeout, 0.001)) or timeout is not None, "for ever"
+        self.woken.clear()
 
 
 Run = Callable[..., Any]
@@ -95,11 +103,11 @@ def test_worker_is_not_busy_once_its_program_has_ended(run: Run) -> None:
     busy = []
 
     class Watched(Home):
-        def receive(self, timeout: Optional[float]) -> list[Message]:
+        def receive(self) -> list[Message]:
             worker = current.running()
-            if worker is not None and worker.hub.ending and timeout != 0:
+            if worker is not None and worker.hub.ending:
                 busy.append(worker.exchange.busy_since)
-            return super().receive(timeout)
+            return super().receive()
 
     run(lambda: futures.submit(time.sleep, 0), Watched(), size=4)
     assert set(busy) == {0.0}
@@ -489,7 +497,7 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
         link.arriving.append(Results([Parcel("0.0", 0, outcome.dump())]))
         assert future.result() == 9
         current.current().waiter(time.monotonic()).park()
-        return current.current().hub.late
+        return current.current().exchange.late
 
     assert run(program, link, size=4) == 1
 
@@ -589,22 +597,77 @@ def test_futures_outside_a_run_are_run_here_with_one_warning(monkeypatch: pytest
     assert (len(warned), warned[0].filename) == (1, __file__)
 
 
-def test_futures_in_another_thread_are_refused(run: Run) -> None:
+def in_thread(function: Callable[[], Any]) -> Any:
+    """Return what *function* returns in a thread of its own, for which the main thread waits."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join(20)
+    return results[0]
+
+
+def test_other_threads_submit_and_wait(run: Run) -> None:
+    def use() -> tuple[Any, ...]:
+        pending = [futures.submit(square, n) for n in range(5)]
+        done = futures.wait(pending).done
+        return (
+            sum(future.result(timeout=20) for future in done),
+            list(futures.map(square, range(100), chunksize=3)) == [n * n for n in range(100)],
+            sorted(futures.map_as_completed(square, range(40))) == [n * n for n in range(40)],
+            [future.result() for future in concurrent.futures.as_completed([futures.submit(fib, 10)], timeout=20)],
+        )
+
+    assert run(lambda: in_thread(use)) == (30, True, True, [55])
+
+
+def test_exception_of_a_task_is_raised_in_the_thread_that_waits(run: Run) -> None:
+    def use() -> str:
+        with pytest.raises(KeyError) as caught:
+            futures.submit(fail, 7).result()
+        return str(caught.value)
+
+    assert run(lambda: in_thread(use)) == "7"
+
+
+def test_callbacks_are_called_while_the_main_thread_waits_elsewhere(run: Run) -> None:
+    def program() -> int:
+        done: queue.Queue[Any] = queue.Queue()
+        for n in range(10):
+            futures.submit(square, n).add_done_callback(done.put)
+        return sum(done.get(timeout=20).result() for _ in range(10))
+
+    assert run(program) == 285
+
+
+def test_tasks_wait_elsewhere_for_their_own_tasks(run: Run) -> None:
+    def tree(depth: int) -> int:
+        if not depth:
+            return 1
+        done: queue.Queue[Any] = queue.Queue()
+        for _ in range(2):
+            futures.submit(tree, depth - 1).add_done_callback(done.put)
+        return 1 + sum(done.get(timeout=20).result() for _ in range(2))
+
+    assert run(lambda: futures.submit(tree, 3).result()) == 15
+
+
+def test_iterator_goes_on_in_another_thread(run: Run) -> None:
+    def program() -> list[int]:
+        results = futures.map(square, range(50), chunksize=1)
+        return [next(results), *in_thread(lambda: list(results))]
+
+    assert run(program) == [n * n for n in range(50)]
+
+
+def test_watcher_of_a_settled_future_is_called_at_once(run: Run) -> None:
     def program() -> list[str]:
-        errors: list[str] = []
+        future = futures.submit(square, 2)
+        future.result()
+        called: list[str] = []
+        future.watch(lambda: called.append("watcher"))
+        return called
 
-        def other() -> None:
-            try:
-                futures.submit(square, 1)
-            except NotRunningError as error:
-                errors.append(str(error))
-
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join()
-        return errors
-
-    assert "main thread" in run(program)[0]
+    assert run(program) == ["watcher"]
 
 
 def test_foreign_message_is_an_error() -> None:

@@ -1,0 +1,437 @@
+"""Keeps a worker's futures going while its main thread is elsewhere: in ``queue.get()``, say, or in asyncio.
+
+::
+
+    main thread        user's code ... queue.get() ............................. goes on
+    relief thread           notices that it is long, and that there are futures somebody waits for
+    progress thread             receives outcomes, settles futures, calls their callbacks --> queue.put()
+    substitutes                 run tasks, one at a time, as the main thread would in a `result()`
+
+Somebody waits for a future if it has a callback of the user's, or if another thread waits in it or polls it. Where the
+main thread waits in this package, its hub does all of this, and these threads sleep.
+
+A worker runs one task at a time. A thread that is blocked in the user's code does not run, but may not be replaced
+either: it may wait for a program that it has started. Only where what it runs has made futures that somebody waits for
+does a substitute take its place, and where that is blocked in the same way, another. Otherwise tasks that wait for
+tasks in this way could block all workers [compare java.util.concurrent.ForkJoinPool.ManagedBlocker]. Whose a thread of
+the user's is, nobody knows: each that waits lets one more thread be replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from threading import get_ident
+from time import monotonic
+from typing import Any, Callable, Optional
+
+from scoop_hpc.worker import bundles
+from scoop_hpc.worker.costs import Cost, Costs
+from scoop_hpc.worker.exchange import Exchange
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.runner import Runner, ThreadRunner
+from scoop_hpc.worker.waiting import Mailbox, ThreadWaiter
+
+_ELSEWHERE = 0.003  # seconds after which the main thread is taken to be elsewhere
+_LOOK = 0.01  # seconds between looks, if nothing comes before
+_LINGER = 0.25  # seconds that the progress thread stays, though nobody waits: the next wait may begin soon
+_STUCK = 0.05  # seconds after which a callback is taken to be blocked, so that others need another thread
+_SAMPLE = 0.005  # seconds over which a thread's use of the CPU is looked at
+_BLOCKED = 0.3  # of the CPU: a thread that uses less is taken to be blocked
+_SPINNING = 1.0  # seconds after which a thread that computes is taken to wait all the same: ``while not flag: pass``
+
+_Key = tuple[int, Optional[Cost]]  # whose futures somebody waits for: those of what runs in a thread
+_USERS: _Key = (0, None)  # somebody is a thread of the user's
+
+
+_Settling = tuple[Future, Callable[[], tuple[Any, Optional[BaseException]]]]  # a future, and how to get its outcome
+
+
+class _Here(threading.local):
+    """What a thread other than the main one has of its own."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.runner: Optional[Runner] = None
+        self.is_substitute = False
+        self.server = 0  # its number, if it is a progress thread
+
+
+class _Usage:
+    """Tells whether a thread is blocked, by how much of the CPU it uses."""
+
+    def __init__(self, thread: int) -> None:
+        find = getattr(time, "pthread_getcpuclockid", None)  # not on macOS
+        self._clock: Optional[int] = None if find is None else find(thread)
+        self._blocked = False
+        self._at = self._used = 0.0
+        self.reset(monotonic())
+
+    def reset(self, now: float) -> None:
+        """Forget what was, and begin to look."""
+        self._blocked = False
+        self._at, self._used = now, self._read()
+
+    def blocked(self, now: float) -> bool:
+        """Return whether the thread used little of the CPU when last looked at."""
+        if now - self._at >= _SAMPLE:
+            used = self._read()
+            self._blocked = used - self._used < _BLOCKED * (now - self._at)
+            self._at, self._used = now, used
+        return self._blocked
+
+    def _read(self) -> float:
+        return 0.0 if self._clock is None else time.clock_gettime(self._clock)
+
+
+class Progress:
+    """Serves the futures of the worker whose main thread makes this, while that thread is elsewhere."""
+
+    def __init__(self, exchange: Exchange, runner: Runner) -> None:
+        self._exchange = exchange
+        self._main = runner
+        self._thread = get_ident()
+        self._here = _Here()
+        self._lock = threading.Lock()
+        self._waiting: dict[_Key, int] = {}  # how many futures, and threads, by who runs what
+        self._main_usage: Optional[_Usage] = None
+        self._server = 0  # the number of the progress thread: one that was replaced ends
+        self._needed = threading.Event()
+        self._nudged, self._nudger = -1, -1  # a pipe
+        self._outcomes: deque[_Settling] = deque()
+        self._calling_since = 0.0  # when a callback began
+        self._current: Optional[_Substitute] = None  # which may take tasks
+        self._idle: list[_Substitute] = []
+        self._substitutes: list[_Substitute] = []  # all of them
+        self._main_is_excused = False  # replaced because a thread of the user's waits
+        exchange.watchdog = self._look
+
+    # who waits
+
+    def attend(self, future: Future) -> None:
+        """Have *future* get on wherever the main thread is, until it is done."""
+        key = self._key()
+        self._add(key)
+        future.watch(functools.partial(self._drop, key))
+
+    def waiter(self, deadline: Optional[float]) -> ThreadWaiter:
+        """Return a waiter for this thread, which is not the main one."""
+        return ThreadWaiter(self._here.mailbox, self._counted, deadline)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mailbox of this thread, which is not the main one."""
+        return self._here.mailbox
+
+    @property
+    def runner(self) -> Runner:
+        """The runner of this thread, which is not the main one."""
+        if self._here.runner is None:
+            self._here.runner = ThreadRunner(self._exchange, self._main.costs)
+        return self._here.runner
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._here.server and self._here.server == self._server:
+            self._start_server()  # a callback waits for another future: who should settle that?
+        key = self._key()
+        self._add(key)
+        try:
+            yield
+        finally:
+            self._drop(key)
+
+    def _key(self) -> _Key:
+        """Return who waits, in this thread."""
+        if get_ident() == self._thread:
+            return self._thread, self._main.running
+        return (get_ident(), self.runner.running) if self._here.is_substitute else _USERS
+
+    def _add(self, key: _Key) -> None:
+        with self._lock:
+            self._waiting[key] = self._waiting.get(key, 0) + 1
+        self._exchange.arm()
+        self._nudge()
+
+    def _drop(self, key: _Key) -> None:
+        with self._lock:
+            left = self._waiting[key] - 1
+            if left:
+                self._waiting[key] = left
+            else:
+                del self._waiting[key]
+
+    # the progress thread
+
+    def _look(self, busy: float) -> bool:
+        """Begin to serve if the main thread was *busy* for long. Called by the relief thread; True: look again."""
+        is_elsewhere = busy > _ELSEWHERE and bool(self._waiting)
+        calling_since = self._calling_since
+        if is_elsewhere or self._outcomes:
+            if not self._server or (calling_since and monotonic() - calling_since > _STUCK):
+                self._start_server()
+            self._needed.set()
+        return bool(self._waiting or self._outcomes)
+
+    def _start_server(self) -> None:
+        """Start a progress thread, in the place of the one that there is."""
+        if self._nudger < 0:
+            self._nudged, self._nudger = os.pipe()
+            for end in (self._nudged, self._nudger):
+                os.set_blocking(end, False)
+        self._calling_since = 0.0
+        self._server += 1
+        threading.Thread(target=self._serve, args=(self._server,), name="scoop-hpc progress", daemon=True).start()
+        self._needed.set()
+
+    def _nudge(self) -> None:
+        """Let the progress thread look up."""
+        if self._exchange.on_duty is not None:
+            with contextlib.suppress(BlockingIOError):  # it is full: who has not read it yet will
+                os.write(self._nudger, b"\0")
+
+    def _serve(self, me: int) -> None:
+        self._here.server = me
+        try:
+            while self._server == me:
+                self._needed.wait()
+                self._needed.clear()
+                self._exchange.on_duty = self._nudge
+                self._tend(me)
+                if self._server == me:
+                    self._exchange.on_duty = None
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+
+    def _tend(self, me: int) -> None:
+        """Settle futures as their outcomes come, until the main thread is back or nobody waits."""
+        exchange = self._exchange
+        poll = select.poll()
+        poll.register(self._nudged, select.POLLIN)
+        descriptor = exchange.descriptor()
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        if self._main_usage is None:
+            self._main_usage = _Usage(self._thread)
+        last = monotonic()
+        self._main_usage.reset(last)
+        self._main_is_excused = False
+        self._settle_all(me)  # what another, that is stuck in a callback, has left
+        wants_tasks = False
+        while exchange.serve(wants_tasks):
+            self._settle_all(me)
+            if self._server != me:
+                return
+            now = monotonic()
+            if self._waiting:
+                last = now
+            elif now - last > _LINGER:
+                return
+            wants_tasks = self._substitute(now)
+            for ready, _ in poll.poll(int(_LOOK * 1000)):
+                if ready == self._nudged:
+                    os.read(self._nudged, 1000)
+
+    def _settle_all(self, me: int) -> None:
+        while self._server == me and (self._outcomes or (self._exchange.busy_since and self._load())):
+            try:
+                future, outcome = self._outcomes.popleft()
+            except IndexError:  # another progress thread, which this one has replaced, was faster
+                continue
+            if future.has_callbacks:
+                self._calling_since = monotonic()
+            try:
+                future.settle(*outcome())
+            except BaseException as error:  # a callback's sys.exit(): concurrent.futures logs every Exception
+                self._exchange.defer(functools.partial(_raise, error))
+            if self._server == me:
+                self._calling_since = 0.0
+
+    def _load(self) -> bool:
+        """Take outcomes to settle futures with; return whether there may be some."""
+        exchange, outcomes = self._exchange, self._outcomes
+        with contextlib.suppress(IndexError):  # the hub was faster
+            if exchange.failed:
+                future, error = exchange.failed.popleft()
+                outcomes.append((future, functools.partial(_both, None, error)))
+                return True
+            if exchange.own:
+                serial, outcome = exchange.own.popleft()
+                claimed = exchange.claim(serial, outcome.deaf)
+                if claimed is not None:
+                    outcomes.append((claimed, functools.partial(_both, outcome.value, outcome.error)))
+                return True
+            if exchange.arrived:
+                for serial, item, deaf in bundles.load_outcomes(exchange.arrived.popleft().frames):
+                    claimed = exchange.claim(serial, deaf)
+                    if claimed is not None:
+                        outcomes.append((claimed, functools.partial(bundles.value_of, item)))
+                return True
+        return False
+
+    # substitutes
+
+    def slot_is_taken(self) -> bool:
+        """Return whether a substitute runs a task, so that the hub should begin none. Called by the hub."""
+        current = self._current
+        return current is not None and current.busy and not self._waits_elsewhere(current, monotonic())
+
+    def _substitute(self, now: float) -> bool:
+        """Have a substitute run tasks if nobody does; return whether tasks should be asked for."""
+        current = self._current
+        if current is not None and current.busy and not self._waits_elsewhere(current, now):
+            return False
+        if not self._main_waits(now):
+            return False
+        if current is None or current.busy:
+            with self._lock:
+                current = self._current = self._idle.pop() if self._idle else None
+            if current is None:
+                current = self._current = _Substitute(self, self._exchange)
+                self._substitutes.append(current)
+        if not self._exchange.has_tasks():
+            return True
+        current.begin()
+        return False
+
+    def _main_waits(self, now: float) -> bool:
+        assert self._main_usage is not None
+        key = (self._thread, self._main.running)
+        if not self._main_is_excused and self._waits(key, self._main_usage, self._exchange.busy_since, now):
+            self._main_is_excused = key not in self._waiting
+            return True
+        return self._main_is_excused
+
+    def _waits_elsewhere(self, substitute: _Substitute, now: float) -> bool:
+        key = (substitute.thread, substitute.runner.running)
+        if not substitute.is_excused and self._waits(key, substitute.usage, substitute.busy_since, now):
+            substitute.is_excused = key not in self._waiting
+            return True
+        return substitute.is_excused
+
+    def _waits(self, key: _Key, usage: _Usage, since: float, now: float) -> bool:
+        """Return whether a thread is blocked, as it seems, until some future is done."""
+        return (key in self._waiting or self._excuses()) and (usage.blocked(now) or now - since > _SPINNING)
+
+    def _excuses(self) -> bool:
+        """Return whether more threads of the user's wait than others were replaced for."""
+        replaced = self._main_is_excused + sum(each.is_excused for each in self._substitutes)
+        return self._waiting.get(_USERS, 0) > replaced
+
+    def may_run(self, substitute: _Substitute) -> bool:
+        """Return whether *substitute* may take another task."""
+        return self._current is substitute and bool(self._exchange.busy_since) and not self._exchange.stopped
+
+    def enter(self) -> Runner:
+        """Make this thread a substitute's; return its runner."""
+        self._here.is_substitute = True
+        self._here.runner = _SubstituteRunner(self._exchange, self._main.costs, self.leave)
+        return self._here.runner
+
+    def leave(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+        """Leave it to the progress thread to settle *future*. Called by substitutes, who must not run callbacks."""
+        self._outcomes.append((future, functools.partial(_both, value, error)))
+        self._exchange.arm()
+        self._needed.set()
+        self._nudge()
+
+    def rest(self, substitute: _Substitute) -> None:
+        """Note that *substitute* has nothing to do."""
+        with self._lock:
+            substitute.busy = False
+            if self._current is not substitute:
+                self._idle.append(substitute)
+            if not any(each.busy for each in self._substitutes):
+                self._exchange.substituted_since = 0.0
+        self._exchange.wake()
+        self._nudge()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _both(value: Any, error: Optional[BaseException]) -> tuple[Any, Optional[BaseException]]:
+    return value, error
+
+
+class _SubstituteRunner(ThreadRunner):
+    """Runs tasks, and leaves callbacks to the progress thread: they may block, and are nobody's task."""
+
+    def __init__(
+        self, exchange: Exchange, costs: Costs, leave: Callable[[Future, Any, Optional[BaseException]], None]
+    ) -> None:
+        super().__init__(exchange, costs)
+        self._leave = leave
+
+    def run_future(self, future: Future) -> None:
+        call = self._exchange.take(future)
+        if call is not None:
+            future.begin()
+            value, error, _ = self._run(*call, future.cost)
+            if future.has_callbacks:
+                self._leave(future, value, error)
+            else:
+                future.settle(value, error)
+
+
+class _Substitute:
+    """A thread that runs tasks in the place of another that is blocked."""
+
+    def __init__(self, progress: Progress, exchange: Exchange) -> None:
+        self.busy = False
+        self.busy_since = 0.0
+        self.is_excused = False  # replaced because a thread of the user's waits
+        self._progress = progress
+        self._exchange = exchange
+        self._wanted = threading.Event()
+        ready = threading.Event()
+        threading.Thread(target=self._run, args=(ready,), name="scoop-hpc substitute", daemon=True).start()
+        ready.wait()
+
+    def begin(self) -> None:
+        """Run tasks."""
+        self.busy = True
+        self._exchange.substituted_since = monotonic()
+        self._wanted.set()
+
+    def _run(self, ready: threading.Event) -> None:
+        self.thread = get_ident()
+        self.runner = self._progress.enter()
+        self.usage = _Usage(self.thread)
+        ready.set()
+        try:
+            while True:
+                self._wanted.wait()
+                self._wanted.clear()
+                while self._progress.may_run(self) and self._run_one():
+                    pass
+                self._progress.rest(self)
+        except BaseException as error:
+            self._exchange.fail(error)
+            raise
+
+    def _run_one(self) -> bool:
+        exchange = self._exchange
+        task = exchange.take_oldest()
+        if task is None:
+            return False
+        self.busy_since = exchange.substituted_since = monotonic()
+        self.usage.reset(self.busy_since)
+        if isinstance(task, Future):
+            self.runner.run_future(task)
+        else:
+            self.runner.run_task(task)
+        self.is_excused = False
+        exchange.flush()
+        exchange.wake()
+        if exchange.on_duty is not None:
+            exchange.on_duty()
+        return True
