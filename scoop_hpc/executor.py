@@ -68,7 +68,7 @@ class Executor(concurrent.futures.Executor):
             max_workers = _count(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer is {initializer!r}: it must be a callable")
-        self._max_workers = max_workers
+        self._limit = max_workers
         self._initializer = initializer
         self._initargs = tuple(initargs)
         self._key = uuid.uuid4().hex
@@ -78,6 +78,23 @@ class Executor(concurrent.futures.Executor):
         self._process = os.getpid()
         self._shut_down = False
         self._workers: Union[Pool, InRun, None] = None
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers execute its calls, known before the first: what libraries ask a pool for.
+
+        Raises AllocationError in a job whose nodes cannot be told.
+        """
+        worker = running()
+        if self._attached or worker is not None:
+            size = current().size
+            return size if self._limit is None else min(self._limit, size)
+        return self._limit or _count_places()
+
+    # by the names that libraries look for
+    _max_workers = num_workers  # dask, as of concurrent.futures.ProcessPoolExecutor
+    _processes = num_workers  # dynesty and pyswarms, as of multiprocessing.Pool
+    size = num_workers  # schwimmbad's pools, as of an MPI communicator
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _AnyFuture:
         """Schedule ``fn(*args, **kwargs)``; return its future.
@@ -165,9 +182,9 @@ class Executor(concurrent.futures.Executor):
 
     def _find_workers(self) -> Union[Pool, InRun]:
         if self._attached or running() is not None:
-            return InRun(current(), self._max_workers, self._key, self._call_frames())
+            return InRun(current(), self._limit, self._key, self._call_frames())
         initializer = tuple(map(bytes, self._call_frames()))
-        pool = Pool(Order(self._max_workers, _argv(), messages.Pool(_modules(), initializer)))
+        pool = Pool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
         exits.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
@@ -190,6 +207,21 @@ def _count(max_workers: Any) -> int:
     if not 0 < count <= _MOST_WORKERS:
         raise ValueError(f"max_workers must be greater than 0, and at most {_MOST_WORKERS:,}, not {max_workers!r}")
     return count
+
+
+def _count_places() -> int:
+    """Return how many workers a pool starts here: one on each CPU, or as the job that this process is in has it."""
+    # 45 ms to import, which a program that never asks need not spend
+    from scoop_hpc.placement import count_cpus, place  # noqa: PLC0415
+    from scoop_hpc.schedulers.readers import read_allocation  # noqa: PLC0415
+
+    allocation = read_allocation(os.environ, _read)
+    return count_cpus() if allocation is None else sum(node.workers for node in place(allocation))
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def _attached(key: str, frames: Sequence[Buffer]) -> Executor:

@@ -25,7 +25,7 @@ from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
-from scoop_hpc.placement import place
+from scoop_hpc.placement import count_cpus, place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.record import of_element
 
@@ -115,11 +115,6 @@ def _make(launcher: str, container: Optional[Container], directory: str) -> Laun
     if launcher != SrunLauncher.name:
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
     return SrunLauncher(srun_options(container, directory))
-
-
-def count_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_here(host: str) -> bool:

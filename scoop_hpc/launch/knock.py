@@ -18,6 +18,7 @@ from typing import Optional
 import zmq
 
 from scoop_hpc.errors import LaunchError
+from scoop_hpc.placement import count_cpus
 from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -120,5 +121,5 @@ def _hello(node: str) -> Hello:
         node=node,
         host=socket.gethostname(),
         pid=os.getpid(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpus=count_cpus(),
     )

@@ -16,6 +16,7 @@ from scoop_hpc.localjobs import states
 from scoop_hpc.localjobs.request import Request
 from scoop_hpc.localjobs.script import parse_script
 from scoop_hpc.localjobs.states import Home, State
+from scoop_hpc.placement import count_cpus
 from scoop_hpc.schedulers import local_allocation
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -33,7 +34,7 @@ def submit(script: str, state: str, environ: Mapping[str, str]) -> str:
             text = file.read()
     except OSError as error:
         raise InputError(f"cannot read the job script {script!r}: {error.strerror}") from error
-    request = parse_script(text, os.getcwd(), _cpus())
+    request = parse_script(text, os.getcwd(), count_cpus())
     _check(request, state)
     home = states.create(state)
     job_environ = {name: value for name, value in environ.items() if name != local_allocation.ARRAY_INDEX}
@@ -100,10 +101,6 @@ def cancel(job_ids: Sequence[str], state: str) -> None:
     for home in homes.values():
         if home is not None and not all(job.state.ended for job in states.standing(home)):
             home.cancel()
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _as_json(jobs: Sequence[State]) -> str:

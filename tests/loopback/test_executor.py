@@ -591,3 +591,26 @@ def test_in_a_run_executors_with_initializers_of_their_own_stay_apart(runs: Runs
         "print({n % 5 - future.result() for n, future in enumerate(submitted)})"
     )
     assert in_run(runs, functions, program) == "{0}\n"
+
+
+def test_number_of_workers_is_known_before_the_first_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usable = len(os.sched_getaffinity(0))
+    assert Executor().num_workers == Executor()._max_workers == Executor()._processes == Executor().size == usable
+    assert Executor(3).num_workers == 3
+    for name in ("NODELIST", "TASKS_PER_NODE", "CPUS_PER_NODE"):
+        monkeypatch.delenv(f"SLURM_{name}", raising=False)
+    nodefile = tmp_path / "nodes"
+    nodefile.write_text("n1\nn1\nn2\n")
+    monkeypatch.setenv("PBS_JOBID", "7.server")
+    monkeypatch.setenv("PBS_NODEFILE", str(nodefile))
+    monkeypatch.setenv("PBS_ENVIRONMENT", "PBS_BATCH")
+    assert Executor().num_workers == 3
+
+
+def test_in_a_run_the_number_of_workers_is_the_runs(runs: Runs) -> None:
+    functions = "def ask(executor): return executor.num_workers\n"
+    program = """
+print(Executor().num_workers, Executor(2)._max_workers, Executor(9).size)
+print(Executor().submit(ask, Executor()).result())
+"""
+    assert in_run(runs, functions, program, 4) == "4 2 4\n4\n"
