@@ -167,6 +167,18 @@ ROWS = (
         peers=_ELSEWHERE,
         targets=(Target(1.3, "raw-broker"),),
     ),
+    Row(
+        name="called-back",
+        title="a no-op whose callback the program waits for in a queue",
+        workload="called_back",
+        parameters={"count": 1_000},
+        quick={"count": 50},
+        unit="us",
+        more_is_better=False,
+        figure=microseconds,
+        peers=(OURS, "concurrent.futures", "loky"),
+        targets=(Target(1.5, "concurrent.futures"),),
+    ),
     _uneven(
         "burn-map",
         "map of {count:,} uneven CPU-burning tasks",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import operator
 import os
+import queue
 import random
 import sys
 import tempfile
@@ -101,6 +102,17 @@ def one_elsewhere(peer: Peer, count: int) -> Report:
     seconds = time.perf_counter() - start
     assert os.getpid() not in processes, f"{processes.count(os.getpid())} tasks ran in the submitting process"
     return {"seconds": seconds}
+
+
+def called_back(peer: Peer, count: int) -> Report:
+    """Submit a no-op and wait, in a queue, until its callback has put it there, again and again."""
+    warm(peer, functions.nothing, 0)
+    done: queue.Queue[Any] = queue.Queue()
+    start = time.perf_counter()
+    for n in range(count):
+        peer.submit(functions.nothing, n).add_done_callback(done.put)
+        assert done.get(timeout=60).result() == n
+    return {"seconds": time.perf_counter() - start}
 
 
 def durations(count: int) -> list[float]:
@@ -255,6 +267,7 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
         submit_nothing,
         one_at_a_time,
         one_elsewhere,
+        called_back,
         uneven_map,
         uneven_submit,
         nested_fib,
