@@ -21,15 +21,18 @@ from scoop_hpc.errors import HostlistError
 
 MAX_RANGE = 65536  # hosts in one range, and in one element [src/common/hostlist.c, MAX_RANGE]
 MAX_HOSTS = 1 << 20  # hosts in one list: more than any machine has, less than what exhausts memory
+MAX_NUMBER = (1 << 64) - 1  # in brackets: to Slurm, a larger one is this [strtoul(3), ULONG_MAX]
 MAX_NAME = 255  # characters of a host's name, besides its numbers [RFC 1123, 2.1]
 _SHOWN = 400  # characters of a text in a message about it
 
 _SEPARATORS = re.compile(r"[, \t\n]*")
-_NAME = re.compile(r"([A-Za-z0-9_.:+-]+)(?:[, \t\n]+|\Z)")
-_TEXT = re.compile(r"[A-Za-z0-9_.:+-]+")
+_NAME = re.compile(r"([A-Za-z0-9_.:+/%@=#~-]+)(?:[, \t\n]+|\Z)")  # Slurm takes more: n1;n2 is one name to it
+_TEXT = re.compile(r"[A-Za-z0-9_.:+/%@=#~-]+")
+_HOST = re.compile(r"[A-Za-z0-9_.:+-]+")
 _GROUP = re.compile(r"\[([^\[\]]*)\]")
-_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
-_NUMBERED = re.compile(r"(.*?)([0-9]{1,18})")
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,19})")
+_ADDRESS = re.compile(r"[0-9.]+")
 _COUNT = re.compile(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?")
 
 
@@ -39,7 +42,7 @@ def first_label(name: str) -> str:
     >>> first_label("N1.example.org"), first_label("10.0.0.7")
     ('n1', '10.0.0.7')
     """
-    return name.lower() if name.replace(".", "").isdigit() or ":" in name else name.partition(".")[0].lower()
+    return name.lower() if _ADDRESS.fullmatch(name) or ":" in name else name.partition(".")[0].lower()
 
 
 def expand(text: str) -> list[str]:
@@ -86,8 +89,8 @@ def fold(names: Iterable[str]) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Return whether *text* can be the name of one host."""
-    return _TEXT.fullmatch(text) is not None and len(text) <= MAX_NAME
+    """Return whether *text* can be the name of one host; a name in a nodelist may have other characters, too."""
+    return _HOST.fullmatch(text) is not None and len(text) <= MAX_NAME
 
 
 def expand_counts(text: str) -> list[int]:
@@ -160,6 +163,8 @@ def _read_group(text: str, position: int, ranges: str) -> list[str]:
         if match is None:
             raise _error(text, position, f"{_shown(part, 0)}, which is no number or range of numbers,")
         lower, upper = match[1], match[2] or match[1]
+        if max(len(lower), len(upper)) > MAX_NAME or max(int(lower), int(upper)) > MAX_NUMBER:
+            raise _error(text, position, f"the number {_shown(part, 0)}, which is over {MAX_NUMBER},")
         count = int(upper) - int(lower) + 1
         if count < 1:
             raise _error(text, position, f"the reversed range {part!r}")
@@ -184,7 +189,7 @@ def _product(texts: Sequence[str], groups: Sequence[list[str]]) -> list[str]:
 
 def _split(name: str) -> tuple[str, str]:
     """Return *name* as what comes before its final number, and the number; both as text."""
-    if not is_host(name):
+    if _TEXT.fullmatch(name) is None or len(name) > MAX_NAME:
         raise HostlistError(f"{name!r} is no host name: use up to {MAX_NAME} letters, digits, '-', '_', '.', ':', '+'")
     match = _NUMBERED.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")

@@ -18,6 +18,7 @@ from scoop_hpc.schedulers import (
     sge_allocation,
     slurm_allocation,
 )
+from scoop_hpc.schedulers.incomplete import refuse_incomplete
 
 
 class Reader(Protocol):
@@ -50,6 +51,8 @@ def read_allocation(
 ) -> Optional[Allocation]:
     """Return the allocation that *environ* speaks of, None outside a job; raise AllocationError.
 
+    An environment that has some of a job's variables, but not all, is an error.
+
     *read_file* returns the text of a file, or raises OSError or ValueError. Where *environ* speaks of jobs of more
     than one scheduler, the first of `READERS` is taken, and the others are named in `Allocation.beside`; which of
     them is inside the other, or left over, no variable tells. *reader* is the name of the one to take instead.
@@ -60,6 +63,7 @@ def read_allocation(
     if reader is not None and reader not in found:
         raise AllocationError(f"not in a job of {reader!r}: its variables are not in the environment")
     if not found:
+        refuse_incomplete(environ)
         return None
     beside = () if reader else tuple(found[1:])
     try:

@@ -28,8 +28,11 @@ TEXTS = [
     "n[1-3]x[08,3-4]",
     "a-b.c_d[1-2]",
     "n[00001-02000]",
+    "node[18446744073709551615]",
+    "node/abc,node%abc,a@b=c#d",
+    "n[0000000000000000000000001]",
 ]
-WRONG = ["n[5-3]", "n[1,,2]", "n[a-c]", "n[1-2-3]", "n[1-99999999999]"]
+WRONG = ["n[\N{ARABIC-INDIC DIGIT THREE}]", "n[5-3]", "n[1,,2]", "n[a-c]", "n[1-2-3]", "n[1-99999999999]"]
 
 
 def _hostnames(cluster: ClusterUnderTest, text: str) -> list[str]:

@@ -137,15 +137,32 @@ def test_components_in_the_names_of_old_are_refused_too() -> None:
             "SLURM_CLUSTERS": "a",
             "SBATCH_ACCOUNT": "x",
         },
-        {"SLURM_JOB_ID": "7"},
-        {"SLURM_JOB_NODELIST": "n1"},
-        {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": ""},
-        {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n1"},
-        {"PBS_JOBID": "1.server", "ENVIRONMENT": "BATCH"},
+        {"SLURM_NNODES": "2", "SLURM_NTASKS": "4", "SLURM_HOSTFILE": "hosts", "SLURM_NODELIST": "n1"},
     ],
 )
 def test_site_variables_are_no_job(environ: dict[str, str]) -> None:
     assert read_allocation(environ, _no_file) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({"SLURM_JOB_ID": "7"}, "SLURM_JOB_ID is set, as in Slurm's jobs, but SLURM_JOB_NODELIST is not"),
+        ({"SLURM_JOBID": "7", "SLURM_JOB_NODELIST": ""}, "SLURM_JOBID is set, as in Slurm's jobs, but"),
+        ({"SLURM_JOB_NODELIST": "n1"}, "SLURM_JOB_NODELIST is set, as in Slurm's jobs, but SLURM_JOB_ID is not"),
+        ({"SLURM_JOB_CPUS_PER_NODE": "4"}, "SLURM_JOB_ID is not"),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n1"}, "SLURM_JOB_NODELIST is not"),
+        (
+            {"SLURM_HET_SIZE": "2", "SLURM_JOB_ID_HET_GROUP_0": "7", "SLURM_JOB_NODELIST_HET_GROUP_0": "n1"},
+            "heterogeneous Slurm job, as SLURM_JOB_ID_HET_GROUP_0 says",
+        ),
+        ({"SLURM_NODELIST_PACK_GROUP_1": "n2"}, "heterogeneous Slurm job, as SLURM_NODELIST_PACK_GROUP_1 says"),
+    ],
+)
+def test_a_shell_with_a_part_of_a_jobs_variables_is_refused(environ: dict[str, str], missing: str) -> None:
+    with pytest.raises(AllocationError) as caught:
+        read_allocation(environ, _no_file)
+    assert missing in str(caught.value)
 
 
 def test_the_aliases_of_old_count_only_where_the_names_are_missing() -> None:

@@ -269,23 +269,35 @@ def test_a_flux_job_on_one_node_is_here() -> None:
     [
         {"SLURM_CONF": "/etc/slurm.conf", "PBS_DEFAULT": "head", "PBS_SERVER": "head", "PBS_EXEC": "/opt/pbs"},
         {"PBS_O_WORKDIR": "/home/me", "PBS_O_HOST": "head", "PBS_CONF_FILE": "/etc/pbs.conf"},
-        {"PBS_JOBID": "1.server", "ENVIRONMENT": "BATCH"},
-        {"PBS_JOBID": "1.server", "PBS_ENVIRONMENT": "PBS_OTHER"},
-        {"PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": ""},
         {"SGE_ROOT": "/sge", "SGE_CELL": "default", "SGE_CLUSTER_NAME": "p", "SGE_QMASTER_PORT": "6444"},
         {"JOB_ID": "1234", "QUEUE": "default", "HOSTNAME": "ci"},
         {"LSF_ENVDIR": "/lsf", "LSF_BINDIR": "/lsf", "LSF_SERVERDIR": "/lsf"},
-        {"LSB_JOBID": "5"},
-        {"LSB_MCPU_HOSTS": "h1 1"},
-        {"OAR_JOB_ID": "5"},
         {"FLUX_HANDLE_TRACE": "1", "FLUX_CONF_DIR": "/etc/flux"},
         {"FLUX_URI": "local:///x"},
-        {"FLUX_JOB_ID": "f1"},
         {"SCOOP_HPC_JOB_HOSTLIST": "n1", "SCOOP_HPC_JOB_CPUS_PER_NODE": "1", **TWO_CPUS},
     ],
 )
 def test_what_a_login_node_has_is_no_job(environ: dict[str, str]) -> None:
     assert read_allocation(environ, files({})) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({"PBS_JOBID": "1.server", "ENVIRONMENT": "BATCH"}, "PBS_ENVIRONMENT"),
+        ({"PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": ""}, "PBS_JOBID"),
+        ({"PBS_NODEFILE": "/aux/12"}, "PBS_JOBID"),
+        ({"SGE_TASK_ID": "undefined"}, "JOB_ID"),
+        ({"PE_HOSTFILE": "/x", "JOB_ID": "7"}, "SGE_TASK_ID"),
+        ({"LSB_JOBID": "5"}, "LSB_MCPU_HOSTS"),
+        ({"LSB_MCPU_HOSTS": "h1 1"}, "LSB_JOBID"),
+        ({"OAR_JOB_ID": "5"}, "OAR_NODEFILE"),
+        ({"FLUX_JOB_ID": "f1"}, "FLUX_URI"),
+    ],
+)
+def test_what_has_a_part_of_a_jobs_variables_is_refused(environ: dict[str, str], missing: str) -> None:
+    with pytest.raises(AllocationError, match=f"but {missing} is not: the job's nodes cannot be told here"):
+        read_allocation(environ, files({}))
 
 
 @pytest.mark.parametrize(
