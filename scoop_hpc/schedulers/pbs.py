@@ -250,7 +250,7 @@ class PbsScheduler:
             raise SchedulerError(f"PBS does not run the job again: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:
-        return ["qstat", "-f", *_checked([job_id])]
+        return ["/bin/sh", "-c", pbs_reasons.PASSES, "scoop-hpc", *_checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return pbs_reasons.explain(done.stdout, status.job_id, status.reason)

@@ -132,7 +132,7 @@ _REASONS = MappingProxyType(
     }
 )
 _RELEASE = "scontrol release {job}, to try again"
-_PHRASES = (  # sentences that Slurm says instead [slurm src/slurmctld, state_desc], in lower case; the first found counts
+_PHRASES = (  # sentences that Slurm says instead [slurm src/slurmctld, state_desc], in lower case; the first counts
     ("launch failed requeued held", "it could not be started, and is held", _RELEASE),
     ("launch failure limit exceeded", "it could not be started, several times, and is held", f"{_STAFF}; {_RELEASE}"),
     (

@@ -426,7 +426,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(site: Site, words: list[str], 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--nodes", "9"], "there are not that many such nodes"),
+        (["--nodes", "9"], "it asks for 9 nodes with ncpus=1, and there are 4"),
         (["--cpus-per-worker", "400"], "Can Never Run: Not enough total nodes available"),
         (["--queue", "stopped"], "its queue is stopped"),
     ],

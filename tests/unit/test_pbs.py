@@ -591,3 +591,14 @@ def test_the_fakes_print_as_recorded() -> None:
 def test_chunks_for_nobody_are_refused() -> None:
     with pytest.raises(JobSpecError, match="PBS gives no whole nodes"):
         pbs_chunks.select(replace(SPEC, workers_per_node=None))
+
+
+@pytest.mark.parametrize(
+    "comment", [line for line in (DATA / "comments.txt").read_text().splitlines() if line[0] != "#"]
+)
+def test_what_the_scheduler_says_is_told_in_plain_words(comment: str) -> None:
+    text = f"Job Id: 7.head\n    job_state = Q\n    comment = Not Running: {comment}\n"
+    why, what = PBS.explain(JobStatus("7.head", JobState.PENDING), completed("/bin/sh", text))
+    assert "of its own" not in why
+    assert comment in why
+    assert what

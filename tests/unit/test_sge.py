@@ -530,3 +530,12 @@ def test_no_program_requeues_its_job_by_accident(status: int) -> None:
     assert str(status) in remark
     assert allocated.exit_status(status, {}) == (status, "")
     assert allocated.exit_status(3, inside) == (3, "")
+
+
+@pytest.mark.parametrize("message", [line for line in text("messages.txt").splitlines() if not line.startswith("#")])
+def test_what_the_scheduler_says_is_told_in_plain_words(message: str) -> None:
+    answers = f"job_number: 7\nscheduling info:            {message}\n== now\n== ever\nverification: found suitable queue(s)\n"
+    *lines, last = SGE.explain(JobStatus("7", JobState.PENDING), completed("/bin/sh", answers))
+    assert lines
+    assert not any(line.startswith("Grid Engine says") for line in lines)
+    assert last
