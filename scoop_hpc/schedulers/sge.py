@@ -20,11 +20,15 @@ from scoop_hpc.schedulers import sge_environments, sge_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
+    Heard,
     JobKey,
     JobStatus,
+    find_job_id,
     one_line,
     outside_jobs,
+    perhaps_taken,
     refuse_unsaid,
+    unheard,
 )
 from scoop_hpc.schedulers.sge_answers import read_accounts, read_listing
 from scoop_hpc.schedulers.sge_reasons import advise
@@ -88,7 +92,10 @@ _OURS = {  # directives of the user's that would make status and logs look in th
 _BANNER = re.compile(r"(?:OGS/|[SUAO])?GE\s|[OG]CS\s|.*\bGrid Engine\b|.*\bCluster Scheduler\b")
 _JOB_ID = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _SUBMITTED = re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?")
-_SUBMITTED_IN_WORDS = re.compile(r"Your job(?:-array)? ([0-9]+)[. ].*has been submitted")
+_SUBMITTED_IN_WORDS = (
+    re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
+    re.compile(r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE),
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=$-]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=,-]")
 _PSEUDO = re.compile(r"\$(?:HOME|USER|JOB_ID|JOB_NAME|HOSTNAME|TASK_ID)\b")  # submit(1), -o
@@ -188,13 +195,12 @@ class SgeScheduler:
         return outside_jobs(environ)
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
+        if done.status and job_id is None:
             raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers and verifiers add lines of their own
-            match = _SUBMITTED.fullmatch(line.strip()) or _SUBMITTED_IN_WORDS.match(line.strip())
-            if match:
-                return match[1]
-        raise SchedulerError(f"no job id in qsub's output {done.stdout!r}: look for the job with qstat")
+        if done.status or job_id is None:
+            raise perhaps_taken("qsub", done, job_id, "qstat")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["qsub", "-w", "v", script]
@@ -228,14 +234,14 @@ class SgeScheduler:
         mine = ["qacct", "-o", self._owner()]
         return [listing, [*mine, "-d", str(_RECENT), "-j"], [*mine, "-j"]]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
         if done.argv[0] == "qstat":
             if done.status:
                 raise SchedulerError(f"qstat failed: {advise(one_line(done))}")
-            return read_listing(done.stdout)
+            return read_listing(done.stdout, pass_over)
         if done.status and not any(words in done.stderr + done.stdout for words in _NO_ACCOUNTS):
             raise SchedulerError(f"qacct failed: {advise(one_line(done))}")
-        return [] if done.status else read_accounts(done.stdout)
+        return [] if done.status else read_accounts(done.stdout, pass_over)
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *_checked(self, job_ids)]

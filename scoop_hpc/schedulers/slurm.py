@@ -15,16 +15,20 @@ from scoop_hpc.schedulers import slurm_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
+    Heard,
     JobKey,
     JobStatus,
     double_quoted,
+    find_job_id,
     one_line,
     outside_jobs,
+    perhaps_taken,
     refuse_unsaid,
+    unheard,
     without,
 )
 from scoop_hpc.schedulers.slurm_reasons import advise
-from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, parse_line
+from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
@@ -92,6 +96,10 @@ _PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue b
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
+_SUBMITTED_IN_WORDS = (
+    re.compile(r"\bSubmitted batch job ([0-9]+)\b"),
+    re.compile(r"^([0-9]+)(?:;\S+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queued|partition)\b.*)", re.IGNORECASE),
+)
 
 _EXPRESSES = MappingProxyType(
     {
@@ -183,13 +191,12 @@ class SlurmScheduler:
     def parse_job_id(self, done: Completed) -> str:
         if done.status and _is_unanswered(done):
             raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
+        if done.status and job_id is None:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
-            match = _SUBMITTED.fullmatch(line.strip())
-            if match:
-                return match[1]
-        raise UnansweredError(f"no job id in sbatch's output {done.stdout!r}; {_PERHAPS_TAKEN}")
+        if done.status or job_id is None:
+            raise perhaps_taken("sbatch", done, job_id, "squeue")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]
@@ -219,22 +226,22 @@ class SlurmScheduler:
         sacct = ["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={ids}", f"--format={SACCT_FORMAT}"]
         return [squeue, sacct]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
-        if done.status:
-            # squeue(1) of one job that is forgotten; sacct(1) where a site keeps no accounts
-            if "Invalid job id specified" in done.stderr or "accounting storage is disabled" in done.stderr:
-                return []
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
+        # squeue(1) of one job that is forgotten; sacct(1) where a site keeps no accounts
+        forgotten = "Invalid job id specified" in done.stderr or "accounting storage is disabled" in done.stderr
+        if done.status and not forgotten:
             raise SchedulerError(f"{done.argv[0]} failed: {advise(one_line(done))}")
         lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("CLUSTER:")]
-        return [job for line in lines for job in parse_line(done.argv[0], line)]
+        return read_lines(done.argv[0], lines, pass_over, may_be_none=bool(done.status))
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["scancel", *_checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         ended = ("Invalid job id specified", "already completing or completed")
-        problems = [line for line in done.stderr.splitlines() if not any(words in line for words in ended)]
-        if done.status and (problems or not done.stderr):
+        lines = done.stderr.splitlines()
+        problems = [line for line in lines if line.startswith("scancel: ") and not any(word in line for word in ended)]
+        if done.status and (problems or not any(word in done.stderr for word in ended)):
             raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:

@@ -65,9 +65,15 @@ def test_jobs_are_read_from_json() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "stdout", ["", "{", "7", "[7]", '[{"job_id": "local-1"}]', '[{"job_id": "local-1", "state": "new"}]', '[{"id": 1}]']
-)
+@pytest.mark.parametrize("line", ['{"job_id": "local-1"}', '{"job_id": "local-1", "state": "new"}'])
+def test_a_job_that_cannot_be_read_is_unknown_and_no_other_is(line: str) -> None:
+    stdout = f'[{line}, {{"job_id": "local-2", "state": "RUNNING"}}]\n'
+    odd, other = LOCAL.parse_status(Completed(("python",), 0, stdout, ""))
+    assert (odd.job_id, odd.state, odd.unread) == ("local-1", JobState.UNKNOWN, True)
+    assert (other.job_id, other.state) == ("local-2", JobState.RUNNING)
+
+
+@pytest.mark.parametrize("stdout", ["", "{", "7", "[7]", '[{"id": 1}]'])
 def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(stdout: str) -> None:
     with pytest.raises(SchedulerError) as caught:
         LOCAL.parse_status(completed(stdout))
