@@ -20,7 +20,7 @@ from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler, short
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, JobKey, JobStatus, Scheduler, short
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
@@ -145,9 +145,9 @@ class Questions:
                 jobs = scheduler.parse_status(done, odd.append)
                 self._say_passed_over(os.path.basename(argv[0]), odd)
                 return {scheduler.key(status.job_id): status for status in jobs}
-            except SchedulerError:
+            except SchedulerError as error:
                 if pause is None:
-                    raise
+                    raise type(error)(_without_others(str(error))) from error.__cause__
                 self._sleep(pause)
         raise AssertionError("the last question is answered or raises")
 
@@ -205,6 +205,11 @@ class Questions:
             replace(unasked(report.scheduler, scheduler.element_id(report.status.job_id, index), job), index=index)
             for index in job.spec.array.indices
         ]
+
+
+def _without_others(message: str) -> str:
+    """Return *message* without the advice to use another scheduler: that does not know the job."""
+    return message.replace(OR_LOCAL, "").replace(LOCAL_RUNS, "")
 
 
 def _is_told(status: Optional[JobStatus]) -> bool:

@@ -16,6 +16,10 @@ from typing import Callable, Optional, Protocol
 from scoop_hpc.errors import JobSpecError, UnansweredError
 from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
+# what is advised where a scheduler cannot be used; the registry knows whether there is another one here
+OR_LOCAL = ", or use --scheduler local"
+LOCAL_RUNS = "; --scheduler local runs jobs on this machine"
+
 # of a scheduler's variables, those that say which cluster is meant and who one is [slurm(1), qsub(1B)]
 _SITE = (
     *("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"),
@@ -132,6 +136,12 @@ class Scheduler(Protocol):
 
     def recognises(self, done: Completed) -> bool:
         """Return whether the answer to `probe_argv`'s command is this scheduler's."""
+
+    def setup_argv(self) -> Optional[list[str]]:
+        """Return the command whose answer tells whether this scheduler is set up here, None where none does."""
+
+    def is_set_up(self, done: Completed) -> bool:
+        """Return whether the answer to `setup_argv`'s command is that of a scheduler which is set up, if it is down."""
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with what it leaves open and only the site can tell, which *ask* asks; its output is given.

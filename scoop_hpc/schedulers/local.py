@@ -95,6 +95,12 @@ class LocalScheduler:
     def recognises(self, done: Completed) -> bool:
         return True
 
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         return with_default_output(spec)
 
@@ -225,4 +231,5 @@ def _job_of(
 ) -> JobStatus:
     if not isinstance(reason, str) or not isinstance(exit_status, (int, type(None))):
         raise TypeError(f"{reason!r}, {exit_status!r}")
-    return JobStatus(job_id, JobState(state), reason, tuple(nodes), exit_status)
+    unreadable = state == JobState.UNKNOWN.value  # its files
+    return JobStatus(job_id, JobState(state), reason, tuple(nodes), exit_status, unread=unreadable)

@@ -113,6 +113,12 @@ class PbsScheduler:
     def recognises(self, done: Completed) -> bool:
         return _VERSION.match(done.stdout.lstrip() or done.stderr.lstrip()) is not None
 
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with the name of its output that PBS gives it, and with workers for whole nodes."""
         if spec.output is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
+from scoop_hpc.schedulers.base import OR_LOCAL
 from scoop_hpc.schedulers.pbs_nodes import Never, never, of_queue, read_nodes
 from scoop_hpc.schedulers.pbs_status import IN_ITS_ARRAY, dependencies, read_jobs, waiting_for
 
@@ -32,8 +33,8 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("not rerunnable", "it was submitted without --requeue: cancel it, and requeue it then"),
     ("qrerun: unauthorized request", "only operators may: cancel it, and requeue it then"),
     ("unauthorized request", "it is somebody else's job, or only operators may do this"),
-    ("cannot connect to server", "try again later, or use --scheduler local"),
-    ("couldn't connect", "try again later, or use --scheduler local"),
+    ("cannot connect to server", f"try again later{OR_LOCAL}"),
+    ("couldn't connect", f"try again later{OR_LOCAL}"),
 )
 
 _GAP = "wait; a shorter --walltime may fit into the gap"

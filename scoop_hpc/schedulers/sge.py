@@ -123,6 +123,12 @@ class SgeScheduler:
     def recognises(self, done: Completed) -> bool:
         return _BANNER.match((done.stdout or done.stderr).lstrip()) is not None
 
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with a name that Grid Engine takes, and the parallel environment that fits."""
         refuse_unsaid(self, spec)

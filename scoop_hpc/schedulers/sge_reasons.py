@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from scoop_hpc.schedulers.base import OR_LOCAL
+
 _ADVICE = (  # what a command says, in lower case: what to do about it; the first that is found
     ("parallel environment", "change --pe"),
     ("unknown queue", "change --queue"),
@@ -26,9 +28,9 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("not a submit host", "submit on a login node"),
     ("no submit host", "submit on a login node"),
     ("not a manager", "ask the site's staff"),
-    ("select error", "try again later, or use --scheduler local"),
-    ("unable to send message", "try again later, or use --scheduler local"),
-    ("sge_root", "source the site's settings.sh, or use --scheduler local"),
+    ("select error", f"try again later{OR_LOCAL}"),
+    ("unable to send message", f"try again later{OR_LOCAL}"),
+    ("sge_root", f"source the site's settings.sh{OR_LOCAL}"),
 )
 _DECORATION = re.compile(
     r"Unable to run job: |job rejected: |\b(?:error|denied|warning): |qsub: |; Exiting\.|Exiting\."

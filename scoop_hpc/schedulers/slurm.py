@@ -92,6 +92,8 @@ _OURS = {  # directives of the user's that would make submit wait, or status and
 
 # of sbatch when its request may have reached the controller [slurm src/common/slurm_errno.c]
 _UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message receive failure")
+# of any command where there is no slurm.conf, nor who has one [slurm src/common/read_config.c, fetch_config.c]
+_NOT_SET_UP = ("configuration", "slurm.conf")
 _PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
@@ -151,6 +153,12 @@ class SlurmScheduler:
 
     def recognises(self, done: Completed) -> bool:
         return True
+
+    def setup_argv(self) -> Optional[list[str]]:
+        return ["scontrol", "ping"]
+
+    def is_set_up(self, done: Completed) -> bool:
+        return not (done.status and any(words in done.stderr for words in _NOT_SET_UP))
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         return with_default_output(spec)

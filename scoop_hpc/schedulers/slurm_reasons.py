@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
+from scoop_hpc.schedulers.base import OR_LOCAL
 from scoop_hpc.schedulers.slurm_limits import Names, explain_limit
 
 _ADVICE = (  # what a command says, in lower case: what to do about it; the first that is found
@@ -28,8 +29,8 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("more processors requested", "change --nodes, --workers-per-node or --cpus-per-worker"),
     ("node configuration", "change --nodes, --workers-per-node or --cpus-per-worker"),
     ("unrecognized option", "change --directive"),
-    ("contact slurm controller", "try again later, or use --scheduler local"),
-    ("configuration", "set SLURM_CONF, or use --scheduler local"),
+    ("contact slurm controller", f"try again later{OR_LOCAL}"),
+    ("configuration", f"set SLURM_CONF{OR_LOCAL}"),
 )
 
 _CHANGE_SIZE = "change --nodes, --workers-per-node, --cpus-per-worker or --memory"
