@@ -273,3 +273,24 @@ def test_a_scheduler_by_name() -> None:
 def test_an_unknown_scheduler_is_refused_with_those_that_exist() -> None:
     with pytest.raises(JobSpecError, match="no scheduler 'nosuch': choose one of slurm, pbs, sge, local"):
         registry.named("nosuch")
+
+
+def test_a_job_whose_files_cannot_be_read_is_unknown_with_the_reason() -> None:
+    told = {
+        "job_id": "local-1",
+        "state": "UNKNOWN",
+        "reason": "cannot read 'state.json'",
+        "nodes": [],
+        "exit_status": None,
+    }
+    (job,) = LOCAL.parse_status(completed(json.dumps([told])))
+    assert job == JobStatus("local-1", JobState.UNKNOWN, "cannot read 'state.json'", unread=True)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_what_start_up_files_of_python_print_costs_no_answer(position: int) -> None:
+    lines = ['[{"job_id": "local-1", "state": "RUNNING"}]']
+    lines.insert(position, "sitecustomize: [hello]")
+    heard: list[str] = []
+    (job,) = LOCAL.parse_status(completed("\n".join(lines) + "\n"), heard.append)
+    assert (job.job_id, job.state, heard) == ("local-1", JobState.RUNNING, ["sitecustomize: [hello]"])
