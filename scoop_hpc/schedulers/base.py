@@ -8,7 +8,7 @@ CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL. A job that the scheduler has forgo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from re import Pattern
 from typing import Callable, Optional, Protocol
@@ -281,6 +281,19 @@ def perhaps_taken(command: str, done: Completed, job_id: Optional[str], look: st
     return UnansweredError(
         f"{what}; it may have been taken all the same: look for it with {look} before you submit it again"
     )
+
+
+def complaints(lines: Iterable[str], fine: Sequence[str], own: Pattern[str]) -> Optional[list[str]]:
+    """Return the *lines* of a command that failed which are its *own* and not *fine*; None if nothing else explains it.
+
+    An empty list says that all is well: a line that is fine is there, and what else there is, a site's wrapper printed.
+
+    >>> complaints(["Notice", "qdel: Job has finished 7"], ["has finished"], re.compile("qdel:"))
+    []
+    """
+    lines = list(lines)
+    wrong = [line for line in lines if own.match(line) and not any(words in line for words in fine)]
+    return wrong if wrong or any(words in line for line in lines for words in fine) else None
 
 
 _LINES = 5  # of what a command said: the last ones are about the end

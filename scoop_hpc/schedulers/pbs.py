@@ -19,6 +19,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    complaints,
     find_job_id,
     one_line,
     outside_jobs,
@@ -33,11 +34,15 @@ _SUBMITTED = re.compile(r"([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)")
 _SUBMITTED_IN_WORDS = re.compile(r"(?<![\w.-])([0-9]+(?:\[\])?\.[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9])")
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,230}")  # openpbs src/lib/Libcmds/ck_job_name.c
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=^\[\]-]+")
-_VERSION = re.compile(r"pbs_version = |Version: [0-9]", re.IGNORECASE)  # the second is Torque's, which qsub finds out
+_VERSION = re.compile(
+    r"^\s*(?:pbs_version = |Version: [0-9])", re.IGNORECASE | re.MULTILINE
+)  # the second is Torque's, which qsub finds out
 
 # what qstat says of jobs that are none any more: forgotten; in its history, for which -x is needed; it keeps no history
 _GONE = ("Unknown Job Id", "Job has finished", "not configured to maintain job history")
 _ENDED = (*_GONE, "Request invalid for state of job")  # the last: it is about to end
+
+_OF_QSTAT, _OF_QDEL = re.compile("qstat:"), re.compile("qdel:")  # how a line of their own begins
 
 _OURS = {  # options that would make status and logs look in the wrong place
     "o": "use --output",
@@ -111,7 +116,7 @@ class PbsScheduler:
         return ["qstat", "--version"]
 
     def recognises(self, done: Completed) -> bool:
-        return _VERSION.match(done.stdout.lstrip() or done.stderr.lstrip()) is not None
+        return _VERSION.search(done.stdout.strip() or done.stderr) is not None
 
     def setup_argv(self) -> Optional[list[str]]:
         return None
@@ -249,7 +254,7 @@ class PbsScheduler:
         return [["qstat", "-f", *arrays, *ids], ["qstat", "-x", "-f", *arrays, *ids]]
 
     def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
-        if done.status and _has_problem(done, "qstat", _GONE):
+        if done.status and complaints(done.stderr.splitlines(), _GONE, _OF_QSTAT) != []:
             raise SchedulerError(f"qstat failed: {advise(one_line(done))}")
         numbers = frozenset(match[1] for match in map(_JOB_ID.fullmatch, done.argv[1:]) if match)
         return pbs_status.parse_status(done.stdout, numbers, pass_over, may_be_none=bool(done.status))
@@ -258,7 +263,7 @@ class PbsScheduler:
         return ["qdel", *_checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
-        if done.status and _has_problem(done, "qdel", _ENDED):
+        if done.status and complaints(done.stderr.splitlines(), _ENDED, _OF_QDEL) != []:
             raise SchedulerError(f"qdel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
@@ -273,13 +278,6 @@ class PbsScheduler:
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return pbs_reasons.explain(done.stdout, status.job_id, status.reason)
-
-
-def _has_problem(done: Completed, command: str, fine: Sequence[str]) -> bool:
-    """Return whether a command that failed says anything but what is *fine*; lines of a site's wrapper do not count."""
-    lines = done.stderr.splitlines()
-    complaints = [line for line in lines if line.startswith(f"{command}:") and not any(word in line for word in fine)]
-    return bool(complaints) or not any(word in line for line in lines for word in fine)
 
 
 def _own_output(spec: JobSpec, letter: str) -> str:

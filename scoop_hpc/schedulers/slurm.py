@@ -18,6 +18,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    complaints,
     double_quoted,
     find_job_id,
     one_line,
@@ -102,6 +103,9 @@ _SUBMITTED_IN_WORDS = (
     re.compile(r"\bSubmitted batch job ([0-9]+)\b"),
     re.compile(r"^([0-9]+)(?:;\S+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queued|partition)\b.*)", re.IGNORECASE),
 )
+
+_OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
+_OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
 _EXPRESSES = MappingProxyType(
     {
@@ -247,9 +251,7 @@ class SlurmScheduler:
 
     def parse_cancel(self, done: Completed) -> None:
         ended = ("Invalid job id specified", "already completing or completed")
-        lines = done.stderr.splitlines()
-        problems = [line for line in lines if line.startswith("scancel: ") and not any(word in line for word in ended)]
-        if done.status and (problems or not any(word in done.stderr for word in ended)):
+        if done.status and complaints(done.stderr.splitlines(), ended, _OF_SCANCEL) != []:
             raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
@@ -257,8 +259,7 @@ class SlurmScheduler:
 
     def parse_requeue(self, done: Completed) -> None:
         fine = ("No error", "Job is pending execution")  # of an array, a line for each group of its jobs
-        problems = [line for line in done.stderr.splitlines() if not line.endswith(fine)]
-        if done.status and (problems or not done.stderr):
+        if done.status and complaints(done.stderr.splitlines(), fine, _OF_REQUEUE) != []:
             raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:

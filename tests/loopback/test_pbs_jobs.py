@@ -293,7 +293,8 @@ def test_a_thousand_jobs_are_one_question(site: Site) -> None:
     before = len(site.calls("qstat"))
     (told,) = site.status(job)
     assert len(told["elements"]) == 1000
-    assert len(site.calls("qstat")) == before + 1
+    asked = [call for call in site.calls("qstat")[before:] if "--version" not in call]  # by which PBS is found
+    assert len(asked) == 1
     site.scoop_hpc("cancel", job)
     assert site.state(job) == "CANCELLED"
 

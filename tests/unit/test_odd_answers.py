@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc.errors import SchedulerError, UnansweredError
+from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
+from scoop_hpc.jobspec import JobSpec
 from scoop_hpc.schedulers.base import Completed, JobStatus, Scheduler, short
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -174,3 +175,74 @@ def test_a_submission_that_failed_and_printed_an_id_is_no_refusal(scheduler: str
 
 def test_a_long_line_is_shown_without_its_middle() -> None:
     assert short("a" * 100 + "b" * 900 + "c" * 100) == repr("a" * 80 + " ... " + "c" * 80)
+
+
+# the answers to other commands
+
+
+NOTICE = "Notice: maintenance on Tuesday\n"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "stdout", "stderr"),
+    [
+        ("slurm", "", f"{NOTICE}scancel: error: Kill job error on job id 7: Invalid job id specified\n"),
+        ("pbs", NOTICE, f"{NOTICE}qdel: Unknown Job Id 7.head\n"),
+        ("sge", NOTICE, 'denied: job "7" does not exist\n'),
+    ],
+)
+def test_a_notice_makes_no_failure_of_cancelling_what_has_ended(scheduler: str, stdout: str, stderr: str) -> None:
+    SCHEDULERS[scheduler].parse_cancel(Completed(("cancel",), 1, stdout, stderr))
+    with pytest.raises(SchedulerError):
+        SCHEDULERS[scheduler].parse_cancel(Completed(("cancel",), 1, stdout, NOTICE))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "stdout", "stderr", "status"),
+    [
+        ("slurm", "", f"{NOTICE}7_0: No error\n7_1: Job is pending execution\n", 1),
+        ("sge", f"{NOTICE}Pushed rescheduling of job 11 on host node003\n", "", 0),
+    ],
+)
+def test_a_notice_makes_no_failure_of_a_requeue(scheduler: str, stdout: str, stderr: str, status: int) -> None:
+    SCHEDULERS[scheduler].parse_requeue(Completed(("requeue",), status, stdout, stderr))
+    with pytest.raises(SchedulerError):
+        SCHEDULERS[scheduler].parse_requeue(Completed(("requeue",), status or 1, NOTICE, NOTICE))
+
+
+def test_a_notice_hides_no_job_that_qstat_has_forgotten() -> None:
+    stderr = f"{NOTICE}qstat: Unknown Job Id 8.head\n"
+    assert SCHEDULERS["pbs"].parse_status(Completed(("qstat", "-f", "8"), 153, "", stderr)) == []
+    text = "Job Id: 7.head\n    job_state = R\n"
+    (job,) = SCHEDULERS["pbs"].parse_status(Completed(("qstat", "-f", "7", "8"), 153, f"{NOTICE}{text}", stderr))
+    assert job.job_id == "7.head"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "banner"), [("pbs", "pbs_version = 23.06.06\n"), ("sge", "SGE 8.1.9\nusage: qstat\n")]
+)
+def test_a_notice_hides_no_scheduler(scheduler: str, banner: str) -> None:
+    assert SCHEDULERS[scheduler].recognises(Completed(("qstat",), 0, f"{NOTICE}{banner}", ""))
+    assert not SCHEDULERS[scheduler].recognises(Completed(("qstat",), 0, NOTICE, ""))
+
+
+def test_a_notice_is_no_parallel_environment_and_no_queue() -> None:
+    answers = {
+        "qconf -spl": f"{NOTICE}mpi\n",
+        "qconf -sp": f"{NOTICE}{(DATA / 'sge/8.1.9/qconf/qconf-sp-mpi.out').read_text()}",
+        "qselect -pe": f"{NOTICE}all.q@node001\n",
+    }
+
+    def ask(argv: Sequence[str]) -> Completed:
+        return Completed(tuple(argv), 0, answers[" ".join(argv[:2])], "")
+
+    spec = JobSpec(("pi.py",), "/home/me", "pi", nodes=None, workers=8)
+    assert SCHEDULERS["sge"].prepare(spec, ask).parallel_environment == "mpi"
+    answers["qselect -pe"] = NOTICE
+    with pytest.raises(JobSpecError, match="no queue has the parallel environment"):
+        SCHEDULERS["sge"].prepare(spec, ask)
+
+
+def test_a_notice_is_not_what_a_scheduler_thinks_of_a_script() -> None:
+    stdout = f"{NOTICE}verification: found suitable queue(s)\n{NOTICE}"
+    assert SCHEDULERS["sge"].parse_test(Completed(("qsub",), 0, stdout, "")) == "found suitable queue(s)"
