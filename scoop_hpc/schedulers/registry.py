@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Callable, Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Completed, Scheduler
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler
 from scoop_hpc.schedulers.local import LocalScheduler
 from scoop_hpc.schedulers.pbs import PbsScheduler
 from scoop_hpc.schedulers.sge import SgeScheduler
@@ -74,21 +74,21 @@ def naming_others(message: str, chosen: str, which: Callable[[str], Optional[str
 
 
 def _is_recognised(scheduler: Scheduler, ask: Ask) -> bool:
-    probe = scheduler.probe_argv()
-    return probe is None or _answers(probe, scheduler.recognises, ask)
+    """Return whether commands of this scheduler's names are its own; those that hang or cannot be run are not."""
+    argv = scheduler.probe_argv()
+    try:
+        return argv is None or scheduler.recognises(ask(argv))
+    except SchedulerError:
+        return False
 
 
 def _is_set_up(scheduler: Scheduler, ask: Ask) -> bool:
+    """Return whether this scheduler is set up here, as far as it can be told: one that is down is not left for that."""
     argv = scheduler.setup_argv()
-    return argv is None or _answers(argv, scheduler.is_set_up, ask)
-
-
-def _answers(argv: Sequence[str], is_right: Callable[[Completed], bool], ask: Ask) -> bool:
-    """Return whether a command's answer is right; one that hangs or cannot be run gives none."""
     try:
-        return is_right(ask(argv))
+        return argv is None or scheduler.is_set_up(ask(argv))
     except SchedulerError:
-        return False
+        return True
 
 
 def named(name: str) -> Scheduler:

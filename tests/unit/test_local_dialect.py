@@ -237,6 +237,11 @@ def test_a_slurm_that_is_down_is_waited_for_rather_than_left() -> None:
     down = asking([], completed("Slurmctld(primary) at head is DOWN\n", "", 1))
     assert registry.find(lambda command: f"/usr/bin/{command}", down).name == "slurm"
 
+    def hang(argv: Sequence[str]) -> Completed:
+        raise UnansweredError("no answer")
+
+    assert registry.find(lambda command: f"/usr/bin/{command}", hang).name == "slurm"
+
 
 def test_a_command_that_hangs_is_nobody_s() -> None:
     def ask(argv: Sequence[str]) -> Completed:
