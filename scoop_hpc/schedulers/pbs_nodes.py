@@ -79,7 +79,7 @@ def _read_node(node: Mapping[str, Any]) -> Node:
 
 
 def _decode(text: str) -> Any:
-    """Return the object in *text*; lines around it, and among its own, may be others, and its escapes be none."""
+    """Return the object in *text*, despite lines of a wrapper around and in it, and escapes that JSON does not have."""
     lines = [line for line in text.splitlines() if _JSON_LINE.match(line)]
     for attempt in (text, "\n".join(lines), _NO_ESCAPE.sub(r"\\\\", "\n".join(lines))):
         for start in re.finditer(r"^\s*\{", attempt, re.MULTILINE):
