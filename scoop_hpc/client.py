@@ -91,7 +91,8 @@ class Client:
             return
         for report in self.remembered(reports):
             status = report.status
-            if status.state is JobState.UNKNOWN or _has_succeeded(report) is (not wanted):
+            unknown = status.state is JobState.UNKNOWN and not status.unread
+            if unknown or _has_succeeded(report) is (not wanted):
                 raise JobSpecError(
                     f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
                     "begin, or begin without that; submit it again, or use --after-any"
@@ -250,9 +251,13 @@ class Client:
                 asked = now
                 try:
                     told = self._questions.status(answers, pauses=())
+                    unread = [after for after in told if after.status.unread]
+                    if unread and not troubled:
+                        on_trouble(SchedulerError(f"job {unread[0].status.job_id}: {unread[0].status.reason}"))
+                    told = [before if after.status.unread else after for before, after in zip(answers, told)]
                     answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
-                    troubled = unheard = False
+                    troubled, unheard = bool(unread), False
                     continue
                 except SchedulerError as error:
                     if isinstance(error.__cause__, FileNotFoundError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from scoop_hpc.errors import SchedulerError, UnansweredError
-from scoop_hpc.schedulers.base import Completed, Scheduler
+from scoop_hpc.schedulers.base import LOCAL_RUNS, Completed, Scheduler, without_colour
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 
@@ -15,7 +15,7 @@ Run = Callable[[Sequence[str], Mapping[str, str]], Completed]
 
 
 def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float = PATIENCE) -> Completed:
-    """Run a scheduler's command, without input."""
+    """Run a scheduler's command, without input; what it prints loses its colours, which wrappers of sites add."""
     try:
         done = subprocess.run(
             argv,
@@ -30,10 +30,8 @@ def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float
     except subprocess.TimeoutExpired as error:
         raise UnansweredError(f"no answer from {argv[0]!r} within {patience:g} s: is the scheduler well?") from error
     except OSError as error:
-        raise SchedulerError(
-            f"cannot run {argv[0]!r}: {error.strerror}; --scheduler local runs jobs on this machine"
-        ) from error
-    return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+        raise SchedulerError(f"cannot run {argv[0]!r}: {error.strerror}{LOCAL_RUNS}") from error
+    return Completed(tuple(argv), done.returncode, without_colour(done.stdout), without_colour(done.stderr))
 
 
 def check_present(scheduler: Scheduler, which: Callable[[str], Optional[str]]) -> None:
@@ -41,6 +39,5 @@ def check_present(scheduler: Scheduler, which: Callable[[str], Optional[str]]) -
     missing = [command for command in scheduler.commands if which(command) is None]
     if missing:
         raise SchedulerError(
-            f"the scheduler {scheduler.name!r} is not here: {', '.join(missing)} not found on PATH; "
-            "--scheduler local runs jobs on this machine"
+            f"the scheduler {scheduler.name!r} is not here: {', '.join(missing)} not found on PATH{LOCAL_RUNS}"
         )

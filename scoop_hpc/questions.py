@@ -6,6 +6,7 @@ killed or never started; and the job's directory, where the scheduler's last wor
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, JobKey, JobStatus, Scheduler, short
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
@@ -41,6 +42,7 @@ class Questions:
         self._run = run
         self._warn = warn  # of what does not keep from the answer
         self._sleep = sleep
+        self._passed_over: set[str] = set()
 
     def scheduler(self, name: str) -> Scheduler:
         """Return the scheduler of that name; raise JobSpecError."""
@@ -63,17 +65,21 @@ class Questions:
         said: dict[tuple[str, JobKey], JobStatus] = {}
         silent: set[str] = set()
         for name in dict.fromkeys(report.scheduler for report in reports):
-            try:
-                known = self.known(self.scheduler(name), [each for each in reports if each.scheduler == name], pauses)
-            except SchedulerError as error:
+            own = [each for each in reports if each.scheduler == name]
+            known, trouble = self._ask(self.scheduler(name), own, pauses)
+            if trouble is not None:
                 if on_trouble is None:
-                    raise
-                on_trouble(error)
+                    raise trouble
+                on_trouble(trouble)
                 silent.add(name)
-            else:
-                said.update({(name, key): status for key, status in known.items()})
+            said.update({(name, key): status for key, status in known.items()})
         answers = [self._settle(report, said, report.scheduler in silent) for report in reports]
-        unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
+        unknown = [
+            report
+            for report in answers
+            if report.job is None and report.status.state is JobState.UNKNOWN and not report.status.unread
+        ]
+        unknown = [report for report in unknown if report.scheduler not in silent]
         if unknown:
             ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
             raise InputError(
@@ -101,7 +107,19 @@ class Questions:
     def known(
         self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float] = PAUSES
     ) -> dict[JobKey, JobStatus]:
-        """Return what *scheduler* knows; a later command is asked only for jobs that are missing from the earlier."""
+        """Return what *scheduler* knows; raise SchedulerError where a job is missing, perhaps for want of an answer."""
+        known, trouble = self._ask(scheduler, reports, pauses)
+        if trouble is not None:
+            raise trouble
+        return known
+
+    def _ask(
+        self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float]
+    ) -> tuple[dict[JobKey, JobStatus], Optional[SchedulerError]]:
+        """Return what *scheduler* knows, and why there may be more; None if there is not.
+
+        A later command is asked only for jobs that are missing from the earlier.
+        """
         known: dict[JobKey, JobStatus] = {}
         troubles: list[SchedulerError] = []
         wanted = [key for report in reports for key in _keys_of(scheduler, report)]
@@ -115,22 +133,31 @@ class Questions:
             except SchedulerError as error:
                 if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
                     troubles.append(error)
-        if troubles and not all(key in known for key in wanted):
-            raise troubles[0]
-        return known
+        return known, troubles[0] if troubles and not all(key in known for key in wanted) else None
 
     def _query(self, scheduler: Scheduler, argv: Sequence[str], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
         """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
         environ = scheduler.query_environ(self._environ)
         for pause in (*pauses, None):
             done = self._run(argv, environ)
+            odd: list[str] = []
             try:
-                return {scheduler.key(status.job_id): status for status in scheduler.parse_status(done)}
-            except SchedulerError:
+                jobs = scheduler.parse_status(done, odd.append)
+                self._say_passed_over(os.path.basename(argv[0]), odd)
+                return {scheduler.key(status.job_id): status for status in jobs}
+            except SchedulerError as error:
                 if pause is None:
-                    raise
+                    raise type(error)(_without_others(str(error))) from error.__cause__
                 self._sleep(pause)
         raise AssertionError("the last question is answered or raises")
+
+    def _say_passed_over(self, command: str, lines: Sequence[str]) -> None:
+        """Warn of *lines* of an answer that are about no job, once of each."""
+        new = [line for line in lines if line not in self._passed_over]
+        self._passed_over.update(new)
+        if new:
+            more = f", and {len(new) - 1} more such lines" if len(new) > 1 else ""
+            self._warn(f"passed over what {command} printed about no job: {short(new[0].strip())}{more}")
 
     def _settle(self, report: Report, said: Mapping[tuple[str, JobKey], JobStatus], silent: bool) -> Report:
         name, job = report.scheduler, report.job
@@ -140,14 +167,19 @@ class Questions:
             parts = [each for (of, other), each in said.items() if of == name and other.job == key.job]
             if status is None and parts:
                 status = aggregate(report.status.job_id, parts)
-            return replace(report, status=status or JobStatus(report.status.job_id, JobState.UNKNOWN))
+            reason = f"no answer from {name}" if silent else ""
+            return replace(report, status=status or JobStatus(report.status.job_id, JobState.UNKNOWN, reason))
         earlier = jobdirectory.read_ends(job)
         whole = job.spec.array is not None and report.index is None
         elements = self.elements(report) if whole else [report]
         heard = dict(earlier)
         settled = []
+        unread_array = said.get((name, JobKey(key.job))) if whole else None
+        unread_array = unread_array if unread_array is not None and unread_array.unread else None
         for each in elements:
-            status = said.get((name, JobKey(key.job, each.index)))
+            status = said.get((name, JobKey(key.job, each.index)), unread_array)
+            if status is not None and status.unread and each.index in earlier:
+                status = None  # what was heard before has to do
             if status is not None and status.state.ended:
                 heard[each.index] = status
             elif status is not None and each.index in heard and heard[each.index].reason != NOT_BEGUN:
@@ -175,9 +207,16 @@ class Questions:
         ]
 
 
+def _without_others(message: str) -> str:
+    """Return *message* without the advice to use another scheduler: that does not know the job."""
+    return message.replace(OR_LOCAL, "").replace(LOCAL_RUNS, "")
+
+
 def _is_told(status: Optional[JobStatus]) -> bool:
-    """Return whether there is no more to hear of a job: who cancelled it, its scheduler's accounts may know."""
-    return status is not None and (status.state is not JobState.CANCELLED or bool(status.reason))
+    """Return whether there is no more to hear of a job: what cannot be read, or who cancelled it, accounts may know."""
+    if status is None or status.unread:
+        return False
+    return status.state is not JobState.CANCELLED or bool(status.reason)
 
 
 def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
@@ -188,6 +227,10 @@ def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
 
 def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Report:
     record = record_of(report)
+    if said is not None and said.unread:
+        if record is None or not record.state.ended:
+            return replace(report, status=replace(said, job_id=report.status.job_id), record=record)
+        said = None
     if silent and said is None and (record is None or not record.state.ended):
         unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
         return replace(report, status=unknown, record=record)

@@ -54,7 +54,7 @@ def goes_on(report: Report) -> bool:
 
 def is_queued(report: Report) -> bool:
     """Return whether there is something to cancel of a job."""
-    return goes_on(report) or any(each.status.stuck for each in report.elements or (report,))
+    return goes_on(report) or any(each.status.stuck or each.status.unread for each in report.elements or (report,))
 
 
 class Doubts:
@@ -96,14 +96,17 @@ def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:
     (<JobState.FAILED: 'FAILED'>, '1 COMPLETED, 1 FAILED', 3)
     """
     states = Counter(element.state for element in elements)
+    unread = any(element.unread for element in elements)
     counted = ", ".join(f"{states[state]} {state.value}" for state in JobState if states[state])
     nodes = tuple(dict.fromkeys(node for element in elements for node in element.nodes))
     state = _state(states)
+    if unread and state.ended:
+        state = JobState.UNKNOWN  # of those that cannot be read, some may go on
     codes = [element.exit_status for element in elements if element.exit_status is not None]
     exit_status = max(codes, default=None) if state.ended else None
     if exit_status == 0 and state is not JobState.COMPLETED:
         exit_status = None
-    return JobStatus(job_id, state, counted, nodes, exit_status)
+    return JobStatus(job_id, state, counted, nodes, exit_status, unread=unread and state is JobState.UNKNOWN)
 
 
 def _state(states: Counter[JobState]) -> JobState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import click
@@ -14,6 +14,7 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.asking import choose, make_spec
 from scoop_hpc.cli.sources import KINDS, InForce, read_settings
 from scoop_hpc.errors import InputError, SettingsError
+from scoop_hpc.settings import foreign
 from scoop_hpc.settings.values import Setting
 
 _META = "scoop_hpc.settings"
@@ -27,7 +28,14 @@ class ConfiguredCommand(click.Command):
         self.params.append(profile_option())
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
+        words = tuple(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            answer = foreign.ours(*foreign.mistyped(words, error.option_name), _scheduler_of(words))
+            if answer is None:
+                raise
+            raise click.UsageError(answer, ctx) from error
         profile = ctx.params.pop("profile", None)
         if ctx.resilient_parsing:  # the shell completes a word
             return rest
@@ -50,6 +58,17 @@ class ConfiguredCommand(click.Command):
             if not blamed:
                 raise
             raise SettingsError(f"{blamed}: {error}") from error
+
+
+def _scheduler_of(words: Sequence[str]) -> Optional[str]:
+    """Return the scheduler that *words* of a command line name, the one that is here if they name none."""
+    for word, following in zip(words, (*words[1:], "")):
+        if word == "--scheduler":
+            return following
+        if word.startswith("--scheduler="):
+            return word.partition("=")[2]
+    here = choose(None, os.environ).name
+    return None if here == "local" else here
 
 
 def profile_option() -> click.Option:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -35,34 +36,82 @@ def read_hosts(text: str) -> list[Host]:
 
 
 def read_hostfile(text: str) -> list[Host]:
-    """Return the hosts of a hostfile, line by line; raise InputError for a line that is none.
+    """Return the hosts of a hostfile, line by line; raise InputError for a line that is wrong.
 
-    A line is a host or a nodelist, and perhaps a number: ``host 4``, ``host:4``, ``host slots=4``.
+    A line is a host or a nodelist, and perhaps a number, in the words of SCOOP and Grid Engine (``host 4``), MPICH and
+    Intel MPI (``host:4``), or Open MPI (``host slots=4 max_slots=8``). What else they may say is passed over.
 
     >>> read_hostfile("n[1-2] slots=4\\nlocalhost:2\\nlocalhost\\n# the end\\n")  # doctest: +NORMALIZE_WHITESPACE
     [Host(name='n1', workers=4), Host(name='n2', workers=4), Host(name='localhost', workers=2),
      Host(name='localhost', workers=None)]
     """
     hosts = []
-    for position, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].replace("=", " ").split(None, 1)
+    for position, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        words = re.sub(r"\s*=\s*", "=", line.partition("#")[0]).split()
         if not words:
             continue
+        words[:1] = words[0].split("=", 1)  # host=4
         where = f"the line {line!r}, number {position} of the hostfile"
         try:
             found = [_read_host(name, where) for name in expand(words[0])]
         except HostlistError as error:
             raise HostlistError(f"line {position} of the hostfile: {error}") from error
-        if words[1:]:
-            number = re.search(r"[0-9]+", words[1])
-            if number is None:
-                raise _unreadable(where)
-            workers = _read_workers(number[0], where)
-            found = [Host(host.name, workers) for host in found]
-        hosts += found
+        workers = _workers_among(words[1:], where)
+        hosts += found if workers is None else [Host(host.name, workers) for host in found]
     if not hosts:
         raise InputError("the hostfile names no host: write a line `host workers` for each")
     return hosts
+
+
+# what may stand behind a host [prrte src/util/hostfile/hostfile_lex.l; mpich, Hydra's and Intel MPI's host files]
+_SLOTS = ("slots", "slot", "cpu", "cpus", "count", "np", "ppn", "workers")
+_MOST = re.compile(r"(?:max[-_](?:slots?|cpus?|count)|(?:slots?|cpus?|count)[-_]max)")
+_OTHERS = frozenset(
+    [
+        "username",
+        "user-name",
+        "user_name",
+        "user",
+        "port",
+        "rank",
+        "boards",
+        "sockets",
+        "sockets_per_board",
+        "sockets-per-board",
+        "cores",
+        "cores_per_socket",
+        "cores-per-socket",
+        "ifname",
+        "binding",
+        "bindto",
+    ]
+)
+
+
+def _workers_among(words: Sequence[str], where: str) -> Optional[int]:
+    """Return the number of workers that the *words* behind a host say, None if they say none.
+
+    >>> _workers_among(["max_slots=8", "slots=2"], ""), _workers_among(["max-slots=8"], "")
+    (2, None)
+    >>> _workers_among(["4", "all.q@n1", "UNDEFINED"], "")  # a line of Grid Engine's
+    4
+    """
+    if words and words[0].isascii() and words[0].isdigit():
+        return _read_workers(words[0], where)
+    found: dict[str, int] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.lower()
+        if name in _SLOTS and equals:
+            if not (value.isascii() and value.isdigit()):
+                raise _unreadable(where)
+            found[name] = _read_workers(value, where)
+        elif not equals or not (_MOST.fullmatch(name) or name in _OTHERS):
+            raise _unreadable(where)
+    if len(set(found.values())) > 1:
+        said = " and ".join(f"{name}={number}" for name, number in found.items())
+        raise InputError(f"{said} contradict each other in {where}: leave one of them")
+    return next(iter(found.values()), None)
 
 
 def _read_host(text: str, where: str) -> Host:

@@ -14,7 +14,7 @@ import click
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.asking import choose
 from scoop_hpc.client import Client
-from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.reports import Report, goes_on, is_queued
@@ -30,11 +30,14 @@ _COLUMNS = ("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON")
 def status(as_json: bool, jobs: tuple[str, ...]) -> None:
     """Say how each JOB stands, or how it ended; without JOB, those submitted last."""
     client = follow.open_client(os.environ)
-    if jobs:
-        reports = client.status(_find(client, jobs))
-    else:
-        reports = client.status(client.reports(client.recent(_RECENT)), lambda error: follow.say(f"warning: {error}"))
+    troubles: list[SchedulerError] = []
+    asked = _find(client, jobs) if jobs else client.reports(client.recent(_RECENT))
+    reports = client.status(asked, troubles.append)
+    for error in troubles:
+        follow.say(f"warning: {error}; what is shown is what is known without it")
     _print(reports, as_json)
+    if jobs and any(report.status.state is JobState.UNKNOWN for report in reports) and troubles:
+        sys.exit(2)
 
 
 @click.command()
@@ -118,6 +121,8 @@ def requeue(jobs: tuple[str, ...]) -> None:
     reports = client.status(_find(client, jobs))
     for report in reports:
         job_id = report.status.job_id
+        if any(each.status.unread for each in report.elements or (report,)):
+            raise InputError(f"job {job_id} may be running: {report.status.reason}; cancel it first")
         if report.status.state is JobState.PENDING:
             print(f"Job {job_id} is in the queue already")
         elif goes_on(report):

@@ -16,6 +16,7 @@ import click
 from scoop_hpc.cli.asking import asking, choose
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
+from scoop_hpc.settings import foreign
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
 from scoop_hpc.settings.sitefile import read_site_file
@@ -144,6 +145,9 @@ def _parse(line: ProgramLine) -> dict[str, Value]:
         name = error.option_name
         if name.lstrip("-").replace("-", "_") in COMMAND_LINE_ONLY:
             raise SettingsError(f"{line.origin}: {name} is for the command line only") from error
+        answer = foreign.ours(*foreign.mistyped(line.words, name))
+        if answer is not None:
+            raise SettingsError(f"{line.origin}: {answer}") from error
         known = [word for option in _OPTIONS.values() for word in (*option.opts, *option.secondary_opts)]
         raise SettingsError(f"{line.origin}: there is no option {name!r}: {advice(name, known)}") from error
     except click.UsageError as error:

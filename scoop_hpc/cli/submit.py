@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -18,11 +19,13 @@ from scoop_hpc.cli.asking import Asked, asking, command_line, read_options
 from scoop_hpc.cli.configured import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Client
-from scoop_hpc.commands import check_present
-from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.commands import check_present, run_command
+from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobscript import render as render_script
 from scoop_hpc.jobspec import JobSpec
+from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.registry import naming_others
 
 _SETTINGS = {"allow_interspersed_args": False}
 
@@ -60,9 +63,10 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
         raise click.UsageError(
             "--wait cannot print what the many jobs of an --array print: see scoop-hpc wait and logs"
         )
-    check_present(asked.scheduler, shutil.which)
     client = follow.open_client(os.environ)
-    spec = client.prepare(asked.spec, asked.scheduler)
+    with _naming_others(asked.scheduler):
+        check_present(asked.scheduler, shutil.which)
+        spec = client.prepare(asked.spec, asked.scheduler)
     _check_outputs(spec)
     client.check_dependencies(spec, asked.scheduler)
     directories = template_directories(os.environ)
@@ -76,13 +80,24 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
         _show(client, asked, spec, directories)
         return
     try:
-        job = client.submit(spec, asked.scheduler, write_script, time.time())
+        with _naming_others(asked.scheduler):
+            job = client.submit(spec, asked.scheduler, write_script, time.time())
     except KeyboardInterrupt:
         follow.say(f"interrupted: {asked.scheduler.name} may have taken the job all the same; ask it")
         sys.exit(130)
     _say_submitted(job, parsable, as_json, wait)
     if wait:
         _see_through(client, job)
+
+
+@contextlib.contextmanager
+def _naming_others(scheduler: Scheduler) -> Iterator[None]:
+    """Name, in the error of a *scheduler* that cannot be used, the others that are here."""
+    try:
+        yield
+    except SchedulerError as error:
+        named = naming_others(str(error), scheduler.name, shutil.which, lambda argv: run_command(argv, os.environ))
+        raise type(error)(named) from error
 
 
 def _show(client: Client, asked: Asked, spec: JobSpec, directories: Sequence[str]) -> None:

@@ -194,15 +194,32 @@ def find(state: str, job_id: str) -> Optional[Home]:
 
 
 def standing(home: Home) -> list[State]:
-    """Return how the job stands, of an array each of its jobs; nothing of one that is being submitted."""
-    whole = (home.array or home).current()
+    """Return how the job stands, of an array each of its jobs; nothing of one that is being submitted.
+
+    One whose files cannot be read is UNKNOWN, and the reason says why.
+    """
+    try:
+        whole = (home.array or home).current()
+    except ScoopError as error:
+        return [_unreadable(home, error)]
     if whole is None:
         return []
     if home.array is not None:
-        return [home.current_within(whole)]
+        return [_standing_within(home, whole)]
     if whole.array is None:
         return [whole]
-    return [home.element(index).current_within(whole) for index in whole.array.indices]
+    return [_standing_within(home.element(index), whole) for index in whole.array.indices]
+
+
+def _standing_within(home: Home, whole: State) -> State:
+    try:
+        return home.current_within(whole)
+    except ScoopError as error:
+        return _unreadable(home, error)
+
+
+def _unreadable(home: Home, error: ScoopError) -> State:
+    return State(home.job_id, "", JobState.UNKNOWN, reason=str(error))
 
 
 def state_of(state: str, job_id: str) -> Optional[JobState]:

@@ -8,12 +8,17 @@ CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL. A job that the scheduler has forgo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from re import Pattern
 from typing import Callable, Optional, Protocol
 
-from scoop_hpc.errors import JobSpecError
+from scoop_hpc.errors import JobSpecError, UnansweredError
 from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
+
+# what is advised where a scheduler cannot be used; the registry knows whether there is another one here
+OR_LOCAL = ", or use --scheduler local"
+LOCAL_RUNS = "; --scheduler local runs jobs on this machine"
 
 # of a scheduler's variables, those that say which cluster is meant and who one is [slurm(1), qsub(1B)]
 _SITE = (
@@ -55,6 +60,7 @@ class JobStatus:
     nodes: tuple[str, ...] = ()
     exit_status: Optional[int] = None  # 128 + n for a signal n
     stuck: bool = False  # FAILED, and in the queue all the same, until somebody mends or cancels it
+    unread: bool = False  # UNKNOWN, for what the scheduler told of it cannot be read
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,42 @@ class JobKey:
 
 
 Ask = Callable[[Sequence[str]], Completed]  # runs one of a scheduler's commands
+Heard = Callable[[str], None]  # is given a line of an answer that is about no job
+
+
+def unheard(line: str) -> None:
+    """Let a line go that is about no job."""
+
+
+def unread(job_id: str, command: str, text: str) -> JobStatus:
+    """Return a job of which *command* told what cannot be read.
+
+    >>> unread("7", "squeue", "7|NEW|").reason
+    "cannot read what squeue says of it: '7|NEW|'"
+    """
+    return JobStatus(job_id, JobState.UNKNOWN, f"cannot read what {command} says of it: {short(text)}", unread=True)
+
+
+_LONGEST = 160  # characters of an odd line that are shown
+
+
+def short(text: str) -> str:
+    """Return *text* for the end of a message, its middle left out where it is long."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return repr(text)
+
+
+_COLOUR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[@-Z\\^_=>])")
+
+
+def without_colour(text: str) -> str:
+    r"""Return *text* without the escape sequences by which terminals are told of colours and such [ECMA-48].
+
+    >>> without_colour("\x1b[1;32m4711\x1b[0m\x1b]0;title\x07\x1b(B")
+    '4711'
+    """
+    return _COLOUR.sub("", text)
 
 
 class Scheduler(Protocol):
@@ -95,6 +137,12 @@ class Scheduler(Protocol):
     def recognises(self, done: Completed) -> bool:
         """Return whether the answer to `probe_argv`'s command is this scheduler's."""
 
+    def setup_argv(self) -> Optional[list[str]]:
+        """Return the command whose answer tells whether this scheduler is set up here, None where none does."""
+
+    def is_set_up(self, done: Completed) -> bool:
+        """Return whether the answer to `setup_argv`'s command is that of a scheduler which is set up, if it is down."""
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with what it leaves open and only the site can tell, which *ask* asks; its output is given.
 
@@ -120,7 +168,11 @@ class Scheduler(Protocol):
         """
 
     def parse_job_id(self, done: Completed) -> str:
-        """Return the job id that the submission printed; raise SchedulerError with its words when it failed."""
+        """Return the job id that the submission printed; raise SchedulerError with its words when it failed.
+
+        Raise UnansweredError where the job may have been taken all the same: no id can be read, or it failed and
+        printed one.
+        """
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         """Return the command that asks what would become of *script*, None where there is none."""
@@ -143,8 +195,12 @@ class Scheduler(Protocol):
         The answer about an array has its jobs one by one.
         """
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
-        """Return the jobs in the answer to one of `status_argv`'s commands, perhaps others as well."""
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
+        """Return the jobs in the answer to one of `status_argv`'s commands, perhaps others as well.
+
+        A job of which the answer cannot be read is `unread`; lines that are about no job, such as a notice of the
+        site's, are given to *pass_over*. Raise SchedulerError for an answer that is nothing but such lines.
+        """
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         """Return the command that ends the jobs."""
@@ -200,6 +256,44 @@ def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
     if "JOB_ID" in environ and "SGE_TASK_ID" in environ:  # Grid Engine's have no prefix of their own
         return {name: value for name, value in kept.items() if name not in _OF_GRID_ENGINE_JOBS}
     return kept
+
+
+def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) -> Optional[str]:
+    """Return the job id, the first group of a pattern, in what a submission printed; None if it cannot be told.
+
+    The last line that is an id *alone* is it: sites' wrappers and plugins add lines of their own, mostly before it.
+    Else it is what the patterns *within* find, if that is one id only.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    matches = [match for match in map(alone.fullmatch, lines) if match]
+    if matches:
+        return matches[-1][1]
+    found = {match[1] for pattern in within for line in lines for match in pattern.finditer(line)}
+    return found.pop() if len(found) == 1 else None
+
+
+def perhaps_taken(command: str, done: Completed, job_id: Optional[str], look: str) -> UnansweredError:
+    """Return the error of a submission of which nobody can tell whether it was one; *look* shows the user's jobs."""
+    if done.status:
+        what = f"{command} failed, but printed the job id {job_id}: {one_line(done)}"
+    else:
+        what = f"no job id in {command}'s output {short(done.stdout)}"
+    return UnansweredError(
+        f"{what}; it may have been taken all the same: look for it with {look} before you submit it again"
+    )
+
+
+def complaints(lines: Iterable[str], fine: Sequence[str], own: Pattern[str]) -> Optional[list[str]]:
+    """Return the *lines* of a command that failed which are its *own* and not *fine*; None if nothing else explains it.
+
+    An empty list says that all is well: a line that is fine is there, and what else there is, a site's wrapper printed.
+
+    >>> complaints(["Notice", "qdel: Job has finished 7"], ["has finished"], re.compile("qdel:"))
+    []
+    """
+    lines = list(lines)
+    wrong = [line for line in lines if own.match(line) and not any(words in line for words in fine)]
+    return wrong if wrong or any(words in line for line in lines for words in fine) else None
 
 
 _LINES = 5  # of what a command said: the last ones are about the end

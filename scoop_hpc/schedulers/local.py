@@ -16,18 +16,25 @@ from scoop_hpc.jobspec import JobSpec, JobState, with_default_output
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
+    Heard,
     JobKey,
     JobStatus,
     double_quoted,
+    find_job_id,
     one_line,
     outside_jobs,
+    perhaps_taken,
     refuse_unsaid,
+    short,
+    unheard,
+    unread,
 )
 
 _MOST_NODES = 256  # each is a process of this machine, and its workers are, too
 _MOST_ELEMENTS = 10_000  # each has a directory, which every question looks into
 
 _ID = re.compile(r"local-[0-9]+(_[0-9]+)?")
+_SUBMITTED = re.compile(r"(?<![\w-])(local-[0-9]+)(?![\w-])")
 
 
 _EXPRESSES = MappingProxyType(
@@ -88,6 +95,12 @@ class LocalScheduler:
     def recognises(self, done: Completed) -> bool:
         return True
 
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         return with_default_output(spec)
 
@@ -115,12 +128,12 @@ class LocalScheduler:
         return outside_jobs(environ)
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, [_SUBMITTED])
+        if done.status and job_id is None:
             raise SchedulerError(f"the local scheduler refused the job: {one_line(done)}")
-        for line in reversed(done.stdout.splitlines()):
-            if _ID.fullmatch(line.strip()):
-                return line.strip()
-        raise SchedulerError(f"no job id in the local scheduler's output {done.stdout!r}: look at its log")
+        if done.status or job_id is None:
+            raise perhaps_taken("the local scheduler", done, job_id, "scoop-hpc history")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None
@@ -141,14 +154,28 @@ class LocalScheduler:
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         return [[*self._localjobs, "status", *_checked(job_ids)]]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
-        """Return the jobs of a JSON list of objects with JobStatus' fields; ``reason`` and the rest may be missing."""
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
+        """Return the jobs of a JSON list of objects with JobStatus' fields; ``reason`` and the rest may be missing.
+
+        It is one line; what Python's start-up files print may stand around it.
+        """
         if done.status:
             raise SchedulerError(f"the local scheduler failed: {one_line(done)}")
-        try:
-            return [_parse_job(**fields) for fields in json.loads(done.stdout)]
-        except (TypeError, ValueError) as error:
-            raise SchedulerError(f"cannot read the local scheduler's output {done.stdout!r}: {error}") from error
+        answer: Optional[list[dict[str, object]]] = None
+        for line in done.stdout.splitlines():
+            fields = _read_list(line)
+            if fields is not None and answer is None:
+                answer = fields
+            elif line.strip():
+                pass_over(line)
+        if answer is None:
+            raise SchedulerError(
+                f"cannot read the local scheduler's output {short(done.stdout)}: no list of jobs in it"
+            )
+        jobs = [job for fields in answer for job in _parse_job(fields, pass_over)]
+        if answer and not jobs:
+            raise SchedulerError(f"cannot read the local scheduler's output {short(done.stdout)}: it names no job")
+        return jobs
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return [*self._localjobs, "cancel", *_checked(job_ids)]
@@ -178,7 +205,31 @@ def _checked(job_ids: Sequence[str]) -> Sequence[str]:
     return job_ids
 
 
-def _parse_job(
+def _read_list(line: str) -> Optional[list[dict[str, object]]]:
+    """Return the list of objects that *line* is, None for another line."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    is_list = isinstance(found, list) and all(isinstance(each, dict) for each in found)
+    return found if is_list else None
+
+
+def _parse_job(fields: dict[str, object], pass_over: Heard) -> list[JobStatus]:
+    job_id = fields.get("job_id")
+    if not isinstance(job_id, str) or not _ID.fullmatch(job_id):
+        pass_over(json.dumps(fields))
+        return []
+    try:
+        return [_job_of(**fields)]  # type: ignore[arg-type]  # a TypeError says so
+    except (TypeError, ValueError):
+        return [unread(job_id, "the local scheduler", json.dumps(fields))]
+
+
+def _job_of(
     job_id: str, state: str, reason: str = "", nodes: Sequence[str] = (), exit_status: Optional[int] = None
 ) -> JobStatus:
-    return JobStatus(job_id, JobState(state), reason, tuple(nodes), exit_status)
+    if not isinstance(reason, str) or not isinstance(exit_status, (int, type(None))):
+        raise TypeError(f"{reason!r}, {exit_status!r}")
+    unreadable = state == JobState.UNKNOWN.value  # its files
+    return JobStatus(job_id, JobState(state), reason, tuple(nodes), exit_status, unread=unreadable)

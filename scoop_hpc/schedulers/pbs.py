@@ -13,17 +13,36 @@ from typing import Optional
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec
 from scoop_hpc.schedulers import pbs_chunks, pbs_reasons, pbs_status
-from scoop_hpc.schedulers.base import Ask, Completed, JobKey, JobStatus, one_line, outside_jobs, refuse_unsaid
+from scoop_hpc.schedulers.base import (
+    Ask,
+    Completed,
+    Heard,
+    JobKey,
+    JobStatus,
+    complaints,
+    find_job_id,
+    one_line,
+    outside_jobs,
+    perhaps_taken,
+    refuse_unsaid,
+    unheard,
+)
 from scoop_hpc.schedulers.pbs_reasons import advise
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_SUBMITTED = re.compile(r"([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)")
+_SUBMITTED_IN_WORDS = re.compile(r"(?<![\w.-])([0-9]+(?:\[\])?\.[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9])")
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,230}")  # openpbs src/lib/Libcmds/ck_job_name.c
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=^\[\]-]+")
-_VERSION = re.compile(r"pbs_version = |Version: [0-9]", re.IGNORECASE)  # the second is Torque's, which qsub finds out
+_VERSION = re.compile(
+    r"^\s*(?:pbs_version = |Version: [0-9])", re.IGNORECASE | re.MULTILINE
+)  # the second is Torque's, which qsub finds out
 
 # what qstat says of jobs that are none any more: forgotten; in its history, for which -x is needed; it keeps no history
 _GONE = ("Unknown Job Id", "Job has finished", "not configured to maintain job history")
 _ENDED = (*_GONE, "Request invalid for state of job")  # the last: it is about to end
+
+_OF_QSTAT, _OF_QDEL = re.compile("qstat:"), re.compile("qdel:")  # how a line of their own begins
 
 _OURS = {  # options that would make status and logs look in the wrong place
     "o": "use --output",
@@ -97,7 +116,13 @@ class PbsScheduler:
         return ["qstat", "--version"]
 
     def recognises(self, done: Completed) -> bool:
-        return _VERSION.match(done.stdout.lstrip() or done.stderr.lstrip()) is not None
+        return _VERSION.search(done.stdout.strip() or done.stderr) is not None
+
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with the name of its output that PBS gives it, and with workers for whole nodes."""
@@ -196,12 +221,12 @@ class PbsScheduler:
         return kept
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, [_SUBMITTED_IN_WORDS])
+        if done.status and job_id is None:
             raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
-            if "." in line and _JOB_ID.fullmatch(line.strip()):
-                return line.strip()
-        raise SchedulerError(f"no job id in qsub's output {done.stdout!r}: look for the job with qstat")
+        if done.status or job_id is None:
+            raise perhaps_taken("qsub", done, job_id, "qstat")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None
@@ -228,18 +253,17 @@ class PbsScheduler:
         arrays = ["-t"] if any("[]" in job_id for job_id in ids) else []
         return [["qstat", "-f", *arrays, *ids], ["qstat", "-x", "-f", *arrays, *ids]]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
-        problems = [line for line in done.stderr.splitlines() if not any(words in line for words in _GONE)]
-        if done.status and (problems or not done.stderr):
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
+        if done.status and complaints(done.stderr.splitlines(), _GONE, _OF_QSTAT) != []:
             raise SchedulerError(f"qstat failed: {advise(one_line(done))}")
-        return pbs_status.parse_status(done.stdout)
+        numbers = frozenset(match[1] for match in map(_JOB_ID.fullmatch, done.argv[1:]) if match)
+        return pbs_status.parse_status(done.stdout, numbers, pass_over, may_be_none=bool(done.status))
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *_checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
-        problems = [line for line in done.stderr.splitlines() if not any(words in line for words in _ENDED)]
-        if done.status and (problems or not done.stderr):
+        if done.status and complaints(done.stderr.splitlines(), _ENDED, _OF_QDEL) != []:
             raise SchedulerError(f"qdel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
@@ -250,7 +274,7 @@ class PbsScheduler:
             raise SchedulerError(f"PBS does not run the job again: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:
-        return ["qstat", "-f", *_checked([job_id])]
+        return ["/bin/sh", "-c", pbs_reasons.PASSES, "scoop-hpc", *_checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return pbs_reasons.explain(done.stdout, status.job_id, status.reason)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec
-
-_UNUSABLE = ("down", "offline", "unknown", "stale", "provisioning", "maintenance")  # in a node's state [pbsnodes(8B)]
+from scoop_hpc.schedulers.pbs_nodes import of_queue, read_nodes
 
 
 def select(spec: JobSpec) -> str:
@@ -68,18 +66,12 @@ def cpus_of_nodes(text: str, queue: str) -> int:
 
     Raise JobSpecError where they differ, SchedulerError for what cannot be read.
     """
+    cpus: dict[str, int] = {}  # of a host: several vnodes may be parts of one
     try:
-        nodes = json.loads(text, strict=False)["nodes"].values()
-        usable = [node for node in nodes if not any(word in node["state"] for word in _UNUSABLE)]
-        own = [node for node in usable if queue and node.get("queue") == queue]
-        cpus: dict[str, int] = {}  # of a host: several vnodes may be parts of one
-        for node in own or [node for node in usable if not node.get("queue")]:
-            available = node["resources_available"]
-            cpus[available["host"]] = cpus.get(available["host"], 0) + int(available.get("ncpus", 0))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise SchedulerError(
-            f"cannot tell from pbsnodes's output what a whole node is ({error}): give --workers-per-node"
-        ) from error
+        for node in of_queue([node for node in read_nodes(text) if node.is_usable], queue):
+            cpus[node.host] = cpus.get(node.host, 0) + int(node.available.get("ncpus", 0))
+    except (SchedulerError, ValueError) as error:
+        raise SchedulerError(f"cannot tell what a whole node is: {error}: give --workers-per-node") from error
     counts = sorted({count for count in cpus.values() if count})
     if len(counts) != 1:
         what = f"of {', '.join(map(str, counts))} CPUs" if counts else "none in use"

@@ -14,7 +14,7 @@ from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import Heard, JobStatus, short, unheard, unread
 
 _STATES: Mapping[str, Optional[JobState]] = MappingProxyType(  # qstat(1B); None: it has ended
     {
@@ -54,44 +54,74 @@ _EXCEEDED = MappingProxyType(  # in the comment, and so in versions that have no
 )
 _SIGNALLED = 256  # plus the signal that killed the top process
 _DELETED = 91  # substate
+_TELLING = ("job_state", "substate", "Exit_status", "exec_host")  # the attributes that say how a job stands
 IN_ITS_ARRAY = "its turn in the array has not come"
 
+_VARIABLES = "Variable_List"
+_HEADER = re.compile(r"Job Id: (([0-9]+)\S*)\s*")
 _ATTRIBUTE = re.compile(r" {4}([A-Za-z_][A-Za-z0-9_.]*) = (.*)")
 _RESOURCE = re.compile(r" and exceeded resource (\w+)")
 _DELETER = re.compile(r" and terminated by (\S+)")
 
 
-def read_jobs(text: str) -> dict[str, dict[str, str]]:
+def read_jobs(
+    text: str, numbers: frozenset[str] = frozenset(), pass_over: Heard = unheard
+) -> dict[str, dict[str, str]]:
     r"""Return the attributes of each job in what ``qstat -f`` printed, by its id.
 
-    Long lines are folded, with a tab before each continuation. What a variable's value of several lines leaves without
-    a name is none of our business.
+    Long lines are folded, with a tab before each continuation. A variable's value may have several lines, which may
+    look like anything: it is no job that is not among *numbers*, those that were asked for, if any; and no attribute
+    that stands elsewhere as well. Lines that are in no job are given to *pass_over*.
 
     >>> read_jobs("Job Id: 7.head\n    job_state = R\n    exec_host = n1/0*2+\n\tn2/0*2\n\n")
     {'7.head': {'job_state': 'R', 'exec_host': 'n1/0*2+n2/0*2'}}
     """
     jobs: dict[str, dict[str, str]] = {}
     attributes: dict[str, str] = {}
-    for line in text.replace("\n\t", "").split("\n"):
-        if line.startswith("Job Id: "):
-            attributes = jobs.setdefault(line[len("Job Id: ") :].strip(), {})
-        else:
-            match = _ATTRIBUTE.fullmatch(line)
-            if match is not None:
-                attributes.setdefault(match[1], match[2])
+    last = ""  # the attribute whose value goes on
+    outside: list[str] = []  # lines that are in no job, if no more of it follows
+    is_between = True
+    settled: frozenset[str] = frozenset()  # the attributes that stand before the variables, and these
+    for line in text.split("\n"):
+        header = _HEADER.fullmatch(line)
+        match = _ATTRIBUTE.fullmatch(line)
+        if header is not None and is_between and (not numbers or header[2] in numbers):
+            for odd in outside:
+                pass_over(odd)
+            attributes = jobs.setdefault(header[1], {})
+            last, outside, is_between, settled = "", [], False, frozenset()
+        elif not line.strip():
+            is_between = True
+        elif match is not None and jobs:
+            last, outside, is_between = match[1], [], False
+            if match[1] in settled:
+                last = ""  # in a variable's value
+            else:
+                attributes[match[1]] = match[2]  # behind the variables, the last one counts
+                settled = settled if _VARIABLES in settled else frozenset(attributes)
+        elif line.startswith("\t") and jobs:
+            outside, is_between = [], False
+            if last:
+                attributes[last] += line[1:]
+        elif is_between or not jobs:
+            outside.append(line)
+    for odd in outside:
+        pass_over(odd)
     return jobs
 
 
-def parse_status(text: str) -> list[JobStatus]:
-    """Return the jobs in what ``qstat -f`` printed, those of an array one by one; raise SchedulerError.
+def parse_status(
+    text: str, numbers: frozenset[str] = frozenset(), pass_over: Heard = unheard, may_be_none: bool = False
+) -> list[JobStatus]:
+    """Return the jobs in what ``qstat -f`` printed, those of an array one by one; see `read_jobs`.
 
-    Of some jobs of an array, nothing is said but what goes for the array: those that have not begun, those that never
-    will, and where no history is kept those that have ended. Their Exit_status is a sibling's, so how they ended is
-    left to who knows.
+    Raise SchedulerError for a text without jobs, unless there *may_be_none*. Of some jobs of an array, nothing is said
+    but what goes for the array: those that have not begun, those that never will, and where no history is kept those
+    that have ended. Their Exit_status is a sibling's, so how they ended is left to who knows.
     """
-    jobs = read_jobs(text)
-    if text.strip() and not jobs:
-        raise SchedulerError(f"cannot read qstat's output {text!r}: no 'Job Id:' in it")
+    jobs = read_jobs(text, numbers, pass_over)
+    if text.strip() and not jobs and not may_be_none:
+        raise SchedulerError(f"cannot read qstat's output {short(text)}: no 'Job Id:' in it")
     told = [(job_id, each) for job_id, each in jobs.items() if each.get("array") != "True"]
     return [_status(job_id, each) for job_id, each in told if not _is_hearsay(job_id, each)]
 
@@ -113,8 +143,9 @@ def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
         said = attributes.get("Exit_status") if nodes or "[" not in job_id else None  # else a sibling's
         code = None if said is None else int(said)
         ended, reason = _how_it_ended(code, int(attributes["substate"]), attributes.get("comment", ""))
-    except (LookupError, ValueError) as error:
-        raise SchedulerError(f"cannot read what qstat says of job {job_id}: {dict(attributes)!r}") from error
+    except (LookupError, ValueError):
+        told = {name: attributes[name] for name in _TELLING if name in attributes}
+        return unread(job_id, "qstat", ", ".join(f"{name} = {value}" for name, value in told.items()))
     return JobStatus(job_id, ended, reason, nodes, _exit_status(code))
 
 

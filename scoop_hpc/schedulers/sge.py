@@ -20,11 +20,16 @@ from scoop_hpc.schedulers import sge_environments, sge_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
+    Heard,
     JobKey,
     JobStatus,
+    complaints,
+    find_job_id,
     one_line,
     outside_jobs,
+    perhaps_taken,
     refuse_unsaid,
+    unheard,
 )
 from scoop_hpc.schedulers.sge_answers import read_accounts, read_listing
 from scoop_hpc.schedulers.sge_reasons import advise
@@ -85,13 +90,21 @@ _OURS = {  # directives of the user's that would make status and logs look in th
 }
 
 # what qstat -help begins with: "SGE 8.1.9", "GE 6.2u5", "OGS/GE 2011.11p1", "UGE 8.6", "AGE 2023.1", "OCS 9.0"
-_BANNER = re.compile(r"(?:OGS/|[SUAO])?GE\s|[OG]CS\s|.*\bGrid Engine\b|.*\bCluster Scheduler\b")
+_BANNER = re.compile(r"^\s*(?:(?:OGS/|[SUAO])?GE\s|[OG]CS\s|.*\bGrid Engine\b|.*\bCluster Scheduler\b)", re.MULTILINE)
 _JOB_ID = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _SUBMITTED = re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?")
-_SUBMITTED_IN_WORDS = re.compile(r"Your job(?:-array)? ([0-9]+)[. ].*has been submitted")
+_SUBMITTED_IN_WORDS = (
+    re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
+    re.compile(r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE),
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=$-]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=,-]")
 _PSEUDO = re.compile(r"\$(?:HOME|USER|JOB_ID|JOB_NAME|HOSTNAME|TASK_ID)\b")  # submit(1), -o
+_PE_NAME = re.compile(r"[^\s/:@\\*?]+")  # sge_types(5), object_name
+_INSTANCE = re.compile(r"^\s*\S+@\S+\s*$", re.MULTILINE)  # of a queue
+_VERIFIED = re.compile(r"verification: (found .*)")
+_OF_QDEL = re.compile(r".*\b(?:denied|error|critical|unable|cannot|can't|not)\b", re.IGNORECASE)
+_OF_QMOD = re.compile(r".*\b(?:job|queue|denied|error|critical|unable)\b", re.IGNORECASE)
 _NO_ACCOUNTS = ("not found", "no jobs running since startup", "No such file or directory", "Permission denied")
 _RECENT = 3  # days: the accounts of all days take minutes to read at a large site
 
@@ -114,7 +127,13 @@ class SgeScheduler:
         return ["qstat", "-help"]
 
     def recognises(self, done: Completed) -> bool:
-        return _BANNER.match((done.stdout or done.stderr).lstrip()) is not None
+        return _BANNER.search(done.stdout.strip() or done.stderr) is not None
+
+    def setup_argv(self) -> Optional[list[str]]:
+        return None
+
+    def is_set_up(self, done: Completed) -> bool:
+        return True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with a name that Grid Engine takes, and the parallel environment that fits."""
@@ -123,7 +142,8 @@ class SgeScheduler:
         wanted = spec.parallel_environment
         if wanted is None and _is_serial(spec):
             return spec
-        names = _answer(ask(["qconf", "-spl"])).split()
+        lines = [line.strip() for line in _answer(ask(["qconf", "-spl"])).splitlines()]
+        names = [line for line in lines if _PE_NAME.fullmatch(line)]  # what else there is, a site's wrapper printed
         known = [
             sge_environments.parse_environment(_answer(ask(["qconf", "-sp", name])))
             for name in sge_environments.named(wanted, names)
@@ -131,7 +151,7 @@ class SgeScheduler:
         fitting = sge_environments.usable(spec, known)
         queue = [] if spec.queue is None else ["-q", spec.queue]
         for each in fitting:
-            if ask(["qselect", "-pe", each.name, *queue]).stdout.strip():
+            if _INSTANCE.search(ask(["qselect", "-pe", each.name, *queue]).stdout):
                 per_node = spec.workers_per_node
                 if spec.workers is None and per_node is None:
                     per_node = each.per_host // spec.cpus_per_worker
@@ -188,23 +208,23 @@ class SgeScheduler:
         return outside_jobs(environ)
 
     def parse_job_id(self, done: Completed) -> str:
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
+        if done.status and job_id is None:
             raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers and verifiers add lines of their own
-            match = _SUBMITTED.fullmatch(line.strip()) or _SUBMITTED_IN_WORDS.match(line.strip())
-            if match:
-                return match[1]
-        raise SchedulerError(f"no job id in qsub's output {done.stdout!r}: look for the job with qstat")
+        if done.status or job_id is None:
+            raise perhaps_taken("qsub", done, job_id, "qstat")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["qsub", "-w", "v", script]
 
     def parse_test(self, done: Completed) -> str:
-        if done.status or "verification: found" not in done.stdout:
+        found = _VERIFIED.search(done.stdout)
+        if done.status or found is None:
             never = "no suitable queues" in done.stdout + done.stderr
             what = "take the job, but it could never begin" if never else "refuse the job"
             raise SchedulerError(f"qsub would {what}: {advise(one_line(done))}")
-        return done.stdout.strip().splitlines()[-1].partition("verification: ")[2]
+        return found[1].strip()
 
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         return dict(environ)
@@ -228,14 +248,14 @@ class SgeScheduler:
         mine = ["qacct", "-o", self._owner()]
         return [listing, [*mine, "-d", str(_RECENT), "-j"], [*mine, "-j"]]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
         if done.argv[0] == "qstat":
             if done.status:
                 raise SchedulerError(f"qstat failed: {advise(one_line(done))}")
-            return read_listing(done.stdout)
+            return read_listing(done.stdout, pass_over)
         if done.status and not any(words in done.stderr + done.stdout for words in _NO_ACCOUNTS):
             raise SchedulerError(f"qacct failed: {advise(one_line(done))}")
-        return [] if done.status else read_accounts(done.stdout)
+        return [] if done.status else read_accounts(done.stdout, pass_over)
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["qdel", *_checked(self, job_ids)]
@@ -243,9 +263,9 @@ class SgeScheduler:
     def parse_cancel(self, done: Completed) -> None:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip(". \t")]
         done_with = ("does not exist", "is already in deletion", "has registered", "has deleted")
-        problems = [line for line in lines if not any(words in line for words in done_with)]
-        if done.status and (problems or not lines):
-            raise SchedulerError(f"qdel failed: {advise('; '.join(problems) or one_line(done))}")
+        problems = complaints(lines, done_with, _OF_QDEL)
+        if done.status and problems != []:
+            raise SchedulerError(f"qdel failed: {advise('; '.join(problems or lines) or one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
         return ["qmod", "-rj", *_checked(self, job_ids)]
@@ -253,7 +273,8 @@ class SgeScheduler:
     def parse_requeue(self, done: Completed) -> None:
         """Raise SchedulerError if a job was not put back: qmod ends with 0 all the same."""
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        problems = [line for line in lines if "Pushed rescheduling" not in line]
+        problems = complaints(lines, ["Pushed rescheduling"], _OF_QMOD)
+        problems = lines if problems is None else problems
         if any("not rerunable" in line for line in problems):
             raise SchedulerError(f"{problems[0]} Only a job submitted with --requeue goes back into the queue")
         if done.status or problems:

@@ -10,7 +10,7 @@ from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, Heard, JobStatus, short, unheard, unread
 
 # qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
 # that is being deleted still runs; "z" has ended, how is for qacct to say
@@ -50,25 +50,34 @@ _KILLED = 128 + 9
 _BY_SIGNAL = 100  # "assumedly after job": it ran, and a signal ended it
 _NEARLY = 0.95  # of the memory limit: how much was in use is looked at now and then only
 
+_XML_LINE = re.compile(r"\s*<[/?!A-Za-z]")
+_COLUMNS = re.compile(r"(?=\w{1,12} {1,12}(?<=^.{13})|\w{13,} )(\w+) +(.*)")
+_PAIR = re.compile(r"(\w+)(?: +(.*))?$")
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
 _NUMBER = re.compile(r"\s*([0-9.]+)\s*([KMGTkmgt]?)")
 _POWERS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def read_listing(text: str) -> list[JobStatus]:
+def read_listing(text: str, pass_over: Heard = unheard) -> list[JobStatus]:
     """Return the jobs of ``qstat -xml -g t``: an entry for each slot of a running one, for many elements of an array.
+
+    Lines that are no XML, such as a notice of the site's, are given to *pass_over*; raise SchedulerError for an answer
+    of nothing else.
 
     >>> read_listing("<job_info><queue_info/><job_info><job_list><JB_job_number>7</JB_job_number><state>qw</state>"
     ...              "<tasks>3-5:2</tasks></job_list></job_info></job_info>")[1].job_id
     '7.5'
     """
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise SchedulerError(f"cannot read qstat's answer {text[:200]!r}: {error}") from error
+    lines = text.splitlines()
+    root = _read_xml("\n".join(line for line in lines if _XML_LINE.match(line)), text)
+    for line in lines:
+        if line.strip() and not _XML_LINE.match(line):
+            pass_over(line)
+    if next(root.iter("job_list"), None) is not None and not any(map(_is_number, root.iter("JB_job_number"))):
+        raise SchedulerError(f"cannot read qstat's answer {short(text)}: no job has a number in it")
     jobs: dict[str, JobStatus] = {}
     for entry in root.iter("job_list"):
-        for job in _read_entry(entry):
+        for job in _read_entry(entry, pass_over):
             before = jobs.get(job.job_id)
             nodes = dict.fromkeys((*(before.nodes if before else ()), *job.nodes))
             if entry.findtext("master") == "MASTER":
@@ -77,17 +86,38 @@ def read_listing(text: str) -> list[JobStatus]:
     return list(jobs.values())
 
 
-def _read_entry(entry: ElementTree.Element) -> Iterator[JobStatus]:
+def _is_number(element: ElementTree.Element) -> bool:
+    return re.fullmatch("[0-9]+", element.text or "") is not None
+
+
+def _read_xml(xml: str, text: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise SchedulerError(f"cannot read qstat's answer {short(text)}: {error}") from error
+
+
+def _read_entry(entry: ElementTree.Element, pass_over: Heard) -> Iterator[JobStatus]:
     number, letters = entry.findtext("JB_job_number", ""), entry.findtext("state", "")
+    tasks = entry.findtext("tasks", "")
     state = _state_of(letters)
-    if not number.isdigit() or not set(letters) <= _KNOWN or state is _NO_STATE:
-        raise SchedulerError(f"cannot read qstat's entry {ElementTree.tostring(entry, 'unicode')!r}")
+    if re.fullmatch("[0-9]+", number) is None:
+        pass_over(ElementTree.tostring(entry, "unicode"))
+        return
+    try:
+        ids = list(_ids(number, tasks))
+    except SchedulerError:
+        yield unread(number, "qstat", f"tasks {tasks}")
+        return
+    if not set(letters) <= _KNOWN or state is _NO_STATE:
+        yield from (unread(job_id, "qstat", f"state {letters}") for job_id in ids)
+        return
     if not isinstance(state, JobState):
         return
     reason = "; ".join(words for of, letter, words in _REASONS if of is state and letter in letters)
     queue = entry.findtext("queue_name", "")
     nodes = (queue.rpartition("@")[2],) if "@" in queue else ()
-    for job_id in _ids(number, entry.findtext("tasks", "")):
+    for job_id in ids:
         yield JobStatus(job_id, state, reason, nodes, stuck=state is JobState.FAILED)
 
 
@@ -118,25 +148,34 @@ def _ids(number: str, tasks: str) -> Iterable[str]:
     )
 
 
-def read_accounts(text: str) -> list[JobStatus]:
+def read_accounts(text: str, pass_over: Heard = unheard) -> list[JobStatus]:
     """Return the jobs of ``qacct -j``, whose answer has records for a job's tasks on other nodes before the job's own.
 
-    The same holds for a job that was put back into the queue: its last record is the one of its end.
+    The same holds for a job that was put back into the queue: its last record is the one of its end. Lines that are no
+    part of a record are given to *pass_over*.
     """
     jobs: dict[str, JobStatus] = {}
     hosts: dict[str, list[str]] = {}
-    for record in _records(text):
+    for record in _records(text, pass_over):
         job = _read_record(record)
         hosts.setdefault(job.job_id, []).insert(0, record.get("hostname", ""))
         jobs[job.job_id] = job
     return [replace(job, nodes=tuple(dict.fromkeys(hosts[job.job_id]))) for job in jobs.values()]
 
 
-def _records(text: str) -> Iterator[dict[str, str]]:
-    for block in re.split(r"^=+\s*$", text, flags=re.MULTILINE):
-        pairs = (line.partition(" ") for line in block.splitlines())
-        record = {name: value.strip() for name, _, value in pairs if name}
-        if "jobnumber" in record:
+def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
+    for block in re.split(r"^={40,}[ \t]*$", text, flags=re.MULTILINE):
+        lines = [line for line in block.splitlines() if line.strip()]
+        columns = [match for match in map(_COLUMNS.match, lines) if match]
+        has_columns = {"jobnumber", "failed"} <= {match[1] for match in columns}  # then what has none is not qacct's
+        pairs = columns if has_columns else [match for match in map(_PAIR.match, lines) if match]
+        record: dict[str, str] = {}
+        for match in pairs:
+            record.setdefault(match[1], (match[2] or "").strip())
+        for line in lines:
+            if not any(match.string is line for match in pairs):
+                pass_over(line)
+        if record.get("jobnumber", "").isdigit():
             yield record
 
 
@@ -153,14 +192,18 @@ def _read_record(record: Mapping[str, str]) -> JobStatus:
     try:
         number, words = record["failed"].split(maxsplit=1) if " " in record["failed"] else (record["failed"], "")
         end = _End(int(number), words.strip(" :"), int(record["exit_status"].split()[0]))
-        job, task = record["jobnumber"], record["taskid"]
-    except (LookupError, ValueError) as error:
-        raise SchedulerError(f"cannot read qacct's record {dict(record)!r}: {error}") from error
+    except (LookupError, ValueError):
+        told = ", ".join(f"{name} {record.get(name)}" for name in ("failed", "exit_status"))
+        return unread(_account_id(record), "qacct", told)
     state, reason = _judge(end, record)
-    job_id = f"{job}.{task}" if task.isdigit() and task != "0" else job
     # of a job that did not run, Grid Engine gives 0; what Grid Engine killed has no status of its own
     known = end.exit_status if end.failed in (0, _BY_SIGNAL, 37) or end.exit_status else None
-    return JobStatus(job_id, state, reason, (), known)
+    return JobStatus(_account_id(record), state, reason, (), known)
+
+
+def _account_id(record: Mapping[str, str]) -> str:
+    job, task = record["jobnumber"], record.get("taskid", "")
+    return f"{job}.{task}" if task.isdigit() and task != "0" else job
 
 
 def _judge(end: _End, record: Mapping[str, str]) -> tuple[JobState, str]:

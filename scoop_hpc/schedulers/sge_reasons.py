@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from scoop_hpc.schedulers.base import OR_LOCAL
+
 _ADVICE = (  # what a command says, in lower case: what to do about it; the first that is found
     ("parallel environment", "change --pe"),
     ("unknown queue", "change --queue"),
@@ -26,9 +28,9 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("not a submit host", "submit on a login node"),
     ("no submit host", "submit on a login node"),
     ("not a manager", "ask the site's staff"),
-    ("select error", "try again later, or use --scheduler local"),
-    ("unable to send message", "try again later, or use --scheduler local"),
-    ("sge_root", "source the site's settings.sh, or use --scheduler local"),
+    ("select error", f"try again later{OR_LOCAL}"),
+    ("unable to send message", f"try again later{OR_LOCAL}"),
+    ("sge_root", f"source the site's settings.sh{OR_LOCAL}"),
 )
 _DECORATION = re.compile(
     r"Unable to run job: |job rejected: |\b(?:error|denied|warning): |qsub: |; Exiting\.|Exiting\."
@@ -67,7 +69,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (  # what is found: what it means, 
     ),
     (r"offers only qc:slots=0", "its queues have no slot free", "wait, or change --queue"),
     (r"offers only \S*:(?P<a>\w+)=(?P<b>\S+)", "queues have only {b} of {a} {when}", "wait, or ask for less"),
-    (r"job dropped because of job dependencies", "it waits for another job to end", "wait, or submit it anew without"),
+    (
+        r"[Jj]ob dropped because of job dependencies",
+        "it waits for another job to end",
+        "wait, or submit it anew without",
+    ),
     (r"execution time not reached", "its time has not come (--begin)", "wait"),
     (r"Job is in hold state", "it is held", "qrls {job}, if you hold it; else ask who does"),
     (r"max_aj_instances|array tasks may", "as many jobs of its array run as may at a time", "the %LIMIT of --array"),
@@ -81,7 +87,47 @@ _REASONS: tuple[tuple[str, str, str], ...] = (  # what is found: what it means, 
         "not as many slots as it asks for are free together",
         f"wait; {_CHANGE_SIZE} may fit earlier",
     ),
-    (r"user limitations|maxujobs", "as many of your jobs run as may at a time", "wait"),
+    (
+        r"has no permission for (?P<a>.+)",
+        "you may not use {a}",
+        "another --queue, or ask the site's staff",
+    ),
+    (
+        r"does not have the correct project|do not provides the jobs assigned project|excluded project list",
+        "its project may not use its queues",
+        "another --account or --queue",
+    ),
+    (r"not assigned to a project", "its queues are for projects only, and it has none", "give --account"),
+    (
+        r"not a parallel queue|not in queue list of PE",
+        "its queues take no such parallel jobs",
+        "another --queue or --pe",
+    ),
+    (r"not a serial|not parallel", "its queues take parallel jobs only", "more --workers, or another --queue"),
+    (r"non requestable", "its queues, or a resource, cannot be asked for by name", "leave --queue or --directive out"),
+    (
+        r"'forced' resource",
+        "its queues are for jobs that ask for a certain resource",
+        "give --constraint, or another --queue",
+    ),
+    (r"load alarm|overloaded", "its queues are overloaded", "wait"),
+    (r'has "0" slots|has 0 slots', "its queues have no slots", "another --queue"),
+    (r"requests unknown resource", "it asks for a resource that there is not", "another --constraint or --directive"),
+    (
+        r"not supported by pe|not in range|allocation rule is not suitable|requires more slots|insufficient slots",
+        "its parallel environment cannot give the slots that it asks for",
+        f"{_CHANGE_SIZE}, or another --pe",
+    ),
+    (r"no access to pe", "you may not use its parallel environment", "another --pe"),
+    (r"no matching pe", "there is no such parallel environment", "another --pe"),
+    (r"clean up of|host cleanup", "what is left of an earlier job on its host is being cleaned up", "wait"),
+    (
+        r"no host can satisfy|cannot run (?:at host|in queue|globally)|resource requirements",
+        "no queue has what it asks for {when}",
+        "wait, or ask for less",
+    ),
+    (r"dropped because of (?:\w+ )?hold", "it is held", "qrls {job}, if you hold it; else ask who does"),
+    (r"user limitations|maxujobs|user/group limitations", "as many of your jobs run as may at a time", "wait"),
 )
 _INSTANCES = (  # of queue instances, why they are out of question: they are counted
     ("because it is full", "full"),
@@ -92,7 +138,13 @@ _INSTANCES = (  # of queue instances, why they are out of question: they are cou
     ("because it is in error state", "in an error state"),
 )
 _INSTANCE = re.compile(r'queue instance "(.+?)" dropped (.*)')
-_NOTHING = ("verification:", "(Collecting of scheduler", "All queues dropped because of overload or full", "denied:")
+_NOTHING = (
+    "verification:",
+    "(Collecting of scheduler",
+    "All queues dropped because of overload or full",
+    "denied:",
+    "there are no messages",
+)
 _ERROR = re.compile(r"^error reason\s+(\d+):\s+(.*)$", re.MULTILINE)
 _ERRORS = (
     ("can't chdir", "make that directory"),

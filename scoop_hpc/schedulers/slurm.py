@@ -15,16 +15,21 @@ from scoop_hpc.schedulers import slurm_reasons
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
+    Heard,
     JobKey,
     JobStatus,
+    complaints,
     double_quoted,
+    find_job_id,
     one_line,
     outside_jobs,
+    perhaps_taken,
     refuse_unsaid,
+    unheard,
     without,
 )
 from scoop_hpc.schedulers.slurm_reasons import advise
-from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, parse_line
+from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
@@ -88,10 +93,19 @@ _OURS = {  # directives of the user's that would make submit wait, or status and
 
 # of sbatch when its request may have reached the controller [slurm src/common/slurm_errno.c]
 _UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message receive failure")
+# of any command where there is no slurm.conf, nor who has one [slurm src/common/read_config.c, fetch_config.c]
+_NOT_SET_UP = ("configuration", "slurm.conf")
 _PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
+_SUBMITTED_IN_WORDS = (
+    re.compile(r"\bSubmitted batch job ([0-9]+)\b"),
+    re.compile(r"^([0-9]+)(?:;\S+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queued|partition)\b.*)", re.IGNORECASE),
+)
+
+_OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
+_OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
 _EXPRESSES = MappingProxyType(
     {
@@ -144,6 +158,12 @@ class SlurmScheduler:
     def recognises(self, done: Completed) -> bool:
         return True
 
+    def setup_argv(self) -> Optional[list[str]]:
+        return ["scontrol", "ping"]
+
+    def is_set_up(self, done: Completed) -> bool:
+        return not (done.status and any(words in done.stderr for words in _NOT_SET_UP))
+
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         return with_default_output(spec)
 
@@ -183,13 +203,12 @@ class SlurmScheduler:
     def parse_job_id(self, done: Completed) -> str:
         if done.status and _is_unanswered(done):
             raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
-        if done.status:
+        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
+        if done.status and job_id is None:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
-            match = _SUBMITTED.fullmatch(line.strip())
-            if match:
-                return match[1]
-        raise UnansweredError(f"no job id in sbatch's output {done.stdout!r}; {_PERHAPS_TAKEN}")
+        if done.status or job_id is None:
+            raise perhaps_taken("sbatch", done, job_id, "squeue")
+        return job_id
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]
@@ -219,22 +238,20 @@ class SlurmScheduler:
         sacct = ["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={ids}", f"--format={SACCT_FORMAT}"]
         return [squeue, sacct]
 
-    def parse_status(self, done: Completed) -> list[JobStatus]:
-        if done.status:
-            # squeue(1) of one job that is forgotten; sacct(1) where a site keeps no accounts
-            if "Invalid job id specified" in done.stderr or "accounting storage is disabled" in done.stderr:
-                return []
+    def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
+        # squeue(1) of one job that is forgotten; sacct(1) where a site keeps no accounts
+        forgotten = "Invalid job id specified" in done.stderr or "accounting storage is disabled" in done.stderr
+        if done.status and not forgotten:
             raise SchedulerError(f"{done.argv[0]} failed: {advise(one_line(done))}")
         lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("CLUSTER:")]
-        return [job for line in lines for job in parse_line(done.argv[0], line)]
+        return read_lines(done.argv[0], lines, pass_over, may_be_none=bool(done.status))
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         return ["scancel", *_checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         ended = ("Invalid job id specified", "already completing or completed")
-        problems = [line for line in done.stderr.splitlines() if not any(words in line for words in ended)]
-        if done.status and (problems or not done.stderr):
+        if done.status and complaints(done.stderr.splitlines(), ended, _OF_SCANCEL) != []:
             raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
@@ -242,8 +259,7 @@ class SlurmScheduler:
 
     def parse_requeue(self, done: Completed) -> None:
         fine = ("No error", "Job is pending execution")  # of an array, a line for each group of its jobs
-        problems = [line for line in done.stderr.splitlines() if not line.endswith(fine)]
-        if done.status and (problems or not done.stderr):
+        if done.status and complaints(done.stderr.splitlines(), fine, _OF_REQUEUE) != []:
             raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
 
     def explain_argv(self, job_id: str) -> list[str]:

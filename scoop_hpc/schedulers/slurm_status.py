@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Optional
 
 from scoop_hpc.errors import HostlistError, SchedulerError
 from scoop_hpc.hostlist import expand
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import Heard, JobStatus, short, unread
 
 # in the order of parse_line; exit_code is a wait status there, exit:signal in sacct's
 SQUEUE_FORMAT = "JobArrayID:|,State:|,Reason:|,exit_code:|,NodeList:|"
@@ -49,16 +50,50 @@ _NOT_STARTED = 53  # what Slurm gives for a signal when it could not start the s
 _NO_NODES = ("", "(null)", "None assigned", "Unknown")
 _ELEMENTS = re.compile(r"([0-9]+)_\[([0-9,:-]+)(?:%[0-9]+)?\]")  # jobs of an array that never began
 _PART = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
+_ID = re.compile(r"[0-9]+(?:_[0-9]+)?(?:\+[0-9]+)?")
+_ABOUT_A_JOB = re.compile(r"\s*([0-9]+(?:_(?:[0-9]+|\[[^\]|]*\]))?(?:\+[0-9]+)?)\s*\|")
+
+
+def read_lines(command: str, lines: Iterable[str], pass_over: Heard, may_be_none: bool = False) -> list[JobStatus]:
+    """Return the jobs in the *lines* of an answer; those that are about no job are given to *pass_over*.
+
+    Raise SchedulerError where there are only such, unless there *may_be_none*.
+    """
+    jobs: list[JobStatus] = []
+    odd = []
+    for line in lines:
+        about = _ABOUT_A_JOB.match(line)
+        if about is None:
+            odd.append(line)
+            continue
+        try:
+            jobs += parse_line(command, line)
+        except SchedulerError:
+            jobs += [unread(job_id, command, line) for job_id in _ids_of(about[1])]
+    if odd and not jobs and not may_be_none:
+        raise SchedulerError(f"cannot read {command}'s answer, which names no job: {short(odd[0])}")
+    for line in odd:
+        pass_over(line)
+    return jobs
+
+
+def _ids_of(text: str) -> list[str]:
+    """Return the ids in a column of ids; of an array's that cannot be read, the array's."""
+    try:
+        return _job_ids(text)
+    except ValueError:
+        return [text.partition("_")[0]]
 
 
 def parse_line(command: str, line: str) -> list[JobStatus]:
     """Return the job that a line is about, or the jobs of an array; raise SchedulerError."""
     try:
-        job_id, word, reason, exit_code, nodelist = line.rstrip("\n").removesuffix("|").split("|")
+        job_id, word, *parts, exit_code, nodelist = line.strip().removesuffix("|").split("|")
+        reason = "|".join(parts)  # a site's plugin may say anything
         state = _STATES[word.split()[0]]  # also "CANCELLED by 1000"
         nodes = () if nodelist.strip() in _NO_NODES else tuple(expand(nodelist))
         exit_status = _parse_exit_status(state, exit_code)
-        ids = _job_ids(job_id)
+        ids = _job_ids(job_id.strip())
     except (HostlistError, LookupError, ValueError) as error:
         raise SchedulerError(f"cannot read {command}'s line {line!r}: {error}") from error
     if state is JobState.CANCELLED:
@@ -99,6 +134,8 @@ def _job_ids(text: str) -> list[str]:
     """
     match = _ELEMENTS.fullmatch(text)
     if match is None:
+        if not _ID.fullmatch(text):
+            raise ValueError(f"no job id in {text!r}")
         return [text]
     ids = []
     for part in match[2].split(","):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Optional, Union
 
 from scoop_hpc.errors import SettingsError
+from scoop_hpc.settings.foreign import ours
 
 Value = Union[str, bool, tuple[str, ...]]
 
@@ -113,7 +114,8 @@ def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:
         return key[:-1]
     if key in COMMAND_LINE_ONLY:
         raise SettingsError(f"{origin}: {key!r} is no setting, but for the command line only")
-    raise SettingsError(f"{origin}: there is no setting {key!r}: {advice(key, kinds)}")
+    answer = ours(f"--{key.replace('_', '-')}")
+    raise SettingsError(f"{origin}: there is no setting {key!r}: {answer or advice(key, kinds)}")
 
 
 _FEW = 12  # names that a line may list

@@ -293,7 +293,8 @@ def test_a_thousand_jobs_are_one_question(site: Site) -> None:
     before = len(site.calls("qstat"))
     (told,) = site.status(job)
     assert len(told["elements"]) == 1000
-    assert len(site.calls("qstat")) == before + 1
+    asked = [call for call in site.calls("qstat")[before:] if "--version" not in call]  # by which PBS is found
+    assert len(asked) == 1
     site.scoop_hpc("cancel", job)
     assert site.state(job) == "CANCELLED"
 
@@ -426,7 +427,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(site: Site, words: list[str], 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--nodes", "9"], "there are not that many such nodes"),
+        (["--nodes", "9"], "it asks for 9 nodes with ncpus=1, and there are 4"),
         (["--cpus-per-worker", "400"], "Can Never Run: Not enough total nodes available"),
         (["--queue", "stopped"], "its queue is stopped"),
     ],

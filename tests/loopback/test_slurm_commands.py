@@ -141,8 +141,50 @@ def test_jobs_are_listed_also_where_their_scheduler_is_silent(slurm: FakeSlurm) 
     done = slurm.scoop_hpc("status")
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].split()[:2] == ["12", "UNKNOWN"]
-    assert "Unable to contact slurm controller" in done.stderr
-    assert slurm.scoop_hpc("status", "12").returncode == 2
+    (warning,) = done.stderr.splitlines()
+    assert "Unable to contact slurm controller (connect failure) (try again later); what is shown is" in warning
+
+
+def test_of_jobs_that_are_named_all_that_is_known_is_told(slurm: FakeSlurm) -> None:
+    slurm.submit(12)
+    slurm.submit(13)
+    slurm.answer("squeue", "12|RUNNING|None|0|n1|\n")
+    slurm.answer("sacct", "", "sacct: error: slurm_persist_conn_open: Connection refused\n", 1)
+    done = slurm.scoop_hpc("status", "12", "13")
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["12", "RUNNING"], ["13", "UNKNOWN"]]
+    assert done.stdout.splitlines()[2].endswith("no answer from slurm")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_colours_notices_and_words_around_cost_nothing(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", "\x1b[1mWelcome\x1b[0m: 7 hours left\n\x1b[32mSubmitted batch job 12\x1b[0m (project pi)\n")
+    assert slurm.scoop_hpc("submit", "--parsable", "program.py").stdout == "12\n"
+    slurm.answer("squeue", "\x1b[33mNotice: maintenance\x1b[0m\n\x1b[32m12|RUNNING|None|0|n1|\x1b[0m\n")
+    done = slurm.scoop_hpc("status", "12")
+    assert done.stdout.splitlines()[1].split()[:2] == ["12", "RUNNING"]
+    assert done.stderr == "scoop-hpc: warning: passed over what squeue printed about no job: 'Notice: maintenance'\n"
+
+
+def test_a_job_whose_id_cannot_be_read_is_no_success(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", "job accepted\n")
+    done = slurm.scoop_hpc("submit", "--parsable", "program.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it may have been taken all the same: look for it with squeue" in done.stderr
+
+
+def test_a_job_that_cannot_be_read_is_cancelled_but_not_submitted_again(slurm: FakeSlurm) -> None:
+    slurm.submit(12)
+    slurm.answer("squeue", "12|NEWSTATE|None|0|n1|\n")
+    slurm.answer("sacct")
+    slurm.calls()
+    done = slurm.scoop_hpc("requeue", "12")
+    assert done.returncode == 2
+    assert "job 12 may be running: cannot read what squeue says of it: '12|NEWSTATE|None|0|n1|'" in done.stderr
+    assert "sbatch" not in {call.split()[0] for call in slurm.calls()}
+    slurm.answer("scancel")
+    assert slurm.scoop_hpc("cancel", "12").stdout == "Cancelled job 12\n"
+    assert slurm.calls()[-1] == "scancel 12"
 
 
 def test_a_command_that_hangs_is_named(slurm: FakeSlurm) -> None:

@@ -20,8 +20,8 @@ from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopErro
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.record import Record
-from scoop_hpc.reports import Report
-from scoop_hpc.schedulers.base import Completed
+from scoop_hpc.reports import Report, goes_on, is_queued
+from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]
@@ -675,3 +675,85 @@ def test_what_a_scheduler_thinks_of_a_job_leaves_no_trace(tmp_path: Path) -> Non
     with pytest.raises(SchedulerError, match="--queue"):
         client.try_out(SPEC, SLURM, lambda job: "#!/bin/sh\n", 1.0)
     assert os.listdir(tmp_path / "jobs") == []
+
+
+# odd lines in answers, and answers that are missing
+
+
+ODD = "7|NEWSTATE|None|0|n1|"
+UNREAD = f"cannot read what squeue says of it: {ODD!r}"
+
+
+def warned_client(slurm: Slurm, tmp_path: Path, warnings: list[str]) -> Client:
+    return Client(SCHEDULERS, {}, str(tmp_path), slurm.run, warnings.append, slurm.pauses.append)
+
+
+def test_a_notice_costs_no_answer_and_is_said_once(tmp_path: Path) -> None:
+    notices = ["Notice: maintenance on Tuesday", "Notice: your quota is nearly used up"]
+    slurm = Slurm({"squeue": [squeue(notices[0], "7|RUNNING|None|0|n1|", notices[1])]})
+    warnings: list[str] = []
+    client = warned_client(slurm, tmp_path, warnings)
+    submitted(client, slurm)
+    for _ in range(2):
+        (report,) = client.status(client.find(["7"], SLURM))
+        assert report.status == JobStatus("7", JobState.RUNNING, "", ("n1",))
+    assert warnings == [f"passed over what squeue printed about no job: {notices[0]!r}, and 1 more such lines"]
+
+
+def test_one_odd_job_costs_no_other_its_answer(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue(ODD, "8|RUNNING|None|0|n2|")], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, "7"), submitted(client, slurm, "8")
+    odd, other = client.status(client.find(["7", "8"], SLURM))
+    assert odd.status == JobStatus("7", JobState.UNKNOWN, UNREAD, unread=True)
+    assert other.status.state is JobState.RUNNING
+    (by_hand,) = client_of(slurm, tmp_path / "nobody").status(client.find(["7"], SLURM))
+    assert by_hand.status.reason == UNREAD
+
+
+def test_of_an_odd_job_the_accounts_or_its_driver_may_know_more(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue(ODD)], "sacct": [squeue("7|TIMEOUT|None|0:0|n1"), NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    job = submitted(client, slurm)
+    assert [report.status.state for report in client.status(client.find(["7"], SLURM))] == [JobState.TIMEOUT]
+    assert [report.status.state for report in client.status(client.find(["7"], SLURM))] == [JobState.TIMEOUT]  # kept
+    other = client_of(slurm, tmp_path / "other")
+    record_end(submitted(other, slurm), JobState.FAILED, 3)
+    assert [report.status.exit_status for report in other.status(other.find(["7"], SLURM))] == [3]
+    assert job.job_id == "7"
+
+
+def test_an_array_of_which_nothing_can_be_read_has_not_ended(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7_0|COMPLETED|None|0|n1|", "7_1|NEWSTATE|None|0|n1|")], "sacct": [NO_ACCOUNTS]})
+    client = client_of(slurm, tmp_path)
+    slurm.answers["sbatch"] = [(0, "7\n", "")]
+    client.submit(replace(SPEC, array=JobArray(0, 1)), SLURM, lambda job: "", 1.0)
+    for line in ("7_[x]|NEWSTATE|None|0|n1|", "7_[0-1]|NEWSTATE|None|0||"):
+        (report,) = client.status(client.find(["7"], SLURM))
+        assert (report.status.state, report.status.unread) == (JobState.UNKNOWN, True)
+        slurm.answers["squeue"] = [squeue(line)]
+
+
+def test_an_odd_job_is_waited_for_and_can_be_cancelled(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, squeue(ODD), RUNNING, squeue(ODD), squeue(ODD), COMPLETED)
+    assert waiting.wait().status.state is JobState.COMPLETED
+    assert [str(error) for error in waiting.troubles] == [f"job 7: {UNREAD}"] * 2  # each time that it became odd
+    waiting.slurm.answers["squeue"] = [squeue(ODD)]
+    other = client_of(waiting.slurm, tmp_path / "other")
+    submitted(other, waiting.slurm)
+    (report,) = other.status(other.find(["7"], SLURM))
+    assert is_queued(report)
+    assert not goes_on(report)
+
+
+def test_answers_that_came_are_told_where_others_did_not(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|RUNNING|None|0|n1|")], "sacct": [SchedulerError("no database")]})
+    client = client_of(slurm, tmp_path)
+    submitted(client, slurm, "7"), submitted(client, slurm, "8")
+    troubles: list[SchedulerError] = []
+    known, unknown = client.status(client.find(["7", "8"], SLURM), troubles.append)
+    assert known.status.state is JobState.RUNNING
+    assert unknown.status == JobStatus("8", JobState.UNKNOWN, "no answer from slurm")
+    (by_hand,) = client.status(client.find(["9"], SLURM), troubles.append)
+    assert by_hand.status.reason == "no answer from slurm"
+    assert len(troubles) == 2

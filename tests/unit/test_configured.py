@@ -135,7 +135,8 @@ def test_another_scheduler_than_the_clusters_leaves_the_cluster_out() -> None:
     ("line", "complaint"),
     [
         ("--nodez 3", "there is no option '--nodez': did you mean '--nodes'?"),
-        ("-N 3", "there is no option '-N': scoop-hpc submit --help lists them"),
+        ("-z 3", "there is no option '-z': scoop-hpc submit --help lists them"),
+        ("-N 3", "-N is --nodes here if you mean sbatch's, or --name here if you mean PBS's or Grid Engine's"),
         ("--wait", "--wait is for the command line only"),
         ("--dry-run", "--dry-run is for the command line only"),
         ("--help", "--help is for the command line only"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 import pytest
 from hypothesis import given
@@ -96,6 +96,38 @@ def test_a_list_that_is_none_is_an_error_that_shows_it(text: str) -> None:
     with pytest.raises(InputError) as caught:
         read_hosts(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "workers"),
+    [
+        ("n1 max_slots=8 slots=2", 2),
+        ("n1 slots=2 max_slots=8", 2),
+        ("n1 max-slots=8", None),
+        ("n1 slots-max = 8 slots = 2", 2),
+        ("n1 cpu=8", 8),
+        ("n1 count=3 port=22 username=me7", 3),
+        ("n1 port=2222", None),
+        ("n1 sockets=2 cores=4 slots=8", 8),
+        ("n1:4 ifname=ib0", 4),
+        ("n1:4 binding=cpu:2", 4),
+        ("n1 user=me2", None),
+        ("n1 4 all.q@n1 UNDEFINED", 4),
+        ("n1 4 all.q@n1 0,0:0,1", 4),
+        ("n1 slots=4 # of max_slots=8", 4),
+        ("n1 slots=4 cpu=4", 4),
+        ("\ufeffn1 slots=4", 4),
+    ],
+)
+def test_each_mpi_s_words_mean_what_they_do_there(line: str, workers: Optional[int]) -> None:
+    assert read_hostfile(f"{line}\n") == [Host("n1", workers)]
+
+
+@pytest.mark.parametrize("line", ["a slots=2 slots=x", "a slots", "a foo=3", "a slots=2 cpu=3", "a max_slots", "a b 4"])
+def test_a_word_that_no_mpi_has_is_refused_and_shown(line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_hostfile(f"{line}\n")
+    assert repr(line) in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["a four", "a 0", "a:0", "a: 4", "a 65537", "a slots=99999999999999999999", "n[1- 4"])

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError
+from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError, UnansweredError
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.schedulers import local_allocation, read_allocation, registry
-from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.local import LocalScheduler
 
 LOCAL = LocalScheduler("/usr/bin/python3")
@@ -65,9 +65,15 @@ def test_jobs_are_read_from_json() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "stdout", ["", "{", "7", "[7]", '[{"job_id": "local-1"}]', '[{"job_id": "local-1", "state": "new"}]', '[{"id": 1}]']
-)
+@pytest.mark.parametrize("line", ['{"job_id": "local-1"}', '{"job_id": "local-1", "state": "new"}'])
+def test_a_job_that_cannot_be_read_is_unknown_and_no_other_is(line: str) -> None:
+    stdout = f'[{line}, {{"job_id": "local-2", "state": "RUNNING"}}]\n'
+    odd, other = LOCAL.parse_status(Completed(("python",), 0, stdout, ""))
+    assert (odd.job_id, odd.state, odd.unread) == ("local-1", JobState.UNKNOWN, True)
+    assert (other.job_id, other.state) == ("local-2", JobState.RUNNING)
+
+
+@pytest.mark.parametrize("stdout", ["", "{", "7", "[7]", '[{"id": 1}]'])
 def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(stdout: str) -> None:
     with pytest.raises(SchedulerError) as caught:
         LOCAL.parse_status(completed(stdout))
@@ -194,12 +200,74 @@ def test_why_a_job_waits_and_what_can_be_done(reason: str, advice: list[str]) ->
     assert all(line.startswith(beginning) for line, beginning in zip(what, advice))
 
 
-def test_slurm_is_found_where_all_its_commands_are() -> None:
-    def ask(argv: Sequence[str]) -> Completed:
-        raise AssertionError(f"{argv} was run")
+SBATCH_FAILS = "scontrol: fatal: Could not establish a configuration source\n"
 
-    assert registry.find(lambda command: f"/usr/bin/{command}", ask).name == "slurm"
-    assert registry.find(lambda command: None, ask).name == "local"
+
+def asking(calls: list[str], ping: Completed, qstat: str = "pbs_version = 23.06.06\n") -> Ask:
+    """Return what runs commands: Slurm's ping, and whosever qstat it is."""
+
+    def ask(argv: Sequence[str]) -> Completed:
+        calls.append(" ".join(argv))
+        return ping if argv[0] == "scontrol" else Completed(tuple(argv), 0, qstat, "")
+
+    return ask
+
+
+def test_slurm_is_found_where_all_its_commands_are() -> None:
+    calls: list[str] = []
+    up = asking(calls, completed("Slurmctld(primary) at head is UP\n"))
+    slurms = {command: f"/usr/bin/{command}" for command in registry.SCHEDULERS["slurm"].commands}
+    assert registry.find(slurms.get, up).name == "slurm"
+    assert calls == []
+    assert registry.find(lambda command: f"/usr/bin/{command}", up).name == "slurm"
+    assert calls == ["scontrol ping"]
+    assert registry.find(lambda command: None, up).name == "local"
+
+
+def test_a_slurm_that_is_not_set_up_gives_way_to_another_scheduler() -> None:
+    unset = asking([], completed(stderr=SBATCH_FAILS, status=1))
+    assert registry.find(lambda command: f"/usr/bin/{command}", unset).name == "pbs"
+    of_grid_engine = asking([], completed(stderr=SBATCH_FAILS, status=1), "SGE 8.1.9\n")
+    assert registry.find(lambda command: f"/usr/bin/{command}", of_grid_engine).name == "sge"
+    nothing = asking([], completed(stderr=SBATCH_FAILS, status=1), "?")
+    assert registry.find(lambda command: f"/usr/bin/{command}", nothing).name == "slurm"
+
+
+def test_a_slurm_that_is_down_is_waited_for_rather_than_left() -> None:
+    down = asking([], completed("Slurmctld(primary) at head is DOWN\n", "", 1))
+    assert registry.find(lambda command: f"/usr/bin/{command}", down).name == "slurm"
+
+    def hang(argv: Sequence[str]) -> Completed:
+        raise UnansweredError("no answer")
+
+    assert registry.find(lambda command: f"/usr/bin/{command}", hang).name == "slurm"
+
+
+def test_a_command_that_hangs_is_nobody_s() -> None:
+    def ask(argv: Sequence[str]) -> Completed:
+        raise UnansweredError("no answer")
+
+    pbs = {command: f"/usr/bin/{command}" for command in registry.SCHEDULERS["pbs"].commands}
+    assert registry.find(pbs.get, ask).name == "local"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            f"no slurm.conf (set SLURM_CONF{OR_LOCAL})",
+            "no slurm.conf (set SLURM_CONF, or use --scheduler pbs, which is here as well)",
+        ),
+        (f"sbatch not found{LOCAL_RUNS}", "sbatch not found; --scheduler pbs is here"),
+        ("Invalid qos (change --qos)", "Invalid qos (change --qos)"),
+    ],
+)
+def test_the_scheduler_that_is_here_as_well_is_named(message: str, told: str) -> None:
+    pbs = {command: f"/usr/bin/{command}" for command in registry.SCHEDULERS["pbs"].commands}
+    ask = asking([], completed())
+    assert registry.naming_others(message, "slurm", pbs.get, ask) == told
+    assert registry.naming_others(message, "slurm", {}.get, ask) == message
+    assert registry.naming_others(message, "pbs", pbs.get, ask) == message
 
 
 def test_a_scheduler_by_name() -> None:
@@ -210,3 +278,24 @@ def test_a_scheduler_by_name() -> None:
 def test_an_unknown_scheduler_is_refused_with_those_that_exist() -> None:
     with pytest.raises(JobSpecError, match="no scheduler 'nosuch': choose one of slurm, pbs, sge, local"):
         registry.named("nosuch")
+
+
+def test_a_job_whose_files_cannot_be_read_is_unknown_with_the_reason() -> None:
+    told = {
+        "job_id": "local-1",
+        "state": "UNKNOWN",
+        "reason": "cannot read 'state.json'",
+        "nodes": [],
+        "exit_status": None,
+    }
+    (job,) = LOCAL.parse_status(completed(json.dumps([told])))
+    assert job == JobStatus("local-1", JobState.UNKNOWN, "cannot read 'state.json'", unread=True)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_what_start_up_files_of_python_print_costs_no_answer(position: int) -> None:
+    lines = ['[{"job_id": "local-1", "state": "RUNNING"}]']
+    lines.insert(position, "sitecustomize: [hello]")
+    heard: list[str] = []
+    (job,) = LOCAL.parse_status(completed("\n".join(lines) + "\n"), heard.append)
+    assert (job.job_id, job.state, heard) == ("local-1", JobState.RUNNING, ["sitecustomize: [hello]"])

@@ -13,8 +13,8 @@ from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, JobSpecError, ScoopError
 from scoop_hpc.jobscript import render
 from scoop_hpc.jobspec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
+from scoop_hpc.localjobs import commands, states
 from scoop_hpc.localjobs import request as requests
-from scoop_hpc.localjobs import states
 from scoop_hpc.localjobs.request import Dependency, Request
 from scoop_hpc.localjobs.script import parse_script
 from scoop_hpc.localjobs.states import Home, State
@@ -315,3 +315,22 @@ def test_a_broken_request_is_named(tmp_path: Path, text: Optional[str]) -> None:
         (tmp_path / "request.json").write_text(text)
     with pytest.raises(ScoopError, match="request.json"):
         Home(str(tmp_path)).read_request()
+
+
+def test_a_job_whose_files_are_damaged_costs_no_other_its_answer(tmp_path: Path) -> None:
+    whole = Home(str(tmp_path / "local" / "1"))
+    for index in (1, 2):
+        Path(whole.element(index).path).mkdir(parents=True)
+    whole.write(State("local-1", "pi", JobState.COMPLETED, array=JobArray(1, 2)))
+    whole.element(1).write(State("local-1_1", "pi", JobState.COMPLETED, exit_status=0))
+    Path(whole.element(2).path, "state.json").write_text('{"job_id": ')
+    damaged = Home(str(tmp_path / "local" / "2"))
+    Path(damaged.path).mkdir()
+    Path(damaged.path, "state.json").write_text("[]")
+    jobs = commands.status(["local-1", "local-2"], str(tmp_path))
+    assert [(job.job_id, job.state) for job in jobs] == [
+        ("local-1_1", JobState.COMPLETED),
+        ("local-1_2", JobState.UNKNOWN),
+        ("local-2", JobState.UNKNOWN),
+    ]
+    assert all("cannot read " in job.reason for job in jobs[1:])

@@ -377,10 +377,29 @@ def test_other_states(state: str, ours: str) -> None:
     assert job(state, 10, Exit_status=1).state.value == ours
 
 
-@pytest.mark.parametrize("text", ["garbage\n", "Job Id: 7.head\n    job_state = Z\n", "Job Id: 7.head\n"])
-def test_what_cannot_be_read_is_an_error_that_shows_it(text: str) -> None:
-    with pytest.raises(SchedulerError, match=r"cannot read (qstat's output 'garbage|what qstat says of job 7\.head)"):
-        PBS.parse_status(completed("qstat -f", text))
+def test_what_is_no_answer_of_qstat_is_an_error_that_shows_it() -> None:
+    with pytest.raises(SchedulerError, match="cannot read qstat's output 'garbage"):
+        PBS.parse_status(completed("qstat", "garbage\n"))
+
+
+@pytest.mark.parametrize(
+    "lines", ["", "    job_state = Z\n", "    job_state = F\n", "    job_state = F\n    substate = x\n"]
+)
+def test_a_job_that_cannot_be_read_is_unknown_and_no_other_is(lines: str) -> None:
+    odd, other = PBS.parse_status(completed("qstat", f"Job Id: 7.head\n{lines}\nJob Id: 8.head\n    job_state = R\n"))
+    assert (odd.job_id, odd.state, odd.unread) == ("7.head", JobState.UNKNOWN, True)
+    assert odd.reason.startswith("cannot read what qstat says of it: ")
+    assert (other.job_id, other.state) == ("8.head", JobState.RUNNING)
+
+
+def test_a_variable_that_holds_an_answer_of_qstat_s_is_not_read_as_one() -> None:
+    variable = (
+        "A=Job Id: 5.head\n    job_state = Q\n    Exit_status = 9\n    comment = x\n\nJob Id: 6.head\n    job_state = R"
+    )
+    text = f"Job Id: 7.head\n    job_state = F\n    substate = 92\n    Variable_List = {variable},\n\tB=1\n"
+    text += "    comment = Job run at Sun\n    Exit_status = 0\n\n"
+    done = Completed(("qstat", "-x", "-f", "7.head"), 0, text, "")
+    assert PBS.parse_status(done) == [JobStatus("7.head", JobState.COMPLETED, exit_status=0)]
 
 
 def test_a_variable_of_several_lines_is_no_attribute() -> None:
@@ -591,3 +610,14 @@ def test_the_fakes_print_as_recorded() -> None:
 def test_chunks_for_nobody_are_refused() -> None:
     with pytest.raises(JobSpecError, match="PBS gives no whole nodes"):
         pbs_chunks.select(replace(SPEC, workers_per_node=None))
+
+
+@pytest.mark.parametrize(
+    "comment", [line for line in (DATA / "comments.txt").read_text().splitlines() if line[0] != "#"]
+)
+def test_what_the_scheduler_says_is_told_in_plain_words(comment: str) -> None:
+    text = f"Job Id: 7.head\n    job_state = Q\n    comment = Not Running: {comment}\n"
+    why, what = PBS.explain(JobStatus("7.head", JobState.PENDING), completed("/bin/sh", text))
+    assert "of its own" not in why
+    assert comment in why
+    assert what

@@ -335,10 +335,7 @@ def test_every_state_of_the_manual_is_known(state: JobState, letters: str) -> No
         "",
         "<job_info>",
         "job-ID prior name\n",
-        "<a><job_list><JB_job_number>7</JB_job_number><state>?</state></job_list></a>",
-        "<a><job_list><JB_job_number>7</JB_job_number><state></state></job_list></a>",
         "<a><job_list><JB_job_number>x</JB_job_number><state>r</state></job_list></a>",
-        "<a><job_list><JB_job_number>7</JB_job_number><state>qw</state><tasks>1;2</tasks></job_list></a>",
     ],
 )
 def test_a_listing_that_cannot_be_read_is_an_error(stdout: str) -> None:
@@ -423,7 +420,7 @@ def test_of_a_job_that_never_ran_nothing_is_made_up() -> None:
 
 def test_a_job_that_ran_twice_ended_as_it_did_last() -> None:
     first = RECORD + "failed 25 : rescheduling\nexit_status 137\n"
-    (job,) = read_accounts(first + "=======\n" + RECORD + "failed 0\nexit_status 0\n")
+    (job,) = read_accounts(first + "=" * 62 + "\n" + RECORD + "failed 0\nexit_status 0\n")
     assert (job.state, job.reason) == (JobState.COMPLETED, "")
 
 
@@ -432,9 +429,19 @@ def test_a_site_without_accounts_is_no_error(words: str) -> None:
     assert SGE.parse_status(completed("qacct", stderr=words, status=1)) == []
 
 
-def test_a_record_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(SchedulerError, match="cannot read qacct's record"):
-        read_accounts(RECORD + "failed what?\nexit_status 0")
+def test_a_job_whose_record_cannot_be_read_is_unknown_and_no_other_is() -> None:
+    (odd,) = read_accounts(RECORD + "failed what?\nexit_status 0")
+    assert (odd.state, odd.unread) == (JobState.UNKNOWN, True)
+    assert odd.reason == "cannot read what qacct says of it: 'failed what?, exit_status 0'"
+
+
+@pytest.mark.parametrize("entry", ["<state>?</state>", "<state></state>", "<state>qw</state><tasks>1;2</tasks>"])
+def test_a_job_whose_entry_cannot_be_read_is_unknown_and_no_other_is(entry: str) -> None:
+    entries = f"<job_list><JB_job_number>7</JB_job_number>{entry}</job_list>"
+    entries += "<job_list><JB_job_number>8</JB_job_number><state>qw</state></job_list>"
+    odd, other = SGE.parse_status(completed("qstat", f"<job_info>{entries}</job_info>"))
+    assert (odd.job_id, odd.state, odd.unread) == ("7", JobState.UNKNOWN, True)
+    assert (other.job_id, other.state) == ("8", JobState.PENDING)
 
 
 def test_thousands_of_jobs_are_asked_for_at_once() -> None:
@@ -530,3 +537,13 @@ def test_no_program_requeues_its_job_by_accident(status: int) -> None:
     assert str(status) in remark
     assert allocated.exit_status(status, {}) == (status, "")
     assert allocated.exit_status(3, inside) == (3, "")
+
+
+@pytest.mark.parametrize("message", [line for line in text("messages.txt").splitlines() if not line.startswith("#")])
+def test_what_the_scheduler_says_is_told_in_plain_words(message: str) -> None:
+    now, ever = "== now\n", "== ever\nverification: found suitable queue(s)\n"
+    answers = f"job_number: 7\nscheduling info:            {message}\n{now}{ever}"
+    *lines, last = SGE.explain(JobStatus("7", JobState.PENDING), completed("/bin/sh", answers))
+    assert lines
+    assert not any(line.startswith("Grid Engine says") for line in lines)
+    assert last

@@ -263,13 +263,36 @@ def test_a_failed_question_is_an_error_with_its_words() -> None:
         "7|FAILED|None|one|n1|",
         "7|FAILED|None|3:|n1|",
         "7|RUNNING|None|0|n[1-|",
-        "squeue: something else",
     ],
 )
-def test_an_answer_that_cannot_be_read_is_an_error_that_shows_it(line: str) -> None:
-    with pytest.raises(SchedulerError) as caught:
-        SLURM.parse_status(completed("squeue", f"1|RUNNING|None|0|n1|\n{line}\n"))
-    assert repr(line) in str(caught.value)
+def test_a_job_of_which_a_line_cannot_be_read_is_unknown_and_no_other_is(line: str) -> None:
+    jobs = parse(completed("squeue", f"1|RUNNING|None|0|n1|\n{line}\n"))
+    assert jobs["1"] == JobStatus("1", JobState.RUNNING, "", ("n1",))
+    assert jobs["7"] == JobStatus("7", JobState.UNKNOWN, f"cannot read what squeue says of it: {line!r}", unread=True)
+
+
+def test_all_jobs_of_an_array_are_unknown_whose_line_cannot_be_read() -> None:
+    jobs = parse(completed("squeue", "7_[1-2]|NEWSTATE|None|0||\n8_[x]|PENDING|None|0||\n"))
+    assert {job: status.unread for job, status in jobs.items()} == {"7_1": True, "7_2": True, "8": True}
+
+
+def test_a_reason_may_have_any_characters() -> None:
+    reason = "burst_buffer/lua: slurm_bb_setup: a|b|c"
+    assert parse(completed("squeue", f"7|PENDING|{reason}|0||\n"))["7"] == JobStatus("7", JobState.PENDING, reason)
+
+
+def test_an_answer_of_nothing_but_odd_lines_is_an_error_that_shows_it() -> None:
+    with pytest.raises(
+        SchedulerError, match="cannot read squeue's answer, which names no job: 'squeue: something else"
+    ):
+        SLURM.parse_status(completed("squeue", "squeue: something else\n"))
+
+
+def test_a_notice_does_not_hide_that_jobs_are_forgotten() -> None:
+    stderr = (DATA / "status" / "squeue-unknown.err").read_text()
+    assert SLURM.parse_status(completed("squeue", "Notice\n", f"Notice\n{stderr}", 1)) == []
+    ended = "scancel: error: Kill job error on job id 7: Invalid job id specified\n"
+    SLURM.parse_cancel(completed("scancel", stderr=f"Notice\n{ended}", status=1))
 
 
 @pytest.mark.parametrize(
