@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.inputfiles import check_directory
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
@@ -109,6 +111,7 @@ def remove(job: Job) -> None:
 def newest_first(state: str, warn: Callable[[str], None]) -> Iterator[Job]:
     """Yield the jobs that a scheduler took; *warn* of those whose directory cannot be understood."""
     directory = os.path.join(state, "jobs")
+    check_private(directory)
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
@@ -166,9 +169,29 @@ def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
 
 
 def make_private(directory: str) -> None:
-    """Make *directory*, for this user only, if it is not there."""
+    """Make *directory*, and those above it, for this user only, if it is not there; refuse one that is not safe."""
+    missing = [directory]
+    while not os.path.isdir(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
     with _explained(f"cannot make the directory {directory!r}"):
-        os.makedirs(directory, 0o700, exist_ok=True)
+        for each in reversed(missing):  # with umask 002, a group could write to those that makedirs makes above
+            if not os.path.isdir(each):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(each, 0o700)
+        if not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    check_private(directory)
+
+
+def check_private(directory: str) -> None:
+    """Refuse *directory*, of what we keep, if others may write to it or to the one above: scripts are read from there,
+    and, by the shells of agents, the environment of a run."""
+    check_directory(
+        directory,
+        "the directory for state",
+        "make it yours alone (chmod go-w), or let SCOOP_HPC_STATE name another",
+        own=2,
+    )
 
 
 def write_text(path: str, text: str) -> None:

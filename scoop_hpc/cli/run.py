@@ -15,8 +15,9 @@ from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, read_text, wishes
+from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import InputError
+from scoop_hpc.inputfiles import TRUST, read_text
 from scoop_hpc.jobspec import RUNTIMES
 from scoop_hpc.launch.driver import Driver
 from scoop_hpc.launch.wakeup import Wakeup
@@ -80,7 +81,7 @@ def run(
         launcher,
         interface,
         patience,
-        hosts=_named(hosts, hostfile),
+        hosts=_named(hosts, hostfile, launcher == "ssh"),
         container=Container(container, container_runtime) if container else None,
         reader=allocation,
         record=record,
@@ -102,11 +103,13 @@ def run(
     sys.exit(status)
 
 
-def _named(hosts: str, hostfile: str) -> list[Host]:
-    """Return the hosts that are named, in one way or the other."""
+def _named(hosts: str, hostfile: str, ssh: bool) -> list[Host]:
+    """Return the hosts that are named, in one way or the other; nobody else may say where *ssh* goes."""
     if hosts and hostfile:
         raise InputError("--hosts and --hostfile exclude each other: give one")
-    return read_hosts(hosts) if hosts else read_hostfile(read_text(hostfile)) if hostfile else []
+    if not hostfile:
+        return read_hosts(hosts) if hosts else []
+    return read_hostfile(read_text(hostfile, "the hostfile", os.environ.get(TRUST, "") if ssh else None))
 
 
 def _check_nice(nice: int) -> None:

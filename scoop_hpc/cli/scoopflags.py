@@ -74,7 +74,7 @@ class Surroundings:
     job: Optional[frozenset[str]]  # the names of the nodes of the job that this is in
     is_here: Callable[[str], bool]  # whether a host is this machine
     is_file: Callable[[str], bool]
-    read: Callable[[str], str]
+    read: Callable[[str, bool], str]  # a hostfile, perhaps one for ssh
 
 
 def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
@@ -89,10 +89,10 @@ def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
         raise InputError("which PROGRAM? A pool without one, SCOOP's headless mode, does not exist here")
     if "--host" in given and "--hostfile" in given:
         raise InputError("--host and --hostfile exclude each other: give one")
+    ssh = "--launcher" in given
     hosts = [Host(value, 1) for name, value in flags if name == "--host"]
     if "--hostfile" in given:
-        hosts = read_hostfile(around.read(given["--hostfile"]))
-    ssh = "--launcher" in given
+        hosts = read_hostfile(around.read(given["--hostfile"], ssh))
     _check_hosts(hosts, around, ssh)
     options = ["--launcher=ssh"] if ssh else []
     workers: Union[str, int] = given.get("-n", 0)

@@ -12,7 +12,7 @@ from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.cli.allocated import find_allocation, read_file, read_nodefile
+from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import AllocationError, InputError
@@ -158,14 +158,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional
         raise InputError(f"this is in a {given.scheduler} job, whose nodes are used: leave --hosts and --hostfile out")
     if launcher == "ssh" and not hosts and given is None:
         raise InputError("which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE, outside a job")
-
-
-def read_text(path: str) -> str:
-    """Return what is in the user's file *path*; raise InputError where it cannot be read."""
-    try:
-        return read_file(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _own_addresses(interface: str) -> Sequence[str]:

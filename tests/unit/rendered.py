@@ -77,7 +77,7 @@ def _at_a_site() -> Iterator[None]:
         stack.enter_context(mock.patch("os.getcwd", return_value=DIRECTORY))
         stack.enter_context(mock.patch("sys.executable", PYTHON))
         stack.enter_context(mock.patch("scoop_hpc.cli.asking.check_program"))
-        stack.enter_context(mock.patch("scoop_hpc.cli.sources.read_bytes", return_value=None))
+        stack.enter_context(mock.patch("scoop_hpc.cli.sources.read_file", return_value=None))
         stack.enter_context(mock.patch("scoop_hpc.commands.subprocess.run", _answer))
         stack.enter_context(mock.patch.dict(os.environ, {"HOME": "/home/me"}, clear=True))
         yield

@@ -28,7 +28,7 @@ def read(*words: str, job: Optional[set[str]] = None) -> Asked:
         job=None if job is None else frozenset(job),
         is_here={"localhost", "here"}.__contains__,
         is_file={"program"}.__contains__,
-        read=FILES.__getitem__,
+        read=lambda path, ssh: FILES[path],
     )
     return read_flags(words, around)
 
