@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> None:
     allocation = read_allocation(os.environ, read_file)  # `run` says it where there is a choice
     around = Surroundings(
         cpus=count_cpus(),
-        job=None if allocation is None else frozenset(node.name for node in allocation.nodes),
+        in_job=allocation is not None,
         is_here=is_here,
         is_file=os.path.isfile,
         read=_read_hostfile,

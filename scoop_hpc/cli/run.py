@@ -30,7 +30,7 @@ from scoop_hpc.launchers.container import Container
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
-@click.option("--hosts", default="", metavar="HOST:N,...", help="Hosts for --launcher ssh, and workers on each.")
+@click.option("--hosts", default="", metavar="HOST:N,...", help="Nodes of this job, or hosts for --launcher ssh.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
 @click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
@@ -63,7 +63,8 @@ def run(
 ) -> None:
     """Run PROGRAM with its ARGUMENTS: here, or, inside a job, on the job's whole allocation.
 
-    Where there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
+    Inside a job, `--hosts n1:4,n2` or a hostfile restricts the run to these of its nodes, with that many workers; where
+    there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
 
     PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard input, output,
     error and exit status are those of this command.
