@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
@@ -30,6 +31,9 @@ from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
 
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
+_COMPLAINT = "scoop-hpc: error: "
+_TAIL, _LAST_LINES = 1 << 14, 10  # bytes, and lines, in which a job's last error is looked for
+_SLACK = 5.0  # seconds by which the clock of a file server may be behind
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,26 @@ def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
         return records.read(path)
     except OSError as error:
         raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def last_complaint(job: Job, index: Optional[int] = None) -> str:
+    """Return the error of ours in the last lines that *job*, or one of an array, has printed; empty if there is none.
+
+    A job script tells so why it did not come to the driver.
+    """
+    if job.job_id is None:
+        return ""
+    path = output_path(replace(job.spec, output=job.spec.error or job.spec.output), job.job_id, index)
+    try:
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_mtime < job.submitted - _SLACK:
+                return ""  # of an earlier job
+            file.seek(max(0, found.st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+    except OSError:  # the scheduler may not have brought it yet, or bring it elsewhere
+        return ""
+    return next((line[len(_COMPLAINT) :] for line in reversed(lines) if line.startswith(_COMPLAINT)), "")
 
 
 def write_ends(job: Job, said: Mapping[Optional[int], JobStatus]) -> None:

@@ -271,6 +271,7 @@ def test_a_name_that_grid_engine_does_not_take_is_made_one(name: str) -> None:
         ({"signal": 60}, "give --walltime as well"),
         ({"prologue": ("#$ -l gpu=1",)}, "give it as --directive"),
         ({"prologue": ("id\n#$ -l gpu=1",)}, "give it as --directive"),
+        ({"setup": ("id\n#$ -l gpu=1",)}, "the setup '#$ -l gpu=1' would be a directive: give it as --directive"),
         ({"directives": ("-l gpu=1 # one",)}, "drops what follows #"),
         ({"directives": ("-pe mpi 4",)}, "use --pe"),
         ({"directives": ("gpu=1",)}, "no option of qsub"),
