@@ -25,16 +25,18 @@ _FOOT = """
 Modules, conda and virtual environments
 ---------------------------------------
 
-In the job script, the lines of ``--setup`` come first, then ``--module``, ``--conda`` or ``--venv``, then the lines of
+In the job script, the lines of ``--setup`` come first, then ``--module``, ``--conda`` or ``--venv``, then those of
 ``--prologue``. So ``--setup`` is for what these need, such as ``--setup '. /opt/lmod/init/bash'``.
 
-``--conda ENV`` names an environment, or is its directory. It is activated by, of these, the first that the node has: a function
-``conda``, ``mamba`` or ``micromamba`` that a module or ``--setup`` has defined; ``$CONDA_EXE`` or ``$MAMBA_EXE``, as the shell
-has them that submits the job, or ``--env CONDA_EXE=FILE``; one of the three on the job's ``PATH``; the one that was found on the
-``PATH`` where the job was submitted, or where its installer puts it (``~/miniforge3``, ``~/miniconda3``, ...).
+``--conda ENV`` names an environment, or is its directory. It is activated by the first of these that the node has:
 
-The environment needs this package. One that has it not, one that is not there, and modules that cannot be loaded, are named in
-one line, in the job's output and by ``scoop-hpc status``.
+* a function ``conda``, ``mamba`` or ``micromamba`` that a module or ``--setup`` has defined;
+* ``$CONDA_EXE`` or ``$MAMBA_EXE``, as the shell has them that submits the job, or ``--env CONDA_EXE=FILE``;
+* one of the three on the job's ``PATH``;
+* what was on the ``PATH`` where the job was submitted, or where its installer puts it (``~/miniforge3``, ...).
+
+The environment needs this package. One without it, one that is not there, and modules that cannot be loaded are named
+in one line, in the job's output and by ``scoop-hpc status``.
 """
 
 
