@@ -25,7 +25,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.inputfiles import check_directory
+from scoop_hpc.inputfiles import check_directory, read_file
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
@@ -33,6 +33,7 @@ from scoop_hpc.schedulers.base import JobStatus
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
 _COMPLAINT = "scoop-hpc: error: "
 _TAIL, _LAST_LINES = 1 << 14, 10  # bytes, and lines, in which a job's last error is looked for
+_MOST = 1 << 28  # bytes of a file of ours: an array of a million jobs has so many ends
 _SLACK = 5.0  # seconds by which the clock of a file server may be behind
 
 
@@ -149,6 +150,8 @@ def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
     path = records.of_element(job.record, index)
     try:
         return records.read(path)
+    except UnicodeDecodeError as error:
+        raise ScoopError(f"cannot read the job's record {path!r}: it is not UTF-8") from error
     except OSError as error:
         raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
 
@@ -234,13 +237,11 @@ def write_text(path: str, text: str) -> None:
 
 
 def _read_text(path: str) -> Optional[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_file(path, "the file of a job", most=_MOST)
+    if content is None:
         return None
-    except OSError as error:
-        raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+    with _understood(path):
+        return content.decode()
 
 
 def _read_spec(about: dict[str, Any]) -> JobSpec:

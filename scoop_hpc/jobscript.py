@@ -52,6 +52,8 @@ def render(
     scheduler.check(spec)
     if template is not None and os.path.isdir(template):
         raise TemplateError(f"the template {template!r} is a directory: name a file")
+    if template is not None and os.path.exists(template) and not os.path.isfile(template):
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)

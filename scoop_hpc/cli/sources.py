@@ -89,6 +89,8 @@ def read_settings(
 def _read_settings(path: str, environ: Mapping[str, str]) -> Optional[str]:
     """Return the text of a file of settings, None if there is none; refuse what others may have written."""
     content = read_file(path, "the settings", environ.get(TRUST, ""), own=1 if path == _HERE else 2)
+    if content is None and os.path.islink(path):
+        raise SettingsError(f"cannot read the settings {path!r}: the file that this link leads to is not there")
     try:
         return None if content is None else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
