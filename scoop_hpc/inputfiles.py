@@ -105,7 +105,7 @@ def _private_groups(uid: int) -> frozenset[int]:
         user = pwd.getpwuid(uid)
         group = grp.getgrgid(user.pw_gid)
     except KeyError:  # a container, or a site's directory service that does not answer
-        return frozenset()
+        return frozenset({uid} & {os.getegid()})
     if set(group.gr_mem) - {user.pw_name} or (group.gr_name != user.pw_name and group.gr_gid != uid):
         return frozenset()
     return frozenset({group.gr_gid})

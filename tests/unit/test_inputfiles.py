@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError
-from scoop_hpc.inputfiles import read_file, read_text
+from scoop_hpc.inputfiles import identity, read_file, read_text
 
 
 def test_a_missing_file_is_none() -> None:
@@ -111,3 +114,34 @@ def test_a_directory_for_state_that_others_may_write_to_is_refused(tmp_path: Pat
         jobdirectory.make_private(str(jobs))
     with pytest.raises(InputError, match=complaint):
         list(jobdirectory.newest_first(str(tmp_path / "state"), print))
+
+
+@pytest.mark.parametrize(
+    ("group", "number", "members", "is_private"),
+    [
+        ("me", 1500, [], True),  # a user private group
+        ("me", 1500, ["me"], True),
+        ("me", 1500, ["me", "you"], False),
+        ("other", 1000, [], True),  # called otherwise, with the user's number
+        ("users", 100, [], False),  # that others have it as their first group cannot be seen
+        ("team", 5000, ["me"], False),
+    ],
+)
+def test_a_group_is_private_if_it_is_called_as_its_only_member(
+    monkeypatch: pytest.MonkeyPatch, group: str, number: int, members: list[str], is_private: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="me", pw_gid=number))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=group, gr_gid=gid, gr_mem=members))
+    assert identity().uids >= {0, 1000}
+    assert identity().groups == (frozenset({number}) if is_private else frozenset())
+
+
+@pytest.mark.parametrize(("gid", "groups"), [(1000, {1000}), (100, set())])
+def test_a_user_whom_nobody_knows_has_the_group_of_his_number(
+    monkeypatch: pytest.MonkeyPatch, gid: int, groups: set[int]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: gid)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert identity().groups == groups
