@@ -165,7 +165,7 @@ def last_complaint(job: Job, index: Optional[int] = None) -> str:
         return ""
     path = output_path(replace(job.spec, output=job.spec.error or job.spec.output), job.job_id, index)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_mtime < job.submitted - _SLACK:
                 return ""  # of an earlier job

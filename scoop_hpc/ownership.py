@@ -1,18 +1,19 @@
 """Who may have written a file, judged by what stat(2) says of it and of the way to it, as ssh's StrictModes does.
 
 What is in a file of settings, a template or the directory for state is run as this user. So it has to be the user's own
-or root's, and nobody else may write to it. Directories above it may belong to others, who could put no file of the
-user's there, but not be open to everybody: there, files can be renamed, and links be laid.
+or root's, and nobody else may write to it. Directories above it may be others': what these put in its place is theirs,
+and refused. But they may not be open to everybody: there, anybody can rename the user's files, and lay links.
 
-===================== ===================== ============================== ==================================
-entry                 owner                 writable for a group           writable for everybody
-===================== ===================== ============================== ==================================
-the file, and as many the user or root      the user's private group only; never, but a directory above it that
-directories above it                        or a sticky directory above it is sticky
-as shall be *own*
-directories above     anybody               yes: a team's                  only if it is sticky
-symbolic links        anybody; in a sticky directory that everybody may write to, the user or root
-===================== ===================== ============================== ==================================
+================= ==================== ========================= ======================
+entry             owner                a group may write to it   everybody may
+================= ==================== ========================= ======================
+the file          the user or root     the user's private group  never
+*own* directories the user or root     that, or if it is sticky  only if it is sticky
+directories above anybody              a team's                  only if it is sticky
+symbolic links    anybody; in a directory that everybody may write to, the user or root
+================= =====================================================================
+
+A sticky directory lets others add files, but neither rename nor remove the user's [unlink(2), EPERM].
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Identity:
 def objection(way: Sequence[Entry], who: Identity, own: int = 1) -> Optional[str]:
     """Return why the last entry of *way* is not to be believed, None if it is.
 
-    *way* begins at the root; of its last *own* entries that are no links, others may own none.
+    *way* begins at the root. Its last *own* entries, links apart, have to be the user's or root's.
 
     >>> me = Identity(frozenset({0, 1000}))
     >>> root, scratch = Entry("/", 0o40755, 0, 0), Entry("/scratch", 0o41777, 0, 0)
@@ -67,7 +68,7 @@ def objection(way: Sequence[Entry], who: Identity, own: int = 1) -> Optional[str
         if entry.path in owned and entry.uid not in who.uids:
             return f"{entry.path!r} belongs to another user (uid {entry.uid})"
         if entry is not solid[-1] and entry.mode & stat.S_ISVTX:
-            continue  # others may add to it, but neither rename nor remove what is the user's [unlink(2), EPERM]
+            continue
         if _is_open(entry):
             return f"everybody may write to {entry.path!r} {mode}"
         if entry.path in owned and entry.mode & stat.S_IWGRP and entry.gid not in who.groups:

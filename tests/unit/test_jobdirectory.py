@@ -203,3 +203,6 @@ def test_the_last_error_in_a_jobs_output_is_its_complaint(
     assert jobdirectory.last_complaint(job) == complaint
     os.utime(path, (NOON, NOON - 60))  # an earlier job's
     assert jobdirectory.last_complaint(job) == ""
+    path.unlink()
+    os.mkfifo(path)
+    assert jobdirectory.last_complaint(job) == ""
