@@ -22,7 +22,11 @@ export SCOOP_HPC_JOB_CPUS_PER_WORKER=2
 for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
     command -v module >/dev/null || { [ -r "$init" ] && . "$init"; }
 done
-module load python/3.11 || exit
+module load python/3.11 || {
+    echo "scoop-hpc: error: cannot load the modules" python/3.11 "on $(uname -n):" \
+        "see module avail there; --setup says what has to come before" >&2
+    exit 1
+}
 command -v -- /usr/bin/python3 >/dev/null || {
     echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127

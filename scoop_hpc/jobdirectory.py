@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
@@ -23,11 +25,16 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.inputfiles import check_directory, read_file
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
 from scoop_hpc.record import Record
 from scoop_hpc.schedulers.base import JobStatus
 
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
+_COMPLAINT = "scoop-hpc: error: "
+_TAIL, _LAST_LINES = 1 << 14, 10  # bytes, and lines, in which a job's last error is looked for
+_MOST = 1 << 28  # bytes of a file of ours: an array of a million jobs has so many ends
+_SLACK = 5.0  # seconds by which the clock of a file server may be behind
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ def remove(job: Job) -> None:
 def newest_first(state: str, warn: Callable[[str], None]) -> Iterator[Job]:
     """Yield the jobs that a scheduler took; *warn* of those whose directory cannot be understood."""
     directory = os.path.join(state, "jobs")
+    check_private(directory)
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
@@ -142,8 +150,30 @@ def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
     path = records.of_element(job.record, index)
     try:
         return records.read(path)
+    except UnicodeDecodeError as error:
+        raise ScoopError(f"cannot read the job's record {path!r}: it is not UTF-8") from error
     except OSError as error:
         raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def last_complaint(job: Job, index: Optional[int] = None) -> str:
+    """Return the error of ours in the last lines that *job*, or one of an array, has printed; empty if there is none.
+
+    A job script tells so why it did not come to the driver.
+    """
+    if job.job_id is None:
+        return ""
+    path = output_path(replace(job.spec, output=job.spec.error or job.spec.output), job.job_id, index)
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_mtime < job.submitted - _SLACK:
+                return ""  # of an earlier job
+            file.seek(max(0, found.st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()[-_LAST_LINES:]
+    except OSError:  # the scheduler may not have brought it yet, or bring it elsewhere
+        return ""
+    return next((line[len(_COMPLAINT) :] for line in reversed(lines) if line.startswith(_COMPLAINT)), "")
 
 
 def write_ends(job: Job, said: Mapping[Optional[int], JobStatus]) -> None:
@@ -166,9 +196,29 @@ def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
 
 
 def make_private(directory: str) -> None:
-    """Make *directory*, for this user only, if it is not there."""
+    """Make *directory*, and those above it, for this user only, if it is not there; refuse one that is not safe."""
+    missing = [directory]
+    while not os.path.isdir(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
     with _explained(f"cannot make the directory {directory!r}"):
-        os.makedirs(directory, 0o700, exist_ok=True)
+        for each in reversed(missing):  # with umask 002, a group could write to those that makedirs makes above
+            if not os.path.isdir(each):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(each, 0o700)
+        if not os.path.isdir(directory):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    check_private(directory)
+
+
+def check_private(directory: str) -> None:
+    """Refuse *directory*, of what we keep, if others may write to it or to the one above: scripts are read from there,
+    and, by the shells of agents, the environment of a run."""
+    check_directory(
+        directory,
+        "the directory for state",
+        "make it yours alone (chmod go-w), or let SCOOP_HPC_STATE name another",
+        own=2,
+    )
 
 
 def write_text(path: str, text: str) -> None:
@@ -187,13 +237,11 @@ def write_text(path: str, text: str) -> None:
 
 
 def _read_text(path: str) -> Optional[str]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_file(path, "the file of a job", most=_MOST)
+    if content is None:
         return None
-    except OSError as error:
-        raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
+    with _understood(path):
+        return content.decode()
 
 
 def _read_spec(about: dict[str, Any]) -> JobSpec:

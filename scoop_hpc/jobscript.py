@@ -22,6 +22,7 @@ from typing import Callable, Optional
 import jinja2
 
 from scoop_hpc.errors import InputError, TemplateError
+from scoop_hpc.inputfiles import read_file
 from scoop_hpc.jobspec import JobSpec, check_line, default_output, whole_nodes
 from scoop_hpc.quantities import format_memory, format_walltime
 from scoop_hpc.schedulers.base import Scheduler
@@ -40,19 +41,23 @@ def render(
     command: Sequence[str],
     directories: Sequence[str] = (),
     template: Optional[str] = None,
+    trust: str = "",
 ) -> str:
     """Return the job script that asks *scheduler* for what *spec* says, and becomes *command* by its last line.
 
-    *template* is a file, or a name in one of *directories*, whose templates go before ours. Raise JobSpecError for what
+    *template* is a file, or a name in one of *directories*, whose templates go before ours; those of other users are
+    refused, but in what *trust* names, as `scoop_hpc.inputfiles` has it. Raise JobSpecError for what
     the scheduler cannot express, TemplateError for a template that does not render.
     """
     scheduler.check(spec)
     if template is not None and os.path.isdir(template):
         raise TemplateError(f"the template {template!r} is a directory: name a file")
+    if template is not None and os.path.exists(template) and not os.path.isfile(template):
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)
-    environment = _environment(scheduler.directive_word, tuple(directories))
+    environment = _environment(scheduler.directive_word, tuple(directories), trust)
     name = scheduler.name + SUFFIX if template is None else template
     names = {
         "job": spec,
@@ -83,10 +88,10 @@ def render(
         ) from error
 
 
-def read_template(name: str, directories: Sequence[str] = ()) -> tuple[str, str]:
+def read_template(name: str, directories: Sequence[str] = (), trust: str = "") -> tuple[str, str]:
     """Return the file of the template *name*, the one of ``scoop_hpc/`` or of the first directory that has it, and its
     text; raise TemplateError."""
-    environment = jinja2.Environment(loader=_loader(directories), autoescape=False)
+    environment = jinja2.Environment(loader=_loader(directories, trust), autoescape=False)
     try:
         assert environment.loader is not None
         text, file, _ = environment.loader.get_source(environment, name)
@@ -97,7 +102,7 @@ def read_template(name: str, directories: Sequence[str] = ()) -> tuple[str, str]
 
 def list_templates(directories: Sequence[str] = ()) -> list[str]:
     """Return the names of all templates, ours twice: by ``scoop_hpc/``, too."""
-    return _loader(directories).list_templates()
+    return _loader(directories, "").list_templates()
 
 
 def _array(spec: JobSpec) -> Optional[str]:
@@ -115,16 +120,31 @@ def _dependency(spec: JobSpec) -> Optional[str]:
     return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
 
 
-def _loader(directories: Sequence[str]) -> jinja2.BaseLoader:
+def _loader(directories: Sequence[str], trust: str) -> jinja2.BaseLoader:
     ours = jinja2.PackageLoader("scoop_hpc", "templates")
-    theirs = [jinja2.FileSystemLoader(directory) for directory in directories]
+    theirs = [_Believed(directory, trust) for directory in directories]
     return jinja2.ChoiceLoader([*theirs, ours, jinja2.PrefixLoader({OURS.rstrip("/"): ours})])
 
 
+class _Believed(jinja2.FileSystemLoader):
+    """Loads templates of a directory, but none that another user may have written."""
+
+    def __init__(self, directory: str, trust: str) -> None:
+        super().__init__(directory)
+        self._trust = trust
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        path = os.path.join(self.searchpath[0], *jinja2.loaders.split_template_path(template))
+        content = read_file(path, "the template", self._trust)
+        if content is None:
+            raise jinja2.TemplateNotFound(template)
+        return content.decode(), path, lambda: False
+
+
 @functools.lru_cache(maxsize=8)  # it keeps its templates compiled, which takes 20 ms; a file that changes is read again
-def _environment(directive_word: Callable[[str], str], directories: tuple[str, ...]) -> jinja2.Environment:
+def _environment(directive_word: Callable[[str], str], directories: tuple[str, ...], trust: str) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=_loader(directories),
+        loader=_loader(directories, trust),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # a shell script is no HTML: the filters quote
         trim_blocks=True,

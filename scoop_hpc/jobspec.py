@@ -135,6 +135,7 @@ class JobSpec:
     signal: Optional[int] = None  # seconds before the end at which the run gets SIGUSR1
     requeue: bool = False
     parallel_environment: Optional[str] = None
+    setup: tuple[str, ...] = ()  # lines of shell, verbatim, before all else
     modules: tuple[str, ...] = ()
     conda: Optional[str] = None  # name or path of an environment
     venv: Optional[str] = None  # path of a virtual environment
@@ -189,6 +190,7 @@ def option_of(field: str) -> str:
 BY_THE_SCRIPT: Mapping[str, str] = MappingProxyType(
     {
         "directory": "``cd``, or as a directive",
+        "setup": "as it is, before modules, conda and venv",
         "modules": "``module load``",
         "conda": "``conda activate``",
         "venv": "its ``python``",

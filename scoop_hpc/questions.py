@@ -234,7 +234,11 @@ def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Repo
     if silent and said is None and (record is None or not record.state.ended):
         unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
         return replace(report, status=unknown, record=record)
-    return replace(report, status=settle(report.status.job_id, said, record), record=record)
+    status = settle(report.status.job_id, said, record)
+    if status.state is JobState.FAILED and record is None and report.job is not None:  # its script had more to say
+        words = (jobdirectory.last_complaint(report.job, report.index), status.reason)
+        status = replace(status, reason="; ".join(filter(None, words)))
+    return replace(report, status=status, record=record)
 
 
 def with_record(report: Report) -> Report:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 import click
 
+from scoop_hpc.cli.conda import absolute_environment, conda_variables
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.commands import run_command
 from scoop_hpc.errors import InputError, JobSpecError
@@ -54,6 +55,7 @@ _WHAT = (
     click.option("--requeue/--no-requeue", help="Let the scheduler run the job again after a node failed."),
     click.option("--mail-user", metavar="ADDRESS", help="Whom to write to."),
     click.option("--mail-events", metavar="LIST", help=f"When: of {','.join(MAIL_EVENTS)}; default: end,fail."),
+    click.option("--setup", metavar="LINE", multiple=True, help="Shell line before modules, conda, venv; repeatable."),
     click.option("--module", metavar="NAME", multiple=True, help="Environment module to load; repeatable."),
     click.option("--conda", metavar="ENV", help="Conda environment to activate, by name or path."),
     click.option("--venv", metavar="DIR", help="Virtual environment whose Python runs the program."),
@@ -94,13 +96,15 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Aske
     program, template = options["program"], options["template"]
     check_program(program)
     venv = _parsed(_existing_venv, options["venv"])
+    conda = _parsed(absolute_environment, options["conda"])
     container = _parsed(_absolute_image, options["container"])
     if options["chdir"] is not None:
         program = os.path.abspath(program)
         template = os.path.abspath(template) if template is not None and os.path.exists(template) else template
         _enter(options["chdir"])
     scheduler = choose(options["scheduler"], environ)
-    spec = make_spec({**options, "program": program, "venv": venv, "container": container}, scheduler, environ)
+    paths = {"program": program, "venv": venv, "conda": conda, "container": container}
+    spec = make_spec({**options, **paths}, scheduler, environ)
     return Asked(spec, scheduler, template)
 
 
@@ -146,12 +150,13 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         signal=_parsed(lambda text: parse_walltime(text, "time of --signal"), options["signal"]),
         requeue=options["requeue"],
         parallel_environment=options["pe"],
+        setup=options["setup"],
         modules=options["module"],
         conda=options["conda"],
         venv=options["venv"],
         container=options["container"],
         container_runtime=options["container_runtime"],
-        environment=_variables(options["env"], environ, scheduler),
+        environment=_variables(options["env"], options["conda"] is not None, environ, scheduler),
         prologue=options["prologue"],
         directives=options["directive"],
     )
@@ -216,12 +221,13 @@ def _absolute_image(image: str) -> str:
 
 
 def _variables(
-    settings: Sequence[str], environ: Mapping[str, str], scheduler: Scheduler
+    settings: Sequence[str], conda: bool, environ: Mapping[str, str], scheduler: Scheduler
 ) -> tuple[tuple[str, str], ...]:
-    """Return the variables that the script sets: those of --env, and those by which the job finds modules and state."""
-    variables: dict[str, str] = {}
+    """Return the variables that the script sets: those of --env, and those by which the job finds modules, conda and
+    state."""
+    variables = conda_variables(environ, shutil.which) if conda else {}
     if not scheduler.passes_environment:
-        variables = {name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)}
+        variables.update({name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)})
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals and name not in environ:

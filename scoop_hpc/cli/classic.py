@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from scoop_hpc.cli.allocated import read_file
 from scoop_hpc.cli.run import run
 from scoop_hpc.cli.scoopflags import USAGE, Asked, Surroundings, read_flags
-from scoop_hpc.cli.start import is_here, read_text
+from scoop_hpc.cli.start import is_here
 from scoop_hpc.errors import InputError
+from scoop_hpc.inputfiles import TRUST, read_text
 from scoop_hpc.placement import count_cpus
 from scoop_hpc.schedulers import read_allocation
 
@@ -20,13 +22,13 @@ _SOURCE = '. "$1" || { echo "scoop-hpc: error: the prolog $1 failed" >&2; exit 2
 
 def main(words: Sequence[str]) -> None:
     """Run what *words* ask for; return only if that is help."""
-    allocation = read_allocation(os.environ, read_text)  # `run` says it where there is a choice
+    allocation = read_allocation(os.environ, read_file)  # `run` says it where there is a choice
     around = Surroundings(
         cpus=count_cpus(),
-        job=None if allocation is None else frozenset(node.name for node in allocation.nodes),
+        in_job=allocation is not None,
         is_here=is_here,
         is_file=os.path.isfile,
-        read=read_text,
+        read=_read_hostfile,
     )
     asked = read_flags(words, around)
     if not asked.run:
@@ -45,6 +47,11 @@ def main(words: Sequence[str]) -> None:
     if command:
         os.execv(command[0], command)
     run.main(list(asked.run), prog_name="python -m scoop_hpc", standalone_mode=False)
+
+
+def _read_hostfile(path: str, ssh: bool) -> str:
+    """Return the text of a hostfile; nobody else may say where *ssh* goes."""
+    return read_text(path, "the hostfile", os.environ.get(TRUST, "") if ssh else None)
 
 
 def _command(asked: Asked) -> list[str]:

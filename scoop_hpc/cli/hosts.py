@@ -11,10 +11,11 @@ from typing import Callable, Optional
 import click
 
 from scoop_hpc.allocation import Allocation, Node, merge
-from scoop_hpc.cli.allocated import CHOICES, HELP, find_allocation, read_file
+from scoop_hpc.cli.allocated import CHOICES, HELP, find_allocation
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.hostlist import fold
+from scoop_hpc.inputfiles import read_text
 
 FORMATS: Mapping[str, Callable[[Allocation], Iterable[str]]] = MappingProxyType(
     {
@@ -52,7 +53,7 @@ def hosts(
     if listed is not None:
         found = _allocation_of(read_hosts(listed))
     elif hostfile is not None:
-        found = _allocation_of(read_hostfile(_read_hostfile(hostfile)))
+        found = _allocation_of(read_hostfile(read_text(hostfile, "the hostfile")))
     else:
         found = _own(allocation)
     for line in FORMATS["json" if as_json else form or "hostfile"](found):
@@ -72,10 +73,3 @@ def _own(reader: Optional[str]) -> Allocation:
 def _allocation_of(hosts: list[Host]) -> Allocation:
     """Return *hosts* as nodes: one without a number has one slot, as in Open MPI, MPICH and PBS."""
     return Allocation("", merge(Node(host.name, host.workers or 1, host.workers or 1) for host in hosts))
-
-
-def _read_hostfile(path: str) -> str:
-    try:
-        return read_file(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the hostfile {path!r}: {getattr(error, 'strerror', None) or error}") from error

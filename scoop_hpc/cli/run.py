@@ -15,8 +15,9 @@ from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, read_text, wishes
+from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import InputError
+from scoop_hpc.inputfiles import TRUST, read_text
 from scoop_hpc.jobspec import RUNTIMES
 from scoop_hpc.launch.driver import Driver
 from scoop_hpc.launch.wakeup import Wakeup
@@ -29,7 +30,7 @@ from scoop_hpc.launchers.container import Container
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
-@click.option("--hosts", default="", metavar="HOST:N,...", help="Hosts for --launcher ssh, and workers on each.")
+@click.option("--hosts", default="", metavar="HOST:N,...", help="Nodes of this job, or hosts for --launcher ssh.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
 @click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
@@ -62,7 +63,8 @@ def run(
 ) -> None:
     """Run PROGRAM with its ARGUMENTS: here, or, inside a job, on the job's whole allocation.
 
-    Where there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
+    Inside a job, `--hosts n1:4,n2` or a hostfile restricts the run to these of its nodes, with that many workers; where
+    there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
 
     PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard input, output,
     error and exit status are those of this command.
@@ -80,7 +82,7 @@ def run(
         launcher,
         interface,
         patience,
-        hosts=_named(hosts, hostfile),
+        hosts=_named(hosts, hostfile, launcher == "ssh"),
         container=Container(container, container_runtime) if container else None,
         reader=allocation,
         record=record,
@@ -102,11 +104,13 @@ def run(
     sys.exit(status)
 
 
-def _named(hosts: str, hostfile: str) -> list[Host]:
-    """Return the hosts that are named, in one way or the other."""
+def _named(hosts: str, hostfile: str, ssh: bool) -> list[Host]:
+    """Return the hosts that are named, in one way or the other; nobody else may say where *ssh* goes."""
     if hosts and hostfile:
         raise InputError("--hosts and --hostfile exclude each other: give one")
-    return read_hosts(hosts) if hosts else read_hostfile(read_text(hostfile)) if hostfile else []
+    if not hostfile:
+        return read_hosts(hosts) if hosts else []
+    return read_hostfile(read_text(hostfile, "the hostfile", os.environ.get(TRUST, "") if ssh else None))
 
 
 def _check_nice(nice: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getopt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional, Union
+from typing import Callable, Union
 
 from scoop_hpc.cli.hostfile import Host, read_hostfile
 from scoop_hpc.errors import InputError
@@ -16,7 +16,7 @@ Usage: python -m scoop_hpc [FLAGS] PROGRAM [ARGUMENTS]
 Run a program that was written for SCOOP, with SCOOP's flags. For all other commands: python -m scoop_hpc --help
 
   -n NUMBER                  workers in all
-  --host, --hosts HOST...    this machine, once for each worker; in a job, the job's nodes
+  --host, --hosts HOST...    this machine, once for each worker; in a job, some of its nodes
   --hostfile FILE            the same, with a line `host workers` for each
   --launcher ssh             start workers on other hosts, too, by ssh: for grids without a scheduler
   -p, --path DIRECTORY       where to run
@@ -71,10 +71,10 @@ class Surroundings:
     """In view of what a command line is read."""
 
     cpus: int
-    job: Optional[frozenset[str]]  # the names of the nodes of the job that this is in
+    in_job: bool
     is_here: Callable[[str], bool]  # whether a host is this machine
     is_file: Callable[[str], bool]
-    read: Callable[[str], str]
+    read: Callable[[str, bool], str]  # a hostfile, perhaps one for ssh
 
 
 def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
@@ -89,17 +89,18 @@ def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
         raise InputError("which PROGRAM? A pool without one, SCOOP's headless mode, does not exist here")
     if "--host" in given and "--hostfile" in given:
         raise InputError("--host and --hostfile exclude each other: give one")
+    ssh = "--launcher" in given
     hosts = [Host(value, 1) for name, value in flags if name == "--host"]
     if "--hostfile" in given:
-        hosts = read_hostfile(around.read(given["--hostfile"]))
-    ssh = "--launcher" in given
-    _check_hosts(hosts, around, ssh)
+        hosts = read_hostfile(around.read(given["--hostfile"], ssh))
+    if not ssh and not around.in_job:
+        _check_hosts(hosts, around)
     options = ["--launcher=ssh"] if ssh else []
     workers: Union[str, int] = given.get("-n", 0)
-    if ssh and around.job is None:
+    if ssh or around.in_job:  # `run` knows which of the job's nodes they are
         options += [f"--hosts={','.join(map(_with_workers, hosts))}"] if hosts else []
     else:
-        workers = workers or _count_workers(hosts, around)
+        workers = workers or sum(around.cpus if host.workers is None else host.workers for host in hosts)
     options += [f"--workers={workers}"] if workers else []
     options += [f"{option}={given[name]}" for name, option in _OPTIONS.items() if name in given]
     if "--profile" in given:
@@ -151,32 +152,11 @@ def _with_workers(host: Host) -> str:
     return host.name if host.workers is None else f"{host.name}:{host.workers}"
 
 
-def _check_hosts(hosts: Sequence[Host], around: Surroundings, ssh: bool) -> None:
+def _check_hosts(hosts: Sequence[Host], around: Surroundings) -> None:
     """Refuse hosts that the run would not be on: ssh starts nothing there unless it is asked for."""
-    names = {host.name for host in hosts}
-    if around.job is None and ssh:
-        return
-    if around.job is None:
-        strangers = sorted(name for name in names if not around.is_here(name))
-        if strangers:
-            raise InputError(
-                f"cannot start workers on {', '.join(strangers)}: add --launcher ssh for hosts without a scheduler; "
-                "`scoop-hpc submit --nodes N` gets nodes from one, and inside a job all are used without --host"
-            )
-    elif names and {_short(name) for name in names} != {_short(name) for name in around.job}:
+    strangers = sorted({host.name for host in hosts if not around.is_here(host.name)})
+    if strangers:
         raise InputError(
-            f"the hosts {', '.join(sorted(names))} are not the nodes of this job, {', '.join(sorted(around.job))}: "
-            "leave --host and --hostfile out to use them all"
+            f"cannot start workers on {', '.join(strangers)}: add --launcher ssh for hosts without a scheduler; "
+            "`scoop-hpc submit --nodes N` gets nodes from one, and inside a job all are used without --host"
         )
-
-
-def _count_workers(hosts: Sequence[Host], around: Surroundings) -> int:
-    """Return how many workers *hosts* have in all; 0 if `run` is to decide."""
-    counts = [host.workers for host in hosts]
-    if around.job is not None and None in counts:
-        return 0
-    return sum(around.cpus if count is None else count for count in counts)
-
-
-def _short(host: str) -> str:
-    return host.partition(".")[0]

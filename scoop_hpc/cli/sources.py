@@ -14,8 +14,10 @@ from typing import Any, Optional
 import click
 
 from scoop_hpc.cli.asking import asking, choose
+from scoop_hpc.cli.programs import MOST_OF_A_PROGRAM
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
+from scoop_hpc.inputfiles import TRUST, read_file
 from scoop_hpc.settings import foreign
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
@@ -67,7 +69,7 @@ def read_settings(
     environ: Mapping[str, str], program: Optional[str], profile: Optional[str], given: Mapping[str, Any]
 ) -> InForce:
     """Read all sources of settings, for *program*, below what is *given* on the command line."""
-    texts = {path: _read_file(path) for path in files(environ)}
+    texts = {path: _read_settings(path, environ) for path in files(environ)}
     site_files = [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
     of_variables, warnings = read_variables(environ, KINDS)
     lines, more = read_program_lines(_program(program), program or "")
@@ -85,9 +87,11 @@ def read_settings(
     return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
 
 
-def _read_file(path: str) -> Optional[str]:
-    """Return the text of a file of settings, None if there is none."""
-    content = read_bytes(path, "the settings")
+def _read_settings(path: str, environ: Mapping[str, str]) -> Optional[str]:
+    """Return the text of a file of settings, None if there is none; refuse what others may have written."""
+    content = read_file(path, "the settings", environ.get(TRUST, ""), own=1 if path == _HERE else 2)
+    if content is None and os.path.islink(path):
+        raise SettingsError(f"cannot read the settings {path!r}: the file that this link leads to is not there")
     try:
         return None if content is None else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -98,7 +102,7 @@ def _read_file(path: str) -> Optional[str]:
 
 def _program(path: Optional[str]) -> str:
     """Return the text of the program, in the encoding that it says it has; whether it has, its run will tell."""
-    content = None if path is None else read_bytes(path, "the program")
+    content = None if path is None else read_file(path, "the program", most=MOST_OF_A_PROGRAM)
     if content is None:
         return ""
     try:
@@ -106,17 +110,6 @@ def _program(path: Optional[str]) -> str:
         return content.decode(encoding, "surrogateescape")
     except (SyntaxError, LookupError, UnicodeError):
         return content.decode("utf-8-sig", "surrogateescape")
-
-
-def read_bytes(path: str, what: str) -> Optional[bytes]:
-    """Return what is in a file, None if there is none; *what* it is, an error says."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise SettingsError(f"cannot read {what} {path!r}: {error.strerror}") from error
 
 
 def _profile(profile: Optional[str], environ: Mapping[str, str]) -> Optional[Setting]:

@@ -12,8 +12,8 @@ from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.allocation import Allocation, Node
-from scoop_hpc.cli.allocated import find_allocation, read_file, read_nodefile
-from scoop_hpc.cli.grid import plan_hosts
+from scoop_hpc.cli.allocated import find_allocation, read_nodefile
+from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.hostlist import fold
@@ -31,13 +31,13 @@ from scoop_hpc.record import of_element
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, Callable[[], Launcher]] = {
-    "local": LocalLauncher,
-    "qrsh": QrshLauncher,
-    "srun": SrunLauncher,
-    "pbs_tmrsh": PbsTmrshLauncher,
-    "pbsdsh": lambda: PbsdshLauncher(read_nodefile()),
-    "ssh": lambda: SshLauncher(is_here),
+LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
+    "local": lambda _: LocalLauncher(),
+    "qrsh": lambda allocation: QrshLauncher(allocation.nodes[0].name),
+    "srun": lambda _: SrunLauncher(),
+    "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
+    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile()),
+    "ssh": lambda _: SshLauncher(is_here),
 }
 # the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
 _OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",), "sge": ("qrsh",)}
@@ -65,7 +65,7 @@ def wishes(
     record: str = "",
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
-    or else on *hosts*, if any are named.
+    or on those *hosts* of it that are named; outside of jobs on *hosts*, if any.
 
     *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
@@ -78,10 +78,13 @@ def wishes(
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
-    nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory))
+    if hosts and given is not None:
+        nodes = plan_part(given, hosts, workers, is_here)
+    else:
+        nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
+    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory), allocation)
     if kind.one_machine and allocation.scheduler not in ("local", ""):
-        _check_single(allocation)
+        _check_single(allocation, [node.name for node in nodes])
     return Wishes(
         nodes=nodes,
         program=Program(program, tuple(arguments), directory, _environ_of_program(allocation)),
@@ -109,9 +112,9 @@ def _fitting(scheduler: str) -> str:
     return next((name for name in names if shutil.which(name)), names[0])
 
 
-def _make(launcher: str, container: Optional[Container], directory: str) -> Launcher:
+def _make(launcher: str, container: Optional[Container], directory: str, allocation: Allocation) -> Launcher:
     if container is None or container.runtime != PYXIS:
-        return LAUNCHERS[launcher]()
+        return LAUNCHERS[launcher](allocation)
     if launcher != SrunLauncher.name:
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
     return SrunLauncher(srun_options(container, directory))
@@ -134,8 +137,8 @@ def _this_machine(workers: Optional[int]) -> Allocation:
     return Allocation("", (Node(socket.gethostname(), workers or cpus, cpus),))
 
 
-def _check_single(allocation: Allocation) -> None:
-    if len(allocation.nodes) > 1:
+def _check_single(allocation: Allocation, names: Sequence[str]) -> None:
+    if len(allocation.nodes) > 1 and not (len(names) == 1 and is_here(names[0])):
         raise AllocationError(
             f"the launcher 'local' cannot reach the {len(allocation.nodes)} nodes of this {allocation.scheduler} job: "
             "leave --launcher out"
@@ -144,23 +147,13 @@ def _check_single(allocation: Allocation) -> None:
 
 def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional[Allocation]) -> None:
     """See to it that ssh is used by those only who ask for it, and that they say where."""
-    if hosts and launcher != "ssh":
+    if hosts and launcher != "ssh" and given is None:
         names = fold(host.name for host in hosts)
         raise InputError(
             f"only ssh starts workers on hosts by name: add --launcher ssh, or leave out the hosts {names}"
         )
-    if hosts and given is not None:
-        raise InputError(f"this is in a {given.scheduler} job, whose nodes are used: leave --hosts and --hostfile out")
     if launcher == "ssh" and not hosts and given is None:
         raise InputError("which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE, outside a job")
-
-
-def read_text(path: str) -> str:
-    """Return what is in the user's file *path*; raise InputError where it cannot be read."""
-    try:
-        return read_file(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _own_addresses(interface: str) -> Sequence[str]:

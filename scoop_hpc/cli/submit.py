@@ -21,6 +21,7 @@ from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Client
 from scoop_hpc.commands import check_present, run_command
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
+from scoop_hpc.inputfiles import TRUST
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobscript import render as render_script
 from scoop_hpc.jobspec import JobSpec
@@ -36,9 +37,11 @@ def render(**options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
     asked = read_options(options, os.environ)
     spec = follow.open_client(os.environ).prepare(asked.spec, asked.scheduler)
-    directories = template_directories(os.environ)
+    directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
     print(
-        render_script(spec, asked.scheduler, command_line(spec, asked.scheduler, None), directories, asked.template),
+        render_script(
+            spec, asked.scheduler, command_line(spec, asked.scheduler, None), directories, asked.template, trust
+        ),
         end="",
     )
 
@@ -69,11 +72,11 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
         spec = client.prepare(asked.spec, asked.scheduler)
     _check_outputs(spec)
     client.check_dependencies(spec, asked.scheduler)
-    directories = template_directories(os.environ)
+    directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
 
     def write_script(job: Job) -> str:
         return render_script(
-            spec, asked.scheduler, command_line(spec, asked.scheduler, job.record), directories, asked.template
+            spec, asked.scheduler, command_line(spec, asked.scheduler, job.record), directories, asked.template, trust
         )
 
     if dry_run:
@@ -104,12 +107,13 @@ def _show(client: Client, asked: Asked, spec: JobSpec, directories: Sequence[str
     """Print the script; say how it would be submitted, and what the scheduler thinks of it."""
     record = os.path.join("JOB", "record.json")
     scheduler = asked.scheduler
+    trust = os.environ.get(TRUST, "")
 
     def write_script(job: Job) -> str:
-        return render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template)
+        return render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template, trust)
 
     print(
-        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template),
+        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template, trust),
         end="",
         flush=True,
     )

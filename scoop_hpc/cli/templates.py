@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import click
 
 from scoop_hpc.errors import InputError
+from scoop_hpc.inputfiles import TRUST
 from scoop_hpc.jobscript import BLOCKS, OURS, SUFFIX, list_templates, read_template
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -52,7 +53,7 @@ def list_() -> None:
     directories = template_directories(os.environ)
     for name in list_templates(directories):
         if not name.startswith(OURS):
-            print(name, read_template(name, directories)[0])
+            print(name, read_template(name, directories, os.environ.get(TRUST, ""))[0])
 
 
 @template.command()
@@ -60,7 +61,7 @@ def list_() -> None:
 def show(name: str) -> None:
     """Print the template NAME: slurm, slurm.sh.j2, or scoop_hpc/slurm.sh.j2 for ours, whatever others there are."""
     file = name if name.endswith(".j2") else name + SUFFIX
-    print(read_template(file, template_directories(os.environ))[1], end="")
+    print(read_template(file, template_directories(os.environ), os.environ.get(TRUST, ""))[1], end="")
 
 
 @template.command()

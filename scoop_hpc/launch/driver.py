@@ -189,7 +189,8 @@ class Driver:
         parent = os.getpid() if self._one_machine else 0
         agent = agent_argv(wishes.patience, wishes.interface, parent, container.PYTHON if wishes.container else "")
         if wishes.container is not None:
-            agent = container.inside(wishes.container, agent, os.fsdecode(wishes.program.directory))
+            directory = os.fsdecode(wishes.program.directory)
+            agent = container.inside(wishes.container, agent, directory, elsewhere=not self._one_machine)
         text = b""
         if wishes.launcher.carriage is Carriage.LAUNCHER:
             environ.update(ours)
@@ -303,16 +304,18 @@ class Driver:
         for ended in self._processes.reap():
             nodes = ended.command.nodes
             died = f"died: {how_it_ended(ended.status)}"
+            said = ended.complaint or ended.last_line
             if self._one_machine:
                 self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
-            elif len(nodes) == 1 and ended.last_line:
-                said = ended.last_line.removeprefix("scoop-hpc: error: ").removeprefix(f"node {nodes[0]}: ")
+            elif len(nodes) == 1 and said:
+                said = said.removeprefix(f"node {nodes[0]}: ")
                 what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
                 self._end(1, f"{what} on {nodes[0]}: {said}")
             else:
                 who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
                 who += f" for {nodes[0]}" if len(nodes) == 1 else ""
-                self._end(1, f"{who} {died}", show_last_words=True)
+                cause = f": {ended.complaint}" if ended.complaint else ""
+                self._end(1, f"{who} {died}{cause}", show_last_words=True)
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
 

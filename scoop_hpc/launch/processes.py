@@ -19,17 +19,22 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 
 _LAST_WORDS = 20  # lines
+_COMPLAINT = "scoop-hpc: error: "
 _ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not what is wrong
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line."""
+    """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line.
+
+    Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended.
+    """
 
     command: Command
     pid: int
     status: int
     last_line: str
+    complaint: str
 
 
 class Processes:
@@ -42,6 +47,7 @@ class Processes:
         self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
         self._partial: dict[int, bytes] = {}  # descriptor: a line that is not whole yet
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
+        self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
 
     def start(self, commands: Iterable[Command], text: bytes = b"") -> None:
         """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
@@ -90,6 +96,8 @@ class Processes:
             self.last_words.append(text)
             if text and not text.startswith(_ADVICE):
                 self._last_lines[descriptor] = text
+            if text.startswith(_COMPLAINT):
+                self._complaints[descriptor] = text.removeprefix(_COMPLAINT)
 
     def reap(self) -> list[Ended]:
         """Return the commands that have ended since the last call."""
@@ -98,7 +106,7 @@ class Processes:
             status = process.poll()
             if status is not None:
                 del self._running[pid]
-                last_line = ""
+                last_line = complaint = ""
                 if process.stdout is not None and process.stdout.fileno() in self._partial:
                     os.set_blocking(process.stdout.fileno(), False)  # its own children may hold it open
                     with contextlib.suppress(BlockingIOError):
@@ -108,7 +116,8 @@ class Processes:
                         self._forget(process.stdout.fileno())
                 if process.stdout is not None:
                     last_line = self._last_lines.pop(process.stdout.fileno(), "")
-                ended.append(Ended(command, pid, status, last_line))
+                    complaint = self._complaints.pop(process.stdout.fileno(), "")
+                ended.append(Ended(command, pid, status, last_line, complaint))
         return ended
 
     def end(self) -> None:

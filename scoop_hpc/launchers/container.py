@@ -22,15 +22,25 @@ class Container:
     runtime: str = "apptainer"
 
 
-def inside(container: Container, agent: Sequence[str], directory: str) -> list[str]:
+# a node without the runtime says so: srun would only tell that a task failed
+_OR_COMPLAINT = (
+    'command -v "$0" >/dev/null || { echo "scoop-hpc: error: no $0 on $(uname -n): '
+    'load it by --module or --setup, or choose another --container-runtime" >&2; exit 127; }; exec "$0" "$@"'
+)
+
+
+def inside(container: Container, agent: Sequence[str], directory: str, elsewhere: bool = False) -> list[str]:
     """Return the command that runs *agent* in the container, where *directory* is what it is outside.
+
+    *elsewhere*, on another node, whether it is there is seen by nobody but this command.
 
     >>> inside(Container("a.sif"), ["python3", "-c", "..."], "/home/me")
     ['apptainer', 'exec', '--bind', '/home/me', 'a.sif', 'python3', '-c', '...']
     """
     if container.runtime == PYXIS:
         return list(agent)
-    return [container.runtime, "exec", "--bind", directory, container.image, *agent]
+    argv = [container.runtime, "exec", "--bind", directory, container.image, *agent]
+    return ["/bin/sh", "-c", _OR_COMPLAINT, *argv] if elsewhere else argv
 
 
 def srun_options(container: Container, directory: str) -> list[str]:

@@ -25,17 +25,19 @@ _OUTLIVES = '"$@"; status=$?; [ "$status" -le 128 ] || echo "killed by SIG$(kill
 
 
 class QrshLauncher:
-    """Starts each agent by a qrsh of its own, the first node's as a child: it is this one."""
+    """Starts each agent by a qrsh of its own, that on *here*, the node that this is, as a child."""
 
     name = "qrsh"
     one_machine = False
     carriage = Carriage.FILE
 
+    def __init__(self, here: str) -> None:
+        self._here = here
+
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
-        first, *others = nodes
         return [
-            Command((*agent, "--node", first), dict(environ), (first,)),
-            *(Command(_qrsh_argv(agent, node), dict(environ), (node,)) for node in others),
+            Command((*agent, "--node", node) if node == self._here else _qrsh_argv(agent, node), dict(environ), (node,))
+            for node in nodes
         ]
 
 

@@ -130,6 +130,7 @@ def main() -> None:
 
 def _run(argv: Sequence[str], state: str, environ: Mapping[str, str]) -> None:
     command, arguments = argv[:1], argv[1:]
+    jobdirectory.check_private(os.path.join(state, "local"))
     if command == ["submit"] and len(arguments) == 1:
         print(submit(arguments[0], state, environ))
     elif command == ["status"]:

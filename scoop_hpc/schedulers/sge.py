@@ -177,9 +177,9 @@ class SgeScheduler:
             raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well")
         if spec.parallel_environment is None and not _is_serial(spec):
             raise JobSpecError("a job of several slots needs a parallel environment: give --pe")
-        for line in "\n".join(spec.prologue).split("\n"):
-            if line.startswith("#$"):  # wherever in the script it is
-                raise JobSpecError(f"the prologue {line!r} would be a directive: give it as --directive, without #$")
+        for option, text in (("prologue", "\n".join(spec.prologue)), ("setup", "\n".join(spec.setup))):
+            if (line := next((each for each in text.split("\n") if each.startswith("#$")), None)) is not None:
+                raise JobSpecError(f"the {option} {line!r} would be a directive: give it as --directive, without #$")
         for directive in spec.directives:
             _check_directive(directive)
 

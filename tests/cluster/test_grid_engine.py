@@ -103,6 +103,28 @@ def test_one_slot_is_a_job_without_a_parallel_environment(grid: ClusterUnderTest
     assert workers == "1"
 
 
+def test_a_run_takes_those_hosts_of_the_job_that_are_named(grid: ClusterUnderTest) -> None:
+    """Also where the node of the job script is not among them, or not the first."""
+    run = f"SCOOP_HPC_STATE={grid.directory} {sys.executable} -m scoop_hpc run"
+    script = f"""#!/bin/bash
+cd {grid.directory}
+first=$(head -n 1 "$PE_HOSTFILE" | cut -d ' ' -f 1)
+other=$(tail -n 1 "$PE_HOSTFILE" | cut -d ' ' -f 1)
+echo "$other:2"
+{run} --hosts "$other:2" {grid.write(WHERE)}
+echo $(printf '%s:1\\n' "$first" "$other" | sort)
+{run} --hosts "$other:1,localhost:1" {grid.write(WHERE)}
+"""
+    job = str(grid.write(script, "job.sh"))
+    argv = ["qsub", "-S", "/bin/bash", "-pe", "mpi", "8", "-sync", "y", "-j", "y", "-o", f"{grid.directory}/out", job]
+    done = grid.run(HEAD, argv)
+    printed = (grid.directory / "out").read_text()
+    assert done.returncode == 0, done.stdout + done.stderr + printed
+    wanted, found, wanted_too, found_too = printed.splitlines()
+    assert (found, found_too) == (wanted, wanted_too)
+    grid.wait_until_clean(10)
+
+
 def test_no_secret_is_to_be_seen_and_no_environment_stays(grid: ClusterUnderTest) -> None:
     assert run(grid, *EIGHT, program=SECRETS) == "[] 0o700"
 

@@ -198,6 +198,17 @@ def test_run_in_salloc_takes_the_whole_allocation(cluster: ClusterUnderTest) -> 
     cluster.wait_until_clean()
 
 
+def test_run_in_salloc_takes_the_hosts_that_are_named(cluster: ClusterUnderTest) -> None:
+    third, second = cluster.nodes[2], cluster.nodes[1]
+    cluster.write(f"{third} 2\n{second}.cluster.example.org\n", "hosts")
+    program = str(cluster.write(HOSTS))
+    for command in ("run", ""):  # ours, and SCOOP's
+        run = [*SCOOP_HPC.split(), *command.split(), "--hostfile", "hosts", program]
+        argv = ["salloc", "-N4", "--ntasks-per-node=1", *run]
+        assert cluster.check(HEAD, argv) == f"{second} True\n{third} True\n"
+    cluster.wait_until_clean()
+
+
 def test_hosts_outside_a_job_is_one_line(cluster: ClusterUnderTest) -> None:
     done = cluster.scoop_hpc("hosts")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

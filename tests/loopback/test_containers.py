@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_pyxis_without_slurm_is_one_line(contained: Runs) -> None:
     done = contained.run(*words)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "plugin of Slurm" in done.stderr
+
+
+@pytest.mark.parametrize("nodes", ["node1", "node[1-2]"])
+def test_a_runtime_that_other_nodes_lack_is_the_cause_in_the_last_line(contained: Runs, nodes: str) -> None:
+    srun = contained.directory / "image" / "srun"
+    told = "echo 'srun: error: node1: task 0: Exited with exit code 127' >&2"
+    srun.write_text(f'#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\n"$@"\nstatus=$?\n{told}\nexit $status\n')
+    srun.chmod(0o755)
+    job = {"JOB_ID": "7", "JOB_NODELIST": nodes, "TASKS_PER_NODE": "1(x2)", "JOB_CPUS_PER_NODE": "1(x2)"}
+    contained.environ.update({f"SLURM_{name}": value for name, value in job.items()})
+    if nodes == "node1":
+        contained.environ.update(SLURM_TASKS_PER_NODE="1", SLURM_JOB_CPUS_PER_NODE="1")
+    words = ("--container", "tools.sif", "--container-runtime", "singularity", contained.write(PROGRAM))
+    done = contained.run(*words)
+    assert done.returncode == 1
+    cause = f"no singularity on {os.uname().nodename}: load it by --module or --setup, or choose another"
+    assert cause in done.stderr.splitlines()[-1]
 
 
 def test_slurm_without_pyxis_is_named_by_what_srun_does_not_know(contained: Runs) -> None:

@@ -233,7 +233,7 @@ def test_hosts_that_are_here_are_counted(runs: Runs) -> None:
         (["--host", "n1.example", "p.py"], "cannot start workers on n1.example: add --launcher ssh"),
         (["--tunnel", "p.py"], "--tunnel is not for here: no ssh is used"),
         (["--path", "nowhere", "p.py"], "cannot enter --path 'nowhere': No such file or directory"),
-        (["--hostfile", "nofile", "p.py"], "cannot read 'nofile': No such file or directory"),
+        (["--hostfile", "nofile", "p.py"], "cannot read the hostfile 'nofile': No such file or directory"),
         (["--prolog", "nofile", "p.py"], "cannot read the prolog 'nofile'"),
         (["--prolog", ".", "p.py"], "cannot read the prolog '.'"),
         (["--python-interpreter", "nopython", "p.py"], "there is no program 'nopython'"),

@@ -197,7 +197,7 @@ def test_signal_to_the_driver_ends_all(grid: Grid, number: int, status: int) -> 
         (("--launcher", "local", "--hosts", "n[1-2]"), "only ssh starts workers on hosts by name: add --launcher ssh"),
         (("--launcher", "ssh"), "which hosts? --launcher ssh wants --hosts n1:4,n2:4 or --hostfile FILE"),
         (("--launcher", "ssh", "--hosts", "n1", "--hostfile", "f"), "--hosts and --hostfile exclude each other"),
-        (("--launcher", "ssh", "--hostfile", "nofile"), "cannot read 'nofile': No such file or directory"),
+        (("--launcher", "ssh", "--hostfile", "nofile"), "cannot read the hostfile 'nofile': No such file or directory"),
         (("--launcher", "ssh", "--hosts", "n1:x"), "cannot read the list of hosts 'n1:x'"),
     ],
 )
@@ -214,4 +214,17 @@ def test_job_has_its_own_hosts(grid: Grid) -> None:
     done = grid.runs.run("--launcher", "ssh", grid.runs.write(SHOW))
     assert done.stdout.startswith("2 "), done.stderr
     done = grid.runs.run("--launcher", "ssh", "--hosts", "n3", "program.py")
-    assert "this is in a slurm job, whose nodes are used: leave --hosts and --hostfile out" in done.stderr
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the host 'n3' is no node of this slurm job: name some of n[1-2]" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("run", "--launcher", "ssh"), ("--launcher", "ssh")])  # ours, and SCOOP's
+def test_hosts_in_a_job_restrict_it_to_these(grid: Grid, words: tuple[str, ...]) -> None:
+    grid.runs.environ.update(
+        SLURM_JOB_ID="7", SLURM_JOB_NODELIST="n[1-3]", SLURM_TASKS_PER_NODE="1(x3)", SLURM_JOB_CPUS_PER_NODE="1(x3)"
+    )
+    (grid.runs.directory / "some").write_text("n2 2\n")
+    done = grid.runs.run("--hostfile", "some", grid.runs.write(SHOW), command=words)
+    assert done.stdout.startswith("2 "), done.stderr
+    assert set(re.findall(r"\bn[1-3]\b", grid.calls())) == {"n2"}

@@ -21,6 +21,23 @@ name: none is dropped. This table is made from the code, by ``python tests/unit/
    :header-rows: 1
 
 """
+_FOOT = """
+Modules, conda and virtual environments
+---------------------------------------
+
+In the job script, the lines of ``--setup`` come first, then ``--module``, ``--conda`` or ``--venv``, then those of
+``--prologue``. So ``--setup`` is for what these need, such as ``--setup '. /opt/lmod/init/bash'``.
+
+``--conda ENV`` names an environment, or is its directory. It is activated by the first of these that the node has:
+
+* a function ``conda``, ``mamba`` or ``micromamba`` that a module or ``--setup`` has defined;
+* ``$CONDA_EXE`` or ``$MAMBA_EXE``, as the shell has them that submits the job, or ``--env CONDA_EXE=FILE``;
+* one of the three on the job's ``PATH``;
+* what was on the ``PATH`` where the job was submitted, or where its installer puts it (``~/miniforge3``, ...).
+
+The environment needs this package. One without it, one that is not there, and modules that cannot be loaded are named
+in one line, in the job's output and by ``scoop-hpc status``.
+"""
 
 
 def table() -> str:
@@ -30,7 +47,7 @@ def table() -> str:
     for field in fields(JobSpec):
         if field.name != "program":
             rows.append([f"``{option_of(field.name)}``", *(_cell(name, field.name) for name in names)])
-    return _HEAD + "".join(_row(row) for row in rows)
+    return _HEAD + "".join(_row(row) for row in rows) + _FOOT
 
 
 def _cell(scheduler: str, field: str) -> str:

@@ -40,8 +40,9 @@ JOBS = {
     "success": "--workers-per-node 2 --after 17 --after-failure 18 --qos high --reservation res1 pi.py",
     "mail": "--workers-per-node 2 --mail-user me@example.org --mail-events begin,fail --walltime 2h --signal 90s "
     "--requeue --license matlab:2 pi.py",
-    "environment": "--workers-per-node 2 --module gcc/12 --module 'a b' --conda sim --env OMP_NUM_THREADS=4 "
-    "--env \"A=it's\" --prologue 'ulimit -c 0' --error err.txt --output out.txt pi.py 'two words' '$HOME'",
+    "environment": "--workers-per-node 2 --setup 'module purge' --module gcc/12 --module 'a b' --conda sim "
+    "--env OMP_NUM_THREADS=4 --env \"A=it's\" --prologue 'ulimit -c 0' --error err.txt --output out.txt "
+    "pi.py 'two words' '$HOME'",
     "container": "--workers-per-node 2 --container /images/tools.sif --container-runtime singularity pi.py",
 }
 EXAMPLES = {
@@ -77,7 +78,9 @@ def _at_a_site() -> Iterator[None]:
         stack.enter_context(mock.patch("os.getcwd", return_value=DIRECTORY))
         stack.enter_context(mock.patch("sys.executable", PYTHON))
         stack.enter_context(mock.patch("scoop_hpc.cli.asking.check_program"))
-        stack.enter_context(mock.patch("scoop_hpc.cli.sources.read_bytes", return_value=None))
+        conda = {"CONDA_EXE": "/home/me/miniforge3/bin/conda"}
+        stack.enter_context(mock.patch("scoop_hpc.cli.asking.conda_variables", return_value=conda))
+        stack.enter_context(mock.patch("scoop_hpc.cli.sources.read_file", return_value=None))
         stack.enter_context(mock.patch("scoop_hpc.commands.subprocess.run", _answer))
         stack.enter_context(mock.patch.dict(os.environ, {"HOME": "/home/me"}, clear=True))
         yield

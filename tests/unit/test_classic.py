@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -21,14 +23,14 @@ FILES = {
 }
 
 
-def read(*words: str, job: Optional[set[str]] = None) -> Asked:
+def read(*words: str, in_job: bool = False) -> Asked:
     """Read *words* on a machine called here, with 8 CPUs, perhaps in a job."""
     around = Surroundings(
         cpus=8,
-        job=None if job is None else frozenset(job),
+        in_job=in_job,
         is_here={"localhost", "here"}.__contains__,
         is_file={"program"}.__contains__,
-        read=FILES.__getitem__,
+        read=lambda path, ssh: FILES[path],
     )
     return read_flags(words, around)
 
@@ -111,23 +113,25 @@ def test_help_is_no_run() -> None:
     ("words", "run"),
     [
         ("p.py", ["--", "p.py"]),
-        ("--host n1 n2.example p.py", ["--workers=2", "--", "p.py"]),
-        ("--hostfile nodes p.py", ["--workers=8", "--", "p.py"]),
-        ("--launcher ssh --host n1 n2 p.py", ["--launcher=ssh", "--workers=2", "--", "p.py"]),
+        ("--host n1 n2.example n1 p.py", ["--hosts=n1:1,n2.example:1,n1:1", "--", "p.py"]),
+        ("--hostfile nodes p.py", ["--hosts=n1:4,n2:4", "--", "p.py"]),
+        ("--hostfile names -n 3 p.py", ["--hosts=n1,n2", "--workers=3", "--", "p.py"]),
+        ("--hostfile hosts p.py", ["--hosts=localhost:2,here:3", "--", "p.py"]),
+        ("--launcher ssh --host n1 n2 p.py", ["--launcher=ssh", "--hosts=n1:1,n2:1", "--", "p.py"]),
     ],
 )
-def test_hosts_of_the_job_are_welcome(words: str, run: list[str]) -> None:
-    assert list(read(*words.split(), job={"n1", "n2"}).run) == run
+def test_hosts_in_a_job_are_left_to_run(words: str, run: list[str]) -> None:
+    assert list(read(*words.split(), in_job=True).run) == run
 
 
-def test_host_without_a_number_leaves_it_to_the_job() -> None:
-    assert list(read("--hostfile", "names", "p.py", job={"n1", "n2"}).run) == ["--", "p.py"]
-
-
-@pytest.mark.parametrize("host", ["n1", "n3", "localhost"])
-def test_hosts_that_are_not_the_jobs_are_refused(host: str) -> None:
-    with pytest.raises(InputError, match=f"{host} are not the nodes of this job, n1, n2"):
-        read("--host", host, "p.py", job={"n1", "n2"})
+def test_what_the_page_for_scoops_job_scripts_says_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "from-scoop.rst").read_text()
+    lines = re.findall(r"^    python -m scoop_hpc (.*?) *#", page, re.MULTILINE)
+    assert len(lines) == 5
+    for line in lines:
+        assert (
+            read(*shlex.split(line.replace('"$PBS_NODEFILE"', "hosts")), in_job="ssh" not in line).run[-1] == "prog.py"
+        )
 
 
 def test_hostfile_as_others_write_it() -> None:

@@ -223,6 +223,16 @@ def test_files_that_cannot_be_read_are_refused() -> None:
     HERE.mkdir()
     with pytest.raises(InputError, match=r"^cannot read the settings 'scoop_hpc.toml': Is a directory"):
         call(render, "pi.py")
+    HERE.rmdir()
+    os.mkfifo(HERE)
+    with pytest.raises(InputError, match=r"^cannot read the settings 'scoop_hpc.toml': Is a FIFO"):
+        call(render, "pi.py")
+    HERE.unlink()
+    HERE.symlink_to("settings-that-were-moved.toml")
+    with pytest.raises(
+        InputError, match=r"^cannot read the settings 'scoop_hpc.toml': the file that this link leads to"
+    ):
+        call(render, "pi.py")
 
 
 def test_a_file_where_a_directory_should_be_holds_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

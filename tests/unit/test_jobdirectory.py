@@ -7,6 +7,7 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -155,3 +156,53 @@ def test_a_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path) -> 
 )
 def test_where_state_is_kept(environ: dict[str, str], root: str) -> None:
     assert jobdirectory.root(environ) == root
+
+
+def test_a_job_whose_file_is_broken_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    jobs = []
+    for number in range(3):
+        job = replace(jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON + number), job_id=str(number))
+        jobdirectory.write(job)
+        jobs.append(job)
+    Path(jobs[0].directory, "job.json").write_bytes(b"\xff")
+    Path(jobs[2].directory, "job.json").unlink()
+    os.mkfifo(os.path.join(jobs[2].directory, "job.json"))
+    warnings: list[str] = []
+    assert list(jobdirectory.newest_first(str(tmp_path), warnings.append)) == [jobs[1]]
+    assert "Is a FIFO" in warnings[0]
+    assert "cannot understand" in warnings[1]
+
+
+def test_a_record_that_is_no_text_is_an_error_of_its_own(tmp_path: Path) -> None:
+    job = jobdirectory.create(str(tmp_path), SPEC, "slurm", NOON)
+    Path(job.record).write_bytes(b"\xff")
+    with pytest.raises(ScoopError, match="record.json': it is not UTF-8"):
+        jobdirectory.read_record(job)
+
+
+@pytest.mark.parametrize(
+    ("error", "printed", "complaint"),
+    [
+        (None, "scoop-hpc: error: no conda on n1\n", "no conda on n1"),
+        (None, "CondaError\nscoop-hpc: error: no conda on n1\nslurmstepd: done\n", "no conda on n1"),
+        ("err", "scoop-hpc: error: no conda on n1\n", "no conda on n1"),
+        (None, "scoop-hpc: error: early\n" + "a line\n" * 20, ""),
+        (None, "my scoop-hpc: error: x\n", ""),
+        (None, "", ""),
+    ],
+)
+def test_the_last_error_in_a_jobs_output_is_its_complaint(
+    tmp_path: Path, error: Optional[str], printed: str, complaint: str
+) -> None:
+    spec = replace(SPEC, directory=str(tmp_path), output="out", error=error)
+    job = replace(jobdirectory.create(str(tmp_path / "state"), spec, "slurm", NOON), job_id="7")
+    assert jobdirectory.last_complaint(job) == ""
+    path = tmp_path / (error or "out")
+    path.write_text(printed)
+    os.utime(path, (NOON, NOON + 1))
+    assert jobdirectory.last_complaint(job) == complaint
+    os.utime(path, (NOON, NOON - 60))  # an earlier job's
+    assert jobdirectory.last_complaint(job) == ""
+    path.unlink()
+    os.mkfifo(path)
+    assert jobdirectory.last_complaint(job) == ""

@@ -59,6 +59,7 @@ VALUES: dict[str, Any] = {
     "signal": 60,
     "requeue": True,
     "parallel_environment": "mpi",
+    "setup": ("umask 077",),
     "modules": ("gcc",),
     "conda": "sim",
     "venv": "/venv",

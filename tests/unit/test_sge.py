@@ -271,6 +271,7 @@ def test_a_name_that_grid_engine_does_not_take_is_made_one(name: str) -> None:
         ({"signal": 60}, "give --walltime as well"),
         ({"prologue": ("#$ -l gpu=1",)}, "give it as --directive"),
         ({"prologue": ("id\n#$ -l gpu=1",)}, "give it as --directive"),
+        ({"setup": ("id\n#$ -l gpu=1",)}, "the setup '#$ -l gpu=1' would be a directive: give it as --directive"),
         ({"directives": ("-l gpu=1 # one",)}, "drops what follows #"),
         ({"directives": ("-pe mpi 4",)}, "use --pe"),
         ({"directives": ("gpu=1",)}, "no option of qsub"),
@@ -520,13 +521,13 @@ def test_explain_needs_no_messages_of_the_scheduler() -> None:
 
 def test_every_agent_but_the_first_is_started_by_a_qrsh_of_its_own() -> None:
     agent = ["/bin/sh", "-c", '. "$0"; exec "$@"', "/state/a b", "python3"]
-    local, *others = QrshLauncher().commands(agent, ["n1", "n2", "n3"], {"JOB_ID": "7"})
+    local, *others = QrshLauncher("n1").commands(agent, ["n1", "n2", "n3"], {"JOB_ID": "7"})
     assert (local.argv, local.nodes) == ((*agent, "--node", "n1"), ("n1",))
     assert [command.nodes for command in others] == [("n2",), ("n3",)]
     assert others[0].argv[:4] == ("qrsh", "-inherit", "-nostdin", "n2")
     assert len(others[0].argv) == 5
     assert not {"-v", "-V"} & set(others[0].argv)
-    assert QrshLauncher().carriage is Carriage.FILE
+    assert QrshLauncher("n1").carriage is Carriage.FILE
 
 
 @pytest.mark.parametrize("status", [99, 100])
