@@ -46,20 +46,19 @@ def main(plan: WorkerPlan) -> int:
     if plan.pool is not None:
         return _serve_pool(controller, link, plan.pool, arguments, where)
     try:
-        code, module = program.prepare(path, arguments, "__main__" if origin else "__mp_main__")
+        prepared = program.prepare(path, arguments, origin)
     except ProgramError as error:
         return _fail(link, f"{where}: {error}", 2)
     if origin:
-        with open(path, "rb") as file:
-            here_only = guarded_names(file.read())
+        here_only = guarded_names(prepared.source)
         if here_only:
             calls.carry(here_only)
-        status = controller.hub.run_program(lambda: program.run(code, module))
+        status = controller.hub.run_program(lambda: program.run(prepared))
         controller.exchange.end()
         return status
     controller.bar()
     try:
-        program.load(code, module)
+        program.load(prepared)
     except ProgramError as error:
         return _fail(link, f"{path}: {error}", 2)
     except SystemExit:
