@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional
@@ -127,6 +128,10 @@ class Controller:
             future.watch(waiter.wake)
             waiter.park()
             future.unwatch(waiter.wake)
+
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context for the user's functions that are called here and now, instead of in a task."""
+        return self.runner.as_task()
 
     def run_if_short(self, future: Future) -> None:
         """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""

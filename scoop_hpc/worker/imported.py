@@ -1,9 +1,9 @@
 """The program as workers other than the origin have it: imported, and their ``__main__`` all the same.
 
-What looks at the module's name while it is imported has to find another one than ``__main__``, or every worker would run
-the program; but classes and functions keep the name that they were made under, and what a worker pickles into a file, or
-registers, logs and caches by that name, is for other programs to read. So the module is ``__main__``, and only the tests
-in the program's text that look at its name look at another variable instead: ``__mp_main__`` as in multiprocessing, as
+What looks at the module's name while it is imported has to find another one than ``__main__``, or every worker would
+run the program; but classes and functions keep the name that they were made under, and what a worker pickles into a
+file, or registers, logs and caches by that name, is for other programs to read. So the module is ``__main__``, and only
+the tests of its name in the program's text look at another variable instead: ``__mp_main__`` as in multiprocessing, as
 long as the module is being imported.
 
 A program whose text does not test its name leaves that to somebody else: to another file that it executes, or to a

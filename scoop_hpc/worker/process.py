@@ -18,6 +18,7 @@ from scoop_hpc.worker import bundles, calls, current, namespace, program
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.guarded import guarded_names
 from scoop_hpc.worker.link import BrokerLink
+from scoop_hpc.worker.processstate import ProcessState
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def main(plan: WorkerPlan) -> int:
         here_only = guarded_names(prepared.source)
         if here_only:
             calls.carry(here_only)
+        state = controller.runner.state = ProcessState()
         status = controller.hub.run_program(lambda: program.run(prepared))
+        state.to_program()  # what is done at the end of a process, is the program's
         controller.exchange.end()
         return status
     controller.bar()

@@ -235,7 +235,8 @@ def compute(number):
 def test_what_any_worker_pickles_into_a_file_another_program_can_read(runs: Runs, main: str) -> None:
     program = SAVES + main + (
         "    found = list(futures.map(compute, range(6), chunksize=1))\n"
-        "    print(len({pid for pid, *_ in found}) > 1, {good for _, good, _ in found}, *{seen for *_, seen in found})\n"
+        "    pids = {pid for pid, *_ in found}\n"
+        "    print(len(pids) > 1, {good for _, good, _ in found}, *{seen for *_, seen in found})\n"
     )  # fmt: skip
     told = printed(runs, program)
     if "scoop" in main:  # nothing tells such a program from another one that looks at its name

@@ -95,8 +95,8 @@ def name():
 @pytest.mark.parametrize("guard", ["", "if __name__ == '__main__':\n    raise OSError\n"])
 def test_what_a_worker_defines_is_of_main(monkeypatch: pytest.MonkeyPatch, guard: str) -> None:
     module = imported("from __future__ import annotations\n" + DEFINITIONS + guard, monkeypatch)
-    kinds = "Data Colour Meta Frozen Slots Shape Pair Typed Keys Odd Generic function".split()
-    assert {getattr(module, kind).__module__ for kind in kinds} == {"__main__"}
+    kinds = ["Data", "Colour", "Meta", "Frozen", "Slots", "Shape", "Pair", "Typed", "Keys", "Odd", "Generic"]
+    assert {getattr(module, kind).__module__ for kind in [*kinds, "function"]} == {"__main__"}
     assert module.Data.Inner.__module__ == module.function(0).__module__ == module.name() == "__main__"
     assert module.here is module
     if guard:  # else only another name could tell what runs from what is imported
