@@ -64,6 +64,8 @@ class Controller:
         self.hub = Hub(self.exchange, self.runner, serial)
         self._thread = get_ident()
         self._barred: Optional[Exception] = None  # why futures cannot be used now
+        self._decide: Optional[Callable[[], None]] = None  # whether they may be, when it comes to that
+        self.refused = ""  # what somebody was told who used them, and may not have passed on
         self._loops = Loops(self.glance)
         self._glanced = 0.0
 
@@ -253,6 +255,7 @@ class Controller:
 
     def _note_fork(self) -> None:
         self.runner.forked = True
+        self._decide = None
         self._barred = NotRunningError("a process forked by a task is no worker: use futures in the task itself")
         for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
             if signal.getsignal(number) is not signal.SIG_DFL:
@@ -264,11 +267,25 @@ class Controller:
             "the program uses futures while it is imported: put what it does under `if __name__ == '__main__':`"
         )
 
+    def bar_until(self, decide: Callable[[], None]) -> None:
+        """Call *decide* when futures are used for the first time, and go on unless that raises."""
+        self.bar()
+        self._decide = decide
+
     def unbar(self) -> None:
         """Take futures, at last."""
         self._barred = None
 
     def _refuse(self) -> None:
+        """Raise what there is against the use of futures here and now."""
+        if self._decide is not None:
+            decide, self._decide, self._barred = self._decide, None, None
+            decide()
         if self._barred is not None:
+            self.refused = str(self._barred)
             raise self._barred
+        if get_ident() != self._thread:
+            self._refuse_thread()
+
+    def _refuse_thread(self) -> None:
         raise NotRunningError("in a run, futures and executors belong to the main thread: submit and wait there")
