@@ -92,3 +92,12 @@ def test_single_worker_looks_for_the_guard_without_a_trace(runs: Runs) -> None:
     )
     done = runs.run("-n", "1", program)
     assert (done.stdout, done.stderr, done.returncode) == ("imported\n0.0\n6\n", "x", 0)
+
+
+@pytest.mark.parametrize("nodes", ["a:1,b:1", "a:1,b:2,c:1"])
+def test_witness_may_be_on_another_node(runs: Runs, nodes: str) -> None:
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES=nodes)
+    for _ in range(2):
+        assert runs.run(runs.write(HEAD + REFUSED["map"])).returncode == 2
+        done = runs.run(runs.write(HEAD + ACCEPTED["plain"]))
+        assert (done.stdout, done.stderr, done.returncode) == ("6\n", "", 0)
