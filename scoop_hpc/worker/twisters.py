@@ -11,7 +11,6 @@ import ctypes
 import random
 import struct
 import sys
-from hashlib import blake2b
 from typing import Any, Optional, Protocol
 
 _WORDS = 624
@@ -38,11 +37,11 @@ class PythonStream:
         generator, memory = self._random, self._memory
         if memory is None:
             state = generator.getstate()
-            generator.setstate(other or random.Random(_seed(repr(state).encode())).getstate())
+            generator.setstate(other or random.Random(repr(state)).getstate())
             return state
         words, gauss = memory.tobytes(), generator.gauss_next  # type: ignore[attr-defined]
         if other is None:
-            generator.seed(_seed(words))
+            generator.seed(words)  # so that a program that is seeded has the same tasks each time
         else:
             memory[:], generator.gauss_next = other  # type: ignore[attr-defined]
         return words, gauss
@@ -67,7 +66,7 @@ class NumpyStream:
         if self._memory is None or self._gauss is None:
             whole = state.get_state(legacy=False)
             if type(other) is not dict or other["bit_generator"] != whole["bit_generator"]:
-                new = type(self._bits)(_words(repr(whole).encode()))
+                new = type(self._bits)(list(repr(whole).encode()))
                 other = {**new.state, "has_gauss": 0, "gauss": 0.0}
             state.set_state(other)
             return whole
@@ -75,7 +74,7 @@ class NumpyStream:
         if type(other) is tuple:
             self._memory[:], self._gauss[:] = other
         else:
-            state.seed(_words(words))
+            state.seed(list(words))
         return words, gauss
 
     def _look(self) -> None:
@@ -88,15 +87,6 @@ class NumpyStream:
             if memory == told["key"].tobytes() + struct.pack("i", told["pos"]):
                 self._memory = memory
                 self._gauss = _gauss_of(state, self._mtrand.RandomState)
-
-
-def _seed(state: bytes) -> int:
-    """Return a seed that follows from a *state*, so that a program that is seeded has the same tasks each time."""
-    return int.from_bytes(blake2b(state, digest_size=16).digest(), "little")
-
-
-def _words(state: bytes) -> list[int]:
-    return list(struct.unpack("4I", blake2b(state, digest_size=16).digest()))
 
 
 def _raw(value: Any, kind: type) -> Optional[memoryview]:
