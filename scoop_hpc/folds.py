@@ -85,8 +85,10 @@ class _Scan:
             feed.go_on()
             while self._shifting or (self._failure is None and feed.more(self._deadline)):
                 while feed.chunks and self._failure is None and (not self._shifting or feed.first().settled):
-                    self._take(feed.first())
-                items, chunk = self._next()
+                    with self._controller.as_task():
+                        self._take(feed.first())
+                with self._controller.as_task():
+                    items, chunk = self._next()
                 yield from feed.each(chunk, items)
                 feed.go_on()
             if self._failure is not None:

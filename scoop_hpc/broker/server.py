@@ -136,6 +136,7 @@ class BrokerServer:
         self._links: dict[str, PeerLink] = {}
         self._agent_is_here = False
         self._for_agent: list[Message] = []  # until it is: a ROUTER drops what is for somebody unknown
+        self._for_peers: list[Send] = []  # until it is known where they are
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: Optional[keys.Authenticator] = None
@@ -250,6 +251,8 @@ class BrokerServer:
             self._links[str(peer.node)] = link
             self._poller.register(link.socket, zmq.POLLIN)
             link.keep_trying(time.monotonic())
+        early, self._for_peers = self._for_peers, []
+        self._dispatch(early)
 
     def _dispatch(self, sends: list[Send]) -> None:
         for send in sends:
@@ -259,5 +262,7 @@ class BrokerServer:
                 self._links[send.to].send(send.message)
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
+            elif send.to.isdigit():  # a worker was quicker than the driver, which says where the peers are
+                self._for_peers.append(send)
             else:
                 sockets.send_to(self._main, send.to, send.message)

@@ -15,6 +15,7 @@ from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
+from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launch.driver import Wishes
@@ -25,7 +26,7 @@ from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
-from scoop_hpc.placement import count_cpus, place
+from scoop_hpc.placement import NodePlan, count_cpus, place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.record import of_element
 
@@ -87,7 +88,7 @@ def wishes(
         _check_single(allocation, [node.name for node in nodes])
     return Wishes(
         nodes=nodes,
-        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation)),
+        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         state=jobdirectory.root(os.environ),
@@ -100,8 +101,9 @@ def wishes(
     )
 
 
-def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
+def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> dict[bytes, bytes]:
     environ = dict(os.environb)
+    environ.update(thread_variables(environ, cpus_of_worker(allocation, nodes)))
     if allocation.array_index is not None:  # by one name, whatever the scheduler's is
         environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
     return environ

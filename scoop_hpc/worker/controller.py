@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional
@@ -69,6 +70,8 @@ class Controller:
             self.exchange.busy_since = monotonic()  # with the program
         self._thread = get_ident()
         self._barred: Optional[Exception] = None  # why futures cannot be used now
+        self._decide: Optional[Callable[[], None]] = None  # whether they may be, when it comes to that
+        self.refused = ""  # what somebody was told who used them, and may not have passed on
         self._loops = Loops(self.glance)
         self._glanced = 0.0
 
@@ -84,7 +87,7 @@ class Controller:
     ) -> Future:
         """Make a future of a call, and keep it here or export it."""
         if self._barred is not None:
-            raise self._barred
+            self._refuse()
         if cost is None:
             cost = self.runner.costs.of(function)
         future = make(self, function, args, kwargs, cost)
@@ -138,7 +141,7 @@ class Controller:
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
         if self._barred is not None:
-            raise self._barred
+            self._refuse()
         is_elsewhere = get_ident() != self._thread
         if deadline is None and future.function is not None and _stack_is_shallow():
             if is_elsewhere:
@@ -153,6 +156,10 @@ class Controller:
             future.watch(waiter.wake)
             waiter.park()
             future.unwatch(waiter.wake)
+
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context for the user's functions that are called here and now, instead of in a task."""
+        return self.runner.as_task()
 
     def run_if_short(self, future: Future) -> None:
         """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""
@@ -251,7 +258,7 @@ class Controller:
     def check(self) -> None:
         """Raise NotRunningError, or what else there is against it, if futures cannot be used now."""
         if self._barred is not None:
-            raise self._barred
+            self._refuse()
 
     def waiter(self, deadline: Optional[float]) -> AnyWaiter:
         """Return a waiter for the current greenlet, or for the current thread if that is not the main one."""
@@ -271,6 +278,7 @@ class Controller:
 
     def _note_fork(self) -> None:
         self.exchange.forked = True
+        self._decide = None
         self._barred = NotRunningError("a process forked by a task is no worker: use futures in the task itself")
         for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
             if signal.getsignal(number) is not signal.SIG_DFL:
@@ -282,6 +290,20 @@ class Controller:
             "the program uses futures while it is imported: put what it does under `if __name__ == '__main__':`"
         )
 
+    def bar_until(self, decide: Callable[[], None]) -> None:
+        """Call *decide* when futures are used for the first time, and go on unless that raises."""
+        self.bar()
+        self._decide = decide
+
     def unbar(self) -> None:
         """Take futures, at last."""
         self._barred = None
+
+    def _refuse(self) -> None:
+        """Raise what there is against the use of futures here and now."""
+        if self._decide is not None:
+            decide, self._decide, self._barred = self._decide, None, None
+            decide()
+        if self._barred is not None:
+            self.refused = str(self._barred)
+            raise self._barred

@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError
+from contextlib import AbstractContextManager
 from typing import Any, Callable, Optional, Protocol, Union
 
 from scoop_hpc.errors import TaskError, UnpicklableError
@@ -67,6 +68,9 @@ class Worker(Protocol):
 
     def wait_for(self, future: Future, deadline: Optional[float]) -> None:
         """Return when *future* is done or the *deadline* is over."""
+
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context for the user's functions."""
 
     def abandon(self, future: Future) -> None:
         """Do not care for *future* any more."""
@@ -135,11 +139,14 @@ class Fold:
                 if not all_sendable(block):
                     for number, item in enumerate(block, done + 1):
                         _refuse(number, item)
-                self._fold(block)
+                with self._worker.as_task():
+                    self._fold(block)
                 if count < size:
-                    return self._gather(-1)
+                    with self._worker.as_task():
+                        return self._gather(-1)
                 done += count
-                self._gather(_AHEAD)
+                with self._worker.as_task():
+                    self._gather(_AHEAD)
                 size = max(size, min(2 * size, _BLOCK))
         finally:
             self._worker.paces.learn(self._pace.each, self._function, self._reduction)

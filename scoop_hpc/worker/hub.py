@@ -88,6 +88,8 @@ class Hub:
                 self._program_waits = waiter
         self._runner.listen()
         running, deaf = self._runner.running, self._runner.deaf
+        state = self._runner.state
+        of_program = state is not None and state.of_program
         loop = loops.suspend()
         waiter.parked = True
         if self._serial:
@@ -100,6 +102,8 @@ class Hub:
             waiter.parked = False
             waiter.woken = True
             loops.resume(loop)
+            if state is not None:
+                state.to_program() if of_program else state.to_tasks()
             if self._program_waits is waiter:
                 self._program_waits = None
             self._runner.running, self._runner.deaf = running, deaf
@@ -186,7 +190,7 @@ class Hub:
             exchange.share()
         self.timers.expire()
         if exchange.deferred:
-            self._start(exchange.deferred.popleft())
+            self._start(self._runner.as_program, exchange.deferred.popleft())
         elif exchange.arrived:
             self._deliver(exchange.arrived.popleft())
         elif exchange.own:
@@ -276,13 +280,15 @@ class Hub:
     def _settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
         """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""
         if future.has_callbacks:
-            self._start(future.settle, value, error)
+            self._start(self._runner.settle, future, value, error)
         elif not future.settled:
             future.settle(value, error)
 
     def _work(self) -> None:
         """Run tasks, here and now, until one of them parks or the hub has something to do."""
         exchange = self._exchange
+        if self._runner.state is not None:
+            self._runner.state.to_tasks()
         while True:
             task = exchange.next_task() if exchange.inbox else None
             if task is not None:

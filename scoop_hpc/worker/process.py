@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import os
 import resource
 import socket
@@ -12,13 +14,15 @@ from dataclasses import dataclass
 from typing import Optional
 
 from scoop_hpc.errors import ProgramError
-from scoop_hpc.protocol.messages import ORIGIN, Fault, Pool, Program, Ready
+from scoop_hpc.protocol.messages import ORIGIN, Constant, Fault, Pool, Program, Ready, Stop
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import bundles, calls, current, namespace, program
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.guarded import guarded_names
 from scoop_hpc.worker.link import BrokerLink
+from scoop_hpc.worker.processstate import ProcessState
+from scoop_hpc.worker.verdict import ENDS, Verdict, question, testify
 
 
 @dataclass(frozen=True)
@@ -47,35 +51,79 @@ def main(plan: WorkerPlan) -> int:
     if plan.pool is not None:
         return _serve_pool(controller, link, plan.pool, arguments, where)
     try:
-        code, module = program.prepare(path, arguments, "__main__" if origin else "__mp_main__")
+        prepared = program.prepare(path, arguments, origin)
     except ProgramError as error:
         return _fail(link, f"{where}: {error}", 2)
     if origin:
-        with open(path, "rb") as file:
-            here_only = guarded_names(file.read())
+        tree = ast.parse(prepared.source)
+        here_only = guarded_names(tree)
         if here_only:
             calls.carry(here_only)
-        status = controller.hub.run_program(lambda: program.run(code, module), _join_threads)
+        verdict = Verdict(
+            controller,
+            prepared.code,
+            tree,
+            load=lambda: program.load(program.prepare(path, arguments, origin=False)),
+            refuse=functools.partial(_refuse, controller, link, path),
+        )
+        controller.bar_until(verdict.on_first_use)
+        state = controller.runner.state = ProcessState()
+        status = controller.hub.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        state.to_program()  # what is done at the end of a process, is the program's
         controller.exchange.end()
         return status
     controller.bar()
     try:
-        program.load(code, module)
-    except ProgramError as error:
-        return _fail(link, f"{path}: {error}", 2)
+        program.load(prepared)
     except SystemExit:
-        reason = "the program ends while it is imported: put what it does under `if __name__ == '__main__':`"
-        return _fail(link, f"{path}: {reason}", 2)
+        if not controller.refused:
+            return _hold_back(link, plan.name, f"{path}: {ENDS}")
     except BaseException as error:  # the user's module: it may raise anything
-        traceback.print_exc()
-        return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
+        if not controller.refused:
+            traceback.print_exc()
+            return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
+    if controller.refused:
+        return _fail(link, f"{path}: {controller.refused}", 2)
     controller.unbar()
+    testify(link, plan.name, "")
     return _serve(controller, link)
 
 
 def _join_threads() -> None:
     """Wait for the program's threads, as the interpreter does at its end."""
     threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _run_program(prepared: program.Prepared, verdict: Verdict) -> int:
+    status = program.run(prepared)
+    try:
+        if status == 0:
+            verdict.at_end()
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) -> None:
+    """End the run of a program without a guard."""
+    controller.exchange.end()
+    sys.exit(_fail(link, f"{path}: {reason}", 2))
+
+
+def _hold_back(link: BrokerLink, name: str, reason: str) -> int:
+    """Do nothing: the program has ended while it was imported, which is a fault only if it uses futures.
+
+    That the origin decides, by what the witness says. Where the witness could import it, the fault is this worker's.
+    """
+    testify(link, name, ENDS)
+    link.send(question(0))
+    while True:
+        for message in link.receive():
+            if isinstance(message, Stop):
+                return 0
+            if isinstance(message, Constant) and not message.value:
+                return _fail(link, reason, 2)
+        link.wait(None)
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:

@@ -1,7 +1,7 @@
 """The user's program as the module ``__main__``: run by the origin, imported by all other workers.
 
-As in multiprocessing, the module is called ``__main__`` in the origin and ``__mp_main__`` elsewhere, so that its guard
-keeps the program from running everywhere; both names lead to it in every process, so that pickles find its functions.
+The names ``__main__`` and ``__mp_main__`` lead to it in every process, so that pickles find its functions. How it is
+kept from running everywhere: see `imported`.
 """
 
 from __future__ import annotations
@@ -9,37 +9,54 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
+from scoop_hpc.worker import imported
 
 
-def prepare(path: str, arguments: Sequence[str], name: str) -> tuple[CodeType, ModuleType]:
-    """Compile the file *path*, and put an empty module for it in place; return both.
+@dataclass(frozen=True)
+class Prepared:
+    """A program that is compiled, and the empty module that is in place for it."""
+
+    source: bytes
+    code: CodeType
+    module: ModuleType
+    tests_name: bool = False  # as far as is known: of a program that is to be imported
+
+
+def prepare(path: str, arguments: Sequence[str], origin: bool) -> Prepared:
+    """Compile the file *path*, to be run by the *origin* or imported by another worker, and put its module in place.
 
     Raises ProgramError if the file cannot be read or is not Python.
     """
     file_name = os.path.abspath(path)  # as in Python since 3.9
+    tests_name = False
     try:
         with open(path, "rb") as file:
-            code = compile(file.read(), file_name, "exec", dont_inherit=True)
+            source = file.read()
+        if origin:
+            code = compile(source, file_name, "exec", dont_inherit=True)
+        else:
+            code, tests_name = imported.compile_imported(source, file_name)
     except OSError as error:
         raise ProgramError(f"cannot read the program {path!r}: {error.strerror}") from error
     except (SyntaxError, ValueError) as error:
         raise ProgramError(f"the program {path!r} is not Python: {error}") from error
-    module = ModuleType(name)
+    module = ModuleType("__main__")
     module.__file__ = file_name
     module.__builtins__ = __builtins__  # type: ignore[attr-defined]
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     sys.argv = [path, *arguments]
     sys.path[:] = [os.path.dirname(os.path.realpath(path)), *(entry for entry in sys.path if entry)]
-    return code, module
+    return Prepared(source, code, module, tests_name)
 
 
-def run(code: CodeType, module: ModuleType) -> int:
+def run(program: Prepared) -> int:
     """Run the program as Python runs a script; return its exit status."""
     try:
-        exec(code, module.__dict__)
+        exec(program.code, program.module.__dict__)
     except SystemExit as end:
         if end.code is None:
             return 0
@@ -55,6 +72,6 @@ def run(code: CodeType, module: ModuleType) -> int:
     return 0
 
 
-def load(code: CodeType, module: ModuleType) -> None:
+def load(program: Prepared) -> None:
     """Import the program, for its functions; raises what it raises."""
-    exec(code, module.__dict__)
+    imported.load(program.code, program.module, program.tests_name)

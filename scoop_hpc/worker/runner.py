@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from time import monotonic
 from typing import Any, Callable, Optional
@@ -16,6 +17,7 @@ from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.forked import exit_status
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.inbox import Given
+from scoop_hpc.worker.processstate import ProcessState
 
 
 class Runner:
@@ -26,6 +28,7 @@ class Runner:
         self.running: Optional[Cost] = None  # of the task that runs
         self.deaf = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
+        self.state: Optional[ProcessState] = None  # the program's and the tasks', in the origin
         self._exchange = exchange
 
     def run_future(self, future: Future) -> None:
@@ -33,8 +36,36 @@ class Runner:
         call = self._exchange.take(future)
         if call is not None:
             future.begin()
+            with_program = self.state is not None and self.state.of_program
             value, error, _ = self._run(*call, future.cost)
+            try:
+                if with_program and self.state is not None:
+                    self.state.to_program()
+            finally:
+                self.settle(future, value, error)
+
+    def settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+        """Settle *future*; its callbacks are the program's."""
+        if self.state is None or not future.has_callbacks:
             future.settle(value, error)
+        else:
+            self.as_program(future.settle, value, error)
+
+    def as_program(self, function: Callable[..., object], *args: Any) -> None:
+        """Call *function* in the state of the program, not of the tasks."""
+        state = self.state
+        if state is None or state.of_program:
+            function(*args)
+            return
+        state.to_program()
+        try:
+            function(*args)
+        finally:
+            state.to_tasks()
+
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context in which the user's functions run as in a task."""
+        return nullcontext() if self.state is None else self.state.as_task()
 
     def run_task(self, task: Given) -> None:
         """Run another worker's task, or open a parcel of them."""
@@ -77,6 +108,10 @@ class Runner:
         value = error = None
         try:
             context = copy_context()
+            state = self.state
+            if state is not None:
+                state.to_tasks()
+                state.prepare(context)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
         except BaseException as raised:  # the user's function: what it raised is sent on
             error = raised

@@ -197,3 +197,57 @@ def test_what_is_defined_under_the_guard_can_be_a_task(runs: Runs) -> None:
         "    print(futures.submit(tree, 12).result(), list(futures.map(Adder(), [1, 2], timeout=60)))\n"
     )
     assert printed(runs, program) == "True True\n144 [41, 42]\n"
+
+
+SAVES = """
+import dataclasses, enum, inspect, logging, multiprocessing, os, pickle, sys, time, typing
+from scoop_hpc import futures
+
+@dataclasses.dataclass
+class Result:
+    number: int
+    class Inner(typing.NamedTuple):
+        a: int
+
+Shape = enum.Enum("Shape", "ROUND")
+log = logging.getLogger(__name__)
+
+def double(value: Result) -> int:
+    return 2 * value.number
+
+def compute(number):
+    time.sleep(0.05)
+    values = Result(number), Result.Inner(1), Shape.ROUND, double
+    with open(f"{os.getpid()}.pickle", "wb") as file:
+        pickle.dump(values, file)
+    doubled = 2 * number
+    if "scoop" not in sys.modules:  # which is nowhere outside of a run
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            doubled = pool.apply(double, (Result(number),))
+    main = sys.modules["__main__"]
+    seen = (log.name, Result.__module__, double.__module__, __name__, os.path.basename(main.__file__),
+            typing.get_type_hints(double)["value"] is Result, inspect.getsource(double).count("\\n"), repr(Result))
+    return os.getpid(), doubled == 2 * number, seen
+"""
+
+
+@pytest.mark.parametrize("main", ["if __name__ == '__main__':\n", "import scoop\nif scoop.IS_ORIGIN:\n"])
+def test_what_any_worker_pickles_into_a_file_another_program_can_read(runs: Runs, main: str) -> None:
+    program = SAVES + main + (
+        "    found = list(futures.map(compute, range(6), chunksize=1))\n"
+        "    pids = {pid for pid, *_ in found}\n"
+        "    print(len(pids) > 1, {good for _, good, _ in found}, *{seen for *_, seen in found})\n"
+    )  # fmt: skip
+    told = printed(runs, program)
+    if "scoop" in main:  # nothing tells such a program from another one that looks at its name
+        told = told.replace("'__mp_main__', '__main__'", "'__main__', '__main__'")
+    seen = ("__main__", "__main__", "__main__", "__main__", "program.py", True, 2, "<class '__main__.Result'>")
+    assert told in (f"True {{True}} {seen}\n", f"True {{True}} {seen} {seen}\n")
+    reader = SAVES + "for path in sys.argv[1:]: print(pickle.load(open(path, 'rb'))[:3])\n"
+    runs.write(reader, "reader.py")
+    files = sorted(path.name for path in runs.directory.glob("*.pickle"))
+    done = subprocess.run(
+        [sys.executable, "reader.py", *files], cwd=runs.directory, env=runs.environ, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("Inner(a=1), <Shape.ROUND: 1>)") == len(files) > 1

@@ -296,3 +296,19 @@ def test_full_disk_ends_the_run_with_one_line(runs: Runs) -> None:
         )
     assert done.returncode != 0
     assert "No space left on device" in done.stderr
+
+
+def test_libraries_of_all_workers_and_their_children_start_a_workers_threads(runs: Runs) -> None:
+    program = runs.write(
+        "import os\nhere = os.environ.get('NUMBA_NUM_THREADS')\n" + HEAD
+        + "def task(n):\n    time.sleep(0.02)\n    child = os.popen('echo $OPENBLAS_NUM_THREADS').read().strip()\n"
+        + "    return os.getpid(), here, os.environ['MKL_NUM_THREADS'], child\n"
+        + MAIN + "seen = set(futures.map(task, range(20), chunksize=1))\n"
+        + "    print(here, len({pid for pid, *_ in seen}) > 1, {tuple(rest) for _, *rest in seen})"
+    )  # fmt: skip
+    for name in [name for name in runs.environ if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS"))]:
+        del runs.environ[name]
+    many = str(max(2, len(os.sched_getaffinity(0))))
+    assert runs.run("-n", many, program).stdout == "1 True {('1', '1', '1')}\n"
+    runs.environ["OMP_NUM_THREADS"] = "3"
+    assert runs.run("-n", many, program).stdout == "3 True {('3', '3', '3')}\n"

@@ -105,7 +105,7 @@ def test_worker_is_not_busy_once_its_program_has_ended(run: Run) -> None:
     class Watched(Home):
         def receive(self) -> list[Message]:
             worker = current.running()
-            if worker is not None and worker.hub.ending:
+            if worker is not None and worker.hub.ending and worker.hub.is_current():
                 busy.append(worker.exchange.busy_since)
             return super().receive()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import operator
@@ -92,6 +93,9 @@ class FakeWorker:
     def wait_for(self, future: Any, deadline: Optional[float]) -> None:
         if deadline is None or time.monotonic() < deadline:
             future.run()
+
+    def as_task(self) -> Any:
+        return contextlib.nullcontext()
 
     def abandon(self, future: Any) -> None:
         future.abandoned = True

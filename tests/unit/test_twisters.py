@@ -1,0 +1,70 @@
+"""Streams of random numbers that are exchanged: neither disturbs the other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy
+import pytest
+
+from scoop_hpc.worker import twisters
+from scoop_hpc.worker.twisters import NumpyStream, PythonStream
+
+
+@pytest.fixture(autouse=True)
+def _own_state() -> Iterator[None]:
+    state, other = random.getstate(), numpy.random.get_state()
+    yield
+    random.setstate(state)
+    numpy.random.set_state(other)
+
+
+def draw() -> list[float]:
+    return [random.random(), random.gauss(0, 1), numpy.random.rand(), numpy.random.randn()]
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_either_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, memory: bool) -> None:
+    if not memory:
+        monkeypatch.setattr(twisters, "_raw", lambda value, kind: None)
+    random.seed(1)
+    numpy.random.seed(1)
+    expected = [draw() for _ in range(400)]  # past the end of the 624 words
+    random.seed(1)
+    numpy.random.seed(1)
+    streams = [PythonStream(), NumpyStream(numpy.random.mtrand)]
+    others: list[object] = [None, None]
+    ours, theirs = [], []
+    for n in range(400):
+        ours.append(draw())
+        others = [stream.exchange(other) for stream, other in zip(streams, others)]
+        theirs.append(draw()[: 1 + n % 4])  # a task may take one of a pair
+        others = [stream.exchange(other) for stream, other in zip(streams, others)]
+    assert ours == expected
+    assert len({draws[0] for draws in theirs}) == 400
+    assert not {draws[0] for draws in theirs} & {draws[0] for draws in ours}
+
+
+def test_memory_of_the_state_is_found() -> None:
+    numbers = NumpyStream(numpy.random.mtrand)
+    numbers.exchange(None)
+    assert PythonStream()._memory is not None
+    assert numbers._memory is not None
+    assert numbers._gauss is not None
+
+
+def test_another_bit_generator_of_numpy_is_exchanged_too() -> None:
+    before = numpy.random.get_bit_generator()
+    try:
+        numbers = NumpyStream(numpy.random.mtrand)
+        others = numbers.exchange(None)
+        numbers.exchange(others)
+        numpy.random.set_bit_generator(numpy.random.PCG64(7))
+        state = numpy.random.get_bit_generator().state
+        mine = numbers.exchange(None)
+        assert numpy.random.rand() != numpy.random.Generator(numpy.random.PCG64(7)).random()
+        numbers.exchange(mine)
+        assert numpy.random.get_bit_generator().state == state
+    finally:
+        numpy.random.set_bit_generator(before)
