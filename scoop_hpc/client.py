@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
-from scoop_hpc import jobdirectory
+from scoop_hpc import formeroutput, jobdirectory
 from scoop_hpc.commands import Run, run_command
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
@@ -113,6 +113,7 @@ class Client:
         try:
             jobdirectory.write_text(job.script, render(job))
             jobdirectory.write(job)
+            self._note_former(job, scheduler)
             environ = scheduler.submit_environ(self._environ, spec)
             job_id = scheduler.parse_job_id(self._run(scheduler.submit_argv(job.script), environ))
         except UnansweredError:  # it may have been taken all the same
@@ -123,9 +124,17 @@ class Client:
         job = replace(job, job_id=job_id)
         try:
             jobdirectory.write(job)
+            self._note_former(job, scheduler)
         except InputError as error:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
+
+    def _note_former(self, job: Job, scheduler: Scheduler) -> None:
+        """Keep which output files are there already: what is in them is not the job's."""
+        environ = scheduler.query_environ(self._environ)
+        formeroutput.note(
+            job, lambda: scheduler.appends(job.spec, self._environ, lambda argv: self._run(argv, environ))
+        )
 
     def submit_again(self, report: Report, now: float) -> Job:
         """Submit a job that has ended once more, by its own script; return the new one."""

@@ -69,15 +69,18 @@ def logs(following: bool, job: str) -> None:
         raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")
     if report.job.spec.array is not None and report.index is None:
         raise InputError(f"the job {job!r} is an array: name one of its jobs, such as {client.first_of(report)!r}")
-    output = str(report.output)
     if following:
-        report = follow.see_through(client, report)
+        report, shown = follow.see_through(client, report)
     else:
         (report,) = client.status([report], lambda error: follow.say(f"warning: {error}"))
-        if (follow.has_begun(report) or report.status.state is JobState.UNKNOWN) and follow.Tail(output).show():
-            return
-    if not follow.has_begun(report) or not os.path.exists(output):
-        raise ScoopError(f"there is no output file {output!r}: job {job} is {follow.describe(report)}")
+        may_have = follow.has_begun(report) or report.status.state is JobState.UNKNOWN
+        tail = follow.tail_of(report)
+        shown = may_have and tail is not None and tail.show()
+    if not shown:
+        output = str(report.output)
+        there = os.path.exists(output)
+        what = f"what is in {output!r} was there before" if there else f"there is no output file {output!r}"
+        raise ScoopError(f"{what}: job {job} is {follow.describe(report)}")
 
 
 @click.command()

@@ -144,7 +144,7 @@ def _see_through(client: Client, job: Job) -> None:
     """Show what *job* prints, and exit as it does."""
     (report,) = client.reports([job])
     try:
-        ended = follow.see_through(client, report)
+        ended, _ = follow.see_through(client, report)
     except KeyboardInterrupt:
         follow.say(f"job {job.job_id} goes on; scoop-hpc cancel {job.job_id} ends it")
         sys.exit(130)

@@ -158,6 +158,9 @@ class Scheduler(Protocol):
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return a file for the output of *spec*, its placeholders in the scheduler's words, all else literal."""
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        """Return whether a job that is submitted in *environ* leaves in its output file what is there already."""
+
     def submit_argv(self, script: str) -> list[str]:
         """Return the command that submits the file *script*."""
 

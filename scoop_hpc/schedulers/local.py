@@ -121,6 +121,9 @@ class LocalScheduler:
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         return file
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return False
+
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]
 

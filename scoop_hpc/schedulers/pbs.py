@@ -212,6 +212,9 @@ class PbsScheduler:
 
     # submitting
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return True  # what is written directly; a file that was in the spool takes the former's place
+
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", script]
 

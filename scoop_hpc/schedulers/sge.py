@@ -201,6 +201,9 @@ class SgeScheduler:
         path = path.replace("{job_id}", "$JOB_ID").replace("{array_index}", "$TASK_ID").replace("{name}", spec.name)
         return f":{path}" if ":" in path else path  # else what is before the colon is a host
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return True
+
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", "-terse", script]
 

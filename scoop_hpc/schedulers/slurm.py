@@ -193,6 +193,19 @@ class SlurmScheduler:
         pattern = pattern.replace("{array_index}", "%a").replace("{name}", _literally(spec.name))
         return os.path.join(_literally(spec.directory), pattern)
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        for directive in spec.directives:
+            if _option(directive) == "open-mode":
+                return _appends(re.split("[= ]", directive, maxsplit=1)[-1])
+        mode = self.submit_environ(environ, spec).get("SBATCH_OPEN_MODE")
+        if mode:
+            return _appends(mode)
+        try:
+            done = ask(["scontrol", "show", "config"])
+        except SchedulerError:  # the job may be submitted without; few sites have it append [slurm.conf(5)]
+            return False
+        return re.search(r"^JobFileAppend\s*=\s*1$", done.stdout, re.MULTILINE) is not None
+
     def submit_argv(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
 
@@ -302,6 +315,11 @@ def _option(directive: str) -> str:
     if match is None:
         return ""
     return match[1] or _SHORT.get(match[2], match[2])
+
+
+def _appends(mode: str) -> bool:
+    """Return whether *mode*, or what it is the beginning of, is ``append`` [sbatch(1), --open-mode]."""
+    return mode.strip("\"' ").lower().startswith("a")
 
 
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:
