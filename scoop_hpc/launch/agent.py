@@ -53,9 +53,13 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.lastword import LastWord
 
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
+
+
+Main = Callable[[LastWord], int]
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class AgentPlan:
 class Rooms:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
-    broker: Callable[[Welcome, str, Sequence[str]], Callable[[], int]]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, str], Callable[[], int]]  # welcome, private directory, name
+    broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
+    worker: Callable[[Welcome, str, str], Main]  # welcome, private directory, name
 
 
 class Agent:
@@ -244,7 +248,7 @@ class Agent:
             child = self._children.pop(pid, None)
             if child is not None:
                 self._pipes.finish(child.name)
-                self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status)))
+                self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status), child.last_word.said()))
 
     # the end
 

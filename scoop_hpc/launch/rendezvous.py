@@ -37,6 +37,8 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 
+_NOT_ITS_OWN = ", not at the program's end: a task, or a library, called exit() or exec() in it"
+
 
 class Phase(enum.Enum):
     """How far a run has come."""
@@ -163,11 +165,15 @@ class Rendezvous:
 
     @handle.register
     def _on_exited(self, message: Exited, sender: str) -> list[Send]:
-        if message.name == ORIGIN and message.status >= 0:
+        if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "")
         what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
         died = f"{what} (pid {message.pid}) on {self._where(sender)} died: {how_it_ended(message.status)}"
-        return self.end(128 - message.status if message.name == ORIGIN else 1, died)
+        if message.name != ORIGIN:
+            return self.end(1, died)
+        if message.status >= 0:  # 0 is for a program that has ended
+            return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}")
+        return self.end(128 - message.status, died)
 
     @handle.register
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:

@@ -66,7 +66,7 @@ from typing import Optional, Union
 
 import msgspec
 
-VERSION = 5  # raised whenever a field changes; Hello carries it
+VERSION = 6  # raised whenever a field changes; Hello carries it
 
 AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
@@ -192,6 +192,7 @@ class Exited(Message, frozen=True):
     name: str  # of a broker or worker
     pid: int
     status: int  # as os.waitstatus_to_exitcode: negative for a signal
+    own_end: bool  # it meant to end; else it was killed, or something called exit() in it
 
 
 class Fault(Message, frozen=True):

@@ -13,8 +13,9 @@ from typing import Optional
 from scoop_hpc.errors import ProgramError
 from scoop_hpc.protocol.messages import ORIGIN, Fault, Pool, Program, Ready
 from scoop_hpc.transport import maps
+from scoop_hpc.transport.lastword import LastWord
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import bundles, calls, current, namespace, program
+from scoop_hpc.worker import bundles, calls, current, leaving, namespace, program
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.guarded import guarded_names
 from scoop_hpc.worker.link import BrokerLink
@@ -31,7 +32,7 @@ class WorkerPlan:
     pool: Optional[Pool]  # instead of a program to run
 
 
-def main(plan: WorkerPlan) -> int:
+def main(plan: WorkerPlan, last_word: LastWord) -> int:
     """Be the worker *plan.name* until the end; return the exit status."""
     link = BrokerLink(plan.endpoint, plan.name)
     link.send(Ready())
@@ -54,6 +55,7 @@ def main(plan: WorkerPlan) -> int:
             here_only = guarded_names(file.read())
         if here_only:
             calls.carry(here_only)
+        leaving.announce(last_word, lambda: controller.runner.running is not None)
         status = controller.hub.run_program(lambda: program.run(code, module))
         controller.exchange.end()
         return status

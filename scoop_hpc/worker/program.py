@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
+from scoop_hpc.worker import leaving
 
 
 def prepare(path: str, arguments: Sequence[str], name: str) -> tuple[CodeType, ModuleType]:
@@ -41,6 +42,12 @@ def run(code: CodeType, module: ModuleType) -> int:
     try:
         exec(code, module.__dict__)
     except SystemExit as end:
+        if not end.code and leaving.is_marked(end):
+            print(
+                "scoop-hpc: error: a task called sys.exit(), and its future's result() ended the program",
+                file=sys.stderr,
+            )
+            return 1
         if end.code is None:
             return 0
         if isinstance(end.code, int):
