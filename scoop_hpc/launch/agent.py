@@ -21,14 +21,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 import zmq
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import LaunchError, ScoopError
-from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children
 from scoop_hpc.launch.children import Child, Manners
 from scoop_hpc.launch.knock import LOST, knock
@@ -264,11 +263,9 @@ class Agent:
                     file.write(f"scoop-hpc: error: {reason}\n")
             else:
                 print(f"scoop-hpc: error: {reason}", file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError, ScoopError):  # the same
-            record = records.read(self._welcome.record) if self._welcome.record else None
-            if record is not None:
-                ended = replace(record, state=JobState.FAILED, ended=time.time(), reason=reason)
-                records.write(self._welcome.record, ended)
+        with contextlib.suppress(OSError):  # the same
+            if self._welcome.record:
+                records.end_lost(self._welcome.record, self._welcome.attempt, reason, time.time())
 
     def _end(self, number: int) -> None:
         """End the origin by the signal *number*, the others by Stop, all that is left by SIGKILL."""

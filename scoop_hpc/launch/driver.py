@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -91,6 +92,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._authenticator: Optional[keys.Authenticator] = None
+        self._attempt = secrets.token_hex(8)
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._input = b""  # what each of the launcher's commands reads
@@ -105,6 +107,7 @@ class Driver:
             python="" if wishes.container else "{}.{}".format(*sys.version_info),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
+            attempt=self._attempt,
             complaints=_file_behind(2),
             pool=wishes.pool,
         )
@@ -115,6 +118,7 @@ class Driver:
         self._signalled = False
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
+        self._recorded = False  # that the run has begun
 
     def run(self) -> Ending:
         """Run the program to its end; return how it ended."""
@@ -414,9 +418,14 @@ class Driver:
             ended=None if ending is None else time.time(),
             exit_status=None if ending is None else ending.status,
             reason="" if ending is None else ending.reason,
+            attempt=self._attempt,
         )
         try:
-            records.write(self._wishes.record, record)
+            if not self._recorded:  # what is there is a former run's
+                self._recorded = True
+                records.begin(self._wishes.record, record)
+            else:
+                records.end(self._wishes.record, record)
         except OSError as error:
             if ending is None:  # once is enough
                 _say(

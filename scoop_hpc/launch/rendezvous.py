@@ -77,6 +77,7 @@ class RunPlan:
     python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     driver: str  # who it is, in words
     record: str = ""  # file
+    attempt: str = ""  # what the record is known by as this run's
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
     pool: Optional[Pool] = None  # instead of a program to run
 
@@ -150,6 +151,7 @@ class Rendezvous:
             inherit=self._plan.inherit,
             driver=self._plan.driver,
             record=self._plan.record,
+            attempt=self._plan.attempt,
             complaints=self._plan.complaints,
             pool=self._plan.pool,
         )

@@ -164,6 +164,7 @@ class Welcome(Message, frozen=True):
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
+    attempt: str  # what that is known by as this run's
     complaints: str  # the file behind the driver's stderr, empty if it is none
     pool: Optional[Pool] = None  # instead of a program to run
 

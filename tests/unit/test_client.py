@@ -251,6 +251,22 @@ def test_a_job_cancelled_before_it_began_is_not_forgotten(tmp_path: Path) -> Non
     assert (report.status.state, report.status.reason) == (JobState.CANCELLED, "cancelled before it began")
 
 
+@pytest.mark.parametrize("then", [GONE, squeue("7|CANCELLED|None|0||")], ids=["forgotten", "told"])
+def test_a_requeued_job_cancelled_while_it_waits_is_not_told_with_its_former_runs_end(
+    tmp_path: Path, then: Answer
+) -> None:
+    slurm = Slurm({"squeue": [squeue("7|PENDING|BeginTime|0|(null)|"), then], "sacct": [NO_ACCOUNTS]})
+    slurm.answers["scancel"] = [(0, "", "")]
+    client = client_of(slurm, tmp_path)
+    record_end(submitted(client, slurm), JobState.FAILED, 3, "origin died")
+    client.cancel(client.status(client.find(["7"], SLURM)))
+    for _ in range(2):
+        (report,) = client.status(client.find(["7"], SLURM))
+        status = report.status
+        assert (status.state, status.nodes, status.exit_status) == (JobState.CANCELLED, (), None)
+        assert status.reason == "cancelled before it began"
+
+
 def test_cancelling_many_is_one_command(tmp_path: Path) -> None:
     slurm = Slurm({"scancel": [(0, "", "")]})
     client = client_of(slurm, tmp_path)
