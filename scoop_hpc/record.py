@@ -114,8 +114,8 @@ def _read_or_none(path: str) -> Optional[Record]:
 def _locked(path: str) -> Iterator[None]:
     """Keep others from writing the record *path* [fcntl(2): over NFS, too].
 
-    Where files cannot be locked, or a lock is not to be had in time, a run's word counts more than the small chance that
-    two are written at once.
+    Where files cannot be locked, or a lock is not to be had in time, a run's word counts more than the small chance
+    that two are written at once.
     """
     descriptor = os.open(os.path.join(os.path.dirname(path), LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

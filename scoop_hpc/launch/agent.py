@@ -216,7 +216,7 @@ class Agent:
         elif isinstance(message, Peers):
             assert self._broker is not None
             sockets.send(self._broker, message)
-            if self._welcome.node == 0 and self._welcome.pool is None:
+            if self._welcome.node == 0 and self._welcome.pool is None and self._origin is None:
                 self._fork_worker(ORIGIN)
         elif isinstance(message, (BrokerUp, Fault)):
             self._tell(message)

@@ -28,7 +28,7 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
-from scoop_hpc.errors import InputError, LaunchError
+from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children, handover
@@ -43,6 +43,7 @@ from scoop_hpc.launchers.container import Container
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
+from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -118,6 +119,7 @@ class Driver:
         self._signalled = False
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
+        self._strangers = Strangers()
         self._recorded = False  # that the run has begun
 
     def run(self) -> Ending:
@@ -125,7 +127,7 @@ class Driver:
         ending = Ending(1, "the driver failed")
         try:
             ending = self._run()
-        except (LaunchError, InputError) as error:
+        except ScoopError as error:
             ending = Ending(2 if isinstance(error, InputError) else 1, str(error))
         finally:
             self._report_end(ending)
@@ -261,17 +263,22 @@ class Driver:
                 sender, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            name = sender.bytes.decode()
+            name = sender.bytes.decode(errors="backslashreplace")
             descriptor = int(sender.get(zmq.SRCFD))
             if self._connections.get(descriptor) != name:
                 self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
                 self._connections[descriptor] = name
-            message = codec.decode([frame.bytes for frame in rest])
-            if isinstance(message, Output):
-                self._queue(message, name)
-            else:
-                self._send_all(self._rendezvous.handle(message, name))
-                self._report_opening()
+            try:
+                message = codec.decode([frame.bytes for frame in rest])
+                if isinstance(message, Output):
+                    self._queue(message, name)
+                else:
+                    self._send_all(self._rendezvous.handle(message, name))
+                    self._report_opening()
+            except ProtocolError as error:
+                self._send_all(self._rendezvous.refuse(name, error))
+                if self._strangers.is_new(name) and not self._rendezvous.is_agent(name):
+                    _say(f"warning: dropped a message of {name!r}: {error}")
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
@@ -362,8 +369,10 @@ class Driver:
 
     def _queue(self, output: Output, agent: str) -> None:
         text = output.text
+        if not self._rendezvous.is_agent(agent):
+            raise ProtocolError(f"{agent!r}, which is no agent of this run, sent the driver output")
         if self._wishes.label:
-            node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
+            node = self._rendezvous.where(agent)
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
         self._writer.add(output.stream, text, agent)

@@ -158,6 +158,8 @@ class Rendezvous:
 
     @handle.register
     def _on_broker_up(self, message: BrokerUp, sender: str) -> list[Send]:
+        if self._node_of(sender, message) != message.node:
+            raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
         self._brokers[message.node] = message
         if self.phase is not Phase.JOINING or len(self._brokers) < len(self._plan.nodes):
             return []
@@ -167,10 +169,11 @@ class Rendezvous:
 
     @handle.register
     def _on_exited(self, message: Exited, sender: str) -> list[Send]:
+        self._node_of(sender, message)
         if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "")
         what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
-        died = f"{what} (pid {message.pid}) on {self._where(sender)} died: {how_it_ended(message.status)}"
+        died = f"{what} (pid {message.pid}) on {self.where(sender)} died: {how_it_ended(message.status)}"
         if message.name != ORIGIN:
             return self.end(1, died)
         if message.status >= 0:  # 0 is for a program that has ended
@@ -179,20 +182,31 @@ class Rendezvous:
 
     @handle.register
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:
-        return self.end(message.status, message.reason)
+        self._node_of(sender, message)
+        return self.end(message.status or 1, message.reason)
 
     @handle.register
     def _on_bye(self, message: Bye, sender: str) -> list[Send]:
-        where = self._where(sender)
+        where = self._plan.nodes[self._node_of(sender, message)].name
         sends = self.end(1, f"the agent on {where} left")
         self.gone([where])
         return sends
+
+    def refuse(self, sender: str, error: ProtocolError) -> list[Send]:
+        """Take it that *sender* sent what cannot be understood: the run ends if it is one of its agents."""
+        if not self.is_agent(sender):
+            return []
+        return self.end(1, f"invalid message of the agent on {self.where(sender)}: {error}")
+
+    def is_agent(self, sender: str) -> bool:
+        """Return whether *sender* is one of the run's agents."""
+        return sender in self._agents.values()
 
     def lost(self, sender: str) -> list[Send]:
         """Take the loss of the agent *sender*."""
         if sender not in self._agents.values():
             return []
-        where = self._where(sender)
+        where = self.where(sender)
         pid = self._pids[self._index[first_label(where)]]
         sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke")
         self.gone([where])
@@ -234,7 +248,15 @@ class Rendezvous:
         """Return the names of all agents, the origin's first."""
         return [self._agents[index] for index in sorted(self._agents)]
 
-    def _where(self, sender: str) -> str:
+    def _node_of(self, sender: str, message: Message) -> int:
+        """Return the index of the agent's node; raise ProtocolError if *sender* is no agent of this run."""
+        for index, agent in self._agents.items():
+            if agent == sender:
+                return index
+        raise ProtocolError(f"{sender!r}, which is no agent of this run, sent the driver {message!r}")
+
+    def where(self, sender: str) -> str:
+        """Return the name of the node that the agent *sender* is on."""
         for index, agent in self._agents.items():
             if agent == sender:
                 return self._plan.nodes[index].name

@@ -62,9 +62,10 @@ index its name begins with, and is never asked to execute anything, because it i
 from __future__ import annotations
 
 from mmap import mmap
-from typing import Optional, Union
+from typing import Annotated, Optional, Union
 
 import msgspec
+from msgspec import Meta
 
 VERSION = 6  # raised whenever a field changes; Hello carries it
 
@@ -73,6 +74,11 @@ ORIGIN = "0.0"
 GUEST = "0.g1"  # the client of a pool
 
 Buffer = Union[bytes, bytearray, memoryview, mmap]
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
+Status = Annotated[int, Meta(ge=0, le=255)]  # of a process that has ended
+Signal = Annotated[int, Meta(ge=0, le=64)]  # 0: none
+Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising first
 
 
 class Reference(bytes):
@@ -124,8 +130,8 @@ class Hello(Message, frozen=True):
     python: str  # "3.11": pickles and code objects must agree
     node: str
     host: str
-    pid: int
-    cpus: int  # what the process may use: len(os.sched_getaffinity(0))
+    pid: Number
+    cpus: Number  # what the process may use: len(os.sched_getaffinity(0))
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -170,9 +176,9 @@ class Welcome(Message, frozen=True):
 
 
 class BrokerUp(Message, frozen=True):
-    node: int
-    main: tuple[str, ...]  # addresses, the most promising first
-    meta: tuple[str, ...]
+    node: Count
+    main: Addresses
+    meta: Addresses
 
 
 class Peers(Message, frozen=True):
@@ -181,32 +187,32 @@ class Peers(Message, frozen=True):
 
 class Output(Message, frozen=True):
     worker: str
-    stream: int  # 1 or 2
+    stream: Annotated[int, Meta(ge=1, le=2)]
     text: bytes
 
 
 class OutputSeen(Message, frozen=True):
-    count: int
+    count: Count
 
 
 class Exited(Message, frozen=True):
     name: str  # of a broker or worker
-    pid: int
-    status: int  # as os.waitstatus_to_exitcode: negative for a signal
+    pid: Number
+    status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
     own_end: bool  # it meant to end; else it was killed, or something called exit() in it
 
 
 class Fault(Message, frozen=True):
     reason: str
-    status: int = 1  # what the run should exit with
+    status: Status = 1  # what the run should exit with
 
 
 class Interrupt(Message, frozen=True):
-    signal: int  # that the origin gets: SIGINT, SIGUSR1 or SIGUSR2
+    signal: Signal  # that the origin gets: SIGINT, SIGUSR1 or SIGUSR2
 
 
 class Shutdown(Message, frozen=True):
-    signal: int  # that the origin gets first; 0 where it has ended
+    signal: Signal  # that the origin gets first; 0 where it has ended
 
 
 class Bye(Message, frozen=True):
@@ -218,15 +224,15 @@ class Ready(Message, frozen=True):
 
 
 class Request(Message, frozen=True):
-    count: int  # 0: none, after all
+    count: Count  # 0: none, after all
     number: int = 0  # of this worker's requests: the answer carries it, so that an old answer is known as such
     idle: bool = True  # nothing to do; else there is still something, but not for long
-    begun: int = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
+    begun: Count = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
 
 
 class Wanted(Message, frozen=True):
-    count: int  # parcels
-    idle: int = 0  # of these for workers that are idle, not only soon to be
+    count: Count  # parcels
+    idle: Count = 0  # of these for workers that are idle, not only soon to be
 
 
 class Tasks(Message, frozen=True):
@@ -241,7 +247,7 @@ class Results(Message, frozen=True):
 
 
 class Steal(Message, frozen=True):
-    count: int
+    count: Count
 
 
 class Find(Message, frozen=True):
@@ -295,8 +301,8 @@ class Greeted(Message, frozen=True):
 
 class Load(Message, frozen=True):
     broker: str
-    queued: int
-    idle: int
+    queued: Count
+    idle: Count
 
 
 class Stop(Message, frozen=True):
