@@ -28,6 +28,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     AGENT,
+    Beat,
     BrokerUp,
     Curve,
     Fault,
@@ -230,6 +231,8 @@ class BrokerServer:
         if isinstance(message, Greet):
             if message.to == self._name:
                 sockets.send_to(self._main, name, Greeted(message.attempt))
+        elif name == AGENT and isinstance(message, Beat):
+            sockets.send_to(self._main, AGENT, message)
         elif name == AGENT and isinstance(message, Ready):
             self._agent_is_here = True
             for held in (self._up, *self._for_agent):

@@ -28,7 +28,7 @@ import zmq
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import LaunchError, ScoopError
-from scoop_hpc.launch import children
+from scoop_hpc.launch import children, stopped
 from scoop_hpc.launch.children import Child, Manners
 from scoop_hpc.launch.knock import LOST, knock
 from scoop_hpc.launch.output import OutputPipes
@@ -36,6 +36,7 @@ from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import (
     AGENT,
     ORIGIN,
+    Beat,
     BrokerUp,
     Bye,
     Curve,
@@ -100,6 +101,9 @@ class Agent:
         self._terminated_at: Optional[float] = None
         self._directory = ""
         self._broker: Optional[sockets.Socket] = None
+        self._stopped = stopped.Stopped(stopped.process_state)
+        self._looked = 0.0  # at the children, last
+        self._unanswered: Optional[int] = None  # looks since the broker was asked; None: it is not up yet
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
@@ -194,11 +198,33 @@ class Agent:
                 self._pipes.read(ready)
         now = time.monotonic()
         if self._shutdown is None:
+            if now > self._looked + stopped.LOOK:
+                self._looked = now
+                self._look()
             if self._lost_at is not None and now > self._lost_at + LOST:
                 self._lose_driver()
             elif self._terminated_at is not None and now > self._terminated_at + _SIGNAL_GRACE:
                 self._tell(Fault(f"the agent on {self._plan.node} was told to end by SIGTERM", 143))
                 self._shutdown = Shutdown(signal.SIGTERM)
+
+    def _look(self) -> None:
+        """End the run if a child is not dead, and hangs: it is stopped, or a broker that does not answer."""
+        for pid in self._stopped.look(self._children):
+            seconds = stopped.LOOKS * stopped.LOOK
+            self._tell(Fault(f"{self._name_of(pid)} has been stopped for {seconds:g} s, by SIGSTOP or the like"))
+        if self._unanswered is None or self._broker is None:
+            return
+        if not self._unanswered:
+            sockets.send(self._broker, Beat())
+        self._unanswered += 1
+        if self._unanswered > stopped.UNANSWERED:
+            pid = next((pid for pid, child in self._children.items() if "." not in child.name), 0)
+            self._tell(Fault(f"{self._name_of(pid)} has not answered for {stopped.UNANSWERED * stopped.LOOK:g} s"))
+
+    def _name_of(self, pid: int) -> str:
+        name = self._children[pid].name if pid in self._children else ""
+        kind = "origin" if name == ORIGIN else f"worker {name}" if "." in name else f"broker {name}"
+        return f"{kind} (pid {pid}) on {self._plan.node}"
 
     def _take_all(self, source: sockets.Socket) -> None:
         message = sockets.receive(source)
@@ -218,7 +244,11 @@ class Agent:
             sockets.send(self._broker, message)
             if self._welcome.node == 0 and self._welcome.pool is None and self._origin is None:
                 self._fork_worker(ORIGIN)
+        elif isinstance(message, Beat):
+            self._unanswered = 0
         elif isinstance(message, (BrokerUp, Fault)):
+            if isinstance(message, BrokerUp):
+                self._unanswered = 0
             self._tell(message)
 
     def _tell(self, message: Message) -> None:
@@ -254,9 +284,18 @@ class Agent:
     def _lose_driver(self) -> None:
         """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
         self._shutdown = Shutdown(signal.SIGTERM)
-        if self._welcome.node:
-            return
-        reason = f"{self._welcome.driver} {records.DRIVER_LOST}"
+        pid = self._welcome.driver_pid
+        here = bool(self._welcome.driver_process) and stopped.identity(pid) == self._welcome.driver_process
+        if here and stopped.process_state(pid) == "T":
+            self._leave_word("was stopped, by SIGSTOP or the like: it is ended, and the run with it")
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)  # it would keep the allocation
+        elif self._welcome.node == 0:
+            self._leave_word(records.DRIVER_LOST)
+
+    def _leave_word(self, what: str) -> None:
+        """Say what became of the driver where it would have said so itself."""
+        reason = f"{self._welcome.driver} {what}"
         with contextlib.suppress(OSError):  # nobody is left to be told of it
             if self._welcome.complaints:
                 with open(self._welcome.complaints, "a", encoding="utf-8") as file:

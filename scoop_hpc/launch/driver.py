@@ -31,7 +31,7 @@ from scoop_hpc import record as records
 from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.launch import children, handover
+from scoop_hpc.launch import children, handover, stopped
 from scoop_hpc.launch.leash import Leash
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
@@ -106,6 +106,8 @@ class Driver:
             directory=self._directory,
             inherit=self._shared_streams(),
             python="" if wishes.container else "{}.{}".format(*sys.version_info),
+            driver_process=stopped.identity(os.getpid()),
+            driver_pid=os.getpid(),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
             attempt=self._attempt,

@@ -74,6 +74,8 @@ class RunPlan:
     curve: Optional[Curve]
     directory: str
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
+    driver_process: str  # what tells it from all others
+    driver_pid: int
     python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     driver: str  # who it is, in words
     record: str = ""  # file
@@ -152,6 +154,8 @@ class Rendezvous:
             driver=self._plan.driver,
             record=self._plan.record,
             attempt=self._plan.attempt,
+            driver_process=self._plan.driver_process,
+            driver_pid=self._plan.driver_pid,
             complaints=self._plan.complaints,
             pool=self._plan.pool,
         )

@@ -44,6 +44,7 @@ Constant       broker -> broker     main   it is this, or there is none; the ans
 Greet          broker -> broker     main   is this you? answered by Greeted if it is
 Greeted        broker -> broker     main   this address works
 Load           broker -> brokers    meta   so many tasks wait here, so many workers are idle
+Beat           agent <-> broker     main   do you still answer? And the answer
 Stop           agent -> broker      main   end; passed on to the workers
 Order          client -> driver     pipe   be a pool like this
 Open           driver -> client     pipe   the pool works; the way to its first broker
@@ -171,6 +172,8 @@ class Welcome(Message, frozen=True):
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
     attempt: str  # what that is known by as this run's
+    driver_process: str  # see `stopped.identity`
+    driver_pid: Number
     complaints: str  # the file behind the driver's stderr, empty if it is none
     pool: Optional[Pool] = None  # instead of a program to run
 
@@ -305,6 +308,10 @@ class Load(Message, frozen=True):
     idle: Count
 
 
+class Beat(Message, frozen=True):
+    pass
+
+
 class Stop(Message, frozen=True):
     pass
 
@@ -324,6 +331,6 @@ class Open(Message, frozen=True):
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye, Ready, Request,
     Wanted, Tasks, Results, Steal, Find, Found,
-    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Stop,
+    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip

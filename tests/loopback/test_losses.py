@@ -140,3 +140,33 @@ def test_what_cannot_be_understood_under_the_name_of_a_part_of_the_run_ends_it(r
     assert "scoop-hpc: error: invalid message of " in stderr
     assert "Traceback" not in stderr
     until(lambda: not members(run.pid))
+
+
+def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes_on(runs: Runs) -> None:
+    """All of it at once, for it takes 20 seconds."""
+    titles = ("scoop-broker", "scoop-worker", "scoop-origin", "driver")
+    path = runs.directory / "record.json"
+    program = runs.write(WAITING)
+    started = {title: runs.start("-n", "2", "--record", str(path) + title, program) for title in titles}
+    suspended = runs.start("-n", "2", program)
+    for run in (*started.values(), suspended):
+        until(lambda run=run: {*titles[:3], "agent"} <= set(members(run.pid).values()))  # type: ignore[misc]
+    until((runs.directory / "begun").exists)
+    for title, run in started.items():
+        os.kill(run.pid if title == "driver" else one(run, title), signal.SIGSTOP)
+    for pid in members(suspended.pid):
+        os.kill(pid, signal.SIGSTOP)
+    for title, run in started.items():
+        stdout, stderr = run.communicate(timeout=100)
+        about = record(Path(str(path) + title))
+        assert (stdout, about["state"]) == ("", "FAILED")
+        assert f"{title.removeprefix('scoop-')} " in about["reason"]
+        assert "stopped" in about["reason"]
+        assert "stopped" in stderr
+        assert run.returncode == (-signal.SIGKILL if title == "driver" else 1)
+        until(lambda run=run: not members(run.pid))  # type: ignore[misc]
+    for pid in members(suspended.pid):
+        os.kill(pid, signal.SIGCONT)
+    (runs.directory / "go").touch()
+    stdout, stderr = suspended.communicate(timeout=100)
+    assert (stdout, stderr, suspended.returncode) == ("4950\n", "", 0)

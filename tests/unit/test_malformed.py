@@ -177,7 +177,7 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
 
 def rendezvous() -> Rendezvous:
     nodes = NodePlan("n1", 1), NodePlan("n2", 0)
-    run = Rendezvous(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "3.11", "the driver"))
+    run = Rendezvous(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
     run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), "n1/0")
     return run
 

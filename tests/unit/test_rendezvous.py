@@ -32,6 +32,8 @@ PLAN = RunPlan(
     curve=None,
     directory="",
     inherit=(),
+    driver_process="",
+    driver_pid=7,
     python="3.11",
     driver="the driver",
 )
