@@ -31,6 +31,7 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.launch import children, stopped
 from scoop_hpc.launch.children import Child, Manners
 from scoop_hpc.launch.knock import LOST, knock
+from scoop_hpc.launch.oomkills import OomKills, read_text
 from scoop_hpc.launch.output import OutputPipes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import (
@@ -56,6 +57,7 @@ from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.lastword import LastWord
 
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
+_SAME_SIGNAL = 0.1  # seconds in which a signal to all processes has come to all of them
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
 
 
@@ -102,6 +104,7 @@ class Agent:
         self._directory = ""
         self._broker: Optional[sockets.Socket] = None
         self._stopped = stopped.Stopped(stopped.process_state)
+        self._oom_kills = OomKills(read_text)
         self._looked = 0.0  # at the children, last
         self._unanswered: Optional[int] = None  # looks since the broker was asked; None: it is not up yet
 
@@ -209,6 +212,7 @@ class Agent:
 
     def _look(self) -> None:
         """End the run if a child is not dead, and hangs: it is stopped, or a broker that does not answer."""
+        self._oom_kills.look()
         for pid in self._stopped.look(self._children):
             seconds = stopped.LOOKS * stopped.LOOK
             self._tell(Fault(f"{self._name_of(pid)} has been stopped for {seconds:g} s, by SIGSTOP or the like"))
@@ -277,7 +281,9 @@ class Agent:
             child = self._children.pop(pid, None)
             if child is not None:
                 self._pipes.finish(child.name)
-                self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status), child.last_word.said()))
+                code = os.waitstatus_to_exitcode(status)
+                starved = code == -signal.SIGKILL and self._oom_kills.have_come()
+                self._tell(Exited(child.name, pid, code, starved, child.last_word.said()))
 
     # the end
 
@@ -309,14 +315,25 @@ class Agent:
     def _end(self, number: int) -> None:
         """End the origin by the signal *number*, the others by Stop, all that is left by SIGKILL."""
         if number:
-            self._signal_origin(number)
             origin = self._origin
+            if number == signal.SIGTERM and self._lost_at is None:
+                self._serve_until(lambda: self._terminated_at is not None, _SAME_SIGNAL)
+            if number != signal.SIGTERM or not self._everybody_was_signalled():
+                self._signal_origin(number)
             self._serve_until(lambda: origin is None or origin.pid not in self._children, _SIGNAL_GRACE)
         if self._broker is not None:
             sockets.send(self._broker, Stop())
         self._serve_until(lambda: not self._children, _STOP_GRACE)
         children.kill_descendants()
         self._serve_until(lambda: not self._children, 2.0)
+
+    def _everybody_was_signalled(self) -> bool:
+        """Return whether SIGTERM came to this process and, as it says, to the driver, so surely to the origin as well.
+
+        A scheduler signals all processes of a job; the program's handler is not to be interrupted by itself.
+        """
+        now = time.monotonic()
+        return self._terminated_at is not None and now < self._terminated_at + _SIGNAL_GRACE and self._lost_at is None
 
     def _serve_until(self, done: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

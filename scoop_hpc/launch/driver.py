@@ -33,8 +33,10 @@ from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children, handover, stopped
 from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.oomkills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
+from scoop_hpc.launch.stopped import LOOK
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers import container
@@ -122,6 +124,8 @@ class Driver:
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
         self._strangers = Strangers()
+        self._oom_kills = OomKills(read_text)  # which the agent on one machine shares
+        self._looked = 0.0  # at them, last
         self._recorded = False  # that the run has begun
 
     def run(self) -> Ending:
@@ -241,6 +245,9 @@ class Driver:
             elif ready in self._writer:
                 self._write(ready)
         now = time.monotonic()
+        if self._one_machine and now > self._looked + LOOK:
+            self._looked = now
+            self._oom_kills.look()
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
                 del self._lost[agent]
@@ -317,7 +324,10 @@ class Driver:
             nodes = ended.command.nodes
             died = f"died: {how_it_ended(ended.status)}"
             if self._one_machine:
-                self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
+                starved = ended.status == -signal.SIGKILL and self._oom_kills.have_come()
+                died += OUT_OF_MEMORY if starved else ""
+                died = f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}"
+                self._end(1, died, show_last_words=True, starved=starved)
             elif len(nodes) == 1 and ended.last_line:
                 said = ended.last_line.removeprefix("scoop-hpc: error: ").removeprefix(f"node {nodes[0]}: ")
                 what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
@@ -329,14 +339,16 @@ class Driver:
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
 
-    def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
+    def _end(
+        self, status: int, reason: str, number: int = 0, show_last_words: bool = False, starved: bool = False
+    ) -> None:
         """Begin the end of the run, unless it has begun."""
         if self._rendezvous.ending is not None:
             return
         if show_last_words:
             for line in self._processes.last_words:
                 print(line, file=sys.stderr)
-        self._send_all(self._rendezvous.end(status, reason, number))
+        self._send_all(self._rendezvous.end(status, reason, number, starved))
 
     def _send_all(self, sends: Sequence[Send]) -> None:
         for send in sends:
@@ -472,6 +484,8 @@ def _file_behind(descriptor: int) -> str:
 def _state(ending: Ending) -> JobState:
     if ending.status == 0:
         return JobState.COMPLETED
+    if ending.starved:
+        return JobState.OUT_OF_MEMORY
     return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
 

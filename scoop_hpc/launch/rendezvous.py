@@ -19,6 +19,7 @@ from typing import Optional
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.hostlist import first_label
+from scoop_hpc.launch.oomkills import OUT_OF_MEMORY
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol.messages import (
     ORIGIN,
@@ -63,6 +64,7 @@ class Ending:
 
     status: int
     reason: str = ""
+    starved: bool = False  # by want of memory
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,13 @@ class Rendezvous:
             return self.end(message.status, "")
         what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
         died = f"{what} (pid {message.pid}) on {self.where(sender)} died: {how_it_ended(message.status)}"
+        if message.out_of_memory:
+            died += OUT_OF_MEMORY
         if message.name != ORIGIN:
-            return self.end(1, died)
+            return self.end(1, died, starved=message.out_of_memory)
         if message.status >= 0:  # 0 is for a program that has ended
             return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}")
-        return self.end(128 - message.status, died)
+        return self.end(128 - message.status, died, starved=message.out_of_memory)
 
     @handle.register
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:
@@ -222,11 +226,14 @@ class Rendezvous:
         if self.ending is not None and self._gone >= self._agents.keys():
             self.phase = Phase.OVER
 
-    def end(self, status: int, reason: str, number: int = 0) -> list[Send]:
-        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0."""
+    def end(self, status: int, reason: str, number: int = 0, starved: bool = False) -> list[Send]:
+        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0.
+
+        *starved*: the memory was not enough.
+        """
         if self.ending is not None:
             return []
-        self.ending = Ending(status, reason)
+        self.ending = Ending(status, reason, starved)
         sends = [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
         self._gone.update(self._agents.keys() - self._welcomed)  # they have nothing to end
         self.phase = Phase.ENDING if self.remaining() else Phase.OVER

@@ -202,6 +202,7 @@ class Exited(Message, frozen=True):
     name: str  # of a broker or worker
     pid: Number
     status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
+    out_of_memory: bool  # the kernel killed it for that, says its cgroup
     own_end: bool  # it meant to end; else it was killed, or something called exit() in it
 
 

@@ -100,7 +100,8 @@ def junk(seed: int) -> Iterator[list[bytes]]:
     """Yield damaged messages."""
     chance = random.Random(seed)
     whole = [
-        codec.encode(each) for each in (Exited("0.1", 7, 0, True), Fault("why", 0), Request(2), Output("x", 1, b""))
+        codec.encode(each)
+        for each in (Exited("0.1", 7, 0, False, True), Fault("why", 0), Request(2), Output("x", 1, b""))
     ]
     yield [b"\x92\xa5Fault\xa2\xff\xfe"]
     for _ in range(300):

@@ -81,6 +81,21 @@ def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     assert process.wait(20) == 143
 
 
+def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
+    program = runs.write(
+        HEAD + "def save(*_):\n    print('heard', flush=True); time.sleep(0.3); print('saved'); sys.exit(9)\n"
+        + MAIN + "signal.signal(signal.SIGTERM, save); print('on', flush=True)\n"
+        "    futures.submit(time.sleep, 600).result()"
+    )  # fmt: skip
+    process = runs.start("-n", "2", program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    for pid in members(process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert process.stdout.read() == "heard\nsaved\n"
+    assert process.wait(20) == 143
+
+
 def test_exit_in_a_callback_is_the_programs(runs: Runs) -> None:
     program = HEAD + MAIN + "f = futures.submit(abs, 1)\n    f.add_done_callback(lambda _: sys.exit(5))\n"
     program += "    try: list(futures.map(abs, range(10_000_000)))\n    finally: print('finally')"

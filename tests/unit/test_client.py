@@ -415,11 +415,21 @@ def test_a_driver_that_was_lost_just_now_may_have_been_put_back(tmp_path: Path, 
         "n1",
         7,
         ended=time.time() - ago,
-        exit_status=1,
         reason=f"x {records.DRIVER_LOST}",
     )
     records.write(waiting.job.record, lost)
     assert waiting.wait().status.state is state
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["its agent told", "nobody told"])
+def test_an_end_that_the_scheduler_has_told_of_is_not_waited_for_again(tmp_path: Path, lost: bool) -> None:
+    waiting = Waiting(tmp_path, RUNNING, squeue("7|FAILED|None|265|n1|"))
+    record = Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7)
+    if lost:
+        record = replace(record, state=JobState.FAILED, ended=time.time(), reason=f"x {records.DRIVER_LOST}")
+    records.write(waiting.job.record, record)
+    assert waiting.wait().status.state is JobState.FAILED
+    assert waiting.clock.now - 1000 < 5
 
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
     Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Output("0.1", 1, b"text\n"),
-    Exited("0.1", 7, -9, False),
+    Exited("0.1", 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
     Tasks([Parcel("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Parcel("1.0", 2, [b""])], 4),
@@ -145,7 +145,7 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
         Load("1", -5, 0),
         BrokerUp(0, (), ("a",)),
         Output("0.1", 3, b""),
-        Exited("0.0", 7, 2**40, True),
+        Exited("0.0", 7, 2**40, False, True),
         Fault("why", 256),
         Hello(VERSION, "3.11", "n1", "h", 7, -4),
         Tasks([Parcel("0.0", 1, [b""], 0)]),
@@ -216,7 +216,7 @@ def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sende
 
 @pytest.mark.parametrize(
     "message",
-    [BrokerUp(0, ("a",), ("b",)), Exited("0.0", 7, 0, True), Fault("why", 0), messages.Bye(), Ready()],
+    [BrokerUp(0, ("a",), ("b",)), Exited("0.0", 7, 0, False, True), Fault("why", 0), messages.Bye(), Ready()],
     ids=repr,
 )
 def test_a_stranger_does_not_end_the_run(message: Message) -> None:
