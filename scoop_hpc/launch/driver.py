@@ -58,6 +58,7 @@ _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
 _BYE = 4.0  # seconds that the agents have to leave
+_LAST_LINES = 1.0  # seconds that the reader of the output has after a signal: it may be gone
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
@@ -403,12 +404,13 @@ class Driver:
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave, within their time, and, unless a signal came, for the reader of the output."""
+        """Wait for all agents to leave in time, and for the reader of the output, but not for long after a signal."""
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
-        while self._writer.pending and not self._signalled:
-            self._serve(0.5)
+        written_by = time.monotonic() + _LAST_LINES
+        while self._writer.pending and (not self._signalled or time.monotonic() < written_by):
+            self._serve(0.05)
         left = self._rendezvous.remaining()
         if left:
             _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
