@@ -16,7 +16,7 @@ from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState, option_of
 from scoop_hpc.questions import NOT_BEGUN, Questions, record_of, with_record
 from scoop_hpc.reports import Doubts, Report, goes_on, unasked
-from scoop_hpc.schedulers.base import JobKey, Scheduler
+from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks
@@ -290,7 +290,8 @@ class Client:
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
-        ends = {each.index: replace(each.status, state=JobState.CANCELLED, reason=NOT_BEGUN) for each in waiting}
+        end = JobStatus("", JobState.CANCELLED, NOT_BEGUN)
+        ends = {each.index: replace(end, job_id=each.status.job_id) for each in waiting}
         try:
             jobdirectory.write_ends(report.job, {**ends, **jobdirectory.read_ends(report.job)})
         except InputError as error:

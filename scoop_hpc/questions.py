@@ -180,11 +180,16 @@ class Questions:
             status = said.get((name, JobKey(key.job, each.index)), unread_array)
             if status is not None and status.unread and each.index in earlier:
                 status = None  # what was heard before has to do
+            told = earlier.get(each.index)
+            if told is not None and told.reason == NOT_BEGUN and (status is None or status.state is JobState.CANCELLED):
+                # a record is that of a run before the job was put back into its queue
+                settled.append(replace(each, status=replace(told, reason=(status or told).reason or NOT_BEGUN)))
+                continue
             if status is not None and status.state.ended:
                 heard[each.index] = status
-            elif status is not None and each.index in heard and heard[each.index].reason != NOT_BEGUN:
+            elif status is not None and told is not None and told.reason != NOT_BEGUN:
                 del heard[each.index]  # it was put back into its queue
-            settled.append(_settle_one(each, status or earlier.get(each.index), silent))
+            settled.append(_settle_one(each, status or told, silent))
         if heard != earlier:
             try:
                 jobdirectory.write_ends(job, heard)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,13 +28,15 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
-from scoop_hpc.errors import InputError, LaunchError
+from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.launch import children, handover
+from scoop_hpc.launch import children, handover, stopped
 from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.oomkills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
+from scoop_hpc.launch.stopped import LOOK
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers import container
@@ -42,6 +45,7 @@ from scoop_hpc.launchers.container import Container
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
+from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -54,6 +58,7 @@ _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
 _BYE = 4.0  # seconds that the agents have to leave
+_LAST_LINES = 1.0  # seconds that the reader of the output has after a signal: it may be gone
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
@@ -91,6 +96,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._authenticator: Optional[keys.Authenticator] = None
+        self._attempt = secrets.token_hex(8)
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._input = b""  # what each of the launcher's commands reads
@@ -103,8 +109,11 @@ class Driver:
             directory=self._directory,
             inherit=self._shared_streams(),
             python="" if wishes.container else "{}.{}".format(*sys.version_info),
+            driver_process=stopped.identity(os.getpid()),
+            driver_pid=os.getpid(),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
+            attempt=self._attempt,
             complaints=_file_behind(2),
             pool=wishes.pool,
         )
@@ -115,13 +124,17 @@ class Driver:
         self._signalled = False
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
+        self._strangers = Strangers()
+        self._oom_kills = OomKills(read_text)  # which the agent on one machine shares
+        self._looked = 0.0  # at them, last
+        self._recorded = False  # that the run has begun
 
     def run(self) -> Ending:
         """Run the program to its end; return how it ended."""
         ending = Ending(1, "the driver failed")
         try:
             ending = self._run()
-        except (LaunchError, InputError) as error:
+        except ScoopError as error:
             ending = Ending(2 if isinstance(error, InputError) else 1, str(error))
         finally:
             self._report_end(ending)
@@ -234,6 +247,9 @@ class Driver:
             elif ready in self._writer:
                 self._write(ready)
         now = time.monotonic()
+        if self._one_machine and now > self._looked + LOOK:
+            self._looked = now
+            self._oom_kills.look()
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
                 del self._lost[agent]
@@ -258,17 +274,22 @@ class Driver:
                 sender, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            name = sender.bytes.decode()
+            name = sender.bytes.decode(errors="backslashreplace")
             descriptor = int(sender.get(zmq.SRCFD))
             if self._connections.get(descriptor) != name:
                 self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
                 self._connections[descriptor] = name
-            message = codec.decode([frame.bytes for frame in rest])
-            if isinstance(message, Output):
-                self._queue(message, name)
-            else:
-                self._send_all(self._rendezvous.handle(message, name))
-                self._report_opening()
+            try:
+                message = codec.decode([frame.bytes for frame in rest])
+                if isinstance(message, Output):
+                    self._queue(message, name)
+                else:
+                    self._send_all(self._rendezvous.handle(message, name))
+                    self._report_opening()
+            except ProtocolError as error:
+                self._send_all(self._rendezvous.refuse(name, error))
+                if self._strangers.is_new(name) and not self._rendezvous.is_agent(name):
+                    _say(f"warning: dropped a message of {name!r}: {error}")
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
@@ -306,7 +327,10 @@ class Driver:
             died = f"died: {how_it_ended(ended.status)}"
             said = ended.complaint or ended.last_line
             if self._one_machine:
-                self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
+                starved = ended.status == -signal.SIGKILL and self._oom_kills.have_come()
+                died += OUT_OF_MEMORY if starved else ""
+                died = f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}"
+                self._end(1, died, show_last_words=True, starved=starved)
             elif len(nodes) == 1 and said:
                 said = said.removeprefix(f"node {nodes[0]}: ")
                 what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
@@ -319,14 +343,16 @@ class Driver:
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
 
-    def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
+    def _end(
+        self, status: int, reason: str, number: int = 0, show_last_words: bool = False, starved: bool = False
+    ) -> None:
         """Begin the end of the run, unless it has begun."""
         if self._rendezvous.ending is not None:
             return
         if show_last_words:
             for line in self._processes.last_words:
                 print(line, file=sys.stderr)
-        self._send_all(self._rendezvous.end(status, reason, number))
+        self._send_all(self._rendezvous.end(status, reason, number, starved))
 
     def _send_all(self, sends: Sequence[Send]) -> None:
         for send in sends:
@@ -361,8 +387,10 @@ class Driver:
 
     def _queue(self, output: Output, agent: str) -> None:
         text = output.text
+        if not self._rendezvous.is_agent(agent):
+            raise ProtocolError(f"{agent!r}, which is no agent of this run, sent the driver output")
         if self._wishes.label:
-            node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
+            node = self._rendezvous.where(agent)
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
         self._writer.add(output.stream, text, agent)
@@ -379,12 +407,13 @@ class Driver:
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave, within their time, and, unless a signal came, for the reader of the output."""
+        """Wait for all agents to leave in time, and for the reader of the output, but not for long after a signal."""
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
-        while self._writer.pending and not self._signalled:
-            self._serve(0.5)
+        written_by = time.monotonic() + _LAST_LINES
+        while self._writer.pending and (not self._signalled or time.monotonic() < written_by):
+            self._serve(0.05)
         left = self._rendezvous.remaining()
         if left:
             _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
@@ -417,9 +446,14 @@ class Driver:
             ended=None if ending is None else time.time(),
             exit_status=None if ending is None else ending.status,
             reason="" if ending is None else ending.reason,
+            attempt=self._attempt,
         )
         try:
-            records.write(self._wishes.record, record)
+            if not self._recorded:  # what is there is a former run's
+                self._recorded = True
+                records.begin(self._wishes.record, record)
+            else:
+                records.end(self._wishes.record, record)
         except OSError as error:
             if ending is None:  # once is enough
                 _say(
@@ -455,6 +489,8 @@ def _file_behind(descriptor: int) -> str:
 def _state(ending: Ending) -> JobState:
     if ending.status == 0:
         return JobState.COMPLETED
+    if ending.starved:
+        return JobState.OUT_OF_MEMORY
     return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
 

@@ -33,6 +33,10 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (None, recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
         (None, recorded(S.FAILED, 3, "a worker died"), S.FAILED, 3, "a worker died"),
         (None, recorded(S.RUNNING), S.FAILED, None, SILENT),
+        # the driver knows of the memory, the scheduler of the exit status
+        (said(S.FAILED, "NonZero", 137), recorded(S.OUT_OF_MEMORY, 137, "w"), S.OUT_OF_MEMORY, 137, "w; NonZero"),
+        (said(S.FAILED, "", 1), recorded(S.OUT_OF_MEMORY, 1, "w"), S.OUT_OF_MEMORY, 1, "w"),
+        (None, recorded(S.OUT_OF_MEMORY, 137, "w"), S.OUT_OF_MEMORY, 137, "w"),
         # there is no record
         (said(S.PENDING, "Resources"), None, S.PENDING, None, "Resources"),
         (said(S.FAILED, "NonZeroExitCode", 3), None, S.FAILED, 3, "NonZeroExitCode"),
