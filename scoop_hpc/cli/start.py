@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
@@ -28,8 +29,10 @@ from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.record import of_element
+from scoop_hpc.schedulers.pbs_allocation import idle_cpus
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
+ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, Callable[[], Launcher]] = {
     "local": LocalLauncher,
@@ -78,6 +81,9 @@ def wishes(
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
+    idle = idle_cpus(os.environ, allocation) if workers is None else ""
+    if idle:
+        print(f"scoop-hpc: warning: {idle}", file=sys.stderr)
     nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
     kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory))
     if kind.one_machine and allocation.scheduler not in ("local", ""):
@@ -91,6 +97,7 @@ def wishes(
         job_id=allocation.job_id,
         interface=interface,
         warn=workers is None,
+        ends_at=_ends_at(os.environ),
         patience=patience or 60 + 0.1 * len(nodes),
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
@@ -102,6 +109,12 @@ def _environ_of_program(allocation: Allocation) -> dict[bytes, bytes]:
     if allocation.array_index is not None:  # by one name, whatever the scheduler's is
         environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
     return environ
+
+
+def _ends_at(environ: Mapping[str, str]) -> Optional[float]:
+    """Return when the job's walltime is over, as its script reckons; None where it says nothing."""
+    text = environ.get(ENDS_AT, "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _fitting(scheduler: str) -> str:

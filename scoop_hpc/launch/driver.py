@@ -55,6 +55,7 @@ _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
+_EARLY = 5.0  # seconds before that a job's walltime may be over: its script began later than the job
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
 
@@ -73,8 +74,18 @@ class Wishes:
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    ends_at: Optional[float] = None  # when the job's walltime is over, in seconds since the epoch
     pool: Optional[Pool] = None  # instead of a program to run
     container: Optional[Container] = None  # that the agents, and so the workers, run in
+
+
+@dataclass(frozen=True)
+class Detached:
+    """The end of a launcher's command whose agent was connected."""
+
+    words: str  # how it ended
+    cause: str  # the same as the reason of the run's end
+    since: float  # monotonic
 
 
 class Driver:
@@ -113,6 +124,8 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
+        self._timed_out = False  # the end of the job's walltime ended the run
+        self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
 
@@ -126,7 +139,7 @@ class Driver:
         finally:
             self._report_end(ending)
             self._clean_up()
-            self._write_record(_state(ending), ending)
+            self._write_record(JobState.TIMEOUT if self._timed_out else _state(ending), ending)
         return ending
 
     def _run(self) -> Ending:
@@ -199,7 +212,8 @@ class Driver:
             agent = handover.reading_input(agent)
         elif wishes.launcher.carriage is Carriage.FILE:
             self._environment = handover.write(wishes.state, text, time.time(), wishes.patience)
-            agent = handover.reading_file(self._environment, agent)
+            output = "" if wishes.launcher.relays else _file_behind(2)
+            agent = handover.reading_file(self._environment, output, agent)
             text = b""
         names = [node.name for node in wishes.nodes]
         self._input = text
@@ -236,7 +250,8 @@ class Driver:
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
                 del self._lost[agent]
-                self._send_all(self._rendezvous.lost(agent))
+                detached = self._detached.get(self._rendezvous.node_of(agent))
+                self._send_all(self._rendezvous.lost(agent, "" if detached is None else detached.words))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
         if self._waiting and self._rendezvous.ending is None:
@@ -272,8 +287,13 @@ class Driver:
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
             agent = None if made else self._connections.pop(descriptor, None)
-            if agent in self._rendezvous.agents():
-                self._lost[agent] = time.monotonic()
+            if agent not in self._rendezvous.agents():
+                continue
+            now = time.monotonic()
+            self._lost[agent] = now
+            detached = self._detached.get(self._rendezvous.node_of(agent))
+            if detached is not None and now < detached.since + _LOST:  # both ended together: no need to wait for it
+                self._end(1, detached.cause)
 
     def _on_signals(self) -> None:
         for number in self._wakeup.take():
@@ -289,7 +309,15 @@ class Driver:
             elif number in _WARNINGS and self._signal_origin(number):
                 continue
             else:
-                self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+                self._end(128 + number, f"ended by {signal.Signals(number).name}{self._why(number)}", number)
+
+    def _why(self, number: int) -> str:
+        """Return what is known of why a signal came: at the end of the walltime, it is SIGTERM."""
+        ends_at = self._wishes.ends_at
+        if number != signal.SIGTERM or ends_at is None or time.time() < ends_at - _EARLY:
+            return ""
+        self._timed_out = self._rendezvous.ending is None
+        return ": its walltime was over"
 
     def _signal_origin(self, number: int) -> bool:
         """Pass a signal on to the program; return whether there may be one yet."""
@@ -300,6 +328,8 @@ class Driver:
         return True
 
     def _reap(self) -> None:
+        """Take the ends of the launcher's commands. An agent that is connected lives, whatever became of the command
+        that brought it: pbs_tmrsh ends when pbs_mom is restarted, its task does not."""
         for ended in self._processes.reap():
             nodes = ended.command.nodes
             died = f"died: {how_it_ended(ended.status)}"
@@ -307,14 +337,24 @@ class Driver:
                 self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
             elif len(nodes) == 1 and ended.last_line:
                 said = ended.last_line.removeprefix("scoop-hpc: error: ").removeprefix(f"node {nodes[0]}: ")
-                what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
-                self._end(1, f"{what} on {nodes[0]}: {said}")
+                what = "lost the agent" if self._rendezvous.has_agents(nodes) else "no agent"
+                self._end_unless_connected(nodes, said, f"{what} on {nodes[0]}: {said}")
             else:
                 who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
                 who += f" for {nodes[0]}" if len(nodes) == 1 else ""
-                self._end(1, f"{who} {died}", show_last_words=True)
+                self._end_unless_connected(nodes, f"{who} {died}", f"{who} {died}", show_last_words=True)
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
+
+    def _end_unless_connected(
+        self, nodes: Sequence[str], words: str, cause: str, show_last_words: bool = False
+    ) -> None:
+        """End the run, unless the agents that a command brought are connected, and need it no more."""
+        lost = {self._rendezvous.node_of(agent) for agent in self._lost}
+        if self._wishes.launcher.outlived and self._rendezvous.has_agents(nodes) and not lost & set(nodes):
+            self._detached.update(dict.fromkeys(nodes, Detached(words, cause, time.monotonic())))
+        else:
+            self._end(1, cause, show_last_words=show_last_words)
 
     def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
         """Begin the end of the run, unless it has begun."""
