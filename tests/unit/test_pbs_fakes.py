@@ -19,7 +19,7 @@ from minipbs.install import install
 from minipbs.requests import Refused, read_request
 from minipbs.server import opened
 
-DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06"
+DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda"
 
 _RECORD = re.compile(
     r"^--- file (?P<file>\S+)\n(?P<text>.*?)(?=^\n(?:# [^\n]*\n)?(?:\$ |--- ))"
