@@ -19,10 +19,18 @@ from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
+from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, JobKey, JobStatus, Scheduler
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
+
+
+_NO_ANSWER = "no answer from"  # the beginning of a reason
+
+
+def is_unanswered(report: Report) -> bool:
+    """Return whether how a job stands is not known only because its scheduler does not answer."""
+    return any(each.status.reason.startswith(_NO_ANSWER) for each in report.elements or (report,))
 
 
 class Questions:
@@ -81,6 +89,10 @@ class Questions:
                 "`scoop-hpc history` lists those that were"
             )
         return answers
+
+    def unanswered(self, report: Report) -> Report:
+        """Return what is known here of a job whose scheduler does not answer."""
+        return self._settle(report, {}, True)
 
     def remembered(self, reports: Sequence[Report]) -> list[Report]:
         """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
@@ -148,6 +160,8 @@ class Questions:
         settled = []
         for each in elements:
             status = said.get((name, JobKey(key.job, each.index)))
+            if status is not None and status.reason == DELETED_WITH_ITS_ARRAY and each.index in heard:
+                status = None  # what was said before is better
             if status is not None and status.state.ended:
                 heard[each.index] = status
             elif status is not None and each.index in heard and heard[each.index].reason != NOT_BEGUN:
@@ -189,7 +203,7 @@ def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
 def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Report:
     record = record_of(report)
     if silent and said is None and (record is None or not record.state.ended):
-        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
+        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"{_NO_ANSWER} {report.scheduler}")
         return replace(report, status=unknown, record=record)
     return replace(report, status=settle(report.status.job_id, said, record), record=record)
 
