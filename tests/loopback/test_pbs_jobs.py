@@ -334,6 +334,16 @@ def test_a_walltime_that_is_over_is_told_where_pbs_keeps_no_history(site: Site) 
     assert told["reason"] == "ended by SIGTERM: its walltime was over"
 
 
+def test_a_job_that_is_cancelled_before_its_walltime_is_not_timed_out(site: Site) -> None:
+    configure(site.pbs, history=False)
+    job = site.submit_light(HOLD, "--walltime", "1h", arguments=("0",))
+    until(lambda: site.output(job))
+    site.scoop_hpc("cancel", job)
+    site.scoop_hpc("wait", job)
+    (told,) = site.status(job)
+    assert (told["state"], told["reason"]) == ("CANCELLED", "ended by SIGTERM")
+
+
 def test_a_run_goes_on_when_the_pbs_mom_of_its_first_node_is_restarted(site: Site) -> None:
     job = site.submit_light(HOLD, "--nodes", "2", arguments=("5",))
     until(lambda: site.output(job))
