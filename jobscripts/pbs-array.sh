@@ -17,13 +17,13 @@
 #PBS -J 0-99%10
 #PBS -r y
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"."$PBS_ARRAY_INDEX"
-: >"$output" && exec >>"$output" 2>&1 || exit 66
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
-export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 7200))
 export SCOOP_HPC_JOB_CPUS_PER_WORKER=2
+export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 7200))
 for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
     command -v module >/dev/null || { [ -r "$init" ] && . "$init"; }
 done

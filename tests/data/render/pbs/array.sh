@@ -9,7 +9,7 @@
 #PBS -J 1-99:2%10
 #PBS -r y
 output=/home/me/project/'log '"${PBS_JOBID%%[!0-9]*}"."$PBS_ARRAY_INDEX"
-: >"$output" && exec >>"$output" 2>&1 || exit 66
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

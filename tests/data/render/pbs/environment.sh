@@ -8,9 +8,9 @@
 #PBS -l place=scatter
 #PBS -r n
 output=/home/me/project/out.txt
-: >"$output" && exec >>"$output" 2>&1 || exit 66
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 error=/home/me/project/err.txt
-: >"$error" && exec 2>>"$error" || exit 66
+: >|"$error" && exec 2>>"$error" || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

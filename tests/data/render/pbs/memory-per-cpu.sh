@@ -8,7 +8,7 @@
 #PBS -l place=scatter:excl
 #PBS -r n
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
-: >"$output" && exec >>"$output" 2>&1 || exit 66
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

@@ -9,13 +9,13 @@
 #PBS -l walltime=0:10:00
 #PBS -r n
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
-: >"$output" && exec >>"$output" 2>&1 || exit 66
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
-export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 600))
 export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
+export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 600))
 command -v -- /usr/bin/python3 >/dev/null || {
     echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127
