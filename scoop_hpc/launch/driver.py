@@ -124,7 +124,6 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
-        self._timed_out = False  # the end of the job's walltime ended the run
         self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
@@ -139,7 +138,7 @@ class Driver:
         finally:
             self._report_end(ending)
             self._clean_up()
-            self._write_record(JobState.TIMEOUT if self._timed_out else _state(ending), ending)
+            self._write_record(self._state(ending), ending)
         return ending
 
     def _run(self) -> Ending:
@@ -309,15 +308,12 @@ class Driver:
             elif number in _WARNINGS and self._signal_origin(number):
                 continue
             else:
-                self._end(128 + number, f"ended by {signal.Signals(number).name}{self._why(number)}", number)
+                why = ": its walltime was over" if number == signal.SIGTERM and self._is_late() else ""
+                self._end(128 + number, f"ended by {signal.Signals(number).name}{why}", number)
 
-    def _why(self, number: int) -> str:
-        """Return what is known of why a signal came: at the end of the walltime, it is SIGTERM."""
-        ends_at = self._wishes.ends_at
-        if number != signal.SIGTERM or ends_at is None or time.time() < ends_at - _EARLY:
-            return ""
-        self._timed_out = self._rendezvous.ending is None
-        return ": its walltime was over"
+    def _is_late(self) -> bool:
+        """Return whether the job's walltime is over: then that is why SIGTERM comes."""
+        return self._wishes.ends_at is not None and time.time() >= self._wishes.ends_at - _EARLY
 
     def _signal_origin(self, number: int) -> bool:
         """Pass a signal on to the program; return whether there may be one yet."""
@@ -441,6 +437,13 @@ class Driver:
             handover.remove(self._environment)
             self._environment = ""
 
+    def _state(self, ending: Ending) -> JobState:
+        if ending.status == 0:
+            return JobState.COMPLETED
+        if ending.status == 128 + signal.SIGTERM and ending.reason and self._is_late():
+            return JobState.TIMEOUT
+        return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
+
     def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
         if not self._wishes.record:
             return
@@ -487,12 +490,6 @@ def _file_behind(descriptor: int) -> str:
         if os.path.isfile(path):
             return path
     return ""
-
-
-def _state(ending: Ending) -> JobState:
-    if ending.status == 0:
-        return JobState.COMPLETED
-    return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
 
 def _say(text: str) -> None:

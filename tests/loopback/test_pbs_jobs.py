@@ -283,7 +283,7 @@ def test_walltime_ends_a_job(site: Site) -> None:
     (told,) = site.status(job)
     assert told["state"] == "TIMEOUT"
     assert "exceeded resource walltime" in told["reason"]
-    assert site.output(job).splitlines()[1:] == ["scoop-hpc: error: ended by SIGTERM: its walltime was over"]
+    assert re.search("scoop-hpc: error: .* by SIGTERM", site.output(job))
 
 
 def test_a_job_whose_driver_is_killed_ends_and_leaves_nothing(site: Site) -> None:
@@ -331,7 +331,8 @@ def test_a_walltime_that_is_over_is_told_where_pbs_keeps_no_history(site: Site) 
     site.scoop_hpc("wait", job)
     (told,) = site.status(job)
     assert (told["state"], told["exit_status"]) == ("TIMEOUT", 143)
-    assert told["reason"] == "ended by SIGTERM: its walltime was over"
+    # whoever of the two is quicker: the agent has the signal as well
+    assert re.fullmatch("ended by SIGTERM: its walltime was over|the agent .* by SIGTERM", told["reason"])
 
 
 def test_a_job_that_is_cancelled_before_its_walltime_is_not_timed_out(site: Site) -> None:

@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "queues": {"workq": {}},  # enabled, started; resources_max.walltime, resources_max.ncpus; max_queued
     "max_array_size": 10000,
     "kill_delay": 10.0,
+    "overrun": 3.0,  # seconds by which the end of a walltime comes late: 8 s were enforced at 11
     "lingering": 8.0,  # seconds that a deleted job stays in R when its processes are gone: up to 16 were seen
     "usecp": False,  # whether the moms have a $usecp for the directories that all nodes see
 }

@@ -198,7 +198,8 @@ class Mom:
                 self.restarted = True
                 self._forget_peers()
             walltime = self.job["resources"].get("walltime")
-            late = walltime is not None and time.monotonic() - self.started > parse_time(walltime)
+            most = None if walltime is None else parse_time(walltime) + self.settings["overrun"]
+            late = most is not None and time.monotonic() - self.started > most
             if late and not self.over_walltime:
                 self.over_walltime = True
                 used = int(time.monotonic() - self.started)
