@@ -238,13 +238,13 @@ class Client:
         # as if they were to begin, until somebody knows better
         answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
         doubts = Doubts(_LATE)
-        troubled = False
+        troubled = heard_of = False
         unheard = any(report.job is None for report in reports)
         while any(goes_on(report) for report in answers):
             on_tick(answers)
             now = clock()
             if timeout is not None and now - began >= timeout and asked > float("-inf"):
-                return answers
+                return answers if heard_of else [self._questions.unanswered(report) for report in answers]
             if self._is_news(answers):
                 heard, asked = now, float("-inf")
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
@@ -258,6 +258,7 @@ class Client:
                     answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
                     troubled, unheard = bool(unread), False
+                    heard_of = True
                     continue
                 except SchedulerError as error:
                     if isinstance(error.__cause__, FileNotFoundError):

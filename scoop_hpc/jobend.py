@@ -7,7 +7,7 @@ from typing import Optional
 
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
 
 _SILENT = "the driver ended without a word"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
@@ -48,6 +48,10 @@ def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> 
 def _complete(said: JobStatus, record: Record) -> JobStatus:
     """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
     state = said.state
+    if state is JobState.CANCELLED and (
+        record.state is JobState.COMPLETED or (said.reason == DELETED_WITH_ITS_ARRAY and record.state.ended)
+    ):  # it had ended before
+        return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     if state is JobState.COMPLETED and record.state.ended:
         state = record.state  # a script may go on after its driver failed, and succeed
     if state is JobState.FAILED and record.state is JobState.OUT_OF_MEMORY:

@@ -60,6 +60,7 @@ _AT_ONCE = 32  # agents that are being started: their launchers all go through o
 _BYE = 4.0  # seconds that the agents have to leave
 _LAST_LINES = 1.0  # seconds that the reader of the output has after a signal: it may be gone
 _LOST = 2.0  # seconds without a connection after which an agent is gone
+_EARLY = 5.0  # seconds before that a job's walltime may be over: its script began later than the job
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
 
@@ -78,8 +79,18 @@ class Wishes:
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    ends_at: Optional[float] = None  # when the job's walltime is over, in seconds since the epoch
     pool: Optional[Pool] = None  # instead of a program to run
     container: Optional[Container] = None  # that the agents, and so the workers, run in
+
+
+@dataclass(frozen=True)
+class Detached:
+    """The end of a launcher's command whose agent was connected."""
+
+    words: str  # how it ended
+    cause: str  # the same as the reason of the run's end
+    since: float  # monotonic
 
 
 class Driver:
@@ -122,6 +133,7 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
+        self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
         self._strangers = Strangers()
@@ -139,7 +151,7 @@ class Driver:
         finally:
             self._report_end(ending)
             self._clean_up()
-            self._write_record(_state(ending), ending)
+            self._write_record(self._state(ending), ending)
         return ending
 
     def _run(self) -> Ending:
@@ -213,7 +225,8 @@ class Driver:
             agent = handover.reading_input(agent)
         elif wishes.launcher.carriage is Carriage.FILE:
             self._environment = handover.write(wishes.state, text, time.time(), wishes.patience)
-            agent = handover.reading_file(self._environment, agent)
+            output = "" if wishes.launcher.relays else _file_behind(2)
+            agent = handover.reading_file(self._environment, output, agent)
             text = b""
         names = [node.name for node in wishes.nodes]
         self._input = text
@@ -253,7 +266,8 @@ class Driver:
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
                 del self._lost[agent]
-                self._send_all(self._rendezvous.lost(agent))
+                detached = self._detached.get(self._rendezvous.where(agent))
+                self._send_all(self._rendezvous.lost(agent, "" if detached is None else detached.words))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
         if self._waiting and self._rendezvous.ending is None:
@@ -294,8 +308,13 @@ class Driver:
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
             agent = None if made else self._connections.pop(descriptor, None)
-            if agent in self._rendezvous.agents():
-                self._lost[agent] = time.monotonic()
+            if agent not in self._rendezvous.agents():
+                continue
+            now = time.monotonic()
+            self._lost[agent] = now
+            detached = self._detached.get(self._rendezvous.where(agent))
+            if detached is not None and now < detached.since + _LOST:  # both ended together: no need to wait for it
+                self._end(1, detached.cause)
 
     def _on_signals(self) -> None:
         for number in self._wakeup.take():
@@ -311,7 +330,12 @@ class Driver:
             elif number in _WARNINGS and self._signal_origin(number):
                 continue
             else:
-                self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+                why = ": its walltime was over" if number == signal.SIGTERM and self._is_late() else ""
+                self._end(128 + number, f"ended by {signal.Signals(number).name}{why}", number)
+
+    def _is_late(self) -> bool:
+        """Return whether the job's walltime is over: then that is why SIGTERM comes."""
+        return self._wishes.ends_at is not None and time.time() >= self._wishes.ends_at - _EARLY
 
     def _signal_origin(self, number: int) -> bool:
         """Pass a signal on to the program; return whether there may be one yet."""
@@ -322,6 +346,8 @@ class Driver:
         return True
 
     def _reap(self) -> None:
+        """Take the ends of the launcher's commands. An agent that is connected lives, whatever became of the command
+        that brought it: pbs_tmrsh ends when pbs_mom is restarted, its task does not."""
         for ended in self._processes.reap():
             nodes = ended.command.nodes
             died = f"died: {how_it_ended(ended.status)}"
@@ -333,15 +359,25 @@ class Driver:
                 self._end(1, died, show_last_words=True, starved=starved)
             elif len(nodes) == 1 and said:
                 said = said.removeprefix(f"node {nodes[0]}: ")
-                what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
-                self._end(1, f"{what} on {nodes[0]}: {said}")
+                what = "lost the agent" if self._rendezvous.has_agents(nodes) else "no agent"
+                self._end_unless_connected(nodes, said, f"{what} on {nodes[0]}: {said}")
             else:
                 who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
                 who += f" for {nodes[0]}" if len(nodes) == 1 else ""
-                cause = f": {ended.complaint}" if ended.complaint else ""
-                self._end(1, f"{who} {died}{cause}", show_last_words=True)
+                died = f"{who} {died}" + (f": {ended.complaint}" if ended.complaint else "")
+                self._end_unless_connected(nodes, died, died, show_last_words=True)
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
+
+    def _end_unless_connected(
+        self, nodes: Sequence[str], words: str, cause: str, show_last_words: bool = False
+    ) -> None:
+        """End the run, unless the agents that a command brought are connected, and need it no more."""
+        lost = {self._rendezvous.where(agent) for agent in self._lost}
+        if self._wishes.launcher.outlived and self._rendezvous.has_agents(nodes) and not lost & set(nodes):
+            self._detached.update(dict.fromkeys(nodes, Detached(words, cause, time.monotonic())))
+        else:
+            self._end(1, cause, show_last_words=show_last_words)
 
     def _end(
         self, status: int, reason: str, number: int = 0, show_last_words: bool = False, starved: bool = False
@@ -433,6 +469,15 @@ class Driver:
             handover.remove(self._environment)
             self._environment = ""
 
+    def _state(self, ending: Ending) -> JobState:
+        if ending.status == 0:
+            return JobState.COMPLETED
+        if ending.starved:
+            return JobState.OUT_OF_MEMORY
+        if ending.status == 128 + signal.SIGTERM and ending.reason and self._is_late():
+            return JobState.TIMEOUT
+        return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
+
     def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
         if not self._wishes.record:
             return
@@ -484,14 +529,6 @@ def _file_behind(descriptor: int) -> str:
         if os.path.isfile(path):
             return path
     return ""
-
-
-def _state(ending: Ending) -> JobState:
-    if ending.status == 0:
-        return JobState.COMPLETED
-    if ending.starved:
-        return JobState.OUT_OF_MEMORY
-    return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
 
 def _say(text: str) -> None:

@@ -210,13 +210,14 @@ class Rendezvous:
         """Return whether *sender* is one of the run's agents."""
         return sender in self._agents.values()
 
-    def lost(self, sender: str) -> list[Send]:
-        """Take the loss of the agent *sender*."""
+    def lost(self, sender: str, launcher: str = "") -> list[Send]:
+        """Take the loss of the agent *sender*; *launcher* is how the command that brought it ended, if it has."""
         if sender not in self._agents.values():
             return []
         where = self.where(sender)
         pid = self._pids[self._index[first_label(where)]]
-        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke")
+        before = f", after its launcher had ended: {launcher}" if launcher else ""
+        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke{before}")
         self.gone([where])
         return sends
 
@@ -250,6 +251,10 @@ class Rendezvous:
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""
         return [node.name for index, node in enumerate(self._plan.nodes) if index not in self._brokers]
+
+    def has_agents(self, names: Sequence[str]) -> bool:
+        """Return whether the agents on all of the nodes *names* have reported, and none of them has left."""
+        return all(self._index[first_label(name)] in self._agents.keys() - self._gone for name in names)
 
     def remaining(self) -> list[str]:
         """Return the nodes whose agent has reported and has not left."""

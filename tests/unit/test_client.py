@@ -19,6 +19,7 @@ from scoop_hpc.commands import check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.questions import is_unanswered
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, goes_on, is_queued
 from scoop_hpc.schedulers.base import Completed, JobStatus
@@ -310,6 +311,13 @@ def test_waiting_ends_with_the_job(tmp_path: Path) -> None:
     waiting = Waiting(tmp_path, RUNNING, RUNNING, COMPLETED)
     assert waiting.wait().status.state is JobState.COMPLETED
     assert waiting.questions() == 3
+
+
+def test_waiting_in_vain_for_an_answer_claims_nothing(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, (1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"))
+    told = waiting.wait(timeout=30)
+    assert (told.status.state, told.status.reason) == (JobState.UNKNOWN, "no answer from slurm")
+    assert is_unanswered(told)
 
 
 def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:

@@ -65,4 +65,4 @@ def test_a_task_that_exits_is_no_success(code: Any, of_task: bool, status: int) 
     module = ModuleType("__main__")
     module.__dict__["end"] = end
     text: CodeType = compile("raise end", "p.py", "exec")
-    assert program.run(text, module) == status
+    assert program.run(program.Prepared(b"", text, module)) == status

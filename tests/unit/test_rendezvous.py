@@ -177,6 +177,18 @@ def test_lost_agent_ends_the_run_for_the_others(running: Run) -> None:
     assert running.phase is Phase.OVER
 
 
+def test_lost_agent_is_told_with_what_its_launcher_had_said_before(running: Run) -> None:
+    assert running.has_agents(["n1", "n2"])
+    running.lost("n2/0", "pbs_tmrsh: not connected")
+    assert running.ending == Ending(
+        1,
+        "the agent (pid 42) on n2.site died, or the connection to it broke, after its launcher had ended: "
+        "pbs_tmrsh: not connected",
+    )
+    assert running.has_agents(["n1"])
+    assert not running.has_agents(["n1", "n2"])
+
+
 def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:
     assert running.say(Bye(), "n2/0")
     assert running.ending == Ending(1, "the agent on n2.site left")
