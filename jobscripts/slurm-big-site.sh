@@ -25,6 +25,7 @@ cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
+export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 43200))
 export OMP_NUM_THREADS=16
 for init in "${LMOD_PKG:-}/init/bash" "${MODULESHOME:-}/init/bash" /etc/profile.d/lmod.sh /etc/profile.d/modules.sh; do
     command -v module >/dev/null || { [ -r "$init" ] && . "$init"; }

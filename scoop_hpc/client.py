@@ -16,7 +16,7 @@ from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState, option_of
 from scoop_hpc.questions import NOT_BEGUN, Questions, record_of, with_record
 from scoop_hpc.reports import Doubts, Report, goes_on, unasked
-from scoop_hpc.schedulers.base import JobKey, Scheduler
+from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks
@@ -247,13 +247,13 @@ class Client:
         # as if they were to begin, until somebody knows better
         answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
         doubts = Doubts(_LATE)
-        troubled = False
+        troubled = heard_of = False
         unheard = any(report.job is None for report in reports)
         while any(goes_on(report) for report in answers):
             on_tick(answers)
             now = clock()
             if timeout is not None and now - began >= timeout and asked > float("-inf"):
-                return answers
+                return answers if heard_of else [self._questions.unanswered(report) for report in answers]
             if self._is_news(answers):
                 heard, asked = now, float("-inf")
             if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
@@ -267,6 +267,7 @@ class Client:
                     answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
                     heard = heard if answers == told else now  # a doubt: asked about soon again
                     troubled, unheard = bool(unread), False
+                    heard_of = True
                     continue
                 except SchedulerError as error:
                     if isinstance(error.__cause__, FileNotFoundError):
@@ -299,7 +300,8 @@ class Client:
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
-        ends = {each.index: replace(each.status, state=JobState.CANCELLED, reason=NOT_BEGUN) for each in waiting}
+        end = JobStatus("", JobState.CANCELLED, NOT_BEGUN)
+        ends = {each.index: replace(end, job_id=each.status.job_id) for each in waiting}
         try:
             jobdirectory.write_ends(report.job, {**ends, **jobdirectory.read_ends(report.job)})
         except InputError as error:

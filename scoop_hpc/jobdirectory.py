@@ -6,6 +6,7 @@
         job.sh       the job script
         job.json     what was asked for, of which scheduler, under which id
         record.json  the driver's own record of the run (scoop_hpc.record); record-3.json of an array's third
+        record.lock  held by who writes one
         ends.json    how the scheduler said it ended, or each job of an array: schedulers forget
 """
 

@@ -4,9 +4,9 @@ A template sees ``job`` (the JobSpec), ``command``, and what a scheduler has wor
 and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``; ``scheduler`` (the phrase book) is for its
 own template, which may call what that has of its own. Its filters are ``directive`` (one word of a
 directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``. All of ours have the blocks directives,
-environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends ours by
-``{% extends "scoop_hpc/slurm.sh.j2" %}``, and says anew the block that shall differ; ``{{ super() }}`` is what the
-block was. With anything in its epilogue, the run is a child of the script, not what the script becomes.
+output, environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends
+ours by ``{% extends "scoop_hpc/slurm.sh.j2" %}``, and says anew the block that shall differ; ``{{ super() }}`` is what
+the block was. With anything in its epilogue, the run is a child of the script, not what the script becomes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scoop_hpc.schedulers.base import Scheduler
 
 SUFFIX = ".sh.j2"
 OURS = "scoop_hpc/"  # before the name of a template: ours, whatever others there are of that name
-BLOCKS = ("directives", "environment", "prologue", "run", "epilogue")
+BLOCKS = ("directives", "output", "environment", "prologue", "run", "epilogue")
 
 _FILTERS = ("directive", "quote", "walltime", "memory")
 _NAMES = ("array", "command", "dependency", "error", "output", "scheduler", "whole_nodes")

@@ -20,10 +20,26 @@ from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, JobKey, JobStatus, Scheduler, short
+from scoop_hpc.schedulers.base import (
+    DELETED_WITH_ITS_ARRAY,
+    LOCAL_RUNS,
+    OR_LOCAL,
+    JobKey,
+    JobStatus,
+    Scheduler,
+    short,
+)
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
+
+
+_NO_ANSWER = "no answer from"  # the beginning of a reason
+
+
+def is_unanswered(report: Report) -> bool:
+    """Return whether how a job stands is not known only because its scheduler does not answer."""
+    return any(each.status.reason.startswith(_NO_ANSWER) for each in report.elements or (report,))
 
 
 class Questions:
@@ -87,6 +103,10 @@ class Questions:
                 "`scoop-hpc history` lists those that were"
             )
         return answers
+
+    def unanswered(self, report: Report) -> Report:
+        """Return what is known here of a job whose scheduler does not answer."""
+        return self._settle(report, {}, True)
 
     def remembered(self, reports: Sequence[Report]) -> list[Report]:
         """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
@@ -180,11 +200,18 @@ class Questions:
             status = said.get((name, JobKey(key.job, each.index)), unread_array)
             if status is not None and status.unread and each.index in earlier:
                 status = None  # what was heard before has to do
+            if status is not None and status.reason == DELETED_WITH_ITS_ARRAY and each.index in heard:
+                status = None  # what was said before is better
+            told = earlier.get(each.index)
+            if told is not None and told.reason == NOT_BEGUN and (status is None or status.state is JobState.CANCELLED):
+                # a record is that of a run before the job was put back into its queue
+                settled.append(replace(each, status=replace(told, reason=(status or told).reason or NOT_BEGUN)))
+                continue
             if status is not None and status.state.ended:
                 heard[each.index] = status
-            elif status is not None and each.index in heard and heard[each.index].reason != NOT_BEGUN:
+            elif status is not None and told is not None and told.reason != NOT_BEGUN:
                 del heard[each.index]  # it was put back into its queue
-            settled.append(_settle_one(each, status or earlier.get(each.index), silent))
+            settled.append(_settle_one(each, status or told, silent))
         if heard != earlier:
             try:
                 jobdirectory.write_ends(job, heard)
@@ -232,7 +259,7 @@ def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Repo
             return replace(report, status=replace(said, job_id=report.status.job_id), record=record)
         said = None
     if silent and said is None and (record is None or not record.state.ended):
-        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"no answer from {report.scheduler}")
+        unknown = JobStatus(report.status.job_id, JobState.UNKNOWN, f"{_NO_ANSWER} {report.scheduler}")
         return replace(report, status=unknown, record=record)
     status = settle(report.status.job_id, said, record)
     if status.state is JobState.FAILED and record is None and report.job is not None:  # its script had more to say

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Optional
 
@@ -26,6 +28,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     AGENT,
+    Beat,
     BrokerUp,
     Curve,
     Fault,
@@ -37,6 +40,7 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Stop,
 )
+from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.maps import spelled_out
@@ -122,7 +126,7 @@ class PeerLink:
             self.socket.disconnect(addresses[self._attempt % len(addresses)])
         self._tried = now
         self._attempt += 1
-        self.socket.connect(addresses[self._attempt % len(addresses)])
+        sockets.connect(self.socket, addresses[self._attempt % len(addresses)])
         sockets.send(self.socket, Greet(self.name, self._attempt))
 
 
@@ -134,6 +138,7 @@ class BrokerServer:
         self._name = str(plan.node)
         self._state = BrokerState(self._name)
         self._links: dict[str, PeerLink] = {}
+        self._strangers = Strangers()
         self._agent_is_here = False
         self._for_agent: list[Message] = []  # until it is: a ROUTER drops what is for somebody unknown
         self._for_peers: list[Send] = []  # until it is known where they are
@@ -174,11 +179,11 @@ class BrokerServer:
                     if not self._serve_main():
                         return
                 elif socket is self._subscriber:
-                    self._serve_meta()
+                    self._guarded(self._serve_meta)
                 elif self._authenticator is not None and socket is self._authenticator.socket:
                     self._authenticator.step()
                 else:
-                    self._serve_link(socket)
+                    self._guarded(self._serve_link, socket)
             now = time.monotonic()
             if now >= tick:
                 tick = now + _TICK
@@ -198,22 +203,50 @@ class BrokerServer:
                 sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return True
-            message, name = codec.decode(frames), sender.decode()
-            if isinstance(message, Greet):
-                if message.to == self._name:
-                    sockets.send_to(self._main, name, Greeted(message.attempt))
-            elif name == AGENT and isinstance(message, Ready):
-                self._agent_is_here = True
-                for held in (self._up, *self._for_agent):
-                    sockets.send_to(self._main, AGENT, held)
-            else:
-                if isinstance(message, Peers):
-                    self._meet(message)
-                self._dispatch(self._state.handle(message, name))
-                if isinstance(message, Stop):
+            name = sender.decode(errors="backslashreplace")
+            try:
+                message = codec.decode(frames)
+                if not self._take(message, name):
                     return False
-            if isinstance(message, Ready) and self._plan.curve is not None and self._all_are_here():
-                shutil.rmtree(self._plan.directory, ignore_errors=True)
+            except ProtocolError as error:
+                self._refuse(name, error)
+        return True
+
+    def _guarded(self, serve: Callable[..., None], *args: sockets.Socket) -> None:
+        """Take in what peers say; the run ends where that has no meaning."""
+        try:
+            serve(*args)
+        except ProtocolError as error:
+            self._dispatch([Send(AGENT, Fault(f"invalid message of a peer to broker {self._name}: {error}"))])
+
+    def _refuse(self, name: str, error: ProtocolError) -> None:
+        """Drop a message that has no meaning; if it came from a part of the run, that cannot go on."""
+        if self._state.knows(name):
+            self._dispatch([Send(AGENT, Fault(f"invalid message of {name} to broker {self._name}: {error}"))])
+        elif self._strangers.is_new(name):
+            text = f"scoop-hpc: warning: broker {self._name} dropped a message of {name!r}: {error}"
+            print(text, file=sys.stderr, flush=True)
+
+    def _take(self, message: Message, name: str) -> bool:
+        """Take in one message of the main socket; return False after Stop."""
+        if isinstance(message, Greet):
+            if message.to == self._name:
+                sockets.send_to(self._main, name, Greeted(message.attempt))
+        elif name == AGENT and isinstance(message, Beat):
+            sockets.send_to(self._main, AGENT, message)
+        elif name == AGENT and isinstance(message, Ready):
+            self._agent_is_here = True
+            for held in (self._up, *self._for_agent):
+                sockets.send_to(self._main, AGENT, held)
+        else:
+            sends = self._state.handle(message, name)
+            if isinstance(message, Peers):
+                self._meet(message)
+            self._dispatch(sends)
+            if isinstance(message, Stop):
+                return False
+        if isinstance(message, Ready) and self._plan.curve is not None and self._all_are_here():
+            shutil.rmtree(self._plan.directory, ignore_errors=True)
         return True
 
     def _all_are_here(self) -> bool:
@@ -231,7 +264,7 @@ class BrokerServer:
         link = next(link for link in self._links.values() if link.socket is socket)
         meta = link.hear()
         if meta is not None:
-            self._subscriber.connect(meta)
+            sockets.connect(self._subscriber, meta)
 
     def _look_after_links(self, now: float) -> None:
         for link in self._links.values():

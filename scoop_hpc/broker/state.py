@@ -87,6 +87,12 @@ def _holds(parcel: Parcel, find: Find) -> bool:
     return parcel.owner == find.owner and parcel.serial <= find.serial < parcel.serial + parcel.count
 
 
+def _demand(allowed: bool, message: Message, sender: str) -> None:
+    """Raise ProtocolError unless it is *allowed* that *sender* sent this."""
+    if not allowed:
+        raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
+
+
 class BrokerState:
     """The state machine of one broker, called *name*."""
 
@@ -104,22 +110,30 @@ class BrokerState:
         self._constants = Constants(name)
         self._searches: dict[tuple[str, int], int] = {}  # owner, number of the question: peers that have to answer
 
+    def knows(self, name: str) -> bool:
+        """Return whether *name* belongs to the run, as far as known: its agent, a worker here, a peer."""
+        return name == AGENT or name in self.workers or name in self.peers
+
     def handle(self, message: Message, sender: str) -> list[Send]:
-        """Take in one message; return what to send because of it."""
+        """Take in one message; return what to send because of it. Raises ProtocolError, before anything has changed."""
         handler = _HANDLERS.get(type(message))
         if handler is None:
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
         return handler(self, message, sender)
 
     def _on_ready(self, message: Ready, sender: str) -> list[Send]:
+        if node_of(sender) != self.name or not sender.partition(".")[2].isdecimal():
+            raise ProtocolError(f"{sender!r} cannot be a worker of broker {self.name}")
         self.workers[sender] = _Worker()
         return []
 
     def _on_peers(self, message: Peers, sender: str) -> list[Send]:
+        _demand(sender == AGENT, message, sender)
         self.peers = {str(broker.node) for broker in message.brokers} - {self.name}
         return []
 
     def _on_request(self, message: Request, sender: str) -> list[Send]:
+        _demand(sender in self.workers, message, sender)
         self.waiting.pop(sender, None)
         self.ahead.pop(sender, None)
         if message.count:
@@ -161,6 +175,7 @@ class BrokerState:
         return [Send(sender, Tasks(loot)), *self._settle()]
 
     def _on_load(self, message: Load, sender: str) -> list[Send]:
+        _demand(sender == message.broker and sender in self.peers, message, sender)
         self._queued[message.broker] = message.queued
         self._idle[message.broker] = message.idle
         return self._settle()
@@ -220,9 +235,11 @@ class BrokerState:
         return name if node == self.name else node
 
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:
+        _demand(sender in self.workers, message, sender)
         return [Send(AGENT, message)]
 
     def _on_stop(self, message: Stop, sender: str) -> list[Send]:
+        _demand(sender == AGENT, message, sender)
         return [Send(worker, message) for worker in sorted(self.workers)]
 
     def tick(self) -> list[Send]:

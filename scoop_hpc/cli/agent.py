@@ -8,7 +8,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -17,12 +17,13 @@ from scoop_hpc.cli import alias, habits
 from scoop_hpc.cli.habits import Habits
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.launch import handover
-from scoop_hpc.launch.agent import Agent, AgentPlan, Rooms
+from scoop_hpc.launch.agent import Agent, AgentPlan, Main, Rooms
 from scoop_hpc.launch.driver import DOORS, KEYS
 from scoop_hpc.launch.knock import Ended
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Curve, Welcome
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.lastword import LastWord
 from scoop_hpc.worker import process
 from scoop_hpc.worker.process import WorkerPlan
 
@@ -70,8 +71,8 @@ def _own_addresses(interface: str, driver: str) -> Sequence[str]:
     return interfaces.preferred(addresses, interfaces.route_to(sockets.host_of(driver)))  # type: ignore[no-any-return]
 
 
-def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Callable[[], int]:
-    def serve() -> int:
+def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
+    def serve(last_word: LastWord) -> int:
         server = BrokerServer(BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses)))
         try:
             server.serve()
@@ -82,8 +83,9 @@ def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Calla
     return serve
 
 
-def _worker(wanted: Habits, welcome: Welcome, directory: str, name: str) -> Callable[[], int]:
+def _worker(wanted: Habits, welcome: Welcome, directory: str, name: str) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
-    return habits.keeping(wanted, name, welcome.nodes[welcome.node], lambda: process.main(plan))
+    node = welcome.nodes[welcome.node]
+    return lambda last_word: habits.keeping(wanted, name, node, lambda: process.main(plan, last_word))()

@@ -12,6 +12,7 @@ from scoop_hpc.client import Client
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.formeroutput import Former
 from scoop_hpc.jobspec import JobState, default_output
+from scoop_hpc.questions import is_unanswered
 from scoop_hpc.reports import Report, goes_on
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -127,7 +128,8 @@ def _exit_status(report: Report) -> int:
 def say_how_it_ended(report: Report) -> None:
     """Say on stderr how a job ended, if not well."""
     if report.status.state is not JobState.COMPLETED:
-        say(f"job {report.status.job_id} {'is' if goes_on(report) else 'ended'} {describe(report)}")
+        verb = "is" if goes_on(report) or is_unanswered(report) else "ended"
+        say(f"job {report.status.job_id} {verb} {describe(report)}")
 
 
 def describe(report: Report) -> str:

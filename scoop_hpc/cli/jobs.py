@@ -17,9 +17,11 @@ from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobspec import JobState
+from scoop_hpc.questions import is_unanswered
 from scoop_hpc.reports import Report, goes_on, is_queued
 
 _RECENT = 20
+_UNOPENED = 66  # of a job script whose directory or output is not to be had: see templates/
 _TIMED_OUT = 124  # as timeout(1)
 _COLUMNS = ("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON")
 
@@ -80,7 +82,8 @@ def logs(following: bool, job: str) -> None:
         output = str(report.output)
         there = os.path.exists(output)
         what = f"what is in {output!r} was there before" if there else f"there is no output file {output!r}"
-        raise ScoopError(f"{what}: job {job} is {follow.describe(report)}")
+        unopened = "; its first node could not open it" if report.status.exit_status == _UNOPENED else ""
+        raise ScoopError(f"{what}: job {job} is {follow.describe(report)}{unopened}")
 
 
 @click.command()
@@ -92,7 +95,8 @@ def wait(timeout: Optional[float], jobs: tuple[str, ...]) -> None:
     reports = client.wait(_find(client, jobs), lambda reports: None, follow.warn, timeout)
     for report in reports:
         follow.say_how_it_ended(report)
-    sys.exit(_TIMED_OUT if any(goes_on(report) for report in reports) else follow.exit_status(reports))
+    unended = any(goes_on(report) or is_unanswered(report) for report in reports)
+    sys.exit(_TIMED_OUT if unended else follow.exit_status(reports))
 
 
 @click.command()

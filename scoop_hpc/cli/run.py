@@ -66,8 +66,9 @@ def run(
     Inside a job, `--hosts n1:4,n2` or a hostfile restricts the run to these of its nodes, with that many workers; where
     there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
 
-    PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard input, output,
-    error and exit status are those of this command.
+    PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard output,
+    error and exit status are those of this command, and its standard input, where all workers are started on this
+    machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
     wakeup = Wakeup(SIGNALS)

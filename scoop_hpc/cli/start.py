@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from scoop_hpc import jobdirectory
@@ -29,8 +30,10 @@ from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.placement import NodePlan, count_cpus, place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.record import of_element
+from scoop_hpc.schedulers.pbs_allocation import idle_cpus
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
+ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
     "local": lambda _: LocalLauncher(),
@@ -79,6 +82,9 @@ def wishes(
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
+    idle = idle_cpus(os.environ, allocation) if workers is None else ""
+    if idle:
+        print(f"scoop-hpc: warning: {idle}", file=sys.stderr)
     if hosts and given is not None:
         nodes = plan_part(given, hosts, workers, is_here)
     else:
@@ -95,6 +101,7 @@ def wishes(
         job_id=allocation.job_id,
         interface=interface,
         warn=workers is None,
+        ends_at=_ends_at(os.environ),
         patience=patience or 60 + 0.1 * len(nodes),
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
@@ -107,6 +114,12 @@ def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> di
     if allocation.array_index is not None:  # by one name, whatever the scheduler's is
         environ[os.fsencode(ARRAY_INDEX)] = b"%d" % allocation.array_index
     return environ
+
+
+def _ends_at(environ: Mapping[str, str]) -> Optional[float]:
+    """Return when the job's walltime is over, as its script reckons; None where it says nothing."""
+    text = environ.get(ENDS_AT, "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _fitting(scheduler: str) -> str:

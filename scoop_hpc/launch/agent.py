@@ -21,22 +21,23 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 import zmq
 
 from scoop_hpc import record as records
 from scoop_hpc.errors import LaunchError, ScoopError
-from scoop_hpc.jobspec import JobState
-from scoop_hpc.launch import children
+from scoop_hpc.launch import children, stopped
 from scoop_hpc.launch.children import Child, Manners
 from scoop_hpc.launch.knock import LOST, knock
+from scoop_hpc.launch.oomkills import OomKills, read_text
 from scoop_hpc.launch.output import OutputPipes
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import (
     AGENT,
     ORIGIN,
+    Beat,
     BrokerUp,
     Bye,
     Curve,
@@ -53,9 +54,14 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.lastword import LastWord
 
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
+_SAME_SIGNAL = 0.1  # seconds in which a signal to all processes has come to all of them
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
+
+
+Main = Callable[[LastWord], int]
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ class AgentPlan:
 class Rooms:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
-    broker: Callable[[Welcome, str, Sequence[str]], Callable[[], int]]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, str], Callable[[], int]]  # welcome, private directory, name
+    broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
+    worker: Callable[[Welcome, str, str], Main]  # welcome, private directory, name
 
 
 class Agent:
@@ -97,6 +103,10 @@ class Agent:
         self._terminated_at: Optional[float] = None
         self._directory = ""
         self._broker: Optional[sockets.Socket] = None
+        self._stopped = stopped.Stopped(stopped.process_state)
+        self._oom_kills = OomKills(read_text)
+        self._looked = 0.0  # at the children, last
+        self._unanswered: Optional[int] = None  # looks since the broker was asked; None: it is not up yet
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
@@ -191,11 +201,34 @@ class Agent:
                 self._pipes.read(ready)
         now = time.monotonic()
         if self._shutdown is None:
+            if now > self._looked + stopped.LOOK:
+                self._looked = now
+                self._look()
             if self._lost_at is not None and now > self._lost_at + LOST:
                 self._lose_driver()
             elif self._terminated_at is not None and now > self._terminated_at + _SIGNAL_GRACE:
                 self._tell(Fault(f"the agent on {self._plan.node} was told to end by SIGTERM", 143))
                 self._shutdown = Shutdown(signal.SIGTERM)
+
+    def _look(self) -> None:
+        """End the run if a child is not dead, and hangs: it is stopped, or a broker that does not answer."""
+        self._oom_kills.look()
+        for pid in self._stopped.look(self._children):
+            seconds = stopped.LOOKS * stopped.LOOK
+            self._tell(Fault(f"{self._name_of(pid)} has been stopped for {seconds:g} s, by SIGSTOP or the like"))
+        if self._unanswered is None or self._broker is None:
+            return
+        if not self._unanswered:
+            sockets.send(self._broker, Beat())
+        self._unanswered += 1
+        if self._unanswered > stopped.UNANSWERED:
+            pid = next((pid for pid, child in self._children.items() if "." not in child.name), 0)
+            self._tell(Fault(f"{self._name_of(pid)} has not answered for {stopped.UNANSWERED * stopped.LOOK:g} s"))
+
+    def _name_of(self, pid: int) -> str:
+        name = self._children[pid].name if pid in self._children else ""
+        kind = "origin" if name == ORIGIN else f"worker {name}" if "." in name else f"broker {name}"
+        return f"{kind} (pid {pid}) on {self._plan.node}"
 
     def _take_all(self, source: sockets.Socket) -> None:
         message = sockets.receive(source)
@@ -213,9 +246,13 @@ class Agent:
         elif isinstance(message, Peers):
             assert self._broker is not None
             sockets.send(self._broker, message)
-            if self._welcome.node == 0 and self._welcome.pool is None:
+            if self._welcome.node == 0 and self._welcome.pool is None and self._origin is None:
                 self._fork_worker(ORIGIN)
+        elif isinstance(message, Beat):
+            self._unanswered = 0
         elif isinstance(message, (BrokerUp, Fault)):
+            if isinstance(message, BrokerUp):
+                self._unanswered = 0
             self._tell(message)
 
     def _tell(self, message: Message) -> None:
@@ -244,39 +281,59 @@ class Agent:
             child = self._children.pop(pid, None)
             if child is not None:
                 self._pipes.finish(child.name)
-                self._tell(Exited(child.name, pid, os.waitstatus_to_exitcode(status)))
+                code = os.waitstatus_to_exitcode(status)
+                starved = code == -signal.SIGKILL and self._oom_kills.have_come()
+                self._tell(Exited(child.name, pid, code, starved, child.last_word.said()))
 
     # the end
 
     def _lose_driver(self) -> None:
         """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
         self._shutdown = Shutdown(signal.SIGTERM)
-        if self._welcome.node:
-            return
-        reason = f"{self._welcome.driver} {records.DRIVER_LOST}"
+        pid = self._welcome.driver_pid
+        here = bool(self._welcome.driver_process) and stopped.identity(pid) == self._welcome.driver_process
+        if here and stopped.process_state(pid) == "T":
+            self._leave_word("was stopped, by SIGSTOP or the like: it is ended, and the run with it")
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)  # it would keep the allocation
+        elif self._welcome.node == 0:
+            self._leave_word(records.DRIVER_LOST)
+
+    def _leave_word(self, what: str) -> None:
+        """Say what became of the driver where it would have said so itself."""
+        reason = f"{self._welcome.driver} {what}"
         with contextlib.suppress(OSError):  # nobody is left to be told of it
             if self._welcome.complaints:
                 with open(self._welcome.complaints, "a", encoding="utf-8") as file:
                     file.write(f"scoop-hpc: error: {reason}\n")
             else:
                 print(f"scoop-hpc: error: {reason}", file=sys.stderr, flush=True)
-        with contextlib.suppress(OSError, ScoopError):  # the same
-            record = records.read(self._welcome.record) if self._welcome.record else None
-            if record is not None:
-                ended = replace(record, state=JobState.FAILED, ended=time.time(), reason=reason)
-                records.write(self._welcome.record, ended)
+        with contextlib.suppress(OSError):  # the same
+            if self._welcome.record:
+                records.end_lost(self._welcome.record, self._welcome.attempt, reason, time.time())
 
     def _end(self, number: int) -> None:
         """End the origin by the signal *number*, the others by Stop, all that is left by SIGKILL."""
         if number:
-            self._signal_origin(number)
             origin = self._origin
+            if number == signal.SIGTERM and self._lost_at is None:
+                self._serve_until(lambda: self._terminated_at is not None, _SAME_SIGNAL)
+            if number != signal.SIGTERM or not self._everybody_was_signalled():
+                self._signal_origin(number)
             self._serve_until(lambda: origin is None or origin.pid not in self._children, _SIGNAL_GRACE)
         if self._broker is not None:
             sockets.send(self._broker, Stop())
         self._serve_until(lambda: not self._children, _STOP_GRACE)
         children.kill_descendants()
         self._serve_until(lambda: not self._children, 2.0)
+
+    def _everybody_was_signalled(self) -> bool:
+        """Return whether SIGTERM came to this process and, as it says, to the driver, so surely to the origin as well.
+
+        A scheduler signals all processes of a job; the program's handler is not to be interrupted by itself.
+        """
+        now = time.monotonic()
+        return self._terminated_at is not None and now < self._terminated_at + _SIGNAL_GRACE and self._lost_at is None
 
     def _serve_until(self, done: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

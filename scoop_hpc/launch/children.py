@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from scoop_hpc.errors import ScoopError
+from scoop_hpc.transport.lastword import LastWord
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NAME = 15
@@ -32,6 +33,7 @@ class Child:
     name: str
     pid: int
     pipes: dict[int, int]  # our ends, and whether it writes stream 1 or 2 into them
+    last_word: LastWord
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
-    """Run *main* in a forked child; its return value is the exit status."""
+def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
+    """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
+    last_word = LastWord()
     ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
@@ -70,12 +73,14 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     if pid:
         for _, write in ends.values():
             os.close(write)
-        return Child(name, pid, {read: stream for stream, (read, _) in ends.items()})
+        return Child(name, pid, {read: stream for stream, (read, _) in ends.items()}, last_word)
     status = 1
+    last_word.take_over()
+    leave = os._exit
     try:
         _behave(manners, parent)
         _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
-        status = main()
+        status = main(last_word)
         threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
         atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
         sys.modules["__main__"].__dict__.clear()
@@ -91,7 +96,8 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
             sys.stdout.flush()
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
-        os._exit(status & 0xFF)
+        last_word.say()
+        leave(status & 0xFF)
 
 
 def _behave(manners: Manners, parent: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,13 +28,15 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
-from scoop_hpc.errors import InputError, LaunchError
+from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.launch import children, handover
+from scoop_hpc.launch import children, handover, stopped
 from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.oomkills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
+from scoop_hpc.launch.stopped import LOOK
 from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launch.writer import Writer
 from scoop_hpc.launchers import container
@@ -42,6 +45,7 @@ from scoop_hpc.launchers.container import Container
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
+from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -54,7 +58,9 @@ _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
 _BYE = 4.0  # seconds that the agents have to leave
+_LAST_LINES = 1.0  # seconds that the reader of the output has after a signal: it may be gone
 _LOST = 2.0  # seconds without a connection after which an agent is gone
+_EARLY = 5.0  # seconds before that a job's walltime may be over: its script began later than the job
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
 
@@ -73,8 +79,18 @@ class Wishes:
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    ends_at: Optional[float] = None  # when the job's walltime is over, in seconds since the epoch
     pool: Optional[Pool] = None  # instead of a program to run
     container: Optional[Container] = None  # that the agents, and so the workers, run in
+
+
+@dataclass(frozen=True)
+class Detached:
+    """The end of a launcher's command whose agent was connected."""
+
+    words: str  # how it ended
+    cause: str  # the same as the reason of the run's end
+    since: float  # monotonic
 
 
 class Driver:
@@ -91,6 +107,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._authenticator: Optional[keys.Authenticator] = None
+        self._attempt = secrets.token_hex(8)
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._input = b""  # what each of the launcher's commands reads
@@ -103,8 +120,11 @@ class Driver:
             directory=self._directory,
             inherit=self._shared_streams(),
             python="" if wishes.container else "{}.{}".format(*sys.version_info),
+            driver_process=stopped.identity(os.getpid()),
+            driver_pid=os.getpid(),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,
+            attempt=self._attempt,
             complaints=_file_behind(2),
             pool=wishes.pool,
         )
@@ -113,20 +133,25 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
+        self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
+        self._strangers = Strangers()
+        self._oom_kills = OomKills(read_text)  # which the agent on one machine shares
+        self._looked = 0.0  # at them, last
+        self._recorded = False  # that the run has begun
 
     def run(self) -> Ending:
         """Run the program to its end; return how it ended."""
         ending = Ending(1, "the driver failed")
         try:
             ending = self._run()
-        except (LaunchError, InputError) as error:
+        except ScoopError as error:
             ending = Ending(2 if isinstance(error, InputError) else 1, str(error))
         finally:
             self._report_end(ending)
             self._clean_up()
-            self._write_record(_state(ending), ending)
+            self._write_record(self._state(ending), ending)
         return ending
 
     def _run(self) -> Ending:
@@ -200,7 +225,8 @@ class Driver:
             agent = handover.reading_input(agent)
         elif wishes.launcher.carriage is Carriage.FILE:
             self._environment = handover.write(wishes.state, text, time.time(), wishes.patience)
-            agent = handover.reading_file(self._environment, agent)
+            output = "" if wishes.launcher.relays else _file_behind(2)
+            agent = handover.reading_file(self._environment, output, agent)
             text = b""
         names = [node.name for node in wishes.nodes]
         self._input = text
@@ -234,10 +260,14 @@ class Driver:
             elif ready in self._writer:
                 self._write(ready)
         now = time.monotonic()
+        if self._one_machine and now > self._looked + LOOK:
+            self._looked = now
+            self._oom_kills.look()
         for agent, since in list(self._lost.items()):
             if now > since + _LOST:
                 del self._lost[agent]
-                self._send_all(self._rendezvous.lost(agent))
+                detached = self._detached.get(self._rendezvous.where(agent))
+                self._send_all(self._rendezvous.lost(agent, "" if detached is None else detached.words))
         if self._interrupted_at is not None and now > self._interrupted_at + _GRACE:
             self._end(130, "interrupted", signal.SIGTERM)
         if self._waiting and self._rendezvous.ending is None:
@@ -258,23 +288,33 @@ class Driver:
                 sender, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            name = sender.bytes.decode()
+            name = sender.bytes.decode(errors="backslashreplace")
             descriptor = int(sender.get(zmq.SRCFD))
             if self._connections.get(descriptor) != name:
                 self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
                 self._connections[descriptor] = name
-            message = codec.decode([frame.bytes for frame in rest])
-            if isinstance(message, Output):
-                self._queue(message, name)
-            else:
-                self._send_all(self._rendezvous.handle(message, name))
-                self._report_opening()
+            try:
+                message = codec.decode([frame.bytes for frame in rest])
+                if isinstance(message, Output):
+                    self._queue(message, name)
+                else:
+                    self._send_all(self._rendezvous.handle(message, name))
+                    self._report_opening()
+            except ProtocolError as error:
+                self._send_all(self._rendezvous.refuse(name, error))
+                if self._strangers.is_new(name) and not self._rendezvous.is_agent(name):
+                    _say(f"warning: dropped a message of {name!r}: {error}")
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
             agent = None if made else self._connections.pop(descriptor, None)
-            if agent in self._rendezvous.agents():
-                self._lost[agent] = time.monotonic()
+            if agent not in self._rendezvous.agents():
+                continue
+            now = time.monotonic()
+            self._lost[agent] = now
+            detached = self._detached.get(self._rendezvous.where(agent))
+            if detached is not None and now < detached.since + _LOST:  # both ended together: no need to wait for it
+                self._end(1, detached.cause)
 
     def _on_signals(self) -> None:
         for number in self._wakeup.take():
@@ -290,7 +330,12 @@ class Driver:
             elif number in _WARNINGS and self._signal_origin(number):
                 continue
             else:
-                self._end(128 + number, f"ended by {signal.Signals(number).name}", number)
+                why = ": its walltime was over" if number == signal.SIGTERM and self._is_late() else ""
+                self._end(128 + number, f"ended by {signal.Signals(number).name}{why}", number)
+
+    def _is_late(self) -> bool:
+        """Return whether the job's walltime is over: then that is why SIGTERM comes."""
+        return self._wishes.ends_at is not None and time.time() >= self._wishes.ends_at - _EARLY
 
     def _signal_origin(self, number: int) -> bool:
         """Pass a signal on to the program; return whether there may be one yet."""
@@ -301,32 +346,49 @@ class Driver:
         return True
 
     def _reap(self) -> None:
+        """Take the ends of the launcher's commands. An agent that is connected lives, whatever became of the command
+        that brought it: pbs_tmrsh ends when pbs_mom is restarted, its task does not."""
         for ended in self._processes.reap():
             nodes = ended.command.nodes
             died = f"died: {how_it_ended(ended.status)}"
             said = ended.complaint or ended.last_line
             if self._one_machine:
-                self._end(1, f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}", show_last_words=True)
+                starved = ended.status == -signal.SIGKILL and self._oom_kills.have_come()
+                died += OUT_OF_MEMORY if starved else ""
+                died = f"the agent (pid {ended.pid}) on {', '.join(nodes)} {died}"
+                self._end(1, died, show_last_words=True, starved=starved)
             elif len(nodes) == 1 and said:
                 said = said.removeprefix(f"node {nodes[0]}: ")
-                what = "no agent" if set(nodes) & set(self._rendezvous.missing()) else "lost the agent"
-                self._end(1, f"{what} on {nodes[0]}: {said}")
+                what = "lost the agent" if self._rendezvous.has_agents(nodes) else "no agent"
+                self._end_unless_connected(nodes, said, f"{what} on {nodes[0]}: {said}")
             else:
                 who = f"{os.path.basename(ended.command.argv[0])} (pid {ended.pid}) on {socket.gethostname()}"
                 who += f" for {nodes[0]}" if len(nodes) == 1 else ""
-                cause = f": {ended.complaint}" if ended.complaint else ""
-                self._end(1, f"{who} {died}{cause}", show_last_words=True)
+                died = f"{who} {died}" + (f": {ended.complaint}" if ended.complaint else "")
+                self._end_unless_connected(nodes, died, died, show_last_words=True)
             if self._one_machine:
                 self._rendezvous.gone(ended.command.nodes)
 
-    def _end(self, status: int, reason: str, number: int = 0, show_last_words: bool = False) -> None:
+    def _end_unless_connected(
+        self, nodes: Sequence[str], words: str, cause: str, show_last_words: bool = False
+    ) -> None:
+        """End the run, unless the agents that a command brought are connected, and need it no more."""
+        lost = {self._rendezvous.where(agent) for agent in self._lost}
+        if self._wishes.launcher.outlived and self._rendezvous.has_agents(nodes) and not lost & set(nodes):
+            self._detached.update(dict.fromkeys(nodes, Detached(words, cause, time.monotonic())))
+        else:
+            self._end(1, cause, show_last_words=show_last_words)
+
+    def _end(
+        self, status: int, reason: str, number: int = 0, show_last_words: bool = False, starved: bool = False
+    ) -> None:
         """Begin the end of the run, unless it has begun."""
         if self._rendezvous.ending is not None:
             return
         if show_last_words:
             for line in self._processes.last_words:
                 print(line, file=sys.stderr)
-        self._send_all(self._rendezvous.end(status, reason, number))
+        self._send_all(self._rendezvous.end(status, reason, number, starved))
 
     def _send_all(self, sends: Sequence[Send]) -> None:
         for send in sends:
@@ -361,8 +423,10 @@ class Driver:
 
     def _queue(self, output: Output, agent: str) -> None:
         text = output.text
+        if not self._rendezvous.is_agent(agent):
+            raise ProtocolError(f"{agent!r}, which is no agent of this run, sent the driver output")
         if self._wishes.label:
-            node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
+            node = self._rendezvous.where(agent)
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
         self._writer.add(output.stream, text, agent)
@@ -379,12 +443,13 @@ class Driver:
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave, within their time, and, unless a signal came, for the reader of the output."""
+        """Wait for all agents to leave in time, and for the reader of the output, but not for long after a signal."""
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
-        while self._writer.pending and not self._signalled:
-            self._serve(0.5)
+        written_by = time.monotonic() + _LAST_LINES
+        while self._writer.pending and (not self._signalled or time.monotonic() < written_by):
+            self._serve(0.05)
         left = self._rendezvous.remaining()
         if left:
             _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
@@ -404,6 +469,15 @@ class Driver:
             handover.remove(self._environment)
             self._environment = ""
 
+    def _state(self, ending: Ending) -> JobState:
+        if ending.status == 0:
+            return JobState.COMPLETED
+        if ending.starved:
+            return JobState.OUT_OF_MEMORY
+        if ending.status == 128 + signal.SIGTERM and ending.reason and self._is_late():
+            return JobState.TIMEOUT
+        return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
+
     def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
         if not self._wishes.record:
             return
@@ -417,9 +491,14 @@ class Driver:
             ended=None if ending is None else time.time(),
             exit_status=None if ending is None else ending.status,
             reason="" if ending is None else ending.reason,
+            attempt=self._attempt,
         )
         try:
-            records.write(self._wishes.record, record)
+            if not self._recorded:  # what is there is a former run's
+                self._recorded = True
+                records.begin(self._wishes.record, record)
+            else:
+                records.end(self._wishes.record, record)
         except OSError as error:
             if ending is None:  # once is enough
                 _say(
@@ -450,12 +529,6 @@ def _file_behind(descriptor: int) -> str:
         if os.path.isfile(path):
             return path
     return ""
-
-
-def _state(ending: Ending) -> JobState:
-    if ending.status == 0:
-        return JobState.COMPLETED
-    return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
 
 def _say(text: str) -> None:

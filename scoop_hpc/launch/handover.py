@@ -31,6 +31,7 @@ _READONLY = ("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID")
 
 _FROM_INPUT = 'eval "$(cat)"; exec "$@"'  # no `. /dev/stdin`: it may be a socket, which cannot be opened by a name
 _FROM_FILE = (
+    '[ -f "$1" ] && [ -w "$1" ] && exec >>"$1" 2>&1; shift; '
     '[ -r "$0" ] || { echo "scoop-hpc: error: $(uname -n) cannot read $0: '
     'let SCOOP_HPC_STATE name a directory that all nodes see" >&2; exit 2; }; . "$0"; exec "$@"'
 )
@@ -58,9 +59,12 @@ def reading_input(agent: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", _FROM_INPUT, "scoop-hpc", *agent]
 
 
-def reading_file(path: str, agent: Sequence[str]) -> list[str]:
-    """Return the command that reads such a text from the file *path*, then is *agent*."""
-    return ["/bin/sh", "-c", _FROM_FILE, path, *agent, "--environment", path]
+def reading_file(path: str, output: str, agent: Sequence[str]) -> list[str]:
+    """Return the command that reads such a text from the file *path*, then is *agent*.
+
+    What either of them prints is appended to the file *output*, if there is one that the node sees.
+    """
+    return ["/bin/sh", "-c", _FROM_FILE, path, output, *agent, "--environment", path]
 
 
 def write(state: str, text: bytes, now: float, patience: float) -> str:

@@ -19,6 +19,7 @@ from typing import Optional
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.hostlist import first_label
+from scoop_hpc.launch.oomkills import OUT_OF_MEMORY
 from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol.messages import (
     ORIGIN,
@@ -36,6 +37,8 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
+
+_NOT_ITS_OWN = ", not at the program's end: a task, or a library, called exit() or exec() in it"
 
 
 class Phase(enum.Enum):
@@ -61,6 +64,7 @@ class Ending:
 
     status: int
     reason: str = ""
+    starved: bool = False  # by want of memory
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,12 @@ class RunPlan:
     curve: Optional[Curve]
     directory: str
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
+    driver_process: str  # what tells it from all others
+    driver_pid: int
     python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     driver: str  # who it is, in words
     record: str = ""  # file
+    attempt: str = ""  # what the record is known by as this run's
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
     pool: Optional[Pool] = None  # instead of a program to run
 
@@ -148,12 +155,17 @@ class Rendezvous:
             inherit=self._plan.inherit,
             driver=self._plan.driver,
             record=self._plan.record,
+            attempt=self._plan.attempt,
+            driver_process=self._plan.driver_process,
+            driver_pid=self._plan.driver_pid,
             complaints=self._plan.complaints,
             pool=self._plan.pool,
         )
 
     @handle.register
     def _on_broker_up(self, message: BrokerUp, sender: str) -> list[Send]:
+        if self._node_of(sender, message) != message.node:
+            raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
         self._brokers[message.node] = message
         if self.phase is not Phase.JOINING or len(self._brokers) < len(self._plan.nodes):
             return []
@@ -163,30 +175,49 @@ class Rendezvous:
 
     @handle.register
     def _on_exited(self, message: Exited, sender: str) -> list[Send]:
-        if message.name == ORIGIN and message.status >= 0:
+        self._node_of(sender, message)
+        if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "")
         what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
-        died = f"{what} (pid {message.pid}) on {self._where(sender)} died: {how_it_ended(message.status)}"
-        return self.end(128 - message.status if message.name == ORIGIN else 1, died)
+        died = f"{what} (pid {message.pid}) on {self.where(sender)} died: {how_it_ended(message.status)}"
+        if message.out_of_memory:
+            died += OUT_OF_MEMORY
+        if message.name != ORIGIN:
+            return self.end(1, died, starved=message.out_of_memory)
+        if message.status >= 0:  # 0 is for a program that has ended
+            return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}")
+        return self.end(128 - message.status, died, starved=message.out_of_memory)
 
     @handle.register
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:
-        return self.end(message.status, message.reason)
+        self._node_of(sender, message)
+        return self.end(message.status or 1, message.reason)
 
     @handle.register
     def _on_bye(self, message: Bye, sender: str) -> list[Send]:
-        where = self._where(sender)
+        where = self._plan.nodes[self._node_of(sender, message)].name
         sends = self.end(1, f"the agent on {where} left")
         self.gone([where])
         return sends
 
-    def lost(self, sender: str) -> list[Send]:
-        """Take the loss of the agent *sender*."""
+    def refuse(self, sender: str, error: ProtocolError) -> list[Send]:
+        """Take it that *sender* sent what cannot be understood: the run ends if it is one of its agents."""
+        if not self.is_agent(sender):
+            return []
+        return self.end(1, f"invalid message of the agent on {self.where(sender)}: {error}")
+
+    def is_agent(self, sender: str) -> bool:
+        """Return whether *sender* is one of the run's agents."""
+        return sender in self._agents.values()
+
+    def lost(self, sender: str, launcher: str = "") -> list[Send]:
+        """Take the loss of the agent *sender*; *launcher* is how the command that brought it ended, if it has."""
         if sender not in self._agents.values():
             return []
-        where = self._where(sender)
+        where = self.where(sender)
         pid = self._pids[self._index[first_label(where)]]
-        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke")
+        before = f", after its launcher had ended: {launcher}" if launcher else ""
+        sends = self.end(1, f"the agent (pid {pid}) on {where} died, or the connection to it broke{before}")
         self.gone([where])
         return sends
 
@@ -196,11 +227,14 @@ class Rendezvous:
         if self.ending is not None and self._gone >= self._agents.keys():
             self.phase = Phase.OVER
 
-    def end(self, status: int, reason: str, number: int = 0) -> list[Send]:
-        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0."""
+    def end(self, status: int, reason: str, number: int = 0, starved: bool = False) -> list[Send]:
+        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0.
+
+        *starved*: the memory was not enough.
+        """
         if self.ending is not None:
             return []
-        self.ending = Ending(status, reason)
+        self.ending = Ending(status, reason, starved)
         sends = [Send(agent, Shutdown(number)) for index, agent in self._agents.items() if index not in self._gone]
         self._gone.update(self._agents.keys() - self._welcomed)  # they have nothing to end
         self.phase = Phase.ENDING if self.remaining() else Phase.OVER
@@ -218,6 +252,10 @@ class Rendezvous:
         """Return the nodes whose agent or broker has not reported."""
         return [node.name for index, node in enumerate(self._plan.nodes) if index not in self._brokers]
 
+    def has_agents(self, names: Sequence[str]) -> bool:
+        """Return whether the agents on all of the nodes *names* have reported, and none of them has left."""
+        return all(self._index[first_label(name)] in self._agents.keys() - self._gone for name in names)
+
     def remaining(self) -> list[str]:
         """Return the nodes whose agent has reported and has not left."""
         return [self._plan.nodes[index].name for index in self._agents if index not in self._gone]
@@ -226,7 +264,15 @@ class Rendezvous:
         """Return the names of all agents, the origin's first."""
         return [self._agents[index] for index in sorted(self._agents)]
 
-    def _where(self, sender: str) -> str:
+    def _node_of(self, sender: str, message: Message) -> int:
+        """Return the index of the agent's node; raise ProtocolError if *sender* is no agent of this run."""
+        for index, agent in self._agents.items():
+            if agent == sender:
+                return index
+        raise ProtocolError(f"{sender!r}, which is no agent of this run, sent the driver {message!r}")
+
+    def where(self, sender: str) -> str:
+        """Return the name of the node that the agent *sender* is on."""
         for index, agent in self._agents.items():
             if agent == sender:
                 return self._plan.nodes[index].name

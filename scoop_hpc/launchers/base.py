@@ -53,6 +53,10 @@ class Launcher(Protocol):
 
     carriage: Carriage
 
+    relays: bool  # its commands print what the agents print
+
+    outlived: bool  # an agent lives on, and may work on, when the command that brought it has ended
+
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         """Return the commands that run ``[*agent, "--node", NAME]`` or, where the launcher starts many agents with one
         command, ``[*agent, "--node-variable", VARIABLE]`` of their environment, once on every node in *nodes*."""

@@ -13,6 +13,8 @@ class LocalLauncher:
     name = "local"
     one_machine = True
     carriage = Carriage.LAUNCHER
+    relays = True
+    outlived = False
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         return [Command((*agent, "--node", node), dict(environ), (node,)) for node in nodes]

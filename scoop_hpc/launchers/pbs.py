@@ -1,9 +1,9 @@
 """PBS: one pbs_tmrsh, or one pbsdsh, for each node [pbs_tmrsh(8B), pbsdsh(1B)].
 
-Both ask the local MoM, which asks those of the other nodes; what a task prints goes to the job's output, not through
-them. One command per node, because nothing says "once per host" (pbsdsh runs a program on every line of the node file),
-and because only few tasks of one pbsdsh get a signal that it passes on. pbs_tmrsh ends with the exit status of its
-task, and is preferred; pbsdsh ends with 0 whatever its task did.
+Both ask the local MoM, which asks those of the other nodes; what a task prints goes to PBS's output of the job, not
+through them. One command per node, because nothing says "once per host" (pbsdsh runs a program on every line of the
+node file), and because only few tasks of one pbsdsh get a signal that it passes on. pbs_tmrsh ends with the exit status
+of its task, and is preferred; pbsdsh ends with 0 whatever its task did.
 
 A task has no environment but the job's own, ``PATH=/bin:/usr/bin``, and stands in the home directory.
 """
@@ -21,6 +21,8 @@ class PbsTmrshLauncher:
     name = "pbs_tmrsh"
     one_machine = False
     carriage = Carriage.FILE
+    relays = False
+    outlived = True  # pbs_tmrsh ends when pbs_mom is restarted, its task does not
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         return [Command(("pbs_tmrsh", node, *agent, "--node", node), environ, (node,)) for node in nodes]
@@ -36,6 +38,8 @@ class PbsdshLauncher:
     name = "pbsdsh"
     one_machine = False
     carriage = Carriage.FILE
+    relays = False
+    outlived = True
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._index = {line: index for index, line in reversed(list(enumerate(lines)))}

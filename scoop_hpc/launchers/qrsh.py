@@ -30,6 +30,8 @@ class QrshLauncher:
     name = "qrsh"
     one_machine = False
     carriage = Carriage.FILE
+    relays = True
+    outlived = False  # Grid Engine ends a job when a task of it is killed, and a task with its qrsh
 
     def __init__(self, here: str) -> None:
         self._here = here

@@ -42,6 +42,8 @@ class SrunLauncher:
     name = "srun"
     one_machine = False
     carriage = Carriage.LAUNCHER
+    relays = True
+    outlived = True
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = tuple(options)  # more for srun

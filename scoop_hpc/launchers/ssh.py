@@ -33,6 +33,8 @@ class SshLauncher:
     name = "ssh"
     one_machine = False
     carriage = Carriage.INPUT
+    relays = True
+    outlived = True
 
     def __init__(self, is_here: Callable[[str], bool]) -> None:
         self._is_here = is_here

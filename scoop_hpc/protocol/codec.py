@@ -9,10 +9,23 @@ import msgspec
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Reference, Request, Results, Tasks, Wanted
+from scoop_hpc.protocol.messages import (
+    Buffer,
+    Count,
+    Message,
+    Number,
+    Parcel,
+    Reference,
+    Request,
+    Results,
+    Tasks,
+    Wanted,
+)
 
 _Places = tuple[int, ...]  # of the references among a parcel's frames
-_TaskHead = tuple[str, int, int, _Places, int, tuple[int, ...]]  # owner, serial, frames, references, tasks, dropped
+_TaskHead = tuple[
+    str, Count, Count, _Places, Number, tuple[int, ...]
+]  # owner, serial, frames, references, tasks, dropped
 
 
 class TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
@@ -25,11 +38,12 @@ class TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
 class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     """What travels in the header of Results."""
 
-    heads: list[tuple[str, int, int, _Places]]  # owner, serial, frames, references
+    heads: list[tuple[str, Count, Count, _Places]]  # owner, serial, frames, references
     request: Optional[Request]
     wanted: Optional[Wanted]
 
 
+_SHOWN = 200  # characters of what cannot be understood
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Union[Message, TaskHeads, ResultHeads]] = msgspec.msgpack.Decoder(
@@ -58,21 +72,23 @@ def encode(message: Message) -> list[Buffer]:
 
 
 def decode(frames: Sequence[Buffer]) -> Message:
-    """Return the message in *frames*; raise ProtocolError if there is none."""
+    """Return the message in *frames*; raise ProtocolError, and nothing else, if there is none."""
     try:
         header = _decoder.decode(frames[0])
-    except (msgspec.MsgspecError, IndexError) as error:
+    except (msgspec.MsgspecError, IndexError, ValueError, RecursionError) as error:  # ValueError: text not in UTF-8
         raise ProtocolError(f"cannot read a message of {len(frames)} frames: {error}") from error
     if isinstance(header, Message):
         if len(frames) != 1:
-            raise ProtocolError(f"{len(frames) - 1} frames too many after {header!r}")
+            raise ProtocolError(f"{len(frames) - 1} frames too many after {_shown(header)}")
         return header
     if 1 + sum([head[2] for head in header.heads]) != len(frames):
-        raise ProtocolError(f"{len(frames)} frames do not fit the header {header!r}")
+        raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
     parcels = []
     start = 1
     if isinstance(header, TaskHeads):
         for owner, serial, length, places, count, dropped in header.heads:
+            if dropped and len(dropped) >= count:
+                raise ProtocolError(f"{len(dropped)} tasks of {count} cannot be dropped, and one be left")
             parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places), count, dropped))
             start += length
         return Tasks(parcels, header.answer)
@@ -80,6 +96,11 @@ def decode(frames: Sequence[Buffer]) -> Message:
         parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places)))
         start += length
     return Results(parcels, header.request, header.wanted)
+
+
+def _shown(header: object) -> str:
+    text = repr(header)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _references(frames: Sequence[Buffer]) -> _Places:

@@ -28,5 +28,5 @@ def decode(line: bytes) -> Line:
     """Return the message in *line*; raise ProtocolError if there is none."""
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"cannot read the line {line[:200]!r}: {error}") from error

@@ -44,6 +44,7 @@ Constant       broker -> broker     main   it is this, or there is none; the ans
 Greet          broker -> broker     main   is this you? answered by Greeted if it is
 Greeted        broker -> broker     main   this address works
 Load           broker -> brokers    meta   so many tasks wait here, so many workers are idle
+Beat           agent <-> broker     main   do you still answer? And the answer
 Stop           agent -> broker      main   end; passed on to the workers
 Order          client -> driver     pipe   be a pool like this
 Open           driver -> client     pipe   the pool works; the way to its first broker
@@ -62,17 +63,23 @@ index its name begins with, and is never asked to execute anything, because it i
 from __future__ import annotations
 
 from mmap import mmap
-from typing import Optional, Union
+from typing import Annotated, Optional, Union
 
 import msgspec
+from msgspec import Meta
 
-VERSION = 5  # raised whenever a field changes; Hello carries it
+VERSION = 6  # raised whenever a field changes; Hello carries it
 
 AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
 GUEST = "0.g1"  # the client of a pool
 
 Buffer = Union[bytes, bytearray, memoryview, mmap]
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
+Status = Annotated[int, Meta(ge=0, le=255)]  # of a process that has ended
+Signal = Annotated[int, Meta(ge=0, le=64)]  # 0: none
+Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising first
 
 
 class Reference(bytes):
@@ -124,8 +131,8 @@ class Hello(Message, frozen=True):
     python: str  # "3.11": pickles and code objects must agree
     node: str
     host: str
-    pid: int
-    cpus: int  # what the process may use: len(os.sched_getaffinity(0))
+    pid: Number
+    cpus: Number  # what the process may use: len(os.sched_getaffinity(0))
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -164,14 +171,17 @@ class Welcome(Message, frozen=True):
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
+    attempt: str  # what that is known by as this run's
+    driver_process: str  # see `stopped.identity`
+    driver_pid: Number
     complaints: str  # the file behind the driver's stderr, empty if it is none
     pool: Optional[Pool] = None  # instead of a program to run
 
 
 class BrokerUp(Message, frozen=True):
-    node: int
-    main: tuple[str, ...]  # addresses, the most promising first
-    meta: tuple[str, ...]
+    node: Count
+    main: Addresses
+    meta: Addresses
 
 
 class Peers(Message, frozen=True):
@@ -180,31 +190,33 @@ class Peers(Message, frozen=True):
 
 class Output(Message, frozen=True):
     worker: str
-    stream: int  # 1 or 2
+    stream: Annotated[int, Meta(ge=1, le=2)]
     text: bytes
 
 
 class OutputSeen(Message, frozen=True):
-    count: int
+    count: Count
 
 
 class Exited(Message, frozen=True):
     name: str  # of a broker or worker
-    pid: int
-    status: int  # as os.waitstatus_to_exitcode: negative for a signal
+    pid: Number
+    status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
+    out_of_memory: bool  # the kernel killed it for that, says its cgroup
+    own_end: bool  # it meant to end; else it was killed, or something called exit() in it
 
 
 class Fault(Message, frozen=True):
     reason: str
-    status: int = 1  # what the run should exit with
+    status: Status = 1  # what the run should exit with
 
 
 class Interrupt(Message, frozen=True):
-    signal: int  # that the origin gets: SIGINT, SIGUSR1 or SIGUSR2
+    signal: Signal  # that the origin gets: SIGINT, SIGUSR1 or SIGUSR2
 
 
 class Shutdown(Message, frozen=True):
-    signal: int  # that the origin gets first; 0 where it has ended
+    signal: Signal  # that the origin gets first; 0 where it has ended
 
 
 class Bye(Message, frozen=True):
@@ -216,15 +228,15 @@ class Ready(Message, frozen=True):
 
 
 class Request(Message, frozen=True):
-    count: int  # 0: none, after all
+    count: Count  # 0: none, after all
     number: int = 0  # of this worker's requests: the answer carries it, so that an old answer is known as such
     idle: bool = True  # nothing to do; else there is still something, but not for long
-    begun: int = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
+    begun: Count = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
 
 
 class Wanted(Message, frozen=True):
-    count: int  # parcels
-    idle: int = 0  # of these for workers that are idle, not only soon to be
+    count: Count  # parcels
+    idle: Count = 0  # of these for workers that are idle, not only soon to be
 
 
 class Tasks(Message, frozen=True):
@@ -239,7 +251,7 @@ class Results(Message, frozen=True):
 
 
 class Steal(Message, frozen=True):
-    count: int
+    count: Count
 
 
 class Find(Message, frozen=True):
@@ -293,8 +305,12 @@ class Greeted(Message, frozen=True):
 
 class Load(Message, frozen=True):
     broker: str
-    queued: int
-    idle: int
+    queued: Count
+    idle: Count
+
+
+class Beat(Message, frozen=True):
+    pass
 
 
 class Stop(Message, frozen=True):
@@ -316,6 +332,6 @@ class Open(Message, frozen=True):
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye, Ready, Request,
     Wanted, Tasks, Results, Steal, Find, Found,
-    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Stop,
+    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip

@@ -48,6 +48,8 @@ class Completed:
 
 # the reason of a job of which the scheduler knows only that SIGKILL ended it
 KILLED_BY_SOMEBODY = "ended by SIGKILL: by qdel, or by somebody else's kill"
+# the reason of a job of an array that was deleted, where the scheduler says the same of those that had ended before
+DELETED_WITH_ITS_ARRAY = "deleted with its array, unless it had ended before: PBS does not tell"
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ _EXPRESSES = MappingProxyType(
         "walltime": "``-l walltime=``",
         "queue": "``-q``",
         "account": "``-A``",
-        "output": "``-o``",
-        "error": "``-e``; without: ``-j oe``",
+        "output": "the script's own redirection",
+        "error": "the script's own redirection",
         "mail_user": "``-M``",
         "mail_events": "``-m``",
         "array": "``-J``",
@@ -87,7 +87,7 @@ _EXPRESSES = MappingProxyType(
         "reservation": "``-q``, its queue",
         "licenses": "``-l NAME=N``",
         "begin": "``-a``",
-        "requeue": "``-r y``, ``-r n``",
+        "requeue": "``-r y``, ``-r n``; an array has ``-r y`` always",
         "directives": "verbatim",
     }
 )
@@ -98,6 +98,7 @@ _INSTEAD = MappingProxyType(
         "parallel_environment": "PBS has none, leave it out",
     }
 )
+_IN_SCRIPT = {"{job_id}": '"${PBS_JOBID%%[!0-9]*}"', "{array_index}": '"$PBS_ARRAY_INDEX"'}  # placeholders of files
 _MAIL = {"begin": "b", "end": "e", "fail": "a"}
 
 
@@ -127,7 +128,7 @@ class PbsScheduler:
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with the name of its output that PBS gives it, and with workers for whole nodes."""
         if spec.output is None:
-            spec = replace(spec, output=_own_output(spec, "o"))
+            spec = replace(spec, output=_own_output(spec))
         if spec.workers is not None or spec.workers_per_node is not None:
             return spec
         done = ask(["pbsnodes", "-av", "-F", "json"])
@@ -149,9 +150,8 @@ class PbsScheduler:
             raise JobSpecError("PBS has a reservation's own queue: give --reservation without --queue")
         if spec.array is not None and len(spec.array.indices) == 1:
             raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out")
-        for file in (spec.output, spec.error):
-            if file is not None:
-                self.file_pattern(spec, file)
+        if spec.mail_user is not None and not spec.mail_user.isascii():
+            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII")
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
         said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
@@ -172,19 +172,16 @@ class PbsScheduler:
         raise JobSpecError(f"PBS cannot read {text!r}, for its quotes: write it without a single quote")
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
-        """Return an absolute path, or *file* itself if that is the one that PBS chooses."""
-        named = file.replace("{name}", spec.name)
-        if named in (_own_output(spec, "o"), _own_output(spec, "e")):
-            return named
-        if "{job_id}" in file:
-            raise JobSpecError(
-                f"PBS puts {{job_id}} into its own NAME.o{{job_id}} only, not into the file {file!r}: leave --output "
-                "and --error out, or name them without"
-            )
-        path = os.path.join(spec.directory, named.replace("{array_index}", "^array_index^"))
-        if ":" in path:
-            raise JobSpecError(f"PBS takes what is before the ':' of the file {path!r} for a host: name another")
-        return path
+        """Return an absolute path as a word of bash: the script opens its output itself, under any name.
+
+        >>> spec = JobSpec(("pi.py",), "/home/me", "pi")
+        >>> print(PbsScheduler().file_pattern(spec, "a b/{name}.{job_id}"))
+        /home/me/'a b/'pi."${PBS_JOBID%%[!0-9]*}"
+        """
+        words = {**_IN_SCRIPT, "{name}": shlex.quote(spec.name)}
+        parts = re.split(f"({'|'.join(map(re.escape, words))})", file)
+        named = "".join(words.get(part) or shlex.quote(part) for part in parts if part)
+        return named if os.path.isabs(file) else shlex.quote(os.path.join(spec.directory, "")) + named
 
     # what the template says in words that need a calculation
 
@@ -213,7 +210,7 @@ class PbsScheduler:
     # submitting
 
     def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
-        return True  # what is written directly; a file that was in the spool takes the former's place
+        return False  # the script opens it
 
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", script]
@@ -226,7 +223,8 @@ class PbsScheduler:
     def parse_job_id(self, done: Completed) -> str:
         job_id = find_job_id(done.stdout, _SUBMITTED, [_SUBMITTED_IN_WORDS])
         if done.status and job_id is None:
-            raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
+            said = done.stderr.partition("\nusage: ")[0]  # the reason is the first line, its usage has seven
+            raise SchedulerError(f"qsub refused the job: {advise(one_line(replace(done, stderr=said)))}")
         if done.status or job_id is None:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
@@ -283,9 +281,9 @@ class PbsScheduler:
         return pbs_reasons.explain(done.stdout, status.job_id, status.reason)
 
 
-def _own_output(spec: JobSpec, letter: str) -> str:
-    """Return the file that PBS chooses where none is said [qsub(1B), -o]."""
-    return f"{spec.name}.{letter}{{job_id}}" + ("" if spec.array is None else ".{array_index}")
+def _own_output(spec: JobSpec) -> str:
+    """Return the file that PBS would choose where none is said [qsub(1B), -o]."""
+    return f"{spec.name}.o{{job_id}}" + ("" if spec.array is None else ".{array_index}")
 
 
 def _check_directive(directive: str, said: Mapping[str, str]) -> None:

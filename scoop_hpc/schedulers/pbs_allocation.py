@@ -15,7 +15,7 @@ from typing import Callable, Optional
 
 from scoop_hpc.allocation import Allocation, Node, merge
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers.slots import cpus_per_worker, read_hosts, read_index, share_cpus
+from scoop_hpc.schedulers.slots import CPUS_PER_WORKER, cpus_per_worker, read_hosts, read_index, share_cpus
 
 _JOB_ID = "PBS_JOBID"
 _NODEFILE = "PBS_NODEFILE"
@@ -52,6 +52,24 @@ def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str])
     else:
         nodes = tuple(Node(node.name, node.slots, node.slots * per_worker) for node in nodes)
     return Allocation("torque" if torque else "pbs", nodes, job_id, per_worker, _array_index(environ, job_id))
+
+
+def idle_cpus(environ: Mapping[str, str], allocation: Allocation) -> str:
+    """Return what would use the CPUs of a job that has one worker on a node of several; empty for others.
+
+    ``NCPUS`` is the first chunk's, and a chunk without ``mpiprocs`` is one line of the node file. Our own job scripts
+    say for themselves how many CPUs a worker has.
+    """
+    ncpus, first = environ.get("NCPUS", ""), allocation.nodes[0]
+    if allocation.scheduler != "pbs" or environ.get(CPUS_PER_WORKER) or first.slots > 1:
+        return ""
+    if not (ncpus.isascii() and ncpus.isdigit() and int(ncpus) > 1):
+        return ""
+    workers = int(ncpus) * len(allocation.nodes)
+    return (
+        f"one worker on {first.name}, where NCPUS is {ncpus}: for a worker on every CPU, add mpiprocs={ncpus} to the "
+        f"chunks of -l select, or say -n {workers}"
+    )
 
 
 def _array_index(environ: Mapping[str, str], job_id: str) -> Optional[int]:

@@ -27,6 +27,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("illegal -n value", "change --name"),
     ("-lresource=", "a --directive with '-l' contradicts --nodes and such: use those, or --constraint"),
     ("cannot be used with select", "a --directive with '-l' contradicts --nodes and such: use those"),
+    ("non-rerunable array", "PBS takes no array that it may not run again: leave the --directive out"),
     ("directive error", "change --directive"),
     ("cannot send environment", "change --env or --directive"),
     ("bad uid for job execution", "PBS takes no jobs from this user here; root may not submit"),

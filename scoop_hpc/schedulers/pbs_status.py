@@ -14,7 +14,7 @@ from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.jobspec import JobState
-from scoop_hpc.schedulers.base import Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, Heard, JobStatus, short, unheard, unread
 
 _STATES: Mapping[str, Optional[JobState]] = MappingProxyType(  # qstat(1B); None: it has ended
     {
@@ -55,6 +55,7 @@ _EXCEEDED = MappingProxyType(  # in the comment, and so in versions that have no
 _SIGNALLED = 256  # plus the signal that killed the top process
 _DELETED = 91  # substate
 _TELLING = ("job_state", "substate", "Exit_status", "exec_host")  # the attributes that say how a job stands
+_REWRITTEN = "Subjob "  # finished, failed, terminated: the comment on jobs of a deleted array [src/server/stat_job.c]
 IN_ITS_ARRAY = "its turn in the array has not come"
 
 _VARIABLES = "Variable_List"
@@ -140,6 +141,8 @@ def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
         if state is not None:
             reason = waiting_for(attributes) if state is JobState.PENDING else ""
             return JobStatus(job_id, state, reason, nodes)
+        if not nodes and attributes.get("comment", "").startswith(_REWRITTEN):
+            return JobStatus(job_id, JobState.CANCELLED, DELETED_WITH_ITS_ARRAY)
         said = attributes.get("Exit_status") if nodes or "[" not in job_id else None  # else a sibling's
         code = None if said is None else int(said)
         ended, reason = _how_it_ended(code, int(attributes["substate"]), attributes.get("comment", ""))

@@ -8,7 +8,7 @@ from typing import Optional
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from scoop_hpc.errors import LaunchError
+from scoop_hpc.errors import LaunchError, ProtocolError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Message
 from scoop_hpc.transport import curve as keys
@@ -54,6 +54,14 @@ def bind_tcp(socket: Socket, curve: Curve) -> int:
     keys.serve(socket, curve)
     socket.bind("tcp://*:0")
     return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def connect(socket: Socket, address: str) -> None:
+    """Connect *socket* to where somebody said to be; raise ProtocolError if that is no address."""
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise ProtocolError(f"cannot connect to {address!r}: {error.strerror}") from error
 
 
 def send(socket: Socket, message: Message, copy: bool = True) -> None:

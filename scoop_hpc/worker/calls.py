@@ -26,6 +26,7 @@ from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
+from scoop_hpc.worker import leaving
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
 _task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
@@ -238,6 +239,8 @@ def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     raised, text = value
     if isinstance(raised, _Rebuilt):
         raised = raised.exception
+    if isinstance(raised, SystemExit):
+        leaving.mark(raised)
     raised.__cause__ = RemoteTraceback(text)
     return Outcome(None, raised, deaf)
 

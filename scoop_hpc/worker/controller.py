@@ -157,6 +157,12 @@ class Controller:
             waiter.park()
             future.unwatch(waiter.wake)
 
+    def runs_task(self) -> bool:
+        """Return whether a task runs in this thread, or in the main one: whose another thread is, nobody knows."""
+        if self.runner.running is not None:
+            return True
+        return get_ident() != self._thread and self.progress.runner.running is not None
+
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions that are called here and now, instead of in a task."""
         return self.runner.as_task()

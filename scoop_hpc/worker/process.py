@@ -16,8 +16,9 @@ from typing import Optional
 from scoop_hpc.errors import ProgramError
 from scoop_hpc.protocol.messages import ORIGIN, Constant, Fault, Pool, Program, Ready, Stop
 from scoop_hpc.transport import maps
+from scoop_hpc.transport.lastword import LastWord
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import bundles, calls, current, namespace, program
+from scoop_hpc.worker import bundles, calls, current, leaving, namespace, program
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.guarded import guarded_names
 from scoop_hpc.worker.link import BrokerLink
@@ -36,7 +37,7 @@ class WorkerPlan:
     pool: Optional[Pool]  # instead of a program to run
 
 
-def main(plan: WorkerPlan) -> int:
+def main(plan: WorkerPlan, last_word: LastWord) -> int:
     """Be the worker *plan.name* until the end; return the exit status."""
     link = BrokerLink(plan.endpoint, plan.name)
     link.send(Ready())
@@ -68,6 +69,7 @@ def main(plan: WorkerPlan) -> int:
         )
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
+        leaving.announce(last_word, controller.runs_task)
         status = controller.hub.run_program(lambda: _run_program(prepared, verdict), _join_threads)
         state.to_program()  # what is done at the end of a process, is the program's
         controller.exchange.end()

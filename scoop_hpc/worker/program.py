@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
-from scoop_hpc.worker import imported
+from scoop_hpc.worker import imported, leaving
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ def run(program: Prepared) -> int:
     try:
         exec(program.code, program.module.__dict__)
     except SystemExit as end:
+        if not end.code and leaving.is_marked(end):
+            print(
+                "scoop-hpc: error: a task called sys.exit(), and its future's result() ended the program",
+                file=sys.stderr,
+            )
+            return 1
         if end.code is None:
             return 0
         if isinstance(end.code, int):

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.errors import TaskError
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import bundles
+from scoop_hpc.worker import bundles, leaving
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
@@ -114,7 +114,7 @@ class Runner:
                 state.prepare(context)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
         except BaseException as raised:  # the user's function: what it raised is sent on
-            error = raised
+            error = leaving.mark(raised) if isinstance(raised, SystemExit) else raised
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()

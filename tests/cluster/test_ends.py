@@ -80,7 +80,6 @@ VICTIMS: dict[str, tuple[Callable[[Process], bool], str]] = {
     ),
     "origin": (lambda process: process.title == "scoop-origin", "node001"),
     "driver": (is_driver, "node001"),
-    "srun": (lambda process: process.title == "srun", "node001"),
 }
 
 
@@ -88,7 +87,7 @@ VICTIMS: dict[str, tuple[Callable[[Process], bool], str]] = {
 def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, what: str) -> None:
     is_victim, node = VICTIMS[what]
     job = cluster.submit_held()
-    victim = next(process for process in cluster.processes(node) if is_victim(process) and process.argv[0] != "srun:")
+    victim = next(process for process in cluster.processes(node) if is_victim(process))
     os.kill(victim.outer_pid, signal.SIGKILL)
     cluster.wait_until_clean()
     assert cluster.scoop_hpc("wait", job).returncode not in (0, 2)
@@ -98,3 +97,19 @@ def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, 
     (line,) = lines
     assert what in line
     assert node in line
+
+
+def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTest) -> None:
+    job = cluster.submit_held()
+    for process in cluster.processes("node001"):
+        if process.title == "srun":
+            os.kill(process.outer_pid, signal.SIGKILL)
+    cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 10, "srun is gone")
+    assert cluster.status(job)["state"] == "RUNNING"
+    (agent,) = [process for process in cluster.processes("node003") if VICTIMS["agent"][0](process)]
+    os.kill(agent.outer_pid, signal.SIGKILL)
+    cluster.wait_until_clean()
+    assert cluster.scoop_hpc("wait", job).returncode == 1
+    lines = [line for line in cluster.output().splitlines() if line.startswith("scoop-hpc: error: ")]
+    assert len(lines) == 1, cluster.output()
+    assert "srun (pid " in lines[0]

@@ -19,6 +19,8 @@ class BareLauncher:
 
     name = "bare"
     one_machine = False
+    relays = True
+    outlived = False
 
     def __init__(self, carriage: str) -> None:
         self.carriage = Carriage(carriage)

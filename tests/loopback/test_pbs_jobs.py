@@ -61,7 +61,7 @@ class Site:
         self.directory = directory / "work"
         self.directory.mkdir()
         self.pbs = directory / "pbs"
-        self.bin = install(self.pbs, kill_delay=8.0)
+        self.bin = install(self.pbs, kill_delay=8.0, lingering=0.5)
         self.environ = {
             **os.environ,
             "PATH": f"{self.bin}:{os.environ['PATH']}",
@@ -109,7 +109,7 @@ class Site:
     def calls(self, command: str) -> list[str]:
         """Return how a command was called."""
         lines = (self.pbs / "calls").read_text().splitlines()
-        return [line for line in lines if line.split()[0] == command]
+        return [line for line in lines if f"{line} ".startswith(f"{command} ")]
 
     def go(self) -> None:
         (self.directory / "go").touch()
@@ -125,6 +125,10 @@ class Site:
             if (str(self.pbs).encode() in environ or str(self.pbs).encode() in argv) and word.encode() in argv:
                 found.append(int(entry.name))
         return found
+
+    def parent_is_one_of(self, pid: int, word: str) -> bool:
+        """Return whether the parent of *pid* has *word* in its command line as well."""
+        return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1]) in self.processes(word)
 
     def close(self) -> None:
         for path in (self.pbs / "control").iterdir():
@@ -178,6 +182,21 @@ def test_where_there_is_no_pbs_tmrsh_pbsdsh_does(site: Site) -> None:
     assert sorted(call.split()[1:4] for call in site.calls("pbsdsh")) == [["-n", "0", "--"], ["-n", "2", "--"]]
 
 
+def test_a_pbs_that_the_machine_has_of_its_own_is_not_used(site: Site) -> None:
+    other = site.directory.parent / "opt"
+    other.mkdir()
+    for name in ("pbs_tmrsh", "pbsdsh", "qsub", "qstat"):
+        (other / name).write_text("#!/bin/sh\nexit 99\n")
+        (other / name).chmod(0o755)
+    profile = site.pbs / "home" / ".bash_profile"
+    profile.write_text(f"PATH={other}:$PATH  # as /etc/profile.d/pbs.sh has it\n{profile.read_text()}")
+    (site.bin / "pbs_tmrsh").unlink()
+    job = site.submit_light(HOLD, "--nodes", "2", arguments=("3",))
+    site.go()
+    assert site.scoop_hpc("wait", job).returncode == 3, site.output(job)
+    assert len(site.calls("pbsdsh")) == 2
+
+
 def test_output_is_seen_while_the_job_runs(site: Site) -> None:
     job = site.submit_light(HOLD, arguments=("0",))
     until(lambda: site.output(job) == "holding\n")
@@ -186,6 +205,43 @@ def test_output_is_seen_while_the_job_runs(site: Site) -> None:
     site.go()
     assert site.scoop_hpc("wait", job).returncode == 0
     assert site.state(job) == "COMPLETED"
+
+
+@pytest.mark.parametrize("usecp", [False, True])
+@pytest.mark.parametrize("name", ["{name}-{job_id}.out", "größe: 'a' \"b\" $HOME, {job_id}"])
+def test_the_script_opens_its_output_under_any_name(site: Site, name: str, usecp: bool) -> None:
+    configure(site.pbs, usecp=usecp)
+    program = "import sys\nif __name__ == '__main__':\n    print('out')\n    print('err', file=sys.stderr)\n"
+    job = site.submit_light(program, "--output", name, "--error", "err {job_id}")
+    assert site.scoop_hpc("wait", job).returncode == 0
+    output = site.directory / name.replace("{name}", "program").replace("{job_id}", "0")
+    assert output.read_text() == site.scoop_hpc("logs", job).stdout == "out\n"
+    assert (site.directory / "err 0").read_text() == "err\n"
+    assert {path.name for path in site.directory.iterdir()} == {"program.py", "err 0", output.name}
+    assert not list((site.pbs / "spool" / "undelivered").iterdir())
+    assert "Stageout_status = 1\n" in site.run("qstat", "-x", "-f", job).stdout
+
+
+def test_logs_shows_nothing_of_an_earlier_job_with_the_same_output(site: Site) -> None:
+    (site.directory / "fixed.out").write_text("of yesterday\n")
+    job = site.submit_light(HOLD, "--output", "fixed.out", arguments=("0",))
+    until(lambda: site.scoop_hpc("logs", job).stdout == "holding\n")
+    site.go()
+    assert site.scoop_hpc("wait", job).returncode == 0
+    assert (site.directory / "fixed.out").read_text() == "holding\n"
+
+
+def test_an_output_that_the_node_cannot_open_is_named(site: Site) -> None:
+    off = site.control("scheduler.off")
+    (site.directory / "here").mkdir()
+    job = site.submit_light(HOLD, "--output", "here/out", arguments=("0",))
+    (site.directory / "here").rmdir()  # as on a node that does not see it
+    off.unlink()
+    assert site.scoop_hpc("wait", job).returncode == 66
+    told = site.scoop_hpc("logs", job)
+    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
+    assert f"no output file '{site.directory / 'here' / 'out'}'" in told.stderr
+    assert "its first node could not open it" in told.stderr
 
 
 def test_submit_and_wait_in_one(site: Site) -> None:
@@ -227,7 +283,7 @@ def test_walltime_ends_a_job(site: Site) -> None:
     (told,) = site.status(job)
     assert told["state"] == "TIMEOUT"
     assert "exceeded resource walltime" in told["reason"]
-    assert "=>> PBS: job killed: walltime" in site.output(job)
+    assert re.search("scoop-hpc: error: .* by SIGTERM", site.output(job))
 
 
 def test_a_job_whose_driver_is_killed_ends_and_leaves_nothing(site: Site) -> None:
@@ -248,6 +304,18 @@ def test_a_launcher_that_ends_with_0_before_its_agent_came_ends_the_run(site: Si
     assert re.search(r"no agent on pnode00[12]: pbsdsh: task 0x00000000 exit status 254\n", site.output(job))
 
 
+def test_what_an_agent_says_of_itself_is_in_the_output(site: Site) -> None:
+    real = site.bin / "real-pbs_tmrsh"
+    (site.bin / "pbs_tmrsh").rename(real)
+    environments = site.directory.parent / "state" / "environments"
+    (site.bin / "pbs_tmrsh").write_text(f'#!/bin/sh\nrm -f {environments}/*\nexec {real} "$@"\n')
+    (site.bin / "pbs_tmrsh").chmod(0o755)
+    job = site.submit_light(HOLD, "--nodes", "2", arguments=("0",))
+    assert site.scoop_hpc("wait", job).returncode == 1
+    said = f"scoop-hpc: error: \\S+ cannot read {environments}/\\S+: let SCOOP_HPC_STATE name a directory"
+    assert re.search(said, site.output(job))
+
+
 def test_a_job_that_was_never_begun_is_cancelled_too(site: Site) -> None:
     site.control("scheduler.off")
     job = site.submit_light(HOLD, arguments=("0",))
@@ -255,6 +323,53 @@ def test_a_job_that_was_never_begun_is_cancelled_too(site: Site) -> None:
     site.scoop_hpc("cancel", job)
     assert site.state(job) == "CANCELLED"
     assert site.scoop_hpc("wait", job).returncode == 1
+
+
+def test_a_walltime_that_is_over_is_told_where_pbs_keeps_no_history(site: Site) -> None:
+    configure(site.pbs, history=False)
+    job = site.submit_light(HOLD, "--walltime", "6s", arguments=("0",))
+    site.scoop_hpc("wait", job)
+    (told,) = site.status(job)
+    assert (told["state"], told["exit_status"]) == ("TIMEOUT", 143)
+    assert "by SIGTERM" in told["reason"]  # driver, agent and origin have the signal at once, and one is the first
+
+
+def test_a_job_that_is_cancelled_before_its_walltime_is_not_timed_out(site: Site) -> None:
+    configure(site.pbs, history=False)
+    job = site.submit_light(HOLD, "--walltime", "1h", arguments=("0",))
+    until(lambda: site.output(job))
+    site.scoop_hpc("cancel", job)
+    site.scoop_hpc("wait", job)
+    (told,) = site.status(job)
+    assert told["state"] == "CANCELLED"
+    assert "by SIGTERM" in told["reason"]
+
+
+def test_a_run_goes_on_when_the_pbs_mom_of_its_first_node_is_restarted(site: Site) -> None:
+    job = site.submit_light(HOLD, "--nodes", "2", arguments=("5",))
+    until(lambda: site.output(job))
+    assert len(site.processes("pbs_tmrsh")) == 2
+    site.control("mom.restarted")
+    until(lambda: not site.processes("pbs_tmrsh"))
+    assert site.state(job) == "RUNNING"
+    site.go()
+    assert site.scoop_hpc("wait", job).returncode == 5
+    assert site.output(job) == "holding\n"
+
+
+def test_an_agent_that_dies_without_its_pbs_tmrsh_is_told_by_what_that_said(site: Site) -> None:
+    job = site.submit_light(HOLD, "--nodes", "2", arguments=("0",))
+    until(lambda: site.output(job))
+    site.control("mom.restarted")
+    until(lambda: not site.processes("pbs_tmrsh"))
+    (agent,) = [pid for pid in site.processes("--node\0pnode002") if not site.parent_is_one_of(pid, "--node\0pnode002")]
+    os.kill(agent, 9)
+    assert site.scoop_hpc("wait", job).returncode == 1
+    said = 'pbs_tmrsh: tm_poll(obit): host "pnode002" err not connected (17002)'
+    assert re.fullmatch(
+        f"holding\nscoop-hpc: error: .*the agent .*on pnode002.*: {re.escape(said)}\n", site.output(job)
+    )
+    until(lambda: not site.processes("--node\0pnode"))
 
 
 # arrays and dependencies
@@ -287,14 +402,52 @@ def test_one_job_of_an_array_is_cancelled_alone(site: Site) -> None:
     assert [each["state"] for each in site.status(job)[0]["elements"]] == ["CANCELLED", "COMPLETED"]
 
 
+def test_what_had_ended_before_its_array_was_cancelled_keeps_its_end(site: Site) -> None:
+    program = """
+import os, sys, time
+
+if __name__ == "__main__":
+    index = int(os.environ["SCOOP_HPC_JOB_ARRAY_INDEX"])
+    print("index", index, flush=True)
+    while index == 2 and not os.path.exists("go"):
+        time.sleep(0.02)
+    sys.exit(index)
+"""
+    job = site.submit_light(program, "--array", "0-3%1")
+    third = site.directory / "program.o0.2"
+    until(lambda: third.exists() and third.read_text() == "index 2\n")
+    site.run("qdel", job)  # by PBS's own command: nobody here has asked before how the others ended
+    site.scoop_hpc("wait", job)
+    listed = site.run("qstat", "-x", "-f", "-t", job).stdout
+    assert listed.count("    comment = Subjob finished\n") == 4
+    assert [(each["state"], each["exit_status"]) for each in site.status(job)[0]["elements"]] == [
+        ("COMPLETED", 0),
+        ("FAILED", 1),
+        ("CANCELLED", 143),
+        ("CANCELLED", None),
+    ]
+    assert site.scoop_hpc("wait", "0[0]").returncode == 0
+
+
+def test_a_job_of_an_array_that_left_no_record_keeps_the_end_that_was_heard_of(site: Site) -> None:
+    job = site.submit_light(HOLD, "--array", "0-1%1", "--prologue", "[ $PBS_ARRAY_INDEX = 1 ] || exit 7")
+    until(lambda: site.state("0[0]") == "FAILED")
+    until(lambda: site.state("0[1]") == "RUNNING")
+    site.scoop_hpc("cancel", job)
+    site.scoop_hpc("wait", job)
+    assert [(each["state"], each["exit_status"]) for each in site.status(job)[0]["elements"]] == [
+        ("FAILED", 7),
+        ("CANCELLED", 143),
+    ]
+
+
 def test_a_thousand_jobs_are_one_question(site: Site) -> None:
     site.control("scheduler.off")
     job = site.submit_light(INDEX, "--array", "1-1000")
-    before = len(site.calls("qstat"))
+    before = len(site.calls("qstat -f"))
     (told,) = site.status(job)
     assert len(told["elements"]) == 1000
-    asked = [call for call in site.calls("qstat")[before:] if "--version" not in call]  # by which PBS is found
-    assert len(asked) == 1
+    assert len(site.calls("qstat -f")) == before + 1  # apart from --version, where there are other schedulers as well
     site.scoop_hpc("cancel", job)
     assert site.state(job) == "CANCELLED"
 
@@ -383,6 +536,41 @@ def test_errors_for_a_while_are_outlived(site: Site) -> None:
     assert "cannot connect to server pbshead" in done.stderr
 
 
+def test_waiting_for_a_server_that_is_down_claims_nothing(site: Site) -> None:
+    job = site.submit_light(HOLD, arguments=("0",))
+    until(lambda: site.output(job))
+    down = site.control(
+        "qstat.fail", "255\nConnection refused\nqstat: cannot connect to server pbshead (errno=15010)\n"
+    )
+    done = site.scoop_hpc("wait", "--timeout", "0", job)
+    assert done.returncode == 124
+    assert done.stderr.splitlines()[-1] == f"scoop-hpc: job {job} is UNKNOWN: no answer from pbs"
+    down.unlink()
+    done = site.scoop_hpc("wait", "--timeout", "0", job)
+    assert (done.returncode, done.stderr) == (124, f"scoop-hpc: job {job} is RUNNING\n")
+
+
+def test_cpus_that_a_job_script_of_ones_own_leaves_idle_are_named_once(site: Site) -> None:
+    (site.directory / "program.py").write_text(HOLD)
+    site.go()
+    script = site.directory / "own.sh"
+    command = f"exec {sys.executable} -m scoop_hpc run program.py 0"
+    lines = [
+        "#!/bin/bash",
+        f"export PYTHONPATH='{site.environ['PYTHONPATH']}'",
+        "cd $PBS_O_WORKDIR",
+        "exec >own.out 2>&1",
+    ]
+    script.write_text("\n".join([*lines, command]))
+    site.run("qsub", "-l", "select=2:ncpus=4", "-l", "place=scatter", str(script))
+    until(lambda: "job_state = F" in site.run("qstat", "-x", "-f", "0").stdout)
+    assert sorted((site.directory / "own.out").read_text().splitlines()) == [
+        "holding",
+        "scoop-hpc: warning: one worker on pnode001, where NCPUS is 4: for a worker on every CPU, add mpiprocs=4 to "
+        "the chunks of -l select, or say -n 8",
+    ]
+
+
 def test_a_command_that_hangs_is_named(site: Site) -> None:
     site.control("qstat.hang")
     with pytest.raises(SchedulerError, match=r"no answer from '.*qstat' within 0.5 s"):
@@ -428,7 +616,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(site: Site, words: list[str], 
     ("words", "why"),
     [
         (["--nodes", "9"], "it asks for 9 nodes with ncpus=1, and there are 4"),
-        (["--cpus-per-worker", "400"], "Can Never Run: Not enough total nodes available"),
+        (["--cpus-per-worker", "400"], "Can Never Run: Insufficient amount of resource: ncpus (R: 400 A: 16 T: 16)"),
         (["--queue", "stopped"], "its queue is stopped"),
     ],
 )

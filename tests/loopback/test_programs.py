@@ -81,10 +81,54 @@ def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     assert process.wait(20) == 143
 
 
+def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
+    program = runs.write(
+        HEAD + "def save(*_):\n    print('heard', flush=True); time.sleep(0.3); print('saved'); sys.exit(9)\n"
+        + MAIN + "signal.signal(signal.SIGTERM, save); print('on', flush=True)\n"
+        "    futures.submit(time.sleep, 600).result()"
+    )  # fmt: skip
+    process = runs.start("-n", "2", program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    for pid in members(process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert process.stdout.read() == "heard\nsaved\n"
+    assert process.wait(20) == 143
+
+
 def test_exit_in_a_callback_is_the_programs(runs: Runs) -> None:
     program = HEAD + MAIN + "f = futures.submit(abs, 1)\n    f.add_done_callback(lambda _: sys.exit(5))\n"
     program += "    try: list(futures.map(abs, range(10_000_000)))\n    finally: print('finally')"
     assert printed(runs, program, status=5) == "finally\n"
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "os._exit(0)",
+        "os.execvp('true', ['true'])",
+        "ctypes.CDLL(None).exit(0)",
+        "sys.exit(0)",
+        "t = threading.Thread(target=os._exit, args=(0,)); t.start(); t.join()",
+    ],
+    ids=["_exit", "exec", "exit of a library", "sys.exit", "_exit in a thread"],
+)
+def test_run_whose_task_ends_the_origin_is_no_success(runs: Runs, leave: str) -> None:
+    program = "import ctypes, threading\n" + HEAD + f"def task(n):\n    {leave}\n"
+    program += MAIN + "print(sum(futures.map(task, range(3), chunksize=1)))"
+    done = runs.run("-n", "1", runs.write(program))
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert "called sys.exit()" in done.stderr or "died: exit status 0, not at the program's end" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("leave", "status"),
+    [("os._exit(0)", 0), ("os._exit(3)", 3), ("os.execvp('true', ['true'])", 0), ("os.fork() or os._exit(4)", 0)],
+)
+def test_program_may_end_by_any_call_of_its_own(runs: Runs, leave: str, status: int) -> None:
+    program = HEAD + MAIN + f"print(sum(futures.map(abs, range(9))), flush=True)\n    {leave}"
+    done = runs.run("-n", "2", runs.write(program))
+    assert (done.stdout, done.stderr, done.returncode) == ("36\n", "", status)
 
 
 def test_context_variables_of_the_program_hold_in_tasks(runs: Runs) -> None:

@@ -259,7 +259,7 @@ def test_ctrl_c_interrupts_the_program_and_ends_all(runs: Runs) -> None:
 
 def test_program_may_clean_up_after_ctrl_c(runs: Runs) -> None:
     program = runs.write(
-        HEAD + MAIN + "print('on', flush=True)\n    try:\n        time.sleep(600)\n"
+        HEAD + MAIN + "try:\n        print('on', flush=True); time.sleep(600)\n"
         "    except KeyboardInterrupt:\n        print('cleaned up'); sys.exit(5)"
     )  # fmt: skip
     process = runs.start("-n", "2", program)

@@ -152,23 +152,37 @@ def test_missing_ssh_is_said_in_one_line(grid: Grid) -> None:
     assert (done.returncode, done.stderr) == (1, expected)
 
 
-@pytest.mark.parametrize(
-    ("parent", "said"),
-    [
-        (False, r"the agent \(pid \d+\) on n2 died, or the connection to it broke|lost the agent on n2: Killed"),
-        (True, r"ssh \(pid \d+\) on \S+ for n2 died: killed by SIGKILL"),
-    ],
-    ids=["agent", "ssh"],
-)
-def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid, parent: bool, said: str) -> None:
+def agent_on(grid: Grid, host: str) -> tuple[int, int]:
+    """Return the process of the agent on *host*, and of the ssh that brought it."""
+    pid = int((grid.homes[host] / "pid").read_text())
+    return pid, int(Path(f"/proc/{pid}/status").read_text().partition("PPid:")[2].split()[0])
+
+
+def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid) -> None:
     driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
-    pid = int((grid.homes["n2"] / "pid").read_text())
-    status = Path(f"/proc/{pid}/status").read_text()
-    os.kill(int(status.partition("PPid:")[2].split()[0]) if parent else pid, signal.SIGKILL)
+    os.kill(agent_on(grid, "n2")[0], signal.SIGKILL)
     _, stderr = driver.communicate(timeout=60)
     assert driver.returncode == 1
+    said = r"the agent \(pid \d+\) on n2 died, or the connection to it broke|lost the agent on n2: Killed"
     assert re.fullmatch(f"scoop-hpc: error: ({said})", stderr.splitlines()[-1])
+    until(lambda: not grid.everything())
+
+
+def test_agent_that_is_connected_outlives_its_ssh_which_is_named_when_it_dies(grid: Grid) -> None:
+    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+    until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
+    agent, ssh = agent_on(grid, "n2")
+    os.kill(ssh, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{ssh}").exists())  # the driver has taken its end
+    assert driver.poll() is None
+    os.kill(agent, signal.SIGKILL)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    last = stderr.splitlines()[-1]
+    assert re.fullmatch(
+        rf"scoop-hpc: error: (the agent .* had ended: )?ssh \(pid {ssh}\) on \S+ for n2 died: killed by SIGKILL", last
+    )
     until(lambda: not grid.everything())
 
 

@@ -45,7 +45,7 @@ class Broker(BrokerState):
 def broker() -> Broker:
     """A broker with two workers of its own, and two peers."""
     broker = Broker("0")
-    broker.say(Peers(tuple(BrokerUp(node, (), ()) for node in range(3))), AGENT)
+    broker.say(Peers(tuple(BrokerUp(node, ("a",), ("b",)) for node in range(3))), AGENT)
     broker.say(Ready(), "0.0")
     broker.say(Ready(), "0.1")
     return broker
@@ -300,7 +300,7 @@ def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
                 inbox.append((name, Request(1), send.to))
 
     for name in brokers:
-        say(name, Peers(tuple(BrokerUp(node, (), ()) for node in range(2))), AGENT)
+        say(name, Peers(tuple(BrokerUp(node, ("a",), ("b",)) for node in range(2))), AGENT)
     say("0", Ready(), "0.0")
     say("1", Ready(), "1.0")
     say("1", Request(1), "1.0")

@@ -19,6 +19,7 @@ from scoop_hpc.commands import check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.questions import is_unanswered
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, goes_on, is_queued
 from scoop_hpc.schedulers.base import Completed, JobStatus
@@ -251,6 +252,22 @@ def test_a_job_cancelled_before_it_began_is_not_forgotten(tmp_path: Path) -> Non
     assert (report.status.state, report.status.reason) == (JobState.CANCELLED, "cancelled before it began")
 
 
+@pytest.mark.parametrize("then", [GONE, squeue("7|CANCELLED|None|0||")], ids=["forgotten", "told"])
+def test_a_requeued_job_cancelled_while_it_waits_is_not_told_with_its_former_runs_end(
+    tmp_path: Path, then: Answer
+) -> None:
+    slurm = Slurm({"squeue": [squeue("7|PENDING|BeginTime|0|(null)|"), then], "sacct": [NO_ACCOUNTS]})
+    slurm.answers["scancel"] = [(0, "", "")]
+    client = client_of(slurm, tmp_path)
+    record_end(submitted(client, slurm), JobState.FAILED, 3, "origin died")
+    client.cancel(client.status(client.find(["7"], SLURM)))
+    for _ in range(2):
+        (report,) = client.status(client.find(["7"], SLURM))
+        status = report.status
+        assert (status.state, status.nodes, status.exit_status) == (JobState.CANCELLED, (), None)
+        assert status.reason == "cancelled before it began"
+
+
 def test_cancelling_many_is_one_command(tmp_path: Path) -> None:
     slurm = Slurm({"scancel": [(0, "", "")]})
     client = client_of(slurm, tmp_path)
@@ -294,6 +311,13 @@ def test_waiting_ends_with_the_job(tmp_path: Path) -> None:
     waiting = Waiting(tmp_path, RUNNING, RUNNING, COMPLETED)
     assert waiting.wait().status.state is JobState.COMPLETED
     assert waiting.questions() == 3
+
+
+def test_waiting_in_vain_for_an_answer_claims_nothing(tmp_path: Path) -> None:
+    waiting = Waiting(tmp_path, (1, "", "slurm_load_jobs error: Unable to contact slurm controller\n"))
+    told = waiting.wait(timeout=30)
+    assert (told.status.state, told.status.reason) == (JobState.UNKNOWN, "no answer from slurm")
+    assert is_unanswered(told)
 
 
 def test_waiting_asks_ever_more_seldom(tmp_path: Path) -> None:
@@ -399,11 +423,21 @@ def test_a_driver_that_was_lost_just_now_may_have_been_put_back(tmp_path: Path, 
         "n1",
         7,
         ended=time.time() - ago,
-        exit_status=1,
         reason=f"x {records.DRIVER_LOST}",
     )
     records.write(waiting.job.record, lost)
     assert waiting.wait().status.state is state
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["its agent told", "nobody told"])
+def test_an_end_that_the_scheduler_has_told_of_is_not_waited_for_again(tmp_path: Path, lost: bool) -> None:
+    waiting = Waiting(tmp_path, RUNNING, squeue("7|FAILED|None|265|n1|"))
+    record = Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7)
+    if lost:
+        record = replace(record, state=JobState.FAILED, ended=time.time(), reason=f"x {records.DRIVER_LOST}")
+    records.write(waiting.job.record, record)
+    assert waiting.wait().status.state is JobState.FAILED
+    assert waiting.clock.now - 1000 < 5
 
 
 def test_waiting_for_a_job_that_nobody_remembers_ends(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scoop_hpc import futures
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import InputError, ProgramError, ProtocolError, TaskError
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted
+from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted, node_of
 from scoop_hpc.worker import bundles, calls, costs, current
 from scoop_hpc.worker.bundles import Outgoing
 from scoop_hpc.worker.calls import Outcome
@@ -34,7 +34,7 @@ class Home:
         self.woken = threading.Event()
         self.exported = 0
         self.hands_out = hands_out
-        self.broker = BrokerState("0")
+        self.broker = BrokerState(node_of(name))
         self.broker.handle(Ready(), name)
 
     def send(self, message: Message) -> None:

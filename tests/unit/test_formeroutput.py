@@ -28,7 +28,7 @@ FORMER = b"the former run's\n"
 
 
 def spec_in(directory: Path, output: str = "fixed.out", array: Optional[JobArray] = None) -> JobSpec:
-    return JobSpec(("pi.py",), str(directory), "pi", nodes=1, workers_per_node=1, output=output, array=array)
+    return JobSpec(("pi.py",), str(directory), "pi", workers=1, output=output, array=array)
 
 
 def submitted(tmp_path: Path, spec: JobSpec, scheduler: str = "slurm", **environ: str) -> Job:
@@ -57,12 +57,13 @@ def record(state: JobState) -> Record:
     return Record(state, NOON, ("n1",), "n1", 7)
 
 
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs"])
 def test_a_file_of_before_is_not_shown_until_the_job_has_begun_it_anew(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, scheduler: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     output = tmp_path / "fixed.out"
     output.write_bytes(FORMER)
-    own = tail(submitted(tmp_path, spec_in(tmp_path)))
+    own = tail(submitted(tmp_path, spec_in(tmp_path), scheduler))
     assert not own.show()
     output.write_bytes(b"")
     assert own.show()
@@ -71,13 +72,12 @@ def test_a_file_of_before_is_not_shown_until_the_job_has_begun_it_anew(
     assert capfdbinary.readouterr().out == FORMER + b"and more: this run printed the same, and went on\n"
 
 
-@pytest.mark.parametrize("scheduler", ["sge", "pbs"])
 def test_what_is_put_behind_a_file_of_before_is_shown_alone(
-    tmp_path: Path, scheduler: str, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     output = tmp_path / "fixed.out"
     output.write_bytes(FORMER)
-    own = tail(submitted(tmp_path, spec_in(tmp_path), scheduler))
+    own = tail(submitted(tmp_path, spec_in(tmp_path), "sge"))
     assert own.show()
     assert capfdbinary.readouterr().out == b""
     with output.open("ab") as file:
@@ -92,7 +92,7 @@ def test_a_file_that_took_the_place_of_the_former_is_shown_from_its_beginning(
 ) -> None:
     output = tmp_path / "fixed.out"
     output.write_bytes(FORMER)
-    own = tail(submitted(tmp_path, spec_in(tmp_path), "pbs"))
+    own = tail(submitted(tmp_path, spec_in(tmp_path), "sge"))
     output.unlink()
     output.write_bytes(text)
     assert own.show()

@@ -9,7 +9,7 @@ import pytest
 from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
 
 S = JobState
 LOST = f"x {DRIVER_LOST}"
@@ -33,6 +33,10 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (None, recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
         (None, recorded(S.FAILED, 3, "a worker died"), S.FAILED, 3, "a worker died"),
         (None, recorded(S.RUNNING), S.FAILED, None, SILENT),
+        # the driver knows of the memory, the scheduler of the exit status
+        (said(S.FAILED, "NonZero", 137), recorded(S.OUT_OF_MEMORY, 137, "w"), S.OUT_OF_MEMORY, 137, "w; NonZero"),
+        (said(S.FAILED, "", 1), recorded(S.OUT_OF_MEMORY, 1, "w"), S.OUT_OF_MEMORY, 1, "w"),
+        (None, recorded(S.OUT_OF_MEMORY, 137, "w"), S.OUT_OF_MEMORY, 137, "w"),
         # there is no record
         (said(S.PENDING, "Resources"), None, S.PENDING, None, "Resources"),
         (said(S.FAILED, "NonZeroExitCode", 3), None, S.FAILED, 3, "NonZeroExitCode"),
@@ -51,6 +55,12 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
         (said(S.OUT_OF_MEMORY, "OutOfMemory", 137), recorded(S.RUNNING), S.OUT_OF_MEMORY, 137, "OutOfMemory"),
         (said(S.NODE_FAIL, "NodeDown"), recorded(S.RUNNING), S.NODE_FAIL, None, "NodeDown"),
         (said(S.TIMEOUT, "TimeLimit", 0), recorded(S.COMPLETED, 0), S.TIMEOUT, None, "TimeLimit"),
+        # what it recorded before its job was deleted, is how it ended
+        (said(S.CANCELLED, "by me"), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
+        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
+        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.FAILED, 3), S.FAILED, 3, ""),
+        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.RUNNING), S.CANCELLED, None, DELETED_WITH_ITS_ARRAY),
+        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), None, S.CANCELLED, None, DELETED_WITH_ITS_ARRAY),
         # how the program ended, the driver knows
         (said(S.COMPLETED), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
         (

@@ -19,7 +19,7 @@ from minipbs.install import install
 from minipbs.requests import Refused, read_request
 from minipbs.server import opened
 
-DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06"
+DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda"
 
 _RECORD = re.compile(
     r"^--- file (?P<file>\S+)\n(?P<text>.*?)(?=^\n(?:# [^\n]*\n)?(?:\$ |--- ))"
@@ -117,6 +117,48 @@ def described(root: Path) -> str:
 
 def numberless(text: str) -> str:
     return re.sub(r"\.o\d+(?=  )", ".oN", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "status"),
+    [  # as a release answered
+        (["-J", "0-3", "-r", "n", "ok.sh"], "qsub:  cannot submit non-rerunable Array Job\nUSAGE", 2),
+        (["-r", "n", "-J", "0-3", "ok.sh"], "qsub:  cannot submit non-rerunable Array Job\nUSAGE", 2),
+        (["-J", "0-3", "not-again.sh"], "qsub:  cannot submit non-rerunable Array Job\nqsub: directive error: -r n", 1),
+        (["not-again.sh"], "", 0),
+        (["-J", "0-3", "-r", "y", "ok.sh"], "", 0),
+        (["-o", "größe", "ok.sh"], "qsub: illegal -o value\nUSAGE", 2),
+        (["-e", "größe", "ok.sh"], "qsub: illegal -e value\nUSAGE", 2),
+        (["-M", "jürgen", "ok.sh"], "qsub: illegal -M value\nUSAGE", 2),
+        (["-A", "größe", "ok.sh"], "", 0),
+    ],
+)
+def test_qsub_refuses_what_a_release_refuses(
+    root: Path, words: list[str], told: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("ok.sh").write_text("#!/bin/bash\nhostname\n")
+    Path("not-again.sh").write_text("#!/bin/bash\n#PBS -r n\nhostname\n")
+    answer = call(root, words, capsys)
+    assert (answer.err, answer.status) == (told, status)
+
+
+@pytest.mark.parametrize(
+    ("select", "comment"),
+    [
+        ("5:ncpus=4", "Can Never Run: Insufficient amount of resource: ncpus (R: 20 A: 16 T: 16)"),
+        ("5:ncpus=1", "Can Never Run: Not enough total nodes available"),
+        ("1:ncpus=9", "Not Running: Insufficient amount of resource: ncpus"),  # on nodes of 4, for ever
+    ],
+)
+def test_only_what_the_whole_cluster_lacks_can_never_run(root: Path, select: str, comment: str) -> None:
+    with opened(root) as server:
+        words = ["-l", f"select={select}", "-l", "place=scatter", "--", "/bin/true"]
+        assert server._place(server.submit(read_request(words, None), {}, "/")) == comment
+
+
+def test_qdel_names_a_job_as_it_was_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands._qdel(root, ["99999"])
+    assert capsys.readouterr().err == "qdel: Unknown Job Id 99999\n"
 
 
 def test_chunks_are_placed_as_recorded(root: Path) -> None:

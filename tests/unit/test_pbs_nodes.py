@@ -15,7 +15,7 @@ from scoop_hpc.schedulers.pbs import PbsScheduler
 from scoop_hpc.schedulers.pbs_chunks import cpus_of_nodes
 from scoop_hpc.schedulers.pbs_nodes import Node, never, of_queue, read_nodes
 
-RECORDED = (Path(__file__).parents[1] / "data" / "pbs" / "23.06.06" / "pbsnodes.json").read_text()
+RECORDED = (Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda" / "pbsnodes.json").read_text()
 JOB = """Job Id: 7.head
     job_state = Q
     queue = workq

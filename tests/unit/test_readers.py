@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers import read_allocation
+from scoop_hpc.schedulers import pbs_allocation, read_allocation
 from scoop_hpc.schedulers.readers import READERS
 
 DATA = Path(__file__).parents[1] / "data"
-PBS = DATA / "pbs" / "23.06.06"
+PBS = DATA / "pbs" / "23.06.06-85-gcd7ab5eda"
 SGE = DATA / "sge" / "8.1.9" / "env"
 
 LOCAL_JOB = {"SCOOP_HPC_LOCAL_JOB_ID": "local-7", "SCOOP_HPC_LOCAL_NODES": "local1:2"}
@@ -104,6 +104,25 @@ def test_a_host_has_as_many_slots_as_lines_in_a_real_node_file(name: str, nodes:
 def test_ncpus_of_the_first_chunk_is_not_multiplied() -> None:
     environ = {**PBS_JOB, "NCPUS": "8", "OMP_NUM_THREADS": "8"}
     assert shape(read(environ, "h1\n" * 8, "h2\n" * 8)) == "h1:8/8 h2:8/8"
+
+
+@pytest.mark.parametrize(
+    ("lines", "about", "advice"),
+    [
+        ("h1\nh2\n", {"NCPUS": "4"}, "add mpiprocs=4 to the chunks of -l select, or say -n 8"),
+        ("h1\nh1\nh2\nh2\n", {"NCPUS": "4"}, ""),  # mpiprocs was said
+        ("h1\n", {"NCPUS": "1"}, ""),
+        ("h1\n", {"NCPUS": "4", **TWO_CPUS}, ""),  # our own script's
+        ("h1\n", {"NCPUS": "many"}, ""),
+        ("h1\n", {}, ""),
+    ],
+)
+def test_cpus_that_no_worker_would_use_are_named(lines: str, about: dict[str, str], advice: str) -> None:
+    environ = {**PBS_JOB, **about}
+    said = pbs_allocation.idle_cpus(environ, read(environ, lines))
+    assert said.endswith(advice)
+    assert bool(said) == bool(advice)
+    assert pbs_allocation.idle_cpus(environ, Allocation("slurm", (Node("h1", 1, 1),))) == ""
 
 
 def test_cpus_of_pbs_pro_are_what_the_job_script_asked_for() -> None:

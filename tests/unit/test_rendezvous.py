@@ -32,6 +32,8 @@ PLAN = RunPlan(
     curve=None,
     directory="",
     inherit=(),
+    driver_process="",
+    driver_pid=7,
     python="3.11",
     driver="the driver",
 )
@@ -111,8 +113,19 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
 
 
 def test_origins_exit_status_is_the_runs(running: Run) -> None:
-    assert running.say(Exited("0.0", 7, 3), "n1/0") == [Send("n1/0", Shutdown(0)), Send("n2/0", Shutdown(0))]
+    assert running.say(Exited("0.0", 7, 3, False, True), "n1/0") == [
+        Send("n1/0", Shutdown(0)),
+        Send("n2/0", Shutdown(0)),
+    ]
     assert running.ending == Ending(3, "")
+
+
+@pytest.mark.parametrize(("status", "of_run"), [(0, 1), (3, 3)])
+def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_run: int) -> None:
+    running.say(Exited("0.0", 7, status, False, False), "n1/0")
+    assert running.ending is not None
+    assert running.ending.status == of_run
+    assert f"origin (pid 7) on n1.site died: exit status {status}, not at the program's end" in running.ending.reason
 
 
 @pytest.mark.parametrize(
@@ -125,14 +138,21 @@ def test_origins_exit_status_is_the_runs(running: Run) -> None:
     ],
 )
 def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, status: int, ending: Ending) -> None:
-    running.say(Exited(name, 7, status), "n2/0")
+    running.say(Exited(name, 7, status, False, False), "n2/0")
     assert running.ending == ending
 
 
+@pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1.0", "worker 1.0", 1)])
+def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
+    running.say(Exited(name, 7, -9, True, False), "n2/0")
+    died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
+    assert running.ending == Ending(status, died, starved=True)
+
+
 def test_first_reason_counts(running: Run) -> None:
-    running.say(Exited("1.0", 7, -9), "n2/0")
+    running.say(Exited("1.0", 7, -9, False, False), "n2/0")
     first = running.ending
-    assert running.say(Exited("0.0", 8, -9), "n1/0") == []
+    assert running.say(Exited("0.0", 8, -9, False, False), "n1/0") == []
     assert running.ending is first
 
 
@@ -155,6 +175,18 @@ def test_lost_agent_ends_the_run_for_the_others(running: Run) -> None:
     assert running.ending == Ending(1, "the agent (pid 42) on n2.site died, or the connection to it broke")
     running.say(Bye(), "n1/0")
     assert running.phase is Phase.OVER
+
+
+def test_lost_agent_is_told_with_what_its_launcher_had_said_before(running: Run) -> None:
+    assert running.has_agents(["n1", "n2"])
+    running.lost("n2/0", "pbs_tmrsh: not connected")
+    assert running.ending == Ending(
+        1,
+        "the agent (pid 42) on n2.site died, or the connection to it broke, after its launcher had ended: "
+        "pbs_tmrsh: not connected",
+    )
+    assert running.has_agents(["n1"])
+    assert not running.has_agents(["n1", "n2"])
 
 
 def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:

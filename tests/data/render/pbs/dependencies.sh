@@ -1,6 +1,7 @@
 #!/bin/bash
 #PBS -N pi
 #PBS -S /bin/bash
+#PBS -o localhost:/dev/null
 #PBS -j oe
 #PBS -k doe
 #PBS -l select=1:ncpus=2:mpiprocs=2:ompthreads=1
@@ -8,6 +9,8 @@
 #PBS -W depend=afterany:17:18
 #PBS -a 203001310800.00
 #PBS -r n
+output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

@@ -1,12 +1,16 @@
 #!/bin/bash
 #PBS -N pi
 #PBS -S /bin/bash
-#PBS -o /home/me/project/out.txt
-#PBS -e /home/me/project/err.txt
+#PBS -o localhost:/dev/null
+#PBS -j oe
 #PBS -k doe
 #PBS -l select=1:ncpus=2:mpiprocs=2:ompthreads=1
 #PBS -l place=scatter
 #PBS -r n
+output=/home/me/project/out.txt
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
+error=/home/me/project/err.txt
+: >|"$error" && exec 2>>"$error" || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

@@ -1,11 +1,14 @@
 #!/bin/bash
 #PBS -N pi
 #PBS -S /bin/bash
+#PBS -o localhost:/dev/null
 #PBS -j oe
 #PBS -k doe
 #PBS -l select=4:ncpus=4:mpiprocs=4:ompthreads=1
 #PBS -l place=scatter:excl
 #PBS -r n
+output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

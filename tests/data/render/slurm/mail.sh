@@ -15,6 +15,7 @@ cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66
 }
+export SCOOP_HPC_JOB_ENDS_AT=$(($(date +%s) + 7200))
 command -v -- /usr/bin/python3 >/dev/null || {
     echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
     exit 127

@@ -1,4 +1,7 @@
-"""A batch system on this machine that behaves as a recorded OpenPBS 23.06.06 does, bugs included.
+"""A batch system on this machine that behaves as OpenPBS does, bugs included.
+
+What is recorded in ``tests/data/pbs`` is of the development branch, 85 commits after the tag v23.06.06, whose number it
+still prints. Where the release differs, this is the release: the layout of its JSON, its variables, pbsdsh's options.
 
 ::
 
@@ -16,6 +19,7 @@ There is no daemon: whoever changes something lets waiting jobs start. What `ins
 ``hold-starting``       jobs stay in R, substate 41
 ``hold-exiting``        jobs stay in E
 ``hold-deleted``        a deleted job gets its TERM, and nothing more
+``mom.restarted``       the pbs_mom of every job's first node was restarted, with -p: each pbs_tmrsh ends, no task does
 ======================  =============================================================================================
 
 Not played: pbs_attach, addresses instead of hosts, pbsdsh's -s and its words about waiting, checkpoints, other servers.

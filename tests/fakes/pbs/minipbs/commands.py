@@ -71,8 +71,6 @@ def _qsub(root: Path, words: Sequence[str]) -> int:
             "PBS_O_PATH": environ.get("PATH", ""),
             "PBS_O_MAIL": f"/var/mail/{user}",
             "PBS_O_SHELL": "/bin/bash",
-            "PBS_O_INTERACTIVE_AUTH_METHOD": "resvport",
-            "PBS_O_INTERACTIVE_ENCRYPT_METHOD": "",
             "PBS_O_WORKDIR": os.getcwd(),
             "PBS_O_SYSTEM": "Linux",
             **passed,
@@ -197,6 +195,7 @@ def _qdel(root: Path, words: Sequence[str]) -> int:
                 return
             raise Refused(f"qdel: {_HAS_FINISHED} {job['id']}", 35)
         by = f"{server.settings['user']}@{server.name}"
+        job["deleted"] = True
         for each in server.subjobs(job) if job["array"] else [job]:
             if each["state"] in ("R", "E"):
                 _tell_mom(each, do="delete", by=by, force=force)

@@ -26,6 +26,14 @@ sys.path.insert(0, {fakes!r})
 from minipbs.commands import main
 main({name!r}, {root!r}, sys.argv[1:])
 """
+# a machine may have a PBS of its own, which /etc/profile.d puts on the PATH
+_PROFILE = """IFS=:
+for directory in $PATH; do
+    [ -e "$directory/pbs_tmrsh" ] || others=${{others:+$others:}}$directory
+done
+unset IFS
+PATH={bin}:$others
+"""
 SETTINGS: dict[str, Any] = {
     "server": "pbshead",
     "version": "23.06.06",
@@ -36,6 +44,9 @@ SETTINGS: dict[str, Any] = {
     "queues": {"workq": {}},  # enabled, started; resources_max.walltime, resources_max.ncpus; max_queued
     "max_array_size": 10000,
     "kill_delay": 10.0,
+    "overrun": 3.0,  # seconds by which the end of a walltime comes late: 8 s were enforced at 11
+    "lingering": 8.0,  # seconds that a deleted job stays in R when its processes are gone: up to 16 were seen
+    "usecp": False,  # whether the moms have a $usecp for the directories that all nodes see
 }
 
 
@@ -47,7 +58,7 @@ def install(root: Path, **settings: Any) -> Path:
         script = _COMMAND.format(python=sys.executable, fakes=str(Path(__file__).parents[1]), name=name, root=str(root))
         (root / "bin" / name).write_text(script)
         (root / "bin" / name).chmod(0o755)
-    (root / "home" / ".bash_profile").write_text(f'PATH="$PATH:{root}/bin"\n')
+    (root / "home" / ".bash_profile").write_text(_PROFILE.format(bin=root / "bin"))
     configure(root, **settings)
     return root / "bin"
 

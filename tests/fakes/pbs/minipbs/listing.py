@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Union
 
-from minipbs.server import Job, Server
+from minipbs.server import LOCALHOST, OVER, Job, Server
 
 Value = Union[str, dict[str, str]]
 Attributes = list[tuple[str, Value]]
@@ -20,6 +20,8 @@ _WIDTH = 79
 
 def attributes(server: Server, job: Job) -> Attributes:
     """Return what qstat -f shows of *job*, in its order."""
+    if job["index"] is not None and job["state"] in OVER and server.jobs[job["parent"]]["deleted"]:
+        return _rewritten(server, job)
     owner = f"{job['owner']}@{server.name}"
     started = "exec" in job
     array = job["array"] is not None
@@ -35,14 +37,14 @@ def attributes(server: Server, job: Job) -> Attributes:
     if job["depend"] or _dependents(server, job):
         shown.append(("depend", ",".join(filter(None, (_depend(server, job), _dependents(server, job))))))
     index = "^array_index^" if job["index"] is None or not started else str(job["index"])
-    shown.append(("Error_Path", f"{server.name}:{job['error'].replace('^array_index^', index)}"))
+    shown.append(("Error_Path", _located(server, job["error"].replace("^array_index^", index))))
     if started:
         shown += [("exec_host", exec_host(job)), ("exec_vnode", _exec_vnode(job))]
     if job["index"] is None or not started:
         shown.append(("Hold_Types", job["hold"]))
     shown += [("Join_Path", job["join"]), ("Keep_Files", job["keep"]), ("Mail_Points", job["mail"])]
     shown.append(("mtime", time.ctime(job["mtime"])))
-    shown.append(("Output_Path", f"{server.name}:{job['output'].replace('^array_index^', index)}"))
+    shown.append(("Output_Path", _located(server, job["output"].replace("^array_index^", index))))
     shown += [("Priority", str(job["priority"])), ("qtime", time.ctime(job["qtime"]))]
     shown += [("Rerunable", str(job["rerunable"])), ("Resource_List", job["resources"])]
     if job.get("stime"):
@@ -83,6 +85,22 @@ def attributes(server: Server, job: Job) -> Attributes:
     if job["index"] is None or started:
         shown += [("project", job["project"]), ("Submit_Host", server.name)]
     return shown
+
+
+def _located(server: Server, path: str) -> str:
+    return path if path.startswith(LOCALHOST) else f"{server.name}:{path}"
+
+
+def _rewritten(server: Server, job: Job) -> Attributes:
+    """Return what is left of a subjob that does not run when its array was deleted, ended well or not begun: what goes
+    for the array [src/server/stat_job.c]."""
+    parent = server.jobs[job["parent"]]
+    plain = {**job, "state": job["state"], "substate": 91, "comment": "Subjob finished"}
+    for name in ("exec", "obittime", "history_timestamp", "session"):
+        plain.pop(name, None)
+    if "stime" in parent:
+        plain["stime"] = parent["stime"]
+    return attributes(server, {**plain, "index": None, "exit_status": parent.get("exit_status")})
 
 
 def _array(server: Server, job: Job) -> list[tuple[str, Any]]:
@@ -159,9 +177,9 @@ def head(server: Server) -> dict[str, Any]:
 
 
 def dump(answer: dict[str, Any]) -> str:
-    """Return *answer* as PBS lays it out, with tabs."""
-    text = json.dumps(answer, indent="\t", ensure_ascii=False)
-    return re.sub(r'^(\t*"(?:[^"\\]|\\.)*":) ', r"\1\t", text, flags=re.MULTILINE) + "\n"
+    """Return *answer* as the release lays it out: with blanks, and no newline at the end."""
+    text = json.dumps(answer, indent=4, ensure_ascii=False)
+    return re.sub(r'^( *"(?:[^"\\]|\\.)*":) ', r"\1", text, flags=re.MULTILINE)
 
 
 def _json(name: str, value: Value) -> Any:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from minipbs.requests import parse_time
-from minipbs.server import Job, opened
+from minipbs.server import LOCALHOST, Job, opened
 
 _TICK = 0.02
 _NO_SUCH_PROGRAM = 254
@@ -53,9 +53,11 @@ class Mom:
         self.top: Optional[int] = None
         self.top_status: Optional[int] = None
         self.deleted_at: Optional[float] = None
+        self.emptied_at = 0.0  # when the first host had a process of the job's last
         self.deleted_by = ""
         self.over_walltime = False
         self.rerun = False
+        self.restarted = False
 
     # starting
 
@@ -91,15 +93,20 @@ class Mom:
             self.script.chmod(0o700)
         os.umask(job["umask"])
         spool = self.root / "spool" / "spool"
+        self.unreachable: set[str] = set()  # what only scp could write, which fails here
         self.places = {}  # stream: (where it is written, where it goes)
         for stream, letter, suffix in ((1, "o", "OU"), (2, "e", "ER")):
             wanted = job["output" if letter == "o" else "error"]
             wanted = wanted.replace("^array_index^", str(job["index"])) if job["index"] is not None else wanted
             if wanted.endswith("/"):
                 wanted += f"{self.job_id}.{suffix}"
-            if letter in job["keep"] and "d" in job["keep"]:
+            here = self.settings["usecp"] or wanted.startswith(LOCALHOST)
+            wanted = wanted[len(LOCALHOST) :] if wanted.startswith(LOCALHOST) else wanted
+            if not here:
+                self.unreachable.add(wanted)
+            if letter in job["keep"] and "d" in job["keep"] and here:
                 written = wanted
-            elif letter in job["keep"]:
+            elif letter in job["keep"] and "d" not in job["keep"]:
                 written = wanted = os.path.join(self.home, os.path.basename(wanted))
             else:
                 written = str(spool / f"{self.job_id}.{suffix}")
@@ -187,8 +194,12 @@ class Mom:
                 else:
                     self._hear(source)
             self._reap()
+            if (self.root / "control" / "mom.restarted").exists() and not self.restarted:
+                self.restarted = True
+                self._forget_peers()
             walltime = self.job["resources"].get("walltime")
-            late = walltime is not None and time.monotonic() - self.started > parse_time(walltime)
+            most = None if walltime is None else parse_time(walltime) + self.settings["overrun"]
+            late = most is not None and time.monotonic() - self.started > most
             if late and not self.over_walltime:
                 self.over_walltime = True
                 used = int(time.monotonic() - self.started)
@@ -197,13 +208,22 @@ class Mom:
                 os.write(self.streams[2], words.encode())
                 self._terminate()
 
+    def _forget_peers(self) -> None:
+        """Be as a mom that was restarted with -p: the tasks go on, whoever waits for one hears no more of it."""
+        for peer in self.peers:
+            peer.close()
+        self.peers.clear()
+
     def _over(self) -> bool:
         if self.top_status is not None and self.deleted_at is None:
             return True
         if self.deleted_at is None or (self.root / "control" / "hold-deleted").exists():
             return False
-        first = [session for session, host in self.sessions.items() if host == 0]
-        return not processes(first) or time.monotonic() > self.deleted_at + self.settings["kill_delay"]
+        now = time.monotonic()
+        if processes([session for session, host in self.sessions.items() if host == 0]):
+            self.emptied_at = now
+        late = now > self.deleted_at + self.settings["kill_delay"]
+        return late or now > self.emptied_at + self.settings["lingering"]
 
     def _reap(self) -> None:
         while True:
@@ -306,7 +326,10 @@ class Mom:
         for written, wanted in dict.fromkeys(self.places.values()):
             if written != wanted:
                 try:
-                    shutil.copyfile(written, wanted)
+                    if wanted in self.unreachable:
+                        raise ConnectionRefusedError("scp")
+                    if wanted != os.devnull:
+                        shutil.copyfile(written, wanted)
                 except OSError:
                     shutil.copyfile(written, self.root / "spool" / "undelivered" / os.path.basename(written))
                     staged = 0

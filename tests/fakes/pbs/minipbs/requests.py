@@ -38,6 +38,9 @@ _DEPENDENCIES = ("after", "afterok", "afternotok", "afterany", "before", "before
 _ATTRIBUTES = ("depend", "umask", "block", "sandbox", "group_list", "run_count", "stagein", "stageout", "release_nodes")
 
 
+NO_RERUN_ARRAY = "qsub:  cannot submit non-rerunable Array Job\n"
+
+
 class Refused(Exception):
     """A command's end: what it says, and its exit status."""
 
@@ -45,6 +48,10 @@ class Refused(Exception):
         super().__init__(text)
         self.text = text if text.endswith("\n") else text + "\n"
         self.status = status
+
+
+class NotRerunnable(Exception):
+    """An array that is not to be run again: qsub.c refuses one since its first public source."""
 
 
 @dataclass
@@ -74,13 +81,21 @@ def read_request(words: Sequence[str], read_script: Any) -> Request:
     else:
         request.script = read_script(rest[0] if rest else None)
         request.script_name = rest[0].rpartition("/")[2] if rest else "STDIN"
-    _apply(request, options)
+    seen: dict[str, str] = {}
+    try:
+        _apply(request, options, seen)
+    except NotRerunnable as error:
+        raise Refused(NO_RERUN_ARRAY + USAGE, 2) from error
     if request.script is not None:
         if "\r\n" in request.script:
             raise Refused("qsub: script contains cr, lf", 1)
         directives = Request()
         for found in _directives(request.script, dict(options).get("-C", "#PBS")):
-            _apply(directives, found)
+            try:
+                _apply(directives, found, seen)
+            except NotRerunnable as error:
+                said = " ".join(word for option in found for word in option)
+                raise Refused(f"{NO_RERUN_ARRAY}qsub: directive error: {said} ", 1) from error
         request.options = {**directives.options, **request.options}
         request.resources = {**directives.resources, **request.resources}
         request.attributes = {**directives.attributes, **request.attributes}
@@ -125,7 +140,8 @@ def _directive(text: str) -> list[tuple[str, str]]:
     return options
 
 
-def _apply(request: Request, options: Sequence[tuple[str, str]]) -> None:
+def _apply(request: Request, options: Sequence[tuple[str, str]], seen: dict[str, str]) -> None:
+    """Take in *options*; *seen* is what was said of ``-J`` and ``-r`` until now, wherever that was."""
     said: dict[str, str] = {}
     for option, value in options:
         letter = option[1:]
@@ -135,6 +151,12 @@ def _apply(request: Request, options: Sequence[tuple[str, str]]) -> None:
         pattern = _VALUES.get(letter)
         if pattern is not None and not re.fullmatch(pattern, value):
             raise Refused(f"qsub: illegal -{letter} value\n{USAGE}", 2)
+        if letter in "oeM" and not value.isascii():  # isprint() of each byte, in the locale C
+            raise Refused(f"qsub: illegal -{letter} value\n{USAGE}", 2)
+        if letter in "Jr":
+            seen[letter] = value
+            if "J" in seen and seen.get("r") == "n":
+                raise NotRerunnable
         if letter == "N" and len(value) > 230:
             raise Refused("qsub: Job name is too long ", 2)
         if letter == "J":

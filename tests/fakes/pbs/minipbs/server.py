@@ -20,6 +20,7 @@ from minipbs.requests import Refused, Request, parse_select, parse_time, settle_
 Job = dict[str, Any]
 _WAITING = ("Q", "H", "W")
 OVER = ("F", "X")
+LOCALHOST = "localhost:"  # before a path: of the node itself; other paths are of the host that qsub was called on
 _JOB_ID = re.compile(r"([0-9]+)(\[([0-9]*)\])?(\..+)?")
 
 
@@ -72,6 +73,7 @@ class Server:
             "umask": umask,
             "rerunable": request.options.get("r", "y") == "y",
             "depend": self._dependencies(request.attributes.get("depend", "")),
+            "deleted": False,
             "hold": "u" if "h" in request.flags else "n",
             "priority": int(request.options.get("p", "0")),
             "account": request.options.get("A"),
@@ -142,7 +144,7 @@ class Server:
             raise Refused(f"{command}: illegally formed job identifier: {text}", 1)
         full = text if match[4] else f"{text}.{self.name}"
         if full not in self.jobs:
-            raise Refused(f"{command}: Unknown Job Id {full}", 153)
+            raise Refused(f"{command}: Unknown Job Id {text if command == 'qdel' else full}", 153)
         return self.jobs[full]
 
     def subjobs(self, job: Job) -> list[Job]:
@@ -186,11 +188,13 @@ class Server:
         hosts = self.settings["hosts"]
         total = {name: host["ncpus"] for name, host in hosts.items()}
         up = {name: ncpus for name, ncpus in total.items() if hosts[name]["state"] == "free"}
-        if _fit(chunks, words, total, {}) is None:
-            if "scatter" in words:
-                return "Can Never Run: Not enough total nodes available"
-            asked, there = job["resources"]["ncpus"], sum(total.values())
+        asked, there = int(job["resources"]["ncpus"]), sum(total.values())
+        if asked > there:
             return f"Can Never Run: Insufficient amount of resource: ncpus (R: {asked} A: {there} T: {there})"
+        if "scatter" in words and len(chunks) > len(hosts):
+            return "Can Never Run: Not enough total nodes available"
+        if _fit(chunks, words, total, {}) is None:  # for ever, and PBS does not see it
+            return "Not Running: Insufficient amount of resource: ncpus"
         used: dict[str, int] = {}
         for other in self.jobs.values():
             if other["state"] in ("R", "E"):
@@ -359,7 +363,8 @@ def _fit(
 def _output(wanted: str, workdir: str, default: str) -> str:
     path = wanted.partition(":")[2] if re.match(r"[A-Za-z0-9.-]+:/", wanted) else wanted
     full = os.path.join(workdir, path or default)
-    return os.path.join(full, "") if os.path.isdir(full) else full
+    full = os.path.join(full, "") if os.path.isdir(full) else full
+    return LOCALHOST + full if wanted.startswith(LOCALHOST) else full
 
 
 def _minute(when: float) -> str:

@@ -21,7 +21,6 @@ _PBSDSH = """Usage: {0} [-c copies][-s][-v][-o] -- program [args...]
        {0} --version
 Where -c copies =  run a copy of "program" on the first "copies" nodes,
       -n node_index = run a copy of "program" on the "node_index"-th node,
-      -h hostname = run a copy of "program" on the node named by hostname,
       -s = forces synchronous execution,
       -v = forces verbose output.
       -o = no obits are waited for.
@@ -65,7 +64,7 @@ def pbsdsh(words: Sequence[str], environ: Mapping[str, str], name: str = "pbsdsh
     """Start one task for each line of the node file, or as the options say; return 0 whatever they do."""
     usage = _PBSDSH.format(name)
     try:
-        options, argv = getopt.gnu_getopt(list(words), "c:n:h:svo")  # without --, also those of the program
+        options, argv = getopt.gnu_getopt(list(words), "c:n:svo")  # without --, also those of the program
     except getopt.GetoptError as error:
         raise Refused(f"pbsdsh: invalid option -- '{error.opt[0]}'\n{usage}", 1) from error
     said = dict(options)
@@ -79,10 +78,6 @@ def pbsdsh(words: Sequence[str], environ: Mapping[str, str], name: str = "pbsdsh
         if not count:
             os.kill(os.getpid(), signal.SIGFPE)  # recorded
         wanted = [int(said["-n"])]
-    elif "-h" in said:
-        if said["-h"] not in mom.lines:
-            raise Refused(usage, 1)
-        wanted = [mom.lines.index(said["-h"])]
     else:
         wanted = list(range(int(said.get("-c", count))))
     for number, line in enumerate(wanted):
@@ -135,6 +130,6 @@ def pbs_tmrsh(words: Sequence[str], environ: Mapping[str, str]) -> int:
     mom.ask(do="spawn", line=mom.lines.index(host), argv=argv, number=0)
     ended = mom.hear()
     if ended is None:
-        print("pbs_tmrsh: connection to the mom lost", file=sys.stderr)
+        print(f'pbs_tmrsh: tm_poll(obit): host "{host}" err not connected (17002)', file=sys.stderr)
         return 255
     return int(ended["exit"]) % 256

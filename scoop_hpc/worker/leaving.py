@@ -1,0 +1,47 @@
+"""How a program may end before its last line, and what of that is its own doing.
+
+``os._exit`` and ``os.exec*`` tell the agent first that the program means to end. Whoever calls them while a task runs
+in the origin ends the run without its results: a death, whatever the exit status. So is the ``exit()`` of a C library,
+which nobody hears of. And a task's own ``sys.exit()``, which ``result()`` raises in the program, is no success of that.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, Callable
+
+from scoop_hpc.transport.lastword import LastWord
+
+_MARK = "_scoop_hpc_task"  # an attribute
+_WAYS = ("_exit", "execv", "execve")  # the other members of the family call the last two
+
+
+def announce(last_word: LastWord, runs_task: Callable[[], bool]) -> None:
+    """Let the program's own calls say the *last_word* first, not those that are made while *runs_task*."""
+    for name in _WAYS:
+        setattr(os, name, _announcing(getattr(os, name), last_word, runs_task))
+
+
+def _announcing(leave: Callable[..., Any], last_word: LastWord, runs_task: Callable[[], bool]) -> Callable[..., Any]:
+    @functools.wraps(leave)
+    def announced(*args: Any, **kwargs: Any) -> Any:
+        if not runs_task():
+            last_word.say()
+        try:
+            return leave(*args, **kwargs)
+        finally:
+            last_word.withdraw()  # it has failed
+
+    return announced
+
+
+def mark(end: SystemExit) -> SystemExit:
+    """Note that a task raised *end*."""
+    BaseException.__setattr__(end, _MARK, True)  # past what a class of the user's makes of it
+    return end
+
+
+def is_marked(end: SystemExit) -> bool:
+    """Return whether a task raised *end*, not the program."""
+    return getattr(end, _MARK, False)

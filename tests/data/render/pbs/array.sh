@@ -1,0 +1,22 @@
+#!/bin/bash
+#PBS -N pi
+#PBS -S /bin/bash
+#PBS -o localhost:/dev/null
+#PBS -j oe
+#PBS -k doe
+#PBS -l select=1:ncpus=2:mpiprocs=2:ompthreads=1
+#PBS -l place=scatter
+#PBS -J 1-99:2%10
+#PBS -r y
+output=/home/me/project/'log '"${PBS_JOBID%%[!0-9]*}"."$PBS_ARRAY_INDEX"
+: >|"$output" && exec >>"$output" 2>&1 || exit 66
+cd -- /home/me/project 2>/dev/null || {
+    echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
+    exit 66
+}
+export SCOOP_HPC_JOB_CPUS_PER_WORKER=1
+command -v -- /usr/bin/python3 >/dev/null || {
+    echo "scoop-hpc: error: no Python" /usr/bin/python3 "on $(uname -n): name one there by --venv or --conda" >&2
+    exit 127
+}
+exec /usr/bin/python3 -m scoop_hpc run --allocation pbs -- pi.py

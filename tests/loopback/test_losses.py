@@ -1,0 +1,173 @@
+"""What is lost, stopped, or not what it should be: the run says so, and its record is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from conftest import Runs, members, until
+
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Exited, Fault, Output, Request
+
+PROGRAM = """
+import pathlib, sys, time
+from scoop_hpc import futures
+if __name__ == "__main__":
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+def record(path: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(path.read_text())
+    return about
+
+
+def one(run: subprocess.Popen[str], title: str) -> int:
+    """Return the process of *run* that calls itself *title*."""
+    return next(pid for pid, name in members(run.pid).items() if name == title)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+def test_a_former_run_does_not_write_over_the_record_of_the_one_that_succeeds(runs: Runs, late: bool) -> None:
+    path = runs.directory / "record.json"
+    words = ("-n", "1", "--record", str(path), runs.write(PROGRAM))
+    first = runs.start(*words, "600", "begun")
+    until((runs.directory / "begun").exists)
+    agent = one(first, "agent")
+    if late:
+        os.kill(agent, signal.SIGSTOP)
+    first.kill()
+    first.wait(20)
+    second = runs.run(*words, "0", "begun")
+    assert second.returncode == 0, second.stderr
+    if late:
+        os.kill(agent, signal.SIGCONT)
+    until(lambda: not members(first.pid))
+    assert (record(path)["state"], record(path)["reason"]) == ("COMPLETED", "")
+
+
+def test_a_run_whose_driver_is_killed_is_recorded_as_failed(runs: Runs) -> None:
+    path = runs.directory / "record.json"
+    first = runs.start("-n", "1", "--record", str(path), runs.write(PROGRAM), "600", "begun")
+    until((runs.directory / "begun").exists)
+    first.kill()
+    until(lambda: not members(first.pid))
+    assert record(path)["state"] == "FAILED"
+    assert record(path)["reason"].startswith(f"the driver (pid {first.pid}) on ")
+
+
+WAITING = """
+import pathlib, sys, time
+from scoop_hpc import futures
+if __name__ == "__main__":
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists():
+        futures.submit(time.sleep, 0.01).result()
+    print(sum(futures.map(abs, range(100))))
+"""
+
+
+class Peer:
+    """Somebody who may connect to the sockets of a run on this machine, and says what he likes under any *name*."""
+
+    def __init__(self, runs: Runs, socket: str, name: str) -> None:
+        (directory,) = {path.parent for path in runs.temporary.glob("*/driver")}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.identity = name.encode()
+        self._socket.linger = 5000
+        self._socket.connect(f"ipc://{directory}/{socket}")
+
+    def send(self, *frames: bytes) -> None:
+        self._socket.send_multipart(frames)
+
+    def close(self) -> None:
+        """Close, having sent all."""
+        self._context.destroy()
+
+
+def junk(seed: int) -> Iterator[list[bytes]]:
+    """Yield damaged messages."""
+    chance = random.Random(seed)
+    whole = [
+        codec.encode(each)
+        for each in (Exited("0.1", 7, 0, False, True), Fault("why", 0), Request(2), Output("x", 1, b""))
+    ]
+    yield [b"\x92\xa5Fault\xa2\xff\xfe"]
+    for _ in range(300):
+        frames = [bytearray(bytes(frame)) for frame in chance.choice(whole)]
+        frames[0][chance.randrange(len(frames[0]))] = chance.randrange(256)
+        yield [bytes(frame) for frame in frames]
+
+
+@pytest.mark.parametrize(("socket", "who"), [("driver", "scoop-hpc: warning: dropped"), ("0", "broker 0 dropped")])
+def test_what_a_stranger_sends_is_dropped_with_one_line(runs: Runs, socket: str, who: str) -> None:
+    run = runs.start("-n", "2", runs.write(WAITING))
+    until((runs.directory / "begun").exists)
+    peer = Peer(runs, socket, "evil")
+    for frames in junk(1):
+        peer.send(*frames)
+    peer.close()
+    nameless = Peer(runs, socket, "last")
+    nameless.send(b"\xc1")
+    assert run.stderr is not None
+    seen = [run.stderr.readline(), run.stderr.readline()]  # all was taken in
+    (runs.directory / "go").touch()
+    stdout, stderr = run.communicate(timeout=60)
+    nameless.close()
+    assert (stdout, stderr, run.returncode) == ("4950\n", "", 0)
+    assert [who in line and name in line for line, name in zip(seen, ("'evil'", "'last'"))] == [True, True]
+
+
+@pytest.mark.parametrize("socket", ["driver", "0"])
+def test_what_cannot_be_understood_under_the_name_of_a_part_of_the_run_ends_it(runs: Runs, socket: str) -> None:
+    run = runs.start("-n", "2", runs.write(WAITING))
+    until((runs.directory / "begun").exists)
+    peer = Peer(runs, socket, f"{os.uname().nodename}/0" if socket == "driver" else "0.1")
+    peer.send(b"\x92\xa5Fault\xa2\xff\xfe")
+    stdout, stderr = run.communicate(timeout=60)
+    peer.close()
+    assert (stdout, run.returncode) == ("", 1)
+    assert "scoop-hpc: error: invalid message of " in stderr
+    assert "Traceback" not in stderr
+    until(lambda: not members(run.pid))
+
+
+def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes_on(runs: Runs) -> None:
+    """All of it at once, for it takes 20 seconds."""
+    titles = ("scoop-broker", "scoop-worker", "scoop-origin", "driver")
+    path = runs.directory / "record.json"
+    program = runs.write(WAITING)
+    started = {title: runs.start("-n", "2", "--record", str(path) + title, program) for title in titles}
+    suspended = runs.start("-n", "2", program)
+    for run in (*started.values(), suspended):
+        until(lambda run=run: {*titles[:3], "agent"} <= set(members(run.pid).values()))  # type: ignore[misc]
+    until((runs.directory / "begun").exists)
+    for title, run in started.items():
+        os.kill(run.pid if title == "driver" else one(run, title), signal.SIGSTOP)
+    for pid in members(suspended.pid):
+        os.kill(pid, signal.SIGSTOP)
+    for title, run in started.items():
+        stdout, stderr = run.communicate(timeout=100)
+        about = record(Path(str(path) + title))
+        assert (stdout, about["state"]) == ("", "FAILED")
+        assert f"{title.removeprefix('scoop-')} " in about["reason"]
+        assert "stopped" in about["reason"]
+        assert "stopped" in stderr
+        assert run.returncode == (-signal.SIGKILL if title == "driver" else 1)
+        until(lambda run=run: not members(run.pid))  # type: ignore[misc]
+    for pid in members(suspended.pid):
+        os.kill(pid, signal.SIGCONT)
+    (runs.directory / "go").touch()
+    stdout, stderr = suspended.communicate(timeout=100)
+    assert (stdout, stderr, suspended.returncode) == ("4950\n", "", 0)

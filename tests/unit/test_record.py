@@ -1,0 +1,88 @@
+"""Who may write the record of a job that runs more than once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scoop_hpc import record as records
+from scoop_hpc.jobspec import JobState
+from scoop_hpc.record import Record
+
+FIRST = Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7, job_id="12", attempt="a")
+SECOND = replace(FIRST, started=2.0, pid=8, attempt="b")
+
+
+def ended(record: Record, state: JobState = JobState.COMPLETED) -> Record:
+    return replace(record, state=state, ended=9.0, exit_status=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    path = str(tmp_path / records.FILE)
+    records.begin(path, FIRST)
+    return path
+
+
+def test_a_run_that_begins_replaces_the_one_before(path: str) -> None:
+    assert records.end(path, ended(FIRST))
+    records.begin(path, SECOND)
+    assert records.read(path) == SECOND
+
+
+@pytest.mark.parametrize("later", [SECOND, ended(SECOND)], ids=["runs", "has ended"])
+def test_a_former_run_does_not_write_over_a_newer_one(path: str, later: Record) -> None:
+    records.begin(path, later)
+    assert not records.end(path, ended(FIRST, JobState.FAILED))
+    assert not records.end_lost(path, "a", "the driver died", 9.0)
+    assert records.read(path) == later
+
+
+def test_agent_ends_the_record_of_its_own_dead_driver(path: str) -> None:
+    assert records.end_lost(path, "a", "the driver died", 9.0)
+    assert records.read(path) == replace(FIRST, state=JobState.FAILED, ended=9.0, reason="the driver died")
+
+
+def test_what_the_driver_said_of_the_end_counts_more_than_the_agents_guess(path: str) -> None:
+    records.end(path, ended(FIRST))
+    assert not records.end_lost(path, "a", "the driver died", 9.0)
+    assert records.read(path) == ended(FIRST)
+
+
+def test_a_driver_that_was_only_slow_has_the_last_word(path: str) -> None:
+    records.end_lost(path, "a", "the driver died", 9.0)
+    assert records.end(path, ended(FIRST))
+    assert records.read(path) == ended(FIRST)
+
+
+def test_a_damaged_record_is_written_over(path: str) -> None:
+    Path(path).write_text("{")
+    assert not records.end_lost(path, "a", "the driver died", 9.0)
+    assert records.end(path, ended(FIRST))
+    assert records.read(path) == ended(FIRST)
+
+
+def test_record_of_an_earlier_version_can_be_read(path: str) -> None:
+    text = records.to_json(FIRST).replace(', "attempt": "a"', "")
+    assert records.from_json(text) == replace(FIRST, attempt="")
+
+
+def test_record_of_a_later_version_can_be_read(path: str) -> None:
+    text = records.to_json(FIRST).replace("{", '{"mood": "good", ', 1)
+    assert records.from_json(text) == FIRST
+
+
+def test_a_lock_that_is_not_to_be_had_keeps_nobody_from_the_record(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_PATIENCE", 0.02)
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    records.begin(path, SECOND)
+    assert records.read(path) == SECOND
+    assert sorted(os.listdir(os.path.dirname(path))) == [records.FILE, records.LOCK]
