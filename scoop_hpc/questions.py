@@ -19,10 +19,12 @@ from scoop_hpc.jobend import settle
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
 from scoop_hpc.reports import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
+from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus, Scheduler, Site, at_site
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
+
+Place = tuple[str, Optional[Site]]  # a scheduler's name, and which of its clusters
 
 
 class Questions:
@@ -60,22 +62,18 @@ class Questions:
         is given, told to it; what is known here has to do then. An answer that is an error is asked for again after
         each of *pauses*, in seconds.
         """
-        said: dict[tuple[str, JobKey], JobStatus] = {}
-        silent: set[str] = set()
-        for name in dict.fromkeys(report.scheduler for report in reports):
+        said: dict[Place, Mapping[JobKey, JobStatus]] = {}
+        for place, of_place in by_place(reports).items():
             try:
-                known = self.known(self.scheduler(name), [each for each in reports if each.scheduler == name], pauses)
+                said[place] = self.known(self.scheduler(place[0]), of_place, pauses)
             except SchedulerError as error:
                 if on_trouble is None:
                     raise
                 on_trouble(error)
-                silent.add(name)
-            else:
-                said.update({(name, key): status for key, status in known.items()})
-        answers = [self._settle(report, said, report.scheduler in silent) for report in reports]
+        answers = [self._settle(report, said.get(place_of(report))) for report in reports]
         unknown = [report for report in answers if report.job is None and report.status.state is JobState.UNKNOWN]
         if unknown:
-            ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
+            ids_text = ", ".join(repr(report.label) for report in unknown)
             raise InputError(
                 f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
                 "`scoop-hpc history` lists those that were"
@@ -85,7 +83,7 @@ class Questions:
     def remembered(self, reports: Sequence[Report]) -> list[Report]:
         """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
         ended = {
-            position: self._settle(report, {}, False)
+            position: self._settle(report, {})
             for position, report in enumerate(reports)
             if report.job is not None and self._is_settled(report.job)
         }
@@ -101,7 +99,8 @@ class Questions:
     def known(
         self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float] = PAUSES
     ) -> dict[JobKey, JobStatus]:
-        """Return what *scheduler* knows; a later command is asked only for jobs that are missing from the earlier."""
+        """Return what *scheduler* knows of jobs that are all of one cluster; a later command is asked only for jobs
+        that are missing from the earlier."""
         known: dict[JobKey, JobStatus] = {}
         troubles: list[SchedulerError] = []
         wanted = [key for report in reports for key in _keys_of(scheduler, report)]
@@ -110,7 +109,7 @@ class Questions:
             if all(_is_told(known.get(key)) for key in wanted):
                 break
             try:
-                answer = self._query(scheduler, argv, pauses)
+                answer = self._query(scheduler, argv, reports[0].site, pauses)
                 known.update({key: status for key, status in answer.items() if not _is_told(known.get(key))})
             except SchedulerError as error:
                 if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
@@ -119,11 +118,18 @@ class Questions:
             raise troubles[0]
         return known
 
-    def _query(self, scheduler: Scheduler, argv: Sequence[str], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
+    def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site]) -> Completed:
+        """Run one of *scheduler*'s commands for a cluster, whichever the shell of now would ask."""
+        cluster = "" if site is None else site.cluster
+        environ = at_site(scheduler.query_environ(self._environ), site)
+        return self._run(scheduler.directed(argv, cluster) if cluster else argv, environ)
+
+    def _query(
+        self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site], pauses: Sequence[float]
+    ) -> dict[JobKey, JobStatus]:
         """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
-        environ = scheduler.query_environ(self._environ)
         for pause in (*pauses, None):
-            done = self._run(argv, environ)
+            done = self.ask(scheduler, argv, site)
             try:
                 return {scheduler.key(status.job_id): status for status in scheduler.parse_status(done)}
             except SchedulerError:
@@ -132,12 +138,13 @@ class Questions:
                 self._sleep(pause)
         raise AssertionError("the last question is answered or raises")
 
-    def _settle(self, report: Report, said: Mapping[tuple[str, JobKey], JobStatus], silent: bool) -> Report:
-        name, job = report.scheduler, report.job
-        key = self.scheduler(name).key(report.status.job_id)
+    def _settle(self, report: Report, answer: Optional[Mapping[JobKey, JobStatus]]) -> Report:
+        """Put together what is known of a job; *answer* is its cluster's, None if there was none."""
+        job, said, silent = report.job, answer or {}, answer is None
+        key = self.scheduler(report.scheduler).key(report.status.job_id)
         if job is None:
-            status = said.get((name, key))
-            parts = [each for (of, other), each in said.items() if of == name and other.job == key.job]
+            status = said.get(key)
+            parts = [each for other, each in said.items() if other.job == key.job]
             if status is None and parts:
                 status = aggregate(report.status.job_id, parts)
             return replace(report, status=status or JobStatus(report.status.job_id, JobState.UNKNOWN))
@@ -147,7 +154,7 @@ class Questions:
         heard = dict(earlier)
         settled = []
         for each in elements:
-            status = said.get((name, JobKey(key.job, each.index)))
+            status = said.get(JobKey(key.job, each.index))
             if status is not None and status.state.ended:
                 heard[each.index] = status
             elif status is not None and each.index in heard and heard[each.index].reason != NOT_BEGUN:
@@ -173,6 +180,18 @@ class Questions:
             replace(unasked(report.scheduler, scheduler.element_id(report.status.job_id, index), job), index=index)
             for index in job.spec.array.indices
         ]
+
+
+def place_of(report: Report) -> Place:
+    return report.scheduler, report.site
+
+
+def by_place(reports: Sequence[Report]) -> dict[Place, list[Report]]:
+    """Return *reports* by whom they have to be asked of."""
+    places: dict[Place, list[Report]] = {}
+    for report in reports:
+        places.setdefault(place_of(report), []).append(report)
+    return places
 
 
 def _is_told(status: Optional[JobStatus]) -> bool:

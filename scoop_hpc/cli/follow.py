@@ -91,7 +91,7 @@ def _exit_status(report: Report) -> int:
 def say_how_it_ended(report: Report) -> None:
     """Say on stderr how a job ended, if not well."""
     if report.status.state is not JobState.COMPLETED:
-        say(f"job {report.status.job_id} {'is' if goes_on(report) else 'ended'} {describe(report)}")
+        say(f"job {report.label} {'is' if goes_on(report) else 'ended'} {describe(report)}")
 
 
 def describe(report: Report) -> str:

@@ -18,6 +18,7 @@ from scoop_hpc.schedulers.base import (
     Completed,
     JobKey,
     JobStatus,
+    Site,
     double_quoted,
     one_line,
     outside_jobs,
@@ -78,6 +79,7 @@ class LocalScheduler:
     passes_environment = True
     forgotten_is_fulfilled = False
     removes_unfulfillable = False
+    has_clusters = False
 
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]
@@ -121,6 +123,12 @@ class LocalScheduler:
             if _ID.fullmatch(line.strip()):
                 return line.strip()
         raise SchedulerError(f"no job id in the local scheduler's output {done.stdout!r}: look at its log")
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site()
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None

@@ -13,7 +13,7 @@ from typing import Optional
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.jobspec import JobSpec
 from scoop_hpc.schedulers import pbs_chunks, pbs_reasons, pbs_status
-from scoop_hpc.schedulers.base import Ask, Completed, JobKey, JobStatus, one_line, outside_jobs, refuse_unsaid
+from scoop_hpc.schedulers.base import Ask, Completed, JobKey, JobStatus, Site, one_line, outside_jobs, refuse_unsaid
 from scoop_hpc.schedulers.pbs_reasons import advise
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
@@ -92,6 +92,7 @@ class PbsScheduler:
     passes_environment = False
     forgotten_is_fulfilled = False
     removes_unfulfillable = True
+    has_clusters = False
 
     def probe_argv(self) -> Optional[list[str]]:
         return ["qstat", "--version"]
@@ -202,6 +203,12 @@ class PbsScheduler:
             if "." in line and _JOB_ID.fullmatch(line.strip()):
                 return line.strip()
         raise SchedulerError(f"no job id in qsub's output {done.stdout!r}: look for the job with qstat")
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site(variables=tuple((name, environ.get(name) or None) for name in ("PBS_SERVER", "PBS_DEFAULT")))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None

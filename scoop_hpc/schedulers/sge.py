@@ -22,6 +22,7 @@ from scoop_hpc.schedulers.base import (
     Completed,
     JobKey,
     JobStatus,
+    Site,
     one_line,
     outside_jobs,
     refuse_unsaid,
@@ -106,6 +107,7 @@ class SgeScheduler:
     passes_environment = False
     forgotten_is_fulfilled = False
     removes_unfulfillable = False
+    has_clusters = False
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner
@@ -195,6 +197,14 @@ class SgeScheduler:
             if match:
                 return match[1]
         raise SchedulerError(f"no job id in qsub's output {done.stdout!r}: look for the job with qstat")
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site(
+            variables=tuple((name, environ.get(name) or None) for name in ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT"))
+        )
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["qsub", "-w", "v", script]

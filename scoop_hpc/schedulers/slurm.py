@@ -17,6 +17,7 @@ from scoop_hpc.schedulers.base import (
     Completed,
     JobKey,
     JobStatus,
+    Site,
     double_quoted,
     one_line,
     outside_jobs,
@@ -74,12 +75,11 @@ _FIELD_VARIABLES = {
     "reservation": "RESERVATION",
     "signal": "SIGNAL",
 }
-_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
+_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE")
 
 _OURS = {  # directives of the user's that would make submit wait, or status and logs look in the wrong place
     "array": "use --array",
     "chdir": "use --chdir",
-    "clusters": "submit on a login node of that cluster",
     "output": "use --output",
     "error": "use --error",
     "wait": "use --wait",
@@ -91,7 +91,7 @@ _UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message 
 _PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
-_SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
+_SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;(\S+)| on cluster (\S+))?")
 
 _EXPRESSES = MappingProxyType(
     {
@@ -137,6 +137,7 @@ class SlurmScheduler:
     passes_environment = True
     forgotten_is_fulfilled = True
     removes_unfulfillable = False
+    has_clusters = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return None
@@ -178,6 +179,8 @@ class SlurmScheduler:
 
     def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
         said = {f"SBATCH_{name}" for name in (*_ALWAYS, *_said(spec))}
+        if _clusters(spec):
+            said.add("SLURM_CLUSTERS")
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
@@ -185,11 +188,23 @@ class SlurmScheduler:
             raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
         if done.status:
             raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
-        for line in reversed(done.stdout.splitlines()):  # sites' wrappers add lines of their own before it
-            match = _SUBMITTED.fullmatch(line.strip())
-            if match:
-                return match[1]
+        match = _submitted(done)
+        if match is not None:
+            return match[1]
         raise UnansweredError(f"no job id in sbatch's output {done.stdout!r}; {_PERHAPS_TAKEN}")
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        asked = _clusters(spec) or environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS") or ""
+        match = None if done is None else _submitted(done)
+        took = (match[2] or match[3] or "") if match else ""
+        # of several that were asked for, only sbatch can tell which it was
+        cluster = took or (asked if done is None or re.fullmatch(r"[^,\s]+", asked) and asked != "all" else "")
+        # the file that a job is given is of its node
+        conf = () if environ.get("SLURM_JOB_ID") else (("SLURM_CONF", environ.get("SLURM_CONF") or None),)
+        return Site(cluster, (("SLURM_CLUSTERS", None), *conf))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return [argv[0], f"--clusters={cluster}", *argv[1:]]
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]
@@ -255,6 +270,36 @@ class SlurmScheduler:
 
 def _is_unanswered(done: Completed) -> bool:
     return any(words in done.stderr for words in _UNANSWERED)
+
+
+def _submitted(done: Completed) -> Optional[re.Match[str]]:
+    """Return the line of sbatch's answer that has the job's id: sites' wrappers add lines of their own before it."""
+    matches = (_SUBMITTED.fullmatch(line.strip()) for line in reversed(done.stdout.splitlines()))
+    return next((match for match in matches if match), None)
+
+
+def _clusters(spec: JobSpec) -> str:
+    """Return the clusters that a directive of the user's names; sbatch takes the last."""
+    found = ""
+    for directive in spec.directives:
+        if "clusters".startswith(_option(directive)) and _option(directive) not in ("", "c"):
+            found = _value(directive)
+    return found
+
+
+def _value(directive: str) -> str:
+    """Return the value of the one option in *directive*.
+
+    >>> _value("--clusters=a"), _value("-M b"), _value("-Mc"), _value("--exclusive")
+    ('a', 'b', 'c', '')
+    """
+    first, *others = shlex.split(directive)
+    name, equals, value = first.partition("=")
+    if equals and first.startswith("--"):
+        return value
+    if not first.startswith("--") and len(first) > 2:
+        return first[2:]
+    return others[0] if others else ""
 
 
 def _literally(path: str) -> str:
