@@ -174,7 +174,9 @@ def test_jobs_of_two_cells_of_grid_engine_are_asked_for_in_their_cells(tmp_path:
         return Completed(tuple(argv), 0, "7\n" if argv[0] == "qsub" else "", "")
 
     for cell in ("a", "b"):
-        Client(SCHEDULERS, {"SGE_CELL": cell}, str(tmp_path), run).submit(replace(SPEC, workers=1), sge, lambda job: "", ord(cell))
+        Client(SCHEDULERS, {"SGE_CELL": cell}, str(tmp_path), run).submit(
+            replace(SPEC, workers=1), sge, lambda job: "", ord(cell)
+        )
     client = Client(SCHEDULERS, {"SGE_CELL": "a"}, str(tmp_path), run)
     newest = client.recent(1)
     seen.clear()
