@@ -129,7 +129,7 @@ def say_how_it_ended(report: Report) -> None:
     """Say on stderr how a job ended, if not well."""
     if report.status.state is not JobState.COMPLETED:
         verb = "is" if goes_on(report) or is_unanswered(report) else "ended"
-        say(f"job {report.status.job_id} {verb} {describe(report)}")
+        say(f"job {report.label} {verb} {describe(report)}")
 
 
 def describe(report: Report) -> str:

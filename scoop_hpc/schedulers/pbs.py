@@ -19,6 +19,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     complaints,
     find_job_id,
     one_line,
@@ -112,6 +113,7 @@ class PbsScheduler:
     passes_environment = False
     forgotten_is_fulfilled = False
     removes_unfulfillable = True
+    has_clusters = False
 
     def probe_argv(self) -> Optional[list[str]]:
         return ["qstat", "--version"]
@@ -228,6 +230,12 @@ class PbsScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site(variables=tuple((name, environ.get(name) or None) for name in ("PBS_SERVER", "PBS_DEFAULT")))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None

@@ -18,6 +18,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     complaints,
     double_quoted,
     find_job_id,
@@ -27,6 +28,7 @@ from scoop_hpc.schedulers.base import (
     refuse_unsaid,
     unheard,
     without,
+    without_colour,
 )
 from scoop_hpc.schedulers.slurm_reasons import advise
 from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
@@ -79,12 +81,11 @@ _FIELD_VARIABLES = {
     "reservation": "RESERVATION",
     "signal": "SIGNAL",
 }
-_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
+_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE")
 
 _OURS = {  # directives of the user's that would make submit wait, or status and logs look in the wrong place
     "array": "use --array",
     "chdir": "use --chdir",
-    "clusters": "submit on a login node of that cluster",
     "output": "use --output",
     "error": "use --error",
     "wait": "use --wait",
@@ -151,6 +152,7 @@ class SlurmScheduler:
     passes_environment = True
     forgotten_is_fulfilled = True
     removes_unfulfillable = False
+    has_clusters = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return None
@@ -211,6 +213,8 @@ class SlurmScheduler:
 
     def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
         said = {f"SBATCH_{name}" for name in (*_ALWAYS, *_said(spec))}
+        if _clusters(spec):
+            said.add("SLURM_CLUSTERS")
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
@@ -222,6 +226,18 @@ class SlurmScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("sbatch", done, job_id, "squeue")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        asked = _clusters(spec) or environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS") or ""
+        took = "" if done is None else _cluster_that_took(done, self.parse_job_id(done))
+        # of several that were asked for, only sbatch can tell which it was
+        cluster = took or (asked if done is None or re.fullmatch(r"[^,\s]+", asked) and asked != "all" else "")
+        # the file that a job is given is of its node
+        conf = () if environ.get("SLURM_JOB_ID") else (("SLURM_CONF", environ.get("SLURM_CONF") or None),)
+        return Site(cluster, (("SLURM_CLUSTERS", None), *conf))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return [argv[0], f"--clusters={cluster}", *argv[1:]]
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]
@@ -284,6 +300,37 @@ class SlurmScheduler:
 
 def _is_unanswered(done: Completed) -> bool:
     return any(words in done.stderr for words in _UNANSWERED)
+
+
+def _cluster_that_took(done: Completed, job_id: str) -> str:
+    """Return the cluster that sbatch names beside the job's id, an empty text where it names none [sbatch(1),
+    --parsable]."""
+    match = re.search(rf"\b{job_id}(?:;| on cluster )([^\s;]+)", without_colour(done.stdout))
+    return "" if match is None else match[1]
+
+
+def _clusters(spec: JobSpec) -> str:
+    """Return the clusters that a directive of the user's names; sbatch takes the last."""
+    found = ""
+    for directive in spec.directives:
+        if "clusters".startswith(_option(directive)) and _option(directive) not in ("", "c"):
+            found = _value(directive)
+    return found
+
+
+def _value(directive: str) -> str:
+    """Return the value of the one option in *directive*.
+
+    >>> _value("--clusters=a"), _value("-M b"), _value("-Mc"), _value("--exclusive")
+    ('a', 'b', 'c', '')
+    """
+    first, *others = shlex.split(directive)
+    name, equals, value = first.partition("=")
+    if equals and first.startswith("--"):
+        return value
+    if not first.startswith("--") and len(first) > 2:
+        return first[2:]
+    return others[0] if others else ""
 
 
 def _literally(path: str) -> str:
