@@ -208,7 +208,7 @@ def test_output_is_seen_while_the_job_runs(site: Site) -> None:
 
 
 @pytest.mark.parametrize("usecp", [False, True])
-@pytest.mark.parametrize("name", ["{name}-{job_id}.out", "größe: 'a' \"b\" $HOME, {job_id}"])
+@pytest.mark.parametrize("name", ["{name}-{job_id}.out", "größe: 'a' \"b\" $PATH, {job_id}"])
 def test_the_script_opens_its_output_under_any_name(site: Site, name: str, usecp: bool) -> None:
     configure(site.pbs, usecp=usecp)
     program = "import sys\nif __name__ == '__main__':\n    print('out')\n    print('err', file=sys.stderr)\n"
