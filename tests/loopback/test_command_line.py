@@ -138,3 +138,11 @@ def test_ctrl_c_while_modules_are_imported_prints_nothing(
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_copies_that_srun_or_mpiexec_has_started_are_refused_by_one_of_them(runs: Runs) -> None:
+    program = runs.write("print('ran')\n")
+    for rank, said in ((0, 1), (1, 0)):
+        runs.environ.update(PMI_SIZE="2", PMI_RANK=str(rank))
+        done = runs.run(program)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", said)
