@@ -232,3 +232,12 @@ def test_a_heterogeneous_salloc_is_refused_by_name(cluster: ClusterUnderTest) ->
     assert done.returncode != 0
     assert "ran" not in done.stdout
     assert "heterogeneous Slurm job" in done.stderr
+
+
+def test_a_job_without_the_environment_of_its_shell_finds_srun(cluster: ClusterUnderTest) -> None:
+    cluster.write(
+        "from scoop_hpc import futures\nif __name__ == '__main__': print(sum(futures.map(abs, range(9))))", "p.py"
+    )
+    words = ["--nodes", "2", "--workers-per-node", "1", "--walltime", "5", "--wait", "p.py"]
+    done = cluster.run(HEAD, [sys.executable, "-m", "scoop_hpc", "submit", *words], env={"SBATCH_EXPORT": "NIL"})
+    assert (done.returncode, done.stdout) == (0, "36\n"), done.stderr
