@@ -7,7 +7,7 @@ item is a pickle of its own (`Packed`), so that one bad value spoils its own ite
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from scoop_hpc.errors import TaskError, UnpicklableError
@@ -43,11 +43,12 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return calls.dump_task((function, (args, kwargs)))
 
 
-def dump_again(function: Callable[..., Any], item: _Item) -> list[Buffer]:
-    """Return the frames of a call that came in a bundle and goes on alone; raise UnpicklableError."""
-    if isinstance(item, _Whole):
-        return dump_call(function, *item.unpack())
-    return dump_calls(function, [item])
+def dump_again(
+    function: Callable[..., Any], item: _Item, environment: Optional[Mapping[str, Any]] = None
+) -> list[Buffer]:
+    """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
+    items = item.unpack() if isinstance(item, _Whole) else [item]
+    return calls.dump_task((function, items), None, environment)
 
 
 def load_calls(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], list[_Item]]:

@@ -9,13 +9,14 @@ classes that every worker finds in the program's ``__main__`` go by name in both
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import mmap
 import pickle
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Callable, Optional
@@ -26,6 +27,8 @@ from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
+from scoop_hpc.worker import reducers
+from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
 _task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
@@ -60,10 +63,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, CodeType):
             return reduce_code(self, value)
-        mains = isinstance(value, (FunctionType, type)) and value.__module__ in MAIN_NAMES and _found_by_name(value)
-        if mains and value.__qualname__.partition(".")[0] not in self._here_only:
+        defined = isinstance(value, (FunctionType, type, functools._lru_cache_wrapper))
+        if defined and value.__module__ in MAIN_NAMES and _found_by_name(value):
+            if value.__qualname__.partition(".")[0] not in self._here_only:
+                return NotImplemented
+        elif isinstance(value, type) and type(value) in copyreg.dispatch_table:  # its metaclass says how
             return NotImplemented
-        return super().reducer_override(value)
+        if isinstance(value, FunctionType) and reducers.is_dispatcher(value):
+            return reducers.reduced_dispatcher(value)
+        special = reducers.reduced(value, MAIN_NAMES)
+        return super().reducer_override(value) if special is None else special
 
 
 def reduce_code(pickler: cloudpickle.Pickler, code: CodeType) -> tuple[Any, ...]:
@@ -113,7 +122,8 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
     if pickler is None:
         try:
             return [_stream(pickle.dumps(value, 5, buffer_callback=keep_in_band), segments), *buffers]
-        except Exception:  # pickle runs the user's __reduce__, which may raise anything; the second attempt tells
+        except BaseException as error:  # the user's __reduce__ may raise anything; the second attempt tells
+            go_on_after(error)
             if segments is not None:
                 segments.discard(made)
             made.clear()
@@ -121,11 +131,45 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
     stream = io.BytesIO()
     try:
         (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band).dump(value)
-    except Exception as error:  # as above
+    except BaseException as error:  # as above
         if segments is not None:
             segments.discard(made)
-        raise UnpicklableError(f"cannot pickle {_shown(value)}: {type(error).__name__}: {error}") from error
+        go_on_after(error)
+        if isinstance(error, UnpicklableError):
+            raise
+        raise UnpicklableError(f"cannot pickle {_named_part(value, pickler)}: {reason_of(error)}") from error
     return [_stream(stream.getvalue(), segments), *buffers]
+
+
+def _named_part(value: Any, pickler: Optional[Callable[..., Any]]) -> str:
+    """Return the name of the part of *value* that cannot be pickled: of a call, of a result."""
+
+    def pickles(part: Any) -> bool:
+        try:
+            (pickler or _Pickler)(io.BytesIO(), 5, buffer_callback=lambda buffer: False).dump(part)
+        except BaseException as error:  # as above
+            go_on_after(error)
+            return False
+        return True
+
+    parts = [part for part in _parts_of_call(value) if not pickles(part[1])]
+    label, part = parts[0] if parts else ("", value)
+    path = path_of(part, label, pickles)
+    if path.startswith("argument") and callable(value[0]):
+        path += f" of {getattr(value[0], '__name__', value[0])}"
+    return f"{path} ({_shown(part)})" if path else _shown(value)
+
+
+def _parts_of_call(value: Any) -> list[tuple[str, Any]]:
+    """Return the parts of what may be a call, with how to name them."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple and type(value[1]) is dict:
+        return [
+            *((f"argument {number}", part) for number, part in enumerate(value[0], 1)),
+            *((f"argument {name!r}", part) for name, part in value[1].items()),
+        ]
+    if type(value) is tuple and len(value) == 2 and callable(value[0]):
+        return [("the function", value[0]), *_parts_of_call(value[1])]
+    return []
 
 
 def _stream(stream: bytes, segments: Optional[Segments]) -> Buffer:
@@ -181,9 +225,16 @@ def _writable(frame: Buffer, last: bool) -> Buffer:
     return bytearray(frame)
 
 
-def dump_task(value: Any, segments: Optional[Segments] = None) -> list[Buffer]:
-    """Return the frames of *value*, which any worker may get; raise UnpicklableError."""
-    return dump(value, segments, _task_pickler)
+def dump_task(
+    value: Any, segments: Optional[Segments] = None, environment: Optional[Mapping[str, Any]] = None
+) -> list[Buffer]:
+    """Return the frames of *value*, which any worker may get; raise UnpicklableError.
+
+    With an *environment*, as a task came with that: see `namespace`.
+    """
+    if environment is None or _task_pickler is None:
+        return dump(value, segments, _task_pickler)
+    return dump(value, segments, functools.partial(_task_pickler, environment=environment))
 
 
 def carry_main(pickler: Callable[..., Any]) -> None:

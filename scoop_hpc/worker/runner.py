@@ -9,7 +9,6 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.errors import TaskError
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import bundles
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
@@ -44,7 +43,7 @@ class Runner:
             if isinstance(task, Parcel):
                 exchange.open(task, self.costs.of)
                 return
-            args, kwargs = bundles.unpack_item(task.item)
+            args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
             refusal = TaskError(f"worker {exchange.name} cannot unpickle a task: {type(error).__name__}: {error}")
             refusal.__cause__ = error

@@ -265,7 +265,7 @@ with Executor(2) as executor:
     lines = scripts.run(program).splitlines()
     assert lines[0] == "Odd True xy"
     assert lines[1] == "KeyError True 'k'"
-    assert lines[2].startswith("UnpicklableError False cannot pickle (<built-in function abs>")
+    assert lines[2].startswith("UnpicklableError False cannot pickle argument 1 of abs (")
     assert lines[3].startswith("UnpicklableError")
     assert lines[4].startswith("TaskError")
     assert lines[5].startswith("TaskError")
