@@ -60,6 +60,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol, buffer_callback)
         self._here_only = here_only
 
+    def prefix(self) -> bytes:
+        """Return what goes before the pickle: nothing, since workers have the program."""
+        return b""
+
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, CodeType):
             return reduce_code(self, value)
@@ -130,7 +134,9 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
             buffers.clear()
     stream = io.BytesIO()
     try:
-        (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band).dump(value)
+        writer = (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band)
+        writer.dump(value)
+        head = writer.prefix() + stream.getvalue()
     except BaseException as error:  # as above
         if segments is not None:
             segments.discard(made)
@@ -138,7 +144,7 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
         if isinstance(error, UnpicklableError):
             raise
         raise UnpicklableError(f"cannot pickle {_named_part(value, pickler)}: {reason_of(error)}") from error
-    return [_stream(stream.getvalue(), segments), *buffers]
+    return [_stream(head, segments), *buffers]
 
 
 def _named_part(value: Any, pickler: Optional[Callable[..., Any]]) -> str:

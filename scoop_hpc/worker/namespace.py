@@ -34,6 +34,8 @@ from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.worker.unsent import Unsent
 
 _MOST = 1_000  # prefixes kept
+# of functions that make objects from pickles: most of those in one
+_MAKERS = frozenset({"cloudpickle.cloudpickle", arrived.__name__, calls.__name__, reducers.__name__})
 _versions = itertools.count(1)
 
 
@@ -64,9 +66,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         buffer_callback: Optional[Callable[[pickle.PickleBuffer], Any]] = None,
         environment: Optional[Environment] = None,
     ) -> None:
-        self._file = file
-        self._stream = io.BytesIO()
-        super().__init__(self._stream, protocol, buffer_callback)
+        super().__init__(file, protocol, buffer_callback)
+        self._stream = file
         self._main = arrived.main()
         self._environment = arrived.names.given if environment is None else environment
         self._named: set[str] = set()  # what is referred to
@@ -75,14 +76,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._own_name = ""
         self._defines = False
         self._careful = False
-        self.globals_ref[id(self._main)] = _Namespace(__name__="__main__")  # what cloudpickle takes for their globals
 
-    def dump(self, value: Any) -> None:
-        """Write the pickle of *value*, which enters its environment first."""
-        super().dump(value)
-        if self._named or self._used:
-            self._file.write(_prefix(frozenset(self._named), frozenset(self._used), self._environment))
-        self._file.write(self._stream.getbuffer())
+    def prefix(self) -> bytes:
+        """Return what goes before the pickle: it enters the environment; raise UnpicklableError."""
+        if not (self._named or self._used):
+            return b""
+        return _prefix(frozenset(self._named), frozenset(self._used), self._environment)
 
     def definition(self, name: str, value: Any, careful: bool = False) -> tuple[bytes, tuple[str, ...]]:
         """Return the pickle of the global *name*, or of a part of one, and the names of the globals that it may use.
@@ -92,7 +91,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._defines, self._careful = True, careful
         if name:
             self._own_name, self._own = name, value
-        super().dump(value)
+        self.dump(value)
         return self._stream.getvalue(), tuple(sorted((self._named | self._used) - {name}))
 
     def reducer_override(self, value: Any) -> Any:
@@ -111,6 +110,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented if special is None else special
 
     def _reduce_function(self, function: FunctionType) -> Any:
+        if function.__module__ in _MAKERS:
+            return NotImplemented
         if self._refers_to(function):
             return self._by_name(function)
         if reducers.is_dispatcher(function) and function.__module__ in calls.MAIN_NAMES:
@@ -118,6 +119,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if function.__globals__ is not self._main:
             return self._defined(function, super().reducer_override(function))
         # whatever module it says it is from: one that was put into a module, by functools.wraps, is not there elsewhere
+        self.globals_ref[id(self._main)] = _Namespace(__name__="__main__")  # what cloudpickle takes for its globals
         make, arguments, (plain, slots), _, _, set_state = self._dynamic_function_reduce(function)
         slots["__globals__"] = {}
         self._used.update(names_in(function.__code__))
