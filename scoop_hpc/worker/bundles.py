@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.transport.segments import LEAST, Segments
 from scoop_hpc.worker import calls
@@ -102,7 +101,7 @@ class Outgoing:
             try:
                 self._items.append((serial, Packed(calls.dump(value, self._segments)), outcome.deaf))
                 return
-            except UnpicklableError as error:
+            except BaseException as error:  # a Ctrl-C is not lost: see `Hub`
                 outcome = Outcome(error=error)
         self._items.append((serial, _Failed(calls.dump_outcome(outcome)), outcome.deaf))
 
@@ -130,9 +129,7 @@ def value_of(item: Any) -> tuple[Any, Optional[BaseException]]:
         try:
             return item.unpack(last=True), None
         except BaseException as error:  # unpickling runs the user's code
-            refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
-            refusal.__cause__ = error
-            return None, refusal
+            return None, calls.refusal("cannot unpickle the task's result", error)
     if type(item) is _Failed:
         return None, calls.load_outcome(item.frames).error
     return item, None

@@ -16,7 +16,7 @@ import mmap
 import pickle
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Callable, Optional
@@ -274,29 +274,39 @@ def dump_outcome(outcome: Outcome) -> list[Buffer]:
     for form in (error, _Rebuilt(error)):
         try:
             frames = dump((False, (form, text), outcome.deaf))
-            load(frames)  # an exception with an odd constructor can be pickled, but not unpickled
-            return frames
-        except Exception:  # the user's class: it may raise anything; the next form is more robust
+            raised = load(frames)[1][0]  # an exception with an odd constructor can be pickled, but not unpickled
+            if type(_exception_in(raised)) is type(error):  # its __reduce__ may lie
+                return frames
+        except BaseException:  # the user's class: it may raise anything; the next form is more robust
             continue
-    shown = TaskError(f"{type(error).__name__}: {error}" if _printable(error) else type(error).__name__)
-    return dump((False, (shown, text), outcome.deaf))
+    return dump((False, (TaskError(reason_of(error)), text), outcome.deaf))
 
 
 def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     """Return the outcome in *frames*; one that cannot be unpickled here is the outcome TaskError."""
     try:
         good, value, deaf = load(frames)
-    except BaseException as error:  # unpickling runs the user's code
-        refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
-        refusal.__cause__ = error
-        return Outcome(error=refusal)
-    if good:
-        return Outcome(value, None, deaf)
-    raised, text = value
-    if isinstance(raised, _Rebuilt):
-        raised = raised.exception
-    raised.__cause__ = RemoteTraceback(text)
-    return Outcome(None, raised, deaf)
+        if good:
+            return Outcome(value, None, deaf)
+        raised, text = value
+        error = _exception_in(raised)
+        if not isinstance(error, BaseException):
+            raise TypeError(f"an exception came back as {_shown(error)}")
+    except BaseException as failure:  # unpickling runs the user's code
+        return Outcome(error=refusal("cannot unpickle the task's result", failure))
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))  # its class may be frozen
+    return Outcome(None, error, deaf)
+
+
+def refusal(what: str, error: BaseException) -> TaskError:
+    """Return the error of a future that *error* is the reason for."""
+    refused = TaskError(f"{what}: {reason_of(error)}")
+    refused.__cause__ = error
+    return refused
+
+
+def _exception_in(raised: Any) -> Any:
+    return raised.exception if type(raised) is _Rebuilt else raised
 
 
 class _Rebuilt:
@@ -307,7 +317,14 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[Any, ...]:
         error = self.exception
-        return _rebuild, (type(error), tuple(map(_taken_apart, error.args)), error.__dict__)
+        slots = {name: getattr(error, name) for name in _slots(type(error)) if hasattr(error, name)}
+        return _rebuild, (type(error), tuple(map(_taken_apart, error.args)), {**slots, **error.__dict__})
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for base in kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
 
 
 class _Members(list):  # type: ignore[type-arg]
@@ -327,8 +344,8 @@ def _put_together(arg: Any) -> Any:
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Rebuilt:
     args = tuple(map(_put_together, args))
     error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(attributes)
+    for name, value in {"args": args, **attributes}.items():
+        BaseException.__setattr__(error, name, value)  # its class may be frozen
     return _Rebuilt(error)
 
 
@@ -337,19 +354,16 @@ def _traceback_text(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("scoop_hpc.worker."):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:  # the user's __str__
+        return "".join(traceback.format_tb(trace)) + type(error).__name__
 
 
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:  # a user's __repr__
+    except BaseException as error:  # a user's __repr__
+        go_on_after(error)
         return f"a {type(value).__name__}"
     return text if len(text) <= 200 else text[:200] + "..."
-
-
-def _printable(error: BaseException) -> bool:
-    try:
-        return bool(str(error) or True)
-    except Exception:  # a user's __str__
-        return False

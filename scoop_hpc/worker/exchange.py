@@ -129,24 +129,34 @@ class Exchange:
     def export(self, *futures: Sequence[Future]) -> None:
         """Send unstarted futures, each time of one function, to the broker; what cannot be pickled fails by itself."""
         with self.lock:
-            parcels = [parcel for parcel in map(self._pack, futures) if parcel is not None]
-            if parcels:
-                self.wanted = max(0, self.wanted - len(parcels))
-                self._link.send(Tasks(parcels))
+            parcels: list[Parcel] = []
+            try:
+                for together in futures:
+                    taken: list[Future] = []
+                    parcel = self._pack(together, taken)
+                    if parcel is not None:
+                        parcels.append(parcel)
+            except BaseException:  # Ctrl-C
+                self.failed.extend((future, UnpicklableError("interrupted while it was pickled")) for future in taken)
+                raise
+            finally:
+                if parcels:
+                    self.wanted = max(0, self.wanted - len(parcels))
+                    self._link.send(Tasks(parcels))
 
-    def _pack(self, futures: Sequence[Future]) -> Optional[Parcel]:
+    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Optional[Parcel]:
         function: Any = None
-        taken, items = [], []
+        items = []
         for future in futures:
             call = self.take(future)
             if call is None:
                 continue
             function = call[0]
             try:
-                items.append(bundles.pack_item(*call[1:]) if len(futures) > 1 else call[1:])
                 taken.append(future)
+                items.append(bundles.pack_item(*call[1:]) if len(futures) > 1 else call[1:])
             except UnpicklableError as error:
-                self.failed.append((future, error))
+                self.failed.append((taken.pop(), error))
         if not taken:
             return None
         try:
@@ -229,7 +239,7 @@ class Exchange:
             tasks = []
             while self.local:
                 future = self.local.popleft()
-                parcel = self._pack([future])
+                parcel = self._pack([future], [])
                 if parcel is not None:
                     tasks.append(parcel)
             if tasks:

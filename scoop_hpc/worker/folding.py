@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError
 from typing import Any, Callable, Optional, Protocol, Union
 
-from scoop_hpc.errors import TaskError, UnpicklableError
+from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.arguments import all_sendable, refuse_unsendable
@@ -34,6 +34,7 @@ from scoop_hpc.worker.costs import Cost, Unforeseeable
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.pace import Pace, Paces
+from scoop_hpc.worker.unpicklable import go_on_after
 
 _BLOCK = 10_000  # items read at once, at the most
 _FIRST_BLOCK = 4  # items for each worker
@@ -235,8 +236,9 @@ def fold_part(packed: Packed, each: Optional[float], left: Optional[float]) -> A
     """
     try:
         function, reduction, items = packed.unpack()
-    except Exception as error:  # unpickling runs the user's code
-        raise TaskError(f"cannot unpickle a part of map_reduce: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # unpickling runs the user's code
+        go_on_after(error)
+        raise calls.refusal("cannot unpickle a part of map_reduce", error) from error
     deadline = None if left is None else time.monotonic() + left
     process = os.getpid()
     try:

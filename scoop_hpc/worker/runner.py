@@ -7,8 +7,8 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, Callable, Optional
 
-from scoop_hpc.errors import TaskError
 from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
@@ -45,8 +45,7 @@ class Runner:
                 return
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
-            refusal = TaskError(f"worker {exchange.name} cannot unpickle a task: {type(error).__name__}: {error}")
-            refusal.__cause__ = error
+            refusal = calls.refusal(f"worker {exchange.name} cannot unpickle a task", error)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             return

@@ -81,7 +81,7 @@ def scan_chunk(
 
 def put_before(reduction: Callable[[Any, Any], Any], before: Any, chunk: Chunk) -> Chunk:
     """Reduce *before* with each result of *chunk*; called as a task, or where it is not worth one."""
-    results = [(result.unpack() if type(result) is Packed else result,) for result in chunk.results]
+    results = [(result.result() if type(result) is Packed else result,) for result in chunk.results]
     shifted = run_chunk(partial(reduction, before), results)
     return shifted if shifted.error is not None else Chunk(shifted.results, chunk.error)
 
