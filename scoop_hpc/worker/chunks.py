@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
+from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.unpicklable import go_on_after
 
@@ -88,6 +89,8 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                 if kind is str or kind is bytes:
                     size += len(result)
                 elif kind not in _SMALL:
+                    if kind in NEVER_RESULTS:
+                        refuse_result(function, result)
                     result = Packed(calls.dump(result))
                     size += sum(map(len, result.frames))
                     atoms = False

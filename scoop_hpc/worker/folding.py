@@ -27,7 +27,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
-from scoop_hpc.worker.arguments import all_sendable, refuse_unsendable
+from scoop_hpc.worker.arguments import NEVER_RESULTS, all_sendable, refuse_result, refuse_unsendable
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.chunks import Packed
 from scoop_hpc.worker.costs import Cost, Unforeseeable
@@ -174,6 +174,8 @@ class Fold:
                 pace.start()
             if total is NOTHING:
                 total = function(*block[at])
+                if type(total) in NEVER_RESULTS:
+                    refuse_result(function, total)
                 done = at + 1
             else:
                 done = min(at + pace.group, len(block))

@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.protocol.messages import Parcel
 from scoop_hpc.worker import calls
+from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
@@ -72,8 +73,10 @@ class Runner:
         try:
             context = copy_context()
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
+            if type(value) in NEVER_RESULTS:
+                refuse_result(function, value)
         except BaseException as raised:  # the user's function: what it raised is sent on
-            error = raised
+            value, error = None, raised
         if self.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()
