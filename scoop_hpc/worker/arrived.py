@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 import weakref
+from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -32,7 +33,7 @@ class Given(NamedTuple):
     uses: tuple[str, ...]  # names of globals that it may use
 
 
-Environment = dict[str, Given]
+Environment = Mapping[str, Given]
 
 
 class Body(NamedTuple):
@@ -83,7 +84,7 @@ class Names:
     def __init__(self) -> None:
         self.given: Optional[Environment] = None  # in force; never changed, but replaced; None in the client itself
         self.values: dict[str, Any] = {}  # of the names that are given
-        self.pending: Environment = {}  # being entered
+        self.pending: dict[str, Given] = {}  # being entered
         self.unmade: dict[str, bytes] = {}  # whose pickles are being opened, until there is something to refer to
         self.environments: dict[bytes, Environment] = {}  # that have arrived, by their pickles
         self.agreeing: dict[int, Environment] = {}  # environments that have nothing else than what is in force, by id

@@ -16,10 +16,11 @@ from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.chunks import ATOMS, Packed
 
+_Environment = Mapping[str, Any]  # see `namespace`; None: the one that is in force
 _Item = Any  # the arguments of a call, or a Packed of (args, kwargs)
 
 
-def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Item:
+def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: Optional[_Environment] = None) -> _Item:
     """Return what stands for the arguments of one call among others; raise UnpicklableError."""
     for arg in args:
         if type(arg) not in ATOMS:
@@ -27,14 +28,17 @@ def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Item:
     else:
         if not kwargs:
             return args
-    return Packed(calls.dump_task((args, kwargs)))
+    return Packed(calls.dump_task((args, kwargs), None, environment))
 
 
 def dump_calls(
-    function: Callable[..., Any], items: Sequence[_Item], segments: Optional[Segments] = None
+    function: Callable[..., Any],
+    items: Sequence[_Item],
+    segments: Optional[Segments] = None,
+    environment: Optional[_Environment] = None,
 ) -> list[Buffer]:
     """Return the frames of calls of *function*, each packed by `pack_item`; raise UnpicklableError."""
-    return calls.dump_task((function, items), segments)
+    return calls.dump_task((function, items), segments, environment)
 
 
 def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
@@ -42,9 +46,7 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return calls.dump_task((function, (args, kwargs)))
 
 
-def dump_again(
-    function: Callable[..., Any], item: _Item, environment: Optional[Mapping[str, Any]] = None
-) -> list[Buffer]:
+def dump_again(function: Callable[..., Any], item: _Item, environment: Optional[_Environment] = None) -> list[Buffer]:
     """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
     items = item.unpack() if isinstance(item, _Whole) else [item]
     return calls.dump_task((function, items), None, environment)

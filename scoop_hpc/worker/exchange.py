@@ -43,7 +43,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import bundles
+from scoop_hpc.worker import arrived, bundles
 from scoop_hpc.worker.bundles import Outgoing
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import UNKNOWN, Cost, batch
@@ -95,6 +95,8 @@ class Exchange:
 
     def keep(self, future: Future) -> None:
         """Keep a new future here, until it is run or wanted by others, or, if it may not stay, for a millisecond."""
+        if arrived.names.given is not None:
+            future.environment = arrived.names.given
         (self.local if future.cost.stays else self.leaving).append(future)
         if not self._relief.armed:
             self._relief.arm()
@@ -154,13 +156,14 @@ class Exchange:
             function = call[0]
             try:
                 taken.append(future)
-                items.append(bundles.pack_item(*call[1:]) if len(futures) > 1 else call[1:])
+                items.append(bundles.pack_item(*call[1:], future.environment) if len(futures) > 1 else call[1:])
             except UnpicklableError as error:
                 self.failed.append((taken.pop(), error))
         if not taken:
             return None
         try:
-            frames = bundles.dump_calls(function, items if len(futures) > 1 else items[0], self._segments)
+            together = items if len(futures) > 1 else items[0]
+            frames = bundles.dump_calls(function, together, self._segments, taken[0].environment)
         except UnpicklableError as error:
             self.failed.extend((future, error) for future in taken)
             return None
@@ -206,7 +209,12 @@ class Exchange:
         taken: list[Future] = []
         following: Optional[Future] = first
         # not a copy of the function, which may have a closure of its own
-        while following is not None and following.function is function and self._take_oldest(following):
+        while (
+            following is not None
+            and following.function is function
+            and following.environment is first.environment
+            and self._take_oldest(following)
+        ):
             taken.append(following)
             following = self._oldest() if len(taken) < most else None
         return taken

@@ -209,7 +209,7 @@ def _entering(text: bytes) -> bytes:
 
 def _passed_on(wanted: Iterable[str], environment: Environment) -> Environment:
     """Return what of *environment* the names *wanted* may use: the rest is a worker's own."""
-    found: Environment = {}
+    found: dict[str, Given] = {}
     left = list(wanted)
     while left:
         name = left.pop()
@@ -221,7 +221,7 @@ def _passed_on(wanted: Iterable[str], environment: Environment) -> Environment:
 
 def _current(wanted: Iterable[str], checks: list[tuple[str, Any, Optional[Body]]]) -> tuple[Environment, bool]:
     """Return what the names *wanted* may use in the client, and whether that stays so while all *checks* hold."""
-    found: Environment = {}
+    found: dict[str, Given] = {}
     seen: set[str] = set()
     left, settled = list(wanted), True
     while left:

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Callable, Optional
 
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import calls
+from scoop_hpc.worker import arrived, calls
 from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
@@ -34,6 +34,8 @@ class Runner:
         call = self._exchange.take(future)
         if call is not None:
             future.begin()
+            if future.environment is not None:  # another task may have entered its own meanwhile
+                arrived.enter_again(future.environment)
             value, error, _ = self._run(*call, future.cost)
             future.settle(value, error)
 

@@ -153,6 +153,29 @@ with Executor(2) as executor:
     assert told[3:] == ["(-1, 5, 50)", "(2, 4, 50)", "[0, 1, 2, 3]", "NameError(\"name 'height' is not defined\")"]
 
 
+def test_tasks_of_a_task_have_its_globals_though_the_program_has_others_by_then(scripts: Scripts) -> None:
+    program = """
+def child(x): return height
+def parent():
+    children = [futures.submit(child, n) for n in range(3)]
+    open("parent", "w").close()
+    while not os.path.exists("go"): time.sleep(0.005)
+    futures.wait(children)
+    return [each.result() for each in children], futures.submit(child, 0).result(), height
+with Executor(1) as executor:
+    height = 1
+    first = executor.submit(parent)
+    while not os.path.exists("parent"): time.sleep(0.001)
+    height = 2
+    second = executor.submit(child, 0)
+    while second.call is not None: time.sleep(0.001)
+    second.running()  # asked after it was sent
+    open("go", "w").close()
+    print(first.result(), second.result())
+"""
+    assert scripts.run(program) == "([1, 1, 1], 1, 1) 2\n"
+
+
 def test_code_without_a_file_as_in_a_notebook(scripts: Scripts) -> None:
     program = r"""
 del __file__

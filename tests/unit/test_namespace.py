@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.protocol.messages import Parcel
 from scoop_hpc.worker import arrived, bundles, calls, namespace
+from scoop_hpc.worker.alone import NoLink
+from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.costs import Cost
 from scoop_hpc.worker.inbox import opened
 
@@ -309,6 +311,18 @@ def test_task_begins_with_the_globals_that_it_came_with_though_others_came_meanw
     sides.be_worker(2)
     function, ((argument,),) = bundles.load_calls(on)
     assert function(argument) == 6
+
+
+def test_future_of_a_task_runs_with_the_globals_of_that_task_though_others_came_meanwhile(sides: Sides) -> None:
+    first, second = (sides.frames("inner", 1) for sides.client.scale in (3, 4))
+    quick = Cost()
+    quick.learn(1e-5)
+    sides.be_worker()
+    controller = Controller(NoLink(), "0.1", 2)
+    future = controller.submit(bundles.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
+    assert bundles.load_call(second)[0](1) == 4
+    assert future.unstarted
+    assert future.result() == 3
 
 
 EDITS = st.one_of(
