@@ -59,21 +59,27 @@ class Sent(NamedTuple):
     body: Optional[Body]
     refused: str  # why it could not be pickled, empty if it was
 
+    def same(self, value: Any) -> bool:
+        """Whether *value* can be seen to be what was given."""
+        return value is self.value and self.settled and (self.body is None or self.body == Body.of(value))
+
 
 class Prefix(NamedTuple):
     """The beginning of the pickle of a task that refers to certain names, and what it depends on."""
 
     text: bytes
     snapshot: Optional[Environment]  # in a worker: what was in force
-    checks: list[tuple[str, Any, Optional[Body]]]  # in the client: names, values, what functions are made of
+    sent: list[tuple[str, Optional[Sent]]]  # in the client: what was given for each name, None for one that never was
 
     def holds(self, environment: Optional[Environment]) -> bool:
         """Whether it would be the same now: in a worker, from this *environment*."""
         if environment is not None:
             return self.snapshot is environment
-        variables = main()
-        for name, value, body in self.checks:
-            if variables.get(name, MISSING) is not value or (body is not None and body != Body.of(value)):
+        variables, given = main(), names.sent
+        for name, sent in self.sent:
+            if given.get(name) is not sent or not (
+                sent.same(variables.get(name, MISSING)) if sent else name not in variables
+            ):
                 return False
         return True
 

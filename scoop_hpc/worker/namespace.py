@@ -28,7 +28,7 @@ import cloudpickle
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.worker import arrived, calls, reducers
-from scoop_hpc.worker.arrived import MISSING, Body, Environment, Given, Prefix, Sent
+from scoop_hpc.worker.arrived import MISSING, Environment, Given, Prefix, Sent
 from scoop_hpc.worker.settled import names_in, settled_by
 from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.worker.unsent import Unsent
@@ -179,7 +179,7 @@ def _prefix(named: frozenset[str], used: frozenset[str], environment: Optional[E
     known = names.prefixes.get(wanted)
     if known is not None and known.holds(environment):
         return known.text
-    checks: list[tuple[str, Any, Optional[Body]]] = []
+    checks: list[tuple[str, Optional[Sent]]] = []
     if environment is None:
         found, settled = _current(wanted, checks)
         for name in named:
@@ -219,7 +219,7 @@ def _passed_on(wanted: Iterable[str], environment: Environment) -> Environment:
     return found
 
 
-def _current(wanted: Iterable[str], checks: list[tuple[str, Any, Optional[Body]]]) -> tuple[Environment, bool]:
+def _current(wanted: Iterable[str], checks: list[tuple[str, Optional[Sent]]]) -> tuple[Environment, bool]:
     """Return what the names *wanted* may use in the client, and whether that stays so while all *checks* hold."""
     found: dict[str, Given] = {}
     seen: set[str] = set()
@@ -230,13 +230,12 @@ def _current(wanted: Iterable[str], checks: list[tuple[str, Any, Optional[Body]]
             continue
         seen.add(name)
         sent = _sent(name)
+        checks.append((name, sent))
         if sent is None:
-            checks.append((name, MISSING, None))
             continue
         found[name] = sent.given
         left.extend(sent.given.uses)
         settled = settled and sent.settled
-        checks.append((name, sent.value, sent.body))
     return found, settled
 
 
@@ -250,7 +249,7 @@ def _sent(name: str) -> Optional[Sent]:
         sent = Sent(MISSING, Given(next(_versions), b"", ()), True, None, "")
     else:
         same = known is not None and known.value is value
-        if known is not None and same and known.settled and (known.body is None or known.body == Body.of(value)):
+        if known is not None and known.same(value):
             return known
         settled, body = settled_by(value)
         text, uses, refused = _definition(name, value, known if same else None)
