@@ -77,9 +77,8 @@ class Prefix(NamedTuple):
             return self.snapshot is environment
         variables, given = main(), names.sent
         for name, sent in self.sent:
-            if given.get(name) is not sent or not (
-                sent.same(variables.get(name, MISSING)) if sent else name not in variables
-            ):
+            value = variables.get(name, MISSING)
+            if given.get(name) is not sent or not (value is MISSING if sent is None else sent.same(value)):
                 return False
         return True
 

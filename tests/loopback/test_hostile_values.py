@@ -34,7 +34,7 @@ class Incoming:
     def __init__(self, kind): self.kind = kind
     def __reduce__(self): return arrive, (self.kind,)
 class Blind:
-    def __getattr__(self, name): raise Stop(name)
+    def __getattr__(self, name): raise AttributeError(name) if name == "__getstate__" else Stop(name)
     def __call__(self, x): return x
 
 def arrive(kind): raise kind("while it is unpickled")
