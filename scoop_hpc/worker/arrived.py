@@ -22,7 +22,7 @@ from scoop_hpc.worker.unsent import Unsent
 ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})  # nobody changes them
 MISSING = object()
 _MOST = 1_000  # environments kept
-_SMALL = 65_536  # bytes of an environment that is kept
+SMALL = 65_536  # bytes of an environment, or of a value, that is kept
 
 
 class Given(NamedTuple):
@@ -58,6 +58,7 @@ class Sent(NamedTuple):
     settled: bool  # the value stays what it is as long as it is the same object, made of the same *body*
     body: Optional[Body]
     refused: str  # why it could not be pickled, empty if it was
+    mark: bytes  # its pickle, or a digest of that
 
     def same(self, value: Any) -> bool:
         """Whether *value* can be seen to be what was given."""
@@ -121,15 +122,18 @@ def enter(text: bytes) -> None:
         return
     if environment is None:
         environment = {name: Given(*given) for name, given in pickle.loads(text).items()}
-        if len(text) <= _SMALL:
+        if len(text) <= SMALL:
             if len(names.environments) >= _MOST:
                 names.environments.clear()
             names.environments[text] = environment
-    enter_again(environment)
+    enter_again(environment, len(text) <= SMALL)
 
 
-def enter_again(environment: Optional[Environment]) -> None:
-    """Put an environment into force once more: another task may have entered its own meanwhile."""
+def enter_again(environment: Optional[Environment], known: bool = True) -> None:
+    """Put an environment into force once more: another task may have entered its own meanwhile.
+
+    It is kept in mind if it is *known*, and so may be entered again.
+    """
     given = names.given
     if given is None or environment is None or environment is given or id(environment) in names.agreeing:
         return
@@ -144,9 +148,10 @@ def enter_again(environment: Optional[Environment]) -> None:
             names.pending = outer
             names.given = {**given, **taken}
             names.agreeing.clear()
-    if len(names.agreeing) >= _MOST:
-        names.agreeing.clear()
-    names.agreeing[id(environment)] = environment
+    if known:
+        if len(names.agreeing) >= _MOST:
+            names.agreeing.clear()
+        names.agreeing[id(environment)] = environment
 
 
 def _take(name: str) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import hashlib
 import io
 import itertools
 import pickle
@@ -28,7 +29,7 @@ import cloudpickle
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.worker import arrived, calls, reducers
-from scoop_hpc.worker.arrived import MISSING, Environment, Given, Prefix, Sent
+from scoop_hpc.worker.arrived import MISSING, SMALL, Environment, Given, Prefix, Sent
 from scoop_hpc.worker.settled import names_in, settled_by
 from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.worker.unsent import Unsent
@@ -246,17 +247,18 @@ def _sent(name: str) -> Optional[Sent]:
     if value is MISSING:
         if known is None or known.value is MISSING:
             return known
-        sent = Sent(MISSING, Given(next(_versions), b"", ()), True, None, "")
+        sent = Sent(MISSING, Given(next(_versions), b"", ()), True, None, "", b"")
     else:
         same = known is not None and known.value is value
         if known is not None and known.same(value):
             return known
         settled, body = settled_by(value)
         text, uses, refused = _definition(name, value, known if same else None)
-        unchanged = known is not None and known.given.text == text
-        given = known.given if known is not None and unchanged else Given(next(_versions), text, uses)
-        sent = Sent(value, given, settled and not refused, body, refused)
-    arrived.names.sent[name] = sent
+        mark = text if len(text) <= SMALL else hashlib.blake2b(text).digest()
+        version = known.given.version if known is not None and known.mark == mark else next(_versions)
+        sent = Sent(value, Given(version, text, uses), settled and not refused, body, refused, mark)
+    large = not sent.settled and sent.mark is not sent.given.text  # which is pickled for each call
+    arrived.names.sent[name] = sent._replace(given=sent.given._replace(text=b"")) if large else sent
     return sent
 
 

@@ -212,6 +212,17 @@ def test_global_that_is_given_again_replaces_what_a_task_made_of_it_in_whichever
     assert sides.call("read") is None
 
 
+def test_large_global_is_brought_up_to_date_and_kept_by_nobody_as_a_pickle(sides: Sides) -> None:
+    sides.client.table = {"a": 1, "much": ["x" * 100_000]}
+    for value in (1, 2, 1, 1):
+        sides.client.table["a"] = value
+        assert (sides.call("look"), sides.call_from_task("look")) == (value, value)
+    assert not sides.client_names.sent["table"].given.text
+    worker = sides.parties[1].names
+    assert not [text for text in worker.environments if len(text) > 100_000]
+    assert not [each for each in worker.agreeing.values() if "table" in each]
+
+
 def test_deleted_global_is_deleted_in_workers_and_shows_the_builtin_that_it_hid(sides: Sides) -> None:
     sides.define("""
         def len(x): return -1
