@@ -114,6 +114,23 @@ with Executor(1) as executor:
     assert scripts.run(program) == "3\n4\n13\n9\n14\n"
 
 
+def test_individuals_of_deap_go_with_functions_by_value(scripts: Scripts) -> None:
+    program = """
+from deap import base, creator
+creator.create("Fitness", base.Fitness, weights=(1.0,))
+creator.create("Individual", list, fitness=creator.Fitness)
+def mutate(individual):
+    individual.append(1)
+    return individual
+with Executor(2) as executor:
+    population = [creator.Individual([n]) for n in range(3)]
+    print([list(each) for each in executor.map(mutate, population)])
+    bonus = 10
+    print(list(executor.map(lambda each: sum(each) + bonus, population)))
+"""
+    assert scripts.run(program) == "[[0, 1], [1, 1], [2, 1]]\n[10, 11, 12]\n"
+
+
 def test_workers_have_the_globals_of_the_program_as_they_are_at_each_call(scripts: Scripts) -> None:
     program = """
 def area(width): return width * height

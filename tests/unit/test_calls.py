@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import mmap
 import pickle
@@ -209,6 +210,23 @@ def test_group_of_exceptions_with_odd_constructors_comes_back_as_one() -> None:
     odd, more = arrived.args[1]
     assert (type(arrived), type(odd), odd.code, type(more)) == (Group, Odd, 7, Group)
     assert repr(more.args) == "('more', [KeyError('key')])"
+
+
+class Meta(type):
+    """As the metaclass of DEAP's creator: what it is called with is not what a class is made of."""
+
+    def __new__(cls, name: str, base: type) -> Meta:
+        return super().__new__(cls, name, (base,), {})
+
+    def __init__(cls, name: str, base: type) -> None:
+        super().__init__(name, (base,), {})
+
+
+def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(copyreg.dispatch_table, Meta, lambda kind: (Meta, (kind.__name__, kind.__base__)))
+    kind = Meta("Individual", list)
+    function, individual = trip((lambda x: x[0], kind([5])))  # the lambda needs cloudpickle
+    assert (function(individual), type(individual).__name__, type(type(individual))) == (5, "Individual", Meta)
 
 
 def test_function_sent_by_value_knows_its_file() -> None:
