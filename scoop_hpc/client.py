@@ -9,14 +9,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Callable, Optional
 
-from scoop_hpc import jobdirectory
+from scoop_hpc import formeroutput, jobdirectory
 from scoop_hpc.commands import Run, run_command
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState, option_of
-from scoop_hpc.questions import NOT_BEGUN, Questions, record_of, with_record
+from scoop_hpc.questions import NOT_BEGUN, Questions, by_place, place_of, record_of, with_record
 from scoop_hpc.reports import Doubts, Report, goes_on, unasked
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler
+from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler, Site, at_site
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks
@@ -51,9 +51,8 @@ class Client:
 
     def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
         """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
-        environ = scheduler.query_environ(self._environ)
         spec = self._with_whole_ids(spec, scheduler)
-        prepared = scheduler.prepare(spec, lambda argv: self._run(argv, environ))
+        prepared = scheduler.prepare(spec, lambda argv: self._questions.ask(scheduler, argv, None))
         scheduler.check(prepared)
         return prepared
 
@@ -61,7 +60,7 @@ class Client:
         """Return *spec* with the jobs that it depends on named as their scheduler does: PBS knows no ``7`` for ``7[]``,
         and says so to nobody."""
         named: dict[str, Any] = {
-            field: tuple(report.status.job_id for report in self._found(getattr(spec, field), scheduler))
+            field: tuple(report.status.job_id for report in self._wanted_before(spec, field, scheduler))
             for field in _DEPENDENCIES
             if getattr(spec, field)
         }
@@ -73,12 +72,12 @@ class Client:
         without a word."""
         if scheduler.forgotten_is_fulfilled or scheduler.removes_unfulfillable:
             for field, wanted in _DEPENDENCIES.items():
-                self._check_dependency(option_of(field), getattr(spec, field), wanted, scheduler)
+                reports = self._wanted_before(spec, field, scheduler)
+                self._check_dependency(option_of(field), reports, wanted, scheduler)
 
     def _check_dependency(
-        self, option: str, job_ids: Sequence[str], wanted: Optional[bool], scheduler: Scheduler
+        self, option: str, reports: Sequence[Report], wanted: Optional[bool], scheduler: Scheduler
     ) -> None:
-        reports = self._found(job_ids, scheduler)
         if scheduler.removes_unfulfillable and reports:
             known = {key.job for key in self._questions.known(scheduler, reports)}
             for report in reports:
@@ -98,34 +97,65 @@ class Client:
                     "begin, or begin without that; submit it again, or use --after-any"
                 )
 
-    def _found(self, job_ids: Sequence[str], scheduler: Scheduler) -> list[Report]:
-        """Return the jobs of these ids, all of them of *scheduler*."""
-        reports = self.find(job_ids, scheduler)
-        return [
+    def _wanted_before(self, spec: JobSpec, field: str, scheduler: Scheduler) -> list[Report]:
+        """Return the jobs that *spec* depends on by *field*, all of them of the cluster that it will be sent to."""
+        job_ids, here = getattr(spec, field), scheduler.site(self._environ, spec)
+        reports = [
             report if report.scheduler == scheduler.name else unasked(scheduler.name, text, None)
-            for text, report in zip(dict.fromkeys(job_ids), reports)
+            for text, report in zip(dict.fromkeys(job_ids), self.find(job_ids, scheduler, here))
         ]
+        for report in reports:
+            if report.site is not None and not report.site.agrees_with(here):
+                where = repr(report.site.cluster) if report.site.cluster else "of its own"
+                raise JobSpecError(
+                    f"{option_of(field)} {report.label}: that job is on a cluster {where}, and this one would go to "
+                    f"{here.cluster or 'another'!r}, which knows nothing of it: submit this one there, too"
+                )
+        return reports
 
-    def submit(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Job:
-        """Submit the prepared job *spec*, whose script *render* writes; return it with its id."""
+    def submit(
+        self,
+        spec: JobSpec,
+        scheduler: Scheduler,
+        render: Callable[[Job], str],
+        now: float,
+        within: Optional[Site] = None,
+    ) -> Job:
+        """Submit the prepared job *spec*, whose script *render* writes; return it with its id.
+
+        It goes to the cluster *within*, or to the one that the shell of now chooses.
+        """
         scheduler.check(spec)
         job = jobdirectory.create(self._state, spec, scheduler.name, now)
         try:
             jobdirectory.write_text(job.script, render(job))
             jobdirectory.write(job)
-            environ = scheduler.submit_environ(self._environ, spec)
-            job_id = scheduler.parse_job_id(self._run(scheduler.submit_argv(job.script), environ))
+            self._note_former(job, scheduler)
+            environ = at_site(scheduler.submit_environ(self._environ, spec), within)
+            argv = scheduler.submit_argv(job.script)
+            done = self._run(scheduler.directed(argv, within.cluster) if within and within.cluster else argv, environ)
+            job_id = scheduler.parse_job_id(done)
         except UnansweredError:  # it may have been taken all the same
             raise
         except ScoopError:
             jobdirectory.remove(job)
             raise
-        job = replace(job, job_id=job_id)
+        job = replace(job, job_id=job_id, site=within or scheduler.site(self._environ, spec, done))
         try:
             jobdirectory.write(job)
+            self._note_former(job, scheduler)
+            jobdirectory.note_site(self._state, job)
         except InputError as error:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
+
+    def _note_former(self, job: Job, scheduler: Scheduler) -> None:
+        """Keep which output files are there already: what is in them is not the job's."""
+        site = job.site or scheduler.site(self._environ, job.spec)
+        formeroutput.note(
+            job,
+            lambda: scheduler.appends(job.spec, self._environ, lambda argv: self._questions.ask(scheduler, argv, site)),
+        )
 
     def submit_again(self, report: Report, now: float) -> Job:
         """Submit a job that has ended once more, by its own script; return the new one."""
@@ -143,6 +173,7 @@ class Client:
             self._questions.scheduler(old.scheduler),
             lambda job: text.replace(os.path.basename(old.directory), os.path.basename(job.directory)),
             now,
+            old.site,
         )
 
     def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Optional[str]:
@@ -163,25 +194,60 @@ class Client:
         newest = list(every) if count is None else [job for _, job in zip(range(count), every)]
         return newest[::-1]
 
-    def find(self, job_ids: Iterable[str], fallback: Scheduler) -> list[Report]:
+    def find(self, job_ids: Iterable[str], fallback: Scheduler, preferred: Optional[Site] = None) -> list[Report]:
         """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here.
 
-        An id may be that of one job of an array, and written in whatever way its scheduler takes.
+        An id may be that of one job of an array, and written in whatever way its scheduler takes; ``ID@CLUSTER`` is
+        that of one cluster. The name of a job's directory is the job's, too. Raise InputError for an id that jobs of
+        several clusters have, unless one of them is of the *preferred* cluster.
         """
-        wanted = dict.fromkeys(job_ids)
-        found: dict[str, Report] = {}
-        keys = {text: self._keys(text) for text in wanted}
+        found: dict[str, list[Job]] = {text: [] for text in job_ids}
+        keys = {text: self._keys(_split(text)[0]) for text in found}
+        several = jobdirectory.has_several_sites(self._state)
         for job in jobdirectory.newest_first(self._state, self._warn):
             own = self._keys(job.job_id or "").get(job.scheduler)
-            for text in wanted:
+            for text, jobs in found.items():
                 key = keys[text].get(job.scheduler)
-                if text not in found and key is not None and own is not None and key.job == own.job:
-                    found[text] = self._report_of(text, job, key)
-            if len(found) == len(wanted):
+                named = key is not None and own is not None and key.job == own.job and _is_of_cluster(job, text)
+                if named or os.path.basename(text) == os.path.basename(job.directory):
+                    jobs.append(job)
+            if not several and all(found.values()):
                 break
-        return [
-            found[text] if text in found else unasked(self._owner(text, fallback).name, text, None) for text in wanted
+        return [self._chosen(text, jobs, keys[text], fallback, preferred) for text, jobs in found.items()]
+
+    def _chosen(
+        self,
+        text: str,
+        jobs: Sequence[Job],
+        keys: Mapping[str, JobKey],
+        fallback: Scheduler,
+        preferred: Optional[Site],
+    ) -> Report:
+        """Return the job that *text* means: the newest of *jobs*, if they are all of one cluster."""
+        if not jobs:
+            owner, (job_id, cluster) = self._owner(text, fallback), _split(text)
+            if not cluster or not owner.has_clusters:
+                return unasked(owner.name, text, None)
+            return unasked(owner.name, job_id, None, Site(cluster))
+        here = [
+            job for job in jobs if preferred is not None and job.site is not None and preferred.agrees_with(job.site)
         ]
+        exact = [job for job in jobs if job.job_id == text]
+        candidates = here or exact or jobs
+        newest = candidates[0]
+        others = [job for job in candidates if (job.scheduler, job.site) != (newest.scheduler, newest.site)]
+        if others and not here:
+            known = {place_of(report): report for report in self.reports([*others, newest])}
+            names = " and ".join(
+                f"{report.label} of {name} ({os.path.basename(report.job.directory)})"
+                for (name, _), report in known.items()
+                if report.job is not None
+            )
+            raise InputError(
+                f"the job {text!r} is one of several clusters: {names}; write ID@CLUSTER, or the name in parentheses"
+            )
+        key = keys.get(newest.scheduler)
+        return self._report_of(text, newest, key or JobKey(newest.job_id or ""))
 
     def _keys(self, text: str) -> dict[str, JobKey]:
         """Return what *text* means to each scheduler that could have written it."""
@@ -280,9 +346,9 @@ class Client:
         return any(goes_on(report) and record_of(report) != report.record for report in each)
 
     def cancel(self, reports: Sequence[Report]) -> None:
-        """End the jobs, each scheduler's with one command."""
-        for scheduler, ids in self._by_scheduler(reports):
-            scheduler.parse_cancel(self._run(scheduler.cancel_argv(ids), scheduler.query_environ(self._environ)))
+        """End the jobs, each cluster's with one command."""
+        for scheduler, site, ids in self._by_place(reports):
+            scheduler.parse_cancel(self._questions.ask(scheduler, scheduler.cancel_argv(ids), site))
         for report in reports:
             self._keep_cancelled(report)
 
@@ -300,27 +366,37 @@ class Client:
 
     def requeue(self, reports: Sequence[Report]) -> None:
         """Put running jobs back into their queue, under the same id."""
-        for scheduler, ids in self._by_scheduler(reports):
+        for scheduler, site, ids in self._by_place(reports):
             argv = scheduler.requeue_argv(ids)
             if argv is None:
                 raise InputError(f"{scheduler.name} puts no job back into its queue: cancel it, and requeue it then")
-            scheduler.parse_requeue(self._run(argv, scheduler.query_environ(self._environ)))
+            scheduler.parse_requeue(self._questions.ask(scheduler, argv, site))
 
     def explain(self, report: Report) -> list[str]:
         """Return why a job that waits does not run."""
         scheduler = self._questions.scheduler(report.scheduler)
         argv = scheduler.explain_argv(report.status.job_id)
-        return scheduler.explain(report.status, self._run(argv, scheduler.query_environ(self._environ)))
+        return scheduler.explain(report.status, self._questions.ask(scheduler, argv, report.site))
 
-    def _by_scheduler(self, reports: Sequence[Report]) -> list[tuple[Scheduler, list[str]]]:
-        names = dict.fromkeys(report.scheduler for report in reports)
+    def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Optional[Site], list[str]]]:
         return [
-            (self._questions.scheduler(name), [report.status.job_id for report in reports if report.scheduler == name])
-            for name in names
+            (self._questions.scheduler(name), site, [report.status.job_id for report in each])
+            for (name, site), each in by_place(reports).items()
         ]
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
         return self._schedulers["local"] if job_id.startswith("local-") else fallback
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the id and the cluster in ``ID@CLUSTER``, or in ``ID;CLUSTER`` as sbatch --parsable has it."""
+    job_id, _, cluster = text.replace(";", "@", 1).partition("@")
+    return job_id, cluster
+
+
+def _is_of_cluster(job: Job, text: str) -> bool:
+    cluster = _split(text)[1]
+    return not cluster or (job.site is not None and job.site.cluster == cluster)
 
 
 def _has_succeeded(report: Report) -> Optional[bool]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -29,7 +30,7 @@ from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.inputfiles import check_directory, read_file
 from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
 from scoop_hpc.record import Record
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import JobStatus, Site
 
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
 _COMPLAINT = "scoop-hpc: error: "
@@ -47,6 +48,7 @@ class Job:
     scheduler: str
     submitted: float
     job_id: Optional[str] = None
+    site: Optional[Site] = None  # None in what earlier versions wrote
 
     @property
     def script(self) -> str:
@@ -106,7 +108,23 @@ def read(directory: str) -> Optional[Job]:
     with _understood(path):
         about = json.loads(text)
         spec = _read_spec(about.pop("spec"))
-        return Job(directory, spec, **_known(Job, about))
+        site = _read_site(about.pop("site", None))
+        return Job(directory, spec, site=site, **_known(Job, about))
+
+
+def note_site(state: str, job: Job) -> None:
+    """Keep that there are jobs of this cluster: see `has_several_sites`."""
+    name = hashlib.sha256(json.dumps([job.scheduler, asdict(job.site or Site())]).encode()).hexdigest()[:16]
+    with _explained(f"cannot note the cluster of the job in {job.directory!r}"):
+        os.makedirs(os.path.join(state, "sites", name), 0o700, exist_ok=True)
+
+
+def has_several_sites(state: str) -> bool:
+    """Return whether jobs were submitted to more than one cluster, so that several may have the same id."""
+    try:
+        return len(os.listdir(os.path.join(state, "sites"))) > 1
+    except OSError:
+        return False
 
 
 def remove(job: Job) -> None:
@@ -253,6 +271,12 @@ def _read_spec(about: dict[str, Any]) -> JobSpec:
         known["array"] = JobArray(**_known(JobArray, array))
     known["environment"] = tuple((name, value) for name, value in known.get("environment", ()))
     return JobSpec(**known)
+
+
+def _read_site(about: Optional[dict[str, Any]]) -> Optional[Site]:
+    if about is None:
+        return None
+    return Site(about["cluster"], tuple((name, value) for name, value in about["variables"]))
 
 
 def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:

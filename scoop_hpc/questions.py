@@ -24,14 +24,19 @@ from scoop_hpc.schedulers.base import (
     DELETED_WITH_ITS_ARRAY,
     LOCAL_RUNS,
     OR_LOCAL,
+    Completed,
     JobKey,
     JobStatus,
     Scheduler,
+    Site,
+    at_site,
     short,
 )
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
+
+Place = tuple[str, Optional[Site]]  # a scheduler's name, and which of its clusters
 
 
 _NO_ANSWER = "no answer from"  # the beginning of a reason
@@ -72,32 +77,30 @@ class Questions:
         on_trouble: Optional[Callable[[SchedulerError], None]] = None,
         pauses: Sequence[float] = PAUSES,
     ) -> list[Report]:
-        """Ask how the jobs stand, each scheduler once for all of its jobs.
+        """Ask how the jobs stand, each cluster once for all of its jobs.
 
         Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
         is given, told to it; what is known here has to do then. An answer that is an error is asked for again after
         each of *pauses*, in seconds.
         """
-        said: dict[tuple[str, JobKey], JobStatus] = {}
-        silent: set[str] = set()
-        for name in dict.fromkeys(report.scheduler for report in reports):
-            own = [each for each in reports if each.scheduler == name]
-            known, trouble = self._ask(self.scheduler(name), own, pauses)
+        said: dict[Place, Mapping[JobKey, JobStatus]] = {}
+        silent: set[Place] = set()
+        for place, own in by_place(reports).items():
+            said[place], trouble = self._ask(self.scheduler(place[0]), own, pauses)
             if trouble is not None:
                 if on_trouble is None:
                     raise trouble
                 on_trouble(trouble)
-                silent.add(name)
-            said.update({(name, key): status for key, status in known.items()})
-        answers = [self._settle(report, said, report.scheduler in silent) for report in reports]
+                silent.add(place)
+        answers = [self._settle(each, said[place_of(each)], place_of(each) in silent) for each in reports]
         unknown = [
             report
             for report in answers
             if report.job is None and report.status.state is JobState.UNKNOWN and not report.status.unread
         ]
-        unknown = [report for report in unknown if report.scheduler not in silent]
+        unknown = [report for report in unknown if place_of(report) not in silent]
         if unknown:
-            ids_text = ", ".join(repr(report.status.job_id) for report in unknown)
+            ids_text = ", ".join(repr(report.label) for report in unknown)
             raise InputError(
                 f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
                 "`scoop-hpc history` lists those that were"
@@ -127,7 +130,8 @@ class Questions:
     def known(
         self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float] = PAUSES
     ) -> dict[JobKey, JobStatus]:
-        """Return what *scheduler* knows; raise SchedulerError where a job is missing, perhaps for want of an answer."""
+        """Return what *scheduler* knows of jobs that are all of one cluster; raise SchedulerError where one is missing,
+        perhaps for want of an answer."""
         known, trouble = self._ask(scheduler, reports, pauses)
         if trouble is not None:
             raise trouble
@@ -148,18 +152,25 @@ class Questions:
             if all(_is_told(known.get(key)) for key in wanted):
                 break
             try:
-                answer = self._query(scheduler, argv, pauses)
+                answer = self._query(scheduler, argv, reports[0].site, pauses)
                 known.update({key: status for key, status in answer.items() if not _is_told(known.get(key))})
             except SchedulerError as error:
                 if number == 0 or not isinstance(error.__cause__, FileNotFoundError):  # else a site without sacct
                     troubles.append(error)
         return known, troubles[0] if troubles and not all(key in known for key in wanted) else None
 
-    def _query(self, scheduler: Scheduler, argv: Sequence[str], pauses: Sequence[float]) -> dict[JobKey, JobStatus]:
+    def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site]) -> Completed:
+        """Run one of *scheduler*'s commands for a cluster, whichever the shell of now would ask."""
+        cluster = "" if site is None else site.cluster
+        environ = at_site(scheduler.query_environ(self._environ), site)
+        return self._run(scheduler.directed(argv, cluster) if cluster else argv, environ)
+
+    def _query(
+        self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site], pauses: Sequence[float]
+    ) -> dict[JobKey, JobStatus]:
         """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
-        environ = scheduler.query_environ(self._environ)
         for pause in (*pauses, None):
-            done = self._run(argv, environ)
+            done = self.ask(scheduler, argv, site)
             odd: list[str] = []
             try:
                 jobs = scheduler.parse_status(done, odd.append)
@@ -179,12 +190,13 @@ class Questions:
             more = f", and {len(new) - 1} more such lines" if len(new) > 1 else ""
             self._warn(f"passed over what {command} printed about no job: {short(new[0].strip())}{more}")
 
-    def _settle(self, report: Report, said: Mapping[tuple[str, JobKey], JobStatus], silent: bool) -> Report:
+    def _settle(self, report: Report, said: Mapping[JobKey, JobStatus], silent: bool) -> Report:
+        """Put together what is known of a job; *said* is its cluster's answer, which is not whole if *silent*."""
         name, job = report.scheduler, report.job
         key = self.scheduler(name).key(report.status.job_id)
         if job is None:
-            status = said.get((name, key))
-            parts = [each for (of, other), each in said.items() if of == name and other.job == key.job]
+            status = said.get(key)
+            parts = [each for other, each in said.items() if other.job == key.job]
             if status is None and parts:
                 status = aggregate(report.status.job_id, parts)
             reason = f"no answer from {name}" if silent else ""
@@ -194,10 +206,10 @@ class Questions:
         elements = self.elements(report) if whole else [report]
         heard = dict(earlier)
         settled = []
-        unread_array = said.get((name, JobKey(key.job))) if whole else None
+        unread_array = said.get(JobKey(key.job)) if whole else None
         unread_array = unread_array if unread_array is not None and unread_array.unread else None
         for each in elements:
-            status = said.get((name, JobKey(key.job, each.index)), unread_array)
+            status = said.get(JobKey(key.job, each.index), unread_array)
             if status is not None and status.unread and each.index in earlier:
                 status = None  # what was heard before has to do
             if status is not None and status.reason == DELETED_WITH_ITS_ARRAY and each.index in heard:
@@ -237,6 +249,18 @@ class Questions:
 def _without_others(message: str) -> str:
     """Return *message* without the advice to use another scheduler: that does not know the job."""
     return message.replace(OR_LOCAL, "").replace(LOCAL_RUNS, "")
+
+
+def place_of(report: Report) -> Place:
+    return report.scheduler, report.site
+
+
+def by_place(reports: Sequence[Report]) -> dict[Place, list[Report]]:
+    """Return *reports* by whom they have to be asked of."""
+    places: dict[Place, list[Report]] = {}
+    for report in reports:
+        places.setdefault(place_of(report), []).append(report)
+    return places
 
 
 def _is_told(status: Optional[JobStatus]) -> bool:

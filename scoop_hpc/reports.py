@@ -11,7 +11,7 @@ from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobend import is_guess
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.record import Record
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.base import JobStatus, Site
 
 # of jobs that have ended, the first that one of them has is the array's
 _WORST = (
@@ -35,6 +35,13 @@ class Report:
     record: Optional[Record] = None
     index: Optional[int] = None
     elements: tuple[Report, ...] = ()  # of an array: its jobs
+    site: Optional[Site] = None  # None: whichever cluster the commands ask by themselves
+
+    @property
+    def label(self) -> str:
+        """The id, with the cluster where one was named: enough to tell the job from others of that id."""
+        cluster = "" if self.site is None else self.site.cluster
+        return f"{self.status.job_id}@{cluster}" if cluster else self.status.job_id
 
     @property
     def output(self) -> Optional[str]:
@@ -42,9 +49,9 @@ class Report:
         return None if self.job is None or self.elements else self.job.output(self.index)
 
 
-def unasked(scheduler: str, job_id: str, job: Optional[Job]) -> Report:
-    """Return a report of a job that nobody was asked about yet."""
-    return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job)
+def unasked(scheduler: str, job_id: str, job: Optional[Job], site: Optional[Site] = None) -> Report:
+    """Return a report of a job that nobody was asked about yet; *site* is for one that was not submitted from here."""
+    return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job, site=site if job is None else job.site)
 
 
 def goes_on(report: Report) -> bool:
@@ -74,7 +81,7 @@ class Doubts:
         *now* is monotonic, *wall* seconds since the epoch: what a driver's record says has ended just now may have been
         put back into its queue.
         """
-        job = (after.scheduler, after.status.job_id)
+        job = (after.scheduler, after.label)
         each = after.elements or (after,)
         if not any(is_guess(one.status) for one in each):
             if goes_on(after):

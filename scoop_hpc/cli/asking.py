@@ -19,7 +19,8 @@ from scoop_hpc.errors import InputError, JobSpecError
 from scoop_hpc.jobspec import DEFAULT_OUTPUT, MAIL_EVENTS, RUNTIMES, JobSpec, parse_array
 from scoop_hpc.quantities import parse_begin, parse_gpus, parse_memory, parse_walltime
 from scoop_hpc.schedulers.base import Scheduler
-from scoop_hpc.schedulers.registry import SCHEDULERS, find, named
+from scoop_hpc.schedulers.outputs import in_our_words
+from scoop_hpc.schedulers.registry import SCHEDULERS, find, named, user_name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -135,8 +136,8 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         walltime=_parsed(parse_walltime, options["walltime"]),
         queue=options["queue"],
         account=options["account"],
-        output=options["output"],
-        error=options["error"],
+        output=_output(options, "output", scheduler, environ),
+        error=_output(options, "error", scheduler, environ),
         mail_user=options["mail_user"],
         mail_events=mail_events,
         array=_parsed(parse_array, options["array"]),
@@ -202,6 +203,12 @@ _Value = TypeVar("_Value")
 
 def _parsed(parse: Callable[[str], _Value], text: Optional[str]) -> Optional[_Value]:
     return None if text is None else parse(text)
+
+
+def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> Optional[str]:
+    """Return a file for output, the scheduler's own patterns in our words."""
+    is_array = options["array"] is not None
+    return in_our_words(scheduler.name, f"--{name}", options[name], is_array, user_name(), environ.get("HOME", "~"))
 
 
 def _name_of(program: str) -> str:

@@ -5,36 +5,44 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import BinaryIO, Optional
 
-from scoop_hpc import jobdirectory
+from scoop_hpc import formeroutput, jobdirectory
 from scoop_hpc.client import Client
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.jobspec import JobState
+from scoop_hpc.formeroutput import Former
+from scoop_hpc.jobspec import JobState, default_output
 from scoop_hpc.questions import is_unanswered
 from scoop_hpc.reports import Report, goes_on
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20
+_COMPARED = 256  # bytes shown last that have to be in the file still
 _READER_GONE = 141  # 128 + SIGPIPE
 
 
 class Tail:
-    """What was not shown yet of a growing file."""
+    """What was not shown yet of a growing file, apart from what was in it before: *former*."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, former: Optional[Former] = None) -> None:
         self._path = path
+        self._former = former
         self._shown = 0
+        self._last = b""  # the end of what was shown
 
     def show(self) -> bool:
-        """Copy what is new to the standard output; return whether there is such a file.
+        """Copy what is new to the standard output; return whether there is such a file, and not the former alone.
 
         The file is opened each time: only that makes NFS look at what other hosts wrote.
         """
         try:
             with open(self._path, "rb") as file:
-                if os.fstat(file.fileno()).st_size < self._shown:
-                    self._shown = 0  # it was begun again
+                start = 0 if self._former is None else self._former.begins_at(file)
+                if start is None:
+                    return False
+                if not self._goes_on(file):
+                    self._shown, self._last = 0, b""
+                self._shown = max(self._shown, start)
                 file.seek(self._shown)
                 while True:
                     block = file.read(_BLOCK)
@@ -42,10 +50,16 @@ class Tail:
                         return True
                     _write(block)
                     self._shown += len(block)
+                    self._last = (self._last + block)[-_COMPARED:]
         except FileNotFoundError:
             return False
         except OSError as error:
             raise ScoopError(f"cannot read the output file {self._path!r}: {error.strerror}") from error
+
+    def _goes_on(self, file: BinaryIO) -> bool:
+        """Return whether what was shown is in *file* still: a job that is run again begins it again."""
+        file.seek(self._shown - len(self._last))
+        return file.read(len(self._last)) == self._last
 
 
 def open_client(environ: Mapping[str, str]) -> Client:
@@ -53,24 +67,46 @@ def open_client(environ: Mapping[str, str]) -> Client:
     return Client(SCHEDULERS, environ, jobdirectory.root(environ), warn=lambda text: say(f"warning: {text}"))
 
 
-def see_through(client: Client, report: Report) -> Report:
-    """Show what a job prints, until it has ended."""
-    output = report.output
-    tail = None if output is None else Tail(output)
+def tail_of(report: Report) -> Optional[Tail]:
+    """Return what *report*'s job prints, None if that is not known here or in many files."""
+    if report.job is None or report.output is None:
+        return None
+    return Tail(report.output, formeroutput.read(report.job, report.output))
+
+
+def see_through(client: Client, report: Report) -> tuple[Report, bool]:
+    """Show what a job prints, until it has ended; return how it ended, and whether there was anything of it to show."""
+    tail = tail_of(report)
+
+    shown = False
 
     def show(reports: Sequence[Report]) -> None:
+        nonlocal shown
         if tail is not None and has_begun(reports[0]):
-            tail.show()
+            shown = tail.show() or shown
 
     (ended,) = client.wait([report], show, warn)
-    return ended
+    return ended, shown
 
 
 def has_begun(report: Report) -> bool:
-    """Return whether a job ever ran: a file that is there before may be an earlier job's."""
-    status = report.status
-    going = status.state in (JobState.RUNNING, JobState.SUSPENDED)
-    return going or report.record is not None or (status.state is not JobState.PENDING and bool(status.nodes))
+    """Return whether a job runs or ever ran: a file that is there before may be an earlier job's, or of its own former
+    run if it was put back into its queue."""
+    status, record = report.status, report.record
+    if status.state is JobState.PENDING:  # or nobody could be asked yet
+        return record is not None and not record.state.ended
+    if status.state in (JobState.RUNNING, JobState.SUSPENDED):
+        return record is not None or not _follows_into_one_file(report)
+    return record is not None or bool(status.nodes)
+
+
+def _follows_into_one_file(report: Report) -> bool:
+    """Return whether the jobs that one waits for may print into its file: theirs, until its driver runs."""
+    if report.job is None:
+        return False
+    spec = report.job.spec
+    waited = spec.after or spec.after_any or spec.after_failure
+    return bool(waited) and "{job_id}" not in (spec.output or default_output(spec))
 
 
 def warn(error: SchedulerError) -> None:
@@ -93,7 +129,7 @@ def say_how_it_ended(report: Report) -> None:
     """Say on stderr how a job ended, if not well."""
     if report.status.state is not JobState.COMPLETED:
         verb = "is" if goes_on(report) or is_unanswered(report) else "ended"
-        say(f"job {report.status.job_id} {verb} {describe(report)}")
+        say(f"job {report.label} {verb} {describe(report)}")
 
 
 def describe(report: Report) -> str:

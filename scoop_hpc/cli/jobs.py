@@ -71,16 +71,19 @@ def logs(following: bool, job: str) -> None:
         raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")
     if report.job.spec.array is not None and report.index is None:
         raise InputError(f"the job {job!r} is an array: name one of its jobs, such as {client.first_of(report)!r}")
-    output = str(report.output)
     if following:
-        report = follow.see_through(client, report)
+        report, shown = follow.see_through(client, report)
     else:
         (report,) = client.status([report], lambda error: follow.say(f"warning: {error}"))
-        if (follow.has_begun(report) or report.status.state is JobState.UNKNOWN) and follow.Tail(output).show():
-            return
-    if not follow.has_begun(report) or not os.path.exists(output):
+        may_have = follow.has_begun(report) or report.status.state is JobState.UNKNOWN
+        tail = follow.tail_of(report)
+        shown = may_have and tail is not None and tail.show()
+    if not shown:
+        output = str(report.output)
+        there = os.path.exists(output)
+        what = f"what is in {output!r} was there before" if there else f"there is no output file {output!r}"
         unopened = "; its first node could not open it" if report.status.exit_status == _UNOPENED else ""
-        raise ScoopError(f"there is no output file {output!r}: job {job} is {follow.describe(report)}{unopened}")
+        raise ScoopError(f"{what}: job {job} is {follow.describe(report)}{unopened}")
 
 
 @click.command()
@@ -109,8 +112,8 @@ def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
         print(json.dumps([{**as_dict(report), "cancelled": report in going} for report in reports]))
         return
     for report in reports:
-        job_id = report.status.job_id
-        print(f"Cancelled job {job_id}" if report in going else f"Job {job_id} is {follow.describe(report)}")
+        label = report.label
+        print(f"Cancelled job {label}" if report in going else f"Job {label} is {follow.describe(report)}")
 
 
 @click.command()
@@ -124,7 +127,7 @@ def requeue(jobs: tuple[str, ...]) -> None:
     client = follow.open_client(os.environ)
     reports = client.status(_find(client, jobs))
     for report in reports:
-        job_id = report.status.job_id
+        job_id = report.label
         if any(each.status.unread for each in report.elements or (report,)):
             raise InputError(f"job {job_id} may be running: {report.status.reason}; cancel it first")
         if report.status.state is JobState.PENDING:
@@ -158,7 +161,7 @@ def explain(as_json: bool, job: str) -> None:
     if as_json:
         print(json.dumps({**as_dict(report), "explanation": lines}))
         return
-    print(f"Job {report.status.job_id} is {follow.describe(report)}")
+    print(f"Job {report.label} is {follow.describe(report)}")
     for line in lines:
         print(f"  {line}")
 
@@ -204,6 +207,7 @@ def as_dict(report: Report) -> dict[str, object]:
     return {
         "job_id": status.job_id,
         "scheduler": report.scheduler,
+        "cluster": None if report.site is None else report.site.cluster or None,
         "name": None if job is None else job.spec.name,
         "state": status.state.value,
         "reason": status.reason,
@@ -226,7 +230,7 @@ def _row(report: Report) -> tuple[str, ...]:
         code = "0"
     name = "" if job is None else job.spec.name
     reason = " ".join(status.reason.split())
-    return (status.job_id, status.state.value, code, name, fold(list(status.nodes)), submitted, reason)
+    return (report.label, status.state.value, code, name, fold(list(status.nodes)), submitted, reason)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

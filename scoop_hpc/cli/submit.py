@@ -127,9 +127,17 @@ def _show(client: Client, asked: Asked, spec: JobSpec, directories: Sequence[str
 
 def _say_submitted(job: Job, parsable: bool, as_json: bool, wait: bool) -> None:
     output = job.output()
-    line = f"Submitted job {job.job_id} to {job.scheduler}; output: {output}"
+    cluster = job.site.cluster if job.site is not None else ""
+    where = f", cluster {cluster}" if cluster else ""
+    line = f"Submitted job {job.job_id} to {job.scheduler}{where}; output: {output}"
     if as_json:
-        about = {"job_id": job.job_id, "scheduler": job.scheduler, "output": output, "directory": job.directory}
+        about = {
+            "job_id": job.job_id,
+            "scheduler": job.scheduler,
+            "cluster": cluster or None,
+            "output": output,
+            "directory": job.directory,
+        }
         line = json.dumps(about)
     elif parsable:
         line = str(job.job_id)
@@ -144,7 +152,7 @@ def _see_through(client: Client, job: Job) -> None:
     """Show what *job* prints, and exit as it does."""
     (report,) = client.reports([job])
     try:
-        ended = follow.see_through(client, report)
+        ended, _ = follow.see_through(client, report)
     except KeyboardInterrupt:
         follow.say(f"job {job.job_id} goes on; scoop-hpc cancel {job.job_id} ends it")
         sys.exit(130)

@@ -66,6 +66,33 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
+class Site:
+    """Which of a scheduler's clusters has a job: the name that its commands have for it, empty where none was given,
+    and the variables that choose a cluster, as they were at the submission; None: not set."""
+
+    cluster: str = ""
+    variables: tuple[tuple[str, Optional[str]], ...] = ()
+
+    def agrees_with(self, other: Site) -> bool:
+        """Return whether both may be the same cluster; a variable that only one of them has tells nothing."""
+        own, theirs = dict(self.variables), dict(other.variables)
+        return self.cluster == other.cluster and all(own[name] == theirs[name] for name in own if name in theirs)
+
+
+def at_site(environ: Mapping[str, str], site: Optional[Site]) -> dict[str, str]:
+    """Return *environ* for the commands that ask *site*, whatever the shell of now would choose.
+
+    >>> at_site({"SLURM_CLUSTERS": "b", "HOME": "/home/me"}, Site("a", (("SLURM_CLUSTERS", None),)))
+    {'HOME': '/home/me'}
+    """
+    if site is None:
+        return dict(environ)
+    said = dict(site.variables)
+    kept = {name: value for name, value in environ.items() if name not in said}
+    return {**kept, **{name: value for name, value in said.items() if value is not None}}
+
+
+@dataclass(frozen=True)
 class JobKey:
     """What an id of a job means, however it is written: the job, and which one of an array's, None for the whole."""
 
@@ -134,6 +161,8 @@ class Scheduler(Protocol):
         bool  # whether a job that depends on a forgotten one, or on one that ended otherwise, is removed without a word
     )
 
+    has_clusters: bool  # whether its commands take the name of a cluster
+
     def probe_argv(self) -> Optional[list[str]]:
         """Return the command whose answer tells this scheduler from others with commands of the same names."""
 
@@ -167,6 +196,9 @@ class Scheduler(Protocol):
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return a file for the output of *spec*, its placeholders in the scheduler's words, all else literal."""
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        """Return whether a job that is submitted in *environ* leaves in its output file what is there already."""
+
     def submit_argv(self, script: str) -> list[str]:
         """Return the command that submits the file *script*."""
 
@@ -182,6 +214,13 @@ class Scheduler(Protocol):
         Raise UnansweredError where the job may have been taken all the same: no id can be read, or it failed and
         printed one.
         """
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        """Return the cluster that took *spec*, as the submission in *environ* said, or the one that it will be sent
+        to."""
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        """Return one of the commands below, for the cluster of that name."""
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         """Return the command that asks what would become of *script*, None where there is none."""

@@ -19,6 +19,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     Which,
     double_quoted,
     find_job_id,
@@ -86,6 +87,7 @@ class LocalScheduler:
     passes_environment = True
     forgotten_is_fulfilled = False
     removes_unfulfillable = False
+    has_clusters = False
 
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.localjobs"]
@@ -125,6 +127,9 @@ class LocalScheduler:
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         return file
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return False
+
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]
 
@@ -138,6 +143,12 @@ class LocalScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("the local scheduler", done, job_id, "scoop-hpc history")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site()
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None

@@ -19,6 +19,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     Which,
     complaints,
     find_job_id,
@@ -114,6 +115,7 @@ class PbsScheduler:
     passes_environment = False
     forgotten_is_fulfilled = False
     removes_unfulfillable = True
+    has_clusters = False
 
     def probe_argv(self) -> Optional[list[str]]:
         return ["qstat", "--version"]
@@ -214,6 +216,9 @@ class PbsScheduler:
 
     # submitting
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return False  # the script opens it
+
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", script]
 
@@ -230,6 +235,12 @@ class PbsScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site(variables=tuple((name, environ.get(name) or None) for name in ("PBS_SERVER", "PBS_DEFAULT")))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return None

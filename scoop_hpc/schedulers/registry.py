@@ -17,7 +17,7 @@ from scoop_hpc.schedulers.sge import SgeScheduler
 from scoop_hpc.schedulers.slurm import SlurmScheduler
 
 
-def _user() -> str:
+def user_name() -> str:
     """Return this user's name, the number where there is none."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -29,7 +29,7 @@ _LOCAL = LocalScheduler(sys.executable)
 
 # in the order in which they are looked for
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
-    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "sge": SgeScheduler(_user), "local": _LOCAL}
+    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "sge": SgeScheduler(user_name), "local": _LOCAL}
 )
 
 

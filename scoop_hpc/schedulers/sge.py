@@ -23,6 +23,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     Which,
     complaints,
     find_job_id,
@@ -121,6 +122,7 @@ class SgeScheduler:
     passes_environment = False
     forgotten_is_fulfilled = False
     removes_unfulfillable = False
+    has_clusters = False
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner
@@ -206,6 +208,9 @@ class SgeScheduler:
         path = path.replace("{job_id}", "$JOB_ID").replace("{array_index}", "$TASK_ID").replace("{name}", spec.name)
         return f":{path}" if ":" in path else path  # else what is before the colon is a host
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        return True
+
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", "-terse", script]
 
@@ -219,6 +224,14 @@ class SgeScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        return Site(
+            variables=tuple((name, environ.get(name) or None) for name in ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT"))
+        )
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return list(argv)
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["qsub", "-w", "v", script]

@@ -17,6 +17,7 @@ from scoop_hpc.schedulers.base import (
     Heard,
     JobKey,
     JobStatus,
+    Site,
     Which,
     complaints,
     double_quoted,
@@ -27,6 +28,7 @@ from scoop_hpc.schedulers.base import (
     refuse_unsaid,
     unheard,
     without,
+    without_colour,
 )
 from scoop_hpc.schedulers.slurm_directives import CPUS, EXCLUSIVE, MEMORY, option_in, ruled_out, value_in
 from scoop_hpc.schedulers.slurm_reasons import advise
@@ -44,12 +46,11 @@ _FIELD_VARIABLES = {
     "reservation": "RESERVATION",
     "signal": "SIGNAL",
 }
-_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE", "CLUSTERS")
+_ALWAYS = ("JOB_NAME", "OUTPUT", "ERROR", "ARRAY_INX", "EXCLUSIVE", "OVERCOMMIT", "WAIT", "REQUEUE")
 
 _OURS = {  # directives of the user's that would make submit wait, or status and logs look in the wrong place
     "array": "use --array",
     "chdir": "use --chdir",
-    "clusters": "submit on a login node of that cluster",
     "output": "use --output",
     "error": "use --error",
     "wait": "use --wait",
@@ -118,6 +119,7 @@ class SlurmScheduler:
     passes_environment = True
     forgotten_is_fulfilled = True
     removes_unfulfillable = False
+    has_clusters = True
 
     def probe_argv(self) -> Optional[list[str]]:
         return None
@@ -178,11 +180,26 @@ class SlurmScheduler:
         pattern = pattern.replace("{array_index}", "%a").replace("{name}", _literally(spec.name))
         return os.path.join(_literally(spec.directory), pattern)
 
+    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
+        for directive in spec.directives:
+            if option_in(directive) == "open-mode":
+                return _appends(re.split("[= ]", directive, maxsplit=1)[-1])
+        mode = self.submit_environ(environ, spec).get("SBATCH_OPEN_MODE")
+        if mode:
+            return _appends(mode)
+        try:
+            done = ask(["scontrol", "show", "config"])
+        except SchedulerError:  # the job may be submitted without; few sites have it append [slurm.conf(5)]
+            return False
+        return re.search(r"^JobFileAppend\s*=\s*1$", done.stdout, re.MULTILINE) is not None
+
     def submit_argv(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
 
     def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
         said = {f"SBATCH_{name}" for name in (*_ALWAYS, *_said(spec))}
+        if _clusters(spec):
+            said.add("SLURM_CLUSTERS")
         return {name: value for name, value in outside_jobs(environ).items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
@@ -194,6 +211,18 @@ class SlurmScheduler:
         if done.status or job_id is None:
             raise perhaps_taken("sbatch", done, job_id, "squeue")
         return job_id
+
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+        asked = _clusters(spec) or environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS") or ""
+        took = "" if done is None else _cluster_that_took(done, self.parse_job_id(done))
+        # of several that were asked for, only sbatch can tell which it was
+        cluster = took or (asked if done is None or re.fullmatch(r"[^,\s]+", asked) and asked != "all" else "")
+        # the file that a job is given is of its node
+        conf = () if environ.get("SLURM_JOB_ID") else (("SLURM_CONF", environ.get("SLURM_CONF") or None),)
+        return Site(cluster, (("SLURM_CLUSTERS", None), *conf))
+
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        return [argv[0], f"--clusters={cluster}", *argv[1:]]
 
     def test_argv(self, script: str) -> Optional[list[str]]:
         return ["sbatch", "--test-only", script]
@@ -272,6 +301,22 @@ def _is_unanswered(done: Completed) -> bool:
     return any(words in done.stderr for words in _UNANSWERED)
 
 
+def _cluster_that_took(done: Completed, job_id: str) -> str:
+    """Return the cluster that sbatch names beside the job's id, an empty text where it names none [sbatch(1),
+    --parsable]."""
+    match = re.search(rf"\b{job_id}(?:;| on cluster )([^\s;]+)", without_colour(done.stdout))
+    return "" if match is None else match[1]
+
+
+def _clusters(spec: JobSpec) -> str:
+    """Return the clusters that a directive of the user's names; sbatch takes the last."""
+    found = ""
+    for directive in spec.directives:
+        if "clusters".startswith(option_in(directive)) and option_in(directive) not in ("", "c"):
+            found = value_in(directive)
+    return found
+
+
 def _literally(path: str) -> str:
     return path.replace("%", "%%")
 
@@ -287,6 +332,11 @@ def _said(spec: JobSpec) -> list[str]:
         option = option_in(directive)
         said.append(_VARIABLES.get(option, option.upper().replace("-", "_")))
     return said
+
+
+def _appends(mode: str) -> bool:
+    """Return whether *mode*, or what it is the beginning of, is ``append`` [sbatch(1), --open-mode]."""
+    return mode.strip("\"' ").lower().startswith("a")
 
 
 def _checked(job_ids: Sequence[str]) -> Sequence[str]:

@@ -78,13 +78,18 @@ def option_in(directive: str) -> str:
 
 
 def value_in(directive: str) -> str:
-    """Return the value that *directive* gives to its option.
+    """Return the value that *directive* gives to its option; empty if none.
 
-    >>> value_in("--export=NIL"), value_in("--export NIL")
-    ('NIL', 'NIL')
+    >>> value_in("--clusters=a"), value_in("-M b"), value_in("-Mc"), value_in("--exclusive")
+    ('a', 'b', 'c', '')
     """
     first, *others = shlex.split(directive)
-    return first.partition("=")[2] or " ".join(others)
+    _, equals, value = first.partition("=")
+    if equals and first.startswith("--"):
+        return value
+    if not first.startswith("--") and len(first) > 2:
+        return first[2:]
+    return others[0] if others else ""
 
 
 def ruled_out(directives: Iterable[str]) -> Mapping[str, str]:

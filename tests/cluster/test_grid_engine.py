@@ -85,6 +85,14 @@ def test_the_command_that_runs_on_slurm_runs_on_grid_engine(grid: ClusterUnderTe
     grid.wait_until_clean(10)
 
 
+def test_what_is_before_the_output_that_is_appended_is_not_the_job_s(grid: ClusterUnderTest) -> None:
+    (grid.directory / "fixed.out").write_text("the former run's\n")
+    program = str(grid.write("if __name__ == '__main__':\n    print('own')\n"))
+    done = grid.scoop_hpc("submit", "--workers", "1", "--output", "fixed.out", "--wait", program)
+    assert (done.returncode, done.stdout) == (0, "own\n"), done.stderr
+    assert (grid.directory / "fixed.out").read_text() == "the former run's\nown\n"
+
+
 def test_uneven_slots_have_a_worker_each(grid: ClusterUnderTest) -> None:
     printed = run(grid, "submit", "--workers", "7")
     counts = [int(word.partition(":")[2]) for word in printed.split()]

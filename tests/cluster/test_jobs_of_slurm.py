@@ -113,6 +113,31 @@ def test_a_warning_reaches_the_program_before_the_walltime_is_over(cluster: Clus
     assert cluster.scoop_hpc("logs", job).stdout == "on\nsaved\n"
 
 
+def test_the_output_that_slurm_s_patterns_name_is_found(cluster: ClusterUnderTest) -> None:
+    program = str(cluster.write("if __name__ == '__main__':\n    print('own')\n"))
+    one = submit(cluster, "--workers-per-node", "1", "--name", "pi", "--output", "%x-%j-100%%.%u.out", program)
+    array = submit(cluster, "--workers-per-node", "1", "--array", "3-4", "--output", "%A_%a.out", program)
+    assert cluster.scoop_hpc("wait", one, array).returncode == 0
+    for job in (one, f"{array}_3", f"{array}_4"):
+        assert cluster.scoop_hpc("logs", job).stdout == "own\n"
+    assert len(list(cluster.directory.glob(f"pi-{one}-100%.*.out"))) == 1
+    assert (cluster.directory / f"{array}_4.out").exists()
+
+
+@pytest.mark.parametrize("mode", [(), ("--directive=--open-mode=append",)], ids=["truncated", "appended"])
+def test_what_was_in_the_output_before_the_job_is_not_its_own(cluster: ClusterUnderTest, mode: tuple[str, ...]) -> None:
+    program = str(cluster.write("if __name__ == '__main__':\n    print('own')\n"))
+    former = "the former run's, and longer than this one's\n"
+    (cluster.directory / "fixed.out").write_text(former)
+    options = ("--workers-per-node", "1", "--output", "fixed.out", *mode)
+    waiting = submit(cluster, *options, "--begin", "+2h", program)
+    assert cluster.scoop_hpc("logs", waiting).stdout == ""
+    done = cluster.scoop_hpc("submit", "--wait", *options, program)
+    assert (done.returncode, done.stdout) == (0, "own\n"), done.stderr
+    assert (cluster.directory / "fixed.out").read_text() == (former if mode else "") + "own\n"
+    cluster.scoop_hpc("cancel", waiting)
+
+
 def test_why_a_job_waits_is_explained(cluster: ClusterUnderTest) -> None:
     program = str(cluster.write(EXIT))
     later = submit(cluster, "--workers-per-node", "1", "--begin", "+2h", program, "0")

@@ -548,6 +548,29 @@ def submit(machine: Machine, program: str, *options: str) -> str:
     return done.stdout.strip()
 
 
+def test_what_was_in_the_output_before_a_job_began_is_not_its_own(machine: Machine) -> None:
+    program = "import sys\nif __name__ == '__main__':\n    print(sys.argv[1:])\n"
+    machine.write("fixed.out", "the former run's, and longer than the new one\n")
+    first = hold(machine, "true")
+    job = submit(machine, program, "--after", first, "--output", "fixed.out")
+    refused = machine.scoop_hpc("logs", job)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"fixed.out' was there before: job {job} is PENDING" in refused.stderr
+    following = machine.start("logs", "--follow", job)
+    machine.write("go", "")
+    assert following.communicate(timeout=60)[0] == "[]\n"
+    assert machine.scoop_hpc("logs", job).stdout == "[]\n"
+
+
+def test_a_job_that_never_began_has_no_output(machine: Machine) -> None:
+    machine.write("fixed.out", "the former run's\n")
+    job = submit(machine, "print(1)\n", "--begin", "2100-01-31T08:00:00", "--output", "fixed.out")
+    assert machine.scoop_hpc("cancel", job).returncode == 0
+    done = machine.scoop_hpc("logs", job)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"was there before: job {job} is CANCELLED" in done.stderr
+
+
 def test_a_job_from_its_submission_to_its_end(machine: Machine) -> None:
     job = submit(
         machine, "import sys\nif __name__ == '__main__':\n    print('hello')\n    sys.exit(3)\n", "--nodes", "2"

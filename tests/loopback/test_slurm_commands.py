@@ -67,10 +67,26 @@ def slurm(tmp_path: Path) -> FakeSlurm:
     return FakeSlurm(tmp_path)
 
 
+def test_a_job_s_cluster_is_asked_from_a_shell_that_names_another(slurm: FakeSlurm) -> None:
+    slurm.environ["SLURM_CLUSTERS"] = "slaking"
+    slurm.answer("sbatch", "700;slaking\n")
+    done = slurm.scoop_hpc("submit", "--json", "--workers", "1", "program.py")
+    assert json.loads(done.stdout)["cluster"] == "slaking", done.stderr
+    slurm.environ["SLURM_CLUSTERS"] = "home"
+    slurm.answer("squeue", "CLUSTER: slaking\n700|RUNNING|None|0|n7|\n")
+    slurm.calls()
+    told = json.loads(slurm.scoop_hpc("status", "--json", "700").stdout)
+    assert [(each["job_id"], each["cluster"], each["state"]) for each in told] == [("700", "slaking", "RUNNING")]
+    assert slurm.scoop_hpc("cancel", "700").stdout == "Cancelled job 700@slaking\n"
+    calls = slurm.calls()
+    assert [call.split()[0] for call in calls] == ["squeue", "squeue", "scancel"]
+    assert all("--clusters=slaking" in call.split() for call in calls)
+
+
 def test_slurm_is_taken_where_it_is_found(slurm: FakeSlurm) -> None:
     slurm.answer("sbatch", "12;cluster\n", "sbatch: welcome\n")
     done = slurm.scoop_hpc("submit", "program.py")
-    assert done.stdout == f"Submitted job 12 to slurm; output: {slurm.directory}/scoop-12.out\n"
+    assert done.stdout == f"Submitted job 12 to slurm, cluster cluster; output: {slurm.directory}/scoop-12.out\n"
     (call,) = slurm.calls()
     script = Path(call.split()[-1])
     command = f"run --allocation slurm --record {script.parent}/record.json -- program.py"

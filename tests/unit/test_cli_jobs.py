@@ -173,6 +173,7 @@ def test_json_tells_what_is_known() -> None:
     assert json.loads(json.dumps(told)) == {
         "job_id": "7",
         "scheduler": "slurm",
+        "cluster": None,
         "name": "pi",
         "state": "FAILED",
         "reason": "why",

@@ -393,7 +393,6 @@ def test_jobs_that_could_not_be_cancelled_are_an_error() -> None:
         ("--arra=1-2", "use --array"),
         ("--out=x", "use --output"),
         ("--qos=normal --array=1-2", "several options"),
-        ("-M other", "login node of that cluster"),
         ("--comment='x", "No closing quotation"),
     ],
 )
