@@ -116,7 +116,7 @@ class _Scan:
         if chunk.results:
             last = chunk.results[-1]
             try:
-                last = last.unpack() if type(last) is Packed else last
+                last = last.result() if type(last) is Packed else last
                 self._before = last if before is NOTHING else self._reduction(before, last)
             except Exception as error:  # the user's reduction: raised after the results before
                 self._failure = error

@@ -91,7 +91,7 @@ _MOST = {
 }
 _LINES = (
     *("name", "directory", "queue", "account", "output", "error", "mail_user", "constraint", "qos", "reservation"),
-    *("begin", "conda", "venv", "container", "parallel_environment"),
+    *("begin", "conda", "venv", "container", "parallel_environment", "gpu_type"),
 )
 _LISTS_OF_LINES = ("after", "after_any", "after_failure", "licenses", "modules", "directives")
 
@@ -115,6 +115,7 @@ class JobSpec:
     memory_per_node: Optional[int] = None  # bytes
     memory_per_cpu: Optional[int] = None  # bytes
     gpus_per_node: Optional[int] = None
+    gpu_type: Optional[str] = None  # of these
     walltime: Optional[int] = None  # seconds
     queue: Optional[str] = None
     account: Optional[str] = None
@@ -167,6 +168,7 @@ class JobSpec:
 
 _OPTIONS = {
     "memory_per_node": "--memory",
+    "gpu_type": "--gpus-per-node TYPE:N",
     "directory": "--chdir",
     "licenses": "--license",
     "modules": "--module",
@@ -298,6 +300,8 @@ def _check_pairs(spec: JobSpec) -> None:
     for event in spec.mail_events:
         if event not in MAIL_EVENTS:
             raise JobSpecError(f"there is no mail event {event!r}: choose of {', '.join(MAIL_EVENTS)}")
+    if spec.gpu_type is not None and spec.gpus_per_node is None:
+        raise JobSpecError(f"GPUs of the type {spec.gpu_type!r}: how many? give --gpus-per-node {spec.gpu_type}:N")
     if spec.conda is not None and spec.venv is not None:
         raise JobSpecError("--conda and --venv exclude each other: give one")
     if spec.container_runtime is not None and spec.container is None:

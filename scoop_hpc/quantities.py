@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from typing import Optional
 
 from scoop_hpc.errors import JobSpecError
 
@@ -15,6 +16,7 @@ _WALLTIME = re.compile(
     r"|(?P<minutes>[0-9]{1,9})(:(?P<minute_seconds>[0-9]{1,2}))?"
 )
 _MEMORY = re.compile(r"([0-9]{1,15})([KMGT])(?:I?B)?", re.IGNORECASE)
+_GPUS = re.compile(r"(?:gpu:)?(?:([A-Za-z][A-Za-z0-9_.-]*):)?([0-9]{1,9})")
 _POWERS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _MOST_SECONDS = 100 * 365 * 86400  # larger numbers are slips
@@ -55,6 +57,18 @@ def format_walltime(seconds: int) -> str:
     """
     minutes, seconds = divmod(seconds, 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def parse_gpus(text: str) -> tuple[Optional[str], int]:
+    """Return the type, None if any will do, and the number of GPUs.
+
+    >>> parse_gpus("2"), parse_gpus("a100:2")
+    ((None, 2), ('a100', 2))
+    """
+    match = _GPUS.fullmatch(text)
+    if match is None:
+        raise JobSpecError(f"cannot read the GPUs {text!r}: write a number, or TYPE:N such as 'a100:2'")
+    return match[1], int(match[2])
 
 
 def parse_memory(text: str) -> int:

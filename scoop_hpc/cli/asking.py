@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Callable, Optional, TypeVar
@@ -17,7 +17,7 @@ from scoop_hpc.cli.programs import check_program
 from scoop_hpc.commands import run_command
 from scoop_hpc.errors import InputError, JobSpecError
 from scoop_hpc.jobspec import DEFAULT_OUTPUT, MAIL_EVENTS, RUNTIMES, JobSpec, parse_array
-from scoop_hpc.quantities import parse_begin, parse_memory, parse_walltime
+from scoop_hpc.quantities import parse_begin, parse_gpus, parse_memory, parse_walltime
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.outputs import in_our_words
 from scoop_hpc.schedulers.registry import SCHEDULERS, find, named, user_name
@@ -31,7 +31,7 @@ _WHAT = (
     click.option("--workers", type=_POSITIVE, help="Workers in all, spread as the scheduler likes."),
     click.option("--workers-per-node", type=_POSITIVE, help="Default: whole nodes, a worker per CPU."),
     click.option("--cpus-per-worker", type=_POSITIVE, default=1, show_default=True, help="CPUs of each worker."),
-    click.option("--gpus-per-node", type=_POSITIVE, help="GPUs on each node."),
+    click.option("--gpus-per-node", metavar="[TYPE:]N", help="GPUs on each node, such as 2 or a100:2."),
     click.option("--memory", metavar="SIZE", help="Memory on each node, such as 8G."),
     click.option("--memory-per-cpu", metavar="SIZE", help="Memory for each CPU, such as 2G."),
     click.option("--walltime", metavar=_TIME, help="Minutes, H:MM:SS, D-HH:MM:SS, or 90s, 45m, 2h, 1d."),
@@ -120,6 +120,7 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
     mail_events = tuple((options["mail_events"] or "end,fail").split(",")) if options["mail_user"] else ()
     if options["mail_events"] and not options["mail_user"]:
         raise JobSpecError(f"--mail-events {options['mail_events']}: to whom? give --mail-user as well")
+    gpu_type, gpus = _parsed(parse_gpus, options["gpus_per_node"]) or (None, None)
     return JobSpec(
         program=(program, *options["arguments"]),
         directory=directory,
@@ -130,7 +131,8 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         cpus_per_worker=options["cpus_per_worker"],
         memory_per_node=_parsed(parse_memory, options["memory"]),
         memory_per_cpu=_parsed(parse_memory, options["memory_per_cpu"]),
-        gpus_per_node=options["gpus_per_node"],
+        gpus_per_node=gpus,
+        gpu_type=gpu_type,
         walltime=_parsed(parse_walltime, options["walltime"]),
         queue=options["queue"],
         account=options["account"],
@@ -157,7 +159,7 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
         venv=options["venv"],
         container=options["container"],
         container_runtime=options["container_runtime"],
-        environment=_variables(options["env"], options["conda"] is not None, environ, scheduler),
+        environment=_variables(options, environ, scheduler),
         prologue=options["prologue"],
         directives=options["directive"],
     )
@@ -228,14 +230,16 @@ def _absolute_image(image: str) -> str:
 
 
 def _variables(
-    settings: Sequence[str], conda: bool, environ: Mapping[str, str], scheduler: Scheduler
+    options: Mapping[str, Any], environ: Mapping[str, str], scheduler: Scheduler
 ) -> tuple[tuple[str, str], ...]:
-    """Return the variables that the script sets: those of --env, and those by which the job finds modules, conda and
-    state."""
-    variables = conda_variables(environ, shutil.which) if conda else {}
+    """Return the variables that the script sets: those of --env, and those by which the job finds the scheduler's
+    commands, modules, conda and state."""
+    variables = scheduler.job_variables(environ, options["directive"], shutil.which)
+    if options["conda"] is not None:
+        variables.update(conda_variables(environ, shutil.which))
     if not scheduler.passes_environment:
         variables.update({name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)})
-    for setting in settings:
+    for setting in options["env"]:
         name, equals, value = setting.partition("=")
         if not equals and name not in environ:
             raise InputError(f"--env {name}: there is no such variable here, write NAME=VALUE")

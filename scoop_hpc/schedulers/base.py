@@ -101,6 +101,7 @@ class JobKey:
 
 
 Ask = Callable[[Sequence[str]], Completed]  # runs one of a scheduler's commands
+Which = Callable[[str], Optional[str]]  # finds a program: shutil.which
 Heard = Callable[[str], None]  # is given a line of an answer that is about no job
 
 
@@ -182,6 +183,12 @@ class Scheduler(Protocol):
 
     def check(self, spec: JobSpec) -> None:
         """Raise JobSpecError for a field that this scheduler cannot express; see `refuse_unsaid`."""
+
+    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
+        """Return the variables that a job needs to find the scheduler's commands, where it would not have them.
+
+        *environ* is that of the submission, *directives* are the user's.
+        """
 
     def directive_word(self, text: str) -> str:
         """Return *text*, which is one line, as one word of a directive."""

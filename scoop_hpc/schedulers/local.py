@@ -20,6 +20,7 @@ from scoop_hpc.schedulers.base import (
     JobKey,
     JobStatus,
     Site,
+    Which,
     double_quoted,
     find_job_id,
     one_line,
@@ -116,6 +117,9 @@ class LocalScheduler:
         if spec.signal is not None and spec.walltime is None:
             raise JobSpecError("--signal counts from the end of the walltime, and there is none: give --walltime")
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
+
+    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
+        return {}
 
     def directive_word(self, text: str) -> str:
         return double_quoted(text)

@@ -20,6 +20,7 @@ from scoop_hpc.schedulers.base import (
     JobKey,
     JobStatus,
     Site,
+    Which,
     complaints,
     find_job_id,
     one_line,
@@ -94,6 +95,7 @@ _EXPRESSES = MappingProxyType(
 )
 _INSTEAD = MappingProxyType(
     {
+        "gpu_type": "say what nodes must have by --constraint, such as gpu_model=a100",
         "qos": "sites have queues for it, use --queue",
         "signal": "it warns of nothing but its end, leave it out",
         "parallel_environment": "PBS has none, leave it out",
@@ -158,6 +160,9 @@ class PbsScheduler:
         said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
             _check_directive(directive, said)
+
+    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
+        return {}
 
     def directive_word(self, text: str) -> str:
         r"""Return *text* in quotes that all versions read alike: a backslash within double ones some take for itself.

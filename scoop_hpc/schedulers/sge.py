@@ -24,6 +24,7 @@ from scoop_hpc.schedulers.base import (
     JobKey,
     JobStatus,
     Site,
+    Which,
     complaints,
     find_job_id,
     one_line,
@@ -67,6 +68,7 @@ _INSTEAD = MappingProxyType(
         "after_failure": "-hold_jid waits for any end, so use --after-any, and let the program look whether it failed",
         "memory_per_node": "its memory is counted by slots, use --memory-per-cpu",
         "gpus_per_node": "the name is the site's (qconf -sc), such as --directive '-l gpu=1', for each slot",
+        "gpu_type": "the name is the site's (qconf -sc), such as --directive '-l gpu_model=a100'",
         "exclusive": "the name is the site's (qconf -sc), such as --directive '-l exclusive=true'",
         "licenses": "the name is the site's (qconf -sc), such as --directive '-l matlab=1', for each slot",
         "qos": "it has none, use --queue or --directive '-p ...'",
@@ -184,6 +186,9 @@ class SgeScheduler:
                 raise JobSpecError(f"the {option} {line!r} would be a directive: give it as --directive, without #$")
         for directive in spec.directives:
             _check_directive(directive)
+
+    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
+        return {}
 
     def directive_word(self, text: str) -> str:
         """Return *text* within double quotes if need be: within them, all but a quote and ``#`` is itself."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os.path
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Optional
@@ -19,6 +18,7 @@ from scoop_hpc.schedulers.base import (
     JobKey,
     JobStatus,
     Site,
+    Which,
     complaints,
     double_quoted,
     find_job_id,
@@ -30,48 +30,13 @@ from scoop_hpc.schedulers.base import (
     without,
     without_colour,
 )
+from scoop_hpc.schedulers.slurm_directives import CPUS, EXCLUSIVE, MEMORY, option_in, ruled_out, value_in
 from scoop_hpc.schedulers.slurm_reasons import advise
 from scoop_hpc.schedulers.slurm_status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
 
 # sbatch(1), INPUT ENVIRONMENT VARIABLES: they beat the script, so those for what the script says are dropped. Each is
 # SBATCH_ and an option's name in capitals, but these
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
-_SHORT = {  # sbatch(1), OPTIONS
-    "A": "account",
-    "B": "extra-node-info",
-    "C": "constraint",
-    "D": "chdir",
-    "F": "nodefile",
-    "G": "gpus",
-    "H": "hold",
-    "J": "job-name",
-    "L": "licenses",
-    "M": "clusters",
-    "N": "nodes",
-    "O": "overcommit",
-    "Q": "quiet",
-    "S": "core-spec",
-    "V": "version",
-    "W": "wait",
-    "a": "array",
-    "b": "begin",
-    "c": "cpus-per-task",
-    "d": "dependency",
-    "e": "error",
-    "h": "help",
-    "i": "input",
-    "k": "no-kill",
-    "m": "distribution",
-    "n": "ntasks",
-    "o": "output",
-    "p": "partition",
-    "q": "qos",
-    "s": "oversubscribe",
-    "t": "time",
-    "v": "verbose",
-    "w": "nodelist",
-    "x": "exclude",
-}
 _FIELD_VARIABLES = {
     "queue": "PARTITION",
     "account": "ACCOUNT",
@@ -96,6 +61,7 @@ _OURS = {  # directives of the user's that would make submit wait, or status and
 _UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message receive failure")
 # of any command where there is no slurm.conf, nor who has one [slurm src/common/read_config.c, fetch_config.c]
 _NOT_SET_UP = ("configuration", "slurm.conf")
+_PATH = ("/usr/local/bin", "/usr/bin", "/bin")  # what shells find programs on where nobody says
 _PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
@@ -118,6 +84,7 @@ _EXPRESSES = MappingProxyType(
         "memory_per_node": "``--mem``",
         "memory_per_cpu": "``--mem-per-cpu``",
         "gpus_per_node": "``--gpus-per-node``",
+        "gpu_type": "``--gpus-per-node=TYPE:N``",
         "walltime": "``--time``",
         "queue": "``--partition``",
         "account": "``--account``",
@@ -176,12 +143,30 @@ class SlurmScheduler:
                 self.file_pattern(spec, file)
         _checked([*spec.after, *spec.after_any, *spec.after_failure])
         for directive in spec.directives:
-            option = _option(directive)
+            option = option_in(directive)
             if not option:
                 raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
             for ours, advice in _OURS.items():
                 if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
                     raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
+
+        ruled = self.ruled_out(spec)
+        for option, ours in ((MEMORY, _memory_option(spec)), (CPUS, _cpus_option(spec)), (EXCLUSIVE, _exclusive(spec))):
+            if ours and option in ruled:
+                raise JobSpecError(f"{ours} and the directive {ruled[option]!r} exclude each other: give one")
+
+    def ruled_out(self, spec: JobSpec) -> Mapping[str, str]:
+        """Return which options cannot be in a script beside the directives of *spec*; for the template."""
+        return ruled_out(spec.directives)
+
+    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
+        """Give a job that gets no environment a PATH on which srun is [sbatch(1), --export]."""
+        given = [value_in(each) for each in directives if option_in(each) == "export"]
+        export = given[-1] if given else environ.get("SBATCH_EXPORT", "")
+        srun = which("srun")
+        if export.split(",")[0] != "NIL" or srun is None:
+            return {}
+        return {"PATH": ":".join(dict.fromkeys([os.path.dirname(os.path.abspath(srun)), *_PATH]))}
 
     def directive_word(self, text: str) -> str:
         return double_quoted(text)
@@ -197,7 +182,7 @@ class SlurmScheduler:
 
     def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
         for directive in spec.directives:
-            if _option(directive) == "open-mode":
+            if option_in(directive) == "open-mode":
                 return _appends(re.split("[= ]", directive, maxsplit=1)[-1])
         mode = self.submit_environ(environ, spec).get("SBATCH_OPEN_MODE")
         if mode:
@@ -298,6 +283,20 @@ class SlurmScheduler:
         return slurm_reasons.explain(status.job_id, status.reason, done.stdout)
 
 
+def _memory_option(spec: JobSpec) -> str:
+    if spec.memory_per_node is not None:
+        return "--memory"
+    return "" if spec.memory_per_cpu is None else "--memory-per-cpu"
+
+
+def _cpus_option(spec: JobSpec) -> str:
+    return f"--cpus-per-worker {spec.cpus_per_worker}" if spec.cpus_per_worker > 1 else ""
+
+
+def _exclusive(spec: JobSpec) -> str:
+    return "--exclusive" if spec.exclusive else ""
+
+
 def _is_unanswered(done: Completed) -> bool:
     return any(words in done.stderr for words in _UNANSWERED)
 
@@ -313,24 +312,9 @@ def _clusters(spec: JobSpec) -> str:
     """Return the clusters that a directive of the user's names; sbatch takes the last."""
     found = ""
     for directive in spec.directives:
-        if "clusters".startswith(_option(directive)) and _option(directive) not in ("", "c"):
-            found = _value(directive)
+        if "clusters".startswith(option_in(directive)) and option_in(directive) not in ("", "c"):
+            found = value_in(directive)
     return found
-
-
-def _value(directive: str) -> str:
-    """Return the value of the one option in *directive*.
-
-    >>> _value("--clusters=a"), _value("-M b"), _value("-Mc"), _value("--exclusive")
-    ('a', 'b', 'c', '')
-    """
-    first, *others = shlex.split(directive)
-    name, equals, value = first.partition("=")
-    if equals and first.startswith("--"):
-        return value
-    if not first.startswith("--") and len(first) > 2:
-        return first[2:]
-    return others[0] if others else ""
 
 
 def _literally(path: str) -> str:
@@ -345,23 +329,9 @@ def _said(spec: JobSpec) -> list[str]:
     if spec.gpus_per_node is not None:
         said += ["GPUS", "GPUS_PER_NODE", "GPUS_PER_TASK", "GRES"]
     for directive in spec.directives:
-        option = _option(directive)
+        option = option_in(directive)
         said.append(_VARIABLES.get(option, option.upper().replace("-", "_")))
     return said
-
-
-def _option(directive: str) -> str:
-    """Return the long name of the one option in *directive*, the short one where none is known; empty for none."""
-    try:
-        first, *others = shlex.split(directive) or [""]
-    except ValueError as error:
-        raise JobSpecError(f"cannot read the directive {directive!r}: {error}") from error
-    if first.startswith("-") and any(other.startswith("-") for other in others):
-        raise JobSpecError(f"the directive {directive!r} holds several options: give each one a --directive of its own")
-    match = re.match(r"--([a-z][a-z0-9-]*)|-([A-Za-z])", first)
-    if match is None:
-        return ""
-    return match[1] or _SHORT.get(match[2], match[2])
 
 
 def _appends(mode: str) -> bool:

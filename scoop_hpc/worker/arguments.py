@@ -1,11 +1,13 @@
-"""What cannot be an argument of a task, wherever that runs."""
+"""What cannot be an argument or the result of a task, wherever that runs."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any, Union
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
+from typing import Any, NoReturn, Union
 
 # Only types that can never travel, and that nothing inherits from: a look at the type is all that a submit can afford.
 _UNSENDABLE = {
@@ -13,7 +15,12 @@ _UNSENDABLE = {
     AsyncGeneratorType: "an asynchronous generator, which cannot travel to another worker: make a list of it",
     CoroutineType: "a coroutine, which cannot travel to another worker: await it, and pass what it returns",
 }
-_TYPES = frozenset(_UNSENDABLE)
+_TYPES = NEVER_RESULTS = frozenset(_UNSENDABLE)
+_INSTEAD = {
+    GeneratorType: "a generator, which cannot travel: let the task return a list of what it yields",
+    AsyncGeneratorType: "an asynchronous generator, which cannot travel: let the task return a list of what it yields",
+    CoroutineType: "a coroutine, which nobody awaits: let the task be a function that returns asyncio.run({}(...))",
+}
 
 
 def refuse_unsendable(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -38,6 +45,29 @@ def all_sendable(items: Iterable[tuple[Any, ...]]) -> bool:
 def sendable(items: Sequence[tuple[Any, ...]]) -> int:
     """Return how many of *items* come before the first that `refuse_unsendable` would refuse."""
     return next((n for n, args in enumerate(items) if not all_sendable([args])), len(items))
+
+
+def refuse_result(function: Any, value: Any) -> NoReturn:
+    """Raise TypeError, for *function* has returned a *value* of NEVER_RESULTS, which ends here.
+
+    >>> def each():
+    ...     yield 1
+    >>> refuse_result(each, each())
+    Traceback (most recent call last):
+    TypeError: each() returned a generator, which cannot travel: let the task return a list of what it yields
+    """
+    if not isinstance(value, AsyncGeneratorType):  # that warns of nothing
+        with contextlib.suppress(Exception):  # the user's `finally`
+            value.close()
+    name = _name(function)
+    raise TypeError(f"{name}() returned {_INSTEAD[type(value)].format(name)}")
+
+
+def _name(function: Any) -> str:
+    ours = type(function).__module__.startswith("scoop_hpc.")  # an Executor's
+    if (ours or isinstance(function, functools.partial)) and hasattr(function, "func"):
+        return _name(function.func)
+    return str(function.__name__ if isinstance(function, (FunctionType, MethodType)) else type(function).__name__)
 
 
 def _complaint(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -7,20 +7,20 @@ item is a pickle of its own (`Packed`), so that one bad value spoils its own ite
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.transport.segments import LEAST, Segments
 from scoop_hpc.worker import calls
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.chunks import ATOMS, Packed
 
+_Environment = Mapping[str, Any]  # see `namespace`; None: the one that is in force
 _Item = Any  # the arguments of a call, or a Packed of (args, kwargs)
 
 
-def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Item:
+def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: Optional[_Environment] = None) -> _Item:
     """Return what stands for the arguments of one call among others; raise UnpicklableError."""
     for arg in args:
         if type(arg) not in ATOMS:
@@ -28,14 +28,17 @@ def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Item:
     else:
         if not kwargs:
             return args
-    return Packed(calls.dump_task((args, kwargs)))
+    return Packed(calls.dump_task((args, kwargs), None, environment))
 
 
 def dump_calls(
-    function: Callable[..., Any], items: Sequence[_Item], segments: Optional[Segments] = None
+    function: Callable[..., Any],
+    items: Sequence[_Item],
+    segments: Optional[Segments] = None,
+    environment: Optional[_Environment] = None,
 ) -> list[Buffer]:
     """Return the frames of calls of *function*, each packed by `pack_item`; raise UnpicklableError."""
-    return calls.dump_task((function, items), segments)
+    return calls.dump_task((function, items), segments, environment)
 
 
 def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Buffer]:
@@ -43,11 +46,10 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return calls.dump_task((function, (args, kwargs)))
 
 
-def dump_again(function: Callable[..., Any], item: _Item) -> list[Buffer]:
-    """Return the frames of a call that came in a bundle and goes on alone; raise UnpicklableError."""
-    if isinstance(item, _Whole):
-        return dump_call(function, *item.unpack())
-    return dump_calls(function, [item])
+def dump_again(function: Callable[..., Any], item: _Item, environment: Optional[_Environment] = None) -> list[Buffer]:
+    """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
+    items = item.unpack() if isinstance(item, _Whole) else [item]
+    return calls.dump_task((function, items), None, environment)
 
 
 def load_calls(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], list[_Item]]:
@@ -101,7 +103,7 @@ class Outgoing:
             try:
                 self._items.append((serial, Packed(calls.dump(value, self._segments)), outcome.deaf))
                 return
-            except UnpicklableError as error:
+            except BaseException as error:  # a Ctrl-C is not lost: see `Hub`
                 outcome = Outcome(error=error)
         self._items.append((serial, _Failed(calls.dump_outcome(outcome)), outcome.deaf))
 
@@ -129,9 +131,7 @@ def value_of(item: Any) -> tuple[Any, Optional[BaseException]]:
         try:
             return item.unpack(last=True), None
         except BaseException as error:  # unpickling runs the user's code
-            refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
-            refusal.__cause__ = error
-            return None, refusal
+            return None, calls.refusal("cannot unpickle the task's result", error)
     if type(item) is _Failed:
         return None, calls.load_outcome(item.frames).error
     return item, None

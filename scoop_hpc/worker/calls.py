@@ -9,13 +9,14 @@ classes that every worker finds in the program's ``__main__`` go by name in both
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import mmap
 import pickle
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any, Callable, Optional
@@ -26,7 +27,8 @@ from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
-from scoop_hpc.worker import leaving
+from scoop_hpc.worker import leaving, reducers
+from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
 _task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
@@ -58,13 +60,23 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol, buffer_callback)
         self._here_only = here_only
 
+    def prefix(self) -> bytes:
+        """Return what goes before the pickle: nothing, since workers have the program."""
+        return b""
+
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, CodeType):
             return reduce_code(self, value)
-        mains = isinstance(value, (FunctionType, type)) and value.__module__ in MAIN_NAMES and _found_by_name(value)
-        if mains and value.__qualname__.partition(".")[0] not in self._here_only:
+        defined = isinstance(value, (FunctionType, type, functools._lru_cache_wrapper))
+        if defined and value.__module__ in MAIN_NAMES and _found_by_name(value):
+            if value.__qualname__.partition(".")[0] not in self._here_only:
+                return NotImplemented
+        elif isinstance(value, type) and type(value) in copyreg.dispatch_table:  # its metaclass says how
             return NotImplemented
-        return super().reducer_override(value)
+        if isinstance(value, FunctionType) and reducers.is_dispatcher(value):
+            return reducers.reduced_dispatcher(value)
+        special = reducers.reduced(value, MAIN_NAMES)
+        return super().reducer_override(value) if special is None else special
 
 
 def reduce_code(pickler: cloudpickle.Pickler, code: CodeType) -> tuple[Any, ...]:
@@ -114,19 +126,56 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
     if pickler is None:
         try:
             return [_stream(pickle.dumps(value, 5, buffer_callback=keep_in_band), segments), *buffers]
-        except Exception:  # pickle runs the user's __reduce__, which may raise anything; the second attempt tells
+        except BaseException as error:  # the user's __reduce__ may raise anything; the second attempt tells
+            go_on_after(error)
             if segments is not None:
                 segments.discard(made)
             made.clear()
             buffers.clear()
     stream = io.BytesIO()
     try:
-        (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band).dump(value)
-    except Exception as error:  # as above
+        writer = (pickler or _Pickler)(stream, 5, buffer_callback=keep_in_band)
+        writer.dump(value)
+        head = writer.prefix() + stream.getvalue()
+    except BaseException as error:  # as above
         if segments is not None:
             segments.discard(made)
-        raise UnpicklableError(f"cannot pickle {_shown(value)}: {type(error).__name__}: {error}") from error
-    return [_stream(stream.getvalue(), segments), *buffers]
+        go_on_after(error)
+        if isinstance(error, UnpicklableError):
+            raise
+        raise UnpicklableError(f"cannot pickle {_named_part(value, pickler)}: {reason_of(error)}") from error
+    return [_stream(head, segments), *buffers]
+
+
+def _named_part(value: Any, pickler: Optional[Callable[..., Any]]) -> str:
+    """Return the name of the part of *value* that cannot be pickled: of a call, of a result."""
+
+    def pickles(part: Any) -> bool:
+        try:
+            (pickler or _Pickler)(io.BytesIO(), 5, buffer_callback=lambda buffer: False).dump(part)
+        except BaseException as error:  # as above
+            go_on_after(error)
+            return False
+        return True
+
+    parts = [part for part in _parts_of_call(value) if not pickles(part[1])]
+    label, part = parts[0] if parts else ("", value)
+    path = path_of(part, label, pickles)
+    if path.startswith("argument") and callable(value[0]):
+        path += f" of {getattr(value[0], '__name__', value[0])}"
+    return f"{path} ({_shown(part)})" if path else _shown(value)
+
+
+def _parts_of_call(value: Any) -> list[tuple[str, Any]]:
+    """Return the parts of what may be a call, with how to name them."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is tuple and type(value[1]) is dict:
+        return [
+            *((f"argument {number}", part) for number, part in enumerate(value[0], 1)),
+            *((f"argument {name!r}", part) for name, part in value[1].items()),
+        ]
+    if type(value) is tuple and len(value) == 2 and callable(value[0]):
+        return [("the function", value[0]), *_parts_of_call(value[1])]
+    return []
 
 
 def _stream(stream: bytes, segments: Optional[Segments]) -> Buffer:
@@ -182,9 +231,16 @@ def _writable(frame: Buffer, last: bool) -> Buffer:
     return bytearray(frame)
 
 
-def dump_task(value: Any, segments: Optional[Segments] = None) -> list[Buffer]:
-    """Return the frames of *value*, which any worker may get; raise UnpicklableError."""
-    return dump(value, segments, _task_pickler)
+def dump_task(
+    value: Any, segments: Optional[Segments] = None, environment: Optional[Mapping[str, Any]] = None
+) -> list[Buffer]:
+    """Return the frames of *value*, which any worker may get; raise UnpicklableError.
+
+    With an *environment*, as a task came with that: see `namespace`.
+    """
+    if environment is None or _task_pickler is None:
+        return dump(value, segments, _task_pickler)
+    return dump(value, segments, functools.partial(_task_pickler, environment=environment))
 
 
 def carry_main(pickler: Callable[..., Any]) -> None:
@@ -218,31 +274,41 @@ def dump_outcome(outcome: Outcome) -> list[Buffer]:
     for form in (error, _Rebuilt(error)):
         try:
             frames = dump((False, (form, text), outcome.deaf))
-            load(frames)  # an exception with an odd constructor can be pickled, but not unpickled
-            return frames
-        except Exception:  # the user's class: it may raise anything; the next form is more robust
+            raised = load(frames)[1][0]  # an exception with an odd constructor can be pickled, but not unpickled
+            if type(_exception_in(raised)) is type(error):  # its __reduce__ may lie
+                return frames
+        except BaseException:  # the user's class: it may raise anything; the next form is more robust
             continue
-    shown = TaskError(f"{type(error).__name__}: {error}" if _printable(error) else type(error).__name__)
-    return dump((False, (shown, text), outcome.deaf))
+    return dump((False, (TaskError(reason_of(error)), text), outcome.deaf))
 
 
 def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     """Return the outcome in *frames*; one that cannot be unpickled here is the outcome TaskError."""
     try:
         good, value, deaf = load(frames)
-    except BaseException as error:  # unpickling runs the user's code
-        refusal = TaskError(f"cannot unpickle the task's result: {type(error).__name__}: {error}")
-        refusal.__cause__ = error
-        return Outcome(error=refusal)
-    if good:
-        return Outcome(value, None, deaf)
-    raised, text = value
-    if isinstance(raised, _Rebuilt):
-        raised = raised.exception
-    if isinstance(raised, SystemExit):
-        leaving.mark(raised)
-    raised.__cause__ = RemoteTraceback(text)
-    return Outcome(None, raised, deaf)
+        if good:
+            return Outcome(value, None, deaf)
+        raised, text = value
+        error = _exception_in(raised)
+        if not isinstance(error, BaseException):
+            raise TypeError(f"an exception came back as {_shown(error)}")
+    except BaseException as failure:  # unpickling runs the user's code
+        return Outcome(error=refusal("cannot unpickle the task's result", failure))
+    if isinstance(error, SystemExit):
+        leaving.mark(error)
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))  # its class may be frozen
+    return Outcome(None, error, deaf)
+
+
+def refusal(what: str, error: BaseException) -> TaskError:
+    """Return the error of a future that *error* is the reason for."""
+    refused = TaskError(f"{what}: {reason_of(error)}")
+    refused.__cause__ = error
+    return refused
+
+
+def _exception_in(raised: Any) -> Any:
+    return raised.exception if type(raised) is _Rebuilt else raised
 
 
 class _Rebuilt:
@@ -253,7 +319,14 @@ class _Rebuilt:
 
     def __reduce__(self) -> tuple[Any, ...]:
         error = self.exception
-        return _rebuild, (type(error), tuple(map(_taken_apart, error.args)), error.__dict__)
+        slots = {name: getattr(error, name) for name in _slots(type(error)) if hasattr(error, name)}
+        return _rebuild, (type(error), tuple(map(_taken_apart, error.args)), {**slots, **error.__dict__})
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for base in kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
 
 
 class _Members(list):  # type: ignore[type-arg]
@@ -273,8 +346,8 @@ def _put_together(arg: Any) -> Any:
 def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Rebuilt:
     args = tuple(map(_put_together, args))
     error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(attributes)
+    for name, value in {"args": args, **attributes}.items():
+        BaseException.__setattr__(error, name, value)  # its class may be frozen
     return _Rebuilt(error)
 
 
@@ -283,19 +356,16 @@ def _traceback_text(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("scoop_hpc.worker."):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:  # the user's __str__
+        return "".join(traceback.format_tb(trace)) + type(error).__name__
 
 
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:  # a user's __repr__
+    except BaseException as error:  # a user's __repr__
+        go_on_after(error)
         return f"a {type(value).__name__}"
     return text if len(text) <= 200 else text[:200] + "..."
-
-
-def _printable(error: BaseException) -> bool:
-    try:
-        return bool(str(error) or True)
-    except Exception:  # a user's __str__
-        return False

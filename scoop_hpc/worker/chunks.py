@@ -11,7 +11,9 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
+from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.worker.unpicklable import go_on_after
 
 _LOOK = 0.001  # seconds between looks at the clock
 _MOST = 8  # items between looks: how many may turn out to be long before anybody notices
@@ -33,6 +35,14 @@ class Packed:
         """Return the result; raises whatever unpickling raises. If this is for the *last* time, it need not copy."""
         return calls.load(self.frames, last)
 
+    def result(self, last: bool = False) -> Any:
+        """Do the same for a task's result; raise TaskError for whatever unpickling raises, but for Ctrl-C."""
+        try:
+            return calls.load(self.frames, last)
+        except BaseException as error:  # the user's code
+            go_on_after(error)
+            raise calls.refusal("cannot unpickle the task's result", error) from error
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -51,7 +61,7 @@ class Chunk:
 
     def _unpacked(self) -> Iterator[Any]:
         for result in self.results:
-            yield result.unpack(last=True) if type(result) is Packed else result
+            yield result.result(last=True) if type(result) is Packed else result
         if self.error is not None:
             error = calls.load_outcome(self.error).error
             assert error is not None
@@ -79,6 +89,8 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                 if kind is str or kind is bytes:
                     size += len(result)
                 elif kind not in _SMALL:
+                    if kind in NEVER_RESULTS:
+                        refuse_result(function, result)
                     result = Packed(calls.dump(result))
                     size += sum(map(len, result.frames))
                     atoms = False

@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional, Protocol
 from scoop_hpc.errors import ConstantError
 from scoop_hpc.protocol.messages import GetConstant, Message, SetConstants
 from scoop_hpc.worker import calls
+from scoop_hpc.worker.unpicklable import go_on_after
 
 
 class Asks(Protocol):
@@ -46,7 +47,11 @@ class Constants:
             answer = None if self._worker.serial else self._ask(name, timeout)
             if answer is None or not answer.found:
                 raise ConstantError(f"there is no constant {name!r}: set it with shared.set_const({name}=...)")
-            self._values[name] = calls.load([answer.value])
+            try:
+                self._values[name] = calls.load([answer.value])
+            except BaseException as error:  # the user's code
+                go_on_after(error)
+                raise calls.refusal(f"cannot unpickle the constant {name!r}", error) from error
         return self._values[name]
 
     def _ask(self, name: str, timeout: Optional[float]) -> Any:

@@ -8,7 +8,10 @@ is mostly quick and now and then slow counts as slow; a function never seen coun
 from __future__ import annotations
 
 from collections.abc import Hashable
+from types import CodeType
 from typing import Any
+
+from scoop_hpc.worker.unpicklable import go_on_after
 
 SHORT = 0.001  # seconds: a call that keeps its worker deaf for less may wait behind others of its kind
 _DECAY = 0.7  # for each call: the kernel takes the CPU away now and then, which should soon be forgotten
@@ -87,7 +90,8 @@ class Costs:
         """Return the cost of *function*."""
         try:
             return self._by_code[id(function.__code__)]
-        except (AttributeError, KeyError):
+        except BaseException as error:  # a callable's own __getattr__, too
+            go_on_after(error)
             return self._find(function)
 
     def of_pair(self, task: Any, function: Any) -> Cost:
@@ -96,8 +100,8 @@ class Costs:
 
     def _find(self, function: Any) -> Cost:
         cost = self._called(key_of(function))
-        code = getattr(function, "__code__", None)
-        if code is None:
+        code = _attribute(function, "__code__")
+        if not isinstance(code, CodeType):
             return cost
         if len(self._codes) >= _CODES:  # functions made at run time bring code objects of their own, without end
             self._codes.clear()
@@ -122,11 +126,23 @@ class Unforeseeable(Cost):
 
 def key_of(function: Any) -> Hashable:
     """Return what all copies of *function* have in common, however they came here."""
-    function = getattr(function, "func", function)  # of a functools.partial
-    code = getattr(function, "__code__", None)
-    if code is not None:
+    inner = _attribute(function, "func")  # of a functools.partial
+    function = function if inner is None else inner
+    code = _attribute(function, "__code__")
+    if isinstance(code, CodeType):
         return code.co_filename, code.co_firstlineno, code.co_name
-    return getattr(function, "__module__", None), getattr(function, "__qualname__", type(function).__qualname__)
+    module, name = _attribute(function, "__module__"), _attribute(function, "__qualname__")
+    if type(module) is str and type(name) is str:
+        return module, name
+    return type(function).__module__, type(function).__qualname__
+
+
+def _attribute(function: Any, name: str) -> Any:
+    try:
+        return getattr(function, name, None)
+    except BaseException as error:  # a callable's own __getattr__
+        go_on_after(error)
+        return None
 
 
 def batch(usual: float) -> int:

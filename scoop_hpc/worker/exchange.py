@@ -43,7 +43,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import bundles
+from scoop_hpc.worker import arrived, bundles
 from scoop_hpc.worker.bundles import Outgoing
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import UNKNOWN, Cost, batch
@@ -106,6 +106,8 @@ class Exchange:
 
     def keep(self, future: Future) -> None:
         """Keep a new future here, until it is run or wanted by others, or, if it may not stay, for a millisecond."""
+        if arrived.names.given is not None:
+            future.environment = arrived.names.given
         (self.local if future.cost.stays else self.leaving).append(future)
         if not self._relief.armed:
             self._relief.arm()
@@ -114,6 +116,8 @@ class Exchange:
 
     def take_in(self, future: Future) -> None:
         """Take a new future of another thread, to export it or, where there is no other worker, to run it here."""
+        if arrived.names.given is not None:
+            future.environment = arrived.names.given
         if self.size == 1:
             self.foreign.append(future)
         elif future.cost.stays:
@@ -160,28 +164,39 @@ class Exchange:
     def export(self, *futures: Sequence[Future]) -> None:
         """Send unstarted futures, each time of one function, to the broker; what cannot be pickled fails by itself."""
         with self.lock:
-            parcels = [parcel for parcel in map(self._pack, futures) if parcel is not None]
-            if parcels:
-                self.wanted = max(0, self.wanted - len(parcels))
-                self._link.send(Tasks(parcels))
+            parcels: list[Parcel] = []
+            try:
+                for together in futures:
+                    taken: list[Future] = []
+                    parcel = self._pack(together, taken)
+                    if parcel is not None:
+                        parcels.append(parcel)
+            except BaseException:  # Ctrl-C
+                self.failed.extend((future, UnpicklableError("interrupted while it was pickled")) for future in taken)
+                raise
+            finally:
+                if parcels:
+                    self.wanted = max(0, self.wanted - len(parcels))
+                    self._link.send(Tasks(parcels))
 
-    def _pack(self, futures: Sequence[Future]) -> Optional[Parcel]:
+    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Optional[Parcel]:
         function: Any = None
-        taken, items = [], []
+        items = []
         for future in futures:
             call = self.take(future)
             if call is None:
                 continue
             function = call[0]
             try:
-                items.append(bundles.pack_item(*call[1:]) if len(futures) > 1 else call[1:])
                 taken.append(future)
+                items.append(bundles.pack_item(*call[1:], future.environment) if len(futures) > 1 else call[1:])
             except UnpicklableError as error:
-                self.failed.append((future, error))
+                self.failed.append((taken.pop(), error))
         if not taken:
             return None
         try:
-            frames = bundles.dump_calls(function, items if len(futures) > 1 else items[0], self._segments)
+            together = items if len(futures) > 1 else items[0]
+            frames = bundles.dump_calls(function, together, self._segments, taken[0].environment)
         except UnpicklableError as error:
             self.failed.extend((future, error) for future in taken)
             return None
@@ -229,7 +244,12 @@ class Exchange:
         taken: list[Future] = []
         following: Optional[Future] = first
         # not a copy of the function, which may have a closure of its own
-        while following is not None and following.function is function and self._take_oldest(following):
+        while (
+            following is not None
+            and following.function is function
+            and following.environment is first.environment
+            and self._take_oldest(following)
+        ):
             taken.append(following)
             following = self._oldest() if len(taken) < most else None
         return taken
@@ -262,7 +282,7 @@ class Exchange:
             tasks = []
             while self.local:
                 future = self.local.popleft()
-                parcel = self._pack([future])
+                parcel = self._pack([future], [])
                 if parcel is not None:
                     tasks.append(parcel)
             if tasks:

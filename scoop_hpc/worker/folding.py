@@ -25,16 +25,17 @@ from concurrent.futures import TimeoutError
 from contextlib import AbstractContextManager
 from typing import Any, Callable, Optional, Protocol, Union
 
-from scoop_hpc.errors import TaskError, UnpicklableError
+from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker import calls
-from scoop_hpc.worker.arguments import all_sendable, refuse_unsendable
+from scoop_hpc.worker.arguments import NEVER_RESULTS, all_sendable, refuse_result, refuse_unsendable
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.chunks import Packed
 from scoop_hpc.worker.costs import Cost, Unforeseeable
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.pace import Pace, Paces
+from scoop_hpc.worker.unpicklable import go_on_after
 
 _BLOCK = 10_000  # items read at once, at the most
 _FIRST_BLOCK = 4  # items for each worker
@@ -180,6 +181,8 @@ class Fold:
                 pace.start()
             if total is NOTHING:
                 total = function(*block[at])
+                if type(total) in NEVER_RESULTS:
+                    refuse_result(function, total)
                 done = at + 1
             else:
                 done = min(at + pace.group, len(block))
@@ -242,8 +245,9 @@ def fold_part(packed: Packed, each: Optional[float], left: Optional[float]) -> A
     """
     try:
         function, reduction, items = packed.unpack()
-    except Exception as error:  # unpickling runs the user's code
-        raise TaskError(f"cannot unpickle a part of map_reduce: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # unpickling runs the user's code
+        go_on_after(error)
+        raise calls.refusal("cannot unpickle a part of map_reduce", error) from error
     deadline = None if left is None else time.monotonic() + left
     process = os.getpid()
     try:

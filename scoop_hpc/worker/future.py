@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from scoop_hpc.worker.costs import Cost
@@ -86,6 +87,8 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "kwargs",
         "serial",
     )
+
+    environment: Optional[Mapping[str, Any]] = None  # of the task that submitted this one, in a pool: see `namespace`
 
     def __init__(
         self,

@@ -8,15 +8,15 @@ from typing import Any, Callable, Union
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.protocol.messages import Find, Parcel
-from scoop_hpc.worker import bundles
+from scoop_hpc.worker import arrived, bundles
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost
 
 
 class Task:
-    """A task of another worker: its arguments are unpacked when it begins."""
+    """A task of another worker: its arguments are unpacked when it begins, in the *environment* that it came with."""
 
-    __slots__ = ("cost", "function", "item", "owner", "serial")
+    __slots__ = ("cost", "environment", "function", "item", "owner", "serial")
 
     count = 1
     dropped: tuple[int, ...] = ()
@@ -27,6 +27,13 @@ class Task:
         self.function = function
         self.item = item
         self.cost = cost
+        self.environment = arrived.names.given
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments, for the last time; raises whatever unpickling raises."""
+        if self.environment is not arrived.names.given:
+            arrived.enter_again(self.environment)
+        return bundles.unpack_item(self.item)
 
 
 Given = Union[Parcel, Task]
@@ -98,7 +105,7 @@ def opened(parcel: Parcel, cost_of: Callable[[Any], Cost]) -> list[Task]:
 
 
 def _packed(task: Task) -> Parcel:
-    return Parcel(task.owner, task.serial, bundles.dump_again(task.function, task.item))
+    return Parcel(task.owner, task.serial, bundles.dump_again(task.function, task.item, task.environment))
 
 
 def _tasks_in(given: Given) -> int:

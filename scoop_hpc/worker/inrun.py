@@ -59,7 +59,7 @@ class CallFor:
             try:
                 function, args, kwargs = bundles.load_call(self.initializer)
                 function(*args, **kwargs)
-            except Exception as error:  # the user's function: it may raise anything
+            except BaseException as error:  # the user's function: it may raise anything
                 traceback.print_exc(file=sys.stderr)
                 _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
         if _failures[self.key]:

@@ -1,32 +1,43 @@
 """The ``__main__`` of a pool's client, carried by value to workers that have none of their own.
 
-A function of the client's ``__main__`` travels as its code with the globals that it uses. In a worker, all of them live
-in one module ``__main__``, so that an initializer may set a global that a task reads. There, a global is what the
-client has last given, or what the worker has made of it since: a value is replaced only when the client gives another.
+A task's pickle refers to functions and classes of the client's ``__main__`` by their names, and begins with all globals
+that it may use, as they are now: its environment. In a worker, all of them live in one module ``__main__``, so that an
+initializer may set a global that a task reads. There, a global is what the client has last given, or what the worker
+has made of it since. What in a client cannot be pickled is replaced there by a stand-in that says so when it is used.
 
 ::
 
-    client                                                  worker
-    f.__code__, {helper: function, data: Given(pickle)} --> __main__.helper, and .data unless it was given before
+    client                                                        worker
+    __main__ --names that f uses--> {f: 1, helper: 1, data: 7} -- enter: what has another version --> __main__
+                                     name: version, pickle        then the call, in which f is `named`
 """
 
 from __future__ import annotations
 
+import copyreg
 import functools
+import hashlib
 import io
+import itertools
 import pickle
 import sys
-from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from collections.abc import Iterable
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Callable, Optional
 
 import cloudpickle
 
 from scoop_hpc.errors import UnpicklableError
-from scoop_hpc.worker import arrived, calls
-from scoop_hpc.worker.arrived import ATOMS, MISSING, Body, Given, Pickled
+from scoop_hpc.worker import arrived, calls, reducers
+from scoop_hpc.worker.arrived import MISSING, SMALL, Environment, Given, Prefix, Sent
+from scoop_hpc.worker.settled import names_in, settled_by
+from scoop_hpc.worker.unpicklable import go_on_after, path_of, reason_of
+from scoop_hpc.worker.unsent import Unsent
 
-_MOST = 1_000  # functions kept
+_MOST = 1_000  # prefixes kept
+# of functions that make objects from pickles: most of those in one
+_MAKERS = frozenset({"cloudpickle.cloudpickle", arrived.__name__, calls.__name__, reducers.__name__})
+_versions = itertools.count(1)
 
 
 def become_worker() -> None:
@@ -44,72 +55,112 @@ def send_by_value() -> None:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle, but functions of ``__main__`` share their globals in the worker."""
+    """cloudpickle, but functions and classes of ``__main__`` go by name, with their globals before everything else.
+
+    In a worker, it passes on what is given by the *environment*, of which that in force is the default.
+    """
 
     def __init__(
         self,
         file: io.BytesIO,
         protocol: int = 5,
         buffer_callback: Optional[Callable[[pickle.PickleBuffer], Any]] = None,
-        outer: Optional[_Pickler] = None,
+        environment: Optional[Environment] = None,
     ) -> None:
         super().__init__(file, protocol, buffer_callback)
-        self.within: set[str] = set() if outer is None else outer.within  # globals that are being pickled now
-        self._given: dict[str, Given] = {} if outer is None else outer._given
-        self._top: Optional[FunctionType] = None
-        self.globals_ref[id(arrived.main())] = _Namespace(
-            __name__="__main__"
-        )  # what cloudpickle takes for their globals
+        self._stream = file
+        self._main = arrived.main()
+        self._environment = arrived.names.given if environment is None else environment
+        self._named: set[str] = set()  # what is referred to
+        self._used: set[str] = set()  # globals besides, by functions that go by value
+        self._own: Any = None  # the global whose definition is being pickled
+        self._own_name = ""
+        self._defines = False
+        self._careful = False
 
-    def pickle_of(self, function: FunctionType, file: io.BytesIO) -> bytes:
-        """Return the pickle of *function* itself."""
-        self._top = function
-        self.dump(function)
-        return file.getvalue()
+    def prefix(self) -> bytes:
+        """Return what goes before the pickle: it enters the environment; raise UnpicklableError."""
+        if not (self._named or self._used):
+            return b""
+        return _prefix(frozenset(self._named), frozenset(self._used), self._environment)
+
+    def definition(self, name: str, value: Any, careful: bool = False) -> tuple[bytes, tuple[str, ...]]:
+        """Return the pickle of the global *name*, or of a part of one, and the names of the globals that it may use.
+
+        With stand-ins, if *careful*, for attributes of a class that cannot be pickled.
+        """
+        self._defines, self._careful = True, careful
+        if name:
+            self._own_name, self._own = name, value
+        self.dump(value)
+        return self._stream.getvalue(), tuple(sorted((self._named | self._used) - {name}))
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, functools._lru_cache_wrapper):  # it would go by name
-            return arrived.cached, (value.__wrapped__, value.cache_parameters())
-        if isinstance(value, CodeType):
+        kind = type(value)
+        if kind is CodeType:
             return calls.reduce_code(self, value)
-        if not _from_main(value):
-            return super().reducer_override(value)
-        text = None if self._top is not None else _settled_pickle(value)
-        if text is not None:
-            return arrived.load_function, (text,)
-        make, arguments, (plain, slots), _, _, set_state = super().reducer_override(value)
-        used, slots["__globals__"] = slots["__globals__"], {}
-        return make, arguments, (set_state, (plain, slots), self._definitions(used)), None, None, arrived.set_state
+        if kind is FunctionType:
+            return self._reduce_function(value)
+        if isinstance(value, type):
+            return self._reduce_class(value)
+        if kind is functools._lru_cache_wrapper and self._refers_to(value):
+            return self._by_name(value)
+        special = reducers.reduced(value, calls.MAIN_NAMES)
+        if special is None and self._defines:
+            special = reducers.reduced_in_definition(value)
+        return NotImplemented if special is None else special
 
-    def _definitions(self, used: dict[str, Any]) -> dict[str, Any]:
-        """Return, for each global that a function uses, the value or what the client has given for it."""
-        found: dict[str, Any] = {}
-        for name, value in used.items():
-            if _defined(value):
-                found[name] = value
-            elif arrived.names.given is not None:
-                if (
-                    name in arrived.names.given
-                ):  # else the worker has it of its own, as a task's or the initializer's doing
-                    found[name] = arrived.names.given[name]
-            elif name not in self.within:
-                found[name] = self._give(name, value)
-        return found
+    def _reduce_function(self, function: FunctionType) -> Any:
+        if function.__module__ in _MAKERS:
+            return NotImplemented
+        if self._refers_to(function):
+            return self._by_name(function)
+        if reducers.is_dispatcher(function) and function.__module__ in calls.MAIN_NAMES:
+            return self._defined(function, reducers.reduced_dispatcher(function))
+        if function.__globals__ is not self._main:
+            return self._defined(function, super().reducer_override(function))
+        # whatever module it says it is from: one that was put into a module, by functools.wraps, is not there elsewhere
+        self.globals_ref[id(self._main)] = _Namespace(__name__="__main__")  # what cloudpickle takes for its globals
+        make, arguments, (plain, slots), _, _, set_state = self._dynamic_function_reduce(function)
+        slots["__globals__"] = {}
+        self._used.update(names_in(function.__code__))
+        return self._defined(function, (make, arguments, (plain, slots), None, None, set_state))
 
-    def _give(self, name: str, value: Any) -> Given:
-        if name not in self._given:
-            stream = io.BytesIO()
-            self.within.add(name)
-            try:
-                _Pickler(stream, outer=self).dump(value)
-            except UnpicklableError:
-                raise
-            except Exception as error:  # the user's __reduce__ may raise anything
-                raise UnpicklableError(f"the global {name!r}: {type(error).__name__}: {error}") from error
-            finally:
-                self.within.discard(name)
-            self._given[name] = Given(stream.getvalue())
-        return self._given[name]
+    def _reduce_class(self, kind: type) -> Any:
+        if type(kind) in copyreg.dispatch_table:  # its metaclass says how
+            return NotImplemented
+        if self._refers_to(kind):
+            return self._by_name(kind)
+        reduced = super().reducer_override(kind)
+        if reduced is NotImplemented or len(reduced) < 6:
+            return reduced
+        make, arguments, (attributes, slots), _, _, set_state = reduced
+        if self._careful and kind is self._own:
+            attributes = _with_stand_ins(self._own_name, attributes)
+        return self._defined(kind, (make, arguments, (set_state, (attributes, slots)), None, None, arrived.set_class))
+
+    def _refers_to(self, value: Any) -> bool:
+        """Whether *value* is what a name in ``__main__`` means, here and in workers."""
+        if value is self._own:
+            return False
+        name = getattr(value, "__name__", "")
+        if value.__module__ not in calls.MAIN_NAMES and getattr(value, "__globals__", None) is not self._main:
+            return False
+        known = self._main if self._environment is None else arrived.names.values
+        if known.get(name) is not value:
+            return False
+        return self._environment is None or name in self._environment
+
+    def _by_name(self, value: Any) -> tuple[Any, ...]:
+        self._named.add(value.__name__)
+        return arrived.named, (value.__name__,)
+
+    def _defined(self, value: Any, reduced: Any) -> Any:
+        """Let a definition be known by its name before what it is made of, which may refer to it."""
+        if value is not self._own or reduced is NotImplemented:
+            return reduced
+        make, arguments, *rest = reduced
+        return (arrived.made, (self._own_name, make, arguments), *rest)
 
 
 class _Namespace(dict):  # type: ignore[type-arg]
@@ -120,75 +171,130 @@ class _Namespace(dict):  # type: ignore[type-arg]
         return arrived.namespace, ({name: main[name] for name in ("__package__", "__file__") if name in main},)
 
 
-# in the process that sends
+# what goes before a task
 
 
-def _from_main(value: Any) -> bool:
-    """Whether *value* is a function whose globals are those of ``__main__``."""
-    return type(value) is FunctionType and value.__globals__ is arrived.main()
-
-
-def _defined(value: Any) -> bool:
-    """Whether *value* is of a kind that a worker always has as the client has it, by its definition."""
-    if isinstance(value, ModuleType):
-        return sys.modules.get(value.__name__) is value
-    if isinstance(value, BuiltinFunctionType):
-        return value.__self__ is None or isinstance(value.__self__, ModuleType)
-    return isinstance(value, (FunctionType, type))
-
-
-def _by_reference(value: Any) -> bool:
-    """Whether a function or class is found by its name in a module that is no ``__main__``."""
-    if value.__module__ in calls.MAIN_NAMES or cloudpickle.list_registry_pickle_by_value():
-        return False
-    found: Any = sys.modules.get(value.__module__)
-    for name in value.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is value
-
-
-def _settled_pickle(function: FunctionType) -> Optional[bytes]:
-    """Return the pickle of a function that depends on nothing that may change unseen; None for any other."""
-    known = arrived.names.pickles.get(function)
-    if known is not None and known.holds():
+def _prefix(named: frozenset[str], used: frozenset[str], environment: Optional[Environment]) -> bytes:
+    """Return the operations by which a pickle enters the environment of these names; raise UnpicklableError."""
+    names, wanted = arrived.names, named | used
+    known = names.prefixes.get(wanted)
+    if known is not None and known.holds(environment):
         return known.text
-    globals_used: dict[str, Any] = {}
-    functions: dict[FunctionType, Body] = {}
-    if not _settled(function, globals_used, functions):
-        return None
-    stream = io.BytesIO()
-    text = _Pickler(stream).pickle_of(function, stream)
-    if len(arrived.names.pickles) >= _MOST:
-        arrived.names.pickles.clear()
-    arrived.names.pickles[function] = Pickled(text, globals_used, functions)
+    checks: list[tuple[str, Optional[Sent]]] = []
+    if environment is None:
+        found, settled = _current(wanted, checks)
+        for name in named:
+            if name in found and names.sent[name].refused:
+                raise UnpicklableError(f"cannot pickle {names.sent[name].refused}")
+    else:
+        found, settled = _passed_on(wanted, environment), True
+    text = _entering(pickle.dumps({name: tuple(given) for name, given in found.items()}, 5)) if found else b""
+    if settled:
+        if len(names.prefixes) >= _MOST:
+            names.prefixes.clear()
+        names.prefixes[wanted] = Prefix(text, environment, checks)
     return text
 
 
-def _settled(function: FunctionType, globals_used: dict[str, Any], functions: dict[FunctionType, Body]) -> bool:
-    """Whether *function* and all that it uses can be seen to be what they were; note what that is."""
-    functions[function] = Body.of(function)
-    if function.__closure__ or function.__kwdefaults__ or function.__dict__:
-        return False
-    if not all(type(value) in ATOMS for value in function.__defaults__ or ()):
-        return False
-    for name in _names_in(function.__code__):
-        if name in globals_used:
+def _entering(text: bytes) -> bytes:
+    """Return a pickle's first operations: call `arrived.enter`, and forget what it returns.
+
+    No STOP and no memo in it, so that the pickle of the call itself may follow.
+    """
+    enter = f"c{arrived.enter.__module__}\n{arrived.enter.__name__}\n".encode()
+    size = len(text).to_bytes(8, "little")
+    return b"".join(
+        (pickle.PROTO, b"\x05", enter, pickle.BINBYTES8, size, text, pickle.TUPLE1, pickle.REDUCE, pickle.POP)
+    )
+
+
+def _passed_on(wanted: Iterable[str], environment: Environment) -> Environment:
+    """Return what of *environment* the names *wanted* may use: the rest is a worker's own."""
+    found: dict[str, Given] = {}
+    left = list(wanted)
+    while left:
+        name = left.pop()
+        if name in environment and name not in found:
+            found[name] = environment[name]
+            left.extend(found[name].uses)
+    return found
+
+
+def _current(wanted: Iterable[str], checks: list[tuple[str, Optional[Sent]]]) -> tuple[Environment, bool]:
+    """Return what the names *wanted* may use in the client, and whether that stays so while all *checks* hold."""
+    found: dict[str, Given] = {}
+    seen: set[str] = set()
+    left, settled = list(wanted), True
+    while left:
+        name = left.pop()
+        if name in seen:
             continue
-        value = globals_used[name] = function.__globals__.get(name, MISSING)
-        if _from_main(value):
-            if value not in functions and not _settled(value, globals_used, functions):
-                return False
-        elif isinstance(value, (FunctionType, type)):
-            if not _by_reference(value):
-                return False
-        elif value is not MISSING and type(value) not in ATOMS and not _defined(value):
-            return False
-    return True
+        seen.add(name)
+        sent = _sent(name)
+        checks.append((name, sent))
+        if sent is None:
+            continue
+        found[name] = sent.given
+        left.extend(sent.given.uses)
+        settled = settled and sent.settled
+    return found, settled
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
-    """Yield the names that *code* and the functions defined in it use; attributes are among them."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+def _sent(name: str) -> Optional[Sent]:
+    """Return the global *name* as it is now; None if it is not there, and no worker was ever given one."""
+    value = arrived.main().get(name, MISSING)
+    known = arrived.names.sent.get(name)
+    if value is MISSING:
+        if known is None or known.value is MISSING:
+            return known
+        sent = Sent(MISSING, Given(next(_versions), b"", ()), True, None, "", b"")
+    else:
+        same = known is not None and known.value is value
+        if known is not None and known.same(value):
+            return known
+        settled, body = settled_by(value)
+        text, uses, refused = _definition(name, value, known if same else None)
+        mark = text if len(text) <= SMALL else hashlib.blake2b(text).digest()
+        version = known.given.version if known is not None and known.mark == mark else next(_versions)
+        sent = Sent(value, Given(version, text, uses), settled and not refused, body, refused, mark)
+    large = not sent.settled and sent.mark is not sent.given.text  # which is pickled for each call
+    arrived.names.sent[name] = sent._replace(given=sent.given._replace(text=b"")) if large else sent
+    return sent
+
+
+def _definition(name: str, value: Any, known: Optional[Sent]) -> tuple[bytes, tuple[str, ...], str]:
+    """Return a global's pickle, the names that it may use, and why it cannot be pickled: then, that of a stand-in."""
+    for careful in (False, True) if isinstance(value, type) else (False,):
+        try:
+            return (*_Pickler(io.BytesIO()).definition(name, value, careful), "")
+        except BaseException as error:  # the user's __reduce__ may raise anything
+            go_on_after(error)
+            reason = reason_of(error)
+    if known is not None and known.refused.endswith(reason):
+        return known.given.text, known.given.uses, known.refused
+    refused = f"{path_of(value, name, _pickles)}: {reason}"
+    return pickle.dumps(Unsent(refused), 5), (), refused
+
+
+def _pickles(part: Any) -> bool:
+    """Whether a part of a definition can be pickled."""
+    return not _refusal(part)
+
+
+def _refusal(part: Any) -> str:
+    """Return why a part of a definition cannot be pickled, empty if it can."""
+    try:
+        _Pickler(io.BytesIO()).definition("", part)
+    except BaseException as error:  # as above
+        go_on_after(error)
+        return reason_of(error)
+    return ""
+
+
+def _with_stand_ins(label: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a class's *attributes* with stand-ins for those that cannot be pickled."""
+    found = {}
+    for name, part in attributes.items():
+        reason = _refusal(part)
+        found[name] = Unsent(f"{path_of(part, f'{label}.{name}', _pickles)}: {reason}") if reason else part
+    return found

@@ -25,7 +25,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass, fields
 from os import getcwd
@@ -198,22 +198,9 @@ class ProcessState:
             self._numpy = NumpyStream(sys.modules["numpy.random.mtrand"])
             self._other_numpy = self._numpy.exchange(None)
 
-    @contextlib.contextmanager
-    def as_task(self) -> Iterator[None]:
-        """Let the tasks have their state meanwhile."""
-        if not self.of_program:
-            yield
-            return
-        self.to_tasks()
-        decimal = sys.modules.get("decimal")
-        context = None if decimal is None else decimal.getcontext()
-        self.set_decimal_context()
-        try:
-            yield
-        finally:
-            if decimal is not None:
-                decimal.setcontext(context)
-            self.to_program()
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context in which the tasks have their state."""
+        return _AsTask(self) if self.of_program else contextlib.nullcontext()
 
     def prepare(self, context: Context) -> None:
         """Give the *context* of a task what tasks share, where it refers to an object of the program that changes."""
@@ -227,6 +214,28 @@ class ProcessState:
             if self._decimal is None:
                 self._decimal = decimal.getcontext().copy()
             decimal.setcontext(self._decimal)
+
+
+class _AsTask:
+    """A context in which the tasks have their state.
+
+    No generator: `contextlib.contextmanager` sets attributes of what is raised, which may be a frozen exception.
+    """
+
+    def __init__(self, state: ProcessState) -> None:
+        self._state = state
+        self._decimal: Any = None
+
+    def __enter__(self) -> None:
+        self._state.to_tasks()
+        decimal = sys.modules.get("decimal")
+        self._decimal = None if decimal is None else decimal.getcontext()
+        self._state.set_decimal_context()
+
+    def __exit__(self, *raised: object) -> None:
+        if self._decimal is not None:
+            sys.modules["decimal"].setcontext(self._decimal)
+        self._state.to_program()
 
 
 def _restored(wanted: _State, now: _State, patient: bool = False) -> _State:

@@ -371,15 +371,11 @@ class _SubstituteRunner(ThreadRunner):
         super().__init__(exchange, costs)
         self._leave = leave
 
-    def run_future(self, future: Future) -> None:
-        call = self._exchange.take(future)
-        if call is not None:
-            future.begin()
-            value, error, _ = self._run(*call, future.cost)
-            if future.has_callbacks:
-                self._leave(future, value, error)
-            else:
-                future.settle(value, error)
+    def settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+        if future.has_callbacks:
+            self._leave(future, value, error)
+        else:
+            future.settle(value, error)
 
 
 class _Substitute:

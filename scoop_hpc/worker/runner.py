@@ -8,9 +8,9 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, Callable, Optional
 
-from scoop_hpc.errors import TaskError
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import bundles, leaving
+from scoop_hpc.worker import arrived, calls, leaving
+from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.calls import Outcome
 from scoop_hpc.worker.costs import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
@@ -37,6 +37,8 @@ class Runner:
         if call is not None:
             future.begin()
             with_program = self.state is not None and self.state.of_program
+            if future.environment is not None:  # another task may have entered its own meanwhile
+                arrived.enter_again(future.environment)
             value, error, _ = self._run(*call, future.cost)
             try:
                 if with_program and self.state is not None:
@@ -74,10 +76,9 @@ class Runner:
             if isinstance(task, Parcel):
                 exchange.open(task, self.costs.of)
                 return
-            args, kwargs = bundles.unpack_item(task.item)
+            args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
-            refusal = TaskError(f"worker {exchange.name} cannot unpickle a task: {type(error).__name__}: {error}")
-            refusal.__cause__ = error
+            refusal = calls.refusal(f"worker {exchange.name} cannot unpickle a task", error)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             return
@@ -113,8 +114,10 @@ class Runner:
                 state.to_tasks()
                 state.prepare(context)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
+            if type(value) in NEVER_RESULTS:
+                refuse_result(function, value)
         except BaseException as raised:  # the user's function: what it raised is sent on
-            error = leaving.mark(raised) if isinstance(raised, SystemExit) else raised
+            value, error = None, leaving.mark(raised) if isinstance(raised, SystemExit) else raised
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()

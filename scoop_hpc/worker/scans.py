@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Optional
 
+from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.worker.chunks import Chunk, Packed, run_chunk
 
 _TIMED = 16  # reductions of a chunk that are timed
@@ -52,6 +53,8 @@ class _Running:
     def __call__(self, *args: Any) -> Any:
         value = self._function(*args)
         if not self._started:
+            if type(value) in NEVER_RESULTS:
+                refuse_result(self._function, value)
             self._started = True
             self._total = value
         elif self.timed < _TIMED:
@@ -81,7 +84,7 @@ def scan_chunk(
 
 def put_before(reduction: Callable[[Any, Any], Any], before: Any, chunk: Chunk) -> Chunk:
     """Reduce *before* with each result of *chunk*; called as a task, or where it is not worth one."""
-    results = [(result.unpack() if type(result) is Packed else result,) for result in chunk.results]
+    results = [(result.result() if type(result) is Packed else result,) for result in chunk.results]
     shifted = run_chunk(partial(reduction, before), results)
     return shifted if shifted.error is not None else Chunk(shifted.results, chunk.error)
 

@@ -138,3 +138,12 @@ def test_ctrl_c_while_modules_are_imported_prints_nothing(
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_copies_that_srun_or_mpiexec_has_started_are_refused_by_one_of_them(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    for rank, lines in ((0, 1), (1, 0)):
+        copy = {**environ, "PMI_SIZE": "2", "PMI_RANK": str(rank)}
+        status, out, complaint = scoop_hpc(copy, tmp_path, "run", "-n", "1", "p.py")
+        assert (status, out, complaint.count("\n")) == (2, "", lines)

@@ -114,6 +114,85 @@ with Executor(1) as executor:
     assert scripts.run(program) == "3\n4\n13\n9\n14\n"
 
 
+def test_individuals_of_deap_go_with_functions_by_value(scripts: Scripts) -> None:
+    program = """
+from deap import base, creator
+creator.create("Fitness", base.Fitness, weights=(1.0,))
+creator.create("Individual", list, fitness=creator.Fitness)
+def mutate(individual):
+    individual.append(1)
+    return individual
+with Executor(2) as executor:
+    population = [creator.Individual([n]) for n in range(3)]
+    print([list(each) for each in executor.map(mutate, population)])
+    bonus = 10
+    print(list(executor.map(lambda each: sum(each) + bonus, population)))
+"""
+    assert scripts.run(program) == "[[0, 1], [1, 1], [2, 1]]\n[10, 11, 12]\n"
+
+
+def test_workers_have_the_globals_of_the_program_as_they_are_at_each_call(scripts: Scripts) -> None:
+    program = """
+def area(width): return width * height
+def spoiled(width):
+    global height
+    height = 1000
+    return width * height
+def nested(width): return [futures.submit(area, width).result() for _ in range(3)]
+def wide(width): return len("ab"), Shape.sides, area(width)
+class Shape: sides = 4
+def slow(go):
+    while not os.path.exists(go): time.sleep(0.005)
+    return height
+with Executor(2) as executor:
+    for height in (2, 3, 2):
+        print(list(executor.map(area, [10] * 6)), executor.submit(nested, 10).result(), area(10))
+        executor.submit(spoiled, 1).result()
+    height = 5
+    Shape.sides = 5
+    def len(x): return -1
+    print(executor.submit(wide, 10).result())
+    del len, Shape.sides
+    Shape.sides = 4
+    print(executor.submit(wide, 10).result())
+    slow_ones = []
+    for height in range(4):
+        slow_ones.append(executor.submit(slow, "go"))
+        while slow_ones[-1].call is not None: time.sleep(0.001)
+        slow_ones[-1].running()  # asked after it was sent
+    open("go", "w").close()
+    print([future.result() for future in slow_ones])
+    del height
+    print(repr(executor.submit(area, 1).exception()))
+"""
+    told = scripts.run(program).splitlines()
+    assert told[:3] == [f"{[10 * n] * 6} {[10 * n] * 3} {10 * n}" for n in (2, 3, 2)]
+    assert told[3:] == ["(-1, 5, 50)", "(2, 4, 50)", "[0, 1, 2, 3]", "NameError(\"name 'height' is not defined\")"]
+
+
+def test_tasks_of_a_task_have_its_globals_though_the_program_has_others_by_then(scripts: Scripts) -> None:
+    program = """
+def child(x): return height
+def parent():
+    children = [futures.submit(child, n) for n in range(3)]
+    open("parent", "w").close()
+    while not os.path.exists("go"): time.sleep(0.005)
+    futures.wait(children)
+    return [each.result() for each in children], futures.submit(child, 0).result(), height
+with Executor(1) as executor:
+    height = 1
+    first = executor.submit(parent)
+    while not os.path.exists("parent"): time.sleep(0.001)
+    height = 2
+    second = executor.submit(child, 0)
+    while second.call is not None: time.sleep(0.001)
+    second.running()  # asked after it was sent
+    open("go", "w").close()
+    print(first.result(), second.result())
+"""
+    assert scripts.run(program) == "([1, 1, 1], 1, 1) 2\n"
+
+
 def test_code_without_a_file_as_in_a_notebook(scripts: Scripts) -> None:
     program = r"""
 del __file__
@@ -265,7 +344,7 @@ with Executor(2) as executor:
     lines = scripts.run(program).splitlines()
     assert lines[0] == "Odd True xy"
     assert lines[1] == "KeyError True 'k'"
-    assert lines[2].startswith("UnpicklableError False cannot pickle (<built-in function abs>")
+    assert lines[2].startswith("UnpicklableError False cannot pickle argument 1 of abs (")
     assert lines[3].startswith("UnpicklableError")
     assert lines[4].startswith("TaskError")
     assert lines[5].startswith("TaskError")

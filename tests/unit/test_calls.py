@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import dataclasses
 import mmap
 import pickle
 import sys
@@ -19,7 +21,7 @@ from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import bundles, calls
 from scoop_hpc.worker.bundles import Outgoing
 from scoop_hpc.worker.calls import Outcome, RemoteTraceback
-from scoop_hpc.worker.chunks import Packed
+from scoop_hpc.worker.chunks import Packed, run_chunk
 
 
 @pytest.fixture
@@ -210,9 +212,134 @@ def test_group_of_exceptions_with_odd_constructors_comes_back_as_one() -> None:
     assert repr(more.args) == "('more', [KeyError('key')])"
 
 
+class Meta(type):
+    """As the metaclass of DEAP's creator: what it is called with is not what a class is made of."""
+
+    def __new__(cls, name: str, base: type) -> Meta:
+        return super().__new__(cls, name, (base,), {})
+
+    def __init__(cls, name: str, base: type) -> None:
+        super().__init__(name, (base,), {})
+
+
+def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(copyreg.dispatch_table, Meta, lambda kind: (Meta, (kind.__name__, kind.__base__)))
+    kind = Meta("Individual", list)
+    function, individual = trip((lambda x: x[0], kind([5])))  # the lambda needs cloudpickle
+    assert (function(individual), type(individual).__name__, type(type(individual))) == (5, "Individual", Meta)
+
+
 def test_function_sent_by_value_knows_its_file() -> None:
     by_value = calls.load(calls.dump(lambda: None))
     assert by_value.__code__.co_filename == __file__
+
+
+class Stop(BaseException):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    row: int
+
+
+class Lying(Exception):
+    def __reduce__(self) -> Any:
+        return int, ("7",)
+
+
+class Leaving(Exception):
+    def __reduce__(self) -> Any:
+        return sys.exit, (9,)
+
+
+class Needs(Exception):
+    def __init__(self, row: int, *, why: str) -> None:
+        super().__init__(row)
+
+
+class Slotted(Exception):
+    __slots__ = ("row",)
+
+    def __init__(self, row: int, column: int = 0) -> None:
+        super().__init__(row, column, "more than it takes")
+        self.row = row
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise Stop("no text")
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        raise Stop("no comparison")
+
+    __hash__ = Exception.__hash__
+
+    def __getattr__(self, name: str) -> Any:
+        raise Stop(name)
+
+
+@pytest.mark.parametrize("error", [Frozen(3), Lying(3), Leaving(3), Needs(3, why="odd"), Slotted(3), Stop(3)], ids=repr)
+def test_exception_that_misbehaves_on_its_way_arrives_as_itself(error: BaseException) -> None:
+    arrived = outcome_of(error)
+    assert (type(arrived), arrived.args, getattr(arrived, "row", 3)) == (type(error), error.args, 3)
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+    assert "outcome_of" in str(arrived.__cause__)
+
+
+def test_exception_that_nobody_may_look_at_arrives_all_the_same() -> None:
+    assert isinstance(outcome_of(Mute()), (Mute, TaskError))
+
+
+class Refusing:
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __getstate__(self) -> Any:
+        raise self.kind("while it is pickled")
+
+    def __repr__(self) -> str:
+        raise Stop("no text")
+
+
+@pytest.mark.parametrize("kind", [Stop, SystemExit, GeneratorExit, KeyboardInterrupt, ValueError])
+def test_whatever_is_raised_while_a_result_is_pickled_is_the_error_of_its_future(kind: type[BaseException]) -> None:
+    outgoing = Outgoing()
+    outgoing.add(1, Outcome([Refusing(kind)]))
+    outgoing.add(2, Outcome([5]))
+    (_, bad, _), (_, good, _) = bundles.load_outcomes(outgoing.dump())
+    error = bundles.value_of(bad)[1]
+    assert type(error) is (KeyboardInterrupt if kind is KeyboardInterrupt else UnpicklableError)
+    assert bundles.value_of(good) == ([5], None)
+
+
+def test_ctrl_c_while_a_call_is_pickled_goes_on() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bundles.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+
+
+def test_interrupt_that_another_thread_raises_is_none() -> None:
+    found: list[BaseException] = []
+
+    def pickle_it() -> None:
+        try:
+            bundles.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=pickle_it)
+    thread.start()
+    thread.join()
+    assert [type(error) for error in found] == [UnpicklableError]
+
+
+def test_result_in_a_chunk_that_exits_while_it_is_unpickled_is_an_error() -> None:
+    results = run_chunk(lambda x: Leave() if x else [x], [(0,), (1,)]).unpacked()
+    assert next(iter(results)) == [0]
+    with pytest.raises(TaskError, match="cannot unpickle the task's result: SystemExit: 4"):
+        list(run_chunk(lambda x: Leave(), [(0,)]).unpacked())
 
 
 def test_exception_without_text_arrives_too() -> None:

@@ -117,8 +117,8 @@ def test_program_ends_although_what_was_to_leave_has_been_run_here(run: Run) -> 
     def program() -> int:
         worker = current.running()
         assert worker is not None
-        worker.exchange.leaving.extend(futures.submit(square, i) for i in (1, 2, 3))
-        under_way = list(worker.exchange.leaving)
+        under_way = [futures.submit(square, i) for i in (1, 2, 3)]
+        worker.exchange.leaving.extend(under_way)
         worker.exchange.local.clear()
         for future in under_way:
             worker.runner.run_future(future)

@@ -39,6 +39,7 @@ VALUES: dict[str, Any] = {
     "memory_per_node": 2**30,
     "memory_per_cpu": 2**30,
     "gpus_per_node": 2,
+    "gpu_type": "a100",
     "walltime": 3600,
     "queue": "q",
     "account": "a",
@@ -72,6 +73,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "mail_events": {"mail_user": "me@example.org"},
     "array": {"output": "{array_index}"},
     "signal": {"walltime": 3600},
+    "gpu_type": {"gpus_per_node": 2},
 }
 VALUES_OF: dict[str, dict[str, Any]] = {  # where a scheduler's jobs are called otherwise
     "local": dict.fromkeys(("after", "after_any", "after_failure"), ("local-17",)),

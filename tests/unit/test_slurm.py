@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
+from scoop_hpc.jobscript import render
 from scoop_hpc.jobspec import JobSpec, JobState
 from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.slurm import SlurmScheduler
@@ -430,3 +431,63 @@ def test_only_our_placeholder_is_special_in_the_output_file(
 def test_an_output_file_with_a_backslash_is_refused(directory: str, output: Optional[str]) -> None:
     with pytest.raises(JobSpecError, match=r"drops the backslash of the output file '.*back\\\\slash.*--output"):
         SLURM.check(replace(SPEC, directory=directory, output=output, name="back\\slash"))
+
+
+@pytest.mark.parametrize(
+    ("directive", "left_out"),
+    [
+        ("--mem-per-gpu=40G", "--mem=0"),
+        ("--mem-per-cpu 3900M", "--mem=0"),
+        ("--mem-per-g 1G", "--mem=0"),
+        ("--oversubscribe", "--exclusive"),
+    ],
+)
+def test_what_whole_nodes_imply_gives_way_to_a_directive(directive: str, left_out: str) -> None:
+    spec = JobSpec(("pi.py",), "/home/me", "pi")
+    assert f"#SBATCH {left_out}" in render(spec, SLURM, ("run",)).splitlines()
+    script = render(replace(spec, directives=(directive,)), SLURM, ("run",)).splitlines()
+    assert f"#SBATCH {left_out}" not in script
+    assert f"#SBATCH {directive}" in script
+
+
+def test_cpus_for_each_gpu_take_the_place_of_one_cpu_for_each_worker() -> None:
+    spec = JobSpec(("pi.py",), "/home/me", "pi", workers_per_node=2, directives=("--cpus-per-gpu=4",))
+    assert "--cpus-per-task" not in render(spec, SLURM, ("run",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "directive", "option"),
+    [
+        ({"memory_per_node": 2**30}, "--mem-per-gpu=4G", "--memory and"),
+        ({"memory_per_cpu": 2**30}, "--mem=4G", "--memory-per-cpu and"),
+        ({"cpus_per_worker": 4}, "--cpus-per-gpu=2", "--cpus-per-worker 4 and"),
+        ({"exclusive": True}, "--oversubscribe", "--exclusive and"),
+    ],
+)
+def test_what_an_option_says_is_refused_beside_a_directive_that_excludes_it(
+    fields: dict[str, Any], directive: str, option: str
+) -> None:
+    spec = JobSpec(("pi.py",), "/home/me", "pi", directives=(directive,), **fields)
+    with pytest.raises(JobSpecError, match=f"{option} the directive '{directive}' exclude each other"):
+        SLURM.check(spec)
+
+
+def test_gpus_have_a_type() -> None:
+    spec = JobSpec(("pi.py",), "/home/me", "pi", gpus_per_node=2, gpu_type="a100")
+    assert "#SBATCH --gpus-per-node=a100:2" in render(spec, SLURM, ("run",)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("environ", "directives", "path"),
+    [
+        ({"SBATCH_EXPORT": "NIL"}, (), {"PATH": "/opt/slurm/bin:/usr/local/bin:/usr/bin:/bin"}),
+        ({}, ("--export=NIL",), {"PATH": "/opt/slurm/bin:/usr/local/bin:/usr/bin:/bin"}),
+        ({"SBATCH_EXPORT": "NIL"}, ("--export=ALL",), {}),
+        ({"SBATCH_EXPORT": "NONE"}, (), {}),  # the login shell of the node sets it
+        ({}, (), {}),
+    ],
+)
+def test_a_job_without_an_environment_finds_srun(
+    environ: dict[str, str], directives: tuple[str, ...], path: dict[str, str]
+) -> None:
+    assert SLURM.job_variables(environ, directives, {"srun": "/opt/slurm/bin/srun"}.get) == path
