@@ -106,10 +106,11 @@ class Client:
         ]
         for report in reports:
             if report.site is not None and not report.site.agrees_with(here):
-                where = repr(report.site.cluster) if report.site.cluster else "of its own"
+                there = f"the cluster {report.site.cluster!r}" if report.site.cluster else "the cluster of its shell"
+                goal = f"the cluster {here.cluster!r}" if here.cluster else "the cluster of this shell"
                 raise JobSpecError(
-                    f"{option_of(field)} {report.label}: that job is on a cluster {where}, and this one would go to "
-                    f"{here.cluster or 'another'!r}, which knows nothing of it: submit this one there, too"
+                    f"{option_of(field)} {report.label}: that job was sent to {there}, and this one would be sent to "
+                    f"{goal}, while a dependency holds within one cluster: name the same one"
                 )
         return reports
 

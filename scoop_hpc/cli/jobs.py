@@ -157,7 +157,7 @@ def explain(as_json: bool, job: str) -> None:
     """Say why JOB does not run, and what can be changed; or how it stands otherwise."""
     client = follow.open_client(os.environ)
     (report,) = client.status(_find(client, (job,)))
-    lines = _why(client, report)
+    lines = why(client, report)
     if as_json:
         print(json.dumps({**as_dict(report), "explanation": lines}))
         return
@@ -166,7 +166,8 @@ def explain(as_json: bool, job: str) -> None:
         print(f"  {line}")
 
 
-def _why(client: Client, report: Report) -> list[str]:
+def why(client: Client, report: Report) -> list[str]:
+    """Return why a job waits, or ended as it did, and what can be changed."""
     each = report.elements or (report,)
     waiting = [element for element in each if element.status.state is JobState.PENDING or element.status.stuck]
     if waiting:

@@ -280,7 +280,9 @@ class SlurmScheduler:
         return ["scontrol", "--oneliner", "show", "job", *_checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
-        return slurm_reasons.explain(status.job_id, status.reason, done.stdout)
+        lines = slurm_reasons.explain(status.job_id, status.reason, done.stdout)
+        where = [word for word in done.argv if word.startswith("--clusters=")]
+        return [re.sub(r"\bscontrol (?=[a-z])", f"scontrol {where[0]} ", line) for line in lines] if where else lines
 
 
 def _memory_option(spec: JobSpec) -> str:

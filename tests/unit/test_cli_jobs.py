@@ -10,19 +10,21 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import click
 import pytest
 
 from scoop_hpc.cli.follow import Tail, describe, exit_status
 from scoop_hpc.cli.hosts import hosts
-from scoop_hpc.cli.jobs import as_dict, logs, status, table
+from scoop_hpc.cli.jobs import as_dict, logs, status, table, why
 from scoop_hpc.cli.submit import render, submit
 from scoop_hpc.cli.templates import template_directories
+from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, JobSpecError, ProgramError, SchedulerError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.record import Record
 from scoop_hpc.reports import Report
 from scoop_hpc.schedulers.base import JobStatus
 
@@ -225,6 +227,23 @@ def test_hosts_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hosts_outside_a_job_is_an_error() -> None:
     with pytest.raises(InputError, match="not in a job"):
         call(hosts)
+
+
+# why a job has ended
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "record", "words"),
+    [
+        ("slurm", None, "its run never began: somebody cancelled it, or Slurm did"),
+        ("sge", None, "its run never began: somebody cancelled it, or the scheduler did"),
+        ("slurm", Record(JobState.CANCELLED, 1.0, ("n1",), "n1", 7), "somebody, or the scheduler, ended it"),
+    ],
+)
+def test_a_job_that_was_cancelled_unstarted_is_told_so(scheduler: str, record: Optional[Record], words: str) -> None:
+    client = Client({}, {}, "/state")
+    (line,) = why(client, Report(scheduler, JobStatus("7", JobState.CANCELLED), record=record))
+    assert line.startswith(words)
 
 
 # following a file

@@ -13,7 +13,7 @@ from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError
 from scoop_hpc.jobdirectory import Job
 from scoop_hpc.jobspec import JobSpec, JobState
-from scoop_hpc.schedulers.base import Completed, Site
+from scoop_hpc.schedulers.base import Completed, JobStatus, Site
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]
@@ -149,12 +149,22 @@ def test_each_cluster_is_asked_once_and_one_that_is_away_hides_no_other(tmp_path
 def test_a_dependency_is_on_a_job_of_the_same_cluster(tmp_path: Path) -> None:
     submitted(tmp_path, "7;slaking\n", now=1.0, SLURM_CLUSTERS="slaking")
     after = replace(SPEC, after=("7",))
-    with pytest.raises(JobSpecError, match="--after 7@slaking: that job is on a cluster 'slaking'"):
+    with pytest.raises(
+        JobSpecError, match="--after 7@slaking: that job was sent to the cluster 'slaking', and this one"
+    ):
         client_of(Clusters(""), tmp_path).prepare(after, SLURM)
     there = client_of(Clusters(""), tmp_path, SLURM_CLUSTERS="slaking").prepare(after, SLURM)
     assert there.after == ("7",)
     submitted(tmp_path, "7\n", now=2.0)  # of two with that id, the one of the cluster that the new job goes to
     client_of(Clusters(""), tmp_path).prepare(after, SLURM)
+
+
+def test_what_can_be_done_about_a_job_names_its_cluster() -> None:
+    (_, advice) = SLURM.explain(
+        JobStatus("7", JobState.PENDING, "JobHeldUser"),
+        Completed(("scontrol", "--clusters=slaking", "--oneliner", "show", "job", "7"), 0, "JobId=7", ""),
+    )
+    assert "scontrol --clusters=slaking release 7" in advice
 
 
 def test_a_job_is_submitted_again_to_its_cluster(tmp_path: Path) -> None:
