@@ -177,9 +177,16 @@ def why(client: Client, report: Report) -> list[str]:
     if report.status.state not in _ENDINGS:
         return []
     culprit = next((element for element in each if element.status.state is report.status.state), report)
+    if culprit.status.state is JobState.CANCELLED and culprit.record is None:
+        return [_NEVER_BEGUN.get(report.scheduler, _NEVER_BEGUN[""])]
     return [_ENDINGS[report.status.state].format(job=report.status.job_id, element=culprit.status.job_id)]
 
 
+_NEVER_BEGUN = {
+    "": "its run never began: somebody cancelled it, or the scheduler did, which could not start it",
+    "slurm": "its run never began: somebody cancelled it, or Slurm did, which could not start it; with "
+    "SBATCH_EXPORT=NONE your login shell has to succeed on the node, whose slurmd logs what failed",
+}
 _ENDINGS = {
     JobState.TIMEOUT: "its walltime was over: change --walltime, or ask for more workers",
     JobState.OUT_OF_MEMORY: "it used more memory than it had asked for: change --memory or --memory-per-cpu",

@@ -47,6 +47,9 @@ _STATES = {  # squeue(1), JOB STATE CODES; slurm src/common/slurm_protocol_defs.
 
 _EXIT_CODE = re.compile(r"(?P<exit>[0-9]+):(?P<signal>[0-9]+)|(?P<wait>[0-9]+)")
 _NOT_STARTED = 53  # what Slurm gives for a signal when it could not start the script, mostly for its output file
+# JobLaunchFailure, launch failed requeued held, user env retrieval failed requeued held
+# [slurm src/common/slurm_protocol_defs.c, job_state_reason_string]
+_UNSTARTED = re.compile(r"launch[ _]?fail|env[ _]retrieval[ _]fail", re.IGNORECASE)
 _NO_NODES = ("", "(null)", "None assigned", "Unknown")
 _ELEMENTS = re.compile(r"([0-9]+)_\[([0-9,:-]+)(?:%[0-9]+)?\]")  # jobs of an array that never began
 _PART = re.compile(r"([0-9]+)(?:-([0-9]+)(?::([0-9]+))?)?")
@@ -97,7 +100,9 @@ def parse_line(command: str, line: str) -> list[JobStatus]:
     except (HostlistError, LookupError, ValueError) as error:
         raise SchedulerError(f"cannot read {command}'s line {line!r}: {error}") from error
     if state is JobState.CANCELLED:
-        reason = f"by user {word.split()[2]}" if " by " in word else ""  # the reason is that of its waiting before
+        unstarted = f"it could not be started: {reason}" if _UNSTARTED.search(reason) else ""
+        # any other reason is that of its waiting before
+        reason = unstarted or (f"by user {word.split()[2]}" if " by " in word else "")
     reason = "" if reason == "None" else reason
     if state.ended and _read_exit_code(exit_code)[1] == _NOT_STARTED:
         reason = "not started: its node does not see the directory of --output, most likely"

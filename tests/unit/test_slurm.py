@@ -491,3 +491,12 @@ def test_a_job_without_an_environment_finds_srun(
     environ: dict[str, str], directives: tuple[str, ...], path: dict[str, str]
 ) -> None:
     assert SLURM.job_variables(environ, directives, {"srun": "/opt/slurm/bin/srun"}.get) == path
+
+
+@pytest.mark.parametrize(
+    "reason", ["user env retrieval failed requeued held", "launch_failed_requeued_held", "JobLaunchFailure"]
+)
+def test_why_slurm_cancelled_a_job_unstarted_is_its_reason(reason: str) -> None:
+    (squeue,) = SLURM.parse_status(completed("squeue", f"7|CANCELLED|{reason}|0|n1|\n"))
+    (sacct,) = SLURM.parse_status(completed("sacct", f"7|CANCELLED by 0|{reason}|0:0|n1\n"))
+    assert squeue.reason == sacct.reason == f"it could not be started: {reason}"
