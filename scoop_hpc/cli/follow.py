@@ -9,6 +9,7 @@ from typing import Optional
 
 from scoop_hpc import jobdirectory
 from scoop_hpc.client import Client
+from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.reports import Report, goes_on
@@ -100,11 +101,6 @@ def describe(report: Report) -> str:
     code: Optional[int] = status.exit_status
     text = status.state.value + ("" if code is None else f" with exit status {code}")
     return text + (f": {' '.join(status.reason.split())}" if status.reason else "")
-
-
-def say(text: str) -> None:
-    """Print a line of our own, apart from what jobs print."""
-    print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)
 
 
 def _write(block: bytes) -> None:

@@ -76,10 +76,14 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
         _behave(manners, parent)
         _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
         status = main()
-        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
-        atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
-        sys.modules["__main__"].__dict__.clear()
-        gc.collect()  # files that the program has left open are flushed
+        # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
+        for step in (threading._shutdown, atexit._run_exitfuncs, _forget_program):  # type: ignore[attr-defined]
+            try:
+                step()
+            except KeyboardInterrupt:
+                status = 130
+    except KeyboardInterrupt:  # before or after the program, which sees to its own
+        status = 130
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except ScoopError as error:
@@ -87,19 +91,27 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
+        _flush()
         os._exit(status & 0xFF)
+
+
+def _forget_program() -> None:
+    sys.modules["__main__"].__dict__.clear()
+    gc.collect()  # files that the program has left open are flushed
+
+
+def _flush() -> None:
+    """Write out what was printed; the program may have put anything in the place of a stream, or nothing."""
+    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+        with contextlib.suppress(Exception):  # whatever an object of the program's raises, the status is known
+            getattr(getattr(sys, name, None), "flush", bool)()
 
 
 def _behave(manners: Manners, parent: int) -> None:
     """Set the signals and the title of this process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, _ignore if number in manners.ignored else default)
+        signal.signal(number, _ignore if number in manners.ignored else signal.SIG_DFL)
     if manners.on_orphaned is not None:
         on_orphaned = manners.on_orphaned
         signal.signal(manners.orphaned, lambda number, frame: on_orphaned())

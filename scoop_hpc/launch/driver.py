@@ -27,6 +27,8 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
+from scoop_hpc.complaints import say as _say
+from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, LaunchError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
@@ -113,6 +115,7 @@ class Driver:
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: Optional[float] = None
         self._signalled = False
+        self._unwritten = ""  # why output was lost
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
 
@@ -144,6 +147,8 @@ class Driver:
                 self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
         self._report_end(self._rendezvous.ending)
         self._see_off()
+        if self._unwritten and self._rendezvous.ending.status == 0:  # the last of the output, after the program's end
+            return Ending(1, self._unwritten)
         return self._rendezvous.ending
 
     def _shared_streams(self) -> tuple[int, ...]:
@@ -322,7 +327,7 @@ class Driver:
             return
         if show_last_words:
             for line in self._processes.last_words:
-                print(line, file=sys.stderr)
+                show(line)
         self._send_all(self._rendezvous.end(status, reason, number))
 
     def _send_all(self, sends: Sequence[Send]) -> None:
@@ -368,7 +373,8 @@ class Driver:
         try:
             self._writer.write(stream)
         except OSError as error:
-            self._end(1, f"cannot write the program's output: {error.strerror}")
+            self._unwritten = f"cannot write the program's output: {error.strerror}"
+            self._end(1, self._unwritten)
 
     def _tell_written(self, agent: str) -> None:
         sockets.send_to(self._socket, agent, OutputSeen(1))
@@ -453,7 +459,3 @@ def _state(ending: Ending) -> JobState:
     if ending.status == 0:
         return JobState.COMPLETED
     return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
-
-
-def _say(text: str) -> None:
-    print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)

@@ -197,3 +197,34 @@ def test_what_is_defined_under_the_guard_can_be_a_task(runs: Runs) -> None:
         "    print(futures.submit(tree, 12).result(), list(futures.map(Adder(), [1, 2], timeout=60)))\n"
     )
     assert printed(runs, program) == "True True\n144 [41, 42]\n"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "sys.stdout = None",
+        "sys.stderr = None",
+        "sys.stdout = sys.stderr = None",
+        "sys.stdout = object()",
+        "sys.stderr = object()",
+        "sys.stdout.close()",
+        "del sys.stdout, sys.stderr",
+        "sys.stdout = sys.__stdout__ = None",
+    ],
+)
+def test_program_may_leave_any_object_in_the_place_of_a_stream(runs: Runs, ending: str) -> None:
+    text = HEAD + MAIN + f"print('whole', end=''); print('told', end='', file=sys.stderr)\n    {ending}"
+    done = runs.run("-n", "2", runs.write(text))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "whole", "told")
+
+
+def test_last_word_of_a_program_without_a_stream_is_told(runs: Runs) -> None:
+    done = runs.run("-n", "2", runs.write(HEAD + MAIN + "sys.stdout = sys.stderr = None; sys.exit('sorry')"))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "sorry\n")
+
+
+def test_tasks_may_take_the_streams_of_their_worker_away(runs: Runs) -> None:
+    text = HEAD + "def mute(n):\n    sys.stdout = sys.stderr = None\n    return n\n"
+    text += MAIN + "print(sum(futures.map(mute, range(10))), file=sys.__stdout__)"
+    done = runs.run("-n", "2", runs.write(text))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "45\n", "")
