@@ -98,6 +98,8 @@ def _answer(words: Sequence[str], scoops_flags: bool) -> int:
         return _fail(str(error), 2)
     except ScoopError as error:
         return _fail(str(error), 1)
+    except (ImportError, MemoryError) as error:  # of a library, perhaps for lack of memory
+        return _fail(f"cannot start: {error or 'out of memory'}", 1)
     except BrokenPipeError:
         return 141  # 128 + SIGPIPE: the reader has seen enough
     except OSError as error:

@@ -18,7 +18,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from scoop_hpc.errors import ScoopError
+from scoop_hpc.errors import LaunchError, ScoopError
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NAME = 15
@@ -57,7 +57,10 @@ def adopt_orphans() -> None:
 
 def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status."""
-    ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
+    try:
+        ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
+    except OSError as error:
+        raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -66,7 +69,10 @@ def fork(name: str, manners: Manners, main: Callable[[], int]) -> Child:
     with warnings.catch_warnings():
         # Python 3.12 warns of locks held by other threads: those of libzmq, whose context no child touches
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
     if pid:
         for _, write in ends.values():
             os.close(write)

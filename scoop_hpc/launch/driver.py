@@ -46,7 +46,7 @@ from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, OutputSeen, Pool, Program
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
-from scoop_hpc.transport import sockets
+from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
@@ -55,6 +55,7 @@ DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addr
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
+_FILES = 16  # that are open at most, besides a pipe and a connection for each node
 _BYE = 4.0  # seconds that the agents have to leave
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -133,6 +134,7 @@ class Driver:
         return ending
 
     def _run(self) -> Ending:
+        self._check_limits()
         if self._curve is None:
             address = f"ipc://{self._directory}/driver"
             self._launch([address])  # first: they remove the directory should this process be killed
@@ -150,6 +152,16 @@ class Driver:
         if self._unwritten and self._rendezvous.ending.status == 0:  # the last of the output, after the program's end
             return Ending(1, self._unwritten)
         return self._rendezvous.ending
+
+    def _check_limits(self) -> None:
+        """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
+        limits.raise_file_limit()
+        nodes = self._wishes.nodes
+        limits.check_files(_FILES + 2 * (0 if self._one_machine else len(nodes)), "raise that")
+        count = limits.THREADS
+        if self._one_machine:
+            count += 2 * limits.THREADS * len(nodes) + limits.WORKER_THREADS * sum(node.workers for node in nodes)
+        limits.check_processes(count, "raise that, or ask for fewer workers with -n")
 
     def _shared_streams(self) -> tuple[int, ...]:
         """Let the origin have its input, and a terminal for prompts and colours; what else it prints comes by lines."""

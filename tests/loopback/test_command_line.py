@@ -142,7 +142,7 @@ def test_ctrl_c_while_modules_are_imported_prints_nothing(
 
 @pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
 def buffering(request: pytest.FixtureRequest, environ: dict[str, str]) -> dict[str, str]:
-    """An environment in which Python buffers what it prints, as it does for most users, and one in which it does not."""
+    """An environment in which Python buffers what it prints, as for most users, and one in which it does not."""
     return {**environ, "PYTHONUNBUFFERED": request.param}
 
 
@@ -159,7 +159,7 @@ def test_id_that_cannot_be_printed_ends_with_1_however_python_buffers(
     assert scoop_hpc(buffering, tmp_path, "wait", "local-1")[0] == 0
 
 
-@pytest.mark.parametrize("words", [["config", "show"], ["template", "list"], ["--version"]])
+@pytest.mark.parametrize("words", [["config", "path"], ["template", "list"], ["--version"]])
 def test_table_that_cannot_be_printed_is_one_line(buffering: dict[str, str], tmp_path: Path, words: list[str]) -> None:
     status, _, stderr = scoop_hpc(buffering, tmp_path, *words, stdout="/dev/full")
     assert (status, stderr) == (1, "scoop-hpc: error: cannot write: No space left on device\n")
