@@ -46,7 +46,7 @@ def test_too_few_processes_are_one_line(runs: Runs, who: str, said: str) -> None
     see_refusal(runs, said)
 
 
-@pytest.mark.parametrize("files", (12, 16, 20, 24))
+@pytest.mark.parametrize("files", [12, 16, 20, 24])
 def test_too_few_open_files_are_one_line(runs: Runs, files: int) -> None:
     runs.before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     see_refusal(runs, "more open files are needed, the system grants ")
