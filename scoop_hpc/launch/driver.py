@@ -34,6 +34,7 @@ from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children, handover
 from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.lines import Lines
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
 from scoop_hpc.launch.wakeup import Wakeup
@@ -93,6 +94,7 @@ class Driver:
         self._poller = zmq.Poller()
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
+        self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
         self._authenticator: Optional[keys.Authenticator] = None
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
@@ -379,7 +381,11 @@ class Driver:
             node = self._wishes.nodes[int(output.worker.partition(".")[0])].name
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
-        self._writer.add(output.stream, text, agent)
+        text = self._lines[output.stream].add(output.worker, text)
+        if text:
+            self._writer.add(output.stream, text, agent)
+        else:
+            self._tell_written(agent)
 
     def _write(self, stream: int) -> None:
         try:
@@ -389,7 +395,8 @@ class Driver:
             self._end(1, self._unwritten)
 
     def _tell_written(self, agent: str) -> None:
-        sockets.send_to(self._socket, agent, OutputSeen(1))
+        if agent:
+            sockets.send_to(self._socket, agent, OutputSeen(1))
 
     # ending
 
@@ -398,6 +405,9 @@ class Driver:
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
+        for stream, lines in self._lines.items():
+            for rest in lines.rest():
+                self._writer.add(stream, rest, "")
         while self._writer.pending and not self._signalled:
             self._serve(0.5)
         left = self._rendezvous.remaining()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -228,3 +229,43 @@ def test_tasks_may_take_the_streams_of_their_worker_away(runs: Runs) -> None:
     text += MAIN + "print(sum(futures.map(mute, range(10))), file=sys.__stdout__)"
     done = runs.run("-n", "2", runs.write(text))
     assert (done.returncode, done.stdout, done.stderr) == (0, "45\n", "")
+
+
+BAR = """
+import os, sys, time
+from scoop_hpc import futures
+
+def work(number):
+    sys.stderr.write("\\r 50%|#####     |")
+    sys.stderr.flush()
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+    sys.stderr.write("\\r100%|##########|\\n")
+
+if __name__ == "__main__":
+    list(futures.map(work, [1, 2]))
+"""
+
+
+def test_progress_bar_of_a_task_is_seen_on_a_terminal_while_it_runs(runs: Runs) -> None:
+    ours, terminal = pty.openpty()
+    words = [sys.executable, "-m", "scoop_hpc", "run", "-n", "3", "--label", runs.write(BAR)]
+    process = subprocess.Popen(
+        words, cwd=runs.directory, env=runs.environ, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    seen = b""
+    while seen.count(b"50%") < 2:
+        seen += os.read(ours, 4096)
+    assert b"100%" not in seen
+    (runs.directory / "go").touch()
+    while seen.count(b"100%") < 2:
+        seen += os.read(ours, 4096)
+    assert process.wait(60) == 0
+    os.close(ours)
+
+
+def test_progress_bar_of_a_task_is_whole_in_a_file(runs: Runs) -> None:
+    (runs.directory / "go").touch()
+    done = runs.run("-n", "3", runs.write(BAR))
+    assert done.stderr == "\n 50%|#####     |\n100%|##########|\n" * 2  # what CR is to a reader of text
