@@ -401,14 +401,17 @@ class Driver:
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave, within their time, and, unless a signal came, for the reader of the output."""
+        """Wait for all agents to leave, within their time, and for the reader of the output.
+
+        After a signal, that one has only as long as it reads without a pause.
+        """
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
         for stream, lines in self._lines.items():
             for rest in lines.rest():
                 self._writer.add(stream, rest, "")
-        while self._writer.pending and not self._signalled:
+        while self._writer.pending and (not self._signalled or self._writer.has_room()):
             self._serve(0.5)
         left = self._rendezvous.remaining()
         if left:

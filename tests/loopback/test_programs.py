@@ -71,8 +71,9 @@ def test_exception_of_a_signal_handler_reaches_the_program_that_waits(runs: Runs
 
 def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     program = runs.write(
-        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n    print('on', flush=True)\n"
-        "    try: futures.submit(time.sleep, 600).result()\n    finally: print('saved')"
+        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "    try: print('on', flush=True); futures.submit(time.sleep, 600).result()\n    "
+        "finally: os.write(1, b'saved\\n')"
     )  # fmt: skip
     process = runs.start("-n", "2", program)
     assert process.stdout is not None
@@ -80,6 +81,17 @@ def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     process.terminate()
     assert process.stdout.read() == "saved\n"
     assert process.wait(20) == 143
+
+
+def test_all_that_a_program_prints_because_of_a_signal_is_written(runs: Runs) -> None:
+    text = HEAD + "def warn(*_):\n    os.write(1, b'z' * 50_000)\n    sys.exit(4)\n" + MAIN
+    program = runs.write(text + "signal.signal(signal.SIGUSR1, warn); os.write(1, b'on\\n'); time.sleep(600)")
+    process = runs.start("-n", "2", program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 4  # with all of it in the pipe
+    assert process.stdout.read() == "z" * 50_000
 
 
 def test_exit_in_a_callback_is_the_programs(runs: Runs) -> None:
