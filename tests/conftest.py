@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,19 @@ ROOT = Path(__file__).parents[1]
 # they share a cluster, or look at what is left in /dev/shm
 ONE_AFTER_THE_OTHER = ("cluster", "loopback")
 SCOOP = "scoop==0.7.2.0"
+# what schedulers tell their jobs, and users tell us
+OF_OTHERS = (
+    *("SLURM_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SINFO_", "SCANCEL_", "PBS_", "SGE_", "LSB_", "LSF_", "OAR_"),
+    *("FLUX_", "COBALT_", "PMI_", "PE_HOSTFILE", "JOB_ID", "JOB_NAME", "NSLOTS", "NHOSTS", "NQUEUES", "SCOOP_HPC_"),
+)
+OURS = ("SCOOP_HPC_SKIP_CLUSTER",)
+# the commands that are looked for on PATH, and a few beside which they never are
+COMMANDS = {
+    *("sbatch", "squeue", "scancel", "sacct", "srun", "salloc", "scontrol", "sinfo", "sacctmgr"),
+    *("qsub", "qstat", "qdel", "qalter", "qhold", "qrls", "qrerun", "qsig", "qselect", "tracejob"),
+    *("pbs_tmrsh", "pbsdsh", "pbsnodes", "qrsh", "qconf", "qacct", "qhost"),
+    *("bsub", "bjobs", "bkill", "blaunch", "oarsub", "oarstat", "oarsh", "flux", "apptainer", "singularity"),
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,9 +53,36 @@ def hear_ctrl_c() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def leave_settings_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what whoever runs the tests has set for jobs of theirs out of those of the tests."""
+    """Keep what whoever runs the tests has set, or is in the job of, out of the jobs of the tests."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(OF_OTHERS) and name not in OURS]:
+            patch.delenv(name)
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def path_without_schedulers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PATH without the commands of schedulers: of a directory that has one, links to all others take the place."""
+    directories = []
+    for entry in filter(os.path.isdir, os.get_exec_path()):
+        if COMMANDS.isdisjoint(os.listdir(entry)):
+            directories.append(entry)
+            continue
+        links = tmp_path_factory.mktemp("bin")
+        for name in set(os.listdir(entry)) - COMMANDS:
+            (links / name).symlink_to(os.path.join(os.path.abspath(entry), name))
+        directories.append(str(links))
+    return os.pathsep.join(directories)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hide_schedulers(request: pytest.FixtureRequest, path_without_schedulers: str) -> Iterator[None]:
+    """Hide the schedulers of this machine from tests that play one, or want none."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "cluster" not in request.path.relative_to(ROOT).parts:
+            patch.setenv("PATH", path_without_schedulers)
         yield
 
 

@@ -30,6 +30,8 @@ from scoop_hpc.worker.process import WorkerPlan
 
 def main() -> None:
     """Be the agent of this node."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a driver on this machine has it blocked until here
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
     parser.add_argument("--node", help="the scheduler's name for this node")
@@ -48,7 +50,6 @@ def main() -> None:
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
     agent = Agent(plan, Rooms(_broker, worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))

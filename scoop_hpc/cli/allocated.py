@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Optional
 
 from scoop_hpc.allocation import Allocation
+from scoop_hpc.complaints import say
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.readers import READERS, read_allocation
 from scoop_hpc.schedulers.slots import read_hosts
@@ -27,10 +27,9 @@ def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
     allocation = read_allocation(os.environ, read_file, reader)
     if allocation is not None and allocation.beside:
         others = " or ".join(f"--allocation {name}" for name in allocation.beside)
-        print(
-            f"scoop-hpc: warning: in jobs of {allocation.scheduler} and {' and '.join(allocation.beside)} at once: "
-            f"the nodes are those of {allocation.scheduler}; {others} chooses others",
-            file=sys.stderr,
+        say(
+            f"warning: in jobs of {allocation.scheduler} and {' and '.join(allocation.beside)} at once: "
+            f"the nodes are those of {allocation.scheduler}; {others} chooses others"
         )
     return allocation
 

@@ -9,6 +9,7 @@ from typing import BinaryIO, Optional
 
 from scoop_hpc import formeroutput, jobdirectory
 from scoop_hpc.client import Client
+from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.formeroutput import Former
 from scoop_hpc.jobspec import JobState, default_output
@@ -138,11 +139,6 @@ def describe(report: Report) -> str:
     code: Optional[int] = status.exit_status
     text = status.state.value + ("" if code is None else f" with exit status {code}")
     return text + (f": {' '.join(status.reason.split())}" if status.reason else "")
-
-
-def say(text: str) -> None:
-    """Print a line of our own, apart from what jobs print."""
-    print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)
 
 
 def _write(block: bytes) -> None:

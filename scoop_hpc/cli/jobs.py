@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from scoop_hpc.reports import Report, goes_on, is_queued
 _RECENT = 20
 _UNOPENED = 66  # of a job script whose directory or output is not to be had: see templates/
 _TIMED_OUT = 124  # as timeout(1)
+_LEAST = 12  # characters of a cell that is cut
+_CUT = "..."
 _COLUMNS = ("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON")
 
 
@@ -200,7 +203,7 @@ def _print(reports: Sequence[Report], as_json: bool) -> None:
     if as_json:
         print(json.dumps([as_dict(report) for report in reports]))
     elif reports:
-        print("\n".join(table([_COLUMNS, *(_row(report) for report in reports)])))
+        print("\n".join(fitted([_COLUMNS, *(_row(report) for report in reports)], _width())))
     else:
         follow.say("no job to tell of: none was submitted from here yet, or none of that state")
 
@@ -239,6 +242,32 @@ def _row(report: Report) -> tuple[str, ...]:
     name = "" if job is None else job.spec.name
     reason = " ".join(status.reason.split())
     return (report.label, status.state.value, code, name, fold(list(status.nodes)), submitted, reason)
+
+
+def _width() -> Optional[int]:
+    """Return how long a line may be: that of a terminal, None where programs read it, which want all of it."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def fitted(rows: Sequence[Sequence[str]], width: Optional[int]) -> list[str]:
+    """Return the lines of a table whose names, and then nodes and reasons, are cut so that it has *width* columns.
+
+    >>> fitted([("JOB", "STATE", "EXIT", "NAME", "NODES"), ("1", "RUNNING", "", "a-long-name-of-a-job", "n1")], 40)
+    ['JOB  STATE    EXIT  NAME           NODES', '1    RUNNING        a-long-nam...  n1']
+    """
+    for name in ("NAME", "NODES", "REASON"):
+        column = _COLUMNS.index(name)
+        if width is None or column >= len(rows[0]):
+            continue
+        over = max(map(len, table(rows))) - width
+        if over > 0:
+            most = max(_LEAST, max(len(row[column]) for row in rows) - over)
+            rows = [[*row[:column], _cut(row[column], most), *row[column + 1 :]] for row in rows]
+    return table(rows)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - len(_CUT)] + _CUT
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import NoReturn, Optional
 import click
 
 from scoop_hpc import __version__
+from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 
 # command: (module, what --help says of it). A table, so that --help imports none of them.
@@ -45,6 +46,8 @@ class Commands(click.Group):
                 raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
+        if name != "run" and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `run` polls for it, from its start
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,29 +69,42 @@ def scoop_hpc() -> None:
 
 def main(scoops_flags: bool = False) -> NoReturn:
     """Run the command line, perhaps one with *scoops_flags*; bad input is one line on stderr and exit status 2."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a job may be called what the locale cannot say
     try:
-        status = _run(sys.argv[1:] or ["--help"], scoops_flags)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except click.Abort:
-        sys.exit(130)
-    except (InputError, SchedulerError) as error:
-        _fail(str(error), 2)
-    except ScoopError as error:
-        _fail(str(error), 1)
+        status = _answer(sys.argv[1:] or ["--help"], scoops_flags)
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        _drop_output()
-        sys.exit(141)  # 128 + SIGPIPE: the reader has seen enough
-    except OSError as error:
-        _drop_output()
-        _fail(f"{error.strerror}: {error.filename!r}" if error.filename else f"cannot write: {error.strerror}", 1)
+        status = 130
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a Ctrl-C now would only show the interpreter's end
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _drop(descriptor)
     sys.exit(status)
+
+
+def _answer(words: Sequence[str], scoops_flags: bool) -> int:
+    """Run the command; return its exit status, that of an error after one line that tells of it."""
+    try:
+        return _run(words, scoops_flags)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except click.Abort:
+        return 130
+    except (InputError, SchedulerError) as error:
+        return _fail(str(error), 2)
+    except ScoopError as error:
+        return _fail(str(error), 1)
+    except (ImportError, MemoryError) as error:  # of a library, perhaps for lack of memory
+        return _fail(f"cannot start: {error or 'out of memory'}", 1)
+    except BrokenPipeError:
+        return 141  # 128 + SIGPIPE: the reader has seen enough
+    except OSError as error:
+        what = f"{error.strerror}: {error.filename!r}" if error.filename else f"cannot write: {error.strerror}"
+        return _fail(what, 1)
 
 
 def _run(words: Sequence[str], scoops_flags: bool) -> int:
@@ -108,11 +124,11 @@ def _run(words: Sequence[str], scoops_flags: bool) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _drop_output() -> None:
-    """Let what could not be written go: at its end, Python would try again, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _drop(descriptor: int) -> None:
+    """Let go what could not be written: at its end, Python would try again, complain, and exit with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    print("scoop-hpc: error:", " ".join(message.split()), file=sys.stderr)
-    sys.exit(status)
+def _fail(message: str, status: int) -> int:
+    say(f"error: {' '.join(message.split())}")
+    return status

@@ -17,6 +17,7 @@ from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
+from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
 from scoop_hpc.inputfiles import TRUST, read_text
 from scoop_hpc.jobspec import RUNTIMES
@@ -100,10 +101,10 @@ def run(
     )
     ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
     if ending.reason:
-        print(f"scoop-hpc: error: {ending.reason}", file=sys.stderr)
+        say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
     if remark:
-        print(f"scoop-hpc: warning: {remark}", file=sys.stderr)
+        say(f"warning: {remark}")
     sys.exit(status)
 
 

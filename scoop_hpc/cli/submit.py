@@ -20,6 +20,7 @@ from scoop_hpc.cli.configured import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Client
 from scoop_hpc.commands import check_present, run_command
+from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.inputfiles import TRUST
 from scoop_hpc.jobdirectory import Job
@@ -141,9 +142,11 @@ def _say_submitted(job: Job, parsable: bool, as_json: bool, wait: bool) -> None:
         line = json.dumps(about)
     elif parsable:
         line = str(job.job_id)
+    if wait and not parsable:  # what the job prints has the standard output for itself
+        show(line)
+        return
     try:
-        # with --wait, what the job prints has the standard output for itself
-        print(line, file=sys.stderr if wait and not parsable else sys.stdout, flush=True)
+        print(line, flush=True)
     except OSError as error:
         raise ScoopError(f"job {job.job_id} was submitted, but to say so failed: {error.strerror}") from error
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -52,12 +51,14 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Welcome,
 )
-from scoop_hpc.transport import sockets
+from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.lastword import LastWord
 
 _SIGNAL_GRACE = 2.0  # seconds that the origin has to end after its signal
 _SAME_SIGNAL = 0.1  # seconds in which a signal to all processes has come to all of them
+_FILES = 10  # more than those for each worker and node, in an agent and in a broker
+_REMEDY = "raise that, or ask for fewer workers"
 _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
 
 
@@ -138,7 +139,11 @@ class Agent:
         children.adopt_orphans()
         if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
-        _raise_limit()
+        limits.raise_file_limit()
+        forked = self._welcome.workers + 1
+        limits.check_files(_FILES + 2 * forked + 2 * len(self._welcome.nodes), _REMEDY)
+        if not self._welcome.directory:  # else the driver has done so, on this machine
+            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * self._welcome.workers, _REMEDY)
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
@@ -339,11 +344,3 @@ class Agent:
         deadline = time.monotonic() + seconds
         while not done() and time.monotonic() < deadline:
             self._serve(0.05)
-
-
-def _raise_limit() -> None:
-    """Allow as many open files as the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

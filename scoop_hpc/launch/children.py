@@ -18,7 +18,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from scoop_hpc.errors import ScoopError
+from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.transport.lastword import LastWord
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -60,7 +60,10 @@ def adopt_orphans() -> None:
 def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
     last_word = LastWord()
-    ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
+    try:
+        ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
+    except OSError as error:
+        raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -69,7 +72,10 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     with warnings.catch_warnings():
         # Python 3.12 warns of locks held by other threads: those of libzmq, whose context no child touches
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
     if pid:
         for _, write in ends.values():
             os.close(write)
@@ -81,10 +87,14 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
         _behave(manners, parent)
         _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
         status = main(last_word)
-        threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter does at its end, in its order:
-        atexit._run_exitfuncs()  # a forked child leaves by os._exit and has to do it by itself
-        sys.modules["__main__"].__dict__.clear()
-        gc.collect()  # files that the program has left open are flushed
+        # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
+        for step in (threading._shutdown, atexit._run_exitfuncs, _forget_program):  # type: ignore[attr-defined]
+            try:
+                step()
+            except KeyboardInterrupt:
+                status = 130
+    except KeyboardInterrupt:  # before or after the program, which sees to its own
+        status = 130
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except ScoopError as error:
@@ -92,20 +102,28 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
+        _flush()
         last_word.say()
         leave(status & 0xFF)
+
+
+def _forget_program() -> None:
+    sys.modules["__main__"].__dict__.clear()
+    gc.collect()  # files that the program has left open are flushed
+
+
+def _flush() -> None:
+    """Write out what was printed; the program may have put anything in the place of a stream, or nothing."""
+    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+        with contextlib.suppress(Exception):  # whatever an object of the program's raises, the status is known
+            getattr(getattr(sys, name, None), "flush", bool)()
 
 
 def _behave(manners: Manners, parent: int) -> None:
     """Set the signals and the title of this process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, _ignore if number in manners.ignored else default)
+        signal.signal(number, _ignore if number in manners.ignored else signal.SIG_DFL)
     if manners.on_orphaned is not None:
         on_orphaned = manners.on_orphaned
         signal.signal(manners.orphaned, lambda number, frame: on_orphaned())

@@ -28,11 +28,14 @@ import msgspec
 import zmq
 
 from scoop_hpc import record as records
+from scoop_hpc.complaints import say as _say
+from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobspec import JobState
 from scoop_hpc.launch import children, handover, stopped
 from scoop_hpc.launch.leash import Leash
+from scoop_hpc.launch.lines import Lines
 from scoop_hpc.launch.oomkills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.launch.processes import Processes
 from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
@@ -48,7 +51,7 @@ from scoop_hpc.protocol.messages import Curve, Fault, Interrupt, Open, Output, O
 from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.record import Record
 from scoop_hpc.transport import curve as keys
-from scoop_hpc.transport import sockets
+from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 
 KEYS = "SCOOP_HPC_KEYS"  # the variable that brings an agent the run's keys, or rather what it needs of them
@@ -57,8 +60,8 @@ DOORS = "SCOOP_HPC_DOORS"  # the variable that brings an agent the driver's addr
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _AGENT = "scoop_hpc.cli.agent"
 _AT_ONCE = 32  # agents that are being started: their launchers all go through one daemon on this node, such as PBS's
+_FILES = 16  # that are open at most, besides a pipe and a connection for each node
 _BYE = 4.0  # seconds that the agents have to leave
-_LAST_LINES = 1.0  # seconds that the reader of the output has after a signal: it may be gone
 _LOST = 2.0  # seconds without a connection after which an agent is gone
 _EARLY = 5.0  # seconds before that a job's walltime may be over: its script began later than the job
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
@@ -106,6 +109,7 @@ class Driver:
         self._poller = zmq.Poller()
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
+        self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
         self._authenticator: Optional[keys.Authenticator] = None
         self._attempt = secrets.token_hex(8)
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
@@ -134,6 +138,7 @@ class Driver:
         self._interrupted_at: Optional[float] = None
         self._signalled = False
         self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
+        self._unwritten = ""  # why output was lost
         self._opened = False  # the client of a pool knows that it works
         self._started = time.time()
         self._strangers = Strangers()
@@ -155,6 +160,7 @@ class Driver:
         return ending
 
     def _run(self) -> Ending:
+        self._check_limits()
         if self._curve is None:
             address = f"ipc://{self._directory}/driver"
             self._launch([address])  # first: they remove the directory should this process be killed
@@ -169,7 +175,19 @@ class Driver:
                 self._end(1, f"no word within {self._wishes.patience:g} s from: {missing}", show_last_words=True)
         self._report_end(self._rendezvous.ending)
         self._see_off()
+        if self._unwritten and self._rendezvous.ending.status == 0:  # the last of the output, after the program's end
+            return Ending(1, self._unwritten)
         return self._rendezvous.ending
+
+    def _check_limits(self) -> None:
+        """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
+        limits.raise_file_limit()
+        nodes = self._wishes.nodes
+        limits.check_files(_FILES + 2 * (0 if self._one_machine else len(nodes)), "raise that")
+        count = limits.THREADS
+        if self._one_machine:
+            count += 2 * limits.THREADS * len(nodes) + limits.WORKER_THREADS * sum(node.workers for node in nodes)
+        limits.check_processes(count, "raise that, or ask for fewer workers with -n")
 
     def _shared_streams(self) -> tuple[int, ...]:
         """Let the origin have its input, and a terminal for prompts and colours; what else it prints comes by lines."""
@@ -387,7 +405,7 @@ class Driver:
             return
         if show_last_words:
             for line in self._processes.last_words:
-                print(line, file=sys.stderr)
+                show(line)
         self._send_all(self._rendezvous.end(status, reason, number, starved))
 
     def _send_all(self, sends: Sequence[Send]) -> None:
@@ -429,27 +447,38 @@ class Driver:
             node = self._rendezvous.where(agent)
             label = f"[{node} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
-        self._writer.add(output.stream, text, agent)
+        text = self._lines[output.stream].add(output.worker, text)
+        if text:
+            self._writer.add(output.stream, text, agent)
+        else:
+            self._tell_written(agent)
 
     def _write(self, stream: int) -> None:
         try:
             self._writer.write(stream)
         except OSError as error:
-            self._end(1, f"cannot write the program's output: {error.strerror}")
+            self._unwritten = f"cannot write the program's output: {error.strerror}"
+            self._end(1, self._unwritten)
 
     def _tell_written(self, agent: str) -> None:
-        sockets.send_to(self._socket, agent, OutputSeen(1))
+        if agent:
+            sockets.send_to(self._socket, agent, OutputSeen(1))
 
     # ending
 
     def _see_off(self) -> None:
-        """Wait for all agents to leave in time, and for the reader of the output, but not for long after a signal."""
+        """Wait for all agents to leave, within their time, and for the reader of the output.
+
+        After a signal, that one has only as long as it reads without a pause.
+        """
         deadline = time.monotonic() + _BYE
         while self._rendezvous.phase is not Phase.OVER and time.monotonic() < deadline:
             self._serve(0.05)
-        written_by = time.monotonic() + _LAST_LINES
-        while self._writer.pending and (not self._signalled or time.monotonic() < written_by):
-            self._serve(0.05)
+        for stream, lines in self._lines.items():
+            for rest in lines.rest():
+                self._writer.add(stream, rest, "")
+        while self._writer.pending and (not self._signalled or self._writer.has_room()):
+            self._serve(0.5)
         left = self._rendezvous.remaining()
         if left:
             _say(f"warning: no farewell within {_BYE:g} s from: {', '.join(left)}")
@@ -529,7 +558,3 @@ def _file_behind(descriptor: int) -> str:
         if os.path.isfile(path):
             return path
     return ""
-
-
-def _say(text: str) -> None:
-    print(f"scoop-hpc: {text}", file=sys.stderr, flush=True)

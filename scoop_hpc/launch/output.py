@@ -1,10 +1,14 @@
-"""What the children print: whole lines out of their pipes, no more under way than the driver keeps up with."""
+"""What the children print: whole lines, and updates of progress bars, out of their pipes.
+
+No more is under way than the driver keeps up with.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +17,7 @@ import zmq
 from scoop_hpc.protocol.messages import ORIGIN, Output
 
 _LINE = 1 << 20  # bytes: a longer line arrives in pieces
+_UPDATES = 0.2  # seconds between updates of a line that is drawn again and again, each from its beginning (CR)
 _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
 
 
@@ -22,12 +27,17 @@ class _Pipe:
     stream: int  # 1 or 2
     pieces: list[bytes] = field(default_factory=list)  # of a line that is not whole yet
     size: int = 0  # of them together
+    open: bool = False  # the beginning of the line is sent
+    updated: float = -_UPDATES  # when that was
 
 
 class OutputPipes:
     """The agent's ends of its children's standard streams, registered with its *poller*."""
 
-    def __init__(self, poller: zmq.Poller, send: Callable[[Output], None]) -> None:
+    def __init__(
+        self, poller: zmq.Poller, send: Callable[[Output], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._poller = poller
         self._send = send
         self._pipes: dict[int, _Pipe] = {}
@@ -72,13 +82,23 @@ class OutputPipes:
         lines, newline, rest = text.rpartition(b"\n")
         pipe.pieces.append(lines + newline)
         pipe.size += len(text)
-        if newline or pipe.size > _LINE:
-            self._send(Output(pipe.name, pipe.stream, b"".join(pipe.pieces)))
-            pipe.pieces, pipe.size = [], len(rest)
-            self._unseen += 1
-            if self._unseen == _UNSEEN:
-                self._listen()
+        if b"\r" in rest and self._clock() >= pipe.updated + _UPDATES:
+            pipe.pieces.append(rest)
+            pipe.updated, rest = self._clock(), b""
+            self._send_on(pipe, b"")
+        elif newline or pipe.size > _LINE:
+            self._send_on(pipe, rest)
         pipe.pieces.append(rest)
+
+    def _send_on(self, pipe: _Pipe, rest: bytes) -> None:
+        """Send what has come through *pipe*, but for the *rest*."""
+        text = b"".join(pipe.pieces)
+        self._send(Output(pipe.name, pipe.stream, text))
+        pipe.open = not text.endswith(b"\n")
+        pipe.pieces, pipe.size = [], len(rest)
+        self._unseen += 1
+        if self._unseen == _UNSEEN:
+            self._listen()
 
     def _close(self, descriptor: int) -> None:
         pipe = self._pipes.pop(descriptor)
@@ -86,8 +106,9 @@ class OutputPipes:
             self._poller.unregister(descriptor)
         os.close(descriptor)
         rest = b"".join(pipe.pieces)
-        if rest:
-            self._send(Output(pipe.name, pipe.stream, rest + (b"" if pipe.name == ORIGIN else b"\n")))
+        end = b"\n" if (rest or pipe.open) and pipe.name != ORIGIN else b""
+        if rest or end:
+            self._send(Output(pipe.name, pipe.stream, rest + end))
 
     def _listen(self) -> None:
         for descriptor in self._pipes:

@@ -53,7 +53,7 @@ class Processes:
         """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
         for command in commands:
             try:
-                with _input(text) as stdin:
+                with _input(text) as stdin, _blocked(signal.SIGINT) if self._share else contextlib.nullcontext():
                     process = subprocess.Popen(
                         command.argv,
                         env=command.environ,
@@ -131,6 +131,19 @@ class Processes:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
             deadline += 0.5
+
+
+@contextlib.contextmanager
+def _blocked(number: int) -> Iterator[None]:
+    """Let what is started here begin with the signal *number* blocked; whoever waits for it here gets it afterwards.
+
+    A terminal sends Ctrl-C to all processes: an agent must not be ended by it before it has said that it ignores it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ here is bounded by the agents, which send no more than `OutputSeen` has told the
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from collections.abc import Callable
 
@@ -30,6 +31,10 @@ class Writer:
     def pending(self) -> bool:
         """Whether there is text that is not out yet."""
         return bool(self._queues)
+
+    def has_room(self) -> bool:
+        """Return whether some of that text can be written at once."""
+        return bool(select.select([], list(self._queues), [], 0)[1])
 
     def add(self, stream: int, text: bytes, name: str) -> None:
         """Queue *text*."""

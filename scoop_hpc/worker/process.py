@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import os
 import resource
@@ -162,8 +163,9 @@ def _segments() -> Optional[Segments]:
 def _fail(link: BrokerLink, reason: str, status: int) -> int:
     """Report why this worker cannot go on, and wait for the end that the driver will make."""
     link.send(Fault(reason, status))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for name in ("stdout", "stderr"):
+        with contextlib.suppress(Exception):  # the program may have put anything there
+            getattr(getattr(sys, name, None), "flush", bool)()
     parent = os.getppid()
     while os.getppid() == parent:
         link.receive()

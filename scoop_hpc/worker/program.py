@@ -68,7 +68,7 @@ def run(program: Prepared) -> int:
             return 0
         if isinstance(end.code, int):
             return end.code & 0xFF
-        print(end.code, file=sys.stderr)
+        print(end.code, file=getattr(sys, "stderr", None) or sys.__stderr__)
         return 1
     except BaseException as error:  # shown as Python shows it, then turned into a status
         trace = error.__traceback__

@@ -146,7 +146,8 @@ def test_an_ordinary_user_can_submit(grid: ClusterUnderTest) -> None:
     argv = ["qsub", "-sync", "y", "-j", "y", "-o", "$HOME/job.out", "-b", "y", "id", "-un"]
     done = grid.run(HEAD, argv, user="tester", cwd=grid.machine.shared)
     assert done.returncode == 0, done.stderr
-    assert (grid.machine.directory / "home" / "tester" / "job.out").read_text() == "tester\n"
+    output = grid.machine.directory / "home" / "tester" / "job.out"
+    assert output.read_text() == "tester\n", done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("grid_machine")

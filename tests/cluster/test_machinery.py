@@ -106,4 +106,5 @@ def test_a_cluster_leaves_nothing() -> None:
 
 
 def test_an_ordinary_user_can_submit(cluster: ClusterUnderTest) -> None:
-    assert cluster.run(HEAD, ["srun", "id", "-un"], user="tester", cwd=cluster.machine.shared).stdout == "tester\n"
+    done = cluster.run(HEAD, ["srun", "id", "-un"], user="tester", cwd=cluster.machine.shared)
+    assert (done.returncode, done.stdout) == (0, "tester\n"), done.stderr

@@ -14,11 +14,6 @@ from typing import Callable, Optional
 import pytest
 
 
-def _hear_hangups() -> None:
-    """Undo what nohup(1) does to the tests, and a driver would respect."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 class Runs:
     """Runs programs written into *directory*; what they leave of temporary files is seen in *temporary*."""
 
@@ -27,6 +22,7 @@ class Runs:
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
         self.environ = {**os.environ, "TMPDIR": str(self.temporary)}
+        self.before: Callable[[], object] = lambda: None  # called in each process that is started here
         self._started: list[subprocess.Popen[str]] = []
 
     def write(self, text: str, name: str = "program.py") -> str:
@@ -51,7 +47,7 @@ class Runs:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_hear_hangups,
+            preexec_fn=self._prepare,
         )
         self._started.append(process)
         return process
@@ -61,6 +57,11 @@ class Runs:
         process = self.start(*words, stdin=subprocess.PIPE, command=command)
         stdout, stderr = process.communicate(stdin, timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def _prepare(self) -> None:
+        """Undo what nohup(1) does to the tests, and a driver would respect; then do what the test wants."""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        self.before()
 
     def close(self) -> None:
         """Kill what a failed test left."""
@@ -93,6 +94,12 @@ def members(session: int) -> dict[int, str]:
                 name = head.partition("(")[2]
                 found[int(entry.name)] = "agent" if b"scoop_hpc.cli.agent" in argv and name.startswith("py") else name
     return found
+
+
+def without_warnings(stderr: str) -> str:
+    """Leave out the warnings: the machine may have fewer CPUs than the workers that a test wants."""
+    lines = stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("scoop-hpc: warning: node "))
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -140,6 +140,68 @@ def test_ctrl_c_while_modules_are_imported_prints_nothing(
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def buffering(request: pytest.FixtureRequest, environ: dict[str, str]) -> dict[str, str]:
+    """An environment in which Python buffers what it prints, as for most users, and one in which it does not."""
+    return {**environ, "PYTHONUNBUFFERED": request.param}
+
+
+WORDS = ["submit", "--scheduler", "local", "--workers-per-node", "1"]
+
+
+@pytest.mark.parametrize("options", [["--parsable"], ["--json"], []], ids=["parsable", "json", "line"])
+def test_id_that_cannot_be_printed_ends_with_1_however_python_buffers(
+    buffering: dict[str, str], tmp_path: Path, options: list[str]
+) -> None:
+    status, _, stderr = scoop_hpc(buffering, tmp_path, *WORDS, *options, "p.py", stdout="/dev/full")
+    said = "scoop-hpc: error: job local-1 was submitted, but to say so failed: No space left on device\n"
+    assert (status, stderr) == (1, said)
+    assert scoop_hpc(buffering, tmp_path, "wait", "local-1")[0] == 0
+
+
+@pytest.mark.parametrize("words", [["config", "path"], ["template", "list"], ["--version"]])
+def test_table_that_cannot_be_printed_is_one_line(buffering: dict[str, str], tmp_path: Path, words: list[str]) -> None:
+    status, _, stderr = scoop_hpc(buffering, tmp_path, *words, stdout="/dev/full")
+    assert (status, stderr) == (1, "scoop-hpc: error: cannot write: No space left on device\n")
+    assert gone_reader(buffering, tmp_path, words) == (141, "")
+
+
+def gone_reader(environ: dict[str, str], directory: Path, words: list[str]) -> tuple[int, str]:
+    """Return the status and the errors of ``scoop-hpc WORDS`` into a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [*SCOOP_HPC, *words]
+    done = subprocess.run(command, cwd=directory, env=environ, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize(
+    ("words", "status", "stdout"),
+    [
+        (["run", "-n", "1", "p.py"], 0, "done\n"),
+        ([*WORDS, "--wait", "p.py"], 0, "done\n"),
+        (["status", "none"], 2, ""),
+        (["run", "-n", "1", "gone.py"], 2, ""),
+    ],
+    ids=["run", "wait", "error", "program"],
+)
+def test_errors_that_cannot_be_printed_change_neither_status_nor_output(
+    environ: dict[str, str], tmp_path: Path, words: list[str], status: int, stdout: str, stderr: str
+) -> None:
+    command = f"exec {shlex.join([*SCOOP_HPC, *words])} {stderr}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (status, stdout)
+
+
+def test_program_whose_output_is_lost_at_its_end_has_not_succeeded(environ: dict[str, str], tmp_path: Path) -> None:
+    for _ in range(2):  # whether the end or the error is heard of first is chance
+        status, _, stderr = scoop_hpc(environ, tmp_path, "run", "-n", "1", "p.py", stdout="/dev/full")
+        assert (status, stderr.count("\n")) == (1, 1)
+    assert gone_reader(environ, tmp_path, ["run", "-n", "1", "p.py"])[0] == 1
+
+
 def test_copies_that_srun_or_mpiexec_has_started_are_refused_by_one_of_them(
     environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -70,8 +71,9 @@ def test_exception_of_a_signal_handler_reaches_the_program_that_waits(runs: Runs
 
 def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     program = runs.write(
-        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n\n"
-        "    try: print('on', flush=True), futures.submit(time.sleep, 600).result()\n    finally: print('saved')"
+        HEAD + MAIN + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "    try: print('on', flush=True); futures.submit(time.sleep, 600).result()\n    "
+        "finally: os.write(1, b'saved\\n')"
     )  # fmt: skip
     process = runs.start("-n", "2", program)
     assert process.stdout is not None
@@ -94,6 +96,17 @@ def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
         os.kill(pid, signal.SIGTERM)
     assert process.stdout.read() == "heard\nsaved\n"
     assert process.wait(20) == 143
+
+
+def test_all_that_a_program_prints_because_of_a_signal_is_written(runs: Runs) -> None:
+    text = HEAD + "def warn(*_):\n    os.write(1, b'z' * 50_000)\n    sys.exit(4)\n" + MAIN
+    program = runs.write(text + "signal.signal(signal.SIGUSR1, warn); os.write(1, b'on\\n'); time.sleep(600)")
+    process = runs.start("-n", "2", program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 4  # with all of it in the pipe
+    assert process.stdout.read() == "z" * 50_000
 
 
 def test_exit_in_a_callback_is_the_programs(runs: Runs) -> None:
@@ -295,3 +308,74 @@ def test_what_any_worker_pickles_into_a_file_another_program_can_read(runs: Runs
     )
     assert done.stderr == ""
     assert done.stdout.count("Inner(a=1), <Shape.ROUND: 1>)") == len(files) > 1
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "sys.stdout = None",
+        "sys.stderr = None",
+        "sys.stdout = sys.stderr = None",
+        "sys.stdout = object()",
+        "sys.stderr = object()",
+        "sys.stdout.close()",
+        "del sys.stdout, sys.stderr",
+        "sys.stdout = sys.__stdout__ = None",
+    ],
+)
+def test_program_may_leave_any_object_in_the_place_of_a_stream(runs: Runs, ending: str) -> None:
+    text = HEAD + MAIN + f"print('whole', end=''); print('told', end='', file=sys.stderr)\n    {ending}"
+    done = runs.run("-n", "2", runs.write(text))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "whole", "told")
+
+
+def test_last_word_of_a_program_without_a_stream_is_told(runs: Runs) -> None:
+    done = runs.run("-n", "2", runs.write(HEAD + MAIN + "sys.stdout = sys.stderr = None; sys.exit('sorry')"))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "sorry\n")
+
+
+def test_tasks_may_take_the_streams_of_their_worker_away(runs: Runs) -> None:
+    text = HEAD + "def mute(n):\n    sys.stdout = sys.stderr = None\n    return n\n"
+    text += MAIN + "print(sum(futures.map(mute, range(10))), file=sys.__stdout__)"
+    done = runs.run("-n", "2", runs.write(text))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "45\n", "")
+
+
+BAR = """
+import os, sys, time
+from scoop_hpc import futures
+
+def work(number):
+    sys.stderr.write("\\r 50%|#####     |")
+    sys.stderr.flush()
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+    sys.stderr.write("\\r100%|##########|\\n")
+
+if __name__ == "__main__":
+    list(futures.map(work, [1, 2]))
+"""
+
+
+def test_progress_bar_of_a_task_is_seen_on_a_terminal_while_it_runs(runs: Runs) -> None:
+    ours, terminal = pty.openpty()
+    words = [sys.executable, "-m", "scoop_hpc", "run", "-n", "3", "--label", runs.write(BAR)]
+    process = subprocess.Popen(
+        words, cwd=runs.directory, env=runs.environ, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    seen = b""
+    while seen.count(b"50%") < 2:
+        seen += os.read(ours, 4096)
+    assert b"100%" not in seen
+    (runs.directory / "go").touch()
+    while seen.count(b"100%") < 2:
+        seen += os.read(ours, 4096)
+    assert process.wait(60) == 0
+    os.close(ours)
+
+
+def test_progress_bar_of_a_task_is_whole_in_a_file(runs: Runs) -> None:
+    (runs.directory / "go").touch()
+    done = runs.run("-n", "3", runs.write(BAR))
+    assert done.stderr == "\n 50%|#####     |\n100%|##########|\n" * 2  # what CR is to a reader of text

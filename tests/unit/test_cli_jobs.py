@@ -17,7 +17,7 @@ import pytest
 
 from scoop_hpc.cli.follow import Tail, describe, exit_status
 from scoop_hpc.cli.hosts import hosts
-from scoop_hpc.cli.jobs import as_dict, logs, status, table, why
+from scoop_hpc.cli.jobs import as_dict, fitted, logs, status, table, why
 from scoop_hpc.cli.submit import render, submit
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.client import Client
@@ -187,6 +187,25 @@ def test_json_tells_what_is_known() -> None:
         "output": "/home/me/scoop-7.out",
         "directory": "/state/jobs/1",
     }
+
+
+ROWS = [("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON"), ("7", "PENDING", "", "x" * 230, "", "", "r")]
+
+
+def test_table_is_no_wider_than_the_terminal() -> None:
+    assert [len(line) for line in fitted(ROWS, 80)] == [80, 75]
+    assert "x..." in fitted(ROWS, 80)[1]
+
+
+def test_names_are_whole_where_a_program_reads_them() -> None:
+    assert fitted(ROWS, None) == table(ROWS)
+    assert "x" * 230 in fitted(ROWS, None)[1]
+
+
+def test_long_reason_is_cut_when_the_names_are_short() -> None:
+    rows = [ROWS[0], ("7", "PENDING", "", "short", "", "", ("no room " * 20).strip())]
+    assert max(map(len, fitted(rows, 80))) == 80
+    assert "short" in fitted(rows, 80)[1]
 
 
 def test_columns_are_as_wide_as_what_is_in_them() -> None:

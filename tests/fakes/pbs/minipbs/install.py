@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,6 @@ sys.path.insert(0, {fakes!r})
 from minipbs.commands import main
 main({name!r}, {root!r}, sys.argv[1:])
 """
-# a machine may have a PBS of its own, which /etc/profile.d puts on the PATH
-_PROFILE = """IFS=:
-for directory in $PATH; do
-    [ -e "$directory/pbs_tmrsh" ] || others=${{others:+$others:}}$directory
-done
-unset IFS
-PATH={bin}:$others
-"""
 SETTINGS: dict[str, Any] = {
     "server": "pbshead",
     "version": "23.06.06",
@@ -50,15 +43,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def install(root: Path, **settings: Any) -> Path:
-    """Make an installation in the directory *root*; return the directory of its commands."""
+def install(root: Path, path: str = "/usr/bin:/bin", **settings: Any) -> Path:
+    """Make an installation in the directory *root*; return that of its commands, which come before *path* in jobs."""
     for name in ("bin", "control", "home", "spool/aux", "spool/jobs", "spool/spool", "spool/undelivered", "tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name in COMMANDS:
         script = _COMMAND.format(python=sys.executable, fakes=str(Path(__file__).parents[1]), name=name, root=str(root))
         (root / "bin" / name).write_text(script)
         (root / "bin" / name).chmod(0o755)
-    (root / "home" / ".bash_profile").write_text(_PROFILE.format(bin=root / "bin"))
+    # the shell that jobs are run by puts a PBS of this machine into PATH [/etc/profile.d/pbs.sh]: not for these
+    (root / "home" / ".bash_profile").write_text(f"PATH={shlex.quote(f'{root}/bin:{path}')}\n")
     configure(root, **settings)
     return root / "bin"
 

@@ -1,0 +1,91 @@
+"""Processes, threads and open files that the system grants, found out before anything depends on them.
+
+libzmq aborts its process where it gets no thread or no descriptor. The limits of a user (``ulimit -u``, ``-n``), of a
+cgroup (``pids.max``) and of memory do not add up to a number that could be read somewhere: so it is tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+import warnings
+from typing import NoReturn
+
+from scoop_hpc.errors import LaunchError
+
+THREADS = 3  # of a process with sockets: its own, and libzmq's two
+WORKER_THREADS = 4  # and the one that answers while a task computes
+_FOR_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # not for a child of it that only counts
+_STACK = 1 << 16  # bytes: a thread that only waits needs no more
+
+
+def check_processes(count: int, remedy: str) -> None:
+    """Raise LaunchError, which ends with the *remedy*, unless *count* more processes or threads may be had at once."""
+    granted = _count_granted(count)
+    if granted < count:
+        raise LaunchError(
+            f"{count} more processes and threads are needed, the system grants {granted} (ulimit -u, pids.max of the "
+            f"cgroup, ulimit -v): {remedy}"
+        )
+
+
+def _count_granted(count: int) -> int:
+    """Let a forked child try: threads leave their heaps' address space reserved in a process, for a limit on that."""
+    read, write = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_PARENT)
+    try:
+        pid = _fork()
+        if pid == 0:
+            _try_threads(count - 1, write)
+    except OSError:  # not even that child
+        return 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(write)
+        with open(read, "rb") as report:
+            text = report.read()
+    os.waitpid(pid, 0)
+    return int(text or 0)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of libzmq's threads: they have no lock of Python's
+        return os.fork()
+
+
+def _try_threads(count: int, report: int) -> NoReturn:
+    """Be the child: report how many processes there could be, this one among them."""
+    try:
+        threading.stack_size(_STACK)
+        with contextlib.suppress(RuntimeError, MemoryError):
+            for _ in range(count):
+                threading.Thread(target=threading.Event().wait, daemon=True).start()
+        os.write(report, b"%d" % threading.active_count())
+    finally:
+        os._exit(0)
+
+
+def check_files(count: int, remedy: str) -> None:
+    """Raise LaunchError, which ends with the *remedy*, unless this process may open *count* more files."""
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(count))
+    except OSError as error:
+        raise LaunchError(
+            f"{count} more open files are needed, the system grants {len(opened)} (ulimit -n): {remedy}"
+        ) from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def raise_file_limit() -> None:
+    """Allow this process as many open files as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
