@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Optional
 
 from scoop_hpc.allocation import Allocation
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import AllocationError
+from scoop_hpc.schedulers.copies import describe, read_copy
 from scoop_hpc.schedulers.readers import READERS, read_allocation
 from scoop_hpc.schedulers.slots import read_hosts
 
@@ -32,6 +34,23 @@ def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
             f"the nodes are those of {allocation.scheduler}; {others} chooses others"
         )
     return allocation
+
+
+def refuse_copies() -> None:
+    """End this process if it is one of several that run the same command; the first of them says why."""
+    copy = read_copy(os.environ)
+    if copy is None:
+        return
+    if copy.rank == 0:
+        raise AllocationError(describe(copy))
+    sys.exit(2)
+
+
+def refuse_second_pool() -> None:
+    """Raise AllocationError for a pool that another copy of its program has, too: both would be on all of the job."""
+    copy = read_copy(os.environ)
+    if copy is not None and copy.rank > 0 and read_allocation(os.environ, read_file) is not None:
+        raise AllocationError(describe(copy))
 
 
 def read_nodefile() -> list[str]:

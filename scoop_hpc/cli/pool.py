@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 
+from scoop_hpc.cli.allocated import refuse_second_pool
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import ProtocolError, ScoopError
 from scoop_hpc.launch.driver import Driver
@@ -29,6 +30,7 @@ def main() -> None:
     except ProtocolError:
         return
     try:
+        refuse_second_pool()
         wanted = dataclasses.replace(wishes(b"", order.arguments, order.workers), pool=order.pool)
         ending = Driver(wanted, wakeup, leash).run()
     except ScoopError as error:  # what is wrong with the environment or the allocation

@@ -11,8 +11,7 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import habits
-from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
-from scoop_hpc.cli.copies import find_copy
+from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
@@ -75,7 +74,7 @@ def run(
     open_missing_streams()
     wakeup = Wakeup(SIGNALS)
     check_program(program)
-    _refuse_copies(program)
+    refuse_copies()
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
@@ -115,15 +114,6 @@ def _named(hosts: str, hostfile: str, ssh: bool) -> list[Host]:
     if not hostfile:
         return read_hosts(hosts) if hosts else []
     return read_hostfile(read_text(hostfile, "the hostfile", os.environ.get(TRUST, "") if ssh else None))
-
-
-def _refuse_copies(program: str) -> None:
-    copy = find_copy(os.environ, at_terminal=os.isatty(0))
-    if copy is None:
-        return
-    if not copy.speaks:
-        sys.exit(2)
-    raise InputError(copy.complaint(program))
 
 
 def _check_nice(nice: int) -> None:

@@ -28,6 +28,9 @@ _SITE = (
 _OF_JOBS = (
     *("SLURM_", "SLURMD_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "OAR_", "SGE_TASK_", "PE_"),
     *("SCOOP_HPC_LOCAL_", "SCOOP_HPC_JOB_"),
+    # of one of the processes that an MPI started
+    *("OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "PMI_RANK", "PMI_SIZE", "PMIX_RANK", "PMIX_NAMESPACE"),
+    *("JSM_NAMESPACE_", "FLUX_JOB_", "FLUX_TASK_"),
 )
 _OF_GRID_ENGINE_JOBS = (  # submit(1), ENVIRONMENTAL VARIABLES
     *("JOB_ID", "JOB_NAME", "JOB_SCRIPT", "REQUEST", "QUEUE", "PE", "NSLOTS", "NHOSTS", "NQUEUES", "RESTARTED"),

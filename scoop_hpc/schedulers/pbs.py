@@ -58,6 +58,17 @@ _OURS = {  # options that would make status and logs look in the wrong place
     "z": "without its id nothing is known of the job",
     "R": "it removes the output",
 }
+_IN_CHUNKS = {  # what qsub refuses beside select
+    "ncpus": "use --cpus-per-worker",
+    "mem": "use --memory",
+    "nodes": "use --nodes",
+    "ngpus": "use --gpus-per-node",
+    "mpiprocs": "use --workers-per-node",
+    "ompthreads": "use --cpus-per-worker",
+    "host": "use --constraint",
+    "vnode": "use --constraint",
+    "arch": "use --constraint",
+}
 _SAID = {  # resources that the script asks for: PBS heeds the first of several -l for one, and says nothing of others
     "select": "use --nodes, --workers-per-node, --cpus-per-worker, --memory or --constraint",
     "place": "use --nodes or --exclusive",
@@ -311,6 +322,10 @@ def _check_directive(directive: str, said: Mapping[str, str]) -> None:
         if option[1] in _OURS:
             raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {_OURS[option[1]]}")
     for name in _names(words, "-l"):
+        if name in _IN_CHUNKS:
+            raise JobSpecError(
+                f"PBS takes no {name} beside select, as in the directive {directive!r}: {_IN_CHUNKS[name]}"
+            )
         if name in said:
             raise JobSpecError(f"PBS would not heed the directive {directive!r}: {said[name]}")
     if "block" in _names(words, "-W"):

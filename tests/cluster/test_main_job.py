@@ -214,26 +214,6 @@ def test_hosts_outside_a_job_is_one_line(cluster: ClusterUnderTest) -> None:
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_srun_of_several_tasks_does_not_run_the_program_once_for_each(cluster: ClusterUnderTest) -> None:
-    cluster.write("print('ran')\n", "prog.py")
-    run = f"{sys.executable} -m scoop_hpc run prog.py"
-    (cluster.directory / "job.sh").write_text(f"#!/bin/bash\nsrun -n2 {run}\necho status $?\n")
-    cluster.run(HEAD, ["sbatch", "--wait", "-N2", "-n2", "--output=job.out", "job.sh"])
-    out = (cluster.directory / "job.out").read_text()
-    assert "ran\n" not in out
-    assert out.count("srun has started 2 copies of this command") == 1
-    assert "status 2" in out
-
-
-def test_a_heterogeneous_salloc_is_refused_by_name(cluster: ClusterUnderTest) -> None:
-    cluster.write("print('ran')\n", "prog.py")
-    run = [sys.executable, "-m", "scoop_hpc", "run", "prog.py"]
-    done = cluster.run(HEAD, ["salloc", "-N1", "-n1", ":", "-N1", "-n1", *run])
-    assert done.returncode != 0
-    assert "ran" not in done.stdout
-    assert "heterogeneous Slurm job" in done.stderr
-
-
 def test_a_job_without_the_environment_of_its_shell_finds_srun(cluster: ClusterUnderTest) -> None:
     cluster.write(
         "from scoop_hpc import futures\nif __name__ == '__main__': print(sum(futures.map(abs, range(9))))", "p.py"

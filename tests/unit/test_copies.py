@@ -1,47 +1,77 @@
-"""Several copies of one command, as srun and mpiexec number them."""
+"""Copies of one command are noticed where one run would become several; what is left over from elsewhere is not."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Optional
+
 import pytest
 
-from scoop_hpc.cli.copies import Copy, find_copy
+from scoop_hpc.cli.allocated import refuse_copies, refuse_second_pool
+from scoop_hpc.errors import AllocationError
+from scoop_hpc.schedulers.base import outside_jobs
+from scoop_hpc.schedulers.copies import Copy, read_copy
 
-STEP = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_ID": "0"}
-
-
-@pytest.mark.parametrize(
-    ("environ", "launcher"),
-    [
-        (STEP, "srun"),
-        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, "mpiexec"),
-        ({"PMI_SIZE": "4", "PMI_RANK": "0"}, "mpiexec"),
-    ],
-)
-def test_the_first_of_several_copies_speaks_for_all(environ: dict[str, str], launcher: str) -> None:
-    copy = find_copy(environ, at_terminal=False)
-    assert copy == Copy(launcher, 4, speaks=True)
-    assert copy.complaint("p.py").startswith(f"{launcher} has started 4 copies of this command")
+ENVIRONMENTS = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8" / "env"
 
 
-def test_other_copies_say_nothing() -> None:
-    assert find_copy({**STEP, "SLURM_PROCID": "3"}, at_terminal=False) == Copy("srun", 4, speaks=False)
+def environment(name: str) -> dict[str, str]:
+    lines = (ENVIRONMENTS / f"{name}.txt").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+STEP = environment("step-n2")
 
 
 @pytest.mark.parametrize(
-    "environ",
+    ("environ", "copy"),
     [
-        {},
-        {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
-        {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"},  # a batch script
-        {"PMI_SIZE": "1", "PMI_RANK": "0"},
-        {"SLURM_STEP_NUM_TASKS": "many"},
+        (STEP, Copy("srun", 1, 2)),
+        ({**STEP, "SLURM_PROCID": "0"}, Copy("srun", 0, 2)),
+        (environment("batch-from-a-step"), None),
+        ({**STEP, "SLURM_STEP_NODELIST": "other[1-2]"}, None),
+        (environment("step-n1-c2"), None),
+        ({**STEP, "SLURM_PTY_PORT": "33343", "SLURM_PROCID": "0"}, None),
+        ({**STEP, "SLURM_PTY_PORT": "33343"}, Copy("srun", 1, 2)),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}, Copy("mpiexec", 3, 4)),
+        ({"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, None),
+        ({"PMI_SIZE": "2", "PMI_RANK": "0"}, Copy("mpiexec", 0, 2)),
+        ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "0"}, Copy("mpiexec", 0, 2)),
+        ({"JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1"}, Copy("jsrun", 1, 2)),
+        ({"FLUX_JOB_SIZE": "2", "FLUX_TASK_RANK": "1"}, Copy("flux run", 1, 2)),
+        ({"PMI_SIZE": "many", "PMI_RANK": "0", "SLURM_STEP_NUM_TASKS": "2"}, None),
+        ({}, None),
     ],
 )
-def test_a_command_that_was_started_once_is_no_copy(environ: dict[str, str]) -> None:
-    assert find_copy(environ, at_terminal=False) is None
+def test_which_of_several_copies_this_is(environ: dict[str, str], copy: Optional[Copy]) -> None:
+    assert read_copy(environ) == copy
 
 
-def test_a_shell_at_the_terminal_of_an_interactive_step_is_no_copy() -> None:
-    environ = {**STEP, "SLURM_PROCID": "0", "SLURM_PTY_PORT": "40000"}
-    assert find_copy(environ, at_terminal=True) is None
-    assert find_copy(environ, at_terminal=False) is not None
+def test_the_first_copy_says_why_and_the_others_end_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "environ", {**STEP, "SLURM_PROCID": "0"})
+    with pytest.raises(
+        AllocationError, match="srun started 2 copies of this command.*in the job's script without srun"
+    ):
+        refuse_copies()
+    monkeypatch.setattr(os, "environ", dict(STEP))
+    with pytest.raises(SystemExit) as ended:
+        refuse_copies()
+    assert (ended.value.code, *capsys.readouterr()) == (2, "", "")
+
+
+def test_of_several_copies_with_a_pool_only_the_first_has_the_job_s_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {**STEP, "SLURM_PROCID": "0"})
+    refuse_second_pool()
+    monkeypatch.setattr(os, "environ", dict(STEP))
+    with pytest.raises(AllocationError, match="2 copies"):
+        refuse_second_pool()
+    monkeypatch.setattr(os, "environ", {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"})
+    refuse_second_pool()  # in no job: each has its own
+
+
+def test_a_submitted_job_is_no_copy() -> None:
+    environ = {"PMI_SIZE": "2", "PMI_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_btl": "self", **STEP}
+    assert outside_jobs(environ) == {"OMPI_MCA_btl": "self"}

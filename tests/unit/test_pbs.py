@@ -656,3 +656,13 @@ def test_what_the_scheduler_says_is_told_in_plain_words(comment: str) -> None:
     assert "of its own" not in why
     assert comment in why
     assert what
+
+
+@pytest.mark.parametrize(
+    ("directive", "option"),
+    [("-l mem=4gb", "--memory"), ("-l ncpus=4", "--cpus-per-worker"), ("-l nodes=2:ppn=4", "--nodes")],
+)
+def test_what_qsub_takes_beside_no_select_is_refused_by_our_option(directive: str, option: str) -> None:
+    spec = JobSpec(("pi.py",), "/home/me", "pi", workers_per_node=2, output="out", directives=(directive,))
+    with pytest.raises(JobSpecError, match=f"PBS takes no .* beside select.*: use {option}"):
+        PBS.check(spec)
