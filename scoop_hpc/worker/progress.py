@@ -48,8 +48,6 @@ _SPINNING = 1.0  # seconds after which a thread that computes is taken to wait a
 
 _Key = tuple[int, Optional[Cost]]  # whose futures somebody waits for: those of what runs in a thread
 _USERS: _Key = (0, None)  # somebody is a thread of the user's
-
-
 _Settling = tuple[Future, Callable[[], tuple[Any, Optional[BaseException]]]]  # a future, and how to get its outcome
 
 
@@ -181,13 +179,15 @@ class Progress:
 
     def _start_server(self) -> None:
         """Start a progress thread, in the place of the one that there is."""
-        if self._nudger < 0:
-            self._nudged, self._nudger = os.pipe()
-            for end in (self._nudged, self._nudger):
-                os.set_blocking(end, False)
-        self._calling_since = 0.0
-        self._server += 1
-        threading.Thread(target=self._serve, args=(self._server,), name="scoop-hpc progress", daemon=True).start()
+        with self._lock:
+            if self._nudger < 0:
+                self._nudged, self._nudger = os.pipe()
+                for end in (self._nudged, self._nudger):
+                    os.set_blocking(end, False)
+            self._calling_since = 0.0
+            self._server += 1
+            number = self._server
+        threading.Thread(target=self._serve, args=(number,), name="scoop-hpc progress", daemon=True).start()
         self._needed.set()
 
     def _nudge(self) -> None:
