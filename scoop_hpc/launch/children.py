@@ -15,8 +15,9 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, TextIO
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.transport.lastword import LastWord
@@ -81,11 +82,12 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
             os.close(write)
         return Child(name, pid, {read: stream for stream, (read, _) in ends.items()}, last_word)
     status = 1
+    opened: tuple[TextIO, ...] = ()
     last_word.take_over()
     leave = os._exit
     try:
         _behave(manners, parent)
-        _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
+        opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
         for step in (threading._shutdown, atexit._run_exitfuncs, _forget_program):  # type: ignore[attr-defined]
@@ -102,7 +104,7 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:
-        _flush()
+        _flush(opened)
         last_word.say()
         leave(status & 0xFF)
 
@@ -112,11 +114,12 @@ def _forget_program() -> None:
     gc.collect()  # files that the program has left open are flushed
 
 
-def _flush() -> None:
-    """Write out what was printed; the program may have put anything in the place of a stream, or nothing."""
-    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+def _flush(opened: Sequence[TextIO]) -> None:
+    """Write out what was printed; the program may have put anything in the place of a stream that was *opened*."""
+    names = ("stdout", "stderr", "__stdout__", "__stderr__")
+    for stream in (*(getattr(sys, name, None) for name in names), *opened):
         with contextlib.suppress(Exception):  # whatever an object of the program's raises, the status is known
-            getattr(getattr(sys, name, None), "flush", bool)()
+            getattr(stream, "flush", bool)()
 
 
 def _behave(manners: Manners, parent: int) -> None:
@@ -137,8 +140,8 @@ def _ignore(number: int, frame: object) -> None:
     """Do nothing; unlike SIG_IGN, this is not handed on to programs that a task starts."""
 
 
-def _open_streams(pipes: dict[int, int], keep_input: bool) -> None:
-    """Put the standard streams in place, and close every other file of the agent."""
+def _open_streams(pipes: dict[int, int], keep_input: bool) -> tuple[TextIO, ...]:
+    """Put the standard streams in place, and close every other file of the agent; return those for output."""
     if not keep_input:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream, write in pipes.items():
@@ -149,6 +152,7 @@ def _open_streams(pipes: dict[int, int], keep_input: bool) -> None:
     sys.stdout = open(1, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    return sys.stdout, sys.stderr
 
 
 def _open_files() -> list[int]:

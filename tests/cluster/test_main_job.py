@@ -172,11 +172,13 @@ def test_any_text_survives_into_the_job(cluster: ClusterUnderTest, text: str) ->
     directory.mkdir()
     cluster.write(program, f"{text}/program.py")
     arguments = [text, "line\nline", "--nodes=7", ""]
-    options = ["--nodes", "1", "--workers-per-node", "1", "--name", text, "--output", f"{text}.out", "--wait"]
+    file = text.replace("$HOME", "$OME") + ".out"  # $HOME is a pattern, of Grid Engine's
+    output = file.replace("%", "%%")  # and so is % of Slurm's
+    options = ["--nodes", "1", "--workers-per-node", "1", "--name", text, "--output", output, "--wait"]
     argv = [sys.executable, "-m", "scoop_hpc", "submit", *options, "program.py", *arguments]
     done = cluster.run(HEAD, argv, cwd=directory)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((directory / f"{text}.out").read_text()) == [arguments, text, str(directory)]
+    assert json.loads((directory / file).read_text()) == [arguments, text, str(directory)]
 
 
 def test_a_backslash_in_the_outputs_name_is_refused_in_one_line(cluster: ClusterUnderTest) -> None:
