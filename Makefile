@@ -16,7 +16,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
 
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit scoop_hpc $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit scoop_hpc $(PYTEST_OPTIONS)
 
 check: $(READY)
 	$(BIN)/ruff check .
