@@ -11,18 +11,11 @@ import ctypes
 import random
 import struct
 import sys
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 _WORDS = 624
 _SIZE = 4 * (_WORDS + 1)  # with the position among the words
 _GAUSS = struct.Struct("id")  # whether there is a second number of a pair, and that number, as numpy has them
-
-
-class Stream(Protocol):
-    """A stream of random numbers that can be exchanged for another one."""
-
-    def exchange(self, other: Any) -> Any:
-        """Go on with the stream *other*, as returned by this method, and return the present one; None: a new one."""
 
 
 class PythonStream:
@@ -33,7 +26,7 @@ class PythonStream:
         self._memory = _memory_of(self._random)
 
     def exchange(self, other: Any) -> Any:
-        """Go on with another stream; return the present one."""
+        """Go on with the stream *other*, as returned by this method; return the present one. None: a new one."""
         generator, memory = self._random, self._memory
         if memory is None:
             state = generator.getstate()
@@ -57,7 +50,7 @@ class NumpyStream:
         self._gauss: Optional[memoryview] = None
 
     def exchange(self, other: Any) -> Any:
-        """Go on with another stream; return the present one."""
+        """Go on with the stream *other*, as returned by this method; return the present one. None: a new one."""
         state = self._mtrand._rand
         if (
             state._bit_generator is not self._bits
