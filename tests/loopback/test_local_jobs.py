@@ -566,6 +566,7 @@ def test_a_job_that_never_began_has_no_output(machine: Machine) -> None:
     machine.write("fixed.out", "the former run's\n")
     job = submit(machine, "print(1)\n", "--begin", "2100-01-31T08:00:00", "--output", "fixed.out")
     assert machine.scoop_hpc("cancel", job).returncode == 0
+    machine.scoop_hpc("wait", job)  # a job is cancelled by its supervisor, a moment after it was told to
     done = machine.scoop_hpc("logs", job)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"was there before: job {job} is CANCELLED" in done.stderr
