@@ -21,17 +21,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, Optional, Union
 
+from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import NotRunningError
+from scoop_hpc.pickling import batches, main_by_value
+from scoop_hpc.pickling.arguments import refuse_unsendable
+from scoop_hpc.pool.client import GuestFuture
+from scoop_hpc.pool.on_run import InRun
+from scoop_hpc.pool.pool import Pool
+from scoop_hpc.pool.shutdown import exits
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
-from scoop_hpc.worker import bundles, namespace
-from scoop_hpc.worker.arguments import refuse_unsendable
-from scoop_hpc.worker.chunks import run_chunk
 from scoop_hpc.worker.current import current, running
-from scoop_hpc.worker.exits import exits
-from scoop_hpc.worker.guest import GuestFuture
-from scoop_hpc.worker.inrun import InRun
-from scoop_hpc.worker.pool import Pool
 
 _MOST_WORKERS = 1_000_000
 _AnyFuture = Any  # concurrent.futures.Future[Any]; in Python 3.9 that is not subscriptable at run time everywhere
@@ -194,8 +194,8 @@ class Executor(concurrent.futures.Executor):
         """Return the frames of the initializer's call; raise UnpicklableError."""
         if self._initializer is not None and not self._frames:
             if running() is None:
-                namespace.send_by_value()
-            self._frames = bundles.dump_call(self._initializer, self._initargs, {})
+                main_by_value.send_by_value()
+            self._frames = batches.dump_call(self._initializer, self._initargs, {})
         return self._frames
 
 
@@ -212,7 +212,7 @@ def _count(max_workers: Any) -> int:
 def _count_places() -> int:
     """Return how many workers a pool starts here: one on each CPU, or as the job that this process is in has it."""
     # 45 ms to import, which a program that never asks need not spend
-    from scoop_hpc.placement import count_cpus, place  # noqa: PLC0415
+    from scoop_hpc.run.placement import count_cpus, place  # noqa: PLC0415
     from scoop_hpc.schedulers.readers import read_allocation  # noqa: PLC0415
 
     allocation = read_allocation(os.environ, _read)

@@ -26,13 +26,13 @@ from concurrent.futures import (
 )
 from typing import Any, Callable, NamedTuple, Optional
 
+from scoop_hpc.bulk.feed import Map, check_callable
+from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
+from scoop_hpc.bulk.small_map import items_if_few, submit_each
 from scoop_hpc.errors import InputError
-from scoop_hpc.folds import NOTHING, reduced, scanned
-from scoop_hpc.mapping import Map, check_callable
-from scoop_hpc.worker.arguments import refuse_unsendable
+from scoop_hpc.pickling.arguments import refuse_unsendable
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import current
-from scoop_hpc.worker.few import items_if_few, submit_each
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.waiting import AnyWaiter
 

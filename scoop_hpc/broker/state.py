@@ -20,9 +20,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Callable
 
-from scoop_hpc.broker import balance
-from scoop_hpc.broker.constants import Constants
+from scoop_hpc.broker import policy
 from scoop_hpc.broker.queue import Queue
+from scoop_hpc.broker.shared_values import Constants
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol.messages import (
     AGENT,
@@ -70,8 +70,8 @@ class _Worker:
 
     def has_begun(self, count: int) -> None:
         """Forget what was given, so far as that is among the first *count* tasks."""
-        while self.given and self.begun + balance.tasks_in(self.given[0]) <= count:
-            self.begun += balance.tasks_in(self.given.popleft())
+        while self.given and self.begun + policy.tasks_in(self.given[0]) <= count:
+            self.begun += policy.tasks_in(self.given.popleft())
 
     def may_hold(self, find: Find) -> bool:
         """Whether what *find* looks for was given, and may not have begun."""
@@ -79,7 +79,7 @@ class _Worker:
 
     def disclaims(self, find: Find) -> None:
         """Forget that this was given: it has begun, or was given back."""
-        self.begun += sum(balance.tasks_in(parcel) for parcel in self.given if _holds(parcel, find))
+        self.begun += sum(policy.tasks_in(parcel) for parcel in self.given if _holds(parcel, find))
         self.given = deque(parcel for parcel in self.given if not _holds(parcel, find))
 
 
@@ -170,7 +170,7 @@ class BrokerState:
         return sends + [send for send in more if send.message is not wanted.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: str) -> list[Send]:
-        count = balance.share(len(self.queue), message.count)
+        count = policy.share(len(self.queue), message.count)
         loot = [self.queue.pop() for _ in range(count)]
         return [Send(sender, Tasks(loot)), *self._settle()]
 
@@ -249,7 +249,7 @@ class BrokerState:
 
     def _settle(self) -> list[Send]:
         sends = self._match() if self.queue else []
-        peer = balance.victim(self._queued)
+        peer = policy.victim(self._queued)
         if peer is not None and not self._stealing and (self.waiting or self.ahead):
             self._stealing = True
             requests = [*self.waiting.values(), *self.ahead.values()]
@@ -274,7 +274,7 @@ class BrokerState:
                 count = 0
                 while self.queue and len(parcels) < fair and count < request.count:
                     parcels.append(self.queue.pop())
-                    count += balance.tasks_in(parcels[-1])
+                    count += policy.tasks_in(parcels[-1])
                 worker = self.workers[name]
                 worker.granted_idle = 0  # it takes what it gets as a sign that nobody is idle
                 worker.given.extend(parcels)

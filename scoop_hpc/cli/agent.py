@@ -13,19 +13,19 @@ from collections.abc import Sequence
 import msgspec
 
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
-from scoop_hpc.cli import alias, habits
-from scoop_hpc.cli.habits import Habits
+from scoop_hpc.cli import alias, worker_options
+from scoop_hpc.cli.worker_options import Habits
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.launch import handover
-from scoop_hpc.launch.agent import Agent, AgentPlan, Main, Rooms
-from scoop_hpc.launch.driver import DOORS, KEYS
-from scoop_hpc.launch.knock import Ended
-from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Curve, Welcome
+from scoop_hpc.run import environment
+from scoop_hpc.run.agent import Agent, AgentPlan, Main, Rooms
+from scoop_hpc.run.connect import Ended
+from scoop_hpc.run.driver import DOORS, KEYS
+from scoop_hpc.run.signal_fd import Wakeup
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.lastword import LastWord
-from scoop_hpc.worker import process
-from scoop_hpc.worker.process import WorkerPlan
+from scoop_hpc.transport.last_word import LastWord
+from scoop_hpc.worker import main as worker_main
+from scoop_hpc.worker.main import WorkerPlan
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args()
     keys = os.environ.pop(KEYS, None)
-    worker = functools.partial(_worker, habits.decode(os.environ.pop(habits.VARIABLE, "")))
+    worker = functools.partial(_worker, worker_options.decode(os.environ.pop(worker_options.VARIABLE, "")))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
         driver=tuple(os.environ.pop(DOORS).split(",")),
@@ -62,12 +62,12 @@ def main() -> None:
         sys.exit(f"scoop-hpc: error: node {plan.node}: {error}")
     finally:
         if arguments.environment:
-            handover.remove(arguments.environment)  # the driver has, unless it was killed
+            environment.remove(arguments.environment)  # the driver has, unless it was killed
     os._exit(0)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
 
 
 def _own_addresses(interface: str, driver: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
     addresses: Sequence[str] = interfaces.own_addresses(interface)
     return interfaces.preferred(addresses, interfaces.route_to(sockets.host_of(driver)))  # type: ignore[no-any-return]
 
@@ -89,4 +89,4 @@ def _worker(wanted: Habits, welcome: Welcome, directory: str, name: str) -> Main
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
-    return lambda last_word: habits.keeping(wanted, name, node, lambda: process.main(plan, last_word))()
+    return lambda last_word: worker_options.keeping(wanted, name, node, lambda: worker_main.main(plan, last_word))()

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import Optional
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import AllocationError
+from scoop_hpc.schedulers.allocation import Allocation
 from scoop_hpc.schedulers.copies import describe, read_copy
 from scoop_hpc.schedulers.readers import READERS, read_allocation
 from scoop_hpc.schedulers.slots import read_hosts

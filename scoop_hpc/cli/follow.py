@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Optional
 
-from scoop_hpc import formeroutput, jobdirectory
-from scoop_hpc.client import Client
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.formeroutput import Former
-from scoop_hpc.jobspec import JobState, default_output
-from scoop_hpc.questions import is_unanswered
-from scoop_hpc.reports import Report, goes_on
+from scoop_hpc.fields.spec import JobState, default_output
+from scoop_hpc.jobs import directories, former_output
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.former_output import Former
+from scoop_hpc.jobs.report import Report, goes_on
+from scoop_hpc.jobs.status import is_unanswered
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20
@@ -65,14 +65,14 @@ class Tail:
 
 def open_client(environ: Mapping[str, str]) -> Client:
     """Return the client of all schedulers."""
-    return Client(SCHEDULERS, environ, jobdirectory.root(environ), warn=lambda text: say(f"warning: {text}"))
+    return Client(SCHEDULERS, environ, directories.root(environ), warn=lambda text: say(f"warning: {text}"))
 
 
 def tail_of(report: Report) -> Optional[Tail]:
     """Return what *report*'s job prints, None if that is not known here or in many files."""
     if report.job is None or report.output is None:
         return None
-    return Tail(report.output, formeroutput.read(report.job, report.output))
+    return Tail(report.output, former_output.read(report.job, report.output))
 
 
 def see_through(client: Client, report: Report) -> tuple[Report, bool]:

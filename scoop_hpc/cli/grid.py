@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from scoop_hpc.allocation import Allocation, Node, merge
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import InputError
 from scoop_hpc.hostlist import first_label, fold
-from scoop_hpc.placement import NodePlan, place
+from scoop_hpc.run.placement import NodePlan, place
+from scoop_hpc.schedulers.allocation import Allocation, Node, merge
 
 
 def plan_hosts(hosts: Sequence[Host], workers: Optional[int]) -> tuple[NodePlan, ...]:

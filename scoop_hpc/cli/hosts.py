@@ -10,12 +10,12 @@ from typing import Callable, Optional
 
 import click
 
-from scoop_hpc.allocation import Allocation, Node, merge
 from scoop_hpc.cli.allocated import CHOICES, HELP, find_allocation
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.files.reading import read_text
 from scoop_hpc.hostlist import fold
-from scoop_hpc.inputfiles import read_text
+from scoop_hpc.schedulers.allocation import Allocation, Node, merge
 
 FORMATS: Mapping[str, Callable[[Allocation], Iterable[str]]] = MappingProxyType(
     {

@@ -13,13 +13,13 @@ from typing import Optional
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.asking import choose
-from scoop_hpc.client import Client
+from scoop_hpc.cli.job_options import choose
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
+from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import fold
-from scoop_hpc.jobspec import JobState
-from scoop_hpc.questions import is_unanswered
-from scoop_hpc.reports import Report, goes_on, is_queued
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.report import Report, goes_on, is_queued
+from scoop_hpc.jobs.status import is_unanswered
 
 _RECENT = 20
 _UNOPENED = 66  # of a job script whose directory or output is not to be had: see templates/

@@ -10,10 +10,10 @@ import sys
 from scoop_hpc.cli.allocated import refuse_second_pool
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import ProtocolError, ScoopError
-from scoop_hpc.launch.driver import Driver
-from scoop_hpc.launch.leash import Leash
-from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.protocol.messages import Fault
+from scoop_hpc.run.client_pipes import Leash
+from scoop_hpc.run.driver import Driver
+from scoop_hpc.run.signal_fd import Wakeup
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import os
 import warnings
 
 from scoop_hpc.errors import InputError, ProgramError
-from scoop_hpc.inputfiles import read_file
+from scoop_hpc.files.reading import read_file
 
 MOST_OF_A_PROGRAM = 1 << 28  # bytes: what is larger is no program
 

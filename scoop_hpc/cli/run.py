@@ -10,19 +10,19 @@ from typing import Optional
 
 import click
 
-from scoop_hpc.cli import habits
+from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
-from scoop_hpc.cli.habits import LOG_LEVELS, Habits
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
+from scoop_hpc.cli.worker_options import LOG_LEVELS, Habits
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
-from scoop_hpc.inputfiles import TRUST, read_text
-from scoop_hpc.jobspec import RUNTIMES
-from scoop_hpc.launch.driver import Driver
-from scoop_hpc.launch.wakeup import Wakeup
+from scoop_hpc.fields.spec import RUNTIMES
+from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
+from scoop_hpc.run.driver import Driver
+from scoop_hpc.run.signal_fd import Wakeup
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -90,7 +90,7 @@ def run(
         reader=allocation,
         record=record,
     )
-    os.environ[habits.VARIABLE] = habits.encode(
+    os.environ[worker_options.VARIABLE] = worker_options.encode(
         Habits(
             nice=nice,
             log_level=log_level,

@@ -13,16 +13,26 @@ from typing import Any, Optional
 
 import click
 
-from scoop_hpc.cli.asking import asking, choose
+from scoop_hpc.cli.job_options import asking, choose
 from scoop_hpc.cli.programs import MOST_OF_A_PROGRAM
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
-from scoop_hpc.inputfiles import TRUST, read_file
+from scoop_hpc.files.reading import TRUST, read_file
 from scoop_hpc.settings import foreign
 from scoop_hpc.settings.clusters import Picked, pick, tables
-from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
-from scoop_hpc.settings.sitefile import read_site_file
-from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, Waiting, advice, resolve, waiting
+from scoop_hpc.settings.program_lines import ProgramLine, read_program_lines
+from scoop_hpc.settings.site_file import read_site_file
+from scoop_hpc.settings.values import (
+    COMMAND_LINE_ONLY,
+    Kind,
+    Origin,
+    Setting,
+    Value,
+    Waiting,
+    advice,
+    resolve,
+    waiting,
+)
 from scoop_hpc.settings.variables import PROFILE, read_variables
 
 _HERE = "scoop_hpc.toml"

@@ -11,15 +11,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
-from scoop_hpc import jobdirectory
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.errors import AllocationError, InputError
 from scoop_hpc.hostlist import fold
-from scoop_hpc.launch.driver import Wishes
+from scoop_hpc.jobs import directories
+from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
@@ -27,10 +26,11 @@ from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
-from scoop_hpc.placement import NodePlan, count_cpus, place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.record import of_element
-from scoop_hpc.schedulers.pbs_allocation import idle_cpus
+from scoop_hpc.run.driver import Wishes
+from scoop_hpc.run.placement import NodePlan, count_cpus, place
+from scoop_hpc.schedulers.allocation import Allocation, Node
+from scoop_hpc.schedulers.pbs.allocation import idle_cpus
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
@@ -97,7 +97,7 @@ def wishes(
         program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
-        state=jobdirectory.root(os.environ),
+        state=directories.root(os.environ),
         job_id=allocation.job_id,
         interface=interface,
         warn=workers is None,
@@ -140,7 +140,7 @@ def is_here(host: str) -> bool:
     own = socket.gethostname()
     if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
         return True
-    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
     try:
         return host in interfaces.own_addresses() or host == socket.getfqdn()
     except InputError:  # a machine without a network
@@ -172,6 +172,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional
 
 
 def _own_addresses(interface: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.interfaces")  # psutil, where it is needed only
+    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
     addresses: Sequence[str] = interfaces.own_addresses(interface)
     return addresses

@@ -15,17 +15,17 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.asking import Asked, asking, command_line, read_options
 from scoop_hpc.cli.configured import ConfiguredCommand
+from scoop_hpc.cli.job_options import Asked, asking, command_line, read_options
 from scoop_hpc.cli.templates import template_directories
-from scoop_hpc.client import Client
-from scoop_hpc.commands import check_present, run_command
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
-from scoop_hpc.inputfiles import TRUST
-from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobscript import render as render_script
-from scoop_hpc.jobspec import JobSpec
+from scoop_hpc.fields.spec import JobSpec
+from scoop_hpc.files.reading import TRUST
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.commands import check_present, run_command
+from scoop_hpc.jobs.directories import Job
+from scoop_hpc.jobs.script import render as render_script
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.registry import naming_others
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import click
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.inputfiles import TRUST
-from scoop_hpc.jobscript import BLOCKS, OURS, SUFFIX, list_templates, read_template
+from scoop_hpc.files.reading import TRUST
+from scoop_hpc.jobs.script import BLOCKS, OURS, SUFFIX, list_templates, read_template
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _OF_THE_SITE = "/etc/scoop_hpc/templates"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from scoop_hpc.allocation import Allocation
-from scoop_hpc.placement import NodePlan
+from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.schedulers.allocation import Allocation
 
 _OPENMP = b"OMP_NUM_THREADS"
 VARIABLES = (  # those that joblib sets
@@ -30,7 +30,7 @@ _COUNT = re.compile(rb"\s*([1-9][0-9]*)")  # of the outermost level: "4,2" is fo
 def cpus_of_worker(allocation: Allocation, plans: Iterable[NodePlan]) -> int:
     """Return how many CPUs each worker of a run has to itself: what was asked for, or its share of the node.
 
-    >>> from scoop_hpc.allocation import Node
+    >>> from scoop_hpc.schedulers.allocation import Node
     >>> cpus_of_worker(Allocation("", (Node("n1", 2, 8),)), [NodePlan("n1", 2)])
     4
     """

@@ -1,7 +1,7 @@
 """The contract between the client and a scheduler: a phrase book, argv out and text in.
 
 A phrase book runs nothing and reads no file or environment by itself. The life of a job, in the words of
-`scoop_hpc.jobspec.JobState`: PENDING (also after a requeue) -> RUNNING <-> SUSPENDED -> one of COMPLETED, FAILED,
+`scoop_hpc.fields.spec.JobState`: PENDING (also after a requeue) -> RUNNING <-> SUSPENDED -> one of COMPLETED, FAILED,
 CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL. A job that the scheduler has forgotten is in no answer at all.
 """
 
@@ -14,7 +14,7 @@ from re import Pattern
 from typing import Callable, Optional, Protocol
 
 from scoop_hpc.errors import JobSpecError, UnansweredError
-from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
+from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
 # what is advised where a scheduler cannot be used; the registry knows whether there is another one here
 OR_LOCAL = ", or use --scheduler local"

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Callable, Optional, Protocol
 
-from scoop_hpc.allocation import Allocation
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers import (
-    flux_allocation,
-    local_allocation,
-    lsf_allocation,
-    oar_allocation,
-    pbs_allocation,
-    sge_allocation,
-    slurm_allocation,
-)
+from scoop_hpc.schedulers.allocation import Allocation
+from scoop_hpc.schedulers.flux import allocation as flux_allocation
 from scoop_hpc.schedulers.incomplete import refuse_incomplete
+from scoop_hpc.schedulers.local import allocation as local_allocation
+from scoop_hpc.schedulers.lsf import allocation as lsf_allocation
+from scoop_hpc.schedulers.oar import allocation as oar_allocation
+from scoop_hpc.schedulers.pbs import allocation as pbs_allocation
+from scoop_hpc.schedulers.sge import allocation as sge_allocation
+from scoop_hpc.schedulers.slurm import allocation as slurm_allocation
 
 
 class Reader(Protocol):

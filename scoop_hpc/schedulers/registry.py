@@ -11,10 +11,10 @@ from typing import Callable, Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler
-from scoop_hpc.schedulers.local import LocalScheduler
-from scoop_hpc.schedulers.pbs import PbsScheduler
-from scoop_hpc.schedulers.sge import SgeScheduler
-from scoop_hpc.schedulers.slurm import SlurmScheduler
+from scoop_hpc.schedulers.local.adapter import LocalScheduler
+from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
+from scoop_hpc.schedulers.sge.adapter import SgeScheduler
+from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
 
 
 def user_name() -> str:

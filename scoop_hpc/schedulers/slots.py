@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Callable, Optional
 
-from scoop_hpc.allocation import Node
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.hostlist import is_host
+from scoop_hpc.schedulers.allocation import Node
 
 # said by our own job scripts where the scheduler has no word for it
 CPUS_PER_WORKER = "SCOOP_HPC_JOB_CPUS_PER_WORKER"

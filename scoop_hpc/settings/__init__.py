@@ -4,8 +4,8 @@ The sources, the strongest first; a stronger one replaces a weaker one's value a
 
     the command line
     SCOOP_HPC_QUEUE=..., a variable for each option       scoop_hpc.settings.variables
-    #SCOOP --queue ..., lines at the head of the program  scoop_hpc.settings.programlines
-    ./scoop_hpc.toml                                      scoop_hpc.settings.sitefile
+    #SCOOP --queue ..., lines at the head of the program  scoop_hpc.settings.program_lines
+    ./scoop_hpc.toml                                      scoop_hpc.settings.site_file
     ~/.config/scoop_hpc/config.toml                       or below $XDG_CONFIG_HOME
     /etc/scoop_hpc/config.toml
 

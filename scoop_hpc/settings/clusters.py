@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Callable, Optional
 
 from scoop_hpc.errors import SettingsError
-from scoop_hpc.settings.sitefile import SiteFile
+from scoop_hpc.settings.site_file import SiteFile
 from scoop_hpc.settings.values import Setting, advice, closest, resolve
 
 

@@ -26,16 +26,16 @@ from typing import Any, Callable, Optional
 from scoop_hpc.errors import NotRunningError, ProgramError
 from scoop_hpc.protocol.messages import Find, Message
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker.constants import Constants
-from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.asyncio_bridge import Loops
+from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import POLL, Exchange
 from scoop_hpc.worker.future import Future
-from scoop_hpc.worker.hub import Hub
 from scoop_hpc.worker.link import Link
-from scoop_hpc.worker.loops import Loops
-from scoop_hpc.worker.pace import Paces
+from scoop_hpc.worker.loop import Hub
+from scoop_hpc.worker.loop_timing import Paces
 from scoop_hpc.worker.progress import Progress
 from scoop_hpc.worker.runner import Runner
+from scoop_hpc.worker.shared_values import Constants
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 
 

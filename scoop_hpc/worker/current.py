@@ -7,8 +7,8 @@ import threading
 import warnings
 from typing import Any, Optional
 
-from scoop_hpc.worker.alone import alone
 from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.serial import alone
 
 _worker: Optional[Controller] = None  # set once in a process
 _serial = threading.local()

@@ -27,6 +27,10 @@ from concurrent.futures import CancelledError
 from typing import Any, Callable, Optional, Union
 
 from scoop_hpc.errors import ProtocolError, UnpicklableError
+from scoop_hpc.pickling import batches as bundles
+from scoop_hpc.pickling import main_received
+from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import (
     Constant,
     ConstantsTaken,
@@ -43,10 +47,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import arrived, bundles
-from scoop_hpc.worker.bundles import Outgoing
-from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.costs import UNKNOWN, Cost, batch
+from scoop_hpc.worker.durations import UNKNOWN, Cost, batch
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.inbox import Given, Inbox, Task, opened
 from scoop_hpc.worker.link import Link, Unlinked
@@ -106,8 +107,8 @@ class Exchange:
 
     def keep(self, future: Future) -> None:
         """Keep a new future here, until it is run or wanted by others, or, if it may not stay, for a millisecond."""
-        if arrived.names.given is not None:
-            future.environment = arrived.names.given
+        if main_received.names.given is not None:
+            future.environment = main_received.names.given
         (self.local if future.cost.stays else self.leaving).append(future)
         if not self._relief.armed:
             self._relief.arm()
@@ -116,8 +117,8 @@ class Exchange:
 
     def take_in(self, future: Future) -> None:
         """Take a new future of another thread, to export it or, where there is no other worker, to run it here."""
-        if arrived.names.given is not None:
-            future.environment = arrived.names.given
+        if main_received.names.given is not None:
+            future.environment = main_received.names.given
         if self.size == 1:
             self.foreign.append(future)
         elif future.cost.stays:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, Optional, Protocol
 
-from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.durations import Cost
 
 PENDING, RUNNING, FINISHED = "PENDING", "RUNNING", "FINISHED"  # the states of concurrent.futures
 CANCELLED, CANCELLED_AND_NOTIFIED = "CANCELLED", "CANCELLED_AND_NOTIFIED"

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any, Callable, Union
 
 from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.pickling import batches, main_received
+from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Find, Parcel
-from scoop_hpc.worker import arrived, bundles
-from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.durations import Cost
 
 
 class Task:
@@ -27,13 +27,13 @@ class Task:
         self.function = function
         self.item = item
         self.cost = cost
-        self.environment = arrived.names.given
+        self.environment = main_received.names.given
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments, for the last time; raises whatever unpickling raises."""
-        if self.environment is not arrived.names.given:
-            arrived.enter_again(self.environment)
-        return bundles.unpack_item(self.item)
+        if self.environment is not main_received.names.given:
+            main_received.enter_again(self.environment)
+        return batches.unpack_item(self.item)
 
 
 Given = Union[Parcel, Task]
@@ -99,13 +99,13 @@ class Inbox:
 
 def opened(parcel: Parcel, cost_of: Callable[[Any], Cost]) -> list[Task]:
     """Return the tasks in *parcel*; raises whatever unpickling raises."""
-    function, items = bundles.load_calls(parcel.frames)
+    function, items = batches.load_calls(parcel.frames)
     cost = cost_of(function)
     return [Task(parcel.owner, serial, function, item, cost) for serial, item in enumerate(items, parcel.serial)]
 
 
 def _packed(task: Task) -> Parcel:
-    return Parcel(task.owner, task.serial, bundles.dump_again(task.function, task.item, task.environment))
+    return Parcel(task.owner, task.serial, batches.dump_again(task.function, task.item, task.environment))
 
 
 def _tasks_in(given: Given) -> int:

@@ -11,7 +11,7 @@ import functools
 import os
 from typing import Any, Callable
 
-from scoop_hpc.transport.lastword import LastWord
+from scoop_hpc.transport.last_word import LastWord
 
 _MARK = "_scoop_hpc_task"  # an attribute
 _WAYS = ("_exit", "execv", "execve")  # the other members of the family call the last two

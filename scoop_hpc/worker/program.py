@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
-from scoop_hpc.worker import imported, leaving
+from scoop_hpc.pickling import imported
+from scoop_hpc.worker import leaving
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional
 
-from scoop_hpc.worker import bundles
-from scoop_hpc.worker.costs import Cost, Costs
+from scoop_hpc.pickling import batches
+from scoop_hpc.worker.durations import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.runner import Runner, ThreadRunner
@@ -269,10 +269,10 @@ class Progress:
                     outcomes.append((claimed, functools.partial(_both, outcome.value, outcome.error)))
                 return True
             if exchange.arrived:
-                for serial, item, deaf in bundles.load_outcomes(exchange.arrived.popleft().frames):
+                for serial, item, deaf in batches.load_outcomes(exchange.arrived.popleft().frames):
                     claimed = exchange.claim(serial, deaf)
                     if claimed is not None:
-                        outcomes.append((claimed, functools.partial(bundles.value_of, item)))
+                        outcomes.append((claimed, functools.partial(batches.value_of, item)))
                 return True
         return False
 

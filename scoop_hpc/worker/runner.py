@@ -8,16 +8,17 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, Callable, Optional
 
+from scoop_hpc.pickling import main_received, pickles
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import arrived, calls, leaving
-from scoop_hpc.worker.arguments import NEVER_RESULTS, refuse_result
-from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.costs import Cost, Costs
+from scoop_hpc.worker import leaving
+from scoop_hpc.worker.durations import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.forked import exit_status
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.inbox import Given
-from scoop_hpc.worker.processstate import ProcessState
+from scoop_hpc.worker.process_state import ProcessState
 
 
 class Runner:
@@ -38,7 +39,7 @@ class Runner:
             future.begin()
             with_program = self.state is not None and self.state.of_program
             if future.environment is not None:  # another task may have entered its own meanwhile
-                arrived.enter_again(future.environment)
+                main_received.enter_again(future.environment)
             value, error, _ = self._run(*call, future.cost)
             try:
                 if with_program and self.state is not None:
@@ -78,7 +79,7 @@ class Runner:
                 return
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
-            refusal = calls.refusal(f"worker {exchange.name} cannot unpickle a task", error)
+            refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             return

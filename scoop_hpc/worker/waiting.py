@@ -9,7 +9,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Optional, Protocol, Union
 
-from scoop_hpc.worker import arrived
+from scoop_hpc.pickling import main_received
 
 
 class Parks(Protocol):
@@ -52,10 +52,10 @@ class Waiter:
     def park(self) -> bool:
         """Leave the current task until `wake` or the deadline; return whether it was woken before the deadline."""
         if not self.woken:
-            environment = arrived.names.given
+            environment = main_received.names.given
             self._hub.leave(self)
-            if arrived.names.given is not environment:  # another task that came meanwhile has globals of its own
-                arrived.enter_again(environment)
+            if main_received.names.given is not environment:  # another task that came meanwhile has globals of its own
+                main_received.enter_again(environment)
         expired = self.deadline is not None and monotonic() >= self.deadline
         return not expired
 

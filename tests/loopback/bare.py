@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.start import SIGNALS, wishes
-from scoop_hpc.launch import driver
-from scoop_hpc.launch.wakeup import Wakeup
 from scoop_hpc.launchers.base import Carriage, Command
-from scoop_hpc.placement import NodePlan
+from scoop_hpc.run import driver
+from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.signal_fd import Wakeup
 
 
 class BareLauncher:

@@ -26,7 +26,7 @@ MOMENTS = [
     "driver:os.mkdir",
     "driver:shutil.rmtree",
     "agent:import scoop_hpc.cli.agent",
-    "agent:import scoop_hpc.worker.process",
+    "agent:import scoop_hpc.worker.main",
     "agent:os.fork",
     "broker:any",
     "worker:any",

@@ -79,7 +79,7 @@ class Machine:
 
     def submit_script(self, text: str) -> subprocess.CompletedProcess[str]:
         """Submit a job script as the phrase book does."""
-        return self.call("scoop_hpc.localjobs", "submit", self.write("job.sh", text))
+        return self.call("scoop_hpc.schedulers.local", "submit", self.write("job.sh", text))
 
     def run_script(self, body: str, *directives: str) -> str:
         """Submit a script of sh; return the job's id."""
@@ -88,11 +88,11 @@ class Machine:
         return done.stdout.strip()
 
     def cancel(self, *jobs: str) -> subprocess.CompletedProcess[str]:
-        return self.call("scoop_hpc.localjobs", "cancel", *jobs)
+        return self.call("scoop_hpc.schedulers.local", "cancel", *jobs)
 
     def statuses(self, job: str) -> list[dict[str, Any]]:
         """Return the status of a job, of an array those of its jobs."""
-        done = self.call("scoop_hpc.localjobs", "status", job)
+        done = self.call("scoop_hpc.schedulers.local", "status", job)
         assert done.returncode == 0, done.stderr
         answers = json.loads(done.stdout)
         assert isinstance(answers, list)
@@ -188,7 +188,7 @@ def test_modules_in_the_users_directory_are_not_the_librarys(machine: Machine) -
 
 def test_no_two_jobs_have_one_id(machine: Machine) -> None:
     machine.write("job.sh", "#!/bin/sh\n#LOCAL --output=out.{job_id}\ntrue\n")
-    argv = [sys.executable, "-m", "scoop_hpc.localjobs", "submit", "job.sh"]
+    argv = [sys.executable, "-m", "scoop_hpc.schedulers.local", "submit", "job.sh"]
     submissions = [
         subprocess.Popen(argv, cwd=machine.directory, env=machine.environ, stdout=subprocess.PIPE, text=True)
         for _ in range(6)

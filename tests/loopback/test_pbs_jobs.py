@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from conftest import until, without_warnings
 
-from scoop_hpc.commands import run_command
 from scoop_hpc.errors import SchedulerError
+from scoop_hpc.jobs.commands import run_command
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes" / "pbs"))
 from minipbs.install import configure, install

@@ -11,8 +11,8 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.commands import run_command
 from scoop_hpc.errors import SchedulerError
+from scoop_hpc.jobs.commands import run_command
 
 FAKES = Path(__file__).parents[1] / "fakes" / "slurm"
 GONE = "slurm_load_jobs error: Invalid job id specified\n"

@@ -6,7 +6,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from scoop_hpc.jobspec import BY_THE_SCRIPT, JobSpec, option_of
+from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, option_of
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 FILE = Path(__file__).parents[2] / "docs" / "job-options.rst"

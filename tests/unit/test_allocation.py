@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers import read_allocation
+from scoop_hpc.schedulers.allocation import Allocation, Node
 
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8" / "env"
 JOB = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.worker.arguments import all_sendable, refuse_unsendable, sendable
+from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 
 
 def generator() -> Iterator[int]:

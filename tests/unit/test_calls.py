@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from scoop_hpc.bulk.chunks import Packed, run_chunk
 from scoop_hpc.errors import TaskError, UnpicklableError
+from scoop_hpc.pickling import batches, pickles
+from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.pickles import Outcome, RemoteTraceback
 from scoop_hpc.protocol.messages import Parcel, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import bundles, calls
-from scoop_hpc.worker.bundles import Outgoing
-from scoop_hpc.worker.calls import Outcome, RemoteTraceback
-from scoop_hpc.worker.chunks import Packed, run_chunk
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def segments() -> Iterator[Segments]:
 
 
 def trip(value: Any) -> Any:
-    return calls.load([bytes(frame) for frame in calls.dump(value)])
+    return pickles.load([bytes(frame) for frame in pickles.dump(value)])
 
 
 def outcome_of(error: BaseException) -> BaseException:
     try:
         raise error
     except BaseException as raised:
-        arrived = calls.load_outcome(calls.dump_outcome(Outcome(error=raised)))
+        arrived = pickles.load_outcome(pickles.dump_outcome(Outcome(error=raised)))
     assert arrived.error is not None
     return arrived.error
 
@@ -69,7 +69,7 @@ class Rude(Exception):
 
 def test_closure_survives() -> None:
     base = 40
-    function, args, kwargs = bundles.load_call(bundles.dump_call(lambda x: base + x, (2,), {}))
+    function, args, kwargs = batches.load_call(batches.dump_call(lambda x: base + x, (2,), {}))
     assert function(*args, **kwargs) == 42
 
 
@@ -85,20 +85,20 @@ def test_function_of_the_program_goes_by_name(monkeypatch: pytest.MonkeyPatch) -
 
 def test_large_buffer_travels_out_of_band_and_stays_writable() -> None:
     array = bytearray(200_000)
-    frames = calls.dump(PickledBuffer(array))
+    frames = pickles.dump(PickledBuffer(array))
     assert len(frames) == 2
     assert len(frames[0]) < 1000
-    back = calls.load(frames)
+    back = pickles.load(frames)
     back.data[0] = 1
     assert array[0] == 0
 
 
 def test_large_buffer_goes_into_a_segment_and_arrives_without_a_copy(segments: Segments) -> None:
     array = bytearray(b"a") * 600_000
-    frames = calls.dump(PickledBuffer(array), segments)
+    frames = pickles.dump(PickledBuffer(array), segments)
     array[0] = 0
     assert [type(frame) for frame in frames] == [bytes, Reference]
-    back = calls.load(frames)
+    back = pickles.load(frames)
     assert type(back.data.obj) is mmap.mmap
     assert back.data[0] == ord("a")
     back.data[0] = 1
@@ -106,9 +106,9 @@ def test_large_buffer_goes_into_a_segment_and_arrives_without_a_copy(segments: S
 
 def test_large_string_goes_into_a_segment(segments: Segments) -> None:
     text = "x" * 1_000_000
-    frames = calls.dump(text, segments)
+    frames = pickles.dump(text, segments)
     assert [type(frame) for frame in frames] == [Reference]
-    assert calls.load(frames) == text
+    assert pickles.load(frames) == text
 
 
 def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments) -> None:
@@ -119,8 +119,8 @@ def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments)
     outgoing.add(4, Outcome(error=KeyError("d")))
     frames = outgoing.dump()
     assert sum(map(len, frames)) < 5_000
-    items = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
-    values = [bundles.value_of(item) for _, item, _ in items]
+    items = batches.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
+    values = [batches.value_of(item) for _, item, _ in items]
     assert type(values[0][0].data.obj) is mmap.mmap
     assert not values[0][0].data.readonly
     assert [value for value, _ in values[1:]] == [b"b" * 600_000, "c", None]
@@ -133,16 +133,16 @@ def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: S
     outgoing.add(2, Outcome("c"))
     frames = outgoing.dump()
     segments.close()
-    (_, lost, _), (_, good, _) = bundles.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
-    value, error = bundles.value_of(lost)
+    (_, lost, _), (_, good, _) = batches.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
+    value, error = batches.value_of(lost)
     assert isinstance(error, TaskError)
     assert "600" in str(error)
-    assert bundles.value_of(good) == ("c", None)
+    assert batches.value_of(good) == ("c", None)
 
 
 @pytest.mark.parametrize("size", [100_000, 600_000])
 def test_packed_value_is_pristine_until_it_is_unpacked_for_the_last_time(segments: Segments, size: int) -> None:
-    packed = trip(Packed(calls.dump(PickledBuffer(bytearray(b"a") * size))))
+    packed = trip(Packed(pickles.dump(PickledBuffer(bytearray(b"a") * size))))
     first = packed.unpack()
     first.data[0] = 0
     last = packed.unpack(last=True)
@@ -152,17 +152,17 @@ def test_packed_value_is_pristine_until_it_is_unpacked_for_the_last_time(segment
 
 def test_what_cannot_be_pickled_leaves_no_segment(segments: Segments) -> None:
     with pytest.raises(UnpicklableError):
-        calls.dump([PickledBuffer(bytearray(600_000)), threading.Lock()], segments)
+        pickles.dump([PickledBuffer(bytearray(600_000)), threading.Lock()], segments)
     assert not segments.lent
 
 
 def test_immutable_buffer_is_not_copied() -> None:
-    frames = calls.dump(calls.out_of_band([b"a" * 100_000]))
-    assert frames[1].obj is calls.dump(calls.out_of_band([frames[1].obj]))[1].obj
+    frames = pickles.dump(pickles.out_of_band([b"a" * 100_000]))
+    assert frames[1].obj is pickles.dump(pickles.out_of_band([frames[1].obj]))[1].obj
 
 
 def test_small_buffer_stays_in_the_pickle() -> None:
-    assert len(calls.dump(PickledBuffer(bytearray(100)))) == 1
+    assert len(pickles.dump(PickledBuffer(bytearray(100)))) == 1
 
 
 class PickledBuffer:
@@ -175,7 +175,7 @@ class PickledBuffer:
 
 def test_unpicklable_value_is_shown() -> None:
     with pytest.raises(TaskError, match="cannot pickle .*lock"):
-        calls.dump(threading.Lock())
+        pickles.dump(threading.Lock())
 
 
 def test_exception_arrives_as_itself_with_its_traceback_as_cause() -> None:
@@ -230,7 +230,7 @@ def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(monkeypatch
 
 
 def test_function_sent_by_value_knows_its_file() -> None:
-    by_value = calls.load(calls.dump(lambda: None))
+    by_value = pickles.load(pickles.dump(lambda: None))
     assert by_value.__code__.co_filename == __file__
 
 
@@ -309,15 +309,15 @@ def test_whatever_is_raised_while_a_result_is_pickled_is_the_error_of_its_future
     outgoing = Outgoing()
     outgoing.add(1, Outcome([Refusing(kind)]))
     outgoing.add(2, Outcome([5]))
-    (_, bad, _), (_, good, _) = bundles.load_outcomes(outgoing.dump())
-    error = bundles.value_of(bad)[1]
+    (_, bad, _), (_, good, _) = batches.load_outcomes(outgoing.dump())
+    error = batches.value_of(bad)[1]
     assert type(error) is (KeyboardInterrupt if kind is KeyboardInterrupt else UnpicklableError)
-    assert bundles.value_of(good) == ([5], None)
+    assert batches.value_of(good) == ([5], None)
 
 
 def test_ctrl_c_while_a_call_is_pickled_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
-        bundles.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+        batches.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
 
 
 def test_interrupt_that_another_thread_raises_is_none() -> None:
@@ -325,7 +325,7 @@ def test_interrupt_that_another_thread_raises_is_none() -> None:
 
     def pickle_it() -> None:
         try:
-            bundles.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+            batches.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
         except BaseException as error:
             found.append(error)
 
@@ -347,12 +347,12 @@ def test_exception_without_text_arrives_too() -> None:
 
 
 def test_result_that_cannot_be_unpickled_is_an_error_of_its_future() -> None:
-    outcome = calls.load_outcome([b"no pickle"])
+    outcome = pickles.load_outcome([b"no pickle"])
     assert isinstance(outcome.error, TaskError)
 
 
 def test_times_arrive() -> None:
-    assert calls.load_outcome(calls.dump_outcome(Outcome(5, None, 0.25))) == Outcome(5, None, 0.25)
+    assert pickles.load_outcome(pickles.dump_outcome(Outcome(5, None, 0.25))) == Outcome(5, None, 0.25)
 
 
 class Leave:
@@ -361,9 +361,9 @@ class Leave:
 
 
 def test_result_that_exits_while_it_is_unpickled_is_an_error() -> None:
-    outgoing = bundles.Outgoing()
+    outgoing = batches.Outgoing()
     outgoing.add(1, Outcome(Leave()))
-    ((_, item, _),) = bundles.load_outcomes(outgoing.dump())
-    value, error = bundles.value_of(item)
+    ((_, item, _),) = batches.load_outcomes(outgoing.dump())
+    value, error = batches.value_of(item)
     assert isinstance(error, TaskError)
     assert isinstance(error.__cause__, SystemExit)

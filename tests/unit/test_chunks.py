@@ -10,9 +10,10 @@ from typing import Any, Callable
 import pytest
 from test_reductions import Run, run_program
 
-from scoop_hpc import futures, mapping
-from scoop_hpc.worker import chunks, sizes
-from scoop_hpc.worker.chunks import run_chunk
+from scoop_hpc import futures
+from scoop_hpc.bulk import chunks, sizes
+from scoop_hpc.bulk import feed as mapping
+from scoop_hpc.bulk.chunks import run_chunk
 
 
 class Clock:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc.cli import habits
-from scoop_hpc.cli.habits import Habits
+from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.hostfile import Host, read_hostfile
-from scoop_hpc.cli.scoopflags import USAGE, Asked, Surroundings, read_flags
+from scoop_hpc.cli.scoop_flags import USAGE, Asked, Surroundings, read_flags
+from scoop_hpc.cli.worker_options import Habits
 from scoop_hpc.errors import HostlistError, InputError
 
 FILES = {
@@ -156,5 +156,5 @@ def test_nodelist_that_is_none_is_refused() -> None:
 
 def test_habits_survive_the_environment() -> None:
     wanted = Habits(nice=3, log_level="debug", log_file="/caf\u00e9\udcff", profile="/p")
-    assert habits.decode(habits.encode(wanted)) == wanted
-    assert habits.decode("") == Habits()
+    assert worker_options.decode(worker_options.encode(wanted)) == wanted
+    assert worker_options.decode("") == Habits()

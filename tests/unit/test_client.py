@@ -12,16 +12,16 @@ from typing import Optional, Union
 
 import pytest
 
-from scoop_hpc import jobdirectory
-from scoop_hpc import record as records
-from scoop_hpc.client import Client
-from scoop_hpc.commands import check_present
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
-from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
-from scoop_hpc.questions import is_unanswered
-from scoop_hpc.record import Record
-from scoop_hpc.reports import Report, goes_on, is_queued
+from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.jobs import directories
+from scoop_hpc.jobs import record as records
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.commands import check_present
+from scoop_hpc.jobs.directories import Job
+from scoop_hpc.jobs.record import Record
+from scoop_hpc.jobs.report import Report, goes_on, is_queued
+from scoop_hpc.jobs.status import is_unanswered
 from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -96,7 +96,7 @@ def test_a_submitted_job_has_its_script_and_its_id_in_its_directory(tmp_path: Pa
     job = client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: f"exec {job.record}", 1.0)
     assert slurm.calls == [("sbatch", "--parsable", job.script)]
     assert Path(job.script).read_text() == f"exec {job.directory}/record.json"
-    known = jobdirectory.read(job.directory)
+    known = directories.read(job.directory)
     assert known == job
     assert job.job_id == "12"
 
@@ -131,14 +131,14 @@ def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> N
 
 def test_a_job_that_was_taken_but_not_noted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = Slurm({"sbatch": [(0, "12\n", "")]})
-    write = jobdirectory.write
+    write = directories.write
 
     def fail_once_taken(job: Job) -> None:
         if job.job_id:
             raise InputError("cannot write 'job.json': No space left on device")
         write(job)
 
-    monkeypatch.setattr(jobdirectory, "write", fail_once_taken)
+    monkeypatch.setattr(directories, "write", fail_once_taken)
     with pytest.raises(ScoopError, match="job 12 was submitted to slurm, but: .*No space left"):
         client_of(slurm, tmp_path).submit(SPEC, SLURM, lambda job: "", 1.0)
 
@@ -387,7 +387,7 @@ def test_an_end_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeyp
     def write_ends(job: Job, said: object) -> None:
         raise InputError("disk full")
 
-    monkeypatch.setattr(jobdirectory, "write_ends", write_ends)
+    monkeypatch.setattr(directories, "write_ends", write_ends)
     assert Waiting(tmp_path, COMPLETED).wait().status.state is JobState.COMPLETED
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc import jobdirectory
-from scoop_hpc.client import Client
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError
-from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.jobs import directories
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.directories import Job
 from scoop_hpc.schedulers.base import Completed, JobStatus, Site
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -65,7 +65,7 @@ def test_the_cluster_that_took_a_job_is_kept_with_it(
     tmp_path: Path, environ: dict[str, str], directives: tuple[str, ...], answer: str, cluster: str
 ) -> None:
     job = submitted(tmp_path, answer, replace(SPEC, directives=directives), **environ)
-    known = jobdirectory.read(job.directory)
+    known = directories.read(job.directory)
     assert known is not None
     assert known.site is not None
     assert (known.job_id, known.site.cluster, known) == ("7", cluster, job)
@@ -198,7 +198,7 @@ def test_jobs_of_two_cells_of_grid_engine_are_asked_for_in_their_cells(tmp_path:
 
 def test_a_job_of_an_earlier_version_is_asked_for_where_the_shell_says(tmp_path: Path) -> None:
     job = submitted(tmp_path, "7\n")
-    jobdirectory.write(replace(job, site=None))
+    directories.write(replace(job, site=None))
     client = client_of(Clusters(""), tmp_path, SLURM_CLUSTERS="slaking")
     (report,) = client.status(client.find(["7"], SLURM))
     assert report.status.nodes == ("slaking1",)

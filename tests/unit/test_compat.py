@@ -19,7 +19,8 @@ from scoop_hpc.compat import fallbacks
 from scoop_hpc.compat import futures as scoop_futures
 from scoop_hpc.compat import shared as scoop_shared
 from scoop_hpc.errors import InputError, NotRunningError
-from scoop_hpc.worker import calls, current
+from scoop_hpc.pickling import pickles
+from scoop_hpc.worker import current
 
 
 @pytest.fixture
@@ -144,8 +145,8 @@ def test_what_was_typed_into_a_shell_travels_by_value() -> None:
     exec(code, main.__dict__)
     function = main.__dict__.pop("typed")
     sent = scoop_futures.travelling(function)
-    frames = calls.dump(sent)  # the name is gone from here, as it is absent elsewhere
-    assert calls.load(frames)(4) == 8
+    frames = pickles.dump(sent)  # the name is gone from here, as it is absent elsewhere
+    assert pickles.load(frames)(4) == 8
     assert isinstance(sent, FunctionType)
 
 

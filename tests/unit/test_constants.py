@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_hpc.broker.constants import Constants as BrokersConstants
+from scoop_hpc.broker.shared_values import Constants as BrokersConstants
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ConstantError, UnpicklableError
+from scoop_hpc.pickling import pickles
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, Message, Ready, SetConstants, node_of
-from scoop_hpc.worker import calls
-from scoop_hpc.worker.constants import Constants
+from scoop_hpc.protocol.messages import (
+    Constant,
+    ConstantsTaken,
+    GetConstant,
+    Message,
+    Ready,
+    SetConstants,
+    node_of,
+)
+from scoop_hpc.worker.shared_values import Constants
 
 
 class Tree:
@@ -134,7 +142,7 @@ def test_values_come_back_as_they_were_set() -> None:
 
 def test_large_buffers_are_part_of_the_constant() -> None:
     large = bytearray(200_000)
-    assert calls.load([calls.dump_whole([large])]) == [large]
+    assert pickles.load([pickles.dump_whole([large])]) == [large]
 
 
 def test_constant_is_asked_for_once() -> None:

@@ -15,13 +15,25 @@ import pytest
 from scoop_hpc import futures
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import InputError, ProgramError, ProtocolError, TaskError
+from scoop_hpc.pickling import batches, pickles
+from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Hello, Message, Parcel, Ready, Request, Results, Tasks, Wanted, node_of
-from scoop_hpc.worker import bundles, calls, costs, current
-from scoop_hpc.worker.bundles import Outgoing
-from scoop_hpc.worker.calls import Outcome
+from scoop_hpc.protocol.messages import (
+    Hello,
+    Message,
+    Parcel,
+    Ready,
+    Request,
+    Results,
+    Tasks,
+    Wanted,
+    node_of,
+)
+from scoop_hpc.worker import current
+from scoop_hpc.worker import durations as costs
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.costs import Cost, Costs, batch
+from scoop_hpc.worker.durations import Cost, Costs, batch
 
 
 class Home:
@@ -557,13 +569,13 @@ def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
     worker = Controller(link, "1.0", 4)
-    link.arriving.append(Tasks([Parcel("0.0", 1, bundles.dump_call(square, (5,), {}))]))
+    link.arriving.append(Tasks([Parcel("0.0", 1, batches.dump_call(square, (5,), {}))]))
     worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
     for _ in range(4):
         worker.hub.step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
-    ((serial, item, _),) = bundles.load_outcomes(results.parcels[0].frames)
-    assert (serial, bundles.value_of(item)) == (1, (25, None))
+    ((serial, item, _),) = batches.load_outcomes(results.parcels[0].frames)
+    assert (serial, batches.value_of(item)) == (1, (25, None))
     (first,) = [message for message in link.sent if isinstance(message, Request)]
     assert (first.count > 0, first.idle, first.begun) == (True, True, 0)
     assert results.request is not None
@@ -707,7 +719,7 @@ def test_batches_are_of_quick_tasks_only() -> None:
 
 def test_copies_of_a_lambda_are_known_as_one_function() -> None:
     costs = Costs()
-    assert len({costs.of(calls.load(calls.dump(lambda x: x))) for _ in range(3)}) == 1
+    assert len({costs.of(pickles.load(pickles.dump(lambda x: x))) for _ in range(3)}) == 1
 
 
 def test_builtins_are_told_apart() -> None:

@@ -12,9 +12,14 @@ import pytest
 
 from scoop_hpc.cli import jobs
 from scoop_hpc.cli.main import scoop_hpc
-from scoop_hpc.schedulers import pbs, pbs_reasons, sge, sge_reasons, slurm, slurm_reasons
+from scoop_hpc.schedulers.pbs import adapter as pbs
+from scoop_hpc.schedulers.pbs import reasons as pbs_reasons
 from scoop_hpc.schedulers.registry import SCHEDULERS
-from scoop_hpc.schedulers.slurm_limits import Names, explain_limit
+from scoop_hpc.schedulers.sge import adapter as sge
+from scoop_hpc.schedulers.sge import reasons as sge_reasons
+from scoop_hpc.schedulers.slurm import adapter as slurm
+from scoop_hpc.schedulers.slurm import reasons as slurm_reasons
+from scoop_hpc.schedulers.slurm.limits import Names, explain_limit
 
 REASONS = Path(__file__).parents[1] / "data" / "slurm" / "26.05.3" / "reasons.txt"
 OPTION = re.compile(r"(?<![\w'`=-])--[a-z][a-z-]*")

@@ -10,15 +10,15 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc import formeroutput, jobdirectory
-from scoop_hpc import record as records
 from scoop_hpc.cli.follow import Tail, has_begun, tail_of
-from scoop_hpc.client import Client
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.jobdirectory import Job
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState
-from scoop_hpc.record import Record
-from scoop_hpc.reports import Report
+from scoop_hpc.fields.spec import JobArray, JobSpec, JobState
+from scoop_hpc.jobs import directories, former_output
+from scoop_hpc.jobs import record as records
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.directories import Job
+from scoop_hpc.jobs.record import Record
+from scoop_hpc.jobs.report import Report
 from scoop_hpc.schedulers.base import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -116,18 +116,18 @@ def test_a_file_named_by_the_id_is_of_before_if_it_is_older_than_the_job(tmp_pat
     for age, former in ((3600, True), (1, False), (-5, False)):  # the last two: it may have begun it already
         os.utime(output, (NOON - age, NOON - age))
         job = submitted(tmp_path, spec_in(tmp_path, "scoop-{job_id}.out"))
-        assert (formeroutput.read(job, str(output)) is not None) is former
+        assert (former_output.read(job, str(output)) is not None) is former
 
 
 def test_nothing_is_kept_or_asked_where_no_file_was(tmp_path: Path) -> None:
-    job = jobdirectory.create(str(tmp_path), spec_in(tmp_path), "slurm", NOON)
-    formeroutput.note(job, lambda: pytest.fail("asked for nothing"))
+    job = directories.create(str(tmp_path), spec_in(tmp_path), "slurm", NOON)
+    former_output.note(job, lambda: pytest.fail("asked for nothing"))
     assert os.listdir(job.directory) == []
 
 
 def test_a_device_is_no_former_output(tmp_path: Path) -> None:
     job = submitted(tmp_path, spec_in(tmp_path, "/dev/null"))
-    assert formeroutput.read(job, "/dev/null") is None
+    assert former_output.read(job, "/dev/null") is None
 
 
 def test_a_note_that_cannot_be_understood_is_named(tmp_path: Path) -> None:
@@ -191,4 +191,4 @@ def test_the_file_of_a_chain_is_the_earlier_job_s_until_the_driver_runs(tmp_path
 def test_a_record_that_the_driver_left_makes_a_silent_scheduler_s_job_shown(tmp_path: Path) -> None:
     job = submitted(tmp_path, spec_in(tmp_path))
     records.write(job.record, record(JobState.RUNNING))
-    assert has_begun(report_of(job, JobState.PENDING, jobdirectory.read_record(job)))
+    assert has_begun(report_of(job, JobState.PENDING, directories.read_record(job)))

@@ -8,12 +8,21 @@ from typing import Any, Optional
 
 from scoop_hpc.broker.state import BrokerState, Send
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
+from scoop_hpc.pickling import batches
+from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.pickles import Outcome
+from scoop_hpc.pool.client import Guest, GuestFuture, Question
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import GUEST, Found, Message, Parcel, Ready, Request, Results, Tasks
-from scoop_hpc.worker import bundles
-from scoop_hpc.worker.bundles import Outgoing
-from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.guest import Guest, GuestFuture, Question
+from scoop_hpc.protocol.messages import (
+    GUEST,
+    Found,
+    Message,
+    Parcel,
+    Ready,
+    Request,
+    Results,
+    Tasks,
+)
 
 WORKER = "0.1"
 
@@ -51,7 +60,7 @@ class Pool:
             if not self._inbox:
                 self._route(Request(1, begun=self._received), WORKER)
             serial, function, item = self._inbox.pop(0)
-            args, kwargs = bundles.unpack_item(item)
+            args, kwargs = batches.unpack_item(item)
             outgoing = Outgoing()
             try:
                 outgoing.add(serial, Outcome(function(*args, **kwargs), deaf=deaf))
@@ -69,7 +78,7 @@ class Pool:
         for send in sends:
             if send.to == WORKER and isinstance(send.message, Tasks):
                 for parcel in send.message.parcels:
-                    function, items = bundles.load_calls(parcel.frames)
+                    function, items = batches.load_calls(parcel.frames)
                     tasks = [(serial, function, item) for serial, item in enumerate(items, parcel.serial)]
                     self._inbox += [task for task in tasks if task[0] not in parcel.dropped]
                     self._received += len(tasks) - len(parcel.dropped)

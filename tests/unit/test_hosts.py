@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.hostfile import MAX_WORKERS, Host, read_hostfile, read_hosts
 from scoop_hpc.cli.hosts import FORMATS, hosts
 from scoop_hpc.errors import InputError
+from scoop_hpc.schedulers.allocation import Allocation, Node
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[08-10]", "SLURM_TASKS_PER_NODE": "2(x2),1"}
 PBS = {"PBS_ENVIRONMENT": "PBS_BATCH", "PBS_JOBID": "12.server"}

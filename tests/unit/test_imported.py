@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from scoop_hpc.worker.imported import compile_imported, load
+from scoop_hpc.pickling.imported import compile_imported, load
 
 VISIBLE = [
     "if __name__ == '__main__':\n    ran()",

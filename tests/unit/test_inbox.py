@@ -9,18 +9,18 @@ import pytest
 from test_controller import Home
 
 from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.pickling import batches
+from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Find, Parcel, Tasks
-from scoop_hpc.worker import bundles
-from scoop_hpc.worker.calls import Outcome
-from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.inbox import Inbox, Task, opened
 from scoop_hpc.worker.relief import Relief
 
 
 def bundle(first: int, *values: Any) -> Parcel:
-    items = [bundles.pack_item((value,), {}) for value in values]
-    return Parcel("0.0", first, bundles.dump_calls(abs, items), len(values))
+    items = [batches.pack_item((value,), {}) for value in values]
+    return Parcel("0.0", first, batches.dump_calls(abs, items), len(values))
 
 
 def of(_: object) -> Cost:
@@ -32,7 +32,7 @@ def calls_in(parcels: list[Parcel]) -> list[tuple[int, Any]]:
     found = []
     for parcel in parcels:
         for task in opened(parcel, of):
-            (argument,), _ = bundles.unpack_item(task.item)
+            (argument,), _ = batches.unpack_item(task.item)
             found.append((task.serial, argument))
     return found
 
@@ -56,7 +56,7 @@ def test_opened_parcel_comes_back_as_the_same_calls() -> None:
 
 def test_call_that_came_alone_goes_on_alone() -> None:
     inbox = Inbox()
-    parcel = Parcel("0.0", 7, bundles.dump_call(abs, ([1],), {}))
+    parcel = Parcel("0.0", 7, batches.dump_call(abs, ([1],), {}))
     inbox.extend([parcel])
     inbox.open(parcel, opened(inbox.pop(), of))  # type: ignore[arg-type]
     assert calls_in(inbox.empty(none_refused)) == [(7, [1])]

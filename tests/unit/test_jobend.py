@@ -6,9 +6,9 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.jobend import settle
-from scoop_hpc.jobspec import JobState
-from scoop_hpc.record import DRIVER_LOST, Record
+from scoop_hpc.fields.spec import JobState
+from scoop_hpc.jobs.reconcile import settle
+from scoop_hpc.jobs.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
 
 S = JobState

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError, TemplateError
-from scoop_hpc.jobscript import quote, render
-from scoop_hpc.jobspec import BY_THE_SCRIPT, JobArray, JobSpec, option_of
+from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobArray, JobSpec, option_of
+from scoop_hpc.jobs.script import quote, render
 from scoop_hpc.schedulers.registry import SCHEDULERS, named
 
 SLURM, LOCAL = named("slurm"), named("local")

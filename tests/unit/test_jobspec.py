@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.jobspec import JobSpec, JobState, output_path
-from scoop_hpc.quantities import format_memory, format_walltime, parse_memory, parse_walltime
+from scoop_hpc.fields.spec import JobSpec, JobState, output_path
+from scoop_hpc.fields.units import format_memory, format_walltime, parse_memory, parse_walltime
 
 SPEC = JobSpec(("pi.py",), "/home/me", "pi")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.transport.lastword import LastWord
+from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import leaving, program
 from scoop_hpc.worker.leaving import announce
 

@@ -6,9 +6,9 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.threads import VARIABLES, cpus_of_worker, thread_variables
-from scoop_hpc.placement import place
+from scoop_hpc.run.placement import place
+from scoop_hpc.schedulers.allocation import Allocation, Node
 
 
 def allocation(*cpus: int, slots: int, per_worker: int = 1) -> Allocation:

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState, option_of
-from scoop_hpc.schedulers import local_allocation, read_allocation, registry
+from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.schedulers import read_allocation, registry
+from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Completed, JobKey, JobStatus
-from scoop_hpc.schedulers.local import LocalScheduler
+from scoop_hpc.schedulers.local import allocation as local_allocation
+from scoop_hpc.schedulers.local.adapter import LocalScheduler
 
 LOCAL = LocalScheduler("/usr/bin/python3")
-LOCALJOBS = ["/usr/bin/python3", "-m", "scoop_hpc.localjobs"]
+LOCALJOBS = ["/usr/bin/python3", "-m", "scoop_hpc.schedulers.local"]
 SPEC = JobSpec(("pi.py",), "/home/me", "pi")
 JOB = {"SCOOP_HPC_LOCAL_JOB_ID": "local-7", "SCOOP_HPC_LOCAL_NODES": "local1:2,local2:1"}
 

@@ -9,16 +9,16 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc import jobdirectory
 from scoop_hpc.errors import InputError, JobSpecError, ScoopError
-from scoop_hpc.jobscript import render
-from scoop_hpc.jobspec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
-from scoop_hpc.localjobs import commands, states
-from scoop_hpc.localjobs import request as requests
-from scoop_hpc.localjobs.request import Dependency, Request
-from scoop_hpc.localjobs.script import parse_script
-from scoop_hpc.localjobs.states import Home, State
-from scoop_hpc.localjobs.waiting import Outlook, consider
+from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
+from scoop_hpc.jobs import directories
+from scoop_hpc.jobs.script import render
+from scoop_hpc.schedulers.local import commands, states
+from scoop_hpc.schedulers.local import request as requests
+from scoop_hpc.schedulers.local.dependencies import Outlook, consider
+from scoop_hpc.schedulers.local.request import Dependency, Request
+from scoop_hpc.schedulers.local.script import parse_script
+from scoop_hpc.schedulers.local.states import Home, State
 from scoop_hpc.schedulers.registry import named
 
 RUNNING = State("local-1", "pi", JobState.RUNNING, ("local1",), started=5.0)
@@ -302,7 +302,7 @@ def test_on_a_full_disk_the_room_of_the_last_state_is_used(tmp_path: Path, monke
     def write_nothing(path: str, text: str) -> None:
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(jobdirectory, "write_text", write_nothing)
+    monkeypatch.setattr(directories, "write_text", write_nothing)
     home.write(replace(RUNNING, state=JobState.COMPLETED))
     assert home.read() == replace(RUNNING, state=JobState.COMPLETED)
     with pytest.raises(InputError, match="the disk is full"):

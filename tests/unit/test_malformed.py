@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.launch.rendezvous import Rendezvous, RunPlan
-from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec, lines, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
@@ -40,6 +38,8 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Wanted,
 )
+from scoop_hpc.run.driver_state import Rendezvous, RunPlan
+from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
 SAMPLES: list[Message] = [

@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.pickling import batches, main_by_value, main_received, pickles
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import arrived, bundles, calls, namespace
-from scoop_hpc.worker.alone import NoLink
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.costs import Cost
+from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.inbox import opened
+from scoop_hpc.worker.serial import NoLink
 
 SCRIPT = """
 import functools, math
@@ -58,13 +58,13 @@ class Process:
 
     def __init__(self) -> None:
         self.main = ModuleType("__main__")
-        self.names = arrived.Names()
+        self.names = main_received.Names()
         self.classes: Any = weakref.WeakKeyDictionary()
         self.classes_by_id: Any = weakref.WeakValueDictionary()
 
     def enter(self) -> None:
         sys.modules["__main__"] = sys.modules["__mp_main__"] = self.main
-        arrived.names = self.names
+        main_received.names = self.names
         cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS = self.classes
         cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID = self.classes_by_id
 
@@ -76,7 +76,7 @@ class Sides:
         self.parties = [Process() for _ in range(3)]
         for worker in self.parties[1:]:
             worker.enter()
-            namespace.become_worker()
+            main_by_value.become_worker()
             worker.main = sys.modules["__main__"]
         self.client = self.parties[0].main
         self.client_names = self.parties[0].names
@@ -96,14 +96,14 @@ class Sides:
 
     def frames(self, function: str, *args: Any) -> list[Any]:
         self.be_client()
-        return bundles.dump_call(getattr(self.client, function), args, {})
+        return batches.dump_call(getattr(self.client, function), args, {})
 
     def call(self, function: str, *args: Any, worker: int = 1) -> Any:
         """Call a function of the client's in a worker."""
         frames = self.frames(function, *args)
         self.be_worker(worker)
         try:
-            called, given, kwargs = bundles.load_call(frames)
+            called, given, kwargs = batches.load_call(frames)
             return called(*given, **kwargs)
         finally:
             self.be_client()
@@ -113,10 +113,10 @@ class Sides:
         frames = self.frames(function, *args)
         try:
             self.be_worker(1)
-            called, given, kwargs = bundles.load_call(frames)
-            frames = bundles.dump_call(called, given, kwargs)
+            called, given, kwargs = batches.load_call(frames)
+            frames = batches.dump_call(called, given, kwargs)
             self.be_worker(2)
-            called, given, kwargs = bundles.load_call(frames)
+            called, given, kwargs = batches.load_call(frames)
             return called(*given, **kwargs)
         finally:
             self.be_client()
@@ -125,10 +125,10 @@ class Sides:
 @pytest.fixture(autouse=True)
 def this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Be again what this process is, at the end."""
-    monkeypatch.setattr(calls, "_task_pickler", None)
+    monkeypatch.setattr(pickles, "_task_pickler", None)
     monkeypatch.setitem(sys.modules, "__mp_main__", sys.modules["__main__"])
     process = Process()
-    process.main, process.names = sys.modules["__main__"], arrived.names
+    process.main, process.names = sys.modules["__main__"], main_received.names
     process.classes = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS
     process.classes_by_id = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
     yield
@@ -171,17 +171,17 @@ def test_pickle_of_a_settled_function_is_made_once(sides: Sides) -> None:
     first, second = sides.frames("outer", 1), sides.frames("outer", 2)
     assert len(sides.client_names.prefixes) == 1
     sides.be_worker()
-    assert bundles.load_call(first)[0] is bundles.load_call(second)[0]
+    assert batches.load_call(first)[0] is batches.load_call(second)[0]
 
 
 def test_class_of_the_client_comes_back_as_itself(sides: Sides) -> None:
     assert sides.call("of", sides.client.Point(4)) == 8
     frames = sides.frames("make", 3)
     sides.be_worker()
-    called, args, _ = bundles.load_call(frames)
-    outcome = calls.dump_outcome(calls.Outcome(called(*args)))
+    called, args, _ = batches.load_call(frames)
+    outcome = pickles.dump_outcome(pickles.Outcome(called(*args)))
     sides.be_client()
-    assert type(calls.load_outcome(outcome).value) is sides.client.Point
+    assert type(pickles.load_outcome(outcome).value) is sides.client.Point
 
 
 def test_global_that_holds_its_user_is_no_endless_loop(sides: Sides) -> None:
@@ -192,9 +192,9 @@ def test_worker_passes_a_call_on_with_what_the_client_gave(sides: Sides) -> None
     sides.call("prepare", "of this worker alone")
     frames = sides.frames("read")
     sides.be_worker()
-    on = bundles.dump_call(bundles.load_call(frames)[0], (), {})
+    on = batches.dump_call(batches.load_call(frames)[0], (), {})
     assert b"of this worker alone" not in b"".join(map(bytes, on))
-    called, _, _ = bundles.load_call(on)
+    called, _, _ = batches.load_call(on)
     assert called() == "of this worker alone"
 
 
@@ -313,17 +313,17 @@ def test_task_begins_with_the_globals_that_it_came_with_though_others_came_meanw
     for scale in (3, 4):
         sides.client.scale = scale
         sides.be_client()
-        parcels.append(Parcel("0.0", 1, bundles.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
+        parcels.append(Parcel("0.0", 1, batches.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
     sides.be_worker()
     (first, second), (other, _) = (opened(parcel, lambda function: Cost()) for parcel in parcels)
     assert [task.function(*task.arguments()[0]) for task in (first, other, second)] == [3, 4, 6]
     assert other.function(*other.arguments()[0]) == 4
     late, _ = opened(parcels[0], lambda function: Cost())
     assert late.function(*late.arguments()[0]) == 3
-    on = bundles.dump_again(second.function, second.item, second.environment)  # given back, while the others are here
+    on = batches.dump_again(second.function, second.item, second.environment)  # given back, while the others are here
     assert other.function(*other.arguments()[0]) == 4
     sides.be_worker(2)
-    function, ((argument,),) = bundles.load_calls(on)
+    function, ((argument,),) = batches.load_calls(on)
     assert function(argument) == 6
 
 
@@ -333,8 +333,8 @@ def test_future_of_a_task_runs_with_the_globals_of_that_task_though_others_came_
     quick.learn(1e-5)
     sides.be_worker()
     controller = Controller(NoLink(), "0.1", 2)
-    future = controller.submit(bundles.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
-    assert bundles.load_call(second)[0](1) == 4
+    future = controller.submit(batches.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
+    assert batches.load_call(second)[0](1) == 4
     assert future.unstarted
     assert future.result() == 3
 
@@ -512,4 +512,4 @@ def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(sides: Side
 
 
 def test_functions_of_modules_go_by_name(sides: Sides) -> None:
-    assert len(bundles.dump_call(pytest.approx, (1,), {})[0]) < 200
+    assert len(batches.dump_call(pytest.approx, (1,), {})[0]) < 200

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.jobspec import JobSpec
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.schedulers.base import Completed, JobStatus, Scheduler, short
 from scoop_hpc.schedulers.registry import SCHEDULERS
 

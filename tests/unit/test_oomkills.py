@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.launch.oomkills import OomKills
+from scoop_hpc.run.oom_kills import OomKills
 
 V1 = "/sys/fs/cgroup/memory/job_7/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
 V2 = "/sys/fs/cgroup/job_7/memory.events", "low 0\nhigh 0\nmax 90\noom 2\noom_kill {}\noom_group_kill 0\n"

@@ -7,9 +7,9 @@ import os
 import pytest
 import zmq
 
-from scoop_hpc.launch.lines import Lines
-from scoop_hpc.launch.output import OutputPipes
 from scoop_hpc.protocol.messages import ORIGIN, Output
+from scoop_hpc.run.lines import Lines
+from scoop_hpc.run.output import OutputPipes
 
 
 def test_bar_is_seen_on_a_terminal_as_it_grows() -> None:

@@ -7,8 +7,8 @@ from typing import Optional
 import pytest
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.jobspec import JobSpec, output_path, parse_array
-from scoop_hpc.schedulers.outputs import in_our_words
+from scoop_hpc.fields.spec import JobSpec, output_path, parse_array
+from scoop_hpc.schedulers.output_patterns import in_our_words
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.ownership import Entry, Identity, objection
+from scoop_hpc.files.ownership import Entry, Identity, objection
 
 ME, PI, STRANGER = 1000, 1001, 1002
 OWN, TEAM = 1000, 5000  # groups: of the user alone, of a project

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from scoop_hpc.worker.pace import Pace, Paces
+from scoop_hpc.worker.loop_timing import Pace, Paces
 
 
 class Clock:

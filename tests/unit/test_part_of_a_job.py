@@ -6,11 +6,11 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.cli.grid import plan_part
 from scoop_hpc.cli.hostfile import read_hostfile
 from scoop_hpc.errors import InputError
 from scoop_hpc.launchers.qrsh import QrshLauncher
+from scoop_hpc.schedulers.allocation import Allocation, Node
 
 JOB = Allocation("slurm", tuple(Node(f"n{number}", 4, 4) for number in (1, 2, 3)))
 

@@ -13,12 +13,14 @@ from typing import Any, Optional
 import pytest
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.jobscript import render
-from scoop_hpc.jobspec import JobArray, JobSpec, JobState, output_path
+from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
+from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
-from scoop_hpc.schedulers import pbs_chunks, pbs_status, registry
+from scoop_hpc.schedulers import registry
 from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
-from scoop_hpc.schedulers.pbs import PbsScheduler
+from scoop_hpc.schedulers.pbs import chunks
+from scoop_hpc.schedulers.pbs import status as pbs_status
+from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
 
 DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda"
 FAKES = Path(__file__).parents[1] / "fakes" / "pbs"
@@ -644,7 +646,7 @@ def test_the_fakes_print_as_recorded() -> None:
 
 def test_chunks_for_nobody_are_refused() -> None:
     with pytest.raises(JobSpecError, match="PBS gives no whole nodes"):
-        pbs_chunks.select(replace(SPEC, workers_per_node=None))
+        chunks.select(replace(SPEC, workers_per_node=None))
 
 
 @pytest.mark.parametrize(

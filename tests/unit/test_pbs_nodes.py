@@ -9,11 +9,11 @@ from typing import Optional
 import pytest
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.jobspec import JobState
+from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.base import Completed, JobStatus
-from scoop_hpc.schedulers.pbs import PbsScheduler
-from scoop_hpc.schedulers.pbs_chunks import cpus_of_nodes
-from scoop_hpc.schedulers.pbs_nodes import Node, never, of_queue, read_nodes
+from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
+from scoop_hpc.schedulers.pbs.chunks import cpus_of_nodes
+from scoop_hpc.schedulers.pbs.nodes import Node, never, of_queue, read_nodes
 
 RECORDED = (Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda" / "pbsnodes.json").read_text()
 JOB = """Job Id: 7.head

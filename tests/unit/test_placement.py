@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.placement import NodePlan, place
+from scoop_hpc.run.placement import NodePlan, place
+from scoop_hpc.schedulers.allocation import Allocation, Node
 
 UNEVEN = Allocation("slurm", (Node("a", 8, 8), Node("b", 4, 4), Node("c", 4, 4)))
 

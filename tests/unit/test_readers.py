@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_hpc.allocation import Allocation, Node
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers import pbs_allocation, read_allocation
+from scoop_hpc.schedulers import read_allocation
+from scoop_hpc.schedulers.allocation import Allocation, Node
+from scoop_hpc.schedulers.pbs import allocation as pbs_allocation
 from scoop_hpc.schedulers.readers import READERS
 
 DATA = Path(__file__).parents[1] / "data"

@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from test_controller import Home
 
 from scoop_hpc import futures
+from scoop_hpc.bulk import scans, splitting
+from scoop_hpc.bulk.chunks import Packed, run_chunk
+from scoop_hpc.bulk.splitting import NOTHING, Fold
 from scoop_hpc.errors import TaskError, UnpicklableError
-from scoop_hpc.worker import calls, controller, current, folding, scans
-from scoop_hpc.worker.chunks import Packed, run_chunk
-from scoop_hpc.worker.folding import NOTHING, Fold
-from scoop_hpc.worker.pace import Pace, Paces
+from scoop_hpc.pickling import pickles
+from scoop_hpc.worker import controller, current
+from scoop_hpc.worker.loop_timing import Pace, Paces
 
 Matrix = tuple[tuple[int, int], tuple[int, int]]
 Run = Callable[..., Any]
@@ -55,7 +57,7 @@ class FakeFuture:
     """A task that is run when somebody wants it, with all that it takes and gives pickled on the way."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.call: Optional[tuple[Any, ...]] = calls.load(calls.dump((function, args)))
+        self.call: Optional[tuple[Any, ...]] = pickles.load(pickles.dump((function, args)))
         self.settled = False
         self.abandoned = False
 
@@ -63,7 +65,7 @@ class FakeFuture:
         if self.call is not None:
             function, args = self.call
             self.call = None
-            self._result = calls.load(calls.dump(function(*args)))
+            self._result = pickles.load(pickles.dump(function(*args)))
             self.settled = True
 
     def result(self) -> Any:
@@ -110,8 +112,8 @@ def fold(
 ) -> Any:
     """Fold single *items* on *worker*, looking around after each of them, as if all of them lasted."""
     always = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
-    with mock.patch.object(folding, "current", return_value=worker), mock.patch.multiple(Pace, **always):
-        return folding.fold(worker, function, reduction, zip(items), deadline)
+    with mock.patch.object(splitting, "current", return_value=worker), mock.patch.multiple(Pace, **always):
+        return splitting.fold(worker, function, reduction, zip(items), deadline)
 
 
 def multiply(a: Matrix, b: Matrix) -> Matrix:
@@ -144,8 +146,8 @@ def test_fold_calls_each_function_once_for_each_item() -> None:
 
 
 def test_fold_reads_a_long_iterator_by_blocks_and_bounds_what_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "_BLOCK", 20)
-    monkeypatch.setattr(folding, "_AHEAD", 50)
+    monkeypatch.setattr(splitting, "_BLOCK", 20)
+    monkeypatch.setattr(splitting, "_AHEAD", 50)
     worker = FakeWorker(2, 2, 0.9)
     out = []
 
@@ -190,7 +192,7 @@ def test_part_that_cannot_be_unpickled_says_so() -> None:
             return int, ("no number",)
 
     with pytest.raises(TaskError, match="part of map_reduce.*no number"):
-        folding.fold_part(Packed(calls.dump((abs, max, [(Odd(),)]))), None, None)
+        splitting.fold_part(Packed(pickles.dump((abs, max, [(Odd(),)]))), None, None)
 
 
 def test_part_stops_when_its_time_is_over() -> None:
@@ -306,7 +308,7 @@ def test_map_scan_of_matrices_keeps_their_order(worth: bool, numbers: list[int])
     def program() -> list[Matrix]:
         return list(futures.map_scan(shear, multiply, numbers))
 
-    with mock.patch("scoop_hpc.folds.worth_a_task", return_value=worth):
+    with mock.patch("scoop_hpc.bulk.reduce.worth_a_task", return_value=worth):
         assert run_program(program) == list(itertools.accumulate(map(shear, numbers), multiply))
 
 

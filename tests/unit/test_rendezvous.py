@@ -8,8 +8,6 @@ from typing import Optional
 import pytest
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.launch.rendezvous import Ending, Phase, Rendezvous, RunPlan, Send
-from scoop_hpc.placement import NodePlan
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     VERSION,
@@ -25,6 +23,8 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
+from scoop_hpc.run.driver_state import Ending, Phase, Rendezvous, RunPlan, Send
+from scoop_hpc.run.placement import NodePlan
 
 PLAN = RunPlan(
     nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 1)),

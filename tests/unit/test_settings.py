@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scoop_hpc.cli.sources import KINDS
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.clusters import Picked, pick, tables
-from scoop_hpc.settings.programlines import ProgramLine, read_program_lines
-from scoop_hpc.settings.sitefile import SiteFile, line_numbers, read_site_file
+from scoop_hpc.settings.program_lines import ProgramLine, read_program_lines
+from scoop_hpc.settings.site_file import SiteFile, line_numbers, read_site_file
 from scoop_hpc.settings.values import COMMAND_LINE_ONLY, Kind, Origin, Setting, Value, resolve
 from scoop_hpc.settings.variables import read_variables
 

@@ -12,14 +12,14 @@ import pytest
 
 from scoop_hpc.cli import allocated
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.jobscript import render
-from scoop_hpc.jobspec import JobSpec, JobState, parse_array
+from scoop_hpc.fields.spec import JobSpec, JobState, parse_array
+from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.base import Carriage
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
-from scoop_hpc.schedulers.sge import SgeScheduler
-from scoop_hpc.schedulers.sge_answers import read_accounts
-from scoop_hpc.schedulers.sge_environments import ParallelEnvironment, usable
+from scoop_hpc.schedulers.sge.adapter import SgeScheduler
+from scoop_hpc.schedulers.sge.environments import ParallelEnvironment, usable
+from scoop_hpc.schedulers.sge.status import read_accounts
 
 DATA = Path(__file__).parents[1] / "data" / "sge" / "8.1.9"
 SGE = SgeScheduler(lambda: "me")

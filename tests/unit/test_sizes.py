@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.worker.sizes import Sizes
+from scoop_hpc.bulk.sizes import Sizes
 
 
 def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:

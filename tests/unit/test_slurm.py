@@ -9,10 +9,10 @@ from typing import Any, Optional
 import pytest
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.jobscript import render
-from scoop_hpc.jobspec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.jobs.script import render
 from scoop_hpc.schedulers.base import Completed, JobStatus
-from scoop_hpc.schedulers.slurm import SlurmScheduler
+from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
 
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8"
 SLURM = SlurmScheduler()

@@ -7,8 +7,8 @@ from typing import Optional
 
 import pytest
 
-from scoop_hpc.schedulers.slurm_limits import Names, explain_limit
-from scoop_hpc.schedulers.slurm_reasons import explain
+from scoop_hpc.schedulers.slurm.limits import Names, explain_limit
+from scoop_hpc.schedulers.slurm.reasons import explain
 
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "26.05.3"
 

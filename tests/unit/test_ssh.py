@@ -9,9 +9,9 @@ import pytest
 from scoop_hpc.cli.grid import plan_hosts
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import InputError
-from scoop_hpc.launch import handover
 from scoop_hpc.launchers.ssh import SshLauncher
-from scoop_hpc.placement import NodePlan
+from scoop_hpc.run import environment
+from scoop_hpc.run.placement import NodePlan
 
 AGENT = ["/bin/sh", "-c", 'eval "$(cat)"', "sh", "/a b/python", "-c", "it's"]
 
@@ -37,7 +37,7 @@ def test_ssh_asks_nobody_anything() -> None:
 
 def test_command_for_an_agent_has_neither_line_breaks_nor_exclamation_marks() -> None:
     """A csh takes both for its own, even in quotes."""
-    assert not set("!\n") & set(shlex.join(handover.reading_input(["python"])))
+    assert not set("!\n") & set(shlex.join(environment.reading_input(["python"])))
 
 
 def test_numbers_of_a_host_add_up() -> None:

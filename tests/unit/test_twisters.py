@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from scoop_hpc.worker import twisters
-from scoop_hpc.worker.twisters import NumpyStream, PythonStream
+from scoop_hpc.worker import random_state
+from scoop_hpc.worker.random_state import NumpyStream, PythonStream
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def draw() -> list[float]:
 @pytest.mark.parametrize("memory", [True, False])
 def test_either_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, memory: bool) -> None:
     if not memory:
-        monkeypatch.setattr(twisters, "_raw", lambda value, kind: None)
+        monkeypatch.setattr(random_state, "_raw", lambda value, kind: None)
     random.seed(1)
     numpy.random.seed(1)
     expected = [draw() for _ in range(400)]  # past the end of the 624 words

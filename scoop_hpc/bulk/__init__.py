@@ -1,0 +1,1 @@
+"""Many calls of one function: map, reduce, scan, in chunks."""

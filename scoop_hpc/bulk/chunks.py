@@ -1,0 +1,104 @@
+"""Several items of one map as one task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+from typing import Any, Callable, Optional
+
+from scoop_hpc.pickling import pickles
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+from scoop_hpc.pickling.pickles import Outcome
+from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.protocol.messages import Buffer
+
+_LOOK = 0.001  # seconds between looks at the clock
+_MOST = 8  # items between looks: how many may turn out to be long before anybody notices
+MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
+_SMALL = frozenset({int, float, complex, bool, type(None)})
+ATOMS = _SMALL | {str, bytes}  # nobody changes them after the fact
+
+
+class Packed:
+    """A result, pickled when it was returned: a function may return the same object for every item, and change it."""
+
+    def __init__(self, frames: Sequence[Buffer]) -> None:
+        self.frames = frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (pickles.out_of_band(self.frames),)
+
+    def unpack(self, last: bool = False) -> Any:
+        """Return the result; raises whatever unpickling raises. If this is for the *last* time, it need not copy."""
+        return pickles.load(self.frames, last)
+
+    def result(self, last: bool = False) -> Any:
+        """Do the same for a task's result; raise TaskError for whatever unpickling raises, but for Ctrl-C."""
+        try:
+            return pickles.load(self.frames, last)
+        except BaseException as error:  # the user's code
+            go_on_after(error)
+            raise pickles.refusal("cannot unpickle the task's result", error) from error
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The results of a chunk's items, up to the first that failed; ``error`` is the pickled outcome of that one."""
+
+    results: list[Any]
+    error: Optional[list[Buffer]] = None
+    atoms: bool = False  # no result is packed, and no item failed
+    left: int = 0  # items, at the end, for which there was no time
+    seconds: float = 0.0  # that the others took
+    size: int = 0  # bytes of their results, numbers aside
+
+    def unpacked(self) -> Iterable[Any]:
+        """Return the results in turn; then raise what the last item raised."""
+        return self.results if self.atoms else self._unpacked()
+
+    def _unpacked(self) -> Iterator[Any]:
+        for result in self.results:
+            yield result.result(last=True) if type(result) is Packed else result
+        if self.error is not None:
+            error = pickles.load_outcome(self.error).error
+            assert error is not None
+            raise error
+
+
+def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: Optional[float] = None) -> Chunk:
+    """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
+
+    After *budget* seconds, or MOST_BYTES of results, if that is not None, the rest is left: others may do it, now that
+    it is known to last.
+    """
+    results: list[Any] = []
+    process = os.getpid()
+    atoms = True
+    size = 0
+    rest = iter(items)
+    group = len(items) if budget is None else 1
+    start = now = monotonic()
+    try:
+        while len(results) < len(items) and (budget is None or (now - start < budget and size < MOST_BYTES)):
+            for args in islice(rest, group):
+                result = function(*args)
+                kind = type(result)
+                if kind is str or kind is bytes:
+                    size += len(result)
+                elif kind not in _SMALL:
+                    if kind in NEVER_RESULTS:
+                        refuse_result(function, result)
+                    result = Packed(pickles.dump(result))
+                    size += sum(map(len, result.frames))
+                    atoms = False
+                results.append(result)
+            before, now = now, monotonic()
+            group = max(1, min(2 * group, _MOST, int(_LOOK * group / max(now - before, 1e-9))))
+    except BaseException as error:  # the user's function: what it raised is sent on
+        if os.getpid() != process:  # by a child that it has forked: not this worker's business
+            raise
+        return Chunk(results, pickles.dump_outcome(Outcome(error=error)))
+    return Chunk(results, None, atoms, len(items) - len(results), now - start, size)

@@ -1,0 +1,385 @@
+"""What map does: cuts its items into chunks, keeps enough of them under way, and takes their results apart.
+
+::
+
+    iterables --read--> [ chunk ] --submit--> under way --done--> [ chunk ] --result by result--> consumer
+                 ^                              |                              |
+                 '--- too few for all workers: see `Sizes`                     |
+                 '--- and room for a chunk more among the unread items <-------'
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import TimeoutError
+from threading import get_ident
+from time import monotonic
+from typing import Any, Callable, Optional, Protocol
+
+from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.sizes import Sizes
+from scoop_hpc.errors import InputError, UnpicklableError
+from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
+from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.waiting import AnyWaiter
+
+_READING = 0.01  # seconds to read the items of a chunk from what does not know how many it has
+_MOST_AT_ONCE = 1024  # items read between looks at the clock
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> Optional[int]:
+    """Return the length of the shortest of *iterables*, None if one does not know its own."""
+    if all(isinstance(iterable, Sized) for iterable in iterables):
+        return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
+    return None
+
+
+class ChunkResult(Protocol):
+    """What the task of a chunk returns."""
+
+    @property
+    def left(self) -> int:
+        """How many of its items, at the end, were left."""
+
+    @property
+    def seconds(self) -> float:
+        """How many seconds the others took."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes their results have."""
+
+
+class Finished(Protocol):
+    """Futures that are done and not yet taken."""
+
+    def add(self, future: Any) -> None:
+        """Take in a future that is done."""
+
+    def next(self) -> Any:
+        """Wait for the next one, and return it."""
+
+
+def check_callable(function: Any) -> None:
+    """Raise TypeError if *function* cannot be called."""
+    if not callable(function):
+        raise TypeError(f"{function!r} is not callable")
+
+
+class Feed:
+    """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items, budget)`` for each.
+
+    A chunk that has used up its budget of seconds gives back the rest of its items, which are cut anew. There is no
+    budget where *chunksize* says how many make a chunk.
+
+    A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
+    done. *caller* is the name for messages.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        caller: str,
+        task: Callable[..., Any],
+        head: tuple[Any, ...],
+        iterables: tuple[Iterable[Any], ...],
+        chunksize: Optional[int] = None,
+        buffersize: Optional[int] = None,
+        finished: Optional[Finished] = None,
+    ) -> None:
+        check_callable(head[0])
+        _check_count("chunksize", chunksize)
+        _check_count("buffersize", buffersize)
+        if not iterables:
+            raise TypeError(f"{caller} needs at least one iterable")
+        self.chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()  # not yet taken, in the items' order
+        self._controller = controller
+        self._thread = get_ident()  # the consumer's: it alone reads items and takes outcomes in
+        self._mailbox = controller.mailbox()
+        self._arrived: deque[tuple[ChunkFuture, Any, Optional[BaseException]]] = deque()  # by other threads
+        self._caller = caller
+        self._task = task
+        self._cost = controller.cost_of(task, head[0])
+        self._head = head
+        self._items = zip(*iterables)
+        self._read_so_far = 0
+        self._count = _length(iterables)
+        pace, weight = controller.paces.of(task, *head), controller.paces.weight_of(task, *head)
+        self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight)
+        self._bounded = buffersize is not None
+        self._finished = finished
+        self._under_way = 0  # chunks that are not done
+        self._items_under_way = 0
+        self._unread = 0  # items whose results were not consumed
+        self._feeding = False
+        self._hungry: list[AnyWaiter] = []  # consumers that wait for who reads on
+        self._exhausted = False
+        self._closed = False
+        self._failure: Optional[BaseException] = None  # of the iterables themselves
+        self.go_on()
+
+    def first(self) -> Future:
+        """Return the first chunk that was not taken."""
+        return next(iter(self.chunks))
+
+    def take(self, future: Future) -> list[tuple[Any, ...]]:
+        """Hand out the items of a chunk, whose results will be consumed by `each`."""
+        return self.chunks.pop(future)
+
+    def each(self, chunk: Chunk, count: int) -> Iterable[Any]:
+        """Return the results of a chunk of *count* items in turn, and read on where that makes room."""
+        if self._bounded:
+            return self._each(chunk)
+        self._unread -= count
+        return chunk.unpacked()
+
+    def _each(self, chunk: Chunk) -> Iterator[Any]:
+        for result in chunk.unpacked():
+            self._unread -= 1
+            self.go_on()
+            yield result
+
+    def submit(self, items: list[tuple[Any, ...]]) -> Future:
+        """Make a task of *items*."""
+        arguments = (*self._head, items, self._sizes.budget(len(items)))
+        return self._controller.submit(self._task, arguments, {}, self._cost, self._make)
+
+    def _make(self, *arguments: Any) -> Future:
+        return ChunkFuture(self, *arguments)
+
+    def _submit_chunk(self, items: list[tuple[Any, ...]]) -> Future:
+        self._under_way += 1
+        self._items_under_way += len(items)
+        future = self.submit(items)
+        concurrent.futures.Future.add_done_callback(future, self._on_done)
+        return future
+
+    def hand_over(self, future: ChunkFuture, value: Any, error: Optional[BaseException]) -> bool:
+        """Leave the outcome of a chunk to the consumer's thread; return whether this is another one."""
+        if get_ident() == self._thread:
+            return False
+        self._arrived.append((future, value, error))
+        if self._mailbox is None:
+            self._controller.exchange.defer(self._take_in)
+        else:
+            self._mailbox.post(self._take_in)
+        return True
+
+    def _take_in(self) -> None:
+        """Settle the chunks whose outcomes other threads have left here."""
+        while self._arrived and get_ident() == self._thread:
+            future, value, error = self._arrived.popleft()
+            future.settle(value, error)
+
+    def _follow_consumer(self) -> None:
+        if get_ident() != self._thread:  # an iterator can be handed on to another thread
+            self._thread, self._mailbox = get_ident(), self._controller.mailbox()
+        if self._arrived:
+            self._take_in()
+
+    def go_on(self) -> None:
+        """Submit chunks while there are items and too few chunks are under way."""
+        self._follow_consumer()
+        if self._feeding:  # an iterable may wait for futures, and so let another call in
+            return
+        self._feeding = True
+        try:
+            while self._has_room():
+                items = self._read()
+                if items:
+                    self._unread += len(items)
+                    self.chunks[self._submit_chunk(items)] = items
+                    self._wake_hungry()
+        finally:
+            self._feeding = False
+            self._wake_hungry()
+
+    def _wake_hungry(self) -> None:
+        hungry, self._hungry = self._hungry, []
+        for waiter in hungry:
+            waiter.wake()
+
+    def more(self, deadline: Optional[float]) -> bool:
+        """Whether there is a chunk to take. A callback may be reading it, and wait for futures in an iterable."""
+        self._follow_consumer()
+        while not self.chunks and self._feeding:
+            waiter = self._controller.waiter(deadline)
+            self._hungry.append(waiter)
+            if not waiter.park():
+                raise TimeoutError(f"not all results of {self._caller} were there in time")
+        return bool(self.chunks)
+
+    def finish(self) -> None:
+        """Raise what the iterables raised, at the place of that: after the results of the items before."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Read no more, and drop the chunks that were not taken."""
+        self._exhausted = self._closed = True
+        if not self._sizes.fixed:
+            self._controller.paces.learn(self._sizes.pace, self._task, *self._head)
+            self._controller.paces.weigh(self._sizes.weight, self._task, *self._head)
+        for future in self.chunks:
+            self._controller.abandon(future)
+
+    def _next_size(self) -> int:
+        return self._sizes.next(None if self._count is None else self._count - self._read_so_far)
+
+    def _has_room(self) -> bool:
+        return (
+            not (self._exhausted or self._controller.ending())
+            and not self._sizes.enough(self._under_way, self._items_under_way)
+            and self._sizes.room(self._unread + self._next_size())
+        )
+
+    def _read(self) -> list[tuple[Any, ...]]:
+        """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
+        items: list[tuple[Any, ...]] = []
+        try:
+            self._take_items(self._next_size(), items)  # those before a failure are in it then
+        except BaseException as error:  # the user's iterable: raised at its place, after the results before it
+            self._failure, self._exhausted = error, True
+        if not all_sendable(items):
+            good = sendable(items)
+            try:
+                refuse_unsendable(items[good], {})
+            except TypeError as error:
+                self._failure = TypeError(f"item {self._read_so_far + good + 1} of {self._caller}: {error}")
+            items, self._exhausted = items[:good], True
+        self._read_so_far += len(items)
+        return items
+
+    def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
+        """Append *size* of the items that were not read yet, or all; fewer if they take their time to come."""
+        deadline = monotonic() + _READING
+        group = size if self._count is not None else 1
+        while len(items) < size and not self._exhausted:
+            wanted = len(items) + min(group, size - len(items))
+            items.extend(itertools.islice(self._items, wanted - len(items)))
+            self._exhausted = len(items) < wanted
+            if monotonic() > deadline:
+                return
+            group = min(2 * group, _MOST_AT_ONCE)
+
+    def _on_done(self, future: Any) -> None:
+        items = self.chunks.get(future, [])
+        self._under_way -= 1
+        self._items_under_way -= len(items)
+        if items and not (self._sizes.fixed or self._closed or future.cancelled()) and future.exception() is None:
+            done: ChunkResult = future.result()
+            if done.seconds:  # else an item failed
+                self._sizes.learn(len(items) - done.left, done.seconds, done.size)
+            if done.left:
+                self._cut_anew(future, items, done.left)
+        if self._finished is not None:
+            self._finished.add(future)
+        self.go_on()
+
+    def _cut_anew(self, future: Future, items: list[tuple[Any, ...]], left: int) -> None:
+        """Make new chunks of the *left* last of *items*, in their place."""
+        rest = items[-left:]
+        size = self._sizes.pieces(left)
+        pieces = [rest[start : start + size] for start in range(0, left, size)]
+        chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()
+        for known, its in self.chunks.items():
+            chunks[known] = its
+            if known is future:
+                chunks[known] = items[:-left]
+                chunks.update((self._submit_chunk(piece), piece) for piece in pieces)
+        self.chunks = chunks
+
+
+class ChunkFuture(Future):
+    """The future of a chunk: settled in the thread of its consumer, which goes on with what is left of it."""
+
+    __slots__ = ("_feed",)
+
+    def __init__(self, feed: Feed, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._feed = feed
+
+    def settle(self, value: Any, error: Optional[BaseException]) -> None:
+        if not self._feed.hand_over(self, value, error):
+            super().settle(value, error)
+
+
+class Map:
+    """One call of map, and the two orders in which its results can be had."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        chunksize: Optional[int] = None,
+        buffersize: Optional[int] = None,
+        deadline: Optional[float] = None,
+        finished: Optional[Finished] = None,
+    ) -> None:
+        self._controller = controller
+        self._deadline = deadline
+        self._feed = Feed(controller, "map", run_chunk, (function,), iterables, chunksize, buffersize, finished)
+
+    def in_order(self) -> Iterator[Any]:
+        """Yield the results in the items' order."""
+        return self._take(self._feed.first)
+
+    def as_they_come(self, finished: Finished) -> Iterator[Any]:
+        """Yield the results chunk by chunk, as they are done."""
+        return self._take(finished.next)
+
+    def _take(self, choose: Callable[[], Future]) -> Iterator[Any]:
+        feed = self._feed
+        try:
+            feed.go_on()
+            while feed.more(self._deadline):
+                yield from self._results(choose())
+                feed.go_on()
+            feed.finish()
+        finally:
+            feed.close()
+
+    def _results(self, future: Future) -> Iterable[Any]:
+        """Return the results of one chunk in turn; the last raises what its item raised."""
+        try:
+            chunk: Chunk = result_by(self._controller, future, self._deadline, "map")
+        except UnpicklableError:
+            items = self._feed.take(future)
+            if len(items) == 1:
+                raise
+            return self._one_by_one(items)  # the chunk could not be pickled as a whole, so none of it was run
+        return self._feed.each(chunk, len(self._feed.take(future)))
+
+    def _one_by_one(self, items: list[tuple[Any, ...]]) -> Iterator[Any]:
+        for item in items:
+            task = self._feed.submit([item])
+            chunk: Chunk = result_by(self._controller, task, self._deadline, "map")
+            yield from self._feed.each(chunk, 1)
+
+
+def result_by(controller: Controller, future: Future, deadline: Optional[float], caller: str) -> Any:
+    """Wait for *future* and return its result; after the *deadline* let it go, and raise TimeoutError."""
+    done = False
+    try:
+        controller.wait_for(future, deadline)
+        done = future.settled
+    finally:
+        if not done:
+            controller.abandon(future)
+    if not done:
+        raise TimeoutError(f"not all results of {caller} were there in time")
+    return future.result()
+
+
+def _check_count(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}: it must be an integer or None")
+    if value < 1:
+        raise InputError(f"{name} is {value!r}: it must be at least 1")

@@ -1,0 +1,98 @@
+"""Scans of a chunk's items: its results so far, and later what came before them put in front."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Optional
+
+from scoop_hpc.bulk.chunks import Chunk, Packed, run_chunk
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+
+_TIMED = 16  # reductions of a chunk that are timed
+_MESSAGE = 0.0005  # seconds that a task and its outcome take from those who send and receive them
+_PER_ITEM = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The running results of a chunk by itself, and how many seconds a reduction takes."""
+
+    chunk: Chunk
+    each: float
+
+    @property
+    def left(self) -> int:
+        """How many items of the chunk were left."""
+        return self.chunk.left
+
+    @property
+    def seconds(self) -> float:
+        """How long the others took."""
+        return self.chunk.seconds
+
+    @property
+    def size(self) -> int:
+        """How many bytes their results have."""
+        return self.chunk.size
+
+
+class _Running:
+    """Reduces what it is called with to what it was called with before."""
+
+    def __init__(self, function: Callable[..., Any], reduction: Callable[[Any, Any], Any]) -> None:
+        self._function = function
+        self._reduction = reduction
+        self._total: Any = None
+        self._started = False
+        self.timed = 0
+        self.seconds = 0.0
+
+    def __call__(self, *args: Any) -> Any:
+        value = self._function(*args)
+        if not self._started:
+            if type(value) in NEVER_RESULTS:
+                refuse_result(self._function, value)
+            self._started = True
+            self._total = value
+        elif self.timed < _TIMED:
+            start = time.monotonic()
+            self._total = self._reduction(self._total, value)
+            self.seconds += time.monotonic() - start
+            self.timed += 1
+        else:
+            self._total = self._reduction(self._total, value)
+        return self._total
+
+
+def scan_chunk(
+    function: Callable[..., Any],
+    reduction: Callable[[Any, Any], Any],
+    items: Sequence[tuple[Any, ...]],
+    budget: Optional[float] = None,
+) -> Scanned:
+    """Return the running reduction of ``function(*item)``, up to an item that fails, or that there is no time for.
+
+    Called as a task.
+    """
+    running = _Running(function, reduction)
+    chunk = run_chunk(running, items, budget)
+    return Scanned(chunk, running.seconds / max(1, running.timed))
+
+
+def put_before(reduction: Callable[[Any, Any], Any], before: Any, chunk: Chunk) -> Chunk:
+    """Reduce *before* with each result of *chunk*; called as a task, or where it is not worth one."""
+    results = [(result.result() if type(result) is Packed else result,) for result in chunk.results]
+    shifted = run_chunk(partial(reduction, before), results)
+    return shifted if shifted.error is not None else Chunk(shifted.results, chunk.error)
+
+
+def worth_a_task(each: float, count: int) -> bool:
+    """Whether *count* reductions that take *each* so many seconds should be done elsewhere.
+
+    >>> worth_a_task(1e-7, 10_000), worth_a_task(1e-5, 10_000), worth_a_task(1e-5, 10)
+    (False, True, False)
+    """
+    return each * count > _MESSAGE + _PER_ITEM * count

@@ -1,0 +1,285 @@
+"""Folds of items, shared with whoever is idle: lazy binary splitting.
+
+::
+
+    items   a b c d e f g h i j k l m n o p
+            '-- folded here -->|     half of what is left, whenever somebody is hungry
+                               |     '----------------> a part: a task that does the same elsewhere
+                               half of what is left then
+                               '----> another part
+
+    result  what was folded here, then the parts from left to right
+
+While nobody is hungry this is a plain loop. The parts come back to the fold that they were split from, so that a fold
+shared among n workers is a tree log n deep [Tzannes et al., Lazy Scheduling, ACM TOPLAS 36(3):10 (2014)].
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import TimeoutError
+from contextlib import AbstractContextManager
+from typing import Any, Callable, Optional, Protocol, Union
+
+from scoop_hpc.bulk.chunks import Packed
+from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.pickling import pickles
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, refuse_result, refuse_unsendable
+from scoop_hpc.pickling.pickles import Outcome
+from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.worker.current import current
+from scoop_hpc.worker.durations import Cost, Unforeseeable
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.loop_timing import Pace, Paces
+
+_BLOCK = 10_000  # items read at once, at the most
+_FIRST_BLOCK = 4  # items for each worker
+_AHEAD = 100_000  # items in parts that are not done, at the most, before more are read
+
+_COST = Unforeseeable()  # of a part: it looks around so often that it seems short, however long it lasts
+
+Item = tuple[Any, ...]  # the arguments of one call
+
+
+class _Nothing:
+    """The result of no items."""
+
+
+NOTHING = _Nothing()
+
+
+class Worker(Protocol):
+    """What a fold needs of its worker's controller."""
+
+    size: int
+    paces: Paces
+
+    def hungry(self) -> bool:
+        """Whether somebody else would begin a task now."""
+
+    def submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Optional[Cost] = None
+    ) -> Future:
+        """Make a task."""
+
+    def wait_for(self, future: Future, deadline: Optional[float]) -> None:
+        """Return when *future* is done or the *deadline* is over."""
+
+    def as_task(self) -> AbstractContextManager[None]:
+        """Return a context for the user's functions."""
+
+    def abandon(self, future: Future) -> None:
+        """Do not care for *future* any more."""
+
+
+class _Failure(Exception):
+    """A part that failed on its worker; the pickled outcome goes up to where it is raised without being opened."""
+
+    def __init__(self, frames: Sequence[Buffer]) -> None:
+        super().__init__(frames)
+        self.frames = frames
+
+
+class _Failed:
+    """What a part that failed returns."""
+
+    def __init__(self, frames: Sequence[Buffer]) -> None:
+        self.frames = frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Failed, (pickles.out_of_band(self.frames),)
+
+
+class _Part:
+    """A part that is a task, and how many items it has."""
+
+    def __init__(self, future: Future, count: int) -> None:
+        self.future = future
+        self.count = count
+
+
+class Fold:
+    """One fold under way, of ``function(*item)`` for each item by *reduction*.
+
+    An item takes *each* so many seconds, as far as known. A fold that stays *aloof* leaves all items to others, so that
+    it can keep its *deadline*: a call that lasts cannot be left half-way.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        function: Callable[..., Any],
+        reduction: Callable[[Any, Any], Any],
+        each: Optional[float] = None,
+        deadline: Optional[float] = None,
+        aloof: bool = False,
+    ) -> None:
+        self._worker = worker
+        self._function = function
+        self._reduction = reduction
+        self._pace = Pace(time.monotonic, worker.paces.of(function, reduction) if each is None else each)
+        self._deadline = deadline
+        self._aloof = aloof
+        self._movable = True  # what is left of this block can be pickled, as far as known
+        self._front: Any = NOTHING  # the result of all items before the first segment
+        self._segments: deque[Union[_Part, Any]] = deque()  # parts, and results of what was folded here, in order
+        self._out = 0  # items in parts among the segments
+
+    def run(self, source: Iterator[Item], first: int) -> Any:
+        """Return the result of all items of *source*, NOTHING if there are none; the *first* block has so many."""
+        size, done = first, 0
+        try:
+            while True:
+                block = list(itertools.islice(source, size))
+                count = len(block)  # parts are split off it
+                if not all_sendable(block):
+                    for number, item in enumerate(block, done + 1):
+                        _refuse(number, item)
+                with self._worker.as_task():
+                    self._fold(block)
+                if count < size:
+                    with self._worker.as_task():
+                        return self._gather(-1)
+                done += count
+                with self._worker.as_task():
+                    self._gather(_AHEAD)
+                size = max(size, min(2 * size, _BLOCK))
+        finally:
+            self._worker.paces.learn(self._pace.each, self._function, self._reduction)
+            for segment in self._segments:
+                if type(segment) is _Part:
+                    self._worker.abandon(segment.future)
+
+    def _fold(self, block: list[Item]) -> None:
+        """Append the segments of *block*."""
+        parts: list[_Part] = []  # the last is the nearest
+        self._movable = True
+        try:
+            if block and self._aloof:
+                self._split(block, 0, parts)
+            if block:
+                self._segments.append(self._loop(block, parts))
+        finally:
+            self._segments.extend(reversed(parts))
+
+    def _loop(self, block: list[Item], parts: list[_Part]) -> Any:
+        """Fold *block* from the left until what is left of it, after others took from its end, is done."""
+        function, reduction, pace = self._function, self._reduction, self._pace
+        pace.start()
+        total: Any = NOTHING
+        at = 0
+        while at < len(block):
+            if self._deadline is not None and pace.now >= self._deadline:
+                raise TimeoutError("map_reduce was not done in time")
+            if pace.due():
+                self._share(block, at, parts)
+                pace.start()
+            if total is NOTHING:
+                total = function(*block[at])
+                if type(total) in NEVER_RESULTS:
+                    refuse_result(function, total)
+                done = at + 1
+            else:
+                done = min(at + pace.group, len(block))
+                for item in block[at:done]:
+                    total = reduction(total, function(*item))
+            pace.note(done - at)
+            at = done
+        return total
+
+    def _share(self, block: list[Item], at: int, parts: list[_Part]) -> None:
+        """Split off halves of what is left of *block* while somebody is hungry and it is worth the message."""
+        while self._movable and self._pace.worth_sharing(len(block) - at) and self._worker.hungry():
+            self._split(block, at + (len(block) - at + 1) // 2, parts)
+
+    def _split(self, block: list[Item], middle: int, parts: list[_Part]) -> None:
+        """Make a part of the items of *block* from *middle* on; what cannot be pickled stays."""
+        items = block[middle:]
+        start = time.monotonic()
+        try:
+            packed = Packed(pickles.dump_task((self._function, self._reduction, items)))
+        except UnpicklableError:
+            self._movable = False
+            return
+        del block[middle:]
+        self._pace.pickled(len(items), time.monotonic() - start)
+        left = None if self._deadline is None else self._deadline - time.monotonic()
+        future = self._worker.submit(fold_part, (packed, self._pace.each, left), {}, _COST)
+        parts.append(_Part(future, len(items)))
+        self._out += len(items)
+
+    def _gather(self, ahead: int) -> Any:
+        """Reduce what is done from the left, waiting as long as more than *ahead* items are out; return the result."""
+        segments = self._segments
+        while segments:
+            segment = segments[0]
+            value = segment
+            if type(segment) is _Part:
+                if self._out <= ahead and not segment.future.settled:
+                    break
+                value = self._result(segment)
+                self._out -= segment.count
+            segments.popleft()
+            self._front = value if self._front is NOTHING else self._reduction(self._front, value)
+        return self._front
+
+    def _result(self, part: _Part) -> Any:
+        self._worker.wait_for(part.future, self._deadline if self._aloof else None)
+        if not part.future.settled:
+            raise TimeoutError("not all parts of map_reduce were done in time")
+        value = part.future.result()
+        if type(value) is _Failed:
+            raise _Failure(value.frames)
+        return value
+
+
+def fold_part(packed: Packed, each: Optional[float], left: Optional[float]) -> Any:
+    """Fold the items of a part; called as a task.
+
+    *each* is how many seconds an item takes, as far as known, and *left* how many there are: clocks of nodes differ.
+    """
+    try:
+        function, reduction, items = packed.unpack()
+    except BaseException as error:  # unpickling runs the user's code
+        go_on_after(error)
+        raise pickles.refusal("cannot unpickle a part of map_reduce", error) from error
+    deadline = None if left is None else time.monotonic() + left
+    process = os.getpid()
+    try:
+        fold = Fold(current(), function, reduction, each, deadline)
+        return fold.run(iter(items), len(items) + 1)
+    except _Failure as failure:
+        return _Failed(failure.frames)
+    except BaseException as error:  # the user's functions: what they raised is sent on
+        if os.getpid() != process:  # by a child that they have forked: not this worker's business
+            raise
+        return _Failed(pickles.dump_outcome(Outcome(error=error)))
+
+
+def fold(
+    worker: Worker,
+    function: Callable[..., Any],
+    reduction: Callable[[Any, Any], Any],
+    items: Iterator[Item],
+    deadline: Optional[float] = None,
+) -> Any:
+    """Return the reduction of ``function(*item)`` over *items*, NOTHING if there are none; raise what they raise."""
+    aloof = deadline is not None and worker.size > 1
+    try:
+        return Fold(worker, function, reduction, None, deadline, aloof).run(items, _FIRST_BLOCK * worker.size)
+    except _Failure as failure:
+        error = pickles.load_outcome(failure.frames).error
+        assert error is not None
+        raise error from error.__cause__
+
+
+def _refuse(number: int, item: Item) -> None:
+    try:
+        refuse_unsendable(item, {})
+    except TypeError as error:
+        raise TypeError(f"item {number} of map_reduce: {error}") from None

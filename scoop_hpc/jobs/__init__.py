@@ -1,0 +1,1 @@
+"""What a user does with jobs: scripts, submission, status, reports, records."""

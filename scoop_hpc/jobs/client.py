@@ -1,0 +1,408 @@
+"""The client of the schedulers: what a user does with jobs, as the jobs under one state directory are known."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Callable, Optional
+
+from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
+from scoop_hpc.fields.spec import JobSpec, JobState, option_of
+from scoop_hpc.jobs import directories, former_output
+from scoop_hpc.jobs.commands import Run, run_command
+from scoop_hpc.jobs.directories import Job
+from scoop_hpc.jobs.report import Doubts, Report, goes_on, unasked
+from scoop_hpc.jobs.status import NOT_BEGUN, Questions, by_place, place_of, record_of, with_record
+from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler, Site, at_site
+
+_TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
+_SLOWEST = 5.0  # seconds between two of these looks
+_SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
+_BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
+_LATE = 20.0  # seconds by which a scheduler's accounts may be
+
+# the fields of JobSpec that name other jobs, and whether these shall succeed
+_DEPENDENCIES: Mapping[str, Optional[bool]] = MappingProxyType(
+    {"after": True, "after_any": None, "after_failure": False}
+)
+
+
+class Client:
+    """The schedulers, as the jobs under one state directory know them."""
+
+    def __init__(
+        self,
+        schedulers: Mapping[str, Scheduler],
+        environ: Mapping[str, str],
+        state: str,
+        run: Run = run_command,
+        warn: Callable[[str], None] = lambda text: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._schedulers = schedulers
+        self._environ = environ
+        self._state = state
+        self._run = run
+        self._warn = warn  # of what does not keep from the answer
+        self._questions = Questions(schedulers, environ, run, warn, sleep)
+
+    def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
+        """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
+        spec = self._with_whole_ids(spec, scheduler)
+        prepared = scheduler.prepare(spec, lambda argv: self._questions.ask(scheduler, argv, None))
+        scheduler.check(prepared)
+        return prepared
+
+    def _with_whole_ids(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
+        """Return *spec* with the jobs that it depends on named as their scheduler does: PBS knows no ``7`` for ``7[]``,
+        and says so to nobody."""
+        named: dict[str, Any] = {
+            field: tuple(report.status.job_id for report in self._wanted_before(spec, field, scheduler))
+            for field in _DEPENDENCIES
+            if getattr(spec, field)
+        }
+        return replace(spec, **named)
+
+    def check_dependencies(self, spec: JobSpec, scheduler: Scheduler) -> None:
+        """Raise InputError if *spec* depends on the success or failure of a job that nobody knows, or that has ended
+        otherwise, where *scheduler* would begin all the same because it has forgotten that job, or remove the new one
+        without a word."""
+        if scheduler.forgotten_is_fulfilled or scheduler.removes_unfulfillable:
+            for field, wanted in _DEPENDENCIES.items():
+                reports = self._wanted_before(spec, field, scheduler)
+                self._check_dependency(option_of(field), reports, wanted, scheduler)
+
+    def _check_dependency(
+        self, option: str, reports: Sequence[Report], wanted: Optional[bool], scheduler: Scheduler
+    ) -> None:
+        if scheduler.removes_unfulfillable and reports:
+            known = {key.job for key in self._questions.known(scheduler, reports)}
+            for report in reports:
+                if scheduler.key(report.status.job_id).job not in known:
+                    raise JobSpecError(
+                        f"{option} {report.status.job_id}: {scheduler.name} knows of no such job any more, and would "
+                        f"remove this one without a word: see how that one ended, and leave {option} out"
+                    )
+        if wanted is None:
+            return
+        for report in self.remembered(reports):
+            status = report.status
+            unknown = status.state is JobState.UNKNOWN and not status.unread
+            if unknown or _has_succeeded(report) is (not wanted):
+                raise JobSpecError(
+                    f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
+                    "begin, or begin without that; submit it again, or use --after-any"
+                )
+
+    def _wanted_before(self, spec: JobSpec, field: str, scheduler: Scheduler) -> list[Report]:
+        """Return the jobs that *spec* depends on by *field*, all of them of the cluster that it will be sent to."""
+        job_ids, here = getattr(spec, field), scheduler.site(self._environ, spec)
+        reports = [
+            report if report.scheduler == scheduler.name else unasked(scheduler.name, text, None)
+            for text, report in zip(dict.fromkeys(job_ids), self.find(job_ids, scheduler, here))
+        ]
+        for report in reports:
+            if report.site is not None and not report.site.agrees_with(here):
+                there = f"the cluster {report.site.cluster!r}" if report.site.cluster else "the cluster of its shell"
+                goal = f"the cluster {here.cluster!r}" if here.cluster else "the cluster of this shell"
+                raise JobSpecError(
+                    f"{option_of(field)} {report.label}: that job was sent to {there}, and this one would be sent to "
+                    f"{goal}, while a dependency holds within one cluster: name the same one"
+                )
+        return reports
+
+    def submit(
+        self,
+        spec: JobSpec,
+        scheduler: Scheduler,
+        render: Callable[[Job], str],
+        now: float,
+        within: Optional[Site] = None,
+    ) -> Job:
+        """Submit the prepared job *spec*, whose script *render* writes; return it with its id.
+
+        It goes to the cluster *within*, or to the one that the shell of now chooses.
+        """
+        scheduler.check(spec)
+        job = directories.create(self._state, spec, scheduler.name, now)
+        try:
+            directories.write_text(job.script, render(job))
+            directories.write(job)
+            self._note_former(job, scheduler)
+            environ = at_site(scheduler.submit_environ(self._environ, spec), within)
+            argv = scheduler.submit_argv(job.script)
+            done = self._run(scheduler.directed(argv, within.cluster) if within and within.cluster else argv, environ)
+            job_id = scheduler.parse_job_id(done)
+        except UnansweredError:  # it may have been taken all the same
+            raise
+        except ScoopError:
+            directories.remove(job)
+            raise
+        job = replace(job, job_id=job_id, site=within or scheduler.site(self._environ, spec, done))
+        try:
+            directories.write(job)
+            self._note_former(job, scheduler)
+            directories.note_site(self._state, job)
+        except InputError as error:
+            raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
+        return job
+
+    def _note_former(self, job: Job, scheduler: Scheduler) -> None:
+        """Keep which output files are there already: what is in them is not the job's."""
+        site = job.site or scheduler.site(self._environ, job.spec)
+        former_output.note(
+            job,
+            lambda: scheduler.appends(job.spec, self._environ, lambda argv: self._questions.ask(scheduler, argv, site)),
+        )
+
+    def submit_again(self, report: Report, now: float) -> Job:
+        """Submit a job that has ended once more, by its own script; return the new one."""
+        old = report.job
+        if old is None:
+            raise InputError(f"the job {report.status.job_id!r} was not submitted from here: submit it again yourself")
+        if report.index is not None:
+            raise InputError(
+                f"the job {report.status.job_id!r} is one of an array: only all of them can be submitted again"
+            )
+        text = directories.read_script(old)
+        # the script names the directory of the job that it was made for, where the new one's record would go
+        return self.submit(
+            old.spec,
+            self._questions.scheduler(old.scheduler),
+            lambda job: text.replace(os.path.basename(old.directory), os.path.basename(job.directory)),
+            now,
+            old.site,
+        )
+
+    def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Optional[str]:
+        """Return what *scheduler* thinks of the prepared job *spec*, None where it cannot be asked; submit nothing."""
+        job = directories.create(self._state, spec, scheduler.name, now)
+        try:
+            directories.write_text(job.script, render(job))
+            argv = scheduler.test_argv(job.script)
+            if argv is None:
+                return None
+            return scheduler.parse_test(self._run(argv, scheduler.submit_environ(self._environ, spec)))
+        finally:
+            directories.remove(job)
+
+    def recent(self, count: Optional[int]) -> list[Job]:
+        """Return the jobs submitted last, the newest last; all, if *count* is None."""
+        every = directories.newest_first(self._state, self._warn)
+        newest = list(every) if count is None else [job for _, job in zip(range(count), every)]
+        return newest[::-1]
+
+    def find(self, job_ids: Iterable[str], fallback: Scheduler, preferred: Optional[Site] = None) -> list[Report]:
+        """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here.
+
+        An id may be that of one job of an array, and written in whatever way its scheduler takes; ``ID@CLUSTER`` is
+        that of one cluster. The name of a job's directory is the job's, too. Raise InputError for an id that jobs of
+        several clusters have, unless one of them is of the *preferred* cluster.
+        """
+        found: dict[str, list[Job]] = {text: [] for text in job_ids}
+        keys = {text: self._keys(_split(text)[0]) for text in found}
+        several = directories.has_several_sites(self._state)
+        for job in directories.newest_first(self._state, self._warn):
+            own = self._keys(job.job_id or "").get(job.scheduler)
+            for text, jobs in found.items():
+                key = keys[text].get(job.scheduler)
+                named = key is not None and own is not None and key.job == own.job and _is_of_cluster(job, text)
+                if named or os.path.basename(text) == os.path.basename(job.directory):
+                    jobs.append(job)
+            if not several and all(found.values()):
+                break
+        return [self._chosen(text, jobs, keys[text], fallback, preferred) for text, jobs in found.items()]
+
+    def _chosen(
+        self,
+        text: str,
+        jobs: Sequence[Job],
+        keys: Mapping[str, JobKey],
+        fallback: Scheduler,
+        preferred: Optional[Site],
+    ) -> Report:
+        """Return the job that *text* means: the newest of *jobs*, if they are all of one cluster."""
+        if not jobs:
+            owner, (job_id, cluster) = self._owner(text, fallback), _split(text)
+            if not cluster or not owner.has_clusters:
+                return unasked(owner.name, text, None)
+            return unasked(owner.name, job_id, None, Site(cluster))
+        here = [
+            job for job in jobs if preferred is not None and job.site is not None and preferred.agrees_with(job.site)
+        ]
+        exact = [job for job in jobs if job.job_id == text]
+        candidates = here or exact or jobs
+        newest = candidates[0]
+        others = [job for job in candidates if (job.scheduler, job.site) != (newest.scheduler, newest.site)]
+        if others and not here:
+            known = {place_of(report): report for report in self.reports([*others, newest])}
+            names = " and ".join(
+                f"{report.label} of {name} ({os.path.basename(report.job.directory)})"
+                for (name, _), report in known.items()
+                if report.job is not None
+            )
+            raise InputError(
+                f"the job {text!r} is one of several clusters: {names}; write ID@CLUSTER, or the name in parentheses"
+            )
+        key = keys.get(newest.scheduler)
+        return self._report_of(text, newest, key or JobKey(newest.job_id or ""))
+
+    def _keys(self, text: str) -> dict[str, JobKey]:
+        """Return what *text* means to each scheduler that could have written it."""
+        keys = {}
+        for name, scheduler in self._schedulers.items():
+            try:
+                keys[name] = scheduler.key(text)
+            except JobSpecError:
+                continue
+        return keys
+
+    def _report_of(self, text: str, job: Job, key: JobKey) -> Report:
+        if key.index is None or job.job_id is None:
+            return unasked(job.scheduler, job.job_id or "", job)
+        if job.spec.array is None or key.index not in job.spec.array.indices:
+            raise InputError(f"no job {text!r}: job {job.job_id} is no array, or not of that many jobs")
+        job_id = self._questions.scheduler(job.scheduler).element_id(job.job_id, key.index)
+        return replace(unasked(job.scheduler, job_id, job), index=key.index)
+
+    def first_of(self, report: Report) -> str:
+        """Return the id of an array's first job."""
+        return self._questions.elements(report)[0].status.job_id
+
+    def reports(self, jobs: Sequence[Job]) -> list[Report]:
+        """Return *jobs* with their status still to be asked."""
+        return [unasked(job.scheduler, job.job_id or "", job) for job in jobs]
+
+    def status(
+        self, reports: Sequence[Report], on_trouble: Optional[Callable[[SchedulerError], None]] = None
+    ) -> list[Report]:
+        """Ask how the jobs stand: see `Questions.status`."""
+        return self._questions.status(reports, on_trouble)
+
+    def remembered(self, reports: Sequence[Report]) -> list[Report]:
+        """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
+        return self._questions.remembered(reports)
+
+    def wait(
+        self,
+        reports: Sequence[Report],
+        on_tick: Callable[[Sequence[Report]], None],
+        on_trouble: Callable[[SchedulerError], None],
+        timeout: Optional[float] = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> list[Report]:
+        """Ask until no job goes on, or *timeout* seconds are over; return how they stand.
+
+        Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
+        for a while does not end the waiting, nor does a job's end that the scheduler's accounts do not tell of yet.
+        """
+        began = heard = clock()
+        asked = float("-inf")
+        # as if they were to begin, until somebody knows better
+        answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
+        doubts = Doubts(_LATE)
+        troubled = heard_of = False
+        unheard = any(report.job is None for report in reports)
+        while any(goes_on(report) for report in answers):
+            on_tick(answers)
+            now = clock()
+            if timeout is not None and now - began >= timeout and asked > float("-inf"):
+                return answers if heard_of else [self._questions.unanswered(report) for report in answers]
+            if self._is_news(answers):
+                heard, asked = now, float("-inf")
+            if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
+                asked = now
+                try:
+                    told = self._questions.status(answers, pauses=())
+                    unread = [after for after in told if after.status.unread]
+                    if unread and not troubled:
+                        on_trouble(SchedulerError(f"job {unread[0].status.job_id}: {unread[0].status.reason}"))
+                    told = [before if after.status.unread else after for before, after in zip(answers, told)]
+                    answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
+                    heard = heard if answers == told else now  # a doubt: asked about soon again
+                    troubled, unheard = bool(unread), False
+                    heard_of = True
+                    continue
+                except SchedulerError as error:
+                    if isinstance(error.__cause__, FileNotFoundError):
+                        raise
+                    if unheard and now - began > _BELIEF:
+                        raise
+                    if not troubled:
+                        on_trouble(error)
+                    troubled = True
+                    answers = [with_record(report) for report in answers]
+            # each look opens a file for every job; those of an array of thousands are looked at less often
+            pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
+            sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
+        on_tick(answers)
+        return answers
+
+    def _is_news(self, reports: Sequence[Report]) -> bool:
+        each = [element for report in reports for element in report.elements or (report,)]
+        return any(goes_on(report) and record_of(report) != report.record for report in each)
+
+    def cancel(self, reports: Sequence[Report]) -> None:
+        """End the jobs, each cluster's with one command."""
+        for scheduler, site, ids in self._by_place(reports):
+            scheduler.parse_cancel(self._questions.ask(scheduler, scheduler.cancel_argv(ids), site))
+        for report in reports:
+            self._keep_cancelled(report)
+
+    def _keep_cancelled(self, report: Report) -> None:
+        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
+        if report.job is None or not waiting:
+            return
+        end = JobStatus("", JobState.CANCELLED, NOT_BEGUN)
+        ends = {each.index: replace(end, job_id=each.status.job_id) for each in waiting}
+        try:
+            directories.write_ends(report.job, {**ends, **directories.read_ends(report.job)})
+        except InputError as error:
+            self._warn(f"job {report.status.job_id} is cancelled, but that is not kept: {error}")
+
+    def requeue(self, reports: Sequence[Report]) -> None:
+        """Put running jobs back into their queue, under the same id."""
+        for scheduler, site, ids in self._by_place(reports):
+            argv = scheduler.requeue_argv(ids)
+            if argv is None:
+                raise InputError(f"{scheduler.name} puts no job back into its queue: cancel it, and requeue it then")
+            scheduler.parse_requeue(self._questions.ask(scheduler, argv, site))
+
+    def explain(self, report: Report) -> list[str]:
+        """Return why a job that waits does not run."""
+        scheduler = self._questions.scheduler(report.scheduler)
+        argv = scheduler.explain_argv(report.status.job_id)
+        return scheduler.explain(report.status, self._questions.ask(scheduler, argv, report.site))
+
+    def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Optional[Site], list[str]]]:
+        return [
+            (self._questions.scheduler(name), site, [report.status.job_id for report in each])
+            for (name, site), each in by_place(reports).items()
+        ]
+
+    def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
+        return self._schedulers["local"] if job_id.startswith("local-") else fallback
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return the id and the cluster in ``ID@CLUSTER``, or in ``ID;CLUSTER`` as sbatch --parsable has it."""
+    job_id, _, cluster = text.replace(";", "@", 1).partition("@")
+    return job_id, cluster
+
+
+def _is_of_cluster(job: Job, text: str) -> bool:
+    cluster = _split(text)[1]
+    return not cluster or (job.site is not None and job.site.cluster == cluster)
+
+
+def _has_succeeded(report: Report) -> Optional[bool]:
+    """Return whether a job, or each of an array, has succeeded; None while that may turn out either way."""
+    states = [each.status.state for each in report.elements or (report,)]
+    if any(state.ended and state is not JobState.COMPLETED for state in states):
+        return False
+    return True if all(state.ended for state in states) else None

@@ -1,0 +1,69 @@
+"""How a job stands, put together from what its scheduler said and what its driver recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from scoop_hpc.fields.spec import JobState
+from scoop_hpc.jobs.record import DRIVER_LOST, Record
+from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
+
+_SILENT = "the driver ended without a word"
+_FORGOTTEN = "the scheduler has forgotten it, and it left no record"
+
+
+def is_guess(status: JobStatus) -> bool:
+    """Return whether how a job ended is not told by *status*: the scheduler's accounts may do it yet.
+
+    They have where there is an exit status: neither a silent driver nor its agent leaves one.
+    """
+    guessed = status.reason in (_SILENT, _FORGOTTEN) or status.reason.endswith(DRIVER_LOST)
+    return guessed and status.exit_status is None
+
+
+def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
+    """Put together what the scheduler said of a job, None if it has forgotten it, and the driver's record.
+
+    The scheduler knows whether a job runs, and what was done to it from outside; the driver knows how and why the
+    program ended.
+    """
+    if said is None and record is None:
+        return JobStatus(job_id, JobState.UNKNOWN, _FORGOTTEN)
+    if said is None and record is not None:
+        if record.state.ended:
+            return JobStatus(job_id, record.state, record.reason, record.nodes, record.exit_status)
+        return JobStatus(job_id, JobState.FAILED, _SILENT, record.nodes)
+    assert said is not None
+    if record is not None:
+        if said.state is not JobState.PENDING:  # where a job ran before it was put back says nothing of the next time
+            said = replace(said, nodes=said.nodes or record.nodes)
+        if said.state.ended:
+            said = _complete(said, record)
+    if said.exit_status == 0 and said.state is not JobState.COMPLETED:
+        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
+    return said
+
+
+def _complete(said: JobStatus, record: Record) -> JobStatus:
+    """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
+    state = said.state
+    if state is JobState.CANCELLED and (
+        record.state is JobState.COMPLETED or (said.reason == DELETED_WITH_ITS_ARRAY and record.state.ended)
+    ):  # it had ended before
+        return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
+    if state is JobState.COMPLETED and record.state.ended:
+        state = record.state  # a script may go on after its driver failed, and succeed
+    if state is JobState.FAILED and record.state is JobState.OUT_OF_MEMORY:
+        state = record.state
+    failed = record.state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and not record.reason.endswith(DRIVER_LOST)
+    if said.reason == KILLED_BY_SOMEBODY and failed:
+        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody
+        # has cancelled it, the driver may well have failed of that
+        return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
+    reason = said.reason or record.reason
+    if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and said.state is JobState.FAILED:
+        words = (record.reason if record.state.ended else _SILENT, said.reason)
+        reason = "; ".join(word for word in words if word)
+    exit_status = said.exit_status if record.exit_status is None else record.exit_status
+    return replace(said, state=state, reason=reason, exit_status=exit_status)

@@ -1,0 +1,213 @@
+"""Render a job script: a JobSpec, a scheduler's template, and the command that the script becomes.
+
+A template sees ``job`` (the JobSpec), ``command``, and what a scheduler has words of its own for: the files ``output``
+and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``; ``scheduler`` (the phrase book) is for its
+own template, which may call what that has of its own. Its filters are ``directive`` (one word of a
+directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``. All of ours have the blocks directives,
+output, environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends
+ours by ``{% extends "scoop_hpc/slurm.sh.j2" %}``, and says anew the block that shall differ; ``{{ super() }}`` is what
+the block was. With anything in its epilogue, the run is a child of the script, not what the script becomes.
+"""
+
+from __future__ import annotations
+
+import functools
+import os.path
+import shlex
+import traceback
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Callable, Optional
+
+import jinja2
+
+from scoop_hpc.errors import InputError, TemplateError
+from scoop_hpc.fields.spec import JobSpec, check_line, default_output, whole_nodes
+from scoop_hpc.fields.units import format_memory, format_walltime
+from scoop_hpc.files.reading import read_file
+from scoop_hpc.schedulers.base import Scheduler
+
+SUFFIX = ".sh.j2"
+OURS = "scoop_hpc/"  # before the name of a template: ours, whatever others there are of that name
+BLOCKS = ("directives", "output", "environment", "prologue", "run", "epilogue")
+
+_FILTERS = ("directive", "quote", "walltime", "memory")
+_NAMES = ("array", "command", "dependency", "error", "output", "scheduler", "whole_nodes")
+
+
+def render(
+    spec: JobSpec,
+    scheduler: Scheduler,
+    command: Sequence[str],
+    directories: Sequence[str] = (),
+    template: Optional[str] = None,
+    trust: str = "",
+) -> str:
+    """Return the job script that asks *scheduler* for what *spec* says, and becomes *command* by its last line.
+
+    *template* is a file, or a name in one of *directories*, whose templates go before ours; those of other users are
+    refused, but in what *trust* names, as `scoop_hpc.files.reading` has it. Raise JobSpecError for what
+    the scheduler cannot express, TemplateError for a template that does not render.
+    """
+    scheduler.check(spec)
+    if template is not None and os.path.isdir(template):
+        raise TemplateError(f"the template {template!r} is a directory: name a file")
+    if template is not None and os.path.exists(template) and not os.path.isfile(template):
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
+    if template is not None and os.path.isfile(template):
+        directories = [os.path.dirname(os.path.abspath(template)), *directories]
+        template = os.path.basename(template)
+    environment = _environment(scheduler.directive_word, tuple(directories), trust)
+    name = scheduler.name + SUFFIX if template is None else template
+    names = {
+        "job": spec,
+        "command": tuple(command),
+        "output": scheduler.file_pattern(spec, spec.output or default_output(spec)),
+        "error": None if spec.error is None else scheduler.file_pattern(spec, spec.error),
+        "array": _array(spec),
+        "dependency": _dependency(spec),
+        "whole_nodes": whole_nodes(spec),
+        "scheduler": scheduler,
+    }
+    try:
+        return environment.get_template(name).render(names)
+    except InputError:
+        raise
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise TemplateError(
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}"
+        ) from error
+
+
+def read_template(name: str, directories: Sequence[str] = (), trust: str = "") -> tuple[str, str]:
+    """Return the file of the template *name*, the one of ``scoop_hpc/`` or of the first directory that has it, and its
+    text; raise TemplateError."""
+    environment = jinja2.Environment(loader=_loader(directories, trust), autoescape=False)
+    try:
+        assert environment.loader is not None
+        text, file, _ = environment.loader.get_source(environment, name)
+    except (jinja2.TemplateNotFound, OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"cannot read the template {name!r}: {_words(error, environment)}") from error
+    return file or name, text
+
+
+def list_templates(directories: Sequence[str] = ()) -> list[str]:
+    """Return the names of all templates, ours twice: by ``scoop_hpc/``, too."""
+    return _loader(directories, "").list_templates()
+
+
+def _array(spec: JobSpec) -> Optional[str]:
+    """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
+    if spec.array is None:
+        return None
+    step = f":{spec.array.step}" if spec.array.step > 1 else ""
+    limit = f"%{spec.array.limit}" if spec.array.limit is not None else ""
+    return f"{spec.array.first}-{spec.array.last}{step}{limit}"
+
+
+def _dependency(spec: JobSpec) -> Optional[str]:
+    """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
+    kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
+    return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
+
+
+def _loader(directories: Sequence[str], trust: str) -> jinja2.BaseLoader:
+    ours = jinja2.PackageLoader("scoop_hpc", "templates")
+    theirs = [_Believed(directory, trust) for directory in directories]
+    return jinja2.ChoiceLoader([*theirs, ours, jinja2.PrefixLoader({OURS.rstrip("/"): ours})])
+
+
+class _Believed(jinja2.FileSystemLoader):
+    """Loads templates of a directory, but none that another user may have written."""
+
+    def __init__(self, directory: str, trust: str) -> None:
+        super().__init__(directory)
+        self._trust = trust
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        path = os.path.join(self.searchpath[0], *jinja2.loaders.split_template_path(template))
+        content = read_file(path, "the template", self._trust)
+        if content is None:
+            raise jinja2.TemplateNotFound(template)
+        return content.decode(), path, lambda: False
+
+
+@functools.lru_cache(maxsize=8)  # it keeps its templates compiled, which takes 20 ms; a file that changes is read again
+def _environment(directive_word: Callable[[str], str], directories: tuple[str, ...], trust: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=_loader(directories, trust),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # a shell script is no HTML: the filters quote
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        directive=lambda value: directive_word(_checked(value)),
+        quote=quote,
+        walltime=format_walltime,
+        memory=format_memory,
+    )
+    return environment
+
+
+def quote(value: object) -> str:
+    r"""Return *value* as one word of bash, on one line whatever is in it, bytes that are no text included.
+
+    >>> print(quote("it's $HOME"), quote("a\nb"))
+    'it'"'"'s $HOME' $'a\nb'
+    """
+    text = str(value)
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_escape, text)) + "'"
+
+
+def _escape(character: str) -> str:
+    """Return one character within bash's ``$'...'`` [bash(1), QUOTING]."""
+    if character in "\\'":
+        return "\\" + character
+    if character.isprintable():
+        return character
+    if character == "\n":
+        return "\\n"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))
+
+
+def _checked(value: object) -> str:
+    text = str(value)
+    check_line("directive's word", text)
+    return text
+
+
+def _place(error: BaseException, name: str) -> str:
+    """Return which template, and where in it, an error comes from: jinja2 puts templates into tracebacks."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"{error.filename or error.name or name!r}, line {error.lineno},"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".j2")]
+    return f"{frames[-1].filename!r}, line {frames[-1].lineno}," if frames else repr(name)
+
+
+def _known(error: BaseException) -> str:
+    """Return which names there are, for the end of a message about an error in the text of a template."""
+    if isinstance(error, (jinja2.TemplateNotFound, OSError, RecursionError, UnicodeDecodeError)):
+        return ""
+    known = [*_NAMES, *(f"job.{field.name}" for field in fields(JobSpec))]
+    return f"; the names that exist are {', '.join(known)}, the filters {', '.join(_FILTERS)}"
+
+
+def _words(error: BaseException, environment: jinja2.Environment) -> str:
+    if isinstance(error, RecursionError):
+        return f'it extends or includes itself: ours is called {OURS}..., as in {{% extends "{OURS}slurm{SUFFIX}" %}}'
+    if isinstance(error, jinja2.TemplateNotFound):
+        return f"there is no template {error.name!r}, but {', '.join(environment.list_templates())}"
+    return str(error) or type(error).__name__

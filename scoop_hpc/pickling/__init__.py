@@ -1,0 +1,1 @@
+"""Values to and from frames. The only room that opens pickles."""

@@ -1,0 +1,209 @@
+"""An Executor's futures in a run: those of this worker's controller, so many at once at the most.
+
+What its own tasks submit is not counted: they wait for it, and so might all others that the limit allows.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Optional
+
+from scoop_hpc.errors import BrokenPoolError
+from scoop_hpc.pickling import batches
+from scoop_hpc.protocol.messages import Buffer, Find, Found
+from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.future import Future
+
+_failures: dict[str, str] = {}  # of initializers that this worker has run, by the key of their Executor; empty: none
+_inside: contextvars.ContextVar[str] = contextvars.ContextVar("inside", default="")  # whose call this task is
+_taking = threading.Lock()  # the call of a future, to submit it or to cancel it
+
+_Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
+
+
+class CallFor:
+    """The function *func* as the Executor called *key* calls it: in a worker that has made the call *initializer*."""
+
+    __slots__ = ("func", "initializer", "key")
+
+    def __init__(self, key: str, initializer: Sequence[Buffer], func: Callable[..., Any]) -> None:
+        self.key = key
+        self.initializer = initializer
+        self.func = func  # a name that the controller looks for, when it learns how long functions take
+
+    def __repr__(self) -> str:
+        return repr(self.func)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallFor, (self.key, self.initializer, self.func)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.initializer:
+            self._initialize()
+        outer = _inside.set(self.key)
+        try:
+            return self.func(*args, **kwargs)
+        finally:
+            _inside.reset(outer)
+
+    def _initialize(self) -> None:
+        if self.key not in _failures:
+            _failures[self.key] = ""
+            try:
+                function, args, kwargs = batches.load_call(self.initializer)
+                function(*args, **kwargs)
+            except BaseException as error:  # the user's function: it may raise anything
+                traceback.print_exc(file=sys.stderr)
+                _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
+        if _failures[self.key]:
+            failure = BrokenPoolError(_failures[self.key])
+            failure.executor = self.key
+            raise failure
+
+
+class _Queued(Future):
+    """A future whose turn the Executor decides on: nobody who waits for it runs it."""
+
+    def __init__(self, controller: Controller, call: _Call) -> None:
+        super().__init__(controller, None, (), {}, Cost())
+        self._call: Optional[_Call] = call  # until its turn comes
+        self.inner: Optional[Future] = None  # from then on: what the controller knows
+
+    def take_call(self) -> Optional[_Call]:
+        """Take the call, to submit it; None if it was cancelled, or somebody has taken it."""
+        with _taking:
+            call, self._call = self._call, None
+        return call
+
+    def cancel(self) -> bool:
+        if self.take_call() is not None:
+            self.drop()
+        elif self.inner is not None:
+            self.inner.cancel()
+        return self.cancelled()
+
+    def running(self) -> bool:
+        return self.inner is not None and self.inner.running()
+
+
+class InRun:
+    """Futures of one Executor, no more than *limit* of them under way at once."""
+
+    def __init__(self, controller: Controller, limit: Optional[int], key: str, initializer: Sequence[Buffer]) -> None:
+        self._controller = controller
+        self._limit = limit if limit is not None and limit < controller.size else None
+        self._key = key
+        self._initializer = initializer
+        self._last: Optional[CallFor] = None  # calls of one function travel together if it is one object
+        self._broken = ""
+        self._queue: deque[_Queued] = deque()
+        self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+        """Make a future of a call; raise BrokenPoolError if an initializer has failed."""
+        if self._broken:
+            raise BrokenPoolError(self._broken)
+        self._controller.check()
+        call = self._last
+        if call is None or call.func is not function:
+            call = self._last = CallFor(self._key, self._initializer, function)
+        future: Future
+        if self._limit is None or self.called_inside():
+            future = self._controller.submit(call, args, kwargs)
+        else:
+            future = queued = _Queued(self._controller, (call, args, kwargs))
+            self._queue.append(queued)
+            self._feed()
+        self._open[future] = None
+        future.watch(functools.partial(self._on_done, future))
+        return future
+
+    def called_inside(self) -> bool:
+        """Whether the caller is a task of this Executor."""
+        return _inside.get() == self._key
+
+    def cancel(self, futures: Iterable[Future]) -> None:
+        """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
+        exchange, waiter = self._controller.exchange, self._controller.waiter(None)
+        sought: dict[int, Future] = {}
+        answers: list[Found] = []
+
+        def reply(found: Found) -> None:
+            answers.append(found)
+            if len(answers) == len(sought):
+                waiter.wake()
+
+        for future in futures:
+            known = future.inner or future if isinstance(future, _Queued) else future
+            if known.serial in exchange.sent:
+                sought[known.serial] = known
+            else:
+                known.cancel()
+        for serial in sought:
+            exchange.question(functools.partial(Find, self._controller.name, serial, True), reply)
+        if sought:
+            waiter.park()
+        for found in answers:
+            if found.dropped and exchange.sent.pop(found.serial, None) is not None:
+                sought[found.serial].drop()
+
+    def finish(self, cancel: bool) -> None:
+        """Cancel what has not begun, if that is wanted."""
+        if cancel:
+            self._queue.clear()
+            self.cancel(list(self._open))
+
+    def join(self) -> None:
+        """Wait until all futures are done, having let the worker do other work."""
+        while self._open:
+            self._controller.wait_for(next(iter(self._open)), None)
+
+    def _feed(self) -> None:
+        future = self._next()
+        while future is not None:
+            call = future.take_call()
+            if call is None:  # it was cancelled
+                with self._lock:
+                    self._under_way -= 1
+            else:
+                future.inner = self._controller.submit(*call)
+                future.inner.add_done_callback(functools.partial(self._pass_on, future))
+            future = self._next()
+
+    def _next(self) -> Optional[_Queued]:
+        """Return the next of the queue, if one more may be under way."""
+        with self._lock:
+            if not self._queue or self._limit is None or self._under_way >= self._limit:
+                return None
+            self._under_way += 1
+            return self._queue.popleft()
+
+    def _pass_on(self, future: Future, inner: Any) -> None:
+        """Give the outcome of *inner*, which the controller knows, to *future*, which the program has."""
+        with self._lock:
+            self._under_way -= 1
+        self._feed()
+        if inner.cancelled():
+            future.drop()
+            return
+        error = inner.exception()
+        future.settle(inner.result() if error is None else None, error)
+
+    def _on_done(self, future: Future) -> None:
+        self._open.pop(future, None)
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, BrokenPoolError) and error.executor == self._key and not self._broken:
+            self._broken = str(error)
+            while self._queue:
+                waiting = self._queue.popleft()
+                if waiting.take_call() is not None:
+                    waiting.set_exception(BrokenPoolError(self._broken))

@@ -1,0 +1,125 @@
+"""How an agent finds the driver: it knocks at all its addresses, and stays at the door that opens first.
+
+A node may have an address that leads elsewhere (every Docker host is 172.17.0.1), so an address counts only when the
+driver, known by its key, has answered there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import zmq
+
+from scoop_hpc.errors import LaunchError
+from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
+from scoop_hpc.run.placement import count_cpus
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+from scoop_hpc.transport.probe import all_refuse
+
+_PROBE = 2.0  # seconds without a connection after which it matters whether anybody listens
+LOST = 2.0  # seconds without a connection after which the driver is gone
+
+
+class Ended(LaunchError):
+    """The run ended before this agent was welcome: there is nothing for it to do."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A way to the driver."""
+
+    socket: sockets.Socket
+    watch: sockets.Watch
+    address: str
+
+
+def knock(
+    context: sockets.Context,
+    node: str,
+    addresses: Sequence[str],
+    curve: Optional[Curve],
+    patience: float,
+    parent: int,
+) -> tuple[Door, Welcome]:
+    """Return the door that opened, and what the driver said.
+
+    Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
+    """
+    doors = [_stand_at(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
+    for door in doors:
+        sockets.send(door.socket, _hello(node))
+    try:
+        opened = _wait(doors, patience, parent)
+    except Ended:
+        raise
+    except LaunchError:
+        for address in addresses:
+            if address.startswith("ipc://"):  # the driver had no time to remove its directory
+                shutil.rmtree(os.path.dirname(address[len("ipc://") :]), ignore_errors=True)
+        raise
+    for door in doors:
+        if opened is None or door is not opened[0]:
+            door.watch.close()
+            door.socket.close()
+    if opened is None:
+        raise LaunchError(f"no welcome from the driver at {', '.join(addresses)} within {patience:g} s")
+    return opened
+
+
+def _stand_at(context: sockets.Context, name: str, address: str, curve: Optional[Curve]) -> Door:
+    door = sockets.make(context, zmq.DEALER, name, watch_silence=True)
+    if curve is not None:
+        keys.dial(door, curve)
+    watch = sockets.Watch(door)
+    door.connect(address)
+    return Door(door, watch, address)
+
+
+def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple[Door, Welcome]]:
+    poller = zmq.Poller()
+    for door in doors:
+        poller.register(door.socket, zmq.POLLIN)
+    deadline = time.monotonic() + patience
+    tcp = [door.address for door in doors if door.address.startswith("tcp://")]
+    next_probe = time.monotonic() + _PROBE
+    connected: set[int] = set()  # doors
+    last_seen: Optional[float] = None  # a connection to the driver
+    while time.monotonic() < deadline:
+        ready = dict(poller.poll(200))
+        for door in doors:
+            message = sockets.receive(door.socket) if door.socket in ready else None
+            if isinstance(message, Welcome):
+                return door, message
+            if isinstance(message, Shutdown):
+                raise Ended("the run ended before this agent was welcome")
+        for number, door in enumerate(doors):
+            for made, _ in door.watch.news():
+                (connected.add if made else connected.discard)(number)
+        last_seen = time.monotonic() if connected else last_seen
+        if os.getppid() != parent or (last_seen is not None and time.monotonic() > last_seen + LOST):
+            raise LaunchError("the driver was gone before this agent was welcome")
+        if tcp and last_seen is None and time.monotonic() > next_probe:
+            next_probe = time.monotonic() + _PROBE
+            if all_refuse(tcp, 0.2):
+                where = ", ".join(tcp)
+                raise LaunchError(f"nothing listens at {where}: the driver is gone, or --interface must name another")
+    return None
+
+
+def _hello(node: str) -> Hello:
+    return Hello(
+        version=VERSION,
+        python="{}.{}".format(*sys.version_info),
+        node=node,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        cpus=count_cpus(),
+    )

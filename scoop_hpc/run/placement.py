@@ -1,0 +1,51 @@
+"""Decide how many workers run on which node."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Optional
+
+from scoop_hpc.errors import AllocationError
+from scoop_hpc.schedulers.allocation import Allocation
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What one node is to run: a broker and ``workers`` workers; the first worker of the first node is the origin.
+
+    No workers stand for as many as the node turns out to have CPUs.
+    """
+
+    name: str
+    workers: int
+
+
+def place(allocation: Allocation, workers: Optional[int] = None) -> tuple[NodePlan, ...]:
+    """Return a plan for each node: as many workers as it has slots, or *workers* in all.
+
+    Another number of workers than slots is spread in proportion to the slots. A node without a worker is left out.
+
+    >>> from scoop_hpc.schedulers.allocation import Node
+    >>> place(Allocation("slurm", (Node("n1", 4, 4), Node("n2", 2, 2))), 3)
+    (NodePlan(name='n1', workers=2), NodePlan(name='n2', workers=1))
+    """
+    total = allocation.slots
+    if not total:
+        raise AllocationError(f"the allocation {allocation!r} has no slots")
+    if workers is None:
+        return tuple(NodePlan(node.name, node.slots) for node in allocation.nodes if node.slots)
+    plans = []
+    filled = before = 0
+    for node in allocation.nodes:
+        before += node.slots
+        share = -(-workers * before // total) - filled  # the ceiling keeps the first node, and so the origin, in
+        filled += share
+        if share:
+            plans.append(NodePlan(node.name, share))
+    return tuple(plans)
+
+
+def count_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

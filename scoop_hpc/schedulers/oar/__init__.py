@@ -1,0 +1,1 @@
+"""OAR: its allocations only."""

@@ -1,0 +1,1 @@
+"""PBS Pro, OpenPBS and Torque."""

@@ -1,0 +1,1 @@
+"""Slurm [slurm.schedmd.com]."""

@@ -1,0 +1,154 @@
+"""What one worker has learnt of the functions it runs: the guess that decides what stays local, and what goes together.
+
+The measure is how long a call keeps its worker *deaf*, from one look at the link to the next. That is short for a task
+that often submits or waits, however long it lasts in all. The guess is a maximum that decays, so that a function that
+is mostly quick and now and then slow counts as slow; a function never seen counts as slow, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import CodeType
+from typing import Any
+
+from scoop_hpc.pickling.unpicklable import go_on_after
+
+SHORT = 0.001  # seconds: a call that keeps its worker deaf for less may wait behind others of its kind
+_DECAY = 0.7  # for each call: the kernel takes the CPU away now and then, which should soon be forgotten
+_BUNDLE = 0.002  # seconds of work that travel together
+_BATCH = 0.03  # seconds of work that a worker asks for at once
+UNKNOWN = _BATCH  # seconds that a task takes as far as a new worker knows: it asks for one
+_MOST = 512  # calls that travel together; a call costs the worker 2 us beside the function's own time
+_MODERATE = 0.15  # seconds: what would wait behind a longer call is not asked for ahead of time
+_BRIEF = 0.02  # seconds: what was done before may wait for the end of a shorter call, to be sent together
+_TRAVEL = 3e-6  # seconds of this worker's time that it takes to have a call done elsewhere
+_WORTH = 1e-4  # seconds of short calls that are worth a message
+_CODES = 1000  # code objects known by their id
+
+
+class Cost:
+    """What is known of one function."""
+
+    __slots__ = ("deaf", "short", "spawns")
+
+    def __init__(self) -> None:
+        self.deaf = 0.0  # seconds, the most of late
+        self.short = False  # whether the next call is likely to be
+        self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
+
+    def learn(self, deaf: float) -> None:
+        """Note that a call kept a worker deaf for so many seconds."""
+        decayed = _DECAY * self.deaf
+        self.deaf = deaf if deaf > decayed else decayed
+        self.short = self.deaf <= SHORT
+
+    def bundle(self) -> int:
+        """Return how many calls should travel together.
+
+        >>> cost = Cost()
+        >>> cost.learn(0.0001)
+        >>> cost.bundle()
+        20
+        """
+        if self.spawns or not self.short:
+            return 1
+        return max(1, min(_MOST, int(_BUNDLE / max(self.deaf, 1e-7))))
+
+    @property
+    def stays(self) -> bool:
+        """Whether the next call stays here until others want it: not if it may last.
+
+        Calls that submit tasks stay, too: were they all to leave for the broker's queue, a tree of tasks would be
+        walked breadth first, and be in memory as a whole.
+        """
+        return self.short or self.spawns
+
+    def worth_a_journey(self, count: int) -> bool:
+        """Whether others should have some of *count* calls: to send one and take its result takes about _TRAVEL."""
+        return self.spawns or not self.short or (self.deaf > _TRAVEL and count * self.deaf > _WORTH)
+
+    @property
+    def brief(self) -> bool:
+        """Whether the outcomes of other tasks may wait for the end of the next call."""
+        return 0.0 < self.deaf < _BRIEF
+
+    @property
+    def moderate(self) -> bool:
+        """Whether other tasks may wait behind the next call."""
+        return 0.0 < self.deaf < _MODERATE
+
+
+class Costs:
+    """The costs of all functions seen, found by what a function's copies have in common."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Cost] = {}
+        self._by_code: dict[int, Cost] = {}  # the id of a code object: hashing one takes a microsecond
+        self._codes: list[object] = []  # keeps those ids from being used again
+
+    def of(self, function: Any) -> Cost:
+        """Return the cost of *function*."""
+        try:
+            return self._by_code[id(function.__code__)]
+        except BaseException as error:  # a callable's own __getattr__, too
+            go_on_after(error)
+            return self._find(function)
+
+    def of_pair(self, task: Any, function: Any) -> Cost:
+        """Return the cost of *task* where it calls *function*."""
+        return self._called((key_of(task), key_of(function)))
+
+    def _find(self, function: Any) -> Cost:
+        cost = self._called(key_of(function))
+        code = _attribute(function, "__code__")
+        if not isinstance(code, CodeType):
+            return cost
+        if len(self._codes) >= _CODES:  # functions made at run time bring code objects of their own, without end
+            self._codes.clear()
+            self._by_code.clear()
+        self._codes.append(code)
+        self._by_code[id(code)] = cost
+        return cost
+
+    def _called(self, key: Hashable) -> Cost:
+        cost = self._by_key.get(key)
+        if cost is None:
+            cost = self._by_key[key] = Cost()
+        return cost
+
+
+class Unforeseeable(Cost):
+    """The cost of calls that have nothing in common: none is known to be short."""
+
+    def learn(self, deaf: float) -> None:
+        """Learn nothing."""
+
+
+def key_of(function: Any) -> Hashable:
+    """Return what all copies of *function* have in common, however they came here."""
+    inner = _attribute(function, "func")  # of a functools.partial
+    function = function if inner is None else inner
+    code = _attribute(function, "__code__")
+    if isinstance(code, CodeType):
+        return code.co_filename, code.co_firstlineno, code.co_name
+    module, name = _attribute(function, "__module__"), _attribute(function, "__qualname__")
+    if type(module) is str and type(name) is str:
+        return module, name
+    return type(function).__module__, type(function).__qualname__
+
+
+def _attribute(function: Any, name: str) -> Any:
+    try:
+        return getattr(function, name, None)
+    except BaseException as error:  # a callable's own __getattr__
+        go_on_after(error)
+        return None
+
+
+def batch(usual: float) -> int:
+    """Return how many tasks that each take *usual* seconds a worker should ask for at once.
+
+    >>> batch(10.0), batch(0.001)
+    (1, 30)
+    """
+    return max(1, min(_MOST, int(_BATCH / max(usual, 1e-7))))

@@ -1,0 +1,182 @@
+"""The worker's process, forked by its node's agent."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import os
+import resource
+import socket
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import Optional
+
+from scoop_hpc.errors import ProgramError
+from scoop_hpc.pickling import batches, main_by_value, pickles
+from scoop_hpc.pickling.guard import guarded_names
+from scoop_hpc.protocol.messages import (
+    ORIGIN,
+    Constant,
+    Fault,
+    Pool,
+    Program,
+    Ready,
+    Stop,
+)
+from scoop_hpc.transport import maps
+from scoop_hpc.transport.last_word import LastWord
+from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker import current, leaving, program
+from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.import_check import ENDS, Verdict, question, testify
+from scoop_hpc.worker.link import BrokerLink
+from scoop_hpc.worker.process_state import ProcessState
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What a worker must know to start."""
+
+    name: str
+    size: int  # workers of the whole run
+    endpoint: str  # its broker's
+    program: Program
+    pool: Optional[Pool]  # instead of a program to run
+
+
+def main(plan: WorkerPlan, last_word: LastWord) -> int:
+    """Be the worker *plan.name* until the end; return the exit status."""
+    link = BrokerLink(plan.endpoint, plan.name)
+    link.send(Ready())
+    # the only worker of a pool is not alone: the client has tasks for it
+    size = plan.size if plan.pool is None else max(2, plan.size)
+    controller = Controller(link, plan.name, size, segments=_segments())
+    current.install(controller)
+    origin = plan.name == ORIGIN
+    path = os.fsdecode(plan.program.path)
+    arguments = [os.fsdecode(argument) for argument in plan.program.arguments]
+    where = f"worker {plan.name} on {socket.gethostname()}"
+    if plan.pool is not None:
+        return _serve_pool(controller, link, plan.pool, arguments, where)
+    try:
+        prepared = program.prepare(path, arguments, origin)
+    except ProgramError as error:
+        return _fail(link, f"{where}: {error}", 2)
+    if origin:
+        tree = ast.parse(prepared.source)
+        here_only = guarded_names(tree)
+        if here_only:
+            pickles.carry(here_only)
+        verdict = Verdict(
+            controller,
+            prepared.code,
+            tree,
+            load=lambda: program.load(program.prepare(path, arguments, origin=False)),
+            refuse=functools.partial(_refuse, controller, link, path),
+        )
+        controller.bar_until(verdict.on_first_use)
+        state = controller.runner.state = ProcessState()
+        leaving.announce(last_word, controller.runs_task)
+        status = controller.hub.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        state.to_program()  # what is done at the end of a process, is the program's
+        controller.exchange.end()
+        return status
+    controller.bar()
+    try:
+        program.load(prepared)
+    except SystemExit:
+        if not controller.refused:
+            return _hold_back(link, plan.name, f"{path}: {ENDS}")
+    except BaseException as error:  # the user's module: it may raise anything
+        if not controller.refused:
+            traceback.print_exc()
+            return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
+    if controller.refused:
+        return _fail(link, f"{path}: {controller.refused}", 2)
+    controller.unbar()
+    testify(link, plan.name, "")
+    return _serve(controller, link)
+
+
+def _join_threads() -> None:
+    """Wait for the program's threads, as the interpreter does at its end."""
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _run_program(prepared: program.Prepared, verdict: Verdict) -> int:
+    status = program.run(prepared)
+    try:
+        if status == 0:
+            verdict.at_end()
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) -> None:
+    """End the run of a program without a guard."""
+    controller.exchange.end()
+    sys.exit(_fail(link, f"{path}: {reason}", 2))
+
+
+def _hold_back(link: BrokerLink, name: str, reason: str) -> int:
+    """Do nothing: the program has ended while it was imported, which is a fault only if it uses futures.
+
+    That the origin decides, by what the witness says. Where the witness could import it, the fault is this worker's.
+    """
+    testify(link, name, ENDS)
+    link.send(question(0))
+    while True:
+        for message in link.receive():
+            if isinstance(message, Stop):
+                return 0
+            if isinstance(message, Constant) and not message.value:
+                return _fail(link, reason, 2)
+        link.wait(None)
+
+
+def _serve(controller: Controller, link: BrokerLink) -> int:
+    controller.hub.serve()
+    controller.exchange.end()
+    link.close()
+    return 0
+
+
+def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments: list[str], where: str) -> int:
+    """Execute what the client of a pool submits: functions of its own ``__main__``, too, which is nowhere here."""
+    modules = [os.fsdecode(entry) for entry in pool.modules]
+    sys.path[:] = [*modules, *(entry for entry in sys.path if entry not in modules)]
+    sys.argv = arguments
+    main_by_value.become_worker()
+    try:
+        if pool.initializer:
+            initializer, args, kwargs = batches.load_call(pool.initializer)
+            initializer(*args, **kwargs)
+    except BaseException as error:  # the user's function: it may raise anything
+        traceback.print_exc()
+        return _fail(link, f"the initializer failed in {where}: {type(error).__name__}: {error}", 1)
+    return _serve(controller, link)
+
+
+def _segments() -> Optional[Segments]:
+    """Return the means to share memory with the node's other processes, None if there are none."""
+    if not maps.usable():
+        return None
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Segments(most=descriptors // 2)  # the others are the program's
+
+
+def _fail(link: BrokerLink, reason: str, status: int) -> int:
+    """Report why this worker cannot go on, and wait for the end that the driver will make."""
+    link.send(Fault(reason, status))
+    for name in ("stdout", "stderr"):
+        with contextlib.suppress(Exception):  # the program may have put anything there
+            getattr(getattr(sys, name, None), "flush", bool)()
+    parent = os.getppid()
+    while os.getppid() == parent:
+        link.receive()
+        link.wait(1.0)
+    return status

@@ -1,0 +1,31 @@
+"""Futures in a program that was not started by scoop-hpc: it is its own only worker, and runs all tasks itself."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Optional
+
+from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.link import Unlinked
+from scoop_hpc.worker.shared_values import Constants
+
+
+class NoLink(Unlinked):
+    """A line to no broker, on which one may wait for another thread."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def wait(self, timeout: Optional[float]) -> None:
+        self._woken.wait(timeout)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+
+def alone(constants: dict[str, Any]) -> Controller:
+    """Return a controller for the current thread, whose shared constants are *constants*."""
+    controller = Controller(NoLink(), "0.0", 1, serial=True)
+    controller.constants = Constants(controller, constants)
+    return controller

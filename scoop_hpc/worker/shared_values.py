@@ -1,0 +1,62 @@
+"""The shared constants as one worker knows them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Optional, Protocol
+
+from scoop_hpc.errors import ConstantError
+from scoop_hpc.pickling import pickles as calls
+from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.protocol.messages import GetConstant, Message, SetConstants
+
+
+class Asks(Protocol):
+    """What constants need of their worker."""
+
+    name: str
+    serial: bool
+
+    def ask(self, message_of: Callable[[int], Message], deadline: Optional[float] = None, soon: bool = True) -> Any:
+        """Ask the broker; return the message that answers, None if the *deadline* is over."""
+
+
+class Constants:
+    """Constants that were set or got here; for all others the broker is asked."""
+
+    def __init__(self, worker: Asks, values: Optional[dict[str, Any]] = None) -> None:
+        self._worker = worker
+        self._values = {} if values is None else values
+
+    def set(self, constants: dict[str, Any]) -> None:
+        """Set all *constants*, or none of them and raise ConstantError; raise UnpicklableError."""
+        clashes = [name for name in constants if name in self._values]
+        if not clashes and not self._worker.serial:
+            pickles = {name: calls.dump_whole(value) for name, value in constants.items()}
+            worker = self._worker
+            clashes = worker.ask(lambda number: SetConstants(worker.name, number, pickles)).clashes
+        if clashes:
+            raise ConstantError(f"the constant {clashes[0]!r} is set already, and cannot be set again")
+        self._values.update(constants)
+
+    def get(self, name: str, timeout: Optional[float]) -> Any:
+        """Return a constant, having waited up to *timeout* seconds, None for ever; raise ConstantError."""
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a constant is {name!r}: it must be a string")
+        if name not in self._values:
+            answer = None if self._worker.serial else self._ask(name, timeout)
+            if answer is None or not answer.found:
+                raise ConstantError(f"there is no constant {name!r}: set it with shared.set_const({name}=...)")
+            try:
+                self._values[name] = calls.load([answer.value])
+            except BaseException as error:  # the user's code
+                go_on_after(error)
+                raise calls.refusal(f"cannot unpickle the constant {name!r}", error) from error
+        return self._values[name]
+
+    def _ask(self, name: str, timeout: Optional[float]) -> Any:
+        answer = self._worker.ask(lambda number: GetConstant(name, number, wait=False))
+        if answer.found or timeout == 0:
+            return answer
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return self._worker.ask(lambda number: GetConstant(name, number, wait=True), deadline, soon=False)
