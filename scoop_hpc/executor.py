@@ -212,7 +212,8 @@ def _count(max_workers: Any) -> int:
 def _count_places() -> int:
     """Return how many workers a pool starts here: one on each CPU, or as the job that this process is in has it."""
     # 45 ms to import, which a program that never asks need not spend
-    from scoop_hpc.run.placement import count_cpus, place  # noqa: PLC0415
+    from scoop_hpc.cpus import count_cpus  # noqa: PLC0415
+    from scoop_hpc.run.placement import place  # noqa: PLC0415
     from scoop_hpc.schedulers.readers import read_allocation  # noqa: PLC0415
 
     allocation = read_allocation(os.environ, _read)

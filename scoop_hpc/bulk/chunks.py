@@ -11,37 +11,13 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.pickling.unpicklable import go_on_after
 from scoop_hpc.protocol.messages import Buffer
 
 _LOOK = 0.001  # seconds between looks at the clock
 _MOST = 8  # items between looks: how many may turn out to be long before anybody notices
 MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
-_SMALL = frozenset({int, float, complex, bool, type(None)})
-ATOMS = _SMALL | {str, bytes}  # nobody changes them after the fact
-
-
-class Packed:
-    """A result, pickled when it was returned: a function may return the same object for every item, and change it."""
-
-    def __init__(self, frames: Sequence[Buffer]) -> None:
-        self.frames = frames
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, (pickles.out_of_band(self.frames),)
-
-    def unpack(self, last: bool = False) -> Any:
-        """Return the result; raises whatever unpickling raises. If this is for the *last* time, it need not copy."""
-        return pickles.load(self.frames, last)
-
-    def result(self, last: bool = False) -> Any:
-        """Do the same for a task's result; raise TaskError for whatever unpickling raises, but for Ctrl-C."""
-        try:
-            return pickles.load(self.frames, last)
-        except BaseException as error:  # the user's code
-            go_on_after(error)
-            raise pickles.refusal("cannot unpickle the task's result", error) from error
 
 
 @dataclass(frozen=True)
@@ -88,7 +64,7 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                 kind = type(result)
                 if kind is str or kind is bytes:
                     size += len(result)
-                elif kind not in _SMALL:
+                elif kind not in NUMBERS:
                     if kind in NEVER_RESULTS:
                         refuse_result(function, result)
                     result = Packed(pickles.dump(result))

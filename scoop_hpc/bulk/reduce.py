@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
-from scoop_hpc.bulk.chunks import Chunk, Packed
+from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
 from scoop_hpc.bulk.scans import Scanned, put_before, scan_chunk, worth_a_task
 from scoop_hpc.bulk.splitting import NOTHING, fold
 from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Optional
 
-from scoop_hpc.bulk.chunks import Chunk, Packed, run_chunk
+from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+from scoop_hpc.pickling.packed import Packed
 
 _TIMED = 16  # reductions of a chunk that are timed
 _MESSAGE = 0.0005  # seconds that a task and its outcome take from those who send and receive them

@@ -25,10 +25,10 @@ from concurrent.futures import TimeoutError
 from contextlib import AbstractContextManager
 from typing import Any, Callable, Optional, Protocol, Union
 
-from scoop_hpc.bulk.chunks import Packed
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, refuse_result, refuse_unsendable
+from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pickling.unpicklable import go_on_after
 from scoop_hpc.protocol.messages import Buffer

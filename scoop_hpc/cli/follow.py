@@ -10,7 +10,8 @@ from typing import BinaryIO, Optional
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.fields.spec import JobState, default_output
-from scoop_hpc.jobs import directories, former_output
+from scoop_hpc.files import private
+from scoop_hpc.jobs import former_output
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.former_output import Former
 from scoop_hpc.jobs.report import Report, goes_on
@@ -65,7 +66,7 @@ class Tail:
 
 def open_client(environ: Mapping[str, str]) -> Client:
     """Return the client of all schedulers."""
-    return Client(SCHEDULERS, environ, directories.root(environ), warn=lambda text: say(f"warning: {text}"))
+    return Client(SCHEDULERS, environ, private.root(environ), warn=lambda text: say(f"warning: {text}"))
 
 
 def tail_of(report: Report) -> Optional[Tail]:

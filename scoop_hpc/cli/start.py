@@ -15,9 +15,10 @@ from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
+from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.files import private
 from scoop_hpc.hostlist import fold
-from scoop_hpc.jobs import directories
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
@@ -28,7 +29,7 @@ from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.run.driver import Wishes
-from scoop_hpc.run.placement import NodePlan, count_cpus, place
+from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.pbs.allocation import idle_cpus
 
@@ -97,7 +98,7 @@ def wishes(
         program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes)),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
-        state=directories.root(os.environ),
+        state=private.root(os.environ),
         job_id=allocation.job_id,
         interface=interface,
         warn=workers is None,

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.fields.spec import JobSpec, JobState, option_of
+from scoop_hpc.files import private
 from scoop_hpc.jobs import directories, former_output
 from scoop_hpc.jobs.commands import Run, run_command
 from scoop_hpc.jobs.directories import Job
@@ -129,7 +130,7 @@ class Client:
         scheduler.check(spec)
         job = directories.create(self._state, spec, scheduler.name, now)
         try:
-            directories.write_text(job.script, render(job))
+            private.write_text(job.script, render(job))
             directories.write(job)
             self._note_former(job, scheduler)
             environ = at_site(scheduler.submit_environ(self._environ, spec), within)
@@ -181,7 +182,7 @@ class Client:
         """Return what *scheduler* thinks of the prepared job *spec*, None where it cannot be asked; submit nothing."""
         job = directories.create(self._state, spec, scheduler.name, now)
         try:
-            directories.write_text(job.script, render(job))
+            private.write_text(job.script, render(job))
             argv = scheduler.test_argv(job.script)
             if argv is None:
                 return None

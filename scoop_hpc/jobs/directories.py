@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -27,7 +26,8 @@ from typing import Any, Callable, Optional
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
-from scoop_hpc.files.reading import check_directory, read_file
+from scoop_hpc.files.private import check_private, explained, make_private, write_text
+from scoop_hpc.files.reading import read_file
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.schedulers.base import JobStatus, Site
@@ -64,31 +64,12 @@ class Job:
         return None if self.job_id is None else output_path(self.spec, self.job_id, index)
 
 
-def root(environ: Mapping[str, str]) -> str:
-    """Return the absolute path of the directory for all state.
-
-    >>> root({"SCOOP_HPC_STATE": "/scratch/me"})
-    '/scratch/me'
-    >>> root({"XDG_STATE_HOME": "/home/me/state"})
-    '/home/me/state/scoop_hpc'
-    """
-    given = environ.get("SCOOP_HPC_STATE", "")
-    if given:
-        return os.path.abspath(given)
-    base = environ.get(
-        "XDG_STATE_HOME", ""
-    )  # relative paths in it are to be ignored [XDG Base Directory Specification]
-    if not os.path.isabs(base):
-        base = os.path.expanduser("~/.local/state")
-    return os.path.join(base, "scoop_hpc")
-
-
 def create(state: str, spec: JobSpec, scheduler: str, now: float) -> Job:
     """Make the directory of a new job under *state*."""
     stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
     directory = os.path.join(state, "jobs", f"{stamp}-{secrets.token_hex(4)}")
     make_private(os.path.dirname(directory))
-    with _explained(f"cannot make the job's directory {directory!r}"):
+    with explained(f"cannot make the job's directory {directory!r}"):
         os.mkdir(directory, 0o700)
     return Job(directory, spec, scheduler, now)
 
@@ -115,7 +96,7 @@ def read(directory: str) -> Optional[Job]:
 def note_site(state: str, job: Job) -> None:
     """Keep that there are jobs of this cluster: see `has_several_sites`."""
     name = hashlib.sha256(json.dumps([job.scheduler, asdict(job.site or Site())]).encode()).hexdigest()[:16]
-    with _explained(f"cannot note the cluster of the job in {job.directory!r}"):
+    with explained(f"cannot note the cluster of the job in {job.directory!r}"):
         os.makedirs(os.path.join(state, "sites", name), 0o700, exist_ok=True)
 
 
@@ -214,47 +195,6 @@ def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
         }
 
 
-def make_private(directory: str) -> None:
-    """Make *directory*, and those above it, for this user only, if it is not there; refuse one that is not safe."""
-    missing = [directory]
-    while not os.path.isdir(os.path.dirname(missing[-1])):
-        missing.append(os.path.dirname(missing[-1]))
-    with _explained(f"cannot make the directory {directory!r}"):
-        for each in reversed(missing):  # with umask 002, a group could write to those that makedirs makes above
-            if not os.path.isdir(each):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(each, 0o700)
-        if not os.path.isdir(directory):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    check_private(directory)
-
-
-def check_private(directory: str) -> None:
-    """Refuse *directory*, of what we keep, if others may write to it or to the one above: scripts are read from there,
-    and, by the shells of agents, the environment of a run."""
-    check_directory(
-        directory,
-        "the directory for state",
-        "make it yours alone (chmod go-w), or let SCOOP_HPC_STATE name another",
-        own=2,
-    )
-
-
-def write_text(path: str, text: str) -> None:
-    """Put *text* into the file *path*, for this user only, whole or not at all."""
-    new = f"{path}.{secrets.token_hex(4)}"
-    with _explained(f"cannot write {path!r}"):
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(text)
-            os.replace(new, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(new)
-            raise
-
-
 def _read_text(path: str) -> Optional[str]:
     content = read_file(path, "the file of a job", most=_MOST)
     if content is None:
@@ -283,14 +223,6 @@ def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     """Return of *values* what *kind* has a field for; a later version may have written more. JSON has no tuples."""
     names = {field.name for field in fields(kind)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in names}
-
-
-@contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{what}: {error.strerror}; SCOOP_HPC_STATE names another directory for jobs") from error
 
 
 @contextlib.contextmanager

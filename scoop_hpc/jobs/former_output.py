@@ -17,7 +17,7 @@ from typing import BinaryIO, Callable, Optional
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import default_output, output_path
-from scoop_hpc.jobs import directories
+from scoop_hpc.files import private
 from scoop_hpc.jobs.directories import Job
 
 _FILE = "former.json"  # in the job's directory
@@ -65,7 +65,7 @@ def note(job: Job, appends: Callable[[], bool]) -> None:
         path: asdict(Former(status.st_size, status.st_ino, status.st_mtime_ns, digest, appended_to))
         for path, (status, digest) in found.items()
     }
-    directories.write_text(os.path.join(job.directory, _FILE), json.dumps(formers) + "\n")
+    private.write_text(os.path.join(job.directory, _FILE), json.dumps(formers) + "\n")
 
 
 def read(job: Job, output: str) -> Optional[Former]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from scoop_hpc.bulk.chunks import ATOMS, Packed
 from scoop_hpc.pickling import pickles
+from scoop_hpc.pickling.packed import ATOMS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.transport.segments import LEAST, Segments

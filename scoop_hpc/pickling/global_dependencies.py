@@ -11,7 +11,8 @@ from typing import Any, Optional
 
 import cloudpickle
 
-from scoop_hpc.pickling.main_received import ATOMS, Body, main
+from scoop_hpc.pickling.main_received import Body, main
+from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.pickling.pickles import MAIN_NAMES
 
 _GLOBAL_OPS = frozenset(

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any, Callable, NamedTuple, Optional
 
+from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.pickling.placeholder import Unsent
 from scoop_hpc.pickling.unpicklable import reason_of
 
-ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})  # nobody changes them
 MISSING = object()
 _MOST = 1_000  # environments kept
 SMALL = 65_536  # bytes of an environment, or of a value, that is kept

@@ -24,12 +24,11 @@ from typing import Any, Callable, Optional
 import cloudpickle
 
 from scoop_hpc.errors import TaskError, UnpicklableError
-from scoop_hpc.pickling import reducers
+from scoop_hpc.pickling import reducers, task_exits
 from scoop_hpc.pickling.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
-from scoop_hpc.worker import leaving
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
 _task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
@@ -297,7 +296,7 @@ def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     except BaseException as failure:  # unpickling runs the user's code
         return Outcome(error=refusal("cannot unpickle the task's result", failure))
     if isinstance(error, SystemExit):
-        leaving.mark(error)
+        task_exits.mark(error)
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))  # its class may be frozen
     return Outcome(None, error, deaf)
 

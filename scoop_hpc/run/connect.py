@@ -17,9 +17,9 @@ from typing import Optional
 
 import zmq
 
+from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import LaunchError
 from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
-from scoop_hpc.run.placement import count_cpus
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.probe import all_refuse

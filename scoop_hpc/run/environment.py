@@ -21,7 +21,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.jobs.directories import make_private
+from scoop_hpc.files.private import make_private
 
 _FOLDER = "environments"
 _SLACK = 3600.0  # seconds by which the clocks of two nodes may differ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Optional
 
@@ -44,8 +43,3 @@ def place(allocation: Allocation, workers: Optional[int] = None) -> tuple[NodePl
         if share:
             plans.append(NodePlan(node.name, share))
     return tuple(plans)
-
-
-def count_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

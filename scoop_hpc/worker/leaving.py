@@ -2,7 +2,7 @@
 
 ``os._exit`` and ``os.exec*`` tell the agent first that the program means to end. Whoever calls them while a task runs
 in the origin ends the run without its results: a death, whatever the exit status. So is the ``exit()`` of a C library,
-which nobody hears of. And a task's own ``sys.exit()``, which ``result()`` raises in the program, is no success of that.
+which nobody hears of. For a task's own ``sys.exit()``, see `scoop_hpc.pickling.task_exits`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Callable
 
 from scoop_hpc.transport.last_word import LastWord
 
-_MARK = "_scoop_hpc_task"  # an attribute
 _WAYS = ("_exit", "execv", "execve")  # the other members of the family call the last two
 
 
@@ -34,14 +33,3 @@ def _announcing(leave: Callable[..., Any], last_word: LastWord, runs_task: Calla
             last_word.withdraw()  # it has failed
 
     return announced
-
-
-def mark(end: SystemExit) -> SystemExit:
-    """Note that a task raised *end*."""
-    BaseException.__setattr__(end, _MARK, True)  # past what a class of the user's makes of it
-    return end
-
-
-def is_marked(end: SystemExit) -> bool:
-    """Return whether a task raised *end*, not the program."""
-    return getattr(end, _MARK, False)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 
 from scoop_hpc.errors import ProgramError
-from scoop_hpc.pickling import imported
-from scoop_hpc.worker import leaving
+from scoop_hpc.pickling import imported, task_exits
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def run(program: Prepared) -> int:
     try:
         exec(program.code, program.module.__dict__)
     except SystemExit as end:
-        if not end.code and leaving.is_marked(end):
+        if not end.code and task_exits.is_marked(end):
             print(
                 "scoop-hpc: error: a task called sys.exit(), and its future's result() ended the program",
                 file=sys.stderr,

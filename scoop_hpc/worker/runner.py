@@ -8,11 +8,10 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any, Callable, Optional
 
-from scoop_hpc.pickling import main_received, pickles
+from scoop_hpc.pickling import main_received, pickles, task_exits
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Parcel
-from scoop_hpc.worker import leaving
 from scoop_hpc.worker.durations import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.forked import exit_status
@@ -118,7 +117,7 @@ class Runner:
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)
         except BaseException as raised:  # the user's function: what it raised is sent on
-            value, error = None, leaving.mark(raised) if isinstance(raised, SystemExit) else raised
+            value, error = None, task_exits.mark(raised) if isinstance(raised, SystemExit) else raised
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.bulk.chunks import Packed, run_chunk
+from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import batches, pickles
 from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome, RemoteTraceback
 from scoop_hpc.protocol.messages import Parcel, Reference
 from scoop_hpc.transport import maps

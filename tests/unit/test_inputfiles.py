@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from scoop_hpc.errors import InputError
+from scoop_hpc.files import private
 from scoop_hpc.files.reading import identity, read_file, read_text
 from scoop_hpc.jobs import directories
 
@@ -97,7 +98,7 @@ def test_a_team_trusts_its_own_directory(team_file: Path, tmp_path: Path) -> Non
 def test_directories_for_state_are_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        directories.make_private(str(tmp_path / "a" / "state" / "jobs"))
+        private.make_private(str(tmp_path / "a" / "state" / "jobs"))
     finally:
         os.umask(before)
     for path in (tmp_path / "a", tmp_path / "a" / "state", tmp_path / "a" / "state" / "jobs"):
@@ -107,11 +108,11 @@ def test_directories_for_state_are_private_whatever_the_umask(tmp_path: Path) ->
 @pytest.mark.parametrize("open_to_all", ["state", "state/jobs"])
 def test_a_directory_for_state_that_others_may_write_to_is_refused(tmp_path: Path, open_to_all: str) -> None:
     jobs = tmp_path / "state" / "jobs"
-    directories.make_private(str(jobs))
+    private.make_private(str(jobs))
     (tmp_path / open_to_all).chmod(0o777)
     complaint = f"^the directory for state '{jobs}' is not safe: everybody may write to '{tmp_path / open_to_all}'"
     with pytest.raises(InputError, match=complaint):
-        directories.make_private(str(jobs))
+        private.make_private(str(jobs))
     with pytest.raises(InputError, match=complaint):
         list(directories.newest_first(str(tmp_path / "state"), print))
 

@@ -13,6 +13,7 @@ import pytest
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import JobArray, JobSpec, JobState
+from scoop_hpc.files import private
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
@@ -140,7 +141,7 @@ def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(InputError, match="taken"):
-        directories.write_text(str(tmp_path / "taken"), "text")
+        private.write_text(str(tmp_path / "taken"), "text")
     assert os.listdir(tmp_path) == ["taken"]
 
 
@@ -155,7 +156,7 @@ def test_a_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path) -> 
     ],
 )
 def test_where_state_is_kept(environ: dict[str, str], root: str) -> None:
-    assert directories.root(environ) == root
+    assert private.root(environ) == root
 
 
 def test_a_job_whose_file_is_broken_is_passed_over_with_a_warning(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from scoop_hpc.pickling import task_exits
 from scoop_hpc.transport.last_word import LastWord
-from scoop_hpc.worker import leaving, program
+from scoop_hpc.worker import program
 from scoop_hpc.worker.leaving import announce
 
 
@@ -61,7 +62,7 @@ def test_a_process_that_was_forked_says_nothing() -> None:
 def test_a_task_that_exits_is_no_success(code: Any, of_task: bool, status: int) -> None:
     end = SystemExit(code)
     if of_task:
-        end = leaving.mark(end)
+        end = task_exits.mark(end)
     module = ModuleType("__main__")
     module.__dict__["end"] = end
     text: CodeType = compile("raise end", "p.py", "exec")

@@ -21,10 +21,11 @@ from test_controller import Home
 
 from scoop_hpc import futures
 from scoop_hpc.bulk import scans, splitting
-from scoop_hpc.bulk.chunks import Packed, run_chunk
+from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.bulk.splitting import NOTHING, Fold
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import pickles
+from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker import controller, current
 from scoop_hpc.worker.loop_timing import Pace, Paces
 

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.fields.spec import JobState
+from scoop_hpc.files import private
 from scoop_hpc.interpreter import python_argv
-from scoop_hpc.jobs import directories
-from scoop_hpc.run.placement import count_cpus
 from scoop_hpc.schedulers.local import allocation, states
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.script import parse_script
@@ -34,7 +34,7 @@ def submit(script: str, state: str, environ: Mapping[str, str]) -> str:
     job_environ[allocation.NODES] = ",".join(map("{}:{}".format, request.nodes, request.slots))
     job_environ[allocation.CPUS_PER_WORKER] = str(request.cpus_per_worker)
     try:
-        directories.write_text(home.script, text)
+        private.write_text(home.script, text)
         home.write_request(request)
         home.write(State(home.job_id, request.name, JobState.PENDING, array=request.array))
         _start_supervisor(home, request, job_environ)
@@ -115,7 +115,7 @@ def _as_json(jobs: Sequence[State]) -> str:
 def main() -> None:
     """Run one command; what is wrong with it is one line on stderr."""
     try:
-        _run(sys.argv[1:], directories.root(os.environ), os.environ)
+        _run(sys.argv[1:], private.root(os.environ), os.environ)
     except ScoopError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -123,7 +123,7 @@ def main() -> None:
 
 def _run(argv: Sequence[str], state: str, environ: Mapping[str, str]) -> None:
     command, arguments = argv[:1], argv[1:]
-    directories.check_private(os.path.join(state, "local"))
+    private.check_private(os.path.join(state, "local"))
     if command == ["submit"] and len(arguments) == 1:
         print(submit(arguments[0], state, environ))
     elif command == ["status"]:

@@ -15,7 +15,7 @@ from typing import NoReturn, Optional
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import JobArray, JobState
-from scoop_hpc.jobs import directories
+from scoop_hpc.files import private
 from scoop_hpc.schedulers.local.processes import (
     TICK,
     Signals,
@@ -71,7 +71,7 @@ def _sum_up(home: Home, job: State, array: JobArray) -> State:
 
 def _begin(element: Home, whole: State, request: Request, whole_lock: int) -> int:
     """Leave a supervisor behind; return its pid. The lock is taken for it: nobody shall find its job without one."""
-    directories.make_private(element.path)
+    private.make_private(element.path)
     with element.supervised():
         job = State(element.job_id, whole.name, JobState.PENDING, reason="it is about to begin")
         element.write(job)

@@ -13,7 +13,7 @@ from typing import Optional
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import JobArray, JobState
-from scoop_hpc.jobs import directories
+from scoop_hpc.files import private
 from scoop_hpc.schedulers.local import request as requests
 from scoop_hpc.schedulers.local.request import Request
 
@@ -68,8 +68,8 @@ class Home:
 
     def cancel(self) -> None:
         """Have the job ended."""
-        directories.make_private(self.path)
-        directories.write_text(self._cancel, "")
+        private.make_private(self.path)
+        private.write_text(self._cancel, "")
 
     def is_cancelled(self) -> bool:
         """Return whether the job is to be ended: by its own word, or that for its array."""
@@ -84,7 +84,7 @@ class Home:
         text = json.dumps({**asdict(job), "state": job.state.value}) + "\n"
         path = os.path.join(self.path, "state.json")
         try:
-            directories.write_text(path, text)
+            private.write_text(path, text)
         except InputError as full:  # a full disk, most likely; a file that is there has room for its new text
             try:
                 with open(path, "r+", encoding="utf-8") as file:
@@ -117,7 +117,7 @@ class Home:
 
     def write_request(self, request: Request) -> None:
         """Put down what the job asks for."""
-        directories.write_text(os.path.join(self.path, "request.json"), requests.to_json(request))
+        private.write_text(os.path.join(self.path, "request.json"), requests.to_json(request))
 
     def read_request(self) -> Request:
         """Return what the job asks for."""
@@ -234,7 +234,7 @@ def state_of(state: str, job_id: str) -> Optional[JobState]:
 def create(state: str) -> Home:
     """Make the directory of a new job under *state*: the making is what allots the number."""
     parent = os.path.join(state, "local")
-    directories.make_private(parent)
+    private.make_private(parent)
     number = max((int(name) for name in os.listdir(parent) if name.isdecimal()), default=0)
     while True:
         number += 1
