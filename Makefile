@@ -33,8 +33,8 @@ clean:
 
 # Debian's python3 comes without venv's ensurepip; root may install it, others are told so
 $(READY): setup.py setup.cfg
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || \
-	    { echo "$(PYTHON) is not Python 3.9 or later: make PYTHON=... names another" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "$(PYTHON) is not Python 3.10 or later: make PYTHON=... names another" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	    { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } || \
 	    { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }

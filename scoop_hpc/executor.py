@@ -18,8 +18,8 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, Optional, Union
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import NotRunningError
@@ -34,7 +34,7 @@ from scoop_hpc.protocol.messages import Buffer, Order
 from scoop_hpc.worker.current import current, running
 
 _MOST_WORKERS = 1_000_000
-_AnyFuture = Any  # concurrent.futures.Future[Any]; in Python 3.9 that is not subscriptable at run time everywhere
+_AnyFuture = Any  # concurrent.futures.Future[Any]: one of a run, or of a pool
 
 
 class Executor(concurrent.futures.Executor):
@@ -60,8 +60,8 @@ class Executor(concurrent.futures.Executor):
 
     def __init__(
         self,
-        max_workers: Optional[int] = None,
-        initializer: Optional[Callable[..., object]] = None,
+        max_workers: int | None = None,
+        initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
         if max_workers is not None:
@@ -77,7 +77,7 @@ class Executor(concurrent.futures.Executor):
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
         self._process = os.getpid()
         self._shut_down = False
-        self._workers: Union[Pool, InRun, None] = None
+        self._workers: Pool | InRun | None = None
 
     @property
     def num_workers(self) -> int:
@@ -125,9 +125,9 @@ class Executor(concurrent.futures.Executor):
         self,
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
-        timeout: Optional[float] = None,
+        timeout: float | None = None,
         chunksize: int = 1,
-        buffersize: Optional[int] = None,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
@@ -170,7 +170,7 @@ class Executor(concurrent.futures.Executor):
         if wait:
             workers.join()
 
-    def __exit__(self, kind: Optional[type], error: object, trace: object) -> None:
+    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         """Shut down, and wait; but leave at once by Ctrl-C, having ended what runs."""
         if kind is KeyboardInterrupt and isinstance(self._workers, Pool):
             self._workers.interrupt()
@@ -180,7 +180,7 @@ class Executor(concurrent.futures.Executor):
         """A task gets an Executor that uses the workers of the run that it is in."""
         return _attached, (self._key, () if isinstance(self._workers, Pool) else self._call_frames())
 
-    def _find_workers(self) -> Union[Pool, InRun]:
+    def _find_workers(self) -> Pool | InRun:
         if self._attached or running() is not None:
             return InRun(current(), self._limit, self._key, self._call_frames())
         initializer = tuple(map(bytes, self._call_frames()))
@@ -249,7 +249,7 @@ def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         chunk = list(itertools.islice(items, size))
 
 
-def _take(futures: deque[_AnyFuture], deadline: Optional[float]) -> Any:
+def _take(futures: deque[_AnyFuture], deadline: float | None) -> Any:
     """Return the result of the first of *futures*, and remove that; it stays if it is not done in time."""
     futures[0].result(None if deadline is None else deadline - time.monotonic())
     return futures.popleft().result()
@@ -269,10 +269,10 @@ def _submit_next(
 
 def _results(
     futures: deque[_AnyFuture],
-    more: Optional[Callable[[], Iterable[_AnyFuture]]],
-    deadline: Optional[float],
+    more: Callable[[], Iterable[_AnyFuture]] | None,
+    deadline: float | None,
     chunked: bool,
-    workers: Union[Pool, InRun, None],
+    workers: Pool | InRun | None,
 ) -> Iterator[Any]:
     """Yield the results of *futures* in order; what is left at the end, by an error or by choice, is cancelled."""
     try:

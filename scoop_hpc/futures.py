@@ -15,7 +15,7 @@ import functools
 import itertools
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -24,7 +24,7 @@ from concurrent.futures import (
     InvalidStateError,
     TimeoutError,
 )
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.feed import Map, check_callable
 from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
@@ -68,9 +68,7 @@ def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future
     return current().submit(function, args, kwargs)
 
 
-def wait(
-    futures: Iterable[Future], timeout: Optional[float] = None, return_when: str = ALL_COMPLETED
-) -> DoneAndNotDone:
+def wait(futures: Iterable[Future], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
     """Wait until all *futures* are done, or the first, or the first that raised; or *timeout* seconds are over."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
@@ -97,7 +95,7 @@ def wait(
     return DoneAndNotDone(done, wanted - done)
 
 
-def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> Iterator[Future]:
+def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     wanted = _ours(futures)
     finished = _Finished(current(), _deadline(timeout), wanted)
@@ -122,9 +120,9 @@ def as_completed(futures: Iterable[Future], timeout: Optional[float] = None) -> 
 def map(  # noqa: A001
     function: Callable[..., Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
-    chunksize: Optional[int] = None,
-    buffersize: Optional[int] = None,
+    timeout: float | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
 ) -> Iterator[Any]:
     """Yield ``function(*items)`` for each tuple of items from *iterables*, in their order.
 
@@ -147,9 +145,9 @@ def map(  # noqa: A001
 def map_as_completed(
     function: Callable[..., Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
-    chunksize: Optional[int] = None,
-    buffersize: Optional[int] = None,
+    timeout: float | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
     controller = current()
@@ -162,7 +160,7 @@ def map_reduce(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
+    timeout: float | None = None,
     initial: Any = NOTHING,
 ) -> Any:
     """Return the reduction of ``function(*items)`` over all tuples of items from *iterables*, in their order.
@@ -185,7 +183,7 @@ def map_scan(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
+    timeout: float | None = None,
 ) -> Iterator[Any]:
     """Yield the reduction of ``function(*items)`` over the first tuple of items, over the first two, and so on.
 
@@ -205,13 +203,13 @@ class _Finished:
     """Futures that are done and not yet taken, for one consumer."""
 
     def __init__(
-        self, controller: Controller, deadline: Optional[float], wanted: Collection[Future] = frozenset()
+        self, controller: Controller, deadline: float | None, wanted: Collection[Future] = frozenset()
     ) -> None:
         self._controller = controller
         self._deadline = deadline
         self._unstarted = [future for future in wanted if future.unstarted] if deadline is None else []
         self._futures: deque[Any] = deque()
-        self._waiter: Optional[AnyWaiter] = None
+        self._waiter: AnyWaiter | None = None
 
     def add(self, future: Any) -> None:
         """Take in a future that is done; fit to be its callback."""
@@ -241,7 +239,7 @@ def _ours(futures: Iterable[Future]) -> set[Future]:
     return wanted
 
 
-def _deadline(timeout: Optional[float]) -> Optional[float]:
+def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 

@@ -12,7 +12,7 @@ one made at run time. Nobody sees it if a worker changes its copy.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.worker.current import current
 
@@ -28,7 +28,7 @@ def set_const(**constants: Any) -> None:
     current().constants.set(constants)
 
 
-def get_const(name: str, timeout: Optional[float] = 0.0) -> Any:
+def get_const(name: str, timeout: float | None = 0.0) -> Any:
     """Return the constant *name*; if it is not set, wait up to *timeout* seconds until it is, for ever if that is None.
 
     The same object is returned every time. Raises `scoop_hpc.errors.ConstantError`, a LookupError, if there is none.

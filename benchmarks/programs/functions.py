@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 HELD_AT_MOST = 300  # seconds
 

@@ -6,10 +6,10 @@ import functools
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from functions import Verbs
 
@@ -20,7 +20,7 @@ class Peer:
     *uneven*: tasks are long and differ, so none should wait behind another; *large*: arguments are.
     """
 
-    verbs: Optional[Verbs] = None  # of those whose tasks can make tasks
+    verbs: Verbs | None = None  # of those whose tasks can make tasks
 
     def __init__(self, workers: int, uneven: bool = False, large: bool = False) -> None:
         self.workers = workers
@@ -56,7 +56,7 @@ class Peer:
         """Give tasks a moment to start elsewhere."""
         time.sleep(0.01)
 
-    def broker(self) -> Optional[int]:
+    def broker(self) -> int | None:
         """Return the process id of the broker, of those that have one."""
         return None
 
@@ -89,6 +89,6 @@ def memory(pids: Iterable[int], fields: tuple[str, ...]) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(fields))
 
 
-def own_and(broker: Optional[int]) -> list[int]:
+def own_and(broker: int | None) -> list[int]:
     """Return the processes that hold what is queued."""
     return [os.getpid()] if broker is None else [os.getpid(), broker]

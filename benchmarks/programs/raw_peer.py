@@ -18,9 +18,9 @@ import pickle
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any
 
 import zmq
 from peer import Peer
@@ -114,7 +114,7 @@ class Raw(Peer):
         result, results[place] = results[place], None  # nobody asks twice
         return result
 
-    def broker(self) -> Optional[int]:
+    def broker(self) -> int | None:
         return self._processes[-1].pid if self._credits is None else None
 
     def close(self) -> None:

@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import functions
 from peer import Peer, memory, own_and

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 from scoop_hpc.protocol.messages import Parcel
 
 
-def victim(queued: Mapping[str, int]) -> Optional[str]:
+def victim(queued: Mapping[str, int]) -> str | None:
     """Return the peer to steal from: the one with the longest queue, None if all are empty.
 
     >>> victim({"1": 0, "2": 7})

@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
 
 import zmq
 
@@ -50,14 +49,14 @@ _NEXT_ADDRESS = 1.0  # seconds to wait for an answer from one address of a peer
 _BROKEN = 5.0  # seconds from a broken connection to the end of the run: the death of a peer has a better name by then
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BrokerPlan:
     """What a broker must know to start."""
 
     node: int
     workers: int  # on this node
     directory: str  # private, for its ipc sockets
-    curve: Optional[Curve]  # None if all brokers are on this machine
+    curve: Curve | None  # None if all brokers are on this machine
     addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
 
 
@@ -69,13 +68,13 @@ def main_endpoint(directory: str, node: int) -> str:
 class PeerLink:
     """The way to one peer: tries its addresses in turn, and holds messages back until one has answered."""
 
-    def __init__(self, context: sockets.Context, own_name: str, peer: BrokerUp, curve: Optional[Curve]) -> None:
+    def __init__(self, context: sockets.Context, own_name: str, peer: BrokerUp, curve: Curve | None) -> None:
         self.name = str(peer.node)
         self.socket = sockets.make(context, zmq.DEALER, own_name, watch_silence=curve is not None)
         if curve is not None:
             keys.dial(self.socket, curve)
         self.watch = sockets.Watch(self.socket)
-        self.broken_since: Optional[float] = None
+        self.broken_since: float | None = None
         self._far = curve is not None  # on another machine
         self._peer = peer
         self._attempt = -1
@@ -95,7 +94,7 @@ class PeerLink:
         whole = spelled_out(message) if self._far else message
         sockets.send(self.socket, whole, copy=whole is message)
 
-    def hear(self) -> Optional[str]:
+    def hear(self) -> str | None:
         """Take the peer's answers; return where its meta socket is reached if it has just been found."""
         message = sockets.receive(self.socket)
         found = None
@@ -144,7 +143,7 @@ class BrokerServer:
         self._for_peers: list[Send] = []  # until it is known where they are
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
-        self._authenticator: Optional[keys.Authenticator] = None
+        self._authenticator: keys.Authenticator | None = None
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
         self._publisher = sockets.make(self._context, zmq.PUB)

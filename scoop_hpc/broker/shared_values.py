@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Union
 
 from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, SetConstants, node_of
 
 _Asked = deque[tuple[str, GetConstant]]
-_Answer = Union[SetConstants, ConstantsTaken, GetConstant, Constant]
+_Answer = SetConstants | ConstantsTaken | GetConstant | Constant
 
 
 class Constants:

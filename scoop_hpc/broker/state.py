@@ -17,8 +17,8 @@ Find looks for a task in the queue, then at the workers here that may not have b
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from scoop_hpc.broker import policy
 from scoop_hpc.broker.queue import Queue
@@ -50,7 +50,7 @@ from scoop_hpc.protocol.messages import (
 META = "meta"  # the receiver of what is published
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send *message* to the process called *to*, or publish it if *to* is META."""
 

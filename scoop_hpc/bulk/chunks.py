@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -20,12 +20,12 @@ _MOST = 8  # items between looks: how many may turn out to be long before anybod
 MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """The results of a chunk's items, up to the first that failed; ``error`` is the pickled outcome of that one."""
 
     results: list[Any]
-    error: Optional[list[Buffer]] = None
+    error: list[Buffer] | None = None
     atoms: bool = False  # no result is packed, and no item failed
     left: int = 0  # items, at the end, for which there was no time
     seconds: float = 0.0  # that the others took
@@ -44,7 +44,7 @@ class Chunk:
             raise error
 
 
-def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: Optional[float] = None) -> Chunk:
+def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: float | None = None) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
 
     After *budget* seconds, or MOST_BYTES of results, if that is not None, the rest is left: others may do it, now that

@@ -13,11 +13,11 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import TimeoutError
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Protocol
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.bulk.sizes import Sizes
@@ -31,7 +31,7 @@ _READING = 0.01  # seconds to read the items of a chunk from what does not know 
 _MOST_AT_ONCE = 1024  # items read between looks at the clock
 
 
-def _length(iterables: tuple[Iterable[Any], ...]) -> Optional[int]:
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return the length of the shortest of *iterables*, None if one does not know its own."""
     if all(isinstance(iterable, Sized) for iterable in iterables):
         return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
@@ -87,9 +87,9 @@ class Feed:
         task: Callable[..., Any],
         head: tuple[Any, ...],
         iterables: tuple[Iterable[Any], ...],
-        chunksize: Optional[int] = None,
-        buffersize: Optional[int] = None,
-        finished: Optional[Finished] = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        finished: Finished | None = None,
     ) -> None:
         check_callable(head[0])
         _check_count("chunksize", chunksize)
@@ -100,7 +100,7 @@ class Feed:
         self._controller = controller
         self._thread = get_ident()  # the consumer's: it alone reads items and takes outcomes in
         self._mailbox = controller.mailbox()
-        self._arrived: deque[tuple[ChunkFuture, Any, Optional[BaseException]]] = deque()  # by other threads
+        self._arrived: deque[tuple[ChunkFuture, Any, BaseException | None]] = deque()  # by other threads
         self._caller = caller
         self._task = task
         self._cost = controller.cost_of(task, head[0])
@@ -119,7 +119,7 @@ class Feed:
         self._hungry: list[AnyWaiter] = []  # consumers that wait for who reads on
         self._exhausted = False
         self._closed = False
-        self._failure: Optional[BaseException] = None  # of the iterables themselves
+        self._failure: BaseException | None = None  # of the iterables themselves
         self.go_on()
 
     def first(self) -> Future:
@@ -158,7 +158,7 @@ class Feed:
         concurrent.futures.Future.add_done_callback(future, self._on_done)
         return future
 
-    def hand_over(self, future: ChunkFuture, value: Any, error: Optional[BaseException]) -> bool:
+    def hand_over(self, future: ChunkFuture, value: Any, error: BaseException | None) -> bool:
         """Leave the outcome of a chunk to the consumer's thread; return whether this is another one."""
         if get_ident() == self._thread:
             return False
@@ -203,7 +203,7 @@ class Feed:
         for waiter in hungry:
             waiter.wake()
 
-    def more(self, deadline: Optional[float]) -> bool:
+    def more(self, deadline: float | None) -> bool:
         """Whether there is a chunk to take. A callback may be reading it, and wait for futures in an iterable."""
         self._follow_consumer()
         while not self.chunks and self._feeding:
@@ -303,7 +303,7 @@ class ChunkFuture(Future):
         super().__init__(*arguments)
         self._feed = feed
 
-    def settle(self, value: Any, error: Optional[BaseException]) -> None:
+    def settle(self, value: Any, error: BaseException | None) -> None:
         if not self._feed.hand_over(self, value, error):
             super().settle(value, error)
 
@@ -316,10 +316,10 @@ class Map:
         controller: Controller,
         function: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
-        chunksize: Optional[int] = None,
-        buffersize: Optional[int] = None,
-        deadline: Optional[float] = None,
-        finished: Optional[Finished] = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        deadline: float | None = None,
+        finished: Finished | None = None,
     ) -> None:
         self._controller = controller
         self._deadline = deadline
@@ -362,7 +362,7 @@ class Map:
             yield from self._feed.each(chunk, 1)
 
 
-def result_by(controller: Controller, future: Future, deadline: Optional[float], caller: str) -> Any:
+def result_by(controller: Controller, future: Future, deadline: float | None, caller: str) -> Any:
     """Wait for *future* and return its result; after the *deadline* let it go, and raise TimeoutError."""
     done = False
     try:

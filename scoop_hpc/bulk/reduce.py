@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
@@ -24,7 +24,7 @@ def reduced(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     iterables: tuple[Iterable[Any], ...],
-    deadline: Optional[float],
+    deadline: float | None,
     initial: Any,
 ) -> Any:
     """Do what `scoop_hpc.futures.map_reduce` says."""
@@ -46,7 +46,7 @@ def scanned(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     iterables: tuple[Iterable[Any], ...],
-    deadline: Optional[float],
+    deadline: float | None,
 ) -> Iterator[Any]:
     """Do what `scoop_hpc.futures.map_scan` says; begin at once."""
     check_callable(reduction)
@@ -68,7 +68,7 @@ class _Scan:
         function: Callable[..., Any],
         reduction: Callable[[Any, Any], Any],
         feed: Feed,
-        deadline: Optional[float],
+        deadline: float | None,
     ) -> None:
         self._controller = controller
         self._function = function
@@ -77,7 +77,7 @@ class _Scan:
         self._deadline = deadline
         self._before: Any = NOTHING  # the last result of the chunks that were taken from the feed
         self._shifting: deque[_Shifted] = deque()
-        self._failure: Optional[Exception] = None  # of what comes before the chunks that are still in the feed
+        self._failure: Exception | None = None  # of what comes before the chunks that are still in the feed
 
     def results(self) -> Iterator[Any]:
         """Yield the results in the items' order."""
@@ -139,5 +139,5 @@ class _Shifted(NamedTuple):
     """A chunk of *items* to get what came before in front, by a task or *here*."""
 
     items: int
-    task: Optional[Future]
+    task: Future | None
     here: Callable[[], Chunk]

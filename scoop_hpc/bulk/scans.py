@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -17,7 +17,7 @@ _MESSAGE = 0.0005  # seconds that a task and its outcome take from those who sen
 _PER_ITEM = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scanned:
     """The running results of a chunk by itself, and how many seconds a reduction takes."""
 
@@ -72,7 +72,7 @@ def scan_chunk(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     items: Sequence[tuple[Any, ...]],
-    budget: Optional[float] = None,
+    budget: float | None = None,
 ) -> Scanned:
     """Return the running reduction of ``function(*item)``, up to an item that fails, or that there is no time for.
 

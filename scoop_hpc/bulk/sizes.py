@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional
 
 _CHUNK_TIME = 0.05  # seconds that a chunk should take
 _CHUNK_MOST = 10_000  # items in a chunk
@@ -30,9 +29,9 @@ class Sizes:
     def __init__(
         self,
         workers: int,
-        chunksize: Optional[int] = None,
-        buffersize: Optional[int] = None,
-        pace: Optional[float] = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        pace: float | None = None,
         weight: float = 0.0,
     ) -> None:
         self.pace = pace
@@ -46,14 +45,14 @@ class Sizes:
         # of a bounded map every worker should have two chunks
         self._most = self._limit if self.fixed else min(_CHUNK_MOST, max(1, self._limit // (2 * workers)))
 
-    def next(self, left: Optional[int]) -> int:
+    def next(self, left: int | None) -> int:
         """Return how many items make the next chunk, if so many are *left* to be read; None: nobody knows."""
         size = min(self._size, self._most)
         if self.fixed or left is None:
             return size
         return max(1, min(size, max(left // (_LAST * self._workers), self._fitting(_WORTH))))
 
-    def budget(self, count: int) -> Optional[float]:
+    def budget(self, count: int) -> float | None:
         """Return how many seconds a chunk of *count* items may take until what is left of it is cut anew."""
         return None if self.fixed else max(_LEAST_BUDGET, _BUDGET * count * (self.pace or 0.0))
 

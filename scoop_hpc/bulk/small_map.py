@@ -7,9 +7,9 @@ are submitted, or leave one by one if they last.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.pickling.arguments import all_sendable
 from scoop_hpc.worker.controller import Controller
@@ -19,7 +19,7 @@ _FEW = 32  # items
 _PLAIN = frozenset({list, tuple, range, str, dict, set, frozenset})  # to iterate over these cannot fail
 
 
-def items_if_few(iterables: tuple[Iterable[Any], ...]) -> Optional[list[tuple[Any, ...]]]:
+def items_if_few(iterables: tuple[Iterable[Any], ...]) -> list[tuple[Any, ...]] | None:
     """Return the arguments of all calls, None if there may be many, or any that cannot be sent."""
     for iterable in iterables:
         if type(iterable) not in _PLAIN or len(iterable) > _FEW:  # type: ignore[arg-type]
@@ -29,13 +29,13 @@ def items_if_few(iterables: tuple[Iterable[Any], ...]) -> Optional[list[tuple[An
 
 
 def submit_each(
-    controller: Controller, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], deadline: Optional[float]
+    controller: Controller, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], deadline: float | None
 ) -> Iterator[Any]:
     """Submit a task for each of *items*, now; return the results in their order."""
     return _in_turn(controller, deque([controller.submit(function, args, {}) for args in items]), deadline)
 
 
-def _in_turn(controller: Controller, futures: deque[Future], deadline: Optional[float]) -> Iterator[Any]:
+def _in_turn(controller: Controller, futures: deque[Future], deadline: float | None) -> Iterator[Any]:
     try:
         while futures:
             future = futures.popleft()

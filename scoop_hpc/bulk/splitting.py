@@ -20,10 +20,10 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError
 from contextlib import AbstractContextManager
-from typing import Any, Callable, Optional, Protocol, Union
+from typing import Any, Protocol
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import pickles
@@ -63,11 +63,11 @@ class Worker(Protocol):
         """Whether somebody else would begin a task now."""
 
     def submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Optional[Cost] = None
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost | None = None
     ) -> Future:
         """Make a task."""
 
-    def wait_for(self, future: Future, deadline: Optional[float]) -> None:
+    def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* is over."""
 
     def as_task(self) -> AbstractContextManager[None]:
@@ -115,8 +115,8 @@ class Fold:
         worker: Worker,
         function: Callable[..., Any],
         reduction: Callable[[Any, Any], Any],
-        each: Optional[float] = None,
-        deadline: Optional[float] = None,
+        each: float | None = None,
+        deadline: float | None = None,
         aloof: bool = False,
     ) -> None:
         self._worker = worker
@@ -127,7 +127,7 @@ class Fold:
         self._aloof = aloof
         self._movable = True  # what is left of this block can be pickled, as far as known
         self._front: Any = NOTHING  # the result of all items before the first segment
-        self._segments: deque[Union[_Part, Any]] = deque()  # parts, and results of what was folded here, in order
+        self._segments: deque[_Part | Any] = deque()  # parts, and results of what was folded here, in order
         self._out = 0  # items in parts among the segments
 
     def run(self, source: Iterator[Item], first: int) -> Any:
@@ -238,7 +238,7 @@ class Fold:
         return value
 
 
-def fold_part(packed: Packed, each: Optional[float], left: Optional[float]) -> Any:
+def fold_part(packed: Packed, each: float | None, left: float | None) -> Any:
     """Fold the items of a part; called as a task.
 
     *each* is how many seconds an item takes, as far as known, and *left* how many there are: clocks of nodes differ.
@@ -266,7 +266,7 @@ def fold(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     items: Iterator[Item],
-    deadline: Optional[float] = None,
+    deadline: float | None = None,
 ) -> Any:
     """Return the reduction of ``function(*item)`` over *items*, NOTHING if there are none; raise what they raise."""
     aloof = deadline is not None and worker.size > 1

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Optional
 
 
 class Alias:
@@ -18,14 +17,14 @@ class Alias:
         self._package = package
 
     def find_spec(
-        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
-    ) -> Optional[ModuleSpec]:
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return how to import *fullname*, if it is *name* or inside it."""
         if fullname != self._name and not fullname.startswith(self._name + "."):
             return None
         return ModuleSpec(fullname, self)  # type: ignore[arg-type]  # a Loader by its methods; the class costs an import
 
-    def create_module(self, spec: ModuleSpec) -> Optional[ModuleType]:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Let Python make an empty module, that `exec_module` replaces."""
         return None
 

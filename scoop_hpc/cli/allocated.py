@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Optional
 
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import AllocationError
@@ -21,7 +20,7 @@ HELP = "Whose job this is, where the environment speaks of more than one schedul
 _ORDERS = {99: "puts a job back into the queue", 100: "puts a job into an error state"}
 
 
-def find_allocation(reader: Optional[str] = None) -> Optional[Allocation]:
+def find_allocation(reader: str | None = None) -> Allocation | None:
     """Return the allocation that this process is in, None if in none; raise AllocationError.
 
     *reader* is what the user chose by --allocation; where there is a choice that nobody made, a warning says so.

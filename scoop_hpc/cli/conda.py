@@ -8,8 +8,7 @@ PATH; and ``$SCOOP_HPC_JOB_CONDA``, what was found where the job was submitted.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping
 
 from scoop_hpc.errors import InputError
 
@@ -21,7 +20,7 @@ _NAMES = ("conda", "mamba", "micromamba")
 _INSTALLATIONS = ("miniforge3", "mambaforge", "miniconda3", "anaconda3")  # as their installers propose
 
 
-def conda_variables(environ: Mapping[str, str], which: Callable[[str], Optional[str]]) -> dict[str, str]:
+def conda_variables(environ: Mapping[str, str], which: Callable[[str], str | None]) -> dict[str, str]:
     """Return the variables by which a job finds conda, and its environments by their names.
 
     >>> conda_variables({"CONDA_EXE": "/bin/sh", "HOME": "/root"}, lambda name: None)

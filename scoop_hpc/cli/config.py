@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Optional
 
 import click
 
@@ -51,7 +50,7 @@ def config() -> None:
 @click.option("--all", "every", is_flag=True, help="Print what is left at its default, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("program", required=False)
-def show(every: bool, as_json: bool, profile: Optional[str], program: Optional[str]) -> None:
+def show(every: bool, as_json: bool, profile: str | None, program: str | None) -> None:
     """Print the settings in force here, or for PROGRAM, and the file and line of each."""
     if program is not None:
         check_program(program)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -60,7 +60,7 @@ class ConfiguredCommand(click.Command):
             raise SettingsError(f"{blamed}: {error}") from error
 
 
-def _scheduler_of(words: Sequence[str]) -> Optional[str]:
+def _scheduler_of(words: Sequence[str]) -> str | None:
     """Return the scheduler that *words* of a command line name, the one that is here if they name none."""
     for word, following in zip(words, (*words[1:], "")):
         if word == "--scheduler":
@@ -106,7 +106,7 @@ def _names(message: str, setting: Setting) -> bool:
     return re.search(rf"(?<![\w-])--{setting.name.replace('_', '-')}(?![\w-])", message) is not None
 
 
-def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> Optional[str]:
+def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:
     """Return why there is no job with these *options*, None if there is."""
     try:
         make_spec(options, choose(options["scheduler"], environ), environ)
@@ -115,7 +115,7 @@ def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> Option
     return None
 
 
-def _refusal(options: Mapping[str, Any], environ: Mapping[str, str]) -> Optional[str]:
+def _refusal(options: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:
     """Return why there is no job with these *options*, or why its scheduler would not have it; None if all is well."""
     try:
         scheduler = choose(options["scheduler"], environ)

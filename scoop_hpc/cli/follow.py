@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, Optional
+from typing import BinaryIO
 
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
@@ -26,7 +26,7 @@ _READER_GONE = 141  # 128 + SIGPIPE
 class Tail:
     """What was not shown yet of a growing file, apart from what was in it before: *former*."""
 
-    def __init__(self, path: str, former: Optional[Former] = None) -> None:
+    def __init__(self, path: str, former: Former | None = None) -> None:
         self._path = path
         self._former = former
         self._shown = 0
@@ -69,7 +69,7 @@ def open_client(environ: Mapping[str, str]) -> Client:
     return Client(SCHEDULERS, environ, private.root(environ), warn=lambda text: say(f"warning: {text}"))
 
 
-def tail_of(report: Report) -> Optional[Tail]:
+def tail_of(report: Report) -> Tail | None:
     """Return what *report*'s job prints, None if that is not known here or in many files."""
     if report.job is None or report.output is None:
         return None
@@ -137,7 +137,7 @@ def say_how_it_ended(report: Report) -> None:
 def describe(report: Report) -> str:
     """Return a job's state, exit status and reason in one line."""
     status = report.status
-    code: Optional[int] = status.exit_status
+    code: int | None = status.exit_status
     text = status.state.value + ("" if code is None else f" with exit status {code}")
     return text + (f": {' '.join(status.reason.split())}" if status.reason else "")
 

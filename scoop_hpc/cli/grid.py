@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Callable, Optional
+from collections.abc import Callable, Sequence
 
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.errors import InputError
@@ -12,7 +11,7 @@ from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
 
 
-def plan_hosts(hosts: Sequence[Host], workers: Optional[int]) -> tuple[NodePlan, ...]:
+def plan_hosts(hosts: Sequence[Host], workers: int | None) -> tuple[NodePlan, ...]:
     """Return a plan for each host, in their order: with its number of workers, or with its share of *workers* in all.
 
     A host that is named more than once gets as many as all its numbers together. One without a number counts as one
@@ -30,7 +29,7 @@ def plan_hosts(hosts: Sequence[Host], workers: Optional[int]) -> tuple[NodePlan,
 
 
 def plan_part(
-    allocation: Allocation, hosts: Sequence[Host], workers: Optional[int], is_here: Callable[[str], bool]
+    allocation: Allocation, hosts: Sequence[Host], workers: int | None, is_here: Callable[[str], bool]
 ) -> tuple[NodePlan, ...]:
     """Return a plan for those nodes of *allocation* that *hosts* name, in their order, as SCOOP did.
 
@@ -42,7 +41,7 @@ def plan_part(
     >>> plan_part(allocation, [Host("n3", 2), Host("localhost", None)], None, {"localhost", "n1"}.__contains__)
     (NodePlan(name='n3', workers=2), NodePlan(name='n1', workers=4))
     """
-    counts: dict[str, list[Optional[int]]] = {}
+    counts: dict[str, list[int | None]] = {}
     for host in hosts:
         counts.setdefault(_node_of(allocation, host.name, is_here), []).append(host.workers)
     slots = {node.name: node.slots for node in allocation.nodes}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 from scoop_hpc.errors import HostlistError, InputError
 from scoop_hpc.hostlist import expand
@@ -15,12 +14,12 @@ MAX_WORKERS = 1 << 16  # of one host: more than any has, less than what takes al
 _COUNTED = re.compile(r"([^:]+):([0-9]+)")  # an address of IPv6 has more colons
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Host:
     """A host, and how many workers it shall have; None: nobody said."""
 
     name: str
-    workers: Optional[int]
+    workers: int | None
 
 
 def read_hosts(text: str) -> list[Host]:
@@ -88,7 +87,7 @@ _OTHERS = frozenset(
 )
 
 
-def _workers_among(words: Sequence[str], where: str) -> Optional[int]:
+def _workers_among(words: Sequence[str], where: str) -> int | None:
     """Return the number of workers that the *words* behind a host say, None if they say none.
 
     >>> _workers_among(["max_slots=8", "slots=2"], ""), _workers_among(["max-slots=8"], "")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import Callable, Optional
 
 import click
 
@@ -41,9 +40,7 @@ FORMATS: Mapping[str, Callable[[Allocation], Iterable[str]]] = MappingProxyType(
 @click.option("--hosts", "listed", metavar="LIST", help="These instead, such as `a:4,n[1-3]:2,b`; without number: 1.")
 @click.option("--hostfile", metavar="FILE", help="Those of a file instead, in any of these formats but json.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
-def hosts(
-    form: Optional[str], as_json: bool, listed: Optional[str], hostfile: Optional[str], allocation: Optional[str]
-) -> None:
+def hosts(form: str | None, as_json: bool, listed: str | None, hostfile: str | None, allocation: str | None) -> None:
     """Print a line `host slots` for each node of the job that this is in, or in another format."""
     if as_json and form not in (None, "json"):
         raise InputError(f"--json and --format {form} exclude each other: give one")
@@ -60,7 +57,7 @@ def hosts(
         print(line)
 
 
-def _own(reader: Optional[str]) -> Allocation:
+def _own(reader: str | None) -> Allocation:
     allocation = find_allocation(reader)
     if allocation is None:
         raise AllocationError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -83,13 +83,13 @@ def asking(command: _Command) -> _Command:
     return command
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What a command line asks for, of whom, and by which template."""
 
     spec: JobSpec
     scheduler: Scheduler
-    template: Optional[str]
+    template: str | None
 
 
 def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
@@ -165,12 +165,12 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
     )
 
 
-def choose(name: Optional[str], environ: Mapping[str, str]) -> Scheduler:
+def choose(name: str | None, environ: Mapping[str, str]) -> Scheduler:
     """Return the scheduler called *name*, or the one that is here."""
     return find(shutil.which, lambda argv: run_command(argv, environ)) if name is None else named(name)
 
 
-def command_line(spec: JobSpec, scheduler: Scheduler, record: Optional[str]) -> list[str]:
+def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> list[str]:
     """Return the command that the job script becomes: the driver, which keeps its record in the file *record*.
 
     It is told whose job it is in, so that what another scheduler's job has left in the environment does not matter.
@@ -201,11 +201,11 @@ def _enter(directory: str) -> None:
 _Value = TypeVar("_Value")
 
 
-def _parsed(parse: Callable[[str], _Value], text: Optional[str]) -> Optional[_Value]:
+def _parsed(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
     return None if text is None else parse(text)
 
 
-def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> Optional[str]:
+def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> str | None:
     """Return a file for output, the scheduler's own patterns in our words."""
     is_array = options["array"] is not None
     return in_our_words(scheduler.name, f"--{name}", options[name], is_array, user_name(), environ.get("HOME", "~"))

@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import Optional
 
 import click
 
@@ -51,7 +50,7 @@ def status(as_json: bool, jobs: tuple[str, ...]) -> None:
 @click.option(
     "--state", type=click.Choice([state.value for state in JobState], case_sensitive=False), help="Only these."
 )
-def history(as_json: bool, last: Optional[int], state: Optional[str]) -> None:
+def history(as_json: bool, last: int | None, state: str | None) -> None:
     """List all jobs that were submitted from here, the newest last, and how they ended.
 
     Schedulers are asked only for jobs whose end was not heard of yet.
@@ -92,7 +91,7 @@ def logs(following: bool, job: str) -> None:
 @click.command()
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up, with exit status 124.")
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
-def wait(timeout: Optional[float], jobs: tuple[str, ...]) -> None:
+def wait(timeout: float | None, jobs: tuple[str, ...]) -> None:
     """Wait for each JOB to end, and exit with its exit status: of several, with the highest."""
     client = follow.open_client(os.environ)
     reports = client.wait(_find(client, jobs), lambda reports: None, follow.warn, timeout)
@@ -244,12 +243,12 @@ def _row(report: Report) -> tuple[str, ...]:
     return (report.label, status.state.value, code, name, fold(list(status.nodes)), submitted, reason)
 
 
-def _width() -> Optional[int]:
+def _width() -> int | None:
     """Return how long a line may be: that of a terminal, None where programs read it, which want all of it."""
     return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
-def fitted(rows: Sequence[Sequence[str]], width: Optional[int]) -> list[str]:
+def fitted(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Return the lines of a table whose names, and then nodes and reasons, are cut so that it has *width* columns.
 
     >>> fitted([("JOB", "STATE", "EXIT", "NAME", "NODES"), ("1", "RUNNING", "", "a-long-name-of-a-job", "n1")], 40)

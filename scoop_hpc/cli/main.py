@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 import click
 
@@ -40,7 +40,7 @@ class Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             if os.path.isfile(name):
                 raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import sys
-from typing import Optional
 
 import click
 
@@ -44,16 +43,16 @@ from scoop_hpc.run.signal_fd import Wakeup
 @click.argument("program", nargs=1)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
-    workers: Optional[int],
+    workers: int | None,
     label: bool,
     interface: str,
-    patience: Optional[float],
-    launcher: Optional[str],
+    patience: float | None,
+    launcher: str | None,
     hosts: str,
     hostfile: str,
     container: str,
     container_runtime: str,
-    allocation: Optional[str],
+    allocation: str | None,
     nice: int,
     profile: bool,
     log_level: str,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import getopt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Union
 
 from scoop_hpc.cli.hostfile import Host, read_hostfile
 from scoop_hpc.errors import InputError
@@ -55,7 +54,7 @@ _ONLY = {  # flags with the one value that they may have
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What a command line asks for: words for `run`, and what to do before; or help, if there are no words."""
 
@@ -66,7 +65,7 @@ class Asked:
     interpreter: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """In view of what a command line is read."""
 
@@ -96,7 +95,7 @@ def read_flags(words: Sequence[str], around: Surroundings) -> Asked:
     if not ssh and not around.in_job:
         _check_hosts(hosts, around)
     options = ["--launcher=ssh"] if ssh else []
-    workers: Union[str, int] = given.get("-n", 0)
+    workers: str | int = given.get("-n", 0)
     if ssh or around.in_job:  # `run` knows which of the job's nodes they are
         options += [f"--hosts={','.join(map(_with_workers, hosts))}"] if hosts else []
     else:

@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Any
 
 import click
 
@@ -59,7 +59,7 @@ def _kind(option: click.Option) -> Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType({name: _kind(option) for name, option in _OPTIONS.items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InForce:
     """The settings in force below the command line, by name, and the *values* that the options get of them."""
 
@@ -76,7 +76,7 @@ def files(environ: Mapping[str, str]) -> list[str]:
 
 
 def read_settings(
-    environ: Mapping[str, str], program: Optional[str], profile: Optional[str], given: Mapping[str, Any]
+    environ: Mapping[str, str], program: str | None, profile: str | None, given: Mapping[str, Any]
 ) -> InForce:
     """Read all sources of settings, for *program*, below what is *given* on the command line."""
     texts = {path: _read_settings(path, environ) for path in files(environ)}
@@ -97,7 +97,7 @@ def read_settings(
     return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
 
 
-def _read_settings(path: str, environ: Mapping[str, str]) -> Optional[str]:
+def _read_settings(path: str, environ: Mapping[str, str]) -> str | None:
     """Return the text of a file of settings, None if there is none; refuse what others may have written."""
     content = read_file(path, "the settings", environ.get(TRUST, ""), own=1 if path == _HERE else 2)
     if content is None and os.path.islink(path):
@@ -110,7 +110,7 @@ def _read_settings(path: str, environ: Mapping[str, str]) -> Optional[str]:
         raise SettingsError(f"{origin}: {byte!r} is not UTF-8: save the file as UTF-8") from error
 
 
-def _program(path: Optional[str]) -> str:
+def _program(path: str | None) -> str:
     """Return the text of the program, in the encoding that it says it has; whether it has, its run will tell."""
     content = None if path is None else read_file(path, "the program", most=MOST_OF_A_PROGRAM)
     if content is None:
@@ -122,7 +122,7 @@ def _program(path: Optional[str]) -> str:
         return content.decode("utf-8-sig", "surrogateescape")
 
 
-def _profile(profile: Optional[str], environ: Mapping[str, str]) -> Optional[Setting]:
+def _profile(profile: str | None, environ: Mapping[str, str]) -> Setting | None:
     name = environ.get(PROFILE, "") if profile is None else profile
     if profile is None and not name:
         return None

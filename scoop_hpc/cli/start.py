@@ -8,8 +8,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping, Sequence
 
 from scoop_hpc.cli.allocated import find_allocation, read_nodefile
 from scoop_hpc.cli.grid import plan_hosts, plan_part
@@ -60,13 +59,13 @@ def open_missing_streams() -> None:
 def wishes(
     program: bytes,
     arguments: Sequence[bytes],
-    workers: Optional[int],
-    launcher: Optional[str] = None,
+    workers: int | None,
+    launcher: str | None = None,
     interface: str = "",
-    patience: Optional[float] = None,
+    patience: float | None = None,
     hosts: Sequence[Host] = (),
-    container: Optional[Container] = None,
-    reader: Optional[str] = None,
+    container: Container | None = None,
+    reader: str | None = None,
     record: str = "",
 ) -> Wishes:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
@@ -117,7 +116,7 @@ def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> di
     return environ
 
 
-def _ends_at(environ: Mapping[str, str]) -> Optional[float]:
+def _ends_at(environ: Mapping[str, str]) -> float | None:
     """Return when the job's walltime is over, as its script reckons; None where it says nothing."""
     text = environ.get(ENDS_AT, "")
     return float(text) if text.isascii() and text.isdigit() else None
@@ -128,7 +127,7 @@ def _fitting(scheduler: str) -> str:
     return next((name for name in names if shutil.which(name)), names[0])
 
 
-def _make(launcher: str, container: Optional[Container], directory: str, allocation: Allocation) -> Launcher:
+def _make(launcher: str, container: Container | None, directory: str, allocation: Allocation) -> Launcher:
     if container is None or container.runtime != PYXIS:
         return LAUNCHERS[launcher](allocation)
     if launcher != SrunLauncher.name:
@@ -148,7 +147,7 @@ def is_here(host: str) -> bool:
         return False
 
 
-def _this_machine(workers: Optional[int]) -> Allocation:
+def _this_machine(workers: int | None) -> Allocation:
     cpus = count_cpus()
     return Allocation("", (Node(socket.gethostname(), workers or cpus, cpus),))
 
@@ -161,7 +160,7 @@ def _check_single(allocation: Allocation, names: Sequence[str]) -> None:
         )
 
 
-def _check_hosts(hosts: Sequence[Host], launcher: Optional[str], given: Optional[Allocation]) -> None:
+def _check_hosts(hosts: Sequence[Host], launcher: str | None, given: Allocation | None) -> None:
     """See to it that ssh is used by those only who ask for it, and that they say where."""
     if hosts and launcher != "ssh" and given is None:
         names = fold(host.name for host in hosts)

@@ -16,7 +16,8 @@ import logging
 import os
 import socket
 import sys
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from scoop_hpc.protocol.messages import ORIGIN
 from scoop_hpc.worker.controller import Controller
@@ -45,7 +46,7 @@ class BrokerInfo(NamedTuple):
     externalHostname: str
 
 
-def _main_module(_: Controller) -> Optional[str]:
+def _main_module(_: Controller) -> str | None:
     return getattr(sys.modules.get("__main__"), "__file__", None)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable, Iterator
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from scoop_hpc import futures
 from scoop_hpc.futures import (
@@ -50,8 +50,8 @@ def submit(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
 def map(  # noqa: A001
     func: Callable[..., Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
-    chunksize: Optional[int] = None,
+    timeout: float | None = None,
+    chunksize: int | None = None,
     **kwargs: Any,
 ) -> Iterator[Any]:
     """Yield ``func(*items, **kwargs)`` for each tuple of items from *iterables*, in their order."""
@@ -61,8 +61,8 @@ def map(  # noqa: A001
 def map_as_completed(
     func: Callable[..., Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
-    chunksize: Optional[int] = None,
+    timeout: float | None = None,
+    chunksize: int | None = None,
     **kwargs: Any,
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
@@ -73,7 +73,7 @@ def mapReduce(
     mapFunc: Callable[..., Any],
     reductionFunc: Callable[[Any, Any], Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
+    timeout: float | None = None,
     **kwargs: Any,
 ) -> Any:
     """Return the results of `map`, merged two by two by *reductionFunc*, which must be associative."""
@@ -84,20 +84,20 @@ def mapScan(
     mapFunc: Callable[..., Any],
     reductionFunc: Callable[[Any, Any], Any],
     *iterables: Iterable[Any],
-    timeout: Optional[float] = None,
+    timeout: float | None = None,
     **kwargs: Any,
 ) -> list[Any]:
     """Return the list of what `mapReduce` gives for the first result, the first two, ..., all."""
     return list(futures.map_scan(_with(mapFunc, kwargs), travelling(reductionFunc), *iterables, timeout=timeout))
 
 
-def wait(fs: Iterable[Future], timeout: Optional[float] = -1, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
+def wait(fs: Iterable[Future], timeout: float | None = -1, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
     """Wait until all *fs* are done, or the first, or the first that raised; negative *timeout*: without limit."""
     limit = None if timeout is None or timeout < 0 else timeout
     return futures.wait(fs, timeout=limit, return_when=return_when)
 
 
-def as_completed(fs: Iterable[Future], timeout: Optional[float] = None) -> Iterator[Future]:
+def as_completed(fs: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
     """Yield each of *fs* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     return futures.as_completed(fs, timeout=timeout)
 

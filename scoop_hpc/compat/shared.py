@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc import shared
 from scoop_hpc.compat.futures import travelling
@@ -21,7 +21,7 @@ def setConst(**kwargs: Any) -> None:
         raise TypeError(str(error)) from error
 
 
-def getConst(name: str, timeout: Optional[float] = 0.1) -> Any:
+def getConst(name: str, timeout: float | None = 0.1) -> Any:
     """Return the constant *name*; None if there is none within *timeout* seconds."""
     limit = None if timeout is None or timeout == float("inf") else timeout
     try:

@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError
 
@@ -42,14 +41,14 @@ class JobState(enum.Enum):
         return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobArray:
     """The numbers *first*, *first* + *step*, ... up to *last*: a job for each, *limit* of them at a time."""
 
     first: int
     last: int
     step: int = 1
-    limit: Optional[int] = None
+    limit: int | None = None
 
     @property
     def indices(self) -> range:
@@ -96,7 +95,7 @@ _LINES = (
 _LISTS_OF_LINES = ("after", "after_any", "after_failure", "licenses", "modules", "directives")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """One job: what to run and what to ask for. ``None`` leaves a field to the scheduler's default.
 
@@ -108,40 +107,40 @@ class JobSpec:
     program: tuple[str, ...]  # the program's file, then its arguments
     directory: str
     name: str
-    nodes: Optional[int] = 1
-    workers: Optional[int] = None  # in all
-    workers_per_node: Optional[int] = None
+    nodes: int | None = 1
+    workers: int | None = None  # in all
+    workers_per_node: int | None = None
     cpus_per_worker: int = 1
-    memory_per_node: Optional[int] = None  # bytes
-    memory_per_cpu: Optional[int] = None  # bytes
-    gpus_per_node: Optional[int] = None
-    gpu_type: Optional[str] = None  # of these
-    walltime: Optional[int] = None  # seconds
-    queue: Optional[str] = None
-    account: Optional[str] = None
-    output: Optional[str] = None  # may hold {job_id}, {array_index} and {name}
-    error: Optional[str] = None  # as output; None: the output's
-    mail_user: Optional[str] = None
+    memory_per_node: int | None = None  # bytes
+    memory_per_cpu: int | None = None  # bytes
+    gpus_per_node: int | None = None
+    gpu_type: str | None = None  # of these
+    walltime: int | None = None  # seconds
+    queue: str | None = None
+    account: str | None = None
+    output: str | None = None  # may hold {job_id}, {array_index} and {name}
+    error: str | None = None  # as output; None: the output's
+    mail_user: str | None = None
     mail_events: tuple[str, ...] = ()  # of MAIL_EVENTS
-    array: Optional[JobArray] = None
+    array: JobArray | None = None
     after: tuple[str, ...] = ()  # ids of jobs that have to succeed before
     after_any: tuple[str, ...] = ()  # ids of jobs that have to end before
     after_failure: tuple[str, ...] = ()  # ids of jobs that have to fail before
     exclusive: bool = False
-    constraint: Optional[str] = None  # in the scheduler's words
-    qos: Optional[str] = None
-    reservation: Optional[str] = None
+    constraint: str | None = None  # in the scheduler's words
+    qos: str | None = None
+    reservation: str | None = None
     licenses: tuple[str, ...] = ()  # such as "matlab:2"
-    begin: Optional[str] = None  # ISO 8601, local time, to the second
-    signal: Optional[int] = None  # seconds before the end at which the run gets SIGUSR1
+    begin: str | None = None  # ISO 8601, local time, to the second
+    signal: int | None = None  # seconds before the end at which the run gets SIGUSR1
     requeue: bool = False
-    parallel_environment: Optional[str] = None
+    parallel_environment: str | None = None
     setup: tuple[str, ...] = ()  # lines of shell, verbatim, before all else
     modules: tuple[str, ...] = ()
-    conda: Optional[str] = None  # name or path of an environment
-    venv: Optional[str] = None  # path of a virtual environment
-    container: Optional[str] = None  # image
-    container_runtime: Optional[str] = None  # one of RUNTIMES
+    conda: str | None = None  # name or path of an environment
+    venv: str | None = None  # path of a virtual environment
+    container: str | None = None  # image
+    container_runtime: str | None = None  # one of RUNTIMES
     environment: tuple[tuple[str, str], ...] = ()  # variables, and what they are set to
     prologue: tuple[str, ...] = ()  # lines of shell, verbatim
     directives: tuple[str, ...] = ()  # verbatim, without the prefix
@@ -219,7 +218,7 @@ def whole_nodes(spec: JobSpec) -> bool:
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
-def output_path(spec: JobSpec, job_id: str, index: Optional[int] = None) -> str:
+def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
     """Return the file that a job's output goes to: absolute, with what its placeholders stand for.
 
     ``{job_id}`` is the number in the scheduler's id.
@@ -252,7 +251,7 @@ def with_default_output(spec: JobSpec) -> JobSpec:
     return spec if spec.output is not None else replace(spec, output=default_output(spec))
 
 
-def check_line(field: str, value: Optional[str]) -> None:
+def check_line(field: str, value: str | None) -> None:
     """Raise JobSpecError for what cannot be in one line of a script: control and separating characters, no text."""
     if value is None:
         return
@@ -271,7 +270,7 @@ def _check_program(program: tuple[str, ...]) -> None:
             raise JobSpecError(f"the program's argument {word!r} holds a NUL, which no command line can")
 
 
-def _check_count(field: str, value: Optional[int]) -> None:
+def _check_count(field: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise JobSpecError(f"{field.replace('_', ' ')} is {value!r}: give a positive number")
     if value is not None and value > _MOST.get(field, value):

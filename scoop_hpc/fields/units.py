@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError
 
@@ -59,7 +58,7 @@ def format_walltime(seconds: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
-def parse_gpus(text: str) -> tuple[Optional[str], int]:
+def parse_gpus(text: str) -> tuple[str | None, int]:
     """Return the type, None if any will do, and the number of GPUs.
 
     >>> parse_gpus("2"), parse_gpus("a100:2")

@@ -21,10 +21,9 @@ from __future__ import annotations
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One directory, link or file on the way to a file, and what lstat says of it."""
 
@@ -34,7 +33,7 @@ class Entry:
     gid: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whose files are believed: *uids* are the user's and root's; of *groups*, nobody else is a member."""
 
@@ -42,7 +41,7 @@ class Identity:
     groups: frozenset[int] = frozenset()
 
 
-def objection(way: Sequence[Entry], who: Identity, own: int = 1) -> Optional[str]:
+def objection(way: Sequence[Entry], who: Identity, own: int = 1) -> str | None:
     """Return why the last entry of *way* is not to be believed, None if it is.
 
     *way* begins at the root. Its last *own* entries, links apart, have to be the user's or root's.

@@ -12,7 +12,6 @@ import grp
 import os
 import pwd
 import stat
-from typing import Optional
 
 from scoop_hpc.errors import InputError
 from scoop_hpc.files.ownership import Entry, Identity, objection
@@ -27,11 +26,11 @@ _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")  # what a shell's <(...)
 def read_file(
     path: str,
     what: str,
-    trust: Optional[str] = None,
+    trust: str | None = None,
     own: int = 1,
     streams: bool = False,
     most: int = MOST,
-) -> Optional[bytes]:
+) -> bytes | None:
     """Return what is in the file *path*, None if there is none; raise InputError, which says *what* it is.
 
     With *trust*, the text of SCOOP_HPC_TRUST, refuse one that somebody else may have written, as `files.ownership`
@@ -62,7 +61,7 @@ def read_file(
     return content
 
 
-def read_text(path: str, what: str, trust: Optional[str] = None) -> str:
+def read_text(path: str, what: str, trust: str | None = None) -> str:
     """Return the text of the file *path*, which is there; raise InputError. See `read_file`."""
     content = read_file(path, what, trust, streams=True)
     if content is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
 from scoop_hpc.fields.spec import JobSpec, JobState, option_of
@@ -26,9 +26,7 @@ _BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
 _LATE = 20.0  # seconds by which a scheduler's accounts may be
 
 # the fields of JobSpec that name other jobs, and whether these shall succeed
-_DEPENDENCIES: Mapping[str, Optional[bool]] = MappingProxyType(
-    {"after": True, "after_any": None, "after_failure": False}
-)
+_DEPENDENCIES: Mapping[str, bool | None] = MappingProxyType({"after": True, "after_any": None, "after_failure": False})
 
 
 class Client:
@@ -77,7 +75,7 @@ class Client:
                 self._check_dependency(option_of(field), reports, wanted, scheduler)
 
     def _check_dependency(
-        self, option: str, reports: Sequence[Report], wanted: Optional[bool], scheduler: Scheduler
+        self, option: str, reports: Sequence[Report], wanted: bool | None, scheduler: Scheduler
     ) -> None:
         if scheduler.removes_unfulfillable and reports:
             known = {key.job for key in self._questions.known(scheduler, reports)}
@@ -121,7 +119,7 @@ class Client:
         scheduler: Scheduler,
         render: Callable[[Job], str],
         now: float,
-        within: Optional[Site] = None,
+        within: Site | None = None,
     ) -> Job:
         """Submit the prepared job *spec*, whose script *render* writes; return it with its id.
 
@@ -178,7 +176,7 @@ class Client:
             old.site,
         )
 
-    def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> Optional[str]:
+    def try_out(self, spec: JobSpec, scheduler: Scheduler, render: Callable[[Job], str], now: float) -> str | None:
         """Return what *scheduler* thinks of the prepared job *spec*, None where it cannot be asked; submit nothing."""
         job = directories.create(self._state, spec, scheduler.name, now)
         try:
@@ -190,13 +188,13 @@ class Client:
         finally:
             directories.remove(job)
 
-    def recent(self, count: Optional[int]) -> list[Job]:
+    def recent(self, count: int | None) -> list[Job]:
         """Return the jobs submitted last, the newest last; all, if *count* is None."""
         every = directories.newest_first(self._state, self._warn)
         newest = list(every) if count is None else [job for _, job in zip(range(count), every)]
         return newest[::-1]
 
-    def find(self, job_ids: Iterable[str], fallback: Scheduler, preferred: Optional[Site] = None) -> list[Report]:
+    def find(self, job_ids: Iterable[str], fallback: Scheduler, preferred: Site | None = None) -> list[Report]:
         """Return the jobs of these ids, their status still to be asked; *fallback* may know what is not known here.
 
         An id may be that of one job of an array, and written in whatever way its scheduler takes; ``ID@CLUSTER`` is
@@ -223,7 +221,7 @@ class Client:
         jobs: Sequence[Job],
         keys: Mapping[str, JobKey],
         fallback: Scheduler,
-        preferred: Optional[Site],
+        preferred: Site | None,
     ) -> Report:
         """Return the job that *text* means: the newest of *jobs*, if they are all of one cluster."""
         if not jobs:
@@ -278,7 +276,7 @@ class Client:
         return [unasked(job.scheduler, job.job_id or "", job) for job in jobs]
 
     def status(
-        self, reports: Sequence[Report], on_trouble: Optional[Callable[[SchedulerError], None]] = None
+        self, reports: Sequence[Report], on_trouble: Callable[[SchedulerError], None] | None = None
     ) -> list[Report]:
         """Ask how the jobs stand: see `Questions.status`."""
         return self._questions.status(reports, on_trouble)
@@ -292,7 +290,7 @@ class Client:
         reports: Sequence[Report],
         on_tick: Callable[[Sequence[Report]], None],
         on_trouble: Callable[[SchedulerError], None],
-        timeout: Optional[float] = None,
+        timeout: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> list[Report]:
@@ -380,7 +378,7 @@ class Client:
         argv = scheduler.explain_argv(report.status.job_id)
         return scheduler.explain(report.status, self._questions.ask(scheduler, argv, report.site))
 
-    def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Optional[Site], list[str]]]:
+    def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Site | None, list[str]]]:
         return [
             (self._questions.scheduler(name), site, [report.status.job_id for report in each])
             for (name, site), each in by_place(reports).items()
@@ -401,7 +399,7 @@ def _is_of_cluster(job: Job, text: str) -> bool:
     return not cluster or (job.site is not None and job.site.cluster == cluster)
 
 
-def _has_succeeded(report: Report) -> Optional[bool]:
+def _has_succeeded(report: Report) -> bool | None:
     """Return whether a job, or each of an array, has succeeded; None while that may turn out either way."""
     states = [each.status.state for each in report.elements or (report,)]
     if any(state.ended and state is not JobState.COMPLETED for state in states):

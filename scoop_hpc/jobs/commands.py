@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping, Sequence
 
 from scoop_hpc.errors import SchedulerError, UnansweredError
 from scoop_hpc.schedulers.base import LOCAL_RUNS, Completed, Scheduler, without_colour
@@ -34,7 +33,7 @@ def run_command(argv: Sequence[str], environ: Mapping[str, str], patience: float
     return Completed(tuple(argv), done.returncode, without_colour(done.stdout), without_colour(done.stderr))
 
 
-def check_present(scheduler: Scheduler, which: Callable[[str], Optional[str]]) -> None:
+def check_present(scheduler: Scheduler, which: Callable[[str], str | None]) -> None:
     """Raise SchedulerError for a scheduler whose commands are not here."""
     missing = [command for command in scheduler.commands if which(command) is None]
     if missing:

@@ -19,10 +19,10 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
@@ -39,7 +39,7 @@ _MOST = 1 << 28  # bytes of a file of ours: an array of a million jobs has so ma
 _SLACK = 5.0  # seconds by which the clock of a file server may be behind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One submitted job, at ``submitted`` seconds since the epoch. ``job_id`` is None until the scheduler gave one."""
 
@@ -47,8 +47,8 @@ class Job:
     spec: JobSpec
     scheduler: str
     submitted: float
-    job_id: Optional[str] = None
-    site: Optional[Site] = None  # None in what earlier versions wrote
+    job_id: str | None = None
+    site: Site | None = None  # None in what earlier versions wrote
 
     @property
     def script(self) -> str:
@@ -59,7 +59,7 @@ class Job:
         """The file that the driver writes."""
         return os.path.join(self.directory, records.FILE)
 
-    def output(self, index: Optional[int] = None) -> Optional[str]:
+    def output(self, index: int | None = None) -> str | None:
         """Return the file that gets what the job prints, or one of an array; None while it has no id."""
         return None if self.job_id is None else output_path(self.spec, self.job_id, index)
 
@@ -80,7 +80,7 @@ def write(job: Job) -> None:
     write_text(os.path.join(job.directory, _JOB), json.dumps(about, indent=1) + "\n")
 
 
-def read(directory: str) -> Optional[Job]:
+def read(directory: str) -> Job | None:
     """Return the job whose directory this is, None if there is none in it."""
     path = os.path.join(directory, _JOB)
     text = _read_text(path)
@@ -145,7 +145,7 @@ def read_script(job: Job) -> str:
         raise ScoopError(f"cannot read {job.script!r}: {error.strerror}") from error
 
 
-def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
+def read_record(job: Job, index: int | None = None) -> Record | None:
     """Return the driver's record of *job*, or of one of an array; None if it left none."""
     path = records.of_element(job.record, index)
     try:
@@ -156,7 +156,7 @@ def read_record(job: Job, index: Optional[int] = None) -> Optional[Record]:
         raise ScoopError(f"cannot read {path!r}: {error.strerror}") from error
 
 
-def last_complaint(job: Job, index: Optional[int] = None) -> str:
+def last_complaint(job: Job, index: int | None = None) -> str:
     """Return the error of ours in the last lines that *job*, or one of an array, has printed; empty if there is none.
 
     A job script tells so why it did not come to the driver.
@@ -176,13 +176,13 @@ def last_complaint(job: Job, index: Optional[int] = None) -> str:
     return next((line[len(_COMPLAINT) :] for line in reversed(lines) if line.startswith(_COMPLAINT)), "")
 
 
-def write_ends(job: Job, said: Mapping[Optional[int], JobStatus]) -> None:
+def write_ends(job: Job, said: Mapping[int | None, JobStatus]) -> None:
     """Keep the scheduler's word on how *job* ended, or the jobs of an array, by their indices."""
     ends = [{**asdict(status), "state": status.state.value, "index": index} for index, status in said.items()]
     write_text(os.path.join(job.directory, _ENDS), json.dumps(ends) + "\n")
 
 
-def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
+def read_ends(job: Job) -> dict[int | None, JobStatus]:
     """Return the scheduler's word on how *job* ended, as far as it was heard."""
     path = os.path.join(job.directory, _ENDS)
     text = _read_text(path)
@@ -195,7 +195,7 @@ def read_ends(job: Job) -> dict[Optional[int], JobStatus]:
         }
 
 
-def _read_text(path: str) -> Optional[str]:
+def _read_text(path: str) -> str | None:
     content = read_file(path, "the file of a job", most=_MOST)
     if content is None:
         return None
@@ -213,7 +213,7 @@ def _read_spec(about: dict[str, Any]) -> JobSpec:
     return JobSpec(**known)
 
 
-def _read_site(about: Optional[dict[str, Any]]) -> Optional[Site]:
+def _read_site(about: dict[str, Any] | None) -> Site | None:
     if about is None:
         return None
     return Site(about["cluster"], tuple((name, value) for name, value in about["variables"]))

@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import BinaryIO, Callable, Optional
+from typing import BinaryIO
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import default_output, output_path
@@ -26,7 +26,7 @@ _COMPARED = 4096  # bytes at the end of a former output that tell it from others
 _SURELY_BEFORE = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Former:
     """A file as it was before the job; ``appended_to``: the job's output is put behind what is in it."""
 
@@ -36,7 +36,7 @@ class Former:
     digest: str  # of the last bytes
     appended_to: bool
 
-    def begins_at(self, file: BinaryIO) -> Optional[int]:
+    def begins_at(self, file: BinaryIO) -> int | None:
         """Return where the job's own output begins in *file*, None while all of it is the former."""
         now = os.fstat(file.fileno())
         stays = self.appended_to and now.st_size >= self.size and _digest(file, self.size) == self.digest
@@ -68,7 +68,7 @@ def note(job: Job, appends: Callable[[], bool]) -> None:
     private.write_text(os.path.join(job.directory, _FILE), json.dumps(formers) + "\n")
 
 
-def read(job: Job, output: str) -> Optional[Former]:
+def read(job: Job, output: str) -> Former | None:
     """Return the file *output* as it was before *job*, None if there was none; raise ScoopError."""
     path = os.path.join(job.directory, _FILE)
     try:
@@ -101,7 +101,7 @@ def _existing(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if os.path.basename(path) in listed[os.path.dirname(path)]]
 
 
-def _look(path: str) -> Optional[tuple[os.stat_result, str]]:
+def _look(path: str) -> tuple[os.stat_result, str] | None:
     """Return how a regular file is, and the digest of its end; it is opened, for only that makes NFS look."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
 
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
@@ -22,7 +21,7 @@ def is_guess(status: JobStatus) -> bool:
     return guessed and status.exit_status is None
 
 
-def settle(job_id: str, said: Optional[JobStatus], record: Optional[Record]) -> JobStatus:
+def settle(job_id: str, said: JobStatus | None, record: Record | None) -> JobStatus:
     """Put together what the scheduler said of a job, None if it has forgotten it, and the driver's record.
 
     The scheduler knows whether a job runs, and what was done to it from outside; the driver knows how and why the

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Optional
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import JobState
@@ -24,7 +23,7 @@ _PATIENCE = 2.0  # seconds to wait for the lock: whoever holds it needs millisec
 DRIVER_LOST = "died, or its node was lost"  # the end of the reason that an agent records for a driver that cannot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """How a run stands. Times are seconds since the epoch on the driver's clock."""
 
@@ -33,14 +32,14 @@ class Record:
     nodes: tuple[str, ...]
     host: str  # where the driver runs
     pid: int
-    job_id: Optional[str] = None
-    ended: Optional[float] = None
-    exit_status: Optional[int] = None
+    job_id: str | None = None
+    ended: float | None = None
+    exit_status: int | None = None
     reason: str = ""
     attempt: str = ""  # of the job: which of its runs this is, unlike any other
 
 
-def of_element(path: str, index: Optional[int]) -> str:
+def of_element(path: str, index: int | None) -> str:
     """Return the file for the record of one job of an array, where *path* is that of the whole.
 
     >>> of_element("/jobs/1/record.json", 3)
@@ -103,7 +102,7 @@ def end_lost(path: str, attempt: str, reason: str, now: float) -> bool:
         return True
 
 
-def _read_or_none(path: str) -> Optional[Record]:
+def _read_or_none(path: str) -> Record | None:
     try:
         return read(path)
     except ScoopError:  # whatever it is, it is no run's record
@@ -151,7 +150,7 @@ def write(path: str, record: Record) -> None:
         raise
 
 
-def read(path: str) -> Optional[Record]:
+def read(path: str) -> Record | None:
     """Return the record in the file *path*, None if there is no such file; raise ScoopError, OSError."""
     try:
         with open(path, encoding="utf-8") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.directories import Job
@@ -25,17 +24,17 @@ _WORST = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """One job, or one of an array, whose *index* that is. *job* is None for a job that was not submitted from here."""
 
     scheduler: str
     status: JobStatus
-    job: Optional[Job] = None
-    record: Optional[Record] = None
-    index: Optional[int] = None
+    job: Job | None = None
+    record: Record | None = None
+    index: int | None = None
     elements: tuple[Report, ...] = ()  # of an array: its jobs
-    site: Optional[Site] = None  # None: whichever cluster the commands ask by themselves
+    site: Site | None = None  # None: whichever cluster the commands ask by themselves
 
     @property
     def label(self) -> str:
@@ -44,12 +43,12 @@ class Report:
         return f"{self.status.job_id}@{cluster}" if cluster else self.status.job_id
 
     @property
-    def output(self) -> Optional[str]:
+    def output(self) -> str | None:
         """The file that gets what it prints, None where that is not known or is one for each job of an array."""
         return None if self.job is None or self.elements else self.job.output(self.index)
 
 
-def unasked(scheduler: str, job_id: str, job: Optional[Job], site: Optional[Site] = None) -> Report:
+def unasked(scheduler: str, job_id: str, job: Job | None, site: Site | None = None) -> Report:
     """Return a report of a job that nobody was asked about yet; *site* is for one that was not submitted from here."""
     return Report(scheduler, JobStatus(job_id, JobState.UNKNOWN), job, site=site if job is None else job.site)
 

@@ -15,9 +15,8 @@ import functools
 import os.path
 import shlex
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Callable, Optional
 
 import jinja2
 
@@ -40,7 +39,7 @@ def render(
     scheduler: Scheduler,
     command: Sequence[str],
     directories: Sequence[str] = (),
-    template: Optional[str] = None,
+    template: str | None = None,
     trust: str = "",
 ) -> str:
     """Return the job script that asks *scheduler* for what *spec* says, and becomes *command* by its last line.
@@ -105,7 +104,7 @@ def list_templates(directories: Sequence[str] = ()) -> list[str]:
     return _loader(directories, "").list_templates()
 
 
-def _array(spec: JobSpec) -> Optional[str]:
+def _array(spec: JobSpec) -> str | None:
     """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
     if spec.array is None:
         return None
@@ -114,7 +113,7 @@ def _array(spec: JobSpec) -> Optional[str]:
     return f"{spec.array.first}-{spec.array.last}{step}{limit}"
 
 
-def _dependency(spec: JobSpec) -> Optional[str]:
+def _dependency(spec: JobSpec) -> str | None:
     """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
     kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
     return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None

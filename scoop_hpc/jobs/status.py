@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Callable, Optional
 
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError
 from scoop_hpc.fields.spec import JobState
@@ -36,7 +35,7 @@ from scoop_hpc.schedulers.base import (
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
 
-Place = tuple[str, Optional[Site]]  # a scheduler's name, and which of its clusters
+Place = tuple[str, Site | None]  # a scheduler's name, and which of its clusters
 
 
 _NO_ANSWER = "no answer from"  # the beginning of a reason
@@ -74,7 +73,7 @@ class Questions:
     def status(
         self,
         reports: Sequence[Report],
-        on_trouble: Optional[Callable[[SchedulerError], None]] = None,
+        on_trouble: Callable[[SchedulerError], None] | None = None,
         pauses: Sequence[float] = PAUSES,
     ) -> list[Report]:
         """Ask how the jobs stand, each cluster once for all of its jobs.
@@ -139,7 +138,7 @@ class Questions:
 
     def _ask(
         self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float]
-    ) -> tuple[dict[JobKey, JobStatus], Optional[SchedulerError]]:
+    ) -> tuple[dict[JobKey, JobStatus], SchedulerError | None]:
         """Return what *scheduler* knows, and why there may be more; None if there is not.
 
         A later command is asked only for jobs that are missing from the earlier.
@@ -159,14 +158,14 @@ class Questions:
                     troubles.append(error)
         return known, troubles[0] if troubles and not all(key in known for key in wanted) else None
 
-    def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site]) -> Completed:
+    def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Site | None) -> Completed:
         """Run one of *scheduler*'s commands for a cluster, whichever the shell of now would ask."""
         cluster = "" if site is None else site.cluster
         environ = at_site(scheduler.query_environ(self._environ), site)
         return self._run(scheduler.directed(argv, cluster) if cluster else argv, environ)
 
     def _query(
-        self, scheduler: Scheduler, argv: Sequence[str], site: Optional[Site], pauses: Sequence[float]
+        self, scheduler: Scheduler, argv: Sequence[str], site: Site | None, pauses: Sequence[float]
     ) -> dict[JobKey, JobStatus]:
         """Ask, and ask again while the answer is an error; one that does not come at all is not waited for again."""
         for pause in (*pauses, None):
@@ -263,7 +262,7 @@ def by_place(reports: Sequence[Report]) -> dict[Place, list[Report]]:
     return places
 
 
-def _is_told(status: Optional[JobStatus]) -> bool:
+def _is_told(status: JobStatus | None) -> bool:
     """Return whether there is no more to hear of a job: what cannot be read, or who cancelled it, accounts may know."""
     if status is None or status.unread:
         return False
@@ -276,7 +275,7 @@ def _keys_of(scheduler: Scheduler, report: Report) -> list[JobKey]:
     return [key] if array is None or key.index is not None else [JobKey(key.job, index) for index in array.indices]
 
 
-def _settle_one(report: Report, said: Optional[JobStatus], silent: bool) -> Report:
+def _settle_one(report: Report, said: JobStatus | None, silent: bool) -> Report:
     record = record_of(report)
     if said is not None and said.unread:
         if record is None or not record.state.ended:
@@ -299,7 +298,7 @@ def with_record(report: Report) -> Report:
     return replace(report, record=record_of(report))
 
 
-def record_of(report: Report) -> Optional[Record]:
+def record_of(report: Report) -> Record | None:
     """Return the driver's record, None if it cannot be read now: the scheduler may know all the same."""
     try:
         return None if report.job is None else directories.read_record(report.job, report.index)

@@ -35,7 +35,7 @@ class Carriage(enum.Enum):
     FILE = "file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """One process to start, with its whole environment, and the nodes whose agents it brings."""
 

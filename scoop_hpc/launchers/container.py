@@ -14,7 +14,7 @@ PYXIS = "pyxis"
 PYTHON = "python3"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Container:
     """An image, and the program that runs it: apptainer, singularity or pyxis."""
 

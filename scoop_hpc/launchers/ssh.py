@@ -12,8 +12,7 @@ ssh joins its arguments with blanks, and the user's login shell takes them apart
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from scoop_hpc.launchers.base import Carriage, Command
 

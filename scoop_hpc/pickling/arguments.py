@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn
 
 # Only types that can never travel, and that nothing inherits from: a look at the type is all that a submit can afford.
 _UNSENDABLE = {
@@ -71,6 +71,6 @@ def _name(function: Any) -> str:
 
 
 def _complaint(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    named: list[tuple[Union[int, str], Any]] = [*enumerate(args, 1), *kwargs.items()]
+    named: list[tuple[int | str, Any]] = [*enumerate(args, 1), *kwargs.items()]
     name, value = next((name, value) for name, value in named if type(value) in _TYPES)
     return f"argument {name!r} is {_UNSENDABLE[type(value)]}"

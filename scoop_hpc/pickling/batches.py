@@ -7,8 +7,8 @@ item is a pickle of its own (`Packed`), so that one bad value spoils its own ite
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.packed import ATOMS, Packed
@@ -20,7 +20,7 @@ _Environment = Mapping[str, Any]  # see `namespace`; None: the one that is in fo
 _Item = Any  # the arguments of a call, or a Packed of (args, kwargs)
 
 
-def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: Optional[_Environment] = None) -> _Item:
+def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: _Environment | None = None) -> _Item:
     """Return what stands for the arguments of one call among others; raise UnpicklableError."""
     for arg in args:
         if type(arg) not in ATOMS:
@@ -34,8 +34,8 @@ def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: Option
 def dump_calls(
     function: Callable[..., Any],
     items: Sequence[_Item],
-    segments: Optional[Segments] = None,
-    environment: Optional[_Environment] = None,
+    segments: Segments | None = None,
+    environment: _Environment | None = None,
 ) -> list[Buffer]:
     """Return the frames of calls of *function*, each packed by `pack_item`; raise UnpicklableError."""
     return pickles.dump_task((function, items), segments, environment)
@@ -46,7 +46,7 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return pickles.dump_task((function, (args, kwargs)))
 
 
-def dump_again(function: Callable[..., Any], item: _Item, environment: Optional[_Environment] = None) -> list[Buffer]:
+def dump_again(function: Callable[..., Any], item: _Item, environment: _Environment | None = None) -> list[Buffer]:
     """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
     items = item.unpack() if isinstance(item, _Whole) else [item]
     return pickles.dump_task((function, items), None, environment)
@@ -89,7 +89,7 @@ def unpack_item(item: _Item) -> tuple[tuple[Any, ...], dict[str, Any]]:
 class Outgoing:
     """The outcomes of tasks of one owner, collected until they are sent."""
 
-    def __init__(self, segments: Optional[Segments] = None) -> None:
+    def __init__(self, segments: Segments | None = None) -> None:
         self._items: list[tuple[Any, ...]] = []
         self._segments = segments
 
@@ -125,7 +125,7 @@ def load_outcomes(frames: Sequence[Buffer]) -> list[tuple[Any, ...]]:
     return items
 
 
-def value_of(item: Any) -> tuple[Any, Optional[BaseException]]:
+def value_of(item: Any) -> tuple[Any, BaseException | None]:
     """Return the value or the error in an item of `load_outcomes`; what cannot be unpickled here is a TaskError."""
     if type(item) is Packed:
         try:

@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, Optional
+from typing import Any
 
 import cloudpickle
 
@@ -40,7 +40,7 @@ def _walk(code: CodeType) -> Iterator[str]:
             yield from _walk(constant)
 
 
-def settled_by(value: Any) -> tuple[bool, Optional[Body]]:
+def settled_by(value: Any) -> tuple[bool, Body | None]:
     """Whether a value that is the same object is the same value, as long as a function is made of the same body."""
     if type(value) in ATOMS:
         return True, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from typing import Optional
 
 from scoop_hpc.pickling.imported import IMPORTED
 
@@ -85,7 +84,7 @@ def _skips(node: ast.AST) -> bool:
     return False
 
 
-def _value_elsewhere(test: ast.expr) -> Optional[bool]:
+def _value_elsewhere(test: ast.expr) -> bool | None:
     """Return what a *test* is in a worker that imports the module, None if it does not look at that."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         value = _value_elsewhere(test.operand)

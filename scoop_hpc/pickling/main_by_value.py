@@ -21,9 +21,9 @@ import io
 import itertools
 import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Callable, Optional
+from typing import Any
 
 import cloudpickle
 
@@ -64,8 +64,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self,
         file: io.BytesIO,
         protocol: int = 5,
-        buffer_callback: Optional[Callable[[pickle.PickleBuffer], Any]] = None,
-        environment: Optional[Environment] = None,
+        buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+        environment: Environment | None = None,
     ) -> None:
         super().__init__(file, protocol, buffer_callback)
         self._stream = file
@@ -176,13 +176,13 @@ class _Namespace(dict):  # type: ignore[type-arg]
 # what goes before a task
 
 
-def _prefix(named: frozenset[str], used: frozenset[str], environment: Optional[Environment]) -> bytes:
+def _prefix(named: frozenset[str], used: frozenset[str], environment: Environment | None) -> bytes:
     """Return the operations by which a pickle enters the environment of these names; raise UnpicklableError."""
     names, wanted = main_received.names, named | used
     known = names.prefixes.get(wanted)
     if known is not None and known.holds(environment):
         return known.text
-    checks: list[tuple[str, Optional[Sent]]] = []
+    checks: list[tuple[str, Sent | None]] = []
     if environment is None:
         found, settled = _current(wanted, checks)
         for name in named:
@@ -222,7 +222,7 @@ def _passed_on(wanted: Iterable[str], environment: Environment) -> Environment:
     return found
 
 
-def _current(wanted: Iterable[str], checks: list[tuple[str, Optional[Sent]]]) -> tuple[Environment, bool]:
+def _current(wanted: Iterable[str], checks: list[tuple[str, Sent | None]]) -> tuple[Environment, bool]:
     """Return what the names *wanted* may use in the client, and whether that stays so while all *checks* hold."""
     found: dict[str, Given] = {}
     seen: set[str] = set()
@@ -242,7 +242,7 @@ def _current(wanted: Iterable[str], checks: list[tuple[str, Optional[Sent]]]) ->
     return found, settled
 
 
-def _sent(name: str) -> Optional[Sent]:
+def _sent(name: str) -> Sent | None:
     """Return the global *name* as it is now; None if it is not there, and no worker was ever given one."""
     value = main_received.main().get(name, MISSING)
     known = main_received.names.sent.get(name)
@@ -264,7 +264,7 @@ def _sent(name: str) -> Optional[Sent]:
     return sent
 
 
-def _definition(name: str, value: Any, known: Optional[Sent]) -> tuple[bytes, tuple[str, ...], str]:
+def _definition(name: str, value: Any, known: Sent | None) -> tuple[bytes, tuple[str, ...], str]:
     """Return a global's pickle, the names that it may use, and why it cannot be pickled: then, that of a stand-in."""
     for careful in (False, True) if isinstance(value, type) else (False,):
         try:

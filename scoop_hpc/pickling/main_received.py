@@ -12,9 +12,9 @@ from __future__ import annotations
 import pickle
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import CodeType, FunctionType
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.pickling.placeholder import Unsent
@@ -40,7 +40,7 @@ class Body(NamedTuple):
     """What a function is made of, besides its globals."""
 
     code: CodeType
-    defaults: Optional[tuple[Any, ...]]
+    defaults: tuple[Any, ...] | None
     more: bool
 
     @classmethod
@@ -56,7 +56,7 @@ class Sent(NamedTuple):
     value: Any  # MISSING if it had none
     given: Given
     settled: bool  # the value stays what it is as long as it is the same object, made of the same *body*
-    body: Optional[Body]
+    body: Body | None
     refused: str  # why it could not be pickled, empty if it was
     mark: bytes  # its pickle, or a digest of that
 
@@ -69,10 +69,10 @@ class Prefix(NamedTuple):
     """The beginning of the pickle of a task that refers to certain names, and what it depends on."""
 
     text: bytes
-    snapshot: Optional[Environment]  # in a worker: what was in force
-    sent: list[tuple[str, Optional[Sent]]]  # in the client: what was given for each name, None for one that never was
+    snapshot: Environment | None  # in a worker: what was in force
+    sent: list[tuple[str, Sent | None]]  # in the client: what was given for each name, None for one that never was
 
-    def holds(self, environment: Optional[Environment]) -> bool:
+    def holds(self, environment: Environment | None) -> bool:
         """Whether it would be the same now: in a worker, from this *environment*."""
         if environment is not None:
             return self.snapshot is environment
@@ -88,7 +88,7 @@ class Names:
     """What this process knows of the names in ``__main__``. There is one of it."""
 
     def __init__(self) -> None:
-        self.given: Optional[Environment] = None  # in force; never changed, but replaced; None in the client itself
+        self.given: Environment | None = None  # in force; never changed, but replaced; None in the client itself
         self.values: dict[str, Any] = {}  # of the names that are given
         self.pending: dict[str, Given] = {}  # being entered
         self.unmade: dict[str, bytes] = {}  # whose pickles are being opened, until there is something to refer to
@@ -129,7 +129,7 @@ def enter(text: bytes) -> None:
     enter_again(environment, len(text) <= SMALL)
 
 
-def enter_again(environment: Optional[Environment], known: bool = True) -> None:
+def enter_again(environment: Environment | None, known: bool = True) -> None:
     """Put an environment into force once more: another task may have entered its own meanwhile.
 
     It is kept in mind if it is *known*, and so may be entered again.

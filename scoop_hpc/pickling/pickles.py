@@ -16,10 +16,10 @@ import mmap
 import pickle
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any, Callable, Optional
+from typing import Any
 
 import cloudpickle
 
@@ -31,7 +31,7 @@ from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
-_task_pickler: Optional[Callable[..., Any]] = None  # set once, in the client and the workers of a pool
+_task_pickler: Callable[..., Any] | None = None  # set once, in the client and the workers of a pool
 _OUT_OF_BAND = LEAST  # bytes: smaller buffers cost less inside the pickle than as frames of their own
 _ROOMS = ("scoop_hpc.worker.", "scoop_hpc.bulk.", "scoop_hpc.pickling.")  # whose frames are above the user's
 _OURS = (mmap.mmap, bytearray)  # what frames are that belong to nobody else
@@ -55,7 +55,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self,
         file: io.BytesIO,
         protocol: int = 5,
-        buffer_callback: Optional[Callable[[pickle.PickleBuffer], Any]] = None,
+        buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
         here_only: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(file, protocol, buffer_callback)
@@ -100,7 +100,7 @@ def _found_by_name(value: Any) -> bool:
     return found is value
 
 
-def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Callable[..., Any]] = None) -> list[Buffer]:
+def dump(value: Any, segments: Segments | None = None, pickler: Callable[..., Any] | None = None) -> list[Buffer]:
     """Return the frames of *value*, a snapshot; raise UnpicklableError, with the reason as its cause.
 
     What is large goes into *segments*; every reference must then be sent. With a *pickler*, only that is tried: see
@@ -148,7 +148,7 @@ def dump(value: Any, segments: Optional[Segments] = None, pickler: Optional[Call
     return [_stream(head, segments), *buffers]
 
 
-def _named_part(value: Any, pickler: Optional[Callable[..., Any]]) -> str:
+def _named_part(value: Any, pickler: Callable[..., Any] | None) -> str:
     """Return the name of the part of *value* that cannot be pickled: of a call, of a result."""
 
     def pickles(part: Any) -> bool:
@@ -179,7 +179,7 @@ def _parts_of_call(value: Any) -> list[tuple[str, Any]]:
     return []
 
 
-def _stream(stream: bytes, segments: Optional[Segments]) -> Buffer:
+def _stream(stream: bytes, segments: Segments | None) -> Buffer:
     """Return the frame of a pickle itself, which is large if there are large strings or bytes in it."""
     if segments is None or len(stream) < LEAST:
         return stream
@@ -233,7 +233,7 @@ def _writable(frame: Buffer, last: bool) -> Buffer:
 
 
 def dump_task(
-    value: Any, segments: Optional[Segments] = None, environment: Optional[Mapping[str, Any]] = None
+    value: Any, segments: Segments | None = None, environment: Mapping[str, Any] | None = None
 ) -> list[Buffer]:
     """Return the frames of *value*, which any worker may get; raise UnpicklableError.
 
@@ -255,12 +255,12 @@ def carry(names: frozenset[str]) -> None:
     carry_main(functools.partial(_Pickler, here_only=names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a task ended: with ``value``, or with ``error`` if that is not None."""
 
     value: Any = None
-    error: Optional[BaseException] = None
+    error: BaseException | None = None
     deaf: float = 0.0  # the longest time that it kept its worker from looking at its link
 
 

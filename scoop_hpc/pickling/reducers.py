@@ -13,9 +13,9 @@ import functools
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any, Callable, Optional
+from typing import Any
 
 _Reduced = tuple[Any, ...]
 
@@ -27,7 +27,7 @@ _variables: dict[str, contextvars.ContextVar[Any]] = {}  # that have arrived or 
 _keys: dict[contextvars.ContextVar[Any], tuple[str, str]] = {}  # their modules and names there, or "" and their keys
 
 
-def reduced(value: Any, main_names: tuple[str, ...]) -> Optional[_Reduced]:
+def reduced(value: Any, main_names: tuple[str, ...]) -> _Reduced | None:
     """Return how *value* is made again, None if that is nothing special."""
     reducer = _REDUCERS.get(type(value))
     if reducer is None:
@@ -35,7 +35,7 @@ def reduced(value: Any, main_names: tuple[str, ...]) -> Optional[_Reduced]:
     return reducer(value, main_names)
 
 
-def reduced_in_definition(value: Any) -> Optional[_Reduced]:
+def reduced_in_definition(value: Any) -> _Reduced | None:
     """Return how a part of a definition is made again that is each process's own, None if *value* is something else."""
     for name in _STREAMS:
         if getattr(sys, name, None) is value:
@@ -70,7 +70,7 @@ def _register(dispatcher: Any, state: tuple[dict[type, Callable[..., Any]], dict
     dispatcher.__dict__.update(attributes)
 
 
-def _reduced_cache(value: Any, main_names: tuple[str, ...]) -> Optional[_Reduced]:
+def _reduced_cache(value: Any, main_names: tuple[str, ...]) -> _Reduced | None:
     if value.__module__ not in main_names and _found(value):
         return None  # it goes by name
     return cached, (value.__wrapped__, value.cache_parameters())
@@ -88,17 +88,17 @@ def cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
 
 
-def _reduced_property(value: Any, _: tuple[str, ...]) -> Optional[_Reduced]:
+def _reduced_property(value: Any, _: tuple[str, ...]) -> _Reduced | None:
     return _cached_property, (value.func, value.attrname)
 
 
-def _cached_property(function: Callable[..., Any], name: Optional[str]) -> Any:
+def _cached_property(function: Callable[..., Any], name: str | None) -> Any:
     made = functools.cached_property(function)  # with a lock of its own, before Python 3.12
     made.attrname = name
     return made
 
 
-def _reduced_variable(value: contextvars.ContextVar[Any], main_names: tuple[str, ...]) -> Optional[_Reduced]:
+def _reduced_variable(value: contextvars.ContextVar[Any], main_names: tuple[str, ...]) -> _Reduced | None:
     if value not in _keys:
         _keys[value] = _home(value, main_names) or ("", uuid.uuid4().hex)
     module, key = _keys[value]
@@ -113,7 +113,7 @@ def _default(value: contextvars.ContextVar[Any]) -> Iterator[Any]:
         yield contextvars.Context().run(value.get)
 
 
-def _home(value: contextvars.ContextVar[Any], main_names: tuple[str, ...]) -> Optional[tuple[str, str]]:
+def _home(value: contextvars.ContextVar[Any], main_names: tuple[str, ...]) -> tuple[str, str] | None:
     """Return a module that has *value*, and its name there."""
     for module_name, module in list(sys.modules.items()):
         if module_name not in main_names:
@@ -136,7 +136,7 @@ def _variable(key: str, name: str, default: tuple[Any, ...]) -> contextvars.Cont
     return _variables[key]
 
 
-_REDUCERS: dict[type, Callable[[Any, tuple[str, ...]], Optional[_Reduced]]] = {
+_REDUCERS: dict[type, Callable[[Any, tuple[str, ...]], _Reduced | None]] = {
     functools._lru_cache_wrapper: _reduced_cache,
     functools.cached_property: _reduced_property,
     contextvars.ContextVar: _reduced_variable,

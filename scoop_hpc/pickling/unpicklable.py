@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any, Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 _PROBES = 1_000  # parts that are tried
 _OF_CLASSES = frozenset({"__dict__", "__weakref__"})

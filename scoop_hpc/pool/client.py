@@ -19,9 +19,9 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures._base import CANCELLED
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Protocol
 
 from scoop_hpc.errors import NotRunningError, ProtocolError, UnpicklableError
 from scoop_hpc.pickling import batches
@@ -46,7 +46,7 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 class Pooled(Protocol):
     """What a guest's future needs of its pool."""
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> Optional[bool]:
+    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
         """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
 
 
@@ -57,7 +57,7 @@ class GuestFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         self, pool: Pooled, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.call: Optional[_Call] = (function, args, kwargs)  # until somebody takes it, to send or to cancel it
+        self.call: _Call | None = (function, args, kwargs)  # until somebody takes it, to send or to cancel it
         self.cost = _NO_COST  # once it has been admitted
         self.serial = 0  # once it is sent
         self._pool = pool
@@ -77,7 +77,7 @@ class GuestFuture(concurrent.futures.Future):  # type: ignore[type-arg]
             return False
         return not self._pool.is_queued(self, cancel=False) and not self.done()
 
-    def take_call(self) -> Optional[_Call]:
+    def take_call(self) -> _Call | None:
         """Return the call, once: None if somebody has taken it before."""
         with self._condition:
             call, self.call = self.call, None
@@ -90,12 +90,12 @@ class GuestFuture(concurrent.futures.Future):  # type: ignore[type-arg]
                 if self._state == CANCELLED:  # those who wait for it are told now, too
                     self.set_running_or_notify_cancel()
 
-    def result(self, timeout: Optional[float] = None) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         """Return what the task returned, or raise what it raised, its traceback there as the cause."""
         self._check()
         return super().result(timeout)
 
-    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+    def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, None if it returned."""
         self._check()
         return super().exception(timeout)
@@ -111,7 +111,7 @@ class Question:
     def __init__(self, future: GuestFuture, cancel: bool) -> None:
         self.future = future
         self.cancel = cancel
-        self.queued: Optional[bool] = None  # the answer
+        self.queued: bool | None = None  # the answer
         self.told = threading.Event()  # the future knows of it
 
 
@@ -256,7 +256,7 @@ class Guest:
         ahead = _AHEAD / max(cost.deaf, _QUICKEST) if cost.deaf else 0
         return self._workers * (_PER_WORKER + int(ahead)) - len(self._sent)
 
-    def _pack(self, bundle: Sequence[tuple[GuestFuture, _Call]]) -> Optional[Parcel]:
+    def _pack(self, bundle: Sequence[tuple[GuestFuture, _Call]]) -> Parcel | None:
         """Return the parcel of tasks of one function; what cannot be pickled fails by itself."""
         futures: list[GuestFuture] = []
         items = []

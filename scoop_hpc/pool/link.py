@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Optional
 
 import zmq
 
@@ -29,8 +28,8 @@ class GuestLink:
     def __init__(self, way: Open) -> None:
         self._context: sockets.Context = zmq.Context()
         self.poller = zmq.Poller()
-        self._lost_at: Optional[float] = None
-        self._watch: Optional[sockets.Watch] = None
+        self._lost_at: float | None = None
+        self._watch: sockets.Watch | None = None
         if way.curve is None:
             self._socket = sockets.make(self._context, zmq.DEALER, GUEST)
             self._socket.connect(way.broker.main[0])
@@ -83,7 +82,7 @@ class GuestLink:
         self._context.destroy(linger=0)
 
 
-def wait(link: Optional[GuestLink], descriptors: Iterable[int], timeout: float) -> set[int]:
+def wait(link: GuestLink | None, descriptors: Iterable[int], timeout: float) -> set[int]:
     """Wait up to *timeout* seconds for a message, or until one of *descriptors* is readable; return those that are."""
     poller = zmq.Poller() if link is None else link.poller
     for descriptor in descriptors:

@@ -11,8 +11,8 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError
 from scoop_hpc.pickling import batches
@@ -73,10 +73,10 @@ class _Queued(Future):
 
     def __init__(self, controller: Controller, call: _Call) -> None:
         super().__init__(controller, None, (), {}, Cost())
-        self._call: Optional[_Call] = call  # until its turn comes
-        self.inner: Optional[Future] = None  # from then on: what the controller knows
+        self._call: _Call | None = call  # until its turn comes
+        self.inner: Future | None = None  # from then on: what the controller knows
 
-    def take_call(self) -> Optional[_Call]:
+    def take_call(self) -> _Call | None:
         """Take the call, to submit it; None if it was cancelled, or somebody has taken it."""
         with _taking:
             call, self._call = self._call, None
@@ -96,12 +96,12 @@ class _Queued(Future):
 class InRun:
     """Futures of one Executor, no more than *limit* of them under way at once."""
 
-    def __init__(self, controller: Controller, limit: Optional[int], key: str, initializer: Sequence[Buffer]) -> None:
+    def __init__(self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer]) -> None:
         self._controller = controller
         self._limit = limit if limit is not None and limit < controller.size else None
         self._key = key
         self._initializer = initializer
-        self._last: Optional[CallFor] = None  # calls of one function travel together if it is one object
+        self._last: CallFor | None = None  # calls of one function travel together if it is one object
         self._broken = ""
         self._queue: deque[_Queued] = deque()
         self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
@@ -179,7 +179,7 @@ class InRun:
                 future.inner.add_done_callback(functools.partial(self._pass_on, future))
             future = self._next()
 
-    def _next(self) -> Optional[_Queued]:
+    def _next(self) -> _Queued | None:
         """Return the next of the queue, if one more may be under way."""
         with self._lock:
             if not self._queue or self._limit is None or self._under_way >= self._limit:

@@ -17,7 +17,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from typing import Optional
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
@@ -42,8 +41,8 @@ class Pool:
         self._broken = ""  # why nothing that was submitted will be done
         self._cancelling = False
         self._interrupted = False
-        self._process: Optional[PoolProcess] = None
-        self._link: Optional[GuestLink] = None
+        self._process: PoolProcess | None = None
+        self._link: GuestLink | None = None
         self._owner = os.getpid()
         self._ears, self._bell = socket.socketpair()
         self._ringing = False
@@ -66,7 +65,7 @@ class Pool:
         if not self._guest.stalled:
             self._wake()
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> Optional[bool]:
+    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
         """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
         question = Question(future, cancel)
         self._guest.ask(question)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Optional
 
 from scoop_hpc.errors import BrokenPoolError, ProtocolError
 from scoop_hpc.interpreter import python_argv
@@ -86,7 +85,7 @@ class PoolProcess:
                 text = text[self._orders.write(text) or 0 :]
 
     def _how_it_ended(self) -> str:
-        status: Optional[int] = None
+        status: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(_END)
         if status is None:

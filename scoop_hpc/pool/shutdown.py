@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import threading
-from typing import Optional
 from weakref import WeakSet
 
 from scoop_hpc.pool.pool import Pool
@@ -57,7 +56,7 @@ class Exits:
 
 def _ended_by_ctrl_c() -> bool:
     """Whether the program, no interactive session, was ended by KeyboardInterrupt: then pending work is not for it."""
-    last: Optional[type] = getattr(sys, "last_type", None)
+    last: type | None = getattr(sys, "last_type", None)
     return last is KeyboardInterrupt and not hasattr(sys, "ps1")
 
 

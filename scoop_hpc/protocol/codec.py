@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Union
 
 import msgspec
 
@@ -39,15 +39,15 @@ class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     """What travels in the header of Results."""
 
     heads: list[tuple[str, Count, Count, _Places]]  # owner, serial, frames, references
-    request: Optional[Request]
-    wanted: Optional[Wanted]
+    request: Request | None
+    wanted: Wanted | None
 
 
 _SHOWN = 200  # characters of what cannot be understood
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Union[Message, TaskHeads, ResultHeads]] = msgspec.msgpack.Decoder(
-    Union[_PLAIN + (TaskHeads, ResultHeads)]
+_decoder: msgspec.msgpack.Decoder[Message | TaskHeads | ResultHeads] = msgspec.msgpack.Decoder(
+    Union[_PLAIN + (TaskHeads, ResultHeads)]  # noqa: UP007
 )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol.messages import Fault, Open, Order, Shutdown
 
-Line = Union[Order, Open, Fault, Shutdown]
+Line = Order | Open | Fault | Shutdown
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)

@@ -63,7 +63,7 @@ index its name begins with, and is never asked to execute anything, because it i
 from __future__ import annotations
 
 from mmap import mmap
-from typing import Annotated, Optional, Union
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -74,7 +74,7 @@ AGENT = "agent"  # the name of the node's agent towards its broker
 ORIGIN = "0.0"
 GUEST = "0.g1"  # the client of a pool
 
-Buffer = Union[bytes, bytearray, memoryview, mmap]
+Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
 Status = Annotated[int, Meta(ge=0, le=255)]  # of a process that has ended
@@ -166,7 +166,7 @@ class Welcome(Message, frozen=True):
     size: int  # workers of the whole run
     program: Program
     nodes: tuple[str, ...]  # names, by index
-    curve: Optional[Curve]  # of the federation; None if all brokers are on this machine
+    curve: Curve | None  # of the federation; None if all brokers are on this machine
     directory: str  # for the sockets of all nodes, if all are on the driver's machine; else empty
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver: str  # who it is, in words: for when it is dead
@@ -175,7 +175,7 @@ class Welcome(Message, frozen=True):
     driver_process: str  # see `stopped.identity`
     driver_pid: Number
     complaints: str  # the file behind the driver's stderr, empty if it is none
-    pool: Optional[Pool] = None  # instead of a program to run
+    pool: Pool | None = None  # instead of a program to run
 
 
 class BrokerUp(Message, frozen=True):
@@ -246,8 +246,8 @@ class Tasks(Message, frozen=True):
 
 class Results(Message, frozen=True):
     parcels: list[Parcel]
-    request: Optional[Request] = None  # of the worker that sends them to its broker
-    wanted: Optional[Wanted] = None  # by the broker that sends them to their owner
+    request: Request | None = None  # of the worker that sends them to its broker
+    wanted: Wanted | None = None  # by the broker that sends them to their owner
 
 
 class Steal(Message, frozen=True):
@@ -318,7 +318,7 @@ class Stop(Message, frozen=True):
 
 
 class Order(Message, frozen=True):
-    workers: Optional[int]  # None: as many as fit
+    workers: int | None  # None: as many as fit
     arguments: tuple[bytes, ...]  # the client's sys.argv
     pool: Pool
 
@@ -326,7 +326,7 @@ class Order(Message, frozen=True):
 class Open(Message, frozen=True):
     workers: int
     broker: BrokerUp
-    curve: Optional[Curve]  # what a client needs of it; None if the broker is reached by ipc
+    curve: Curve | None  # what a client needs of it; None if the broker is reached by ipc
 
 
 MESSAGES = (

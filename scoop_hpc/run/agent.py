@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import zmq
 
@@ -65,19 +64,19 @@ _STOP_GRACE = 0.3  # seconds that idle workers have to end by themselves
 Main = Callable[[LastWord], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AgentPlan:
     """What an agent is started with."""
 
     node: str  # the scheduler's name for it
     driver: tuple[str, ...]  # addresses to knock at
-    curve: Optional[Curve]
+    curve: Curve | None
     patience: float  # seconds to wait for the driver's welcome
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rooms:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
@@ -97,17 +96,17 @@ class Agent:
         self._poller = zmq.Poller()
         self._poller.register(wakeup.fileno(), zmq.POLLIN)
         self._children: dict[int, Child] = {}
-        self._origin: Optional[Child] = None
+        self._origin: Child | None = None
         self._pipes = OutputPipes(self._poller, self._tell)
-        self._shutdown: Optional[Shutdown] = None
-        self._lost_at: Optional[float] = None
-        self._terminated_at: Optional[float] = None
+        self._shutdown: Shutdown | None = None
+        self._lost_at: float | None = None
+        self._terminated_at: float | None = None
         self._directory = ""
-        self._broker: Optional[sockets.Socket] = None
+        self._broker: sockets.Socket | None = None
         self._stopped = stopped.Stopped(stopped.process_state)
         self._oom_kills = OomKills(read_text)
         self._looked = 0.0  # at the children, last
-        self._unanswered: Optional[int] = None  # looks since the broker was asked; None: it is not up yet
+        self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""

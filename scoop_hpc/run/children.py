@@ -15,9 +15,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional, TextIO
+from typing import TextIO
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.transport.last_word import LastWord
@@ -27,7 +27,7 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Child:
     """A forked process."""
 
@@ -37,7 +37,7 @@ class Child:
     last_word: LastWord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Manners:
     """How a child takes the world: its title, its signals, its standard streams."""
 
@@ -45,7 +45,7 @@ class Manners:
     ignored: tuple[int, ...]  # signals
     orphaned: int  # signal that it gets when its agent dies
     inherit: tuple[int, ...] = ()  # the standard streams that are the agent's own; the others are pipes, or no input
-    on_orphaned: Optional[Callable[[], None]] = None  # instead of dying of that signal
+    on_orphaned: Callable[[], None] | None = None  # instead of dying of that signal
 
 
 def _prctl(option: int, argument: object) -> None:

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import zmq
 
@@ -32,7 +31,7 @@ class Ended(LaunchError):
     """The run ended before this agent was welcome: there is nothing for it to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Door:
     """A way to the driver."""
 
@@ -45,7 +44,7 @@ def knock(
     context: sockets.Context,
     node: str,
     addresses: Sequence[str],
-    curve: Optional[Curve],
+    curve: Curve | None,
     patience: float,
     parent: int,
 ) -> tuple[Door, Welcome]:
@@ -74,7 +73,7 @@ def knock(
     return opened
 
 
-def _stand_at(context: sockets.Context, name: str, address: str, curve: Optional[Curve]) -> Door:
+def _stand_at(context: sockets.Context, name: str, address: str, curve: Curve | None) -> Door:
     door = sockets.make(context, zmq.DEALER, name, watch_silence=True)
     if curve is not None:
         keys.dial(door, curve)
@@ -83,7 +82,7 @@ def _stand_at(context: sockets.Context, name: str, address: str, curve: Optional
     return Door(door, watch, address)
 
 
-def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple[Door, Welcome]]:
+def _wait(doors: Sequence[Door], patience: float, parent: int) -> tuple[Door, Welcome] | None:
     poller = zmq.Poller()
     for door in doors:
         poller.register(door.socket, zmq.POLLIN)
@@ -91,7 +90,7 @@ def _wait(doors: Sequence[Door], patience: float, parent: int) -> Optional[tuple
     tcp = [door.address for door in doors if door.address.startswith("tcp://")]
     next_probe = time.monotonic() + _PROBE
     connected: set[int] = set()  # doors
-    last_seen: Optional[float] = None  # a connection to the driver
+    last_seen: float | None = None  # a connection to the driver
     while time.monotonic() < deadline:
         ready = dict(poller.poll(200))
         for door in doors:

@@ -22,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import msgspec
 import zmq
@@ -76,7 +75,7 @@ _EARLY = 5.0  # seconds before that a job's walltime may be over: its script beg
 _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wishes:
     """What the user asked of a run."""
 
@@ -86,17 +85,17 @@ class Wishes:
     own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
     state: str = ""  # directory that all nodes see
     record: str = ""  # file
-    job_id: Optional[str] = None
+    job_id: str | None = None
     interface: str = ""  # the network interface to be reached by, on every node
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
-    ends_at: Optional[float] = None  # when the job's walltime is over, in seconds since the epoch
-    pool: Optional[Pool] = None  # instead of a program to run
-    container: Optional[Container] = None  # that the agents, and so the workers, run in
+    ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
+    pool: Pool | None = None  # instead of a program to run
+    container: Container | None = None  # that the agents, and so the workers, run in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Detached:
     """The end of a launcher's command whose agent was connected."""
 
@@ -108,7 +107,7 @@ class Detached:
 class Driver:
     """One run."""
 
-    def __init__(self, wishes: Wishes, wakeup: Wakeup, leash: Optional[Leash] = None) -> None:
+    def __init__(self, wishes: Wishes, wakeup: Wakeup, leash: Leash | None = None) -> None:
         self._wishes = wishes
         self._wakeup = wakeup
         self._leash = leash  # to the client of a pool
@@ -119,7 +118,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
-        self._authenticator: Optional[keys.Authenticator] = None
+        self._authenticator: keys.Authenticator | None = None
         self._attempt = secrets.token_hex(8)
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
@@ -144,7 +143,7 @@ class Driver:
         self._rendezvous = Rendezvous(plan)
         self._connections: dict[int, str] = {}  # file descriptor: agent
         self._lost: dict[str, float] = {}  # agent: since when
-        self._interrupted_at: Optional[float] = None
+        self._interrupted_at: float | None = None
         self._signalled = False
         self._detached: dict[str, Detached] = {}  # node: how its agent lost its launcher
         self._unwritten = ""  # why output was lost
@@ -516,7 +515,7 @@ class Driver:
             return JobState.TIMEOUT
         return JobState.CANCELLED if ending.status in (130, 143) and ending.reason else JobState.FAILED
 
-    def _write_record(self, state: JobState, ending: Optional[Ending]) -> None:
+    def _write_record(self, state: JobState, ending: Ending | None) -> None:
         if not self._wishes.record:
             return
         record = Record(

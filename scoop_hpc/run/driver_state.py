@@ -15,7 +15,6 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatchmethod
-from typing import Optional
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.hostlist import first_label
@@ -50,7 +49,7 @@ class Phase(enum.Enum):
     OVER = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send *message* to the agent called *to*."""
 
@@ -58,7 +57,7 @@ class Send:
     message: Message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How a run ends: the exit status, and why if it is not the program's own doing."""
 
@@ -67,13 +66,13 @@ class Ending:
     starved: bool = False  # by want of memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """What is the same on all nodes of a run."""
 
     nodes: tuple[NodePlan, ...]
     program: Program
-    curve: Optional[Curve]
+    curve: Curve | None
     directory: str
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver_process: str  # what tells it from all others
@@ -83,7 +82,7 @@ class RunPlan:
     record: str = ""  # file
     attempt: str = ""  # what the record is known by as this run's
     complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
-    pool: Optional[Pool] = None  # instead of a program to run
+    pool: Pool | None = None  # instead of a program to run
 
 
 class Rendezvous:
@@ -91,7 +90,7 @@ class Rendezvous:
 
     def __init__(self, plan: RunPlan) -> None:
         self.phase = Phase.JOINING
-        self.ending: Optional[Ending] = None
+        self.ending: Ending | None = None
         self.warnings: list[str] = []
         self._plan = plan
         self._python = plan.python
@@ -240,7 +239,7 @@ class Rendezvous:
         self.phase = Phase.ENDING if self.remaining() else Phase.OVER
         return sends
 
-    def entrance(self) -> Optional[BrokerUp]:
+    def entrance(self) -> BrokerUp | None:
         """Return where the first broker is reached, None until all are."""
         return self._brokers[0] if self.phase is Phase.RUNNING else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Optional
 
 _V2 = "/sys/fs/cgroup{}/memory.events"  # cgroup-v2.rst, Memory Interface Files
 _V1 = "/sys/fs/cgroup/memory{}/memory.oom_control"  # cgroup-v1/memory.rst, OOM Control
@@ -14,7 +13,7 @@ OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
 class OomKills:
     """Counts them, from now on; *read* returns the text of a file, None if there is none."""
 
-    def __init__(self, read: Callable[[str], Optional[str]]) -> None:
+    def __init__(self, read: Callable[[str], str | None]) -> None:
         self._read = read
         self._paths = list(_candidates(read("/proc/self/cgroup") or ""))
         self._counts = deque([self._count()], maxlen=2)
@@ -53,7 +52,7 @@ def _candidates(cgroups: str) -> list[str]:
     return found
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(path: str) -> str | None:
     """Return what is in the file *path*, None if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

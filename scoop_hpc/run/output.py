@@ -21,7 +21,7 @@ _UPDATES = 0.2  # seconds between updates of a line that is drawn again and agai
 _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
 
 
-@dataclass
+@dataclass(slots=True)
 class _Pipe:
     name: str  # of the child
     stream: int  # 1 or 2

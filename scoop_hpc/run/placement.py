@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NodePlan:
     """What one node is to run: a broker and ``workers`` workers; the first worker of the first node is the origin.
 
@@ -20,7 +19,7 @@ class NodePlan:
     workers: int
 
 
-def place(allocation: Allocation, workers: Optional[int] = None) -> tuple[NodePlan, ...]:
+def place(allocation: Allocation, workers: int | None = None) -> tuple[NodePlan, ...]:
     """Return a plan for each node: as many workers as it has slots, or *workers* in all.
 
     Another number of workers than slots is spread in proportion to the slots. A node without a worker is left out.

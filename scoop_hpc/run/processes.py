@@ -23,7 +23,7 @@ _COMPLAINT = "scoop-hpc: error: "
 _ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not what is wrong
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line.
 

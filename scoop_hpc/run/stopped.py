@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from typing import Optional
 
 LOOK = 2.0  # seconds from one look to the next
 LOOKS = 10  # in a row, until a stopped process counts as one that will not go on
@@ -46,7 +45,7 @@ def identity(pid: int) -> str:
     return ""
 
 
-def _stat(pid: int) -> Optional[list[str]]:
+def _stat(pid: int) -> list[str] | None:
     """Return the fields of /proc/PID/stat from the third on: the second may contain anything."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].decode().split()

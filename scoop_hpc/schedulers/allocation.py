@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Optional
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """One node of an allocation.
 
@@ -20,7 +19,7 @@ class Node:
     cpus: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Allocation:
     """The nodes of a job. ``scheduler`` is the name of the dialect that it was read from.
 
@@ -31,9 +30,9 @@ class Allocation:
 
     scheduler: str
     nodes: tuple[Node, ...]
-    job_id: Optional[str] = None
+    job_id: str | None = None
     cpus_per_worker: int = 1
-    array_index: Optional[int] = None
+    array_index: int | None = None
     beside: tuple[str, ...] = ()
 
     @property

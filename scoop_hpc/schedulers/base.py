@@ -8,10 +8,10 @@ CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL. A job that the scheduler has forgo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from re import Pattern
-from typing import Callable, Optional, Protocol
+from typing import Protocol
 
 from scoop_hpc.errors import JobSpecError, UnansweredError
 from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
@@ -39,7 +39,7 @@ _OF_GRID_ENGINE_JOBS = (  # submit(1), ENVIRONMENTAL VARIABLES
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Completed:
     """A command that ran: its exit status and what it printed."""
 
@@ -55,7 +55,7 @@ KILLED_BY_SOMEBODY = "ended by SIGKILL: by qdel, or by somebody else's kill"
 DELETED_WITH_ITS_ARRAY = "deleted with its array, unless it had ended before: PBS does not tell"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobStatus:
     """One job as the scheduler sees it. ``exit_status`` is None until it ended, or where the scheduler cannot say."""
 
@@ -63,18 +63,18 @@ class JobStatus:
     state: JobState
     reason: str = ""  # the scheduler's own word, such as Resources or NonZeroExitCode
     nodes: tuple[str, ...] = ()
-    exit_status: Optional[int] = None  # 128 + n for a signal n
+    exit_status: int | None = None  # 128 + n for a signal n
     stuck: bool = False  # FAILED, and in the queue all the same, until somebody mends or cancels it
     unread: bool = False  # UNKNOWN, for what the scheduler told of it cannot be read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Site:
     """Which of a scheduler's clusters has a job: the name that its commands have for it, empty where none was given,
     and the variables that choose a cluster, as they were at the submission; None: not set."""
 
     cluster: str = ""
-    variables: tuple[tuple[str, Optional[str]], ...] = ()
+    variables: tuple[tuple[str, str | None], ...] = ()
 
     def agrees_with(self, other: Site) -> bool:
         """Return whether both may be the same cluster; a variable that only one of them has tells nothing."""
@@ -82,7 +82,7 @@ class Site:
         return self.cluster == other.cluster and all(own[name] == theirs[name] for name in own if name in theirs)
 
 
-def at_site(environ: Mapping[str, str], site: Optional[Site]) -> dict[str, str]:
+def at_site(environ: Mapping[str, str], site: Site | None) -> dict[str, str]:
     """Return *environ* for the commands that ask *site*, whatever the shell of now would choose.
 
     >>> at_site({"SLURM_CLUSTERS": "b", "HOME": "/home/me"}, Site("a", (("SLURM_CLUSTERS", None),)))
@@ -95,16 +95,16 @@ def at_site(environ: Mapping[str, str], site: Optional[Site]) -> dict[str, str]:
     return {**kept, **{name: value for name, value in said.items() if value is not None}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobKey:
     """What an id of a job means, however it is written: the job, and which one of an array's, None for the whole."""
 
     job: str
-    index: Optional[int] = None
+    index: int | None = None
 
 
 Ask = Callable[[Sequence[str]], Completed]  # runs one of a scheduler's commands
-Which = Callable[[str], Optional[str]]  # finds a program: shutil.which
+Which = Callable[[str], str | None]  # finds a program: shutil.which
 Heard = Callable[[str], None]  # is given a line of an answer that is about no job
 
 
@@ -166,13 +166,13 @@ class Scheduler(Protocol):
 
     has_clusters: bool  # whether its commands take the name of a cluster
 
-    def probe_argv(self) -> Optional[list[str]]:
+    def probe_argv(self) -> list[str] | None:
         """Return the command whose answer tells this scheduler from others with commands of the same names."""
 
     def recognises(self, done: Completed) -> bool:
         """Return whether the answer to `probe_argv`'s command is this scheduler's."""
 
-    def setup_argv(self) -> Optional[list[str]]:
+    def setup_argv(self) -> list[str] | None:
         """Return the command whose answer tells whether this scheduler is set up here, None where none does."""
 
     def is_set_up(self, done: Completed) -> bool:
@@ -218,14 +218,14 @@ class Scheduler(Protocol):
         printed one.
         """
 
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         """Return the cluster that took *spec*, as the submission in *environ* said, or the one that it will be sent
         to."""
 
     def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
         """Return one of the commands below, for the cluster of that name."""
 
-    def test_argv(self, script: str) -> Optional[list[str]]:
+    def test_argv(self, script: str) -> list[str] | None:
         """Return the command that asks what would become of *script*, None where there is none."""
 
     def parse_test(self, done: Completed) -> str:
@@ -259,7 +259,7 @@ class Scheduler(Protocol):
     def parse_cancel(self, done: Completed) -> None:
         """Raise SchedulerError if the jobs could not be cancelled; a job that has ended is no error."""
 
-    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+    def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         """Return the command that puts running jobs back into the queue, None where there is none."""
 
     def parse_requeue(self, done: Completed) -> None:
@@ -309,7 +309,7 @@ def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) -> Optional[str]:
+def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) -> str | None:
     """Return the job id, the first group of a pattern, in what a submission printed; None if it cannot be told.
 
     The last line that is an id *alone* is it: sites' wrappers and plugins add lines of their own, mostly before it.
@@ -323,7 +323,7 @@ def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) 
     return found.pop() if len(found) == 1 else None
 
 
-def perhaps_taken(command: str, done: Completed, job_id: Optional[str], look: str) -> UnansweredError:
+def perhaps_taken(command: str, done: Completed, job_id: str | None, look: str) -> UnansweredError:
     """Return the error of a submission of which nobody can tell whether it was one; *look* shows the user's jobs."""
     if done.status:
         what = f"{command} failed, but printed the job id {job_id}: {one_line(done)}"
@@ -334,7 +334,7 @@ def perhaps_taken(command: str, done: Completed, job_id: Optional[str], look: st
     )
 
 
-def complaints(lines: Iterable[str], fine: Sequence[str], own: Pattern[str]) -> Optional[list[str]]:
+def complaints(lines: Iterable[str], fine: Sequence[str], own: Pattern[str]) -> list[str] | None:
     """Return the *lines* of a command that failed which are its *own* and not *fine*; None if nothing else explains it.
 
     An empty list says that all is well: a line that is fine is there, and what else there is, a site's wrapper printed.

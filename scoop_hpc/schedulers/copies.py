@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 from scoop_hpc.errors import HostlistError
 from scoop_hpc.hostlist import expand
@@ -22,7 +21,7 @@ _STARTERS = (
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Copy:
     """This process is number *rank* of *size* that *starter* started with the same command."""
 
@@ -31,7 +30,7 @@ class Copy:
     size: int
 
 
-def read_copy(environ: Mapping[str, str]) -> Optional[Copy]:
+def read_copy(environ: Mapping[str, str]) -> Copy | None:
     """Return which of several copies *environ* is of, None if it is of the only one."""
     if environ.get("SLURM_PTY_PORT") and environ.get("SLURM_PROCID") == "0":
         return None  # the shell of `srun -n8 --pty bash`, the other seven of which ended for want of input

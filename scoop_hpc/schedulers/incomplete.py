@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from scoop_hpc.errors import AllocationError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Marks:
     """Who has a job, the variables that a job's environment has, each by any of its names, and those that prove it."""
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError
 
@@ -14,7 +13,7 @@ _JOB_ID, _INDEX, _NAME, _USER, _HOME = "{job_id}", "{array_index}", "{name}", "{
 _NOT_YET = "is not known before the job runs: leave it out"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Language:
     """The patterns of one scheduler: how they are written, what ours mean the same, and why others cannot be told."""
 
@@ -58,9 +57,7 @@ _TORQUE = _Language(
 )
 
 
-def in_our_words(
-    scheduler: str, option: str, text: Optional[str], is_array: bool, user: str, home: str
-) -> Optional[str]:
+def in_our_words(scheduler: str, option: str, text: str | None, is_array: bool, user: str, home: str) -> str | None:
     """Return the file *text* of *option* with our placeholders for the patterns of *scheduler*.
 
     Raise JobSpecError for a pattern that only the running job knows, and for one of another scheduler's, which would be

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Callable, Optional, Protocol
+from typing import Protocol
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation
@@ -25,7 +25,7 @@ class Reader(Protocol):
     def in_job(self, environ: Mapping[str, str]) -> bool:
         """Return whether *environ* is of a job of this scheduler: not by variables that a whole site has."""
 
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
         """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
 
 
@@ -45,8 +45,8 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 
 
 def read_allocation(
-    environ: Mapping[str, str], read_file: Callable[[str], str], reader: Optional[str] = None
-) -> Optional[Allocation]:
+    environ: Mapping[str, str], read_file: Callable[[str], str], reader: str | None = None
+) -> Allocation | None:
     """Return the allocation that *environ* speaks of, None outside a job; raise AllocationError.
 
     An environment that has some of a job's variables, but not all, is an error.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Callable, Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler
@@ -33,7 +32,7 @@ SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
 )
 
 
-def find(which: Callable[[str], Optional[str]], ask: Ask) -> Scheduler:
+def find(which: Callable[[str], str | None], ask: Ask) -> Scheduler:
     """Return the scheduler whose commands *which* (such as `shutil.which`) finds, the local one if none.
 
     Of several, it is the first that is set up: a machine may have Slurm's commands in its packages, and another's
@@ -49,7 +48,7 @@ def find(which: Callable[[str], Optional[str]], ask: Ask) -> Scheduler:
     return first or _LOCAL
 
 
-def found(which: Callable[[str], Optional[str]], ask: Ask) -> list[Scheduler]:
+def found(which: Callable[[str], str | None], ask: Ask) -> list[Scheduler]:
     """Return the schedulers whose commands are here, but for the local one.
 
     PBS and Grid Engine have commands of the same names: *ask* runs one of them.
@@ -57,11 +56,11 @@ def found(which: Callable[[str], Optional[str]], ask: Ask) -> list[Scheduler]:
     return [scheduler for scheduler in _on_path(which) if _is_recognised(scheduler, ask)]
 
 
-def _on_path(which: Callable[[str], Optional[str]]) -> list[Scheduler]:
+def _on_path(which: Callable[[str], str | None]) -> list[Scheduler]:
     return [each for each in SCHEDULERS.values() if each.commands and all(which(command) for command in each.commands)]
 
 
-def naming_others(message: str, chosen: str, which: Callable[[str], Optional[str]], ask: Ask) -> str:
+def naming_others(message: str, chosen: str, which: Callable[[str], str | None], ask: Ask) -> str:
     """Return *message*, why no job goes to *chosen*, with the schedulers that are here as well for the local one."""
     others = [each for each in found(which, ask) if each.name != chosen and _is_set_up(each, ask)]
     if not others:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Iterator, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.hostlist import is_host
@@ -24,7 +23,7 @@ def read_positive(text: str, where: str) -> int:
     return int(text)
 
 
-def read_index(environ: Mapping[str, str], name: str) -> Optional[int]:
+def read_index(environ: Mapping[str, str], name: str) -> int | None:
     """Return the array index in the variable *name*, None if it is not set."""
     text = environ.get(name)
     if not text:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Callable, Optional
 
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.site_file import SiteFile
 from scoop_hpc.settings.values import Setting, advice, closest, resolve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picked:
     """The cluster whose tables apply, None for none, and why."""
 
-    cluster: Optional[str]
+    cluster: str | None
     why: str
 
 
 def pick(
-    files: Sequence[SiteFile], profile: Optional[Setting], host: str, scheduler: Optional[str], find: Callable[[], str]
+    files: Sequence[SiteFile], profile: Setting | None, host: str, scheduler: str | None, find: Callable[[], str]
 ) -> Picked:
     """Return the cluster that is meant by *profile*, or on *host*, or by the *scheduler* asked for, or *find* finds.
 
@@ -55,7 +54,7 @@ def pick(
     return Picked(None, f"nothing picks one of {', '.join(clusters)}: --profile would")
 
 
-def tables(files: Sequence[SiteFile], cluster: Optional[str]) -> list[tuple[Setting, ...]]:
+def tables(files: Sequence[SiteFile], cluster: str | None) -> list[tuple[Setting, ...]]:
     """Return what applies of *files* on *cluster*, the strongest first."""
     found = []
     for file in files:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Optional
 
 _MINUTES = "--walltime (a number alone is minutes)"
 _DIRECTIVE = ""  # there is none of ours: it is passed on verbatim
@@ -201,7 +200,7 @@ _RESOURCES = MappingProxyType(  # of ``-l``, PBS's and Grid Engine's [pbs_resour
 )
 
 
-def ours(option: str, value: Optional[str] = None, scheduler: Optional[str] = None) -> Optional[str]:
+def ours(option: str, value: str | None = None, scheduler: str | None = None) -> str | None:
     """Return what to write here for an *option* of a scheduler's own, None for one that none has.
 
     *value* is what stands behind it. Only what it means to *scheduler* is told, if it means something there.
@@ -244,7 +243,7 @@ def _here(meaning: str) -> str:
     return f"{head} here{parenthesis}{rest}"
 
 
-def _directive(option: str, value: Optional[str]) -> str:
+def _directive(option: str, value: str | None) -> str:
     between = "=" if option.startswith("--") else " "
     return f"--directive '{option}'" if value is None else f"--directive '{option}{between}{value}'"
 
@@ -260,7 +259,7 @@ def _resources(value: str) -> str:
     return f"-l is passed on here by --directive '-l {value or 'NAME=VALUE'}', or is --walltime or --memory"
 
 
-def mistyped(words: Sequence[str], name: str) -> tuple[str, Optional[str]]:
+def mistyped(words: Sequence[str], name: str) -> tuple[str, str | None]:
     """Return which of *words* holds the option that was not found under *name*, as a user means it, and its value.
 
     A parser takes ``-pe`` for ``-p -e``, and ``-N4`` for ``-N``.

@@ -25,7 +25,7 @@ _DIRECTIVE = re.compile(r"#SCOOP(?=[ \t])(.*)")
 _ALIKE = re.compile(r"\s*#\s*SCOOP:?\s*--[a-z]", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProgramLine:
     """The words of one line."""
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, time
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.values import (
@@ -40,12 +40,12 @@ _ADVICE = {  # by what tomllib says, and tomli through its versions
 _Path = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SiteFile:
     """One file's settings. Those of a cluster include its ``hosts``."""
 
     path: str
-    default: Optional[Setting]
+    default: Setting | None
     defaults: tuple[Setting, ...]
     clusters: Mapping[str, tuple[Setting, ...]]
 
@@ -133,7 +133,7 @@ def _value(key: str, value: Any, kind: Kind, origin: Origin) -> Value:
     raise SettingsError(f"{origin}: {key} is {_shown(value)}: write {kind.value}")
 
 
-def _text(value: Any) -> Optional[str]:
+def _text(value: Any) -> str | None:
     """Return a text or a number as text. TOML has times, too: walltime = 01:00:00."""
     if isinstance(value, (date, time)):
         return value.isoformat()

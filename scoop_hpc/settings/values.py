@@ -8,12 +8,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Optional, Union
 
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.foreign import ours
 
-Value = Union[str, bool, tuple[str, ...]]
+Value = str | bool | tuple[str, ...]
 
 
 class Kind(enum.Enum):
@@ -24,7 +23,7 @@ class Kind(enum.Enum):
     LIST = "a list of texts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
     """A place that can set something: a file's line, or what *place* says.
 
@@ -33,7 +32,7 @@ class Origin:
     """
 
     place: str
-    line: Optional[int] = None
+    line: int | None = None
 
     def __str__(self) -> str:
         return self.place if self.line is None else f"{self.place}, line {self.line}"
@@ -43,7 +42,7 @@ class Origin:
         return self.place if self.line is None else f"{self.place}:{self.line}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One setting. A FLAG's value may still be a text, and a TEXT's be none that the option takes."""
 
@@ -67,7 +66,7 @@ _DISPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
 _NEEDS: Mapping[str, str] = MappingProxyType({"container_runtime": "container", "mail_events": "mail_user"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A setting that would be in force if there were what it *needs*."""
 
@@ -121,7 +120,7 @@ def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:
 _FEW = 12  # names that a line may list
 
 
-def closest(word: str, known: Iterable[str]) -> Optional[str]:
+def closest(word: str, known: Iterable[str]) -> str | None:
     """Return which of *known* one who wrote *word* may have meant.
 
     >>> closest("waltime", ["walltime", "queue"])

@@ -9,7 +9,7 @@ import functools
 import mmap
 import os
 import sys
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -37,7 +37,7 @@ def usable() -> bool:
         segments.close()
 
 
-def opened(reference: Reference) -> Union[mmap.mmap, bytearray]:
+def opened(reference: Reference) -> mmap.mmap | bytearray:
     """Return the buffer that *reference* stands for, to be written to at will; raise SegmentError if it is gone."""
     pid, descriptor, device, inode, capacity, size, number = LAYOUT.unpack(reference)
     path = f"/proc/{pid}/fd/{descriptor}"
@@ -85,7 +85,7 @@ def _taken(frame: Buffer) -> Buffer:
         return frame
 
 
-def _mapped(segment: int, size: int) -> Union[mmap.mmap, bytearray]:
+def _mapped(segment: int, size: int) -> mmap.mmap | bytearray:
     """Return a map of *segment*, copy on write, or its content where no more maps are allowed [vm.max_map_count].
 
     What `mmap.mmap` makes of a file keeps a descriptor of its own; a program may keep more arrays than it may have

@@ -26,7 +26,6 @@ import os
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Sequence
-from typing import Optional
 
 from scoop_hpc.protocol.messages import Buffer, Reference
 
@@ -100,7 +99,7 @@ class Segments:
         """Whether somebody may still take what is here, of which this process is not told."""
         return bool(self._lent)
 
-    def put(self, raw: memoryview) -> Optional[Reference]:
+    def put(self, raw: memoryview) -> Reference | None:
         """Return a reference to a copy of *raw*, None if that should rather travel as it is."""
         if raw.nbytes < LEAST:
             return None
@@ -172,7 +171,7 @@ class Segments:
             self._resting_bytes -= oldest.capacity
             oldest.close()
 
-    def _rested(self, size: int) -> Optional[_Segment]:
+    def _rested(self, size: int) -> _Segment | None:
         """Return a segment to be used again for a buffer of *size* bytes."""
         for segment in self._resting:
             if size <= segment.capacity <= 2 * size and segment.void():

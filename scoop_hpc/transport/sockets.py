@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Optional
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -74,7 +73,7 @@ def send_to(socket: Socket, name: str, message: Message) -> None:
     socket.send_multipart([name.encode(), *codec.encode(message)], copy=True)
 
 
-def receive(socket: Socket) -> Optional[Message]:
+def receive(socket: Socket) -> Message | None:
     """Return the next message that is already there, None if there is none."""
     if not zmq.zmq_poll([(socket, zmq.POLLIN)], 0):  # 1.5 us; to try, and to catch zmq.Again, takes 12
         return None

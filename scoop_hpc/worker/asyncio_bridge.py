@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from scoop_hpc.worker.future import Future
 

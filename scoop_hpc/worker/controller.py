@@ -18,10 +18,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.errors import NotRunningError, ProgramError
 from scoop_hpc.protocol.messages import Find, Message
@@ -55,7 +56,7 @@ class Controller:
     """
 
     def __init__(
-        self, link: Link, name: str, size: int, serial: bool = False, segments: Optional[Segments] = None
+        self, link: Link, name: str, size: int, serial: bool = False, segments: Segments | None = None
     ) -> None:
         self.name = name
         self.size = size
@@ -69,8 +70,8 @@ class Controller:
         if serial:
             self.exchange.busy_since = monotonic()  # with the program
         self._thread = get_ident()
-        self._barred: Optional[Exception] = None  # why futures cannot be used now
-        self._decide: Optional[Callable[[], None]] = None  # whether they may be, when it comes to that
+        self._barred: Exception | None = None  # why futures cannot be used now
+        self._decide: Callable[[], None] | None = None  # whether they may be, when it comes to that
         self.refused = ""  # what somebody was told who used them, and may not have passed on
         self._loops = Loops(self.glance)
         self._glanced = 0.0
@@ -82,7 +83,7 @@ class Controller:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        cost: Optional[Cost] = None,
+        cost: Cost | None = None,
         make: Callable[..., Future] = Future,
     ) -> Future:
         """Make a future of a call, and keep it here or export it."""
@@ -138,7 +139,7 @@ class Controller:
             self.runner.since = monotonic()
         return self.exchange.wanted > 0
 
-    def wait_for(self, future: Future, deadline: Optional[float]) -> None:
+    def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
         if self._barred is not None:
             self._refuse()
@@ -220,7 +221,7 @@ class Controller:
             return False
         return bool(self.ask(lambda number: Find(self.name, future.serial, cancel, number)).queued)
 
-    def ask(self, message_of: Callable[[int], Message], deadline: Optional[float] = None, soon: bool = True) -> Any:
+    def ask(self, message_of: Callable[[int], Message], deadline: float | None = None, soon: bool = True) -> Any:
         """Ask the broker; return the message that answers, None if the *deadline* is over.
 
         An answer that comes *soon* is waited for without beginning a task meanwhile.
@@ -266,12 +267,12 @@ class Controller:
         if self._barred is not None:
             self._refuse()
 
-    def waiter(self, deadline: Optional[float]) -> AnyWaiter:
+    def waiter(self, deadline: float | None) -> AnyWaiter:
         """Return a waiter for the current greenlet, or for the current thread if that is not the main one."""
         self.check()
         return self.hub.waiter(deadline) if get_ident() == self._thread else self.progress.waiter(deadline)
 
-    def mailbox(self) -> Optional[Mailbox]:
+    def mailbox(self) -> Mailbox | None:
         """Return the mailbox of the current thread, None if it is the main one."""
         return None if get_ident() == self._thread else self.progress.mailbox
 

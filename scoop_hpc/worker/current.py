@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.serial import alone
 
-_worker: Optional[Controller] = None  # set once in a process
+_worker: Controller | None = None  # set once in a process
 _serial = threading.local()
 _constants: dict[str, Any] = {}  # of a program that is its own only worker, in whichever thread
 _warned = threading.Event()
@@ -23,7 +23,7 @@ def install(controller: Controller) -> None:
     controller.watch_forks()
 
 
-def running() -> Optional[Controller]:
+def running() -> Controller | None:
     """Return the controller of the worker that this process is, None outside a run."""
     return _worker
 
@@ -32,7 +32,7 @@ def current() -> Controller:
     """Return the controller to use here; outside a run all is done in this thread, after one warning."""
     if _worker is not None:
         return _worker
-    controller: Optional[Controller] = getattr(_serial, "controller", None)
+    controller: Controller | None = getattr(_serial, "controller", None)
     if controller is None:
         if not _warned.is_set():
             _warned.set()

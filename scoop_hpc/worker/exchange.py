@@ -22,9 +22,9 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, Callable, Optional, Union
+from typing import Any
 
 from scoop_hpc.errors import ProtocolError, UnpicklableError
 from scoop_hpc.pickling import batches as bundles
@@ -67,7 +67,7 @@ def _nothing_to_watch(busy: float) -> bool:
 class Exchange:
     """The queues of the worker called *name*, one of *size* in all, and its *link* to the broker."""
 
-    def __init__(self, link: Link, name: str, size: int, segments: Optional[Segments] = None) -> None:
+    def __init__(self, link: Link, name: str, size: int, segments: Segments | None = None) -> None:
         self.name = name
         self.size = size
         self.lock = threading.RLock()
@@ -83,7 +83,7 @@ class Exchange:
         self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
         self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the hub to do
         self.foreign: deque[Future] = deque()  # submitted by other threads where no other worker can run them
-        self.on_duty: Optional[Callable[[], None]] = None  # tells the thread that serves the main one's futures of work
+        self.on_duty: Callable[[], None] | None = None  # tells the thread that serves the main one's futures of work
         self.watchdog: Callable[[float], bool] = _nothing_to_watch  # asked by `relieve` whether to look again
         self.substituted_since = 0.0  # when another thread has begun a task in the place of the main one, 0: none has
         self.forked = False  # this process is not the worker, but a child of it
@@ -135,7 +135,7 @@ class Exchange:
         if not self._relief.armed:
             self._relief.arm()
 
-    def take(self, future: Future) -> Optional[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+    def take(self, future: Future) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None:
         """Take the call of *future*, to run or to export it; None if somebody has taken it already."""
         with self.lock:
             function = future.function
@@ -180,7 +180,7 @@ class Exchange:
                     self.wanted = max(0, self.wanted - len(parcels))
                     self._link.send(Tasks(parcels))
 
-    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Optional[Parcel]:
+    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Parcel | None:
         function: Any = None
         items = []
         for future in futures:
@@ -243,7 +243,7 @@ class Exchange:
             return []
         most = min(cost.bundle(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
         taken: list[Future] = []
-        following: Optional[Future] = first
+        following: Future | None = first
         # not a copy of the function, which may have a closure of its own
         while (
             following is not None
@@ -255,7 +255,7 @@ class Exchange:
             following = self._oldest() if len(taken) < most else None
         return taken
 
-    def _oldest(self) -> Optional[Future]:
+    def _oldest(self) -> Future | None:
         """Return the oldest local future that has not been taken; the main thread may take the newest meanwhile."""
         try:
             oldest = self.local.popleft()  # first of all: what is only looked at may be another one by then
@@ -307,7 +307,7 @@ class Exchange:
         with self.lock:
             self.inbox.open(parcel, tasks)
 
-    def next_task(self) -> Optional[Given]:
+    def next_task(self) -> Given | None:
         """Take what is to be done next for others, and ask for more if that leaves little."""
         with self.lock:
             if not self.inbox:
@@ -351,7 +351,7 @@ class Exchange:
         """Whether the outcomes that have been collected should be sent now: somebody is idle, or they are old."""
         return self._wanted_by_idle > 0 or time.monotonic() > self._oldest_outcome + _HELD
 
-    def claim(self, serial: int, deaf: float) -> Optional[Future]:
+    def claim(self, serial: int, deaf: float) -> Future | None:
         """Take the exported future that an outcome is for, to settle it; None if it was cancelled or dropped."""
         future = self.sent.pop(serial, None)
         if future is None:
@@ -388,7 +388,7 @@ class Exchange:
             if not self.inbox:
                 self.ask(batch(self._usual), idle=True)
 
-    def poll(self, timeout: Optional[float]) -> None:
+    def poll(self, timeout: float | None) -> None:
         """Send what is due, take what has arrived."""
         if self._relief.error is not None:
             raise self._relief.error
@@ -420,7 +420,7 @@ class Exchange:
         """Whether there is something for the hub to settle, or to do for other threads."""
         return bool(self.arrived or self.own or self.failed or self.deferred)
 
-    def _look_after(self, segments: Segments, timeout: Optional[float]) -> Optional[float]:
+    def _look_after(self, segments: Segments, timeout: float | None) -> float | None:
         """Free the segments that are not needed any more; return how long to wait before the next look."""
         segments.release(self.sent)
         if not segments.lent:
@@ -508,7 +508,7 @@ class Exchange:
             self.flush()
         return True
 
-    def take_oldest(self) -> Union[Future, Given, None]:
+    def take_oldest(self) -> Future | Given | None:
         """Take what a substitute of the main thread is to run: a future of this worker, or the oldest task."""
         with self.lock:
             while self.foreign:
@@ -541,7 +541,7 @@ class Exchange:
         self.deferred.append(call)
         self.wake()
 
-    def descriptor(self) -> Optional[int]:
+    def descriptor(self) -> int | None:
         """Return the descriptor on which to wait for messages, as the link does it; None if there is none."""
         return self._link.descriptor()
 

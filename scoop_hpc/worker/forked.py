@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from typing import Optional
 
 
-def exit_status(error: Optional[BaseException]) -> int:
+def exit_status(error: BaseException | None) -> int:
     """Return the exit status of a process that ends by *error*; show that as Python does."""
     if isinstance(error, SystemExit):
         return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)

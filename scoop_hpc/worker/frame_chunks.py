@@ -9,7 +9,8 @@ task takes twice its time. A frame that asks for much gets a large chunk, the re
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 _SLOTS = 17_000  # of 8 bytes: more than half of a chunk of 256 KB, of which only what is used takes memory
 

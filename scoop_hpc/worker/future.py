@@ -9,8 +9,8 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Callable, Optional, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from scoop_hpc.worker.durations import Cost
 
@@ -24,7 +24,7 @@ _making = threading.Lock()  # of what is rare, and of lists of watchers, by whic
 class Waits(Protocol):
     """What a future needs of its worker."""
 
-    def wait_for(self, future: Future, deadline: Optional[float]) -> None:
+    def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
 
     def glance(self, future: Future) -> None:
@@ -88,12 +88,12 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "serial",
     )
 
-    environment: Optional[Mapping[str, Any]] = None  # of the task that submitted this one, in a pool: see `namespace`
+    environment: Mapping[str, Any] | None = None  # of the task that submitted this one, in a pool: see `namespace`
 
     def __init__(
         self,
         waits: Waits,
-        function: Optional[Callable[..., Any]],
+        function: Callable[..., Any] | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         cost: Cost,
@@ -102,10 +102,10 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._state = PENDING
         self._result = None
         self._exception = None
-        self._rare: Optional[_Rare] = None
-        self._watchers: Optional[list[Callable[[], object]]] = None
+        self._rare: _Rare | None = None
+        self._watchers: list[Callable[[], object]] | None = None
         self.function = function
-        self.args: Optional[tuple[Any, ...]] = args
+        self.args: tuple[Any, ...] | None = args
         self.kwargs = kwargs or None  # an empty dict takes 64 bytes
         self.cost = cost
         self.serial = 0  # once it is exported
@@ -134,7 +134,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     # PEP 3148
 
-    def result(self, timeout: Optional[float] = None) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         """Return what the task returned, or raise what it raised, its traceback there as the cause.
 
         Raises `concurrent.futures.TimeoutError` after *timeout* seconds, `CancelledError` if it was cancelled.
@@ -149,13 +149,13 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         finally:
             del error, self  # its traceback leads here: no cycle
 
-    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+    def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, None if it returned; raises what `result` raises of its own."""
         if self._state != FINISHED:
             self._wait(timeout)
         return self._exception
 
-    def _wait(self, timeout: Optional[float]) -> None:
+    def _wait(self, timeout: float | None) -> None:
         if not self.settled:
             self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         if self._state != FINISHED:
@@ -203,7 +203,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._check_unsettled()
         self.settle(result, None)
 
-    def set_exception(self, exception: Optional[BaseException]) -> None:
+    def set_exception(self, exception: BaseException | None) -> None:
         """Settle the future with *exception*."""
         self._check_unsettled()
         self.settle(None, exception)
@@ -236,7 +236,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         """Note that the task begins here."""
         self._state = RUNNING
 
-    def settle(self, value: Any, error: Optional[BaseException]) -> None:
+    def settle(self, value: Any, error: BaseException | None) -> None:
         """Take the task's outcome, and tell everybody who waits for it, in whichever thread."""
         self._result, self._exception = value, error
         self._state = FINISHED

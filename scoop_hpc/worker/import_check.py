@@ -19,8 +19,8 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Callable, Optional
 
 from scoop_hpc.pickling.guard import under_guard
 from scoop_hpc.protocol.messages import GetConstant, SetConstants
@@ -84,13 +84,13 @@ class Verdict:
             self._refuse(reason)
         self._open = False
 
-    def _line(self) -> Optional[int]:
+    def _line(self) -> int | None:
         """Return the line of the program's own code that this thread, or the main one, has come to."""
         threads = sys._current_frames()
         frames = (sys._getframe(), threads.get(threading.main_thread().ident or 0))
         return next((line for line in map(self._line_in, frames) if line is not None), None)
 
-    def _line_in(self, frame: Optional[FrameType]) -> Optional[int]:
+    def _line_in(self, frame: FrameType | None) -> int | None:
         while frame is not None and frame.f_code is not self._code:
             frame = frame.f_back
         return None if frame is None else frame.f_lineno

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Callable, Union
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batches, main_received
@@ -36,7 +36,7 @@ class Task:
         return batches.unpack_item(self.item)
 
 
-Given = Union[Parcel, Task]
+Given = Parcel | Task
 
 
 class Inbox:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import select
 from threading import get_ident
-from typing import Optional, Protocol
+from typing import Protocol
 
 import zmq
 
@@ -31,7 +31,7 @@ class Link(Protocol):
     def receive(self) -> list[Message]:
         """Return what has arrived, without waiting."""
 
-    def wait(self, timeout: Optional[float]) -> None:
+    def wait(self, timeout: float | None) -> None:
         """Wait up to *timeout* seconds, or for ever, until something may have arrived, or until `wake`.
 
         It may return before: then `receive` finds nothing. Only after a `receive` that found nothing is it sure to
@@ -41,7 +41,7 @@ class Link(Protocol):
     def wake(self) -> None:
         """Let `wait`, which the main thread may be in, return."""
 
-    def descriptor(self) -> Optional[int]:
+    def descriptor(self) -> int | None:
         """Return what another thread than the main one may wait for in its stead."""
 
 
@@ -55,13 +55,13 @@ class Unlinked:
         """Nothing arrives."""
         return []
 
-    def wait(self, timeout: Optional[float]) -> None:
+    def wait(self, timeout: float | None) -> None:
         """Nothing will arrive."""
 
     def wake(self) -> None:
         """It does not sleep."""
 
-    def descriptor(self) -> Optional[int]:
+    def descriptor(self) -> int | None:
         """There is none."""
         return None
 
@@ -95,7 +95,7 @@ class BrokerLink:
             message = sockets.receive(self._socket)
         return messages
 
-    def wait(self, timeout: Optional[float]) -> None:
+    def wait(self, timeout: float | None) -> None:
         for descriptor, _ in self._poll.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
             if descriptor == self._woken:
                 os.read(self._woken, 1000)
@@ -104,7 +104,7 @@ class BrokerLink:
         with contextlib.suppress(BlockingIOError):  # it is full: who has not read it yet will
             os.write(self._waker, b"\0")
 
-    def descriptor(self) -> Optional[int]:
+    def descriptor(self) -> int | None:
         return self._descriptor
 
     def close(self) -> None:

@@ -15,9 +15,10 @@ import contextvars
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -60,8 +61,8 @@ class Hub:
         self._spare: list[greenlet] = []  # that have done what they were started for: to make one takes 8 us
         self._interrupted = False  # while the program was parked
         self._interrupted_at = float("-inf")
-        self._program: Optional[greenlet] = None
-        self._program_waits: Optional[Waiter] = None  # with a deadline
+        self._program: greenlet | None = None
+        self._program_waits: Waiter | None = None  # with a deadline
 
     # what a task does
 
@@ -69,7 +70,7 @@ class Hub:
         """Whether the hub runs, and no task."""
         return getcurrent() is self._greenlet
 
-    def waiter(self, deadline: Optional[float], brief: bool = False) -> Waiter:
+    def waiter(self, deadline: float | None, brief: bool = False) -> Waiter:
         """Return a waiter for the current greenlet."""
         return Waiter(self, getcurrent(), deadline, brief)
 
@@ -217,7 +218,7 @@ class Hub:
         """Whether there is something to do."""
         return bool(self.ready or self._exchange.news()) or self._runnable()
 
-    def _left(self) -> Optional[float]:
+    def _left(self) -> float | None:
         """Return how long to wait at most; None: for ever."""
         left = self.timers.left()
         if not self._exchange.substituted_since:
@@ -278,7 +279,7 @@ class Hub:
             if future is not None:
                 self._settle(future, *batches.value_of(item))
 
-    def _settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+    def _settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""
         if future.has_callbacks:
             self._start(self._runner.settle, future, value, error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from scoop_hpc.worker.durations import key_of
 
@@ -23,7 +23,7 @@ class Pace:
     never ran may take an hour.
     """
 
-    def __init__(self, clock: Callable[[], float], each: Optional[float] = None) -> None:
+    def __init__(self, clock: Callable[[], float], each: float | None = None) -> None:
         self.each = each
         self.group = 1
         self._pickling = _SMALL  # seconds for an item
@@ -81,11 +81,11 @@ class Paces:
         """Note how many bytes the result for an item had."""
         self._weights[tuple(key_of(function) for function in functions)] = weight
 
-    def of(self, *functions: Any) -> Optional[float]:
+    def of(self, *functions: Any) -> float | None:
         """Return how many seconds an item takes that goes through *functions*, None if they are new here."""
         return self._each.get(tuple(key_of(function) for function in functions))
 
-    def learn(self, each: Optional[float], *functions: Any) -> None:
+    def learn(self, each: float | None, *functions: Any) -> None:
         """Note how long the items of a loop took of late."""
         if each is not None:
             key = tuple(key_of(function) for function in functions)

@@ -12,7 +12,6 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
-from typing import Optional
 
 from scoop_hpc.errors import ProgramError
 from scoop_hpc.pickling import batches, main_by_value, pickles
@@ -36,7 +35,7 @@ from scoop_hpc.worker.link import BrokerLink
 from scoop_hpc.worker.process_state import ProcessState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
     """What a worker must know to start."""
 
@@ -44,7 +43,7 @@ class WorkerPlan:
     size: int  # workers of the whole run
     endpoint: str  # its broker's
     program: Program
-    pool: Optional[Pool]  # instead of a program to run
+    pool: Pool | None  # instead of a program to run
 
 
 def main(plan: WorkerPlan, last_word: LastWord) -> int:
@@ -161,7 +160,7 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
     return _serve(controller, link)
 
 
-def _segments() -> Optional[Segments]:
+def _segments() -> Segments | None:
     """Return the means to share memory with the node's other processes, None if there are none."""
     if not maps.usable():
         return None

@@ -25,11 +25,12 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass, fields
 from os import getcwd
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.worker.random_state import NumpyStream, PythonStream
 
@@ -44,7 +45,7 @@ class _State:
     """The state at a moment; of each part, what is compared."""
 
     environ: dict[bytes, bytes]
-    directory: Optional[str]
+    directory: str | None
     filters: tuple[list[Any], Any]  # and the function that shows warnings
     modules: list[str]  # sys.path
     argv: list[str]
@@ -80,7 +81,7 @@ class _State:
 def _look() -> _State:
     """Return the state."""
     try:
-        directory: Optional[str] = getcwd()
+        directory: str | None = getcwd()
     except OSError:  # somebody has removed it
         directory = None
     root = logging.root
@@ -152,7 +153,7 @@ class ProcessState:
         self.of_program = True
         self._program = self._tasks = _look()
         self._random = PythonStream()
-        self._numpy: Optional[NumpyStream] = None
+        self._numpy: NumpyStream | None = None
         self._other_random: Any = None  # the stream that is not drawn from now
         self._other_numpy: Any = None
         self._decimal: Any = None  # the tasks' context

@@ -16,7 +16,7 @@ from scoop_hpc.errors import ProgramError
 from scoop_hpc.pickling import imported, task_exits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A program that is compiled, and the empty module that is in place for it."""
 

@@ -26,10 +26,10 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.pickling import batches
 from scoop_hpc.worker.durations import Cost, Costs
@@ -46,9 +46,9 @@ _SAMPLE = 0.005  # seconds over which a thread's use of the CPU is looked at
 _BLOCKED = 0.3  # of the CPU: a thread that uses less is taken to be blocked
 _SPINNING = 1.0  # seconds after which a thread that computes is taken to wait all the same: ``while not flag: pass``
 
-_Key = tuple[int, Optional[Cost]]  # whose futures somebody waits for: those of what runs in a thread
+_Key = tuple[int, Cost | None]  # whose futures somebody waits for: those of what runs in a thread
 _USERS: _Key = (0, None)  # somebody is a thread of the user's
-_Settling = tuple[Future, Callable[[], tuple[Any, Optional[BaseException]]]]  # a future, and how to get its outcome
+_Settling = tuple[Future, Callable[[], tuple[Any, BaseException | None]]]  # a future, and how to get its outcome
 
 
 class _Here(threading.local):
@@ -56,7 +56,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.mailbox = Mailbox()
-        self.runner: Optional[Runner] = None
+        self.runner: Runner | None = None
         self.is_substitute = False
         self.server = 0  # its number, if it is a progress thread
 
@@ -66,7 +66,7 @@ class _Usage:
 
     def __init__(self, thread: int) -> None:
         find = getattr(time, "pthread_getcpuclockid", None)  # not on macOS
-        self._clock: Optional[int] = None if find is None else find(thread)
+        self._clock: int | None = None if find is None else find(thread)
         self._blocked = False
         self._at = self._used = 0.0
         self.reset(monotonic())
@@ -98,13 +98,13 @@ class Progress:
         self._here = _Here()
         self._lock = threading.Lock()
         self._waiting: dict[_Key, int] = {}  # how many futures, and threads, by who runs what
-        self._main_usage: Optional[_Usage] = None
+        self._main_usage: _Usage | None = None
         self._server = 0  # the number of the progress thread: one that was replaced ends
         self._needed = threading.Event()
         self._nudged, self._nudger = -1, -1  # a pipe
         self._outcomes: deque[_Settling] = deque()
         self._calling_since = 0.0  # when a callback began
-        self._current: Optional[_Substitute] = None  # which may take tasks
+        self._current: _Substitute | None = None  # which may take tasks
         self._idle: list[_Substitute] = []
         self._substitutes: list[_Substitute] = []  # all of them
         self._main_is_excused = False  # replaced because a thread of the user's waits
@@ -118,7 +118,7 @@ class Progress:
         self._add(key)
         future.watch(functools.partial(self._drop, key))
 
-    def waiter(self, deadline: Optional[float]) -> ThreadWaiter:
+    def waiter(self, deadline: float | None) -> ThreadWaiter:
         """Return a waiter for this thread, which is not the main one."""
         return ThreadWaiter(self._here.mailbox, self._counted, deadline)
 
@@ -335,7 +335,7 @@ class Progress:
         self._here.runner = _SubstituteRunner(self._exchange, self._main.costs, self.leave)
         return self._here.runner
 
-    def leave(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+    def leave(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Leave it to the progress thread to settle *future*. Called by substitutes, who must not run callbacks."""
         self._outcomes.append((future, functools.partial(_both, value, error)))
         self._exchange.arm()
@@ -358,7 +358,7 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-def _both(value: Any, error: Optional[BaseException]) -> tuple[Any, Optional[BaseException]]:
+def _both(value: Any, error: BaseException | None) -> tuple[Any, BaseException | None]:
     return value, error
 
 
@@ -366,12 +366,12 @@ class _SubstituteRunner(ThreadRunner):
     """Runs tasks, and leaves callbacks to the progress thread: they may block, and are nobody's task."""
 
     def __init__(
-        self, exchange: Exchange, costs: Costs, leave: Callable[[Future, Any, Optional[BaseException]], None]
+        self, exchange: Exchange, costs: Costs, leave: Callable[[Future, Any, BaseException | None], None]
     ) -> None:
         super().__init__(exchange, costs)
         self._leave = leave
 
-    def settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+    def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         if future.has_callbacks:
             self._leave(future, value, error)
         else:

@@ -11,7 +11,7 @@ import ctypes
 import random
 import struct
 import sys
-from typing import Any, Optional
+from typing import Any
 
 _WORDS = 624
 _SIZE = 4 * (_WORDS + 1)  # with the position among the words
@@ -46,8 +46,8 @@ class NumpyStream:
     def __init__(self, mtrand: Any) -> None:
         self._mtrand = mtrand
         self._bits: Any = None
-        self._memory: Optional[memoryview] = None
-        self._gauss: Optional[memoryview] = None
+        self._memory: memoryview | None = None
+        self._gauss: memoryview | None = None
 
     def exchange(self, other: Any) -> Any:
         """Go on with the stream *other*, as returned by this method; return the present one. None: a new one."""
@@ -82,14 +82,14 @@ class NumpyStream:
                 self._gauss = _gauss_of(state, self._mtrand.RandomState)
 
 
-def _raw(value: Any, kind: type) -> Optional[memoryview]:
+def _raw(value: Any, kind: type) -> memoryview | None:
     """Return the memory of an object, None where it is not where its `id` says."""
     if sys.implementation.name != "cpython":
         return None
     return memoryview((ctypes.c_char * kind.__basicsize__).from_address(id(value))).cast("B")
 
 
-def _memory_of(generator: random.Random) -> Optional[memoryview]:
+def _memory_of(generator: random.Random) -> memoryview | None:
     """Return the memory of a generator's state, None if it is not found."""
     raw = _raw(generator, random.Random.__mro__[1])  # [CPython, Modules/_randommodule.c, RandomObject]
     if raw is None:
@@ -99,7 +99,7 @@ def _memory_of(generator: random.Random) -> Optional[memoryview]:
     return None if start < 0 else raw[start : start + _SIZE]
 
 
-def _gauss_of(state: Any, kind: type) -> Optional[memoryview]:
+def _gauss_of(state: Any, kind: type) -> memoryview | None:
     """Return where *state* keeps the second number of a pair, None if it is not found in another of its *kind*."""
     other, mark = kind(0), 0.123456789
     whole = other.get_state(legacy=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, Optional
+from collections.abc import Callable
 
 _FIRST = 0.006  # seconds to a look; Python's switch interval, 5 ms, comes on top while the main thread computes
 _MOST = 0.025  # seconds between looks where there was nothing to do for a while
@@ -21,10 +21,10 @@ class Relief:
 
     def __init__(self, act: Callable[[], bool]) -> None:
         self.armed = False
-        self.error: Optional[BaseException] = None  # that ended it: the main thread's to raise
+        self.error: BaseException | None = None  # that ended it: the main thread's to raise
         self._act = act
         self._event = threading.Event()
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
 
     def arm(self) -> None:
         """Begin to look after the worker; `armed` says whether this is needed."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from time import monotonic
-from typing import Any, Callable, Optional
+from typing import Any
 
 from scoop_hpc.pickling import main_received, pickles, task_exits
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -23,12 +24,12 @@ from scoop_hpc.worker.process_state import ProcessState
 class Runner:
     """Runs the tasks of one worker, one inside another or one after the other."""
 
-    def __init__(self, exchange: Exchange, costs: Optional[Costs] = None) -> None:
+    def __init__(self, exchange: Exchange, costs: Costs | None = None) -> None:
         self.costs = Costs() if costs is None else costs
-        self.running: Optional[Cost] = None  # of the task that runs
+        self.running: Cost | None = None  # of the task that runs
         self.deaf = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
-        self.state: Optional[ProcessState] = None  # the program's and the tasks', in the origin
+        self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._exchange = exchange
 
     def run_future(self, future: Future) -> None:
@@ -46,7 +47,7 @@ class Runner:
             finally:
                 self.settle(future, value, error)
 
-    def settle(self, future: Future, value: Any, error: Optional[BaseException]) -> None:
+    def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle *future*; its callbacks are the program's."""
         if self.state is None or not future.has_callbacks:
             future.settle(value, error)
@@ -99,7 +100,7 @@ class Runner:
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
-    ) -> tuple[Any, Optional[BaseException], float]:
+    ) -> tuple[Any, BaseException | None, float]:
         """Call the user's function; return its result or what it raised, and how long it was deaf at most."""
         start = monotonic()
         outer, outer_deaf = self.running, self.deaf

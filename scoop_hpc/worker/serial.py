@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Unlinked
@@ -16,7 +16,7 @@ class NoLink(Unlinked):
     def __init__(self) -> None:
         self._woken = threading.Event()
 
-    def wait(self, timeout: Optional[float]) -> None:
+    def wait(self, timeout: float | None) -> None:
         self._woken.wait(timeout)
         self._woken.clear()
 

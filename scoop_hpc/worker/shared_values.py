@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Optional, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from scoop_hpc.errors import ConstantError
 from scoop_hpc.pickling import pickles as calls
@@ -17,14 +18,14 @@ class Asks(Protocol):
     name: str
     serial: bool
 
-    def ask(self, message_of: Callable[[int], Message], deadline: Optional[float] = None, soon: bool = True) -> Any:
+    def ask(self, message_of: Callable[[int], Message], deadline: float | None = None, soon: bool = True) -> Any:
         """Ask the broker; return the message that answers, None if the *deadline* is over."""
 
 
 class Constants:
     """Constants that were set or got here; for all others the broker is asked."""
 
-    def __init__(self, worker: Asks, values: Optional[dict[str, Any]] = None) -> None:
+    def __init__(self, worker: Asks, values: dict[str, Any] | None = None) -> None:
         self._worker = worker
         self._values = {} if values is None else values
 
@@ -39,7 +40,7 @@ class Constants:
             raise ConstantError(f"the constant {clashes[0]!r} is set already, and cannot be set again")
         self._values.update(constants)
 
-    def get(self, name: str, timeout: Optional[float]) -> Any:
+    def get(self, name: str, timeout: float | None) -> Any:
         """Return a constant, having waited up to *timeout* seconds, None for ever; raise ConstantError."""
         if not isinstance(name, str):
             raise TypeError(f"the name of a constant is {name!r}: it must be a string")
@@ -54,7 +55,7 @@ class Constants:
                 raise calls.refusal(f"cannot unpickle the constant {name!r}", error) from error
         return self._values[name]
 
-    def _ask(self, name: str, timeout: Optional[float]) -> Any:
+    def _ask(self, name: str, timeout: float | None) -> Any:
         answer = self._worker.ask(lambda number: GetConstant(name, number, wait=False))
         if answer.found or timeout == 0:
             return answer

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import time
-from typing import Optional, Protocol
+from typing import Protocol
 
 
 class Timed(Protocol):
     """Who waits, until somebody or the deadline wakes him."""
 
-    deadline: Optional[float]  # of time.monotonic()
+    deadline: float | None  # of time.monotonic()
     woken: bool
 
     def wake(self) -> None:
@@ -33,7 +33,7 @@ class Timers:
             self._crowded = 64 + 2 * len(self._heap)
         heapq.heappush(self._heap, (waiter.deadline, id(waiter), waiter))
 
-    def left(self) -> Optional[float]:
+    def left(self) -> float | None:
         """Return the seconds until the next deadline, None if there is none."""
         return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
 

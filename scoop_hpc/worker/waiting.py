@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
-from typing import Any, Callable, Optional, Protocol, Union
+from typing import Any, Protocol
 
 from scoop_hpc.pickling import main_received
 
@@ -33,7 +34,7 @@ class Waiter:
 
     __slots__ = ("_greenlet", "_hub", "brief", "deadline", "parked", "woken")
 
-    def __init__(self, hub: Parks, greenlet: Any, deadline: Optional[float], brief: bool = False) -> None:
+    def __init__(self, hub: Parks, greenlet: Any, deadline: float | None, brief: bool = False) -> None:
         self._hub = hub
         self._greenlet = greenlet
         self.deadline = deadline
@@ -92,7 +93,7 @@ class ThreadWaiter:
     __slots__ = ("_counted", "_mailbox", "deadline", "woken")
 
     def __init__(
-        self, mailbox: Mailbox, counted: Callable[[], AbstractContextManager[object]], deadline: Optional[float]
+        self, mailbox: Mailbox, counted: Callable[[], AbstractContextManager[object]], deadline: float | None
     ) -> None:
         self._mailbox = mailbox
         self._counted = counted
@@ -118,16 +119,16 @@ class ThreadWaiter:
         return self.deadline is None or monotonic() < self.deadline
 
 
-AnyWaiter = Union[Waiter, ThreadWaiter]
+AnyWaiter = Waiter | ThreadWaiter
 
 
 class Event:
     """What `concurrent.futures.wait` and `as_completed` wait for, instead of a `threading.Event`."""
 
-    def __init__(self, waiter: Callable[[Optional[float]], AnyWaiter]) -> None:
+    def __init__(self, waiter: Callable[[float | None], AnyWaiter]) -> None:
         self._new_waiter = waiter
         self._set = False
-        self._waiter: Optional[AnyWaiter] = None
+        self._waiter: AnyWaiter | None = None
 
     def set(self) -> None:
         """Let who waits go on; called by a future that is done, in whichever thread."""
@@ -143,7 +144,7 @@ class Event:
         """Whether it was set."""
         return self._set
 
-    def wait(self, timeout: Optional[float] = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Let the worker do other work until `set`, or for *timeout* seconds; return whether it was set."""
         deadline = None if timeout is None else monotonic() + timeout
         while not self._set:

@@ -6,11 +6,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
 
 import pytest
 from minicluster.cluster import Cluster
@@ -69,9 +68,9 @@ class ClusterUnderTest:
         host: str,
         argv: list[str],
         *,
-        user: Optional[str] = None,
-        cwd: Optional[Path] = None,
-        env: Optional[dict[str, str]] = None,
+        user: str | None = None,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run *argv* on *host* to its end; its stdin is empty."""

@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Callable, Optional
 
 import pytest
 
@@ -33,7 +32,7 @@ class Runs:
     def start(
         self,
         *words: str,
-        stdin: Optional[int] = subprocess.DEVNULL,
+        stdin: int | None = subprocess.DEVNULL,
         command: Sequence[str] = ("run",),
         module: str = "scoop_hpc",
     ) -> subprocess.Popen[str]:

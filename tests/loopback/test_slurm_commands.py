@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -130,7 +129,7 @@ def test_many_jobs_are_one_call(slurm: FakeSlurm) -> None:
     ],
 )
 def test_a_job_that_slurm_has_forgotten_ends_as_its_driver_recorded(
-    slurm: FakeSlurm, record: Optional[dict[str, object]], state: str, exit_status: Optional[int]
+    slurm: FakeSlurm, record: dict[str, object] | None, state: str, exit_status: int | None
 ) -> None:
     slurm.submit(12)
     if record is not None:

@@ -6,7 +6,7 @@ import doctest
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -36,7 +36,7 @@ def measured(**medians: float) -> dict[str, dict[str, Figures]]:
     return {"rate": {peer: Figures((median,)) for peer, median in medians.items()}}
 
 
-def suite(reports: Sequence[Mapping[str, Any]], told: Optional[list[str]] = None, repeat: int = 3) -> Suite:
+def suite(reports: Sequence[Mapping[str, Any]], told: list[str] | None = None, repeat: int = 3) -> Suite:
     """Return a suite whose measurements give *reports*, one after the other; an error among them is raised."""
     left = iter(reports)
 

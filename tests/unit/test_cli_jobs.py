@@ -10,7 +10,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import click
 import pytest
@@ -259,7 +259,7 @@ def test_hosts_outside_a_job_is_an_error() -> None:
         ("slurm", Record(JobState.CANCELLED, 1.0, ("n1",), "n1", 7), "somebody, or the scheduler, ended it"),
     ],
 )
-def test_a_job_that_was_cancelled_unstarted_is_told_so(scheduler: str, record: Optional[Record], words: str) -> None:
+def test_a_job_that_was_cancelled_unstarted_is_told_so(scheduler: str, record: Record | None, words: str) -> None:
     client = Client({}, {}, "/state")
     (line,) = why(client, Report(scheduler, JobStatus("7", JobState.CANCELLED), record=record))
     assert line.startswith(words)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional, Union
 
 import pytest
 
@@ -30,7 +29,7 @@ SPEC = JobSpec(("pi.py",), "/home/me", "pi")
 GONE = (1, "", "slurm_load_jobs error: Invalid job id specified")
 NO_ACCOUNTS = (1, "", "Slurm accounting storage is disabled")
 
-Answer = Union[tuple[int, str, str], SchedulerError]
+Answer = tuple[int, str, str] | SchedulerError
 
 
 @dataclass
@@ -87,7 +86,7 @@ def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0)
     return job
 
 
-def record_end(job: Job, state: JobState, exit_status: Optional[int], reason: str = "") -> None:
+def record_end(job: Job, state: JobState, exit_status: int | None, reason: str = "") -> None:
     records.write(job.record, Record(state, 1.0, ("n1",), "n1", 7, exit_status=exit_status, reason=reason))
 
 
@@ -292,7 +291,7 @@ class Waiting:
         self.ticks: list[float] = []
         self.troubles: list[SchedulerError] = []
 
-    def wait(self, timeout: Optional[float] = None) -> Report:
+    def wait(self, timeout: float | None = None) -> Report:
         reports = self.client.find(["7"], SLURM)
         (report,) = self.client.wait(reports, self._tick, self.troubles.append, timeout, self.clock, self.clock.sleep)
         return report

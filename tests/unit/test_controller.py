@@ -7,8 +7,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -59,14 +59,14 @@ class Home:
     def wake(self) -> None:
         self.woken.set()
 
-    def descriptor(self) -> Optional[int]:
+    def descriptor(self) -> int | None:
         return None
 
     def receive(self) -> list[Message]:
         arrived, self.arriving = self.arriving, []
         return arrived
 
-    def wait(self, timeout: Optional[float]) -> None:
+    def wait(self, timeout: float | None) -> None:
         assert self.woken.wait(5 if timeout is None else min(timeout, 0.001)) or timeout is not None, "for ever"
         self.woken.clear()
 
@@ -78,7 +78,7 @@ Run = Callable[..., Any]
 def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run a function as the origin's program, on a worker alone or one of four; return its result."""
 
-    def run(program: Callable[[], Any], link: Optional[Home] = None, size: int = request.param) -> Any:
+    def run(program: Callable[[], Any], link: Home | None = None, size: int = request.param) -> Any:
         link = link or Home()
         worker = Controller(link, "0.0", size)
         monkeypatch.setattr(current, "_worker", worker)
@@ -539,7 +539,7 @@ def test_brief_tasks_leave_together_while_nobody_is_idle(run: Run) -> None:
 
 
 @pytest.mark.parametrize("known", [None, 0.5])
-def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(run: Run, known: Optional[float]) -> None:
+def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(run: Run, known: float | None) -> None:
     link = Home(hands_out=False)
 
     def program() -> int:

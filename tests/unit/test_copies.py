@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -44,7 +43,7 @@ STEP = environment("step-n2")
         ({}, None),
     ],
 )
-def test_which_of_several_copies_this_is(environ: dict[str, str], copy: Optional[Copy]) -> None:
+def test_which_of_several_copies_this_is(environ: dict[str, str], copy: Copy | None) -> None:
     assert read_copy(environ) == copy
 
 

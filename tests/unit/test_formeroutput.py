@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -27,7 +26,7 @@ NOON = 1795348800.0
 FORMER = b"the former run's\n"
 
 
-def spec_in(directory: Path, output: str = "fixed.out", array: Optional[JobArray] = None) -> JobSpec:
+def spec_in(directory: Path, output: str = "fixed.out", array: JobArray | None = None) -> JobSpec:
     return JobSpec(("pi.py",), str(directory), "pi", workers=1, output=output, array=array)
 
 
@@ -43,11 +42,11 @@ def submitted(tmp_path: Path, spec: JobSpec, scheduler: str = "slurm", **environ
     return client.submit(spec, SCHEDULERS[scheduler], lambda job: "", NOON)
 
 
-def report_of(job: Job, state: JobState = JobState.RUNNING, record: Optional[Record] = None) -> Report:
+def report_of(job: Job, state: JobState = JobState.RUNNING, record: Record | None = None) -> Report:
     return Report(job.scheduler, JobStatus("7", state), job, record)
 
 
-def tail(job: Job, index: Optional[int] = None) -> Tail:
+def tail(job: Job, index: int | None = None) -> Tail:
     made = tail_of(replace(report_of(job), index=index))
     assert made is not None
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.broker.state import BrokerState, Send
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
@@ -48,7 +48,7 @@ class Pool:
         self.guest.pump()
         self.guest.tell()
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> Optional[bool]:
+    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
         question = Question(future, cancel)
         self.guest.ask(question)
         self.pump()

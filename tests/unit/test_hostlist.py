@@ -6,7 +6,6 @@ import itertools
 import re
 import time
 import timeit
-from typing import Union
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -171,7 +170,7 @@ def test_any_list_is_the_lists_of_its_elements_one_after_the_other(
     assert expand(fold(hosts)) == hosts
 
 
-def _expand_or_complain(text: str) -> Union[list[str], str]:
+def _expand_or_complain(text: str) -> list[str] | str:
     try:
         return expand(text)
     except HostlistError as error:

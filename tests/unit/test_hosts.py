@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 import pytest
 from hypothesis import given
@@ -119,7 +119,7 @@ def test_a_list_that_is_none_is_an_error_that_shows_it(text: str) -> None:
         ("\ufeffn1 slots=4", 4),
     ],
 )
-def test_each_mpi_s_words_mean_what_they_do_there(line: str, workers: Optional[int]) -> None:
+def test_each_mpi_s_words_mean_what_they_do_there(line: str, workers: int | None) -> None:
     assert read_hostfile(f"{line}\n") == [Host("n1", workers)]
 
 

@@ -27,8 +27,7 @@ VISIBLE = [
     "is_main = __name__ == '__main__'\nif is_main:\n    ran()",
     "while __name__ == '__main__':\n    ran()\n    break",
 ]
-if sys.version_info >= (3, 10):
-    VISIBLE.append("match __name__:\n    case '__main__':\n        ran()")
+VISIBLE.append("match __name__:\n    case '__main__':\n        ran()")
 HIDDEN = [
     "def automain(f):\n    if f.__module__ == '__main__':\n        ran()\n    return f\n@automain\ndef main(): pass",
     "exec('if __name__ == \"__main__\": ran()')",

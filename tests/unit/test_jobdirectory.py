@@ -7,7 +7,6 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -193,7 +192,7 @@ def test_a_record_that_is_no_text_is_an_error_of_its_own(tmp_path: Path) -> None
     ],
 )
 def test_the_last_error_in_a_jobs_output_is_its_complaint(
-    tmp_path: Path, error: Optional[str], printed: str, complaint: str
+    tmp_path: Path, error: str | None, printed: str, complaint: str
 ) -> None:
     spec = replace(SPEC, directory=str(tmp_path), output="out", error=error)
     job = replace(directories.create(str(tmp_path / "state"), spec, "slurm", NOON), job_id="7")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.fields.spec import JobState
@@ -16,11 +14,11 @@ LOST = f"x {DRIVER_LOST}"
 SILENT = "the driver ended without a word"
 
 
-def said(state: JobState, reason: str = "", exit_status: Optional[int] = None) -> JobStatus:
+def said(state: JobState, reason: str = "", exit_status: int | None = None) -> JobStatus:
     return JobStatus("7", state, reason, (), exit_status)
 
 
-def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "") -> Record:
+def recorded(state: JobState, exit_status: int | None = None, reason: str = "") -> Record:
     return Record(state, 1.0, ("n1", "n2"), "n1", 99, exit_status=exit_status, reason=reason)
 
 
@@ -78,10 +76,10 @@ def recorded(state: JobState, exit_status: Optional[int] = None, reason: str = "
     ],
 )
 def test_a_jobs_end(
-    scheduler: Optional[JobStatus],
-    driver: Optional[Record],
+    scheduler: JobStatus | None,
+    driver: Record | None,
     state: JobState,
-    exit_status: Optional[int],
+    exit_status: int | None,
     reason: str,
 ) -> None:
     status = settle("7", scheduler, driver)

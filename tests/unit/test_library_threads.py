@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.cli.threads import VARIABLES, cpus_of_worker, thread_variables
@@ -28,7 +26,7 @@ def allocation(*cpus: int, slots: int, per_worker: int = 1) -> Allocation:
         (allocation(64, 16, slots=4), None, 4),  # one number for all nodes: the smallest
     ],
 )
-def test_a_worker_has_its_share_of_its_node(given: Allocation, workers: Optional[int], cpus: int) -> None:
+def test_a_worker_has_its_share_of_its_node(given: Allocation, workers: int | None, cpus: int) -> None:
     assert cpus_of_worker(given, place(given, workers)) == cpus
 
 

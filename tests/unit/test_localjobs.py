@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
 from scoop_hpc.errors import InputError, JobSpecError, ScoopError
 from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
-from scoop_hpc.jobs import directories
+from scoop_hpc.files import private
 from scoop_hpc.jobs.script import render
 from scoop_hpc.schedulers.local import commands, states
 from scoop_hpc.schedulers.local import request as requests
@@ -302,7 +301,7 @@ def test_on_a_full_disk_the_room_of_the_last_state_is_used(tmp_path: Path, monke
     def write_nothing(path: str, text: str) -> None:
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(directories, "write_text", write_nothing)
+    monkeypatch.setattr(private, "write_text", write_nothing)
     home.write(replace(RUNNING, state=JobState.COMPLETED))
     assert home.read() == replace(RUNNING, state=JobState.COMPLETED)
     with pytest.raises(InputError, match="the disk is full"):
@@ -310,7 +309,7 @@ def test_on_a_full_disk_the_room_of_the_last_state_is_used(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"array": null, "slots": 1}'])
-def test_a_broken_request_is_named(tmp_path: Path, text: Optional[str]) -> None:
+def test_a_broken_request_is_named(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "request.json").write_text(text)
     with pytest.raises(ScoopError, match="request.json"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.errors import JobSpecError
@@ -12,7 +10,7 @@ from scoop_hpc.schedulers.output_patterns import in_our_words
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 
-def words(scheduler: str, text: Optional[str], is_array: bool = False) -> Optional[str]:
+def words(scheduler: str, text: str | None, is_array: bool = False) -> str | None:
     return in_our_words(scheduler, "--output", text, is_array, "me", "/home/me")
 
 
@@ -35,7 +33,7 @@ def words(scheduler: str, text: Optional[str], is_array: bool = False) -> Option
     ],
 )
 def test_a_scheduler_s_own_patterns_are_ours(
-    scheduler: str, text: Optional[str], is_array: bool, ours: Optional[str]
+    scheduler: str, text: str | None, is_array: bool, ours: str | None
 ) -> None:
     assert words(scheduler, text, is_array) == ours
 
@@ -79,7 +77,7 @@ def test_what_cannot_be_told_is_refused_with_what_to_write(
     ],
 )
 def test_the_scheduler_writes_the_file_that_logs_reads(
-    scheduler: str, text: str, array: Optional[str], pattern: str, path: str
+    scheduler: str, text: str, array: str | None, pattern: str, path: str
 ) -> None:
     spec = JobSpec(
         ("pi.py",),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.files.ownership import Entry, Identity, objection
@@ -70,7 +68,7 @@ def way(*entries: tuple[int, int, int]) -> list[Entry]:
     ],
 )
 def test_what_others_could_have_written_is_not_believed(
-    entries: list[tuple[int, int, int]], own: int, reason: Optional[str]
+    entries: list[tuple[int, int, int]], own: int, reason: str | None
 ) -> None:
     assert objection(way(*entries), WHO, own) == reason
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.cli.grid import plan_part
@@ -15,7 +13,7 @@ from scoop_hpc.schedulers.allocation import Allocation, Node
 JOB = Allocation("slurm", tuple(Node(f"n{number}", 4, 4) for number in (1, 2, 3)))
 
 
-def plan(hostfile: str, workers: Optional[int] = None, job: Allocation = JOB) -> list[tuple[str, int]]:
+def plan(hostfile: str, workers: int | None = None, job: Allocation = JOB) -> list[tuple[str, int]]:
     """Return names and workers of the nodes in *hostfile*, read on n2."""
     here = {"localhost", "127.0.0.1", "n2", "n2.example.org"}
     nodes = plan_part(job, read_hostfile(hostfile.replace(";", "\n")), workers, here.__contains__)
@@ -42,7 +40,7 @@ def plan(hostfile: str, workers: Optional[int] = None, job: Allocation = JOB) ->
     ],
 )
 def test_a_hostfile_restricts_a_run_to_a_part_of_the_job(
-    hostfile: str, workers: Optional[int], planned: list[tuple[str, int]]
+    hostfile: str, workers: int | None, planned: list[tuple[str, int]]
 ) -> None:
     assert plan(hostfile, workers) == planned
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -168,7 +168,7 @@ def test_directives(changes: dict[str, Any], wanted: list[str]) -> None:
         ("/x/a:b 'ü' $HOME", "/x/a:b 'ü' $HOME", "/x/a:b 'ü' $HOME"),
     ],
 )
-def test_the_script_opens_its_output_where_logs_looks_for_it(output: Optional[str], opened: str, path: str) -> None:
+def test_the_script_opens_its_output_where_logs_looks_for_it(output: str | None, opened: str, path: str) -> None:
     spec = PBS.prepare(replace(SPEC, output=output), lambda argv: completed("never"))
     lines = render(spec, PBS, ["python", "pi.py"]).splitlines()
     (line,) = [line for line in lines if line.startswith("output=")]
@@ -282,7 +282,7 @@ def test_pbsnodes_that_fails_is_an_error() -> None:
     ("text", "key"),
     [("5", ("5", None)), ("5.head", ("5", None)), ("5[]", ("5", None)), ("5[3].h-1.x", ("5", 3)), ("0", ("0", None))],
 )
-def test_ids(text: str, key: tuple[str, Optional[int]]) -> None:
+def test_ids(text: str, key: tuple[str, int | None]) -> None:
     assert PBS.key(text) == JobKey(*key)
 
 
@@ -321,7 +321,7 @@ BUSY = ("pnode003", "pnode004")
     ],
 )
 def test_recorded_states(
-    name: str, state: JobState, exit_status: Optional[int], reason: str, hosts: Optional[tuple[str, ...]]
+    name: str, state: JobState, exit_status: int | None, reason: str, hosts: tuple[str, ...] | None
 ) -> None:
     (job,) = parsed(name)
     assert (job.state, job.exit_status) == (state, exit_status)
@@ -382,7 +382,7 @@ def job(state: str = "F", substate: int = 93, **attributes: object) -> JobStatus
         (-1, JobState.NODE_FAIL, None),
     ],
 )
-def test_exit_statuses(code: int, state: JobState, exit_status: Optional[int]) -> None:
+def test_exit_statuses(code: int, state: JobState, exit_status: int | None) -> None:
     status = job(Exit_status=code)
     assert (status.state, status.exit_status) == (state, exit_status)
     assert bool(status.reason) == (code not in (0, 255, 143))
@@ -593,7 +593,7 @@ def test_pbs_knows_its_own_qstat(stdout: str, stderr: str, mine: bool) -> None:
 
 
 def test_pbs_is_found_where_its_commands_are() -> None:
-    def which(command: str) -> Optional[str]:
+    def which(command: str) -> str | None:
         return f"/opt/pbs/bin/{command}" if command in PBS.commands else None
 
     assert registry.find(which, lambda argv: completed("qstat", "pbs_version = 23.06.06\n")).name == "pbs"

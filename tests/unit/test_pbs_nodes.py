@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -36,7 +35,7 @@ NODES = [
 ]
 
 
-def why(select: str, place: str = "scatter", nodes: Optional[list[Node]] = None) -> str:
+def why(select: str, place: str = "scatter", nodes: list[Node] | None = None) -> str:
     answer = never(select, place, NODES if nodes is None else nodes)
     return "" if answer is None else answer.why
 

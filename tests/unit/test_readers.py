@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 import pytest
 from hypothesis import given
@@ -66,7 +66,7 @@ def read(environ: dict[str, str], *texts: str) -> Allocation:
     return allocation
 
 
-def refusal(environ: dict[str, str], *texts: str, reader: Optional[str] = None) -> str:
+def refusal(environ: dict[str, str], *texts: str, reader: str | None = None) -> str:
     with pytest.raises(AllocationError) as caught:
         read_allocation(environ, files(FILES) if not texts else lambda path: "".join(texts), reader)
     assert "\n" not in str(caught.value)
@@ -159,7 +159,7 @@ def test_a_task_of_a_pbs_job_reads_its_node_file_or_says_where_there_is_one() ->
         ({"PBS_JOBID": "13[5].server", "PBS_ARRAY_INDEX": "5", "PBS_ARRAYID": "4"}, 5),
     ],
 )
-def test_an_index_of_a_pbs_array_is_in_the_job_s_id_as_well(changes: dict[str, str], index: Optional[int]) -> None:
+def test_an_index_of_a_pbs_array_is_in_the_job_s_id_as_well(changes: dict[str, str], index: int | None) -> None:
     environ = {**PBS_JOB, **changes}
     allocation = read(environ, "a\n")
     assert (allocation.job_id, allocation.array_index) == (environ["PBS_JOBID"], index)

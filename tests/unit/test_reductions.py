@@ -10,8 +10,8 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -33,7 +33,7 @@ Matrix = tuple[tuple[int, int], tuple[int, int]]
 Run = Callable[..., Any]
 
 
-def run_program(program: Callable[[], Any], link: Optional[Home] = None, size: int = 4) -> Any:
+def run_program(program: Callable[[], Any], link: Home | None = None, size: int = 4) -> Any:
     """Run *program* as the origin's, on one of *size* workers; return its result."""
     link = link or Home()
     worker = controller.Controller(link, "0.0", size)
@@ -58,7 +58,7 @@ class FakeFuture:
     """A task that is run when somebody wants it, with all that it takes and gives pickled on the way."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.call: Optional[tuple[Any, ...]] = pickles.load(pickles.dump((function, args)))
+        self.call: tuple[Any, ...] | None = pickles.load(pickles.dump((function, args)))
         self.settled = False
         self.abandoned = False
 
@@ -93,7 +93,7 @@ class FakeWorker:
         self.futures.append(FakeFuture(function, args))
         return self.futures[-1]
 
-    def wait_for(self, future: Any, deadline: Optional[float]) -> None:
+    def wait_for(self, future: Any, deadline: float | None) -> None:
         if deadline is None or time.monotonic() < deadline:
             future.run()
 
@@ -109,7 +109,7 @@ def fold(
     function: Callable[..., Any],
     reduction: Callable[[Any, Any], Any],
     items: Iterable[Any],
-    deadline: Optional[float] = None,
+    deadline: float | None = None,
 ) -> Any:
     """Fold single *items* on *worker*, looking around after each of them, as if all of them lasted."""
     always = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}

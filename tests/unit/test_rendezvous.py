@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
 
 import pytest
 
@@ -46,7 +45,7 @@ class Run(Rendezvous):
     def say(self, message: Message, sender: str) -> list[Send]:
         return self.handle(codec.decode(codec.encode(message)), sender)
 
-    def hello(self, node: str, sender: Optional[str] = None, python: str = "3.11", cpus: int = 4) -> list[Send]:
+    def hello(self, node: str, sender: str | None = None, python: str = "3.11", cpus: int = 4) -> list[Send]:
         return self.say(Hello(VERSION, python, node, "host", 42, cpus), sender or f"{node}/0")
 
 

@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 from collections.abc import Iterator
-from typing import Any, Union
+from typing import Any
 
 import pytest
 
@@ -32,7 +32,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def put(segments: Segments, content: Union[bytes, bytearray]) -> Reference:
+def put(segments: Segments, content: bytes | bytearray) -> Reference:
     reference = segments.put(memoryview(content))
     assert reference is not None
     return reference

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 
 from scoop_hpc.bulk.sizes import Sizes
@@ -77,7 +75,7 @@ def test_large_results_make_small_chunks_and_few_ahead() -> None:
 
 
 @pytest.mark.parametrize(("pace", "budget"), [(None, 0.05), (0.00001, 0.05), (0.001, 0.4)])
-def test_chunk_may_take_four_times_as_long_as_was_thought(pace: Optional[float], budget: float) -> None:
+def test_chunk_may_take_four_times_as_long_as_was_thought(pace: float | None, budget: float) -> None:
     assert Sizes(2, pace=pace).budget(100) == pytest.approx(budget)
 
 

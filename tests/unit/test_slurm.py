@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -329,7 +329,7 @@ def test_states(word: str, state: JobState) -> None:
         ("0:53", None),
     ],
 )
-def test_exit_codes_of_a_failed_job_are_as_a_shell_has_them(text: str, status: Optional[int]) -> None:
+def test_exit_codes_of_a_failed_job_are_as_a_shell_has_them(text: str, status: int | None) -> None:
     assert parse(completed("sacct", f"7|FAILED|None|{text}|n1\n"))["7"].exit_status == status
 
 
@@ -419,16 +419,14 @@ def test_other_directives_pass() -> None:
         ("/home/me", "{name}.txt", "/home/me/50%%.txt"),
     ],
 )
-def test_only_our_placeholder_is_special_in_the_output_file(
-    directory: str, output: Optional[str], pattern: str
-) -> None:
+def test_only_our_placeholder_is_special_in_the_output_file(directory: str, output: str | None, pattern: str) -> None:
     assert SLURM.file_pattern(replace(SPEC, directory=directory, name="50%"), output or "scoop-{job_id}.out") == pattern
 
 
 @pytest.mark.parametrize(
     ("directory", "output"), [("/home", "back\\slash"), ("/back\\slash", None), ("/home", "{name}")]
 )
-def test_an_output_file_with_a_backslash_is_refused(directory: str, output: Optional[str]) -> None:
+def test_an_output_file_with_a_backslash_is_refused(directory: str, output: str | None) -> None:
     with pytest.raises(JobSpecError, match=r"drops the backslash of the output file '.*back\\\\slash.*--output"):
         SLURM.check(replace(SPEC, directory=directory, output=output, name="back\\slash"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -146,7 +145,7 @@ def test_minutes_that_are_used_up_do_not_come_back_by_asking_for_less(reason: st
         ("WhoKnows", "Slurm gives a reason of its own", None),
     ],
 )
-def test_why_and_what(reason: str, why: str, what: Optional[str]) -> None:
+def test_why_and_what(reason: str, why: str, what: str | None) -> None:
     lines = explain("7", reason, "")
     assert lines[0] == f"{why} (Slurm's reason: {reason or 'None'})"
     if what is not None:

@@ -11,8 +11,7 @@ Only a task of ``flux run`` on one node knows all of its job: the tasks of FLUX_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping
 
 from scoop_hpc.errors import AllocationError, HostlistError
 from scoop_hpc.hostlist import expand, expand_counts
@@ -34,7 +33,7 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(environ.get(_URI)) and any(environ.get(name) for name in _JOB_ID)
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
     """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
     if not in_job(environ):
         return None

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec, JobState, with_default_output
@@ -92,13 +91,13 @@ class LocalScheduler:
     def __init__(self, python: str) -> None:
         self._localjobs = [python, "-m", "scoop_hpc.schedulers.local"]
 
-    def probe_argv(self) -> Optional[list[str]]:
+    def probe_argv(self) -> list[str] | None:
         return None
 
     def recognises(self, done: Completed) -> bool:
         return True
 
-    def setup_argv(self) -> Optional[list[str]]:
+    def setup_argv(self) -> list[str] | None:
         return None
 
     def is_set_up(self, done: Completed) -> bool:
@@ -144,13 +143,13 @@ class LocalScheduler:
             raise perhaps_taken("the local scheduler", done, job_id, "scoop-hpc history")
         return job_id
 
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         return Site()
 
     def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
         return list(argv)
 
-    def test_argv(self, script: str) -> Optional[list[str]]:
+    def test_argv(self, script: str) -> list[str] | None:
         return None
 
     def parse_test(self, done: Completed) -> str:
@@ -176,7 +175,7 @@ class LocalScheduler:
         """
         if done.status:
             raise SchedulerError(f"the local scheduler failed: {one_line(done)}")
-        answer: Optional[list[dict[str, object]]] = None
+        answer: list[dict[str, object]] | None = None
         for line in done.stdout.splitlines():
             fields = _read_list(line)
             if fields is not None and answer is None:
@@ -199,7 +198,7 @@ class LocalScheduler:
         if done.status:
             raise SchedulerError(f"the local scheduler failed: {one_line(done)}")
 
-    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+    def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         return None
 
     def parse_requeue(self, done: Completed) -> None:
@@ -220,7 +219,7 @@ def _checked(job_ids: Sequence[str]) -> Sequence[str]:
     return job_ids
 
 
-def _read_list(line: str) -> Optional[list[dict[str, object]]]:
+def _read_list(line: str) -> list[dict[str, object]] | None:
     """Return the list of objects that *line* is, None for another line."""
     try:
         found = json.loads(line)
@@ -242,7 +241,7 @@ def _parse_job(fields: dict[str, object], pass_over: Heard) -> list[JobStatus]:
 
 
 def _job_of(
-    job_id: str, state: str, reason: str = "", nodes: Sequence[str] = (), exit_status: Optional[int] = None
+    job_id: str, state: str, reason: str = "", nodes: Sequence[str] = (), exit_status: int | None = None
 ) -> JobStatus:
     if not isinstance(reason, str) or not isinstance(exit_status, (int, type(None))):
         raise TypeError(f"{reason!r}, {exit_status!r}")

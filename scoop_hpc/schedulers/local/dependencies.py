@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Callable, Optional
 
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.local.request import Request
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of dependency: which ends it is content with, and its verb."""
 
@@ -30,7 +29,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """Why a job has to wait; if *never*, why it cannot begin any more. Without a *reason*, it begins."""
 
@@ -38,7 +37,7 @@ class Outlook:
     never: bool = False
 
 
-def consider(request: Request, states: Mapping[str, Optional[JobState]], now: float) -> Outlook:
+def consider(request: Request, states: Mapping[str, JobState | None], now: float) -> Outlook:
     """Return the outlook of a job that waits; *states* are those of the jobs it depends on, None for one that is gone.
 
     *now* is in seconds since the epoch.
@@ -60,5 +59,5 @@ def consider(request: Request, states: Mapping[str, Optional[JobState]], now: fl
     return Outlook()
 
 
-def _ended(state: Optional[JobState]) -> bool:
+def _ended(state: JobState | None) -> bool:
     return state is not None and state.ended

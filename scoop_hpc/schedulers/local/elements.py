@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import JobArray, JobState
@@ -37,7 +37,7 @@ def run_elements(home: Home, job: State, array: JobArray, request: Request, sign
     left = deque(array.indices)
     running: set[int] = set()
     received: list[int] = []
-    ended: Optional[State] = None
+    ended: State | None = None
     while True:
         running.difference_update(reap())
         if ended is None:

@@ -6,14 +6,13 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass
-from typing import Optional
 
 from scoop_hpc.fields.spec import JobArray
 
 _PLACEHOLDER = re.compile(r"\{(job_id|array_index|name)\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Dependency:
     """Another job, whose end has to be of a kind of `dependencies.KINDS`; of an array, all its jobs'."""
 
@@ -21,7 +20,7 @@ class Dependency:
     job_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a script's directives ask for; *output* and *error* may hold placeholders."""
 
@@ -29,20 +28,20 @@ class Request:
     directory: str
     slots: tuple[int, ...]  # of each node
     cpus_per_worker: int
-    walltime: Optional[int]
+    walltime: int | None
     output: str
-    error: Optional[str] = None  # None: the output
-    array: Optional[JobArray] = None
+    error: str | None = None  # None: the output
+    array: JobArray | None = None
     at_once: int = 1  # of an array
     dependencies: tuple[Dependency, ...] = ()
-    begin: Optional[str] = None  # ISO 8601, local time
-    signal: Optional[int] = None  # seconds before the walltime is over
+    begin: str | None = None  # ISO 8601, local time
+    signal: int | None = None  # seconds before the walltime is over
 
     @property
     def nodes(self) -> tuple[str, ...]:
         return tuple(f"local{number}" for number in range(1, len(self.slots) + 1))
 
-    def file(self, pattern: str, job_id: str, index: Optional[int]) -> str:
+    def file(self, pattern: str, job_id: str, index: int | None) -> str:
         """Return the file that *pattern* means for one job; *job_id* is the array's, if it is one of an array."""
         stand_for = {"job_id": job_id, "name": self.name, "array_index": "" if index is None else str(index)}
         return os.path.join(self.directory, _PLACEHOLDER.sub(lambda match: stand_for[match[1]], pattern))

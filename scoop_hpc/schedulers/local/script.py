@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, parse_array
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _slots(nodes: int, workers: Optional[int], per_node: Optional[int], room: int) -> tuple[int, ...]:
+def _slots(nodes: int, workers: int | None, per_node: int | None, room: int) -> tuple[int, ...]:
     """Return the slots of each node: *room* for as many on whole ones; of *workers* in all, the first nodes have more.
 
     >>> _slots(3, 7, None, 8), _slots(2, None, None, 8)
@@ -83,7 +83,7 @@ def _slots(nodes: int, workers: Optional[int], per_node: Optional[int], room: in
     return (each + 1,) * more + (each,) * (nodes - more)
 
 
-def _dependencies(text: Optional[str]) -> Iterator[Dependency]:
+def _dependencies(text: str | None) -> Iterator[Dependency]:
     """Yield what ``KIND:ID[:ID]...[,KIND:...]`` says, as sbatch(1) --dependency has it."""
     for part in [] if text is None else text.split(","):
         match = _DEPENDENCY.fullmatch(part)
@@ -92,7 +92,7 @@ def _dependencies(text: Optional[str]) -> Iterator[Dependency]:
         yield from (Dependency(match[1], job_id) for job_id in match[2][1:].split(":"))
 
 
-def _begin(text: Optional[str]) -> Optional[str]:
+def _begin(text: str | None) -> str | None:
     try:
         return None if text is None else datetime.fromisoformat(text).isoformat()
     except ValueError as error:

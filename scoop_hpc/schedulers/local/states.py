@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Optional
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import JobArray, JobState
@@ -22,7 +21,7 @@ _KILLED = "the job's supervisor was killed, or the machine went down"
 _CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """A job as its supervisor sees it, an array as one. Times are seconds since the epoch."""
 
@@ -31,18 +30,18 @@ class State:
     state: JobState
     nodes: tuple[str, ...] = ()  # once it has begun
     reason: str = ""
-    exit_status: Optional[int] = None  # 128 + n for a signal n
-    started: Optional[float] = None
-    ended: Optional[float] = None
-    array: Optional[JobArray] = None
+    exit_status: int | None = None  # 128 + n for a signal n
+    started: float | None = None
+    ended: float | None = None
+    array: JobArray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Home:
     """The directory of one job, or of one of the jobs of *array*."""
 
     path: str
-    array: Optional[Home] = None
+    array: Home | None = None
 
     @property
     def job_id(self) -> str:
@@ -50,7 +49,7 @@ class Home:
         return f"local-{own}" if self.array is None else f"{self.array.job_id}_{own}"
 
     @property
-    def index(self) -> Optional[int]:
+    def index(self) -> int | None:
         return None if self.array is None else int(os.path.basename(self.path))
 
     @property
@@ -95,7 +94,7 @@ class Home:
             except OSError as error:
                 raise ScoopError(f"cannot write {path!r}: {error.strerror}") from error
 
-    def read(self) -> Optional[State]:
+    def read(self) -> State | None:
         """Return how the job stood when its supervisor wrote it down, None before it did."""
         path = os.path.join(self.path, "state.json")
         try:
@@ -153,7 +152,7 @@ class Home:
                 return True
         return False
 
-    def current(self) -> Optional[State]:
+    def current(self) -> State | None:
         """Return how the job, which is no array's, or the array as one stands now."""
         written = self.read()
         if written is None or written.state.ended or self.is_supervised():
@@ -179,7 +178,7 @@ class Home:
         return job
 
 
-def find(state: str, job_id: str) -> Optional[Home]:
+def find(state: str, job_id: str) -> Home | None:
     """Return the directory of a job under the directory *state*, None if there is no such job."""
     match = _ID.fullmatch(job_id)
     if match is None or not os.path.isdir(os.path.join(state, "local", match[1])):
@@ -222,7 +221,7 @@ def _unreadable(home: Home, error: ScoopError) -> State:
     return State(home.job_id, "", JobState.UNKNOWN, reason=str(error))
 
 
-def state_of(state: str, job_id: str) -> Optional[JobState]:
+def state_of(state: str, job_id: str) -> JobState | None:
     """Return how a job under the directory *state* stands, an array as one; None if there is no such job."""
     home = find(state, job_id)
     whole = None if home is None else (home.array or home).current()

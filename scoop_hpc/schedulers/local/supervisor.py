@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from dataclasses import replace
-from typing import Optional
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.spec import JobState
@@ -27,7 +26,7 @@ class Submitter:
         self._log = log
         self.waits = True
 
-    def let_go(self, stderr: Optional[int] = None) -> None:
+    def let_go(self, stderr: int | None = None) -> None:
         """Tell it to go; *stderr*, or the log, gets what is to be said from now on."""
         new = os.dup(stderr) if stderr is not None else self._open_log()
         if self.waits:
@@ -64,7 +63,7 @@ def supervise(home: Home, submitter: Submitter) -> None:
             submitter.let_go()
 
 
-def _wait(home: Home, job: State, request: Request, signals: Signals, submitter: Submitter) -> Optional[State]:
+def _wait(home: Home, job: State, request: Request, signals: Signals, submitter: Submitter) -> State | None:
     """Wait until the job may begin; return how it ended if it never will."""
     everybody = os.path.dirname(os.path.dirname(home.path))
     while True:

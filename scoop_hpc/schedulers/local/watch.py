@@ -10,9 +10,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Callable, Optional
 
 from scoop_hpc.errors import InputError
 from scoop_hpc.fields.spec import JobState
@@ -55,7 +54,7 @@ def see_through(home: Home, job: State, request: Request, signals: Signals, on_b
     return ended
 
 
-def end_from_outside(home: Home, job: State, received: Sequence[int], exceeded: int = 0) -> Optional[State]:
+def end_from_outside(home: Home, job: State, received: Sequence[int], exceeded: int = 0) -> State | None:
     """Return how the job ends if it is to be ended now. *exceeded* is its walltime if that is over."""
     if home.is_cancelled():
         return replace(job, state=JobState.CANCELLED, reason="cancelled")
@@ -91,7 +90,7 @@ def _open(home: Home, request: Request, pattern: str, option: str) -> int:
         raise InputError(f"cannot write the job's output {path!r}: {reason}; see {option}") from error
 
 
-def _start(home: Home, output: int, error: int) -> tuple[Optional[subprocess.Popen[bytes]], str]:
+def _start(home: Home, output: int, error: int) -> tuple[subprocess.Popen[bytes] | None, str]:
     """Start the script by its first line: the file system that it is on may forbid to execute it.
 
     Return its process, or None and why there is none.
@@ -123,7 +122,7 @@ def _watch(home: Home, job: State, process: subprocess.Popen[bytes], request: Re
     over = _NEVER if request.walltime is None else time.monotonic() + request.walltime
     warn_at = _NEVER if request.signal is None else over - request.signal
     kill_at = _NEVER
-    ended: Optional[State] = None
+    ended: State | None = None
     while process.returncode is None:
         received = signals.wait(TICK)
         now = time.monotonic()

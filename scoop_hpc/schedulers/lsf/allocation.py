@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
@@ -25,7 +24,7 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(environ.get(_JOB_ID)) and any(environ.get(name) for name in (_PAIRS, _FILE, _WORDS))
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
     """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
     if not in_job(environ):
         return None

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec
@@ -129,13 +128,13 @@ class PbsScheduler:
     removes_unfulfillable = True
     has_clusters = False
 
-    def probe_argv(self) -> Optional[list[str]]:
+    def probe_argv(self) -> list[str] | None:
         return ["qstat", "--version"]
 
     def recognises(self, done: Completed) -> bool:
         return _VERSION.search(done.stdout.strip() or done.stderr) is not None
 
-    def setup_argv(self) -> Optional[list[str]]:
+    def setup_argv(self) -> list[str] | None:
         return None
 
     def is_set_up(self, done: Completed) -> bool:
@@ -248,13 +247,13 @@ class PbsScheduler:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
 
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         return Site(variables=tuple((name, environ.get(name) or None) for name in ("PBS_SERVER", "PBS_DEFAULT")))
 
     def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
         return list(argv)
 
-    def test_argv(self, script: str) -> Optional[list[str]]:
+    def test_argv(self, script: str) -> list[str] | None:
         return None
 
     def parse_test(self, done: Completed) -> str:
@@ -292,7 +291,7 @@ class PbsScheduler:
         if done.status and complaints(done.stderr.splitlines(), _ENDED, _OF_QDEL) != []:
             raise SchedulerError(f"qdel failed: {advise(one_line(done))}")
 
-    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+    def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         return ["qrerun", *_checked(job_ids)]
 
     def parse_requeue(self, done: Completed) -> None:

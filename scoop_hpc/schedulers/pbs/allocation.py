@@ -10,8 +10,7 @@ A task that PBS starts on a node of the job (pbsdsh, pbs_tmrsh) may lack ``PBS_N
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
@@ -31,7 +30,7 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(job_id) and environ.get("PBS_ENVIRONMENT") in _KINDS and not imitated
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
     """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
     if not in_job(environ):
         return None
@@ -72,7 +71,7 @@ def idle_cpus(environ: Mapping[str, str], allocation: Allocation) -> str:
     )
 
 
-def _array_index(environ: Mapping[str, str], job_id: str) -> Optional[int]:
+def _array_index(environ: Mapping[str, str], job_id: str) -> int | None:
     """Return the index that a variable gives and the job's id has: a variable alone came with ``qsub -V``."""
     match = _ELEMENT.fullmatch(job_id)
     if match is None:

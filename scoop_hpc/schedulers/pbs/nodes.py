@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Any
 
 from scoop_hpc.errors import SchedulerError
 
@@ -34,7 +34,7 @@ _JSON_LINE = re.compile(r'\s*(?:"[^"]*"\s*:|[{}\[\]])')
 _NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9A-Fa-f]{4})')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Node:
     """A vnode. *available* are its resources, in PBS's words."""
 
@@ -44,7 +44,7 @@ class Node:
     available: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """So many of a job's chunks, alike, and what each asks for."""
 
@@ -52,7 +52,7 @@ class Chunk:
     asked: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Never:
     """Why no nodes can run a job, and what to do about it."""
 
@@ -98,7 +98,7 @@ def of_queue(nodes: Sequence[Node], queue: str) -> list[Node]:
     return list(nodes)
 
 
-def never(select: str, place: str, nodes: Sequence[Node]) -> Optional[Never]:
+def never(select: str, place: str, nodes: Sequence[Node]) -> Never | None:
     """Return why none of the *nodes* can run a job that asks for *select*, None if they could or that cannot be told.
 
     >>> nodes = [Node(name, "", True, {"host": name, "ncpus": "4", "model": "a"}) for name in ("n1", "n2")]
@@ -124,7 +124,7 @@ def never(select: str, place: str, nodes: Sequence[Node]) -> Optional[Never]:
     return None
 
 
-def _refusal(chunks: Sequence[Chunk], place: str, hosts: _Hosts) -> Optional[Never]:
+def _refusal(chunks: Sequence[Chunk], place: str, hosts: _Hosts) -> Never | None:
     for chunk in chunks:
         if not any(hosts.room(host, chunk.asked) for host in hosts.names):
             return _no_such_node(chunk.asked, hosts)
@@ -219,7 +219,7 @@ def _read_select(select: str) -> list[Chunk]:
     return chunks
 
 
-def _number(text: str) -> Optional[float]:
+def _number(text: str) -> float | None:
     """Return a number or a size, None for another text.
 
     >>> _number("4"), _number("2kb"), _number("a")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.schedulers.base import OR_LOCAL
@@ -141,7 +140,7 @@ def explain(answers: str, job_id: str, reason: str) -> list[str]:
     return [*lines, what.replace("JOB", job_id)]
 
 
-def _hopeless(attributes: Mapping[str, str], nodes: str) -> Optional[Never]:
+def _hopeless(attributes: Mapping[str, str], nodes: str) -> Never | None:
     """Return why no nodes could run a job that waits, None if they could or that cannot be told."""
     if attributes.get("job_state") != "Q" or "estimated.start_time" in attributes:
         return None

@@ -10,13 +10,12 @@ import re
 import signal
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, Heard, JobStatus, short, unheard, unread
 
-_STATES: Mapping[str, Optional[JobState]] = MappingProxyType(  # qstat(1B); None: it has ended
+_STATES: Mapping[str, JobState | None] = MappingProxyType(  # qstat(1B); None: it has ended
     {
         "Q": JobState.PENDING,
         "H": JobState.PENDING,
@@ -152,7 +151,7 @@ def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
     return JobStatus(job_id, ended, reason, nodes, _exit_status(code))
 
 
-def _how_it_ended(code: Optional[int], substate: int, comment: str) -> tuple[JobState, str]:
+def _how_it_ended(code: int | None, substate: int, comment: str) -> tuple[JobState, str]:
     exceeded = _RESOURCE.search(comment)
     if exceeded is not None and exceeded[1] in _EXCEEDED:
         return _EXCEEDED[exceeded[1]], f"exceeded resource {exceeded[1]}"
@@ -172,7 +171,7 @@ def _how_it_ended(code: Optional[int], substate: int, comment: str) -> tuple[Job
     return (JobState.FAILED if code else JobState.COMPLETED), ""
 
 
-def _exit_status(code: Optional[int]) -> Optional[int]:
+def _exit_status(code: int | None) -> int | None:
     """Return an exit status as a shell has it; None where PBS has one of its own."""
     if code is None or code < 0:
         return None

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os.path
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Callable, Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output
@@ -127,13 +126,13 @@ class SgeScheduler:
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner
 
-    def probe_argv(self) -> Optional[list[str]]:
+    def probe_argv(self) -> list[str] | None:
         return ["qstat", "-help"]
 
     def recognises(self, done: Completed) -> bool:
         return _BANNER.search(done.stdout.strip() or done.stderr) is not None
 
-    def setup_argv(self) -> Optional[list[str]]:
+    def setup_argv(self) -> list[str] | None:
         return None
 
     def is_set_up(self, done: Completed) -> bool:
@@ -225,7 +224,7 @@ class SgeScheduler:
             raise perhaps_taken("qsub", done, job_id, "qstat")
         return job_id
 
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         return Site(
             variables=tuple((name, environ.get(name) or None) for name in ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT"))
         )
@@ -233,7 +232,7 @@ class SgeScheduler:
     def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
         return list(argv)
 
-    def test_argv(self, script: str) -> Optional[list[str]]:
+    def test_argv(self, script: str) -> list[str] | None:
         return ["qsub", "-w", "v", script]
 
     def parse_test(self, done: Completed) -> str:
@@ -285,7 +284,7 @@ class SgeScheduler:
         if done.status and problems != []:
             raise SchedulerError(f"qdel failed: {advise('; '.join(problems or lines) or one_line(done))}")
 
-    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+    def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         return ["qmod", "-rj", *_checked(self, job_ids)]
 
     def parse_requeue(self, done: Completed) -> None:

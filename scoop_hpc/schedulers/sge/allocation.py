@@ -8,8 +8,7 @@ than once; slots are CPUs. A job without a parallel environment is one slot on t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Iterator, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
@@ -29,7 +28,7 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(environ.get(_JOB_ID) and environ.get(_TASK_ID))
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
     """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
     if not in_job(environ):
         return None

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec
@@ -22,7 +21,7 @@ FILL = "$fill_up"
 _LINE = re.compile(r"(\w+)[ \t]+(.*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParallelEnvironment:
     """A parallel environment. *starts_tasks*: whether a job may start something on its other hosts."""
 
@@ -57,7 +56,7 @@ def slots(spec: JobSpec) -> int:
     return workers * spec.cpus_per_worker
 
 
-def named(wanted: Optional[str], names: Sequence[str]) -> list[str]:
+def named(wanted: str | None, names: Sequence[str]) -> list[str]:
     """Return those of the site's parallel environments *names* that --pe means, all without it; raise JobSpecError."""
     meant = [name for name in names if wanted is None or fnmatchcase(name, wanted)]
     if not meant:
@@ -95,7 +94,7 @@ def _preference(spec: JobSpec, each: ParallelEnvironment) -> int:
     return 0 if spec.cpus_per_worker > 1 else len(order) + 1
 
 
-def _refusal(spec: JobSpec, each: ParallelEnvironment) -> Optional[str]:
+def _refusal(spec: JobSpec, each: ParallelEnvironment) -> str | None:
     """Return why *each* cannot promise what *spec* asks for, None if it can."""
     total, cpus = slots(spec), spec.cpus_per_worker
     one_host = each.rule == ONE_HOST or each.per_host == total

@@ -6,7 +6,6 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Optional
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.fields.spec import JobState
@@ -14,7 +13,7 @@ from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, Heard, JobStatus, shor
 
 # qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
 # that is being deleted still runs; "z" has ended, how is for qacct to say
-_LETTERS: tuple[tuple[str, Optional[JobState]], ...] = (
+_LETTERS: tuple[tuple[str, JobState | None], ...] = (
     ("z", None),
     ("d", JobState.RUNNING),
     ("E", JobState.FAILED),
@@ -179,7 +178,7 @@ def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
             yield record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _End:
     """How a job ended, in Grid Engine's numbers."""
 

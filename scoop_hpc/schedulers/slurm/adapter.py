@@ -6,7 +6,6 @@ import os.path
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Optional
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
 from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, with_default_output
@@ -121,13 +120,13 @@ class SlurmScheduler:
     removes_unfulfillable = False
     has_clusters = True
 
-    def probe_argv(self) -> Optional[list[str]]:
+    def probe_argv(self) -> list[str] | None:
         return None
 
     def recognises(self, done: Completed) -> bool:
         return True
 
-    def setup_argv(self) -> Optional[list[str]]:
+    def setup_argv(self) -> list[str] | None:
         return ["scontrol", "ping"]
 
     def is_set_up(self, done: Completed) -> bool:
@@ -212,7 +211,7 @@ class SlurmScheduler:
             raise perhaps_taken("sbatch", done, job_id, "squeue")
         return job_id
 
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Optional[Completed] = None) -> Site:
+    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         asked = _clusters(spec) or environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS") or ""
         took = "" if done is None else _cluster_that_took(done, self.parse_job_id(done))
         # of several that were asked for, only sbatch can tell which it was
@@ -224,7 +223,7 @@ class SlurmScheduler:
     def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
         return [argv[0], f"--clusters={cluster}", *argv[1:]]
 
-    def test_argv(self, script: str) -> Optional[list[str]]:
+    def test_argv(self, script: str) -> list[str] | None:
         return ["sbatch", "--test-only", script]
 
     def parse_test(self, done: Completed) -> str:
@@ -268,7 +267,7 @@ class SlurmScheduler:
         if done.status and complaints(done.stderr.splitlines(), ended, _OF_SCANCEL) != []:
             raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
 
-    def requeue_argv(self, job_ids: Sequence[str]) -> Optional[list[str]]:
+    def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         return ["scontrol", "requeue", ",".join(_checked(job_ids))]
 
     def parse_requeue(self, done: Completed) -> None:

@@ -8,8 +8,7 @@ scoop_hpc submits do not, for it drops the variables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping
 
 from scoop_hpc.errors import AllocationError, HostlistError
 from scoop_hpc.hostlist import expand, expand_counts
@@ -31,7 +30,7 @@ def in_job(environ: Mapping[str, str]) -> bool:
     return bool(_first(environ, _JOB_ID) and _first(environ, _NODELIST))
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Optional[Allocation]:
+def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
     """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
     if not in_job(environ):
         return None

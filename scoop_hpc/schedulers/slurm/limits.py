@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Optional
 
 _LIMIT = re.compile(
     r"(?P<owner>QOS|Assoc)?(?P<kind>Grp|Max|Min)"
@@ -18,7 +17,7 @@ _LIMIT = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Resource:
     """What is limited, as it follows "so" and "minutes of", and the options that ask for it."""
 
@@ -60,7 +59,7 @@ _SUBMITTED = ("Submit", "SubmitJob", "SubmitJobs")
 _UNTIL_OTHERS_END = "wait until others of them have ended"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Names:
     """What a job's quality of service and its account are called; empty where nobody told."""
 
@@ -68,7 +67,7 @@ class Names:
     account: str = ""
 
 
-def explain_limit(reason: str, names: Names) -> Optional[tuple[str, str]]:
+def explain_limit(reason: str, names: Names) -> tuple[str, str] | None:
     """Return what a limit means and what can be done about it, None for a *reason* that is no limit.
 
     >>> for words in explain_limit("QOSMaxGRESPerUser", Names(qos="normal")): print(words)
@@ -142,7 +141,7 @@ def _used_up(why: str, other: str) -> tuple[str, str]:
     )
 
 
-def _owner(owner: Optional[str], scope: Optional[str], names: Names) -> tuple[str, str]:
+def _owner(owner: str | None, scope: str | None, names: Names) -> tuple[str, str]:
     """Return who limits, and the options that choose another. Limits per user and per account are a QOS's."""
     if owner == "Assoc":
         return _named("its account", names.account), "--account or --queue"  # it may be the account's in a partition

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Optional
 
 from scoop_hpc.errors import HostlistError, SchedulerError
 from scoop_hpc.fields.spec import JobState
@@ -110,7 +109,7 @@ def parse_line(command: str, line: str) -> list[JobStatus]:
     return [replace(status, job_id=each) for each in ids]
 
 
-def _parse_exit_status(state: JobState, text: str) -> Optional[int]:
+def _parse_exit_status(state: JobState, text: str) -> int | None:
     """Return an exit status as a shell has it; None before the end, or where Slurm gives a failure none (``0:0``)."""
     status, signal = _read_exit_code(text)
     if not state.ended:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from minicluster import cluster, files
 from minicluster.scheduler import SCHEDULERS
@@ -120,7 +120,7 @@ def _command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _end(signum: int, _: Optional[FrameType]) -> NoReturn:
+def _end(signum: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + signum)
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 from minicluster import files, namespaces, network, packages, shell
 from minicluster.scheduler import SCHEDULERS, Scheduler, foreign_commands
@@ -44,7 +43,7 @@ class Cluster:
         """The directory that all hosts see, and everybody may write to."""
         return self.directory / "shared"
 
-    def enter_argv(self, name: str, argv: Sequence[str], cwd: str = "/", user: Optional[str] = None) -> list[str]:
+    def enter_argv(self, name: str, argv: Sequence[str], cwd: str = "/", user: str | None = None) -> list[str]:
         """Return the command that runs *argv* on the host *name*."""
         return namespaces.enter_argv(self._pid(name), argv, cwd, user)
 
@@ -53,9 +52,9 @@ class Cluster:
         name: str,
         argv: Sequence[str],
         *,
-        user: Optional[str] = None,
+        user: str | None = None,
         cwd: str = "/",
-        env: Optional[Mapping[str, str]] = None,
+        env: Mapping[str, str] | None = None,
         timeout: float = 60,
         text: str = "",
     ) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from minicluster.state import ClusterError
 
@@ -26,7 +25,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def start_time(pid: int) -> Optional[int]:
+def start_time(pid: int) -> int | None:
     """Return when *pid* started, in the kernel's ticks; None once it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -47,7 +46,7 @@ def spawn(argv: Sequence[str], stdin: int, log: str, env: Mapping[str, str]) -> 
     return os.posix_spawn(unshare[0], unshare, env, file_actions=files, setsid=True)
 
 
-def child(pid: int) -> Optional[int]:
+def child(pid: int) -> int | None:
     """Return the one child of *pid*, None as long as there is none; raise ClusterError if *pid* is gone."""
     if start_time(pid) is None:
         raise ClusterError("namespaces cannot be made here: unshare(1) ended; see the host's init.log")
@@ -55,7 +54,7 @@ def child(pid: int) -> Optional[int]:
     return int(children[0]) if children else None
 
 
-def enter_argv(pid: int, argv: Sequence[str], cwd: str, user: Optional[str] = None) -> list[str]:
+def enter_argv(pid: int, argv: Sequence[str], cwd: str, user: str | None = None) -> list[str]:
     """Return the command that runs *argv* beside PID 1 *pid*; it dies with whoever runs it."""
     who = [f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
     return [

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Optional
 
 from minicluster.state import ClusterError
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def environment(extra: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a login's environment, with *extra*, and nothing of ours."""
     base = {"PATH": PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash", "TERM": "dumb"}
     return {**base, "LANG": os.environ.get("LANG", "C.UTF-8"), **(extra or {})}
@@ -24,7 +23,7 @@ def run(
     check: bool = True,
     timeout: float = 120,
     text: str = "",
-    env: Optional[dict[str, str]] = None,
+    env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run *argv* with *text* on its stdin; stdout of the answer holds both streams."""
     try:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 HEAD = "head"
 FILE = "state.json"
@@ -42,8 +42,8 @@ class Host:
     name: str
     address: str
     link: str  # its port on the bridge
-    pid: Optional[int] = None
-    started: Optional[int] = None
+    pid: int | None = None
+    started: int | None = None
     cut: bool = False
 
 

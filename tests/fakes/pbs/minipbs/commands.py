@@ -9,9 +9,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from minipbs import listing, tm
 from minipbs.requests import Refused, read_request, read_variables
@@ -54,7 +54,7 @@ def _trouble(name: str, control: Path) -> None:
 
 
 def _qsub(root: Path, words: Sequence[str]) -> int:
-    def read_script(path: Optional[str]) -> str:
+    def read_script(path: str | None) -> str:
         try:
             return sys.stdin.read() if path is None else Path(path).read_bytes().decode()
         except OSError as error:

@@ -6,11 +6,11 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from minipbs.server import LOCALHOST, OVER, Job, Server
 
-Value = Union[str, dict[str, str]]
+Value = str | dict[str, str]
 Attributes = list[tuple[str, Value]]
 
 _NUMBERS = ("Priority", "session_id", "substate", "run_count", "Stageout_status", "Exit_status", "array_index")

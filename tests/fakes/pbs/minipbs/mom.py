@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from minipbs.requests import parse_time
 from minipbs.server import LOCALHOST, Job, opened
@@ -50,9 +50,9 @@ class Mom:
         self.tasks: dict[int, Task] = {}  # pid: task
         self.sessions: dict[int, int] = {}  # session: host
         self.counts: dict[int, int] = {}  # host: tasks so far
-        self.top: Optional[int] = None
-        self.top_status: Optional[int] = None
-        self.deleted_at: Optional[float] = None
+        self.top: int | None = None
+        self.top_status: int | None = None
+        self.deleted_at: float | None = None
         self.emptied_at = 0.0  # when the first host had a process of the job's last
         self.deleted_by = ""
         self.over_walltime = False
@@ -162,7 +162,7 @@ class Mom:
         with opened(self.root) as server:
             server.jobs[self.job_id].update(substate=42, session=self.top, mtime=time.time())
 
-    def _fork(self, argv: Sequence[str], program: str, environ: dict[str, str], stdin: Optional[int] = None) -> int:
+    def _fork(self, argv: Sequence[str], program: str, environ: dict[str, str], stdin: int | None = None) -> int:
         pid = os.fork()
         if pid:
             return pid

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 USAGE = """usage: qsub [-a date_time] [-A account_string] [-c interval]
 	[-C directive_prefix] [-e path] [-f ] [-h ] [-I [-X]] [-j oe|eo] [-J X-Y[:Z]]
@@ -62,7 +62,7 @@ class Request:
     resources: dict[str, str] = field(default_factory=dict)
     flags: set[str] = field(default_factory=set)
     attributes: dict[str, str] = field(default_factory=dict)
-    script: Optional[str] = None
+    script: str | None = None
     command: tuple[str, ...] = ()
     script_name: str = "STDIN"
     arguments: tuple[str, ...] = ()  # as they were given
@@ -305,7 +305,7 @@ def read_variables(request: Request, environ: Mapping[str, str]) -> dict[str, st
     return variables
 
 
-def _variable_list(text: str) -> list[tuple[str, Optional[str]]]:
+def _variable_list(text: str) -> list[tuple[str, str | None]]:
     r"""Split at commas outside quotes; a backslash keeps the next comma, and is doubled before anything else."""
     parts = [""]
     quote = ""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from minipbs.requests import Refused, Request, parse_select, parse_time, settle_resources
 
@@ -96,7 +96,7 @@ class Server:
         self.settle_dependencies()
         return job
 
-    def _check_queue(self, queue: Optional[dict[str, Any]], settled: dict[str, str]) -> None:
+    def _check_queue(self, queue: dict[str, Any] | None, settled: dict[str, str]) -> None:
         if queue is None:
             raise Refused("qsub: Unknown queue", 170)
         if not queue.get("enabled", True):
@@ -237,9 +237,7 @@ class Server:
 
     # the end
 
-    def end(
-        self, job: Job, exit_status: Optional[int], substate: int, words: str, staged: Optional[int] = None
-    ) -> None:
+    def end(self, job: Job, exit_status: int | None, substate: int, words: str, staged: int | None = None) -> None:
         """Let a job be over."""
         now = time.time()
         job.update(state="F", substate=substate, mtime=now, history_timestamp=int(now))
@@ -301,7 +299,7 @@ class Server:
                 if job["hold"] == "s":
                     job.update(state="Q", substate=10, hold="n")
 
-    def _verdict(self, kind: str, job_id: str) -> Optional[bool]:
+    def _verdict(self, kind: str, job_id: str) -> bool | None:
         other = self.jobs.get(job_id)
         if other is None:
             if job_id not in self.state["ends"] or not self.settings["history"]:
@@ -335,7 +333,7 @@ def opened(root: Path) -> Iterator[Server]:
 
 def _fit(
     chunks: Sequence[dict[str, str]], words: Sequence[str], hosts: dict[str, int], used: dict[str, int]
-) -> Optional[list[list[Any]]]:
+) -> list[list[Any]] | None:
     free = {name: ncpus - used.get(name, 0) for name, ncpus in hosts.items()}
     if "excl" in words:
         free = {name: ncpus for name, ncpus in free.items() if not used.get(name)}

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any, Optional
+from typing import Any
 
 from minipbs.requests import Refused
 
@@ -54,7 +54,7 @@ class Connection:
         """Ask the mom."""
         self._socket.sendall(json.dumps({**what, "cookie": self._cookie}).encode() + b"\n")
 
-    def hear(self) -> Optional[dict[str, Any]]:
+    def hear(self) -> dict[str, Any] | None:
         """Return the mom's next words, None if there will be none."""
         line = self._file.readline()
         return json.loads(line) if line else None
@@ -87,7 +87,7 @@ def pbsdsh(words: Sequence[str], environ: Mapping[str, str], name: str = "pbsdsh
     if "-o" in said:
         return 0
 
-    def pass_on(signalled: int, frame: Optional[FrameType]) -> None:
+    def pass_on(signalled: int, frame: FrameType | None) -> None:
         for number in range(len(wanted)):
             print(f"pbsdsh: killing task 0x{number:08X} signal {signalled}", flush=True)
             if number < _SIGNALLED:
