@@ -63,7 +63,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ImportCheck:
     """Whether a target is reached: *ratio* is 1 where it just is, and more where it is by far."""
 
     ratio: float | None
@@ -81,19 +81,19 @@ class Verdict:
         return f"{'reached' if self.reached else 'not reached'} ({rounded_down(self.ratio)})"
 
 
-def judge(target: Target, row: str, more_is_better: bool, measured: Measured) -> Verdict:
+def judge(target: Target, row: str, more_is_better: bool, measured: Measured) -> ImportCheck:
     """Return the verdict on *target* of *row*."""
     ours = measured[row].get(OURS)
     if ours is None or ours.failure:
-        return Verdict(None, f"{OURS} was not measured" if ours is None else f"{OURS} {ours.failure}")
+        return ImportCheck(None, f"{OURS} was not measured" if ours is None else f"{OURS} {ours.failure}")
     bound = target.factor
     if target.peer:
         other = measured.get(target.row or row, {}).get(target.peer)
         if other is None or other.failure:
             of = f"{target.peer} in {target.row}" if target.row else target.peer
-            return Verdict(None, f"{of} was not measured" if other is None else f"{of}: {other.failure}")
+            return ImportCheck(None, f"{of} was not measured" if other is None else f"{of}: {other.failure}")
         bound *= other.median
-    return Verdict(ratio(ours.median, bound, more_is_better))
+    return ImportCheck(ratio(ours.median, bound, more_is_better))
 
 
 def ratio(value: float, other: float, more_is_better: bool) -> float:

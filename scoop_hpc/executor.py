@@ -23,10 +23,10 @@ from typing import Any
 
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import NotRunningError
-from scoop_hpc.pickling import batches, main_by_value
+from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
-from scoop_hpc.pool.client import GuestFuture
-from scoop_hpc.pool.on_run import InRun
+from scoop_hpc.pool.client import PoolFuture
+from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import Pool
 from scoop_hpc.pool.shutdown import exits
 from scoop_hpc.protocol import messages
@@ -77,7 +77,7 @@ class Executor(concurrent.futures.Executor):
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
         self._process = os.getpid()
         self._shut_down = False
-        self._workers: Pool | InRun | None = None
+        self._workers: Pool | OnRun | None = None
 
     @property
     def num_workers(self) -> int:
@@ -110,14 +110,14 @@ class Executor(concurrent.futures.Executor):
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
         with self._lock:
             workers = self._workers
-            nested = isinstance(workers, InRun) and workers.called_inside()  # shutdown waits for its submitter
+            nested = isinstance(workers, OnRun) and workers.called_inside()  # shutdown waits for its submitter
             if self._shut_down and not nested:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if workers is None:
                 workers = self._workers = self._find_workers()
-            if isinstance(workers, InRun):
+            if isinstance(workers, OnRun):
                 return workers.submit(fn, args, kwargs)
-            future = GuestFuture(workers, fn, args, kwargs)
+            future = PoolFuture(workers, fn, args, kwargs)
             workers.submit(future)
             return future
 
@@ -180,9 +180,9 @@ class Executor(concurrent.futures.Executor):
         """A task gets an Executor that uses the workers of the run that it is in."""
         return _attached, (self._key, () if isinstance(self._workers, Pool) else self._call_frames())
 
-    def _find_workers(self) -> Pool | InRun:
+    def _find_workers(self) -> Pool | OnRun:
         if self._attached or running() is not None:
-            return InRun(current(), self._limit, self._key, self._call_frames())
+            return OnRun(current(), self._limit, self._key, self._call_frames())
         initializer = tuple(map(bytes, self._call_frames()))
         pool = Pool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
         exits.watch(pool)
@@ -195,7 +195,7 @@ class Executor(concurrent.futures.Executor):
         if self._initializer is not None and not self._frames:
             if running() is None:
                 main_by_value.send_by_value()
-            self._frames = batches.dump_call(self._initializer, self._initargs, {})
+            self._frames = batching.dump_call(self._initializer, self._initargs, {})
         return self._frames
 
 
@@ -272,7 +272,7 @@ def _results(
     more: Callable[[], Iterable[_AnyFuture]] | None,
     deadline: float | None,
     chunked: bool,
-    workers: Pool | InRun | None,
+    workers: Pool | OnRun | None,
 ) -> Iterator[Any]:
     """Yield the results of *futures* in order; what is left at the end, by an error or by choice, is cancelled."""
     try:

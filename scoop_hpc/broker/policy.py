@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.protocol.messages import Batch
 
 
 def victim(queued: Mapping[str, int]) -> str | None:
@@ -28,10 +28,10 @@ def share(queued: int, asked: int) -> int:
     return min(asked, (queued + 1) // 2)
 
 
-def tasks_in(parcel: Parcel) -> int:
-    """Return how many tasks *parcel* stands for.
+def tasks_in(batch: Batch) -> int:
+    """Return how many tasks *batch* stands for.
 
-    >>> tasks_in(Parcel("0.0", 1, [], count=3, dropped=(2,)))
+    >>> tasks_in(Batch("0.0", 1, [], count=3, dropped=(2,)))
     2
     """
-    return parcel.count - len(parcel.dropped)
+    return batch.count - len(batch.dropped)

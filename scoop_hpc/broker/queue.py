@@ -7,64 +7,65 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from scoop_hpc.protocol.messages import Parcel, node_of
+from scoop_hpc.protocol.messages import Batch
+from scoop_hpc.protocol.names import broker_of
 
 _Key = tuple[str, int]  # owner, first serial
 
 
 class Queue:
-    """Parcels of tasks, oldest first."""
+    """Batches of tasks, oldest first."""
 
     def __init__(self) -> None:
-        self._parcels: OrderedDict[_Key, Parcel] = OrderedDict()
+        self._batches: OrderedDict[_Key, Batch] = OrderedDict()
         self._bundles: set[_Key] = set()  # those of several tasks: there are few, and they are searched
 
     def __len__(self) -> int:
-        return len(self._parcels)
+        return len(self._batches)
 
-    def __iter__(self) -> Iterator[Parcel]:
-        return iter(self._parcels.values())
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches.values())
 
-    def extend(self, parcels: Iterable[Parcel], sender: str) -> None:
-        """Let *parcels* wait behind all others; those that come back from a worker which had got them, before."""
+    def extend(self, batches: Iterable[Batch], sender: str) -> None:
+        """Let *batches* wait behind all others; those that come back from a worker which had got them, before."""
         returned = []
-        for parcel in parcels:
-            key = parcel.owner, parcel.serial
-            self._parcels[key] = parcel
-            if parcel.count > 1:
+        for batch in batches:
+            key = batch.owner, batch.serial
+            self._batches[key] = batch
+            if batch.count > 1:
                 self._bundles.add(key)
-            if parcel.owner != sender and node_of(sender) != sender:
+            if batch.owner != sender and broker_of(sender) != sender:
                 returned.append(key)
         for key in reversed(returned):
-            self._parcels.move_to_end(key, last=False)
+            self._batches.move_to_end(key, last=False)
 
-    def pop(self) -> Parcel:
+    def pop(self) -> Batch:
         """Take the oldest."""
-        key, parcel = self._parcels.popitem(last=False)
-        if parcel.count > 1:
+        key, batch = self._batches.popitem(last=False)
+        if batch.count > 1:
             self._bundles.discard(key)
-        return parcel
+        return batch
 
     def find(self, owner: str, serial: int, drop: bool) -> bool:
         """Whether the task is here; drop it if *drop*."""
         key = owner, serial
-        parcel = self._parcels.get(key)
-        if parcel is None or serial in parcel.dropped:
-            key, parcel = next(
+        batch = self._batches.get(key)
+        if batch is None or serial in batch.dropped:
+            key, batch = next(
                 (
-                    (key, self._parcels[key])
+                    (key, self._batches[key])
                     for key in self._bundles
-                    if key[0] == owner and key[1] <= serial < key[1] + self._parcels[key].count
+                    if key[0] == owner and key[1] <= serial < key[1] + self._batches[key].count
                 ),
                 (key, None),
             )
-        if parcel is None or serial in parcel.dropped:
+        if batch is None or serial in batch.dropped:
             return False
         if drop:
-            dropped = (*parcel.dropped, serial)
-            if len(dropped) < parcel.count:
-                self._parcels[key] = msgspec.structs.replace(parcel, dropped=dropped)
+            dropped = (*batch.dropped, serial)
+            if len(dropped) < batch.count:
+                self._batches[key] = msgspec.structs.replace(batch, dropped=dropped)
             else:
-                del self._parcels[key]
+                del self._batches[key]
                 self._bundles.discard(key)
         return True

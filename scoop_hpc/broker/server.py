@@ -26,7 +26,6 @@ from scoop_hpc.broker.state import META, BrokerState, Send
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
-    AGENT,
     Beat,
     BrokerUp,
     Curve,
@@ -39,6 +38,7 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Stop,
 )
+from scoop_hpc.protocol.names import AGENT
 from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, SetConstants, node_of
+from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, SetConstants
+from scoop_hpc.protocol.names import broker_of
 
 _Asked = deque[tuple[str, GetConstant]]
 _Answer = SetConstants | ConstantsTaken | GetConstant | Constant
@@ -64,7 +65,7 @@ class Constants:
         """Answer all of *asked*; a broker that has asked more than once meanwhile gets the constant once."""
         answers: list[tuple[str, _Answer]] = []
         for sender, question in asked:
-            if node_of(sender) == sender:
+            if broker_of(sender) == sender:
                 if (sender, name) in self._given:
                     continue
                 self._given.add((sender, name))

@@ -7,7 +7,7 @@
 
 A task is in exactly one place: the worker that made it, one broker's queue, one message, or the worker that runs it.
 While there are tasks in the queue nobody waits; while somebody waits the queue is empty. A worker waits because it is
-idle, or ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Wanted: they may
+idle, or ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Demand: they may
 hold tasks back) and steals from the peer with the longest queue; it tells its peers (Load) when tasks begin to wait
 here or workers to be idle, and at every tick while that lasts.
 
@@ -25,16 +25,16 @@ from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.shared_values import Constants
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol.messages import (
-    AGENT,
+    Batch,
     Constant,
     ConstantsTaken,
+    Demand,
     Fault,
     Find,
     Found,
     GetConstant,
     Load,
     Message,
-    Parcel,
     Peers,
     Ready,
     Request,
@@ -43,9 +43,8 @@ from scoop_hpc.protocol.messages import (
     Steal,
     Stop,
     Tasks,
-    Wanted,
-    node_of,
 )
+from scoop_hpc.protocol.names import AGENT, broker_of
 
 META = "meta"  # the receiver of what is published
 
@@ -62,9 +61,9 @@ class _Worker:
     """What a broker knows of one of its workers."""
 
     def __init__(self) -> None:
-        self.granted = 0  # parcels that it knows to be wanted
+        self.granted = 0  # batches that it knows to be wanted
         self.granted_idle = 0  # of these for the idle
-        self.given: deque[Parcel] = deque()  # what it may not have begun
+        self.given: deque[Batch] = deque()  # what it may not have begun
         self.begun = 0  # tasks given before those
         self.asked: list[Find] = []  # about what it was given
 
@@ -75,16 +74,16 @@ class _Worker:
 
     def may_hold(self, find: Find) -> bool:
         """Whether what *find* looks for was given, and may not have begun."""
-        return any(_holds(parcel, find) for parcel in self.given)
+        return any(_holds(batch, find) for batch in self.given)
 
     def disclaims(self, find: Find) -> None:
         """Forget that this was given: it has begun, or was given back."""
-        self.begun += sum(policy.tasks_in(parcel) for parcel in self.given if _holds(parcel, find))
-        self.given = deque(parcel for parcel in self.given if not _holds(parcel, find))
+        self.begun += sum(policy.tasks_in(batch) for batch in self.given if _holds(batch, find))
+        self.given = deque(batch for batch in self.given if not _holds(batch, find))
 
 
-def _holds(parcel: Parcel, find: Find) -> bool:
-    return parcel.owner == find.owner and parcel.serial <= find.serial < parcel.serial + parcel.count
+def _holds(batch: Batch, find: Find) -> bool:
+    return batch.owner == find.owner and batch.serial <= find.serial < batch.serial + batch.count
 
 
 def _demand(allowed: bool, message: Message, sender: str) -> None:
@@ -122,7 +121,7 @@ class BrokerState:
         return handler(self, message, sender)
 
     def _on_ready(self, message: Ready, sender: str) -> list[Send]:
-        if node_of(sender) != self.name or not sender.partition(".")[2].isdecimal():
+        if broker_of(sender) != self.name or not sender.partition(".")[2].isdecimal():
             raise ProtocolError(f"{sender!r} cannot be a worker of broker {self.name}")
         self.workers[sender] = _Worker()
         return []
@@ -151,22 +150,22 @@ class BrokerState:
     def _on_tasks(self, message: Tasks, sender: str) -> list[Send]:
         if sender in self.peers:
             self._stealing = False
-            if not message.parcels:
+            if not message.batches:
                 self._queued[sender] = 0
         elif sender in self.workers:
             worker = self.workers[sender]
-            worker.granted = max(0, worker.granted - len(message.parcels))
-            worker.granted_idle = max(0, worker.granted_idle - len(message.parcels))
-        self.queue.extend(message.parcels, sender)
+            worker.granted = max(0, worker.granted - len(message.batches))
+            worker.granted_idle = max(0, worker.granted_idle - len(message.batches))
+        self.queue.extend(message.batches, sender)
         return self._settle()
 
     def _on_results(self, message: Results, sender: str) -> list[Send]:
-        parcels_to: dict[str, list[Parcel]] = {}
-        for parcel in message.parcels:
-            parcels_to.setdefault(self._way_to(parcel.owner), []).append(parcel)
+        batches_to: dict[str, list[Batch]] = {}
+        for batch in message.batches:
+            batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
-        wanted = {send.to: send.message for send in more if type(send.message) is Wanted and send.to in parcels_to}
-        sends = [Send(to, Results(parcels, None, wanted.get(to))) for to, parcels in parcels_to.items()]
+        wanted = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
+        sends = [Send(to, Results(batches, None, wanted.get(to))) for to, batches in batches_to.items()]
         return sends + [send for send in more if send.message is not wanted.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: str) -> list[Send]:
@@ -192,7 +191,7 @@ class BrokerState:
             if worker.may_hold(find):
                 worker.asked.append(find)
                 return [Send(name, find)]
-        if node_of(find.owner) != self.name or not self.peers:
+        if broker_of(find.owner) != self.name or not self.peers:
             return self._answer(Found(find.owner, find.serial, find.number, False))
         if find.number:
             self._searches[find.owner, find.number] = len(self.peers)
@@ -231,7 +230,7 @@ class BrokerState:
 
     def _way_to(self, name: str) -> str:
         """Return the next stop on the way to a worker or broker."""
-        node = node_of(name)
+        node = broker_of(name)
         return name if node == self.name else node
 
     def _on_fault(self, message: Fault, sender: str) -> list[Send]:
@@ -270,26 +269,26 @@ class BrokerState:
             while self.queue and requests:
                 name = next(iter(requests))
                 request = requests.pop(name)
-                parcels: list[Parcel] = []
+                batches: list[Batch] = []
                 count = 0
-                while self.queue and len(parcels) < fair and count < request.count:
-                    parcels.append(self.queue.pop())
-                    count += policy.tasks_in(parcels[-1])
+                while self.queue and len(batches) < fair and count < request.count:
+                    batches.append(self.queue.pop())
+                    count += policy.tasks_in(batches[-1])
                 worker = self.workers[name]
                 worker.granted_idle = 0  # it takes what it gets as a sign that nobody is idle
-                worker.given.extend(parcels)
-                sends.append(Send(name, Tasks(parcels, request.number)))
+                worker.given.extend(batches)
+                sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
     def _want(self) -> list[Send]:
-        """Tell the busy workers how many parcels more would be welcome, so far as they do not know."""
+        """Tell the busy workers how many batches more would be welcome, so far as they do not know."""
         idle = len(self.waiting) + sum(self._idle.values())
         hunger = idle + len(self.ahead)
         sends = []
         if hunger:
             for name, worker in self.workers.items():
                 if (worker.granted < hunger or worker.granted_idle < idle) and name not in self.waiting:
-                    more = Wanted(max(0, hunger - worker.granted), max(0, idle - worker.granted_idle))
+                    more = Demand(max(0, hunger - worker.granted), max(0, idle - worker.granted_idle))
                     worker.granted, worker.granted_idle = max(hunger, worker.granted), max(idle, worker.granted_idle)
                     sends.append(Send(name, more))
         return sends

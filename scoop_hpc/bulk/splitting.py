@@ -35,7 +35,7 @@ from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.durations import Cost, Unforeseeable
 from scoop_hpc.worker.future import Future
-from scoop_hpc.worker.loop_timing import Pace, Paces
+from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
 
 _BLOCK = 10_000  # items read at once, at the most
 _FIRST_BLOCK = 4  # items for each worker
@@ -57,7 +57,7 @@ class Worker(Protocol):
     """What a fold needs of its worker's controller."""
 
     size: int
-    paces: Paces
+    paces: LoopTimings
 
     def hungry(self) -> bool:
         """Whether somebody else would begin a task now."""
@@ -122,7 +122,7 @@ class Fold:
         self._worker = worker
         self._function = function
         self._reduction = reduction
-        self._pace = Pace(time.monotonic, worker.paces.of(function, reduction) if each is None else each)
+        self._pace = LoopTiming(time.monotonic, worker.paces.of(function, reduction) if each is None else each)
         self._deadline = deadline
         self._aloof = aloof
         self._movable = True  # what is left of this block can be pickled, as far as known

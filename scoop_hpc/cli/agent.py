@@ -14,14 +14,14 @@ import msgspec
 
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
-from scoop_hpc.cli.worker_options import Habits
+from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.protocol.messages import Curve, Welcome
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Rooms
 from scoop_hpc.run.connect import Ended
 from scoop_hpc.run.driver import DOORS, KEYS
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
@@ -52,7 +52,7 @@ def main() -> None:
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
-    agent = Agent(plan, Rooms(_broker, worker), Wakeup((signal.SIGCHLD, signal.SIGTERM)))
+    agent = Agent(plan, Rooms(_broker, worker), SignalFd((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()
         agent.run()
@@ -84,7 +84,7 @@ def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
     return serve
 
 
-def _worker(wanted: Habits, welcome: Welcome, directory: str, name: str) -> Main:
+def _worker(wanted: WorkerOptions, welcome: Welcome, directory: str, name: str) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP

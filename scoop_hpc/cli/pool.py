@@ -11,9 +11,9 @@ from scoop_hpc.cli.allocated import refuse_second_pool
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, wishes
 from scoop_hpc.errors import ProtocolError, ScoopError
 from scoop_hpc.protocol.messages import Fault
-from scoop_hpc.run.client_pipes import Leash
+from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver import Driver
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
     parser.add_argument("--reports", type=int, required=True, help="the descriptor of the pipe to the client")
     arguments = parser.parse_args()
     open_missing_streams()
-    leash = Leash(0, arguments.reports)
+    leash = ClientPipes(0, arguments.reports)
     os.set_inheritable(arguments.reports, False)
-    wakeup = Wakeup(SIGNALS)
+    wakeup = SignalFd(SIGNALS)
     try:
         order = leash.read_order()
     except ProtocolError:

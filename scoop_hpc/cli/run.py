@@ -14,14 +14,14 @@ from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
-from scoop_hpc.cli.worker_options import LOG_LEVELS, Habits
+from scoop_hpc.cli.worker_options import LOG_LEVELS, WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
 from scoop_hpc.fields.spec import RUNTIMES
 from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.run.driver import Driver
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -71,7 +71,7 @@ def run(
     machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
-    wakeup = Wakeup(SIGNALS)
+    wakeup = SignalFd(SIGNALS)
     check_program(program)
     refuse_copies()
     _check_nice(nice)
@@ -90,7 +90,7 @@ def run(
         record=record,
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(
-        Habits(
+        WorkerOptions(
             nice=nice,
             log_level=log_level,
             log_file=_usable(log_file),

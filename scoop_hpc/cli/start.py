@@ -27,7 +27,7 @@ from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.run.driver import Wishes
+from scoop_hpc.run.driver import RunRequest
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.pbs.allocation import idle_cpus
@@ -67,7 +67,7 @@ def wishes(
     container: Container | None = None,
     reader: str | None = None,
     record: str = "",
-) -> Wishes:
+) -> RunRequest:
     """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
     or on those *hosts* of it that are named; outside of jobs on *hosts*, if any.
 
@@ -92,7 +92,7 @@ def wishes(
     kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory), allocation)
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
-    return Wishes(
+    return RunRequest(
         nodes=nodes,
         program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes)),
         launcher=kind,

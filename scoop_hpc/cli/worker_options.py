@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-VARIABLE = "SCOOP_HPC_HABITS"
+VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class WorkerOptions:
     """How a worker behaves."""
 
     nice: int = 0  # added to the niceness that it has
@@ -28,43 +28,43 @@ class Habits:
     profile: str = ""  # directory for what cProfile finds
 
 
-def encode(habits: Habits) -> str:
-    """Return *habits* as the text of an environment variable.
+def encode(options: WorkerOptions) -> str:
+    """Return *options* as the text of an environment variable.
 
-    >>> decode(encode(Habits(nice=5))).nice
+    >>> decode(encode(WorkerOptions(nice=5))).nice
     5
     """
-    return json.dumps(asdict(habits))  # unlike msgspec's, it takes a path that is not UTF-8
+    return json.dumps(asdict(options))  # unlike msgspec's, it takes a path that is not UTF-8
 
 
-def decode(text: str) -> Habits:
-    """Return the habits in *text*; an empty one stands for the usual ones."""
-    return Habits(**json.loads(text)) if text else Habits()
+def decode(text: str) -> WorkerOptions:
+    """Return the options in *text*; an empty one stands for the usual ones."""
+    return WorkerOptions(**json.loads(text)) if text else WorkerOptions()
 
 
-def keeping(habits: Habits, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
-    """Return *main* of the *worker* such that it keeps *habits*. To be called in the worker's own process."""
+def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
+    """Return *main* of the *worker* such that it keeps *options*. To be called in the worker's own process."""
 
     def work() -> int:
         try:
-            os.nice(habits.nice)
-            _open_log(habits, worker, node)
+            os.nice(options.nice)
+            _open_log(options, worker, node)
         except OSError as error:
             sys.exit(
-                _say(f"worker {worker} on {node}: {error.strerror}, with nice={habits.nice} log={habits.log_file!r}")
+                _say(f"worker {worker} on {node}: {error.strerror}, with nice={options.nice} log={options.log_file!r}")
             )
-        return _profiled(main, os.path.join(habits.profile, f"worker-{worker}.prof")) if habits.profile else main()
+        return _profiled(main, os.path.join(options.profile, f"worker-{worker}.prof")) if options.profile else main()
 
     return work
 
 
-def _open_log(habits: Habits, worker: str, node: str) -> None:
+def _open_log(options: WorkerOptions, worker: str, node: str) -> None:
     """Make the logger `scoop` print as SCOOP's does: with the time, and with who says it."""
     logger = logging.getLogger("scoop")
-    handler = _LogFile(habits.log_file) if habits.log_file else logging.StreamHandler()
+    handler = _LogFile(options.log_file) if options.log_file else logging.StreamHandler()
     handler.setFormatter(logging.Formatter(f"[%(asctime)s] {node} {worker} %(levelname)s %(module)s: %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(habits.log_level.upper())
+    logger.setLevel(options.log_level.upper())
     logger.propagate = False  # the program's own logging.basicConfig would print it twice
 
 

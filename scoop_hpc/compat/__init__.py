@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from scoop_hpc.protocol.messages import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import running
 

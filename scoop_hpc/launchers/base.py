@@ -2,9 +2,9 @@
 
 An agent needs an environment: what its interpreter needs to start at all, the driver's addresses, the run's keys. Keys
 must not be in argv, which every user of a machine can read, and a launcher may bring neither an environment nor
-anything else. So each says by its ``carriage`` what it can do, and the driver prepares what it hands to ``commands``::
+anything else. Its ``forwarding`` says what a launcher can do; the driver prepares what it hands to ``commands``::
 
-    carriage   agent                                          environ
+    forwarding agent                                          environ
     LAUNCHER   the plain command                              with keys: the launcher brings Command.environ there
     INPUT      wrapped: reads it from its standard input      the driver's own, without keys, for the launcher itself
     FILE       wrapped: reads it from a file, named in argv   the driver's own, without keys, for the launcher itself
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Carriage(enum.Enum):
+class Forwarding(enum.Enum):
     """What brings an agent its environment."""
 
     LAUNCHER = "launcher"
@@ -51,7 +51,7 @@ class Launcher(Protocol):
 
     one_machine: bool  # all agents run on this machine: sockets are ipc, standard streams are shared
 
-    carriage: Carriage
+    forwarding: Forwarding
 
     relays: bool  # its commands print what the agents print
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 
 
 class LocalLauncher:
@@ -12,7 +12,7 @@ class LocalLauncher:
 
     name = "local"
     one_machine = True
-    carriage = Carriage.LAUNCHER
+    forwarding = Forwarding.LAUNCHER
     relays = True
     outlived = False
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 
 
 class PbsTmrshLauncher:
@@ -20,7 +20,7 @@ class PbsTmrshLauncher:
 
     name = "pbs_tmrsh"
     one_machine = False
-    carriage = Carriage.FILE
+    forwarding = Forwarding.FILE
     relays = False
     outlived = True  # pbs_tmrsh ends when pbs_mom is restarted, its task does not
 
@@ -37,7 +37,7 @@ class PbsdshLauncher:
 
     name = "pbsdsh"
     one_machine = False
-    carriage = Carriage.FILE
+    forwarding = Forwarding.FILE
     relays = False
     outlived = True
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 
 _OUTLIVES = '"$@"; status=$?; [ "$status" -le 128 ] || echo "killed by SIG$(kill -l "$status")" >&2; exit "$status"'
 
@@ -29,7 +29,7 @@ class QrshLauncher:
 
     name = "qrsh"
     one_machine = False
-    carriage = Carriage.FILE
+    forwarding = Forwarding.FILE
     relays = True
     outlived = False  # Grid Engine ends a job when a task of it is killed, and a task with its qrsh
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.hostlist import fold
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 
 _FLAGS = (
     "--ntasks-per-node=1",
@@ -41,7 +41,7 @@ class SrunLauncher:
 
     name = "srun"
     one_machine = False
-    carriage = Carriage.LAUNCHER
+    forwarding = Forwarding.LAUNCHER
     relays = True
     outlived = True
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 
 _OPTIONS = (
     *("-o", "BatchMode=yes"),
@@ -31,7 +31,7 @@ class SshLauncher:
 
     name = "ssh"
     one_machine = False
-    carriage = Carriage.INPUT
+    forwarding = Forwarding.INPUT
     relays = True
     outlived = True
 

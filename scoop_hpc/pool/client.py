@@ -1,4 +1,4 @@
-"""A guest: it owns futures, and has the workers of a pool execute them.
+"""A client: it owns futures, and has the workers of a pool execute them.
 
 ::
 
@@ -24,16 +24,16 @@ from concurrent.futures._base import CANCELLED
 from typing import Any, Protocol
 
 from scoop_hpc.errors import NotRunningError, ProtocolError, UnpicklableError
-from scoop_hpc.pickling import batches
+from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import (
-    GUEST,
+    Batch,
     Find,
     Found,
     Message,
-    Parcel,
     Results,
     Tasks,
 )
+from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.worker.durations import Cost, Costs
 
 _PER_WORKER = 2  # calls under way: one that runs, and one to go on with
@@ -44,13 +44,13 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Pooled(Protocol):
-    """What a guest's future needs of its pool."""
+    """What a client's future needs of its pool."""
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
+    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
         """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
 
 
-class GuestFuture(concurrent.futures.Future):  # type: ignore[type-arg]
+class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     """A task's result to come, for any thread."""
 
     def __init__(
@@ -108,23 +108,23 @@ class GuestFuture(concurrent.futures.Future):  # type: ignore[type-arg]
 class Question:
     """Whether the task of *future* waits in a queue; if so, and if *cancel*, it is dropped."""
 
-    def __init__(self, future: GuestFuture, cancel: bool) -> None:
+    def __init__(self, future: PoolFuture, cancel: bool) -> None:
         self.future = future
         self.cancel = cancel
         self.queued: bool | None = None  # the answer
         self.told = threading.Event()  # the future knows of it
 
 
-class Guest:
+class PoolClient:
     """The futures of one process."""
 
     def __init__(self) -> None:
         self.late = 0  # outcomes that came for no future
         self.stalled = False  # what is offered now would wait for results first
-        self._offered: deque[GuestFuture] = deque()
+        self._offered: deque[PoolFuture] = deque()
         self._asked: deque[Question] = deque()
-        self._waiting: deque[GuestFuture] = deque()
-        self._sent: dict[int, GuestFuture] = {}
+        self._waiting: deque[PoolFuture] = deque()
+        self._sent: dict[int, PoolFuture] = {}
         self._questions: dict[int, Question] = {}  # that have been sent, by their numbers
         self._news: deque[Callable[[], None]] = deque()
         self._serial = 1  # of the next task
@@ -148,7 +148,7 @@ class Guest:
         """Whether there is something to `tell`."""
         return bool(self._news)
 
-    def offer(self, future: GuestFuture) -> None:
+    def offer(self, future: PoolFuture) -> None:
         """Take on *future*."""
         self._offered.append(future)
 
@@ -160,15 +160,15 @@ class Guest:
         """Send what is asked, and so many tasks as may be under way."""
         self.stalled = False  # before the others' last offers are admitted: who sees it set later need not say more
         self._admit()
-        parcels: list[Parcel] = []
+        batches: list[Batch] = []
         bundle = self._bundle()
         while bundle:
-            parcel = self._pack(bundle)
-            if parcel is not None:
-                parcels.append(parcel)
+            batch = self._pack(bundle)
+            if batch is not None:
+                batches.append(batch)
             bundle = self._bundle()
-        if parcels:
-            self._send(Tasks(parcels))
+        if batches:
+            self._send(Tasks(batches))
         while self._asked:
             self._ask(self._asked.popleft())
         self.stalled = bool(self._waiting)
@@ -176,8 +176,8 @@ class Guest:
     def take(self, message: Message) -> None:
         """Take in a message of the broker."""
         if isinstance(message, Results):
-            for parcel in message.parcels:
-                for serial, item, deaf in batches.load_outcomes(parcel.frames):
+            for batch in message.batches:
+                for serial, item, deaf in batching.load_outcomes(batch.frames):
                     future = self._sent.pop(serial, None)
                     if future is None:
                         self.late += 1
@@ -189,7 +189,7 @@ class Guest:
             if question is not None:
                 self._answer(question, message.queued)
         else:
-            raise ProtocolError(f"a broker sent a guest {message!r}")
+            raise ProtocolError(f"a broker sent a client {message!r}")
 
     def tell(self) -> None:
         """Tell futures what has become of them. Their callbacks may be called in here."""
@@ -226,9 +226,9 @@ class Guest:
                 future.cost = self._costs.of(call[0])
                 self._waiting.append(future)
 
-    def _bundle(self) -> Sequence[tuple[GuestFuture, _Call]]:
+    def _bundle(self) -> Sequence[tuple[PoolFuture, _Call]]:
         """Take the oldest tasks, of one function, as many as may be sent and should travel together."""
-        bundle: list[tuple[GuestFuture, _Call]] = []
+        bundle: list[tuple[PoolFuture, _Call]] = []
         waiting = self._waiting
         most = 1
         while waiting and len(bundle) < most:
@@ -256,13 +256,13 @@ class Guest:
         ahead = _AHEAD / max(cost.deaf, _QUICKEST) if cost.deaf else 0
         return self._workers * (_PER_WORKER + int(ahead)) - len(self._sent)
 
-    def _pack(self, bundle: Sequence[tuple[GuestFuture, _Call]]) -> Parcel | None:
-        """Return the parcel of tasks of one function; what cannot be pickled fails by itself."""
-        futures: list[GuestFuture] = []
+    def _pack(self, bundle: Sequence[tuple[PoolFuture, _Call]]) -> Batch | None:
+        """Return the batch of tasks of one function; what cannot be pickled fails by itself."""
+        futures: list[PoolFuture] = []
         items = []
         for future, (_, args, kwargs) in bundle:
             try:
-                items.append(batches.pack_item(args, kwargs) if len(bundle) > 1 else (args, kwargs))
+                items.append(batching.pack_item(args, kwargs) if len(bundle) > 1 else (args, kwargs))
                 futures.append(future)
             except UnpicklableError as error:
                 self._news.append(functools.partial(future.set_exception, error))
@@ -270,7 +270,7 @@ class Guest:
             return None
         function = bundle[0][1][0]
         try:
-            frames = batches.dump_calls(function, items if len(bundle) > 1 else items[0])
+            frames = batching.dump_calls(function, items if len(bundle) > 1 else items[0])
         except UnpicklableError as error:
             self._news.extend(functools.partial(future.set_exception, error) for future in futures)
             return None
@@ -279,7 +279,7 @@ class Guest:
         for serial, future in enumerate(futures, first):
             future.serial = serial
             self._sent[serial] = future
-        return Parcel(GUEST, first, frames, len(futures))
+        return Batch(CLIENT, first, frames, len(futures))
 
     def _ask(self, question: Question) -> None:
         future = question.future
@@ -288,7 +288,7 @@ class Guest:
             return
         number = next(self._numbers)
         self._questions[number] = question
-        self._send(Find(GUEST, future.serial, question.cancel, number))
+        self._send(Find(CLIENT, future.serial, question.cancel, number))
 
     def _answer(self, question: Question, queued: bool) -> None:
         question.queued = queued
@@ -304,8 +304,8 @@ def _nowhere(message: Message) -> None:
     raise ProtocolError(f"there is no broker yet to send {message!r} to")
 
 
-def _settle(future: GuestFuture, item: Any) -> None:
-    value, error = batches.value_of(item)
+def _settle(future: PoolFuture, item: Any) -> None:
+    value, error = batching.value_of(item)
     if error is None:
         future.set_result(value)
     else:

@@ -1,4 +1,4 @@
-"""The guest's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp.
+"""The client's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp.
 
 Of several addresses, one counts only when the broker, known by its key, has answered there.
 """
@@ -11,7 +11,8 @@ from collections.abc import Iterable
 import zmq
 
 from scoop_hpc.errors import BrokenPoolError
-from scoop_hpc.protocol.messages import GUEST, Greet, Greeted, Message, Open, node_of
+from scoop_hpc.protocol.messages import Greet, Greeted, Message, Open
+from scoop_hpc.protocol.names import CLIENT, broker_of
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 
@@ -22,7 +23,7 @@ _BROKEN = (
 )
 
 
-class GuestLink:
+class ClientLink:
     """A DEALER connected to the main socket of a broker; made, used and closed in one thread."""
 
     def __init__(self, way: Open) -> None:
@@ -31,7 +32,7 @@ class GuestLink:
         self._lost_at: float | None = None
         self._watch: sockets.Watch | None = None
         if way.curve is None:
-            self._socket = sockets.make(self._context, zmq.DEALER, GUEST)
+            self._socket = sockets.make(self._context, zmq.DEALER, CLIENT)
             self._socket.connect(way.broker.main[0])
         else:
             self._socket = self._find(way)
@@ -41,11 +42,11 @@ class GuestLink:
         """Return a socket that the broker has answered on."""
         assert way.curve is not None
         for attempt in range(_ROUNDS * len(way.broker.main)):
-            socket = sockets.make(self._context, zmq.DEALER, GUEST, watch_silence=True)
+            socket = sockets.make(self._context, zmq.DEALER, CLIENT, watch_silence=True)
             keys.dial(socket, way.curve)
             watch = sockets.Watch(socket)
             socket.connect(way.broker.main[attempt % len(way.broker.main)])
-            sockets.send(socket, Greet(node_of(GUEST), attempt))
+            sockets.send(socket, Greet(broker_of(CLIENT), attempt))
             if socket.poll(int(_NEXT_ADDRESS * 1000)) and isinstance(sockets.receive(socket), Greeted):
                 self._watch = watch
                 return socket
@@ -82,7 +83,7 @@ class GuestLink:
         self._context.destroy(linger=0)
 
 
-def wait(link: GuestLink | None, descriptors: Iterable[int], timeout: float) -> set[int]:
+def wait(link: ClientLink | None, descriptors: Iterable[int], timeout: float) -> set[int]:
     """Wait up to *timeout* seconds for a message, or until one of *descriptors* is readable; return those that are."""
     poller = zmq.Poller() if link is None else link.poller
     for descriptor in descriptors:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError
-from scoop_hpc.pickling import batches
+from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Buffer, Find, Found
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
@@ -57,7 +57,7 @@ class CallFor:
         if self.key not in _failures:
             _failures[self.key] = ""
             try:
-                function, args, kwargs = batches.load_call(self.initializer)
+                function, args, kwargs = batching.load_call(self.initializer)
                 function(*args, **kwargs)
             except BaseException as error:  # the user's function: it may raise anything
                 traceback.print_exc(file=sys.stderr)
@@ -93,7 +93,7 @@ class _Queued(Future):
         return self.inner is not None and self.inner.running()
 
 
-class InRun:
+class OnRun:
     """Futures of one Executor, no more than *limit* of them under way at once."""
 
     def __init__(self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer]) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    any thread: submit, shutdown --[ guest, flags ]--> thread --pipes--> driver of the pool
+    any thread: submit, shutdown --[ client, flags ]--> thread --pipes--> driver of the pool
                                     wake-up socket -->   '----DEALER---> its first broker
 
 The thread is the only one to touch pipes and the DEALER. It is a second thread because futures must be settled, and
@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool import link as guestlink
-from scoop_hpc.pool.client import Guest, GuestFuture, Question
-from scoop_hpc.pool.link import GuestLink
+from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
+from scoop_hpc.pool.link import ClientLink
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.protocol.messages import Fault, Open, Order
 
@@ -35,18 +35,18 @@ class Pool:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._guest = Guest()
+        self._client = PoolClient()
         self._lock = threading.Lock()  # for what `submit` looks at
         self._closed = ""  # why nothing more may be submitted
         self._broken = ""  # why nothing that was submitted will be done
         self._cancelling = False
         self._interrupted = False
         self._process: PoolProcess | None = None
-        self._link: GuestLink | None = None
+        self._link: ClientLink | None = None
         self._owner = os.getpid()
         self._ears, self._bell = socket.socketpair()
         self._ringing = False
-        self._thread = threading.Thread(target=self._run, name="scoop-hpc-guest", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
     def start(self) -> None:
         """Start the workers, without waiting for them."""
@@ -54,21 +54,21 @@ class Pool:
         self._bell.setblocking(False)
         self._thread.start()
 
-    def submit(self, future: GuestFuture) -> None:
+    def submit(self, future: PoolFuture) -> None:
         """Take on *future*; raise RuntimeError after the end, BrokenPoolError if the pool has failed."""
         with self._lock:
             if self._broken:
                 raise BrokenPoolError(self._broken)
             if self._closed:
                 raise RuntimeError(self._closed)
-            self._guest.offer(future)
-        if not self._guest.stalled:
+            self._client.offer(future)
+        if not self._client.stalled:
             self._wake()
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
+    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
         """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
         question = Question(future, cancel)
-        self._guest.ask(question)
+        self._client.ask(question)
         if threading.current_thread() is self._thread:
             self._converse(question)
         else:
@@ -76,13 +76,13 @@ class Pool:
             question.told.wait(_PATIENCE)
         return question.queued
 
-    def cancel(self, futures: Iterable[GuestFuture]) -> None:
+    def cancel(self, futures: Iterable[PoolFuture]) -> None:
         """Cancel what of *futures* has not begun, without waiting for that."""
         for future in futures:
             if future.take_call() is not None:
                 future.drop()
             elif not future.done():
-                self._guest.ask(Question(future, cancel=True))
+                self._client.ask(Question(future, cancel=True))
         self._wake()
 
     def finish(self, why: str = "cannot schedule new futures after shutdown", cancel: bool = False) -> None:
@@ -143,13 +143,13 @@ class Pool:
         while True:
             if self._cancelling:
                 self._cancelling = False
-                self._guest.cancel()
+                self._client.cancel()
             if self._link is not None:
-                self._guest.pump()  # before the callbacks: workers need not wait for those
-            self._guest.tell()
+                self._client.pump()  # before the callbacks: workers need not wait for those
+            self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
-            if self._closed and self._guest.idle:
+            if self._closed and self._client.idle:
                 return ""
             ready = guestlink.wait(self._link, (self._ears.fileno(), self._process.fileno()), _TICK)
             if self._ears.fileno() in ready:
@@ -164,14 +164,14 @@ class Pool:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
-                self._link = GuestLink(report)
-                self._guest.open(self._link.send, report.workers)
+                self._link = ClientLink(report)
+                self._client.open(self._link.send, report.workers)
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
-    def _receive(self, link: GuestLink) -> None:
+    def _receive(self, link: ClientLink) -> None:
         for message in link.receive():
-            self._guest.take(message)
+            self._client.take(message)
         if link.broken():
             raise BrokenPoolError("the connection to the pool's first broker broke: tasks may be lost")
 
@@ -179,7 +179,7 @@ class Pool:
         """Wait for the answer to a question that a callback has; other futures are told later."""
         deadline = time.monotonic() + _PATIENCE
         while self._link is not None and question.queued is None and time.monotonic() < deadline:
-            self._guest.pump()
+            self._client.pump()
             self._link.wait(deadline - time.monotonic())
             self._receive(self._link)
         if question.queued and question.cancel:
@@ -189,10 +189,10 @@ class Pool:
         with self._lock:
             self._broken = reason
             self._closed = self._closed or reason
-        self._guest.fail(lambda: BrokenPoolError(reason))
-        while self._guest.has_news:
+        self._client.fail(lambda: BrokenPoolError(reason))
+        while self._client.has_news:
             with contextlib.suppress(SystemExit):  # a callback's: the other futures shall be told none the less
-                self._guest.tell()
+                self._client.tell()
         if self._link is not None:
             self._link.close()
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""Messages to and from ZeroMQ frames: a MessagePack header, then the frames of its parcels untouched."""
+"""Messages to and from ZeroMQ frames: a MessagePack header, then the frames of its batches untouched."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import (
+    Batch,
     Buffer,
     Count,
+    Demand,
     Message,
     Number,
-    Parcel,
     Reference,
     Request,
     Results,
     Tasks,
-    Wanted,
 )
 
-_Places = tuple[int, ...]  # of the references among a parcel's frames
+_Places = tuple[int, ...]  # of the references among a batch's frames
 _TaskHead = tuple[
     str, Count, Count, _Places, Number, tuple[int, ...]
 ]  # owner, serial, frames, references, tasks, dropped
@@ -40,7 +40,7 @@ class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
 
     heads: list[tuple[str, Count, Count, _Places]]  # owner, serial, frames, references
     request: Request | None
-    wanted: Wanted | None
+    wanted: Demand | None
 
 
 _SHOWN = 200  # characters of what cannot be understood
@@ -56,18 +56,18 @@ def encode(message: Message) -> list[Buffer]:
     kind = type(message)
     if kind is Tasks:
         assert isinstance(message, Tasks)
-        parcels = message.parcels
-        heads = [(p.owner, p.serial, len(p.frames), _references(p.frames), p.count, p.dropped) for p in parcels]
+        batches = message.batches
+        heads = [(p.owner, p.serial, len(p.frames), _references(p.frames), p.count, p.dropped) for p in batches]
         frames: list[Buffer] = [_encoder.encode(TaskHeads(heads, message.answer))]
     elif kind is Results:
         assert isinstance(message, Results)
-        parcels = message.parcels
-        outcomes = [(p.owner, p.serial, len(p.frames), _references(p.frames)) for p in parcels]
+        batches = message.batches
+        outcomes = [(p.owner, p.serial, len(p.frames), _references(p.frames)) for p in batches]
         frames = [_encoder.encode(ResultHeads(outcomes, message.request, message.wanted))]
     else:
         return [_encoder.encode(message)]
-    for parcel in parcels:
-        frames += parcel.frames
+    for batch in batches:
+        frames += batch.frames
     return frames
 
 
@@ -83,19 +83,19 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return header
     if 1 + sum([head[2] for head in header.heads]) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
-    parcels = []
+    batches = []
     start = 1
     if isinstance(header, TaskHeads):
         for owner, serial, length, places, count, dropped in header.heads:
             if dropped and len(dropped) >= count:
                 raise ProtocolError(f"{len(dropped)} tasks of {count} cannot be dropped, and one be left")
-            parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places), count, dropped))
+            batches.append(Batch(owner, serial, _body(frames[start : start + length], places), count, dropped))
             start += length
-        return Tasks(parcels, header.answer)
+        return Tasks(batches, header.answer)
     for owner, serial, length, places in header.heads:
-        parcels.append(Parcel(owner, serial, _body(frames[start : start + length], places)))
+        batches.append(Batch(owner, serial, _body(frames[start : start + length], places)))
         start += length
-    return Results(parcels, header.request, header.wanted)
+    return Results(batches, header.request, header.wanted)
 
 
 def _shown(header: object) -> str:
@@ -104,7 +104,7 @@ def _shown(header: object) -> str:
 
 
 def _references(frames: Sequence[Buffer]) -> _Places:
-    if len(frames) == 1 and type(frames[0]) is not Reference:  # nearly all parcels
+    if len(frames) == 1 and type(frames[0]) is not Reference:  # nearly all batches
         return ()
     return tuple([place for place, frame in enumerate(frames) if type(frame) is Reference])
 

@@ -21,7 +21,7 @@ Bye            agent -> driver      meet   everything on my node has ended
 Ready          worker -> broker     main   I am here
                agent -> broker      main   the same; answered by BrokerUp
 Request        worker -> broker     main   send me up to so many tasks: I have nothing to do, or soon shall
-Wanted         broker -> worker     main   so many more parcels of your tasks are welcome
+Demand         broker -> worker     main   so many more batches of your tasks are welcome
 Tasks          worker <-> broker    main   tasks to be executed, by whoever holds them now
                broker -> broker     main   the answer to Steal, perhaps without any
 Results        worker <-> broker    main   outcomes, each on the way to the owner of its future
@@ -52,11 +52,8 @@ Fault          driver -> client     pipe   the pool has ended, because
 Shutdown       client -> driver     pipe   end the pool
 ============== ==================== ====== ==========================================================
 
-Names: a broker is the index of its node, ``"3"``; a worker is its node's index and its own, ``"3.0"``; the origin is
-``"0.0"``. A name is the ZeroMQ identity of its process on every socket that routes to it.
-
 A pool is a run without a program, for an Executor in some other process, its client. It has no origin: workers are
-counted from 1 there. The client is a guest, ``"0.g1"``: it sends Tasks and Find, as workers do, to the broker whose
+counted from 1 there. The client is a client, ``"0.g1"``: it sends Tasks and Find, as workers do, to the broker whose
 index its name begins with, and is never asked to execute anything, because it is never Ready and sends no Request.
 """
 
@@ -70,9 +67,6 @@ from msgspec import Meta
 
 VERSION = 6  # raised whenever a field changes; Hello carries it
 
-AGENT = "agent"  # the name of the node's agent towards its broker
-ORIGIN = "0.0"
-GUEST = "0.g1"  # the client of a pool
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -85,33 +79,15 @@ Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising
 class Reference(bytes):
     """A frame that stands for a large one, which lies in memory of the machine that it comes from.
 
-    The header of a message says which frames of a parcel are references; `transport.segments` makes and follows them.
+    The header of a message says which frames of a batch are references; `transport.segments` makes and follows them.
     """
-
-
-def node_of(name: str) -> str:
-    """Return the broker in charge of worker *name*.
-
-    >>> node_of("3.0")
-    '3'
-    """
-    return name.partition(".")[0]
-
-
-def is_guest(name: str) -> bool:
-    """Whether *name* is that of a pool's client, which may be on another machine than its broker.
-
-    >>> is_guest("0.g1"), is_guest("0.1")
-    (True, False)
-    """
-    return ".g" in name
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The root of all messages."""
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True):
     """Tasks on their way to a worker, or outcomes on the way back: opaque to all but workers.
 
     ``owner`` is the worker that holds the futures. Tasks are calls of one function, numbered there from ``serial`` on,
@@ -234,20 +210,20 @@ class Request(Message, frozen=True):
     begun: Count = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
 
 
-class Wanted(Message, frozen=True):
-    count: Count  # parcels
+class Demand(Message, frozen=True):
+    count: Count  # batches
     idle: Count = 0  # of these for workers that are idle, not only soon to be
 
 
 class Tasks(Message, frozen=True):
-    parcels: list[Parcel]
+    batches: list[Batch]
     answer: int = 0  # the number of the Request; 0 for none
 
 
 class Results(Message, frozen=True):
-    parcels: list[Parcel]
+    batches: list[Batch]
     request: Request | None = None  # of the worker that sends them to its broker
-    wanted: Wanted | None = None  # by the broker that sends them to their owner
+    wanted: Demand | None = None  # by the broker that sends them to their owner
 
 
 class Steal(Message, frozen=True):
@@ -331,7 +307,7 @@ class Open(Message, frozen=True):
 
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye, Ready, Request,
-    Wanted, Tasks, Results, Steal, Find, Found,
+    Demand, Tasks, Results, Steal, Find, Found,
     SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip

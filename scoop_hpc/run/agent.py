@@ -27,8 +27,6 @@ import zmq
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.jobs import record as records
 from scoop_hpc.protocol.messages import (
-    AGENT,
-    ORIGIN,
     Beat,
     BrokerUp,
     Bye,
@@ -44,12 +42,13 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Welcome,
 )
+from scoop_hpc.protocol.names import AGENT, ORIGIN
 from scoop_hpc.run import children, stopped
-from scoop_hpc.run.children import Child, Manners
+from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import LOST, knock
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.output import OutputPipes
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
@@ -87,7 +86,7 @@ class Rooms:
 class Agent:
     """The agent of one node."""
 
-    def __init__(self, plan: AgentPlan, rooms: Rooms, wakeup: Wakeup) -> None:
+    def __init__(self, plan: AgentPlan, rooms: Rooms, wakeup: SignalFd) -> None:
         self._pid = os.getpid()
         self._plan = plan
         self._rooms = rooms
@@ -156,7 +155,8 @@ class Agent:
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
-        self._add(children.fork(name, Manners("scoop-broker", ignored, orphaned, (), self._die_without_agent), make))
+        options = ProcessOptions("scoop-broker", ignored, orphaned, (), self._die_without_agent)
+        self._add(children.fork(name, options, make))
         for index in range(self._welcome.workers):
             worker = f"{name}.{index + (self._welcome.pool is not None)}"  # a pool has no origin
             if worker != ORIGIN:
@@ -178,12 +178,12 @@ class Agent:
     def _fork_worker(self, name: str) -> None:
         main = self._rooms.worker(self._welcome, self._directory, name)
         if name == ORIGIN:
-            manners = Manners("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)
-            self._origin = children.fork(name, manners, main)
+            options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)
+            self._origin = children.fork(name, options, main)
             self._add(self._origin)
         else:
             ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-            self._add(children.fork(name, Manners("scoop-worker", ignored, signal.SIGKILL), main))
+            self._add(children.fork(name, ProcessOptions("scoop-worker", ignored, signal.SIGKILL), main))
 
     def _add(self, child: Child) -> None:
         self._children[child.pid] = child

@@ -38,7 +38,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class ProcessOptions:
     """How a child takes the world: its title, its signals, its standard streams."""
 
     title: str  # as ps -o comm shows it
@@ -58,13 +58,13 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
+def fork(name: str, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
     last_word = LastWord()
     try:
-        ends = {stream: os.pipe() for stream in (1, 2) if stream not in manners.inherit}
+        ends = {stream: os.pipe() for stream in (1, 2) if stream not in options.inherit}
     except OSError as error:
-        raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
+        raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -76,7 +76,7 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
         try:
             pid = os.fork()
         except OSError as error:
-            raise LaunchError(f"cannot start {manners.title} {name}: {error.strerror}") from error
+            raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
     if pid:
         for _, write in ends.values():
             os.close(write)
@@ -86,8 +86,8 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     last_word.take_over()
     leave = os._exit
     try:
-        _behave(manners, parent)
-        opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in manners.inherit)
+        _behave(options, parent)
+        opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in options.inherit)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
         for step in (threading._shutdown, atexit._run_exitfuncs, _forget_program):  # type: ignore[attr-defined]
@@ -100,7 +100,7 @@ def fork(name: str, manners: Manners, main: Callable[[LastWord], int]) -> Child:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except ScoopError as error:
-        print(f"scoop-hpc: error: {manners.title} {name}: {error}", file=sys.stderr)
+        print(f"scoop-hpc: error: {options.title} {name}: {error}", file=sys.stderr)
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:
@@ -122,16 +122,16 @@ def _flush(opened: Sequence[TextIO]) -> None:
             getattr(stream, "flush", bool)()
 
 
-def _behave(manners: Manners, parent: int) -> None:
+def _behave(options: ProcessOptions, parent: int) -> None:
     """Set the signals and the title of this process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-        signal.signal(number, _ignore if number in manners.ignored else signal.SIG_DFL)
-    if manners.on_orphaned is not None:
-        on_orphaned = manners.on_orphaned
-        signal.signal(manners.orphaned, lambda number, frame: on_orphaned())
-    _prctl(_PR_SET_NAME, manners.title.encode())
-    _prctl(_PR_SET_PDEATHSIG, manners.orphaned)
+        signal.signal(number, _ignore if number in options.ignored else signal.SIG_DFL)
+    if options.on_orphaned is not None:
+        on_orphaned = options.on_orphaned
+        signal.signal(options.orphaned, lambda number, frame: on_orphaned())
+    _prctl(_PR_SET_NAME, options.title.encode())
+    _prctl(_PR_SET_PDEATHSIG, options.orphaned)
     if os.getppid() != parent:  # it died before the last line took effect
         os._exit(1)
 

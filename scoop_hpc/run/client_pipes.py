@@ -14,7 +14,7 @@ from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Order, Shutdown
 
 
-class Leash:
+class ClientPipes:
     """Reads the client's orders from the descriptor *orders*, and writes reports to *reports*."""
 
     def __init__(self, orders: int, reports: int) -> None:

@@ -5,7 +5,7 @@
     launcher's commands (srun, or agents here) <--exits, last words-- driver <--meet--> agents
                                                                          '--> stdout, stderr, record
 
-It polls everything in one thread. What to do is decided by `Rendezvous`; when the run is over, every agent has left or
+It polls everything in one thread. What to do is decided by `DriverState`; when the run is over, every agent has left or
 is past its time, and what the launcher started here is gone.
 """
 
@@ -34,7 +34,7 @@ from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.launchers import container
-from scoop_hpc.launchers.base import Carriage, Command, Launcher
+from scoop_hpc.launchers.base import Command, Forwarding, Launcher
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
@@ -49,13 +49,13 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.run import children, environment, stopped
-from scoop_hpc.run.client_pipes import Leash
-from scoop_hpc.run.driver_state import Ending, Phase, Rendezvous, RunPlan, Send, how_it_ended
+from scoop_hpc.run.client_pipes import ClientPipes
+from scoop_hpc.run.driver_state import DriverState, Ending, Phase, RunPlan, Send, how_it_ended
 from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.oom_kills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.processes import Processes
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.stopped import LOOK
 from scoop_hpc.run.writer import Writer
 from scoop_hpc.transport import curve as keys
@@ -76,7 +76,7 @@ _GRACE = 2.0  # seconds that the program has to end after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RunRequest:
     """What the user asked of a run."""
 
     nodes: tuple[NodePlan, ...]
@@ -107,7 +107,7 @@ class Detached:
 class Driver:
     """One run."""
 
-    def __init__(self, wishes: Wishes, wakeup: Wakeup, leash: Leash | None = None) -> None:
+    def __init__(self, wishes: RunRequest, wakeup: SignalFd, leash: ClientPipes | None = None) -> None:
         self._wishes = wishes
         self._wakeup = wakeup
         self._leash = leash  # to the client of a pool
@@ -140,7 +140,7 @@ class Driver:
             complaints=_file_behind(2),
             pool=wishes.pool,
         )
-        self._rendezvous = Rendezvous(plan)
+        self._rendezvous = DriverState(plan)
         self._connections: dict[int, str] = {}  # file descriptor: agent
         self._lost: dict[str, float] = {}  # agent: since when
         self._interrupted_at: float | None = None
@@ -243,13 +243,13 @@ class Driver:
             directory = os.fsdecode(wishes.program.directory)
             agent = container.inside(wishes.container, agent, directory, elsewhere=not self._one_machine)
         text = b""
-        if wishes.launcher.carriage is Carriage.LAUNCHER:
+        if wishes.launcher.forwarding is Forwarding.LAUNCHER:
             environ.update(ours)
         else:
             text = environment.shell_text({**environ, **ours}, os.fsdecode(wishes.program.directory))
-        if wishes.launcher.carriage is Carriage.INPUT:
+        if wishes.launcher.forwarding is Forwarding.INPUT:
             agent = environment.reading_input(agent)
-        elif wishes.launcher.carriage is Carriage.FILE:
+        elif wishes.launcher.forwarding is Forwarding.FILE:
             self._environment = environment.write(wishes.state, text, time.time(), wishes.patience)
             output = "" if wishes.launcher.relays else _file_behind(2)
             agent = environment.reading_file(self._environment, output, agent)

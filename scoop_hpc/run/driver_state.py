@@ -19,7 +19,6 @@ from functools import singledispatchmethod
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.hostlist import first_label
 from scoop_hpc.protocol.messages import (
-    ORIGIN,
     VERSION,
     BrokerUp,
     Bye,
@@ -34,6 +33,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.run.oom_kills import OUT_OF_MEMORY
 from scoop_hpc.run.placement import NodePlan
 
@@ -85,7 +85,7 @@ class RunPlan:
     pool: Pool | None = None  # instead of a program to run
 
 
-class Rendezvous:
+class DriverState:
     """The state machine of a run, fed with the agents' messages."""
 
     def __init__(self, plan: RunPlan) -> None:

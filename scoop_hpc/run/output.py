@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from scoop_hpc.protocol.messages import ORIGIN, Output
+from scoop_hpc.protocol.messages import Output
+from scoop_hpc.protocol.names import ORIGIN
 
 _LINE = 1 << 20  # bytes: a longer line arrives in pieces
 _UPDATES = 0.2  # seconds between updates of a line that is drawn again and again, each from its beginning (CR)

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterable
 
 
-class Wakeup:
+class SignalFd:
     """Catches *signals*; its file descriptor is readable when one has come."""
 
     def __init__(self, signals: Iterable[int]) -> None:

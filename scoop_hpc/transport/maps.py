@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from scoop_hpc.errors import SegmentError
-from scoop_hpc.protocol.messages import Buffer, Message, Parcel, Reference, Results, Tasks
+from scoop_hpc.protocol.messages import Batch, Buffer, Message, Reference, Results, Tasks
 from scoop_hpc.transport.segments import LAYOUT, LEAST, WORD, Segments
 
 _LEAST = 512 * 1024  # bytes: to copy less takes no longer than to map it, and a process may have 65,530 maps
@@ -60,19 +60,19 @@ def opened(reference: Reference) -> mmap.mmap | bytearray:
     return buffer
 
 
-def taken(parcel: Parcel) -> Parcel:
-    """Return *parcel* with its references opened; those to what is gone stay as they are."""
-    if all(type(frame) is not Reference for frame in parcel.frames):
-        return parcel
-    return msgspec.structs.replace(parcel, frames=[_taken(frame) for frame in parcel.frames])
+def taken(batch: Batch) -> Batch:
+    """Return *batch* with its references opened; those to what is gone stay as they are."""
+    if all(type(frame) is not Reference for frame in batch.frames):
+        return batch
+    return msgspec.structs.replace(batch, frames=[_taken(frame) for frame in batch.frames])
 
 
 def spelled_out(message: Message) -> Message:
     """Return *message* with its references opened, so that it can leave this machine."""
     if isinstance(message, (Tasks, Results)):
-        parcels = [taken(parcel) for parcel in message.parcels]
-        if any(new is not old for new, old in zip(parcels, message.parcels)):
-            return msgspec.structs.replace(message, parcels=parcels)
+        batches = [taken(batch) for batch in message.batches]
+        if any(new is not old for new, old in zip(batches, message.batches)):
+            return msgspec.structs.replace(message, batches=batches)
     return message
 
 

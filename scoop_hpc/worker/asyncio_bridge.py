@@ -33,7 +33,7 @@ def resume(loop: Any) -> None:
         sys.modules["asyncio.events"]._set_running_loop(loop)
 
 
-class Loops:
+class AsyncioBridge:
     """The event loops of a worker's thread that wait for futures, each with what it waits for."""
 
     def __init__(self, glance: Callable[[Future], None]) -> None:

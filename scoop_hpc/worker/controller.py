@@ -6,7 +6,7 @@
                      |
     result() --------+--> run here and now              how: see `Runner`
                      |
-                     '--> park, and let the hub go on   see `Hub`
+                     '--> park, and let the hub go on   see `Loop`
 
 A future that has not started is run by the greenlet that waits for it, while its stack is shallow; else by a fresh one.
 Other threads than the main one may submit and wait, too: see `Progress`, which looks after the worker while the main
@@ -27,13 +27,13 @@ from typing import Any
 from scoop_hpc.errors import NotRunningError, ProgramError
 from scoop_hpc.protocol.messages import Find, Message
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker.asyncio_bridge import Loops
+from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import POLL, Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.link import Link
-from scoop_hpc.worker.loop import Hub
-from scoop_hpc.worker.loop_timing import Paces
+from scoop_hpc.worker.loop import Loop
+from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.progress import Progress
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import Constants
@@ -61,19 +61,19 @@ class Controller:
         self.name = name
         self.size = size
         self.serial = serial
-        self.paces = Paces()
+        self.paces = LoopTimings()
         self.constants = Constants(self)
         self.exchange = Exchange(link, name, size, segments)
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)
-        self.hub = Hub(self.exchange, self.runner, serial, self.progress.slot_is_taken)
+        self.hub = Loop(self.exchange, self.runner, serial, self.progress.slot_is_taken)
         if serial:
             self.exchange.busy_since = monotonic()  # with the program
         self._thread = get_ident()
         self._barred: Exception | None = None  # why futures cannot be used now
         self._decide: Callable[[], None] | None = None  # whether they may be, when it comes to that
         self.refused = ""  # what somebody was told who used them, and may not have passed on
-        self._loops = Loops(self.glance)
+        self._loops = AsyncioBridge(self.glance)
         self._glanced = 0.0
 
     # what programs call, by way of `futures`

@@ -145,10 +145,10 @@ def _attribute(function: Any, name: str) -> Any:
         return None
 
 
-def batch(usual: float) -> int:
+def wanted_at_once(usual: float) -> int:
     """Return how many tasks that each take *usual* seconds a worker should ask for at once.
 
-    >>> batch(10.0), batch(0.001)
+    >>> wanted_at_once(10.0), wanted_at_once(0.001)
     (1, 30)
     """
     return max(1, min(_MOST, int(_BATCH / max(usual, 1e-7))))

@@ -27,27 +27,27 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from scoop_hpc.errors import ProtocolError, UnpicklableError
-from scoop_hpc.pickling import batches as bundles
+from scoop_hpc.pickling import batching as bundles
 from scoop_hpc.pickling import main_received
-from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import (
+    Batch,
     Constant,
     ConstantsTaken,
+    Demand,
     Find,
     Found,
     Message,
-    Parcel,
     Request,
     Results,
     Stop,
     Tasks,
-    Wanted,
-    is_guest,
 )
+from scoop_hpc.protocol.names import is_client
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker.durations import UNKNOWN, Cost, batch
+from scoop_hpc.worker.durations import UNKNOWN, Cost, wanted_at_once
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.inbox import Given, Inbox, Task, opened
 from scoop_hpc.worker.link import Link, Unlinked
@@ -76,7 +76,7 @@ class Exchange:
         self.inbox = Inbox()
         self.sent: dict[int, Future] = {}
         self.late = 0  # outcomes that came for no future
-        self.arrived: deque[Parcel] = deque()  # outcomes; only the hub opens them
+        self.arrived: deque[Batch] = deque()  # outcomes; only the hub opens them
         self.own: deque[tuple[int, Outcome]] = deque()  # of tasks that were exported and came back, by their serials
         self.replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
         self.polled = time.monotonic()
@@ -89,7 +89,7 @@ class Exchange:
         self.forked = False  # this process is not the worker, but a child of it
         self.busy_since = 0.0  # when the user's code took over, 0 while it does not run
         self.stopped = False
-        self.wanted = size if size > 1 else 0  # parcels of this worker
+        self.wanted = size if size > 1 else 0  # batches of this worker
         self._wanted_by_idle = 0
         self._usual = UNKNOWN  # seconds that tasks of late kept this worker deaf
         self._link = link
@@ -165,22 +165,22 @@ class Exchange:
     def export(self, *futures: Sequence[Future]) -> None:
         """Send unstarted futures, each time of one function, to the broker; what cannot be pickled fails by itself."""
         with self.lock:
-            parcels: list[Parcel] = []
+            batches: list[Batch] = []
             try:
                 for together in futures:
                     taken: list[Future] = []
-                    parcel = self._pack(together, taken)
-                    if parcel is not None:
-                        parcels.append(parcel)
+                    batch = self._pack(together, taken)
+                    if batch is not None:
+                        batches.append(batch)
             except BaseException:  # Ctrl-C
                 self.failed.extend((future, UnpicklableError("interrupted while it was pickled")) for future in taken)
                 raise
             finally:
-                if parcels:
-                    self.wanted = max(0, self.wanted - len(parcels))
-                    self._link.send(Tasks(parcels))
+                if batches:
+                    self.wanted = max(0, self.wanted - len(batches))
+                    self._link.send(Tasks(batches))
 
-    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Parcel | None:
+    def _pack(self, futures: Sequence[Future], taken: list[Future]) -> Batch | None:
         function: Any = None
         items = []
         for future in futures:
@@ -208,7 +208,7 @@ class Exchange:
             self.sent[serial] = future
         if self._segments is not None:
             self._segments.keep(frames, range(first, self._serial))
-        return Parcel(self.name, first, frames, len(taken))
+        return Batch(self.name, first, frames, len(taken))
 
     def to_share(self) -> bool:
         """Whether there may be something to share."""
@@ -283,9 +283,9 @@ class Exchange:
             tasks = []
             while self.local:
                 future = self.local.popleft()
-                parcel = self._pack([future], [])
-                if parcel is not None:
-                    tasks.append(parcel)
+                batch = self._pack([future], [])
+                if batch is not None:
+                    tasks.append(batch)
             if tasks:
                 self._link.send(Tasks(tasks))
 
@@ -301,11 +301,11 @@ class Exchange:
 
     # tasks of others
 
-    def open(self, parcel: Parcel, cost_of: Callable[[Any], Cost]) -> None:
-        """Put the tasks of *parcel* at the head of the inbox; raises whatever unpickling raises."""
-        tasks = opened(parcel, cost_of)
+    def open(self, batch: Batch, cost_of: Callable[[Any], Cost]) -> None:
+        """Put the tasks of *batch* at the head of the inbox; raises whatever unpickling raises."""
+        tasks = opened(batch, cost_of)
         with self.lock:
-            self.inbox.open(parcel, tasks)
+            self.inbox.open(batch, tasks)
 
     def next_task(self) -> Given | None:
         """Take what is to be done next for others, and ask for more if that leaves little."""
@@ -318,7 +318,7 @@ class Exchange:
             if isinstance(task, Task) and self.size > 1:
                 left, cost = len(self.inbox), task.cost
                 if not self._request.count and left * cost.deaf <= POLL and self._is_late(left, cost):
-                    self.ask(batch(self._usual) if cost.moderate and not self.local else 0, idle=False)
+                    self.ask(wanted_at_once(self._usual) if cost.moderate and not self.local else 0, idle=False)
                 elif self._untold and not self._relief.armed:
                     self._relief.arm()
         return task
@@ -342,7 +342,7 @@ class Exchange:
             if not self._outcomes:
                 self._oldest_outcome = time.monotonic()
             if outgoing is None:
-                outgoing = self._outcomes[owner] = Outgoing(None if is_guest(owner) else self._segments)
+                outgoing = self._outcomes[owner] = Outgoing(None if is_client(owner) else self._segments)
             outgoing.add(serial, outcome)
         if not self._relief.armed:
             self._relief.arm()
@@ -386,7 +386,7 @@ class Exchange:
             if self._request.count and not self._request.idle:
                 self.poll(0)
             if not self.inbox:
-                self.ask(batch(self._usual), idle=True)
+                self.ask(wanted_at_once(self._usual), idle=True)
 
     def poll(self, timeout: float | None) -> None:
         """Send what is due, take what has arrived."""
@@ -435,14 +435,14 @@ class Exchange:
             self._due = False
             if self._outcomes:
                 outcomes, self._outcomes = self._outcomes, {}
-                self._link.send(Results([Parcel(owner, 0, each.dump()) for owner, each in outcomes.items()], request))
+                self._link.send(Results([Batch(owner, 0, each.dump()) for owner, each in outcomes.items()], request))
             elif request is not None:
                 self._link.send(request)
 
     def receive(self, message: Message) -> None:
         """Take in a message of the broker."""
         if isinstance(message, Results):
-            self.arrived.extend(map(taken, message.parcels))  # at once: it may be needed where it is
+            self.arrived.extend(map(taken, message.batches))  # at once: it may be needed where it is
             if message.wanted is not None:
                 self.receive(message.wanted)
         elif isinstance(message, Tasks):
@@ -450,10 +450,10 @@ class Exchange:
                 self._request = Request(0, self._request.number)
             self._wanted_by_idle = 0  # the idle come first: there is none
             self._untold = True
-            self.inbox.extend(message.parcels)
+            self.inbox.extend(message.batches)
             if self.busy_since and not self._relief.armed:
                 self._relief.arm()
-        elif isinstance(message, Wanted):
+        elif isinstance(message, Demand):
             self.wanted += message.count
             self._wanted_by_idle += message.idle
         elif isinstance(message, Find):
@@ -504,7 +504,7 @@ class Exchange:
             self.share(however_short=True)
             self.polled = polled  # this was not the main thread's look
             if wants_tasks and self.size > 1 and not self.inbox:
-                self.ask(batch(self._usual), idle=True)
+                self.ask(wanted_at_once(self._usual), idle=True)
             self.flush()
         return True
 

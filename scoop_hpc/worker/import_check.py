@@ -43,7 +43,7 @@ def question(number: int) -> GetConstant:
     return GetConstant(_CONSTANT, number, wait=True)
 
 
-class Verdict:
+class ImportCheck:
     """What the origin knows of its program, which is *code*, and was made of *tree*.
 
     *load* imports the program as another worker does; *refuse* ends the run for a reason.

@@ -1,4 +1,4 @@
-"""The tasks of others that a worker was given and has not begun: parcels, and the tasks of those that it opened."""
+"""The tasks of others that a worker was given and has not begun: batches, and the tasks of those that it opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from scoop_hpc.errors import UnpicklableError
-from scoop_hpc.pickling import batches, main_received
+from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Find, Parcel
+from scoop_hpc.protocol.messages import Batch, Find
 from scoop_hpc.worker.durations import Cost
 
 
@@ -33,14 +33,14 @@ class Task:
         """Return the arguments, for the last time; raises whatever unpickling raises."""
         if self.environment is not main_received.names.given:
             main_received.enter_again(self.environment)
-        return batches.unpack_item(self.item)
+        return batching.unpack_item(self.item)
 
 
-Given = Parcel | Task
+Given = Batch | Task
 
 
 class Inbox:
-    """A queue of parcels and tasks, oldest first. Whoever changes it holds the worker's lock."""
+    """A queue of batches and tasks, oldest first. Whoever changes it holds the worker's lock."""
 
     def __init__(self) -> None:
         self._given: deque[Given] = deque()
@@ -49,35 +49,35 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._given)
 
-    def extend(self, parcels: Iterable[Parcel]) -> None:
-        """Take in *parcels*."""
-        for parcel in parcels:
-            self._given.append(parcel)
-            self.received += _tasks_in(parcel)
+    def extend(self, batches: Iterable[Batch]) -> None:
+        """Take in *batches*."""
+        for batch in batches:
+            self._given.append(batch)
+            self.received += _tasks_in(batch)
 
     def pop(self) -> Given:
         """Take the oldest."""
         return self._given.popleft()
 
-    def open(self, parcel: Parcel, tasks: Iterable[Task]) -> None:
-        """Put the *tasks* of a parcel where that was."""
-        self._given.extendleft(reversed([task for task in tasks if task.serial not in parcel.dropped]))
+    def open(self, batch: Batch, tasks: Iterable[Task]) -> None:
+        """Put the *tasks* of a batch where that was."""
+        self._given.extendleft(reversed([task for task in tasks if task.serial not in batch.dropped]))
 
     def begun(self) -> int:
         """Return how many tasks of all that were received are not here any more."""
         return self.received - sum(map(_tasks_in, self._given))
 
-    def empty(self, refuse: Callable[[Task, Outcome], None]) -> list[Parcel]:
-        """Return all as parcels, and keep nothing; a task that cannot be pickled again is refused."""
-        parcels = []
+    def empty(self, refuse: Callable[[Task, Outcome], None]) -> list[Batch]:
+        """Return all as batches, and keep nothing; a task that cannot be pickled again is refused."""
+        batches = []
         for given in self._given:
             try:
-                parcels.append(given if isinstance(given, Parcel) else _packed(given))
+                batches.append(given if isinstance(given, Batch) else _packed(given))
             except UnpicklableError as error:
                 assert isinstance(given, Task)
                 refuse(given, Outcome(error=error))
         self._given.clear()
-        return parcels
+        return batches
 
     def find(self, find: Find) -> bool:
         """Whether the task is here; drop it if that is asked for."""
@@ -91,21 +91,21 @@ class Inbox:
 
     def _drop(self, index: int, serial: int) -> None:
         given = self._given[index]
-        if isinstance(given, Parcel) and _tasks_in(given) > 1:
-            self._given[index] = Parcel(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
+        if isinstance(given, Batch) and _tasks_in(given) > 1:
+            self._given[index] = Batch(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
         else:
             del self._given[index]
 
 
-def opened(parcel: Parcel, cost_of: Callable[[Any], Cost]) -> list[Task]:
-    """Return the tasks in *parcel*; raises whatever unpickling raises."""
-    function, items = batches.load_calls(parcel.frames)
+def opened(batch: Batch, cost_of: Callable[[Any], Cost]) -> list[Task]:
+    """Return the tasks in *batch*; raises whatever unpickling raises."""
+    function, items = batching.load_calls(batch.frames)
     cost = cost_of(function)
-    return [Task(parcel.owner, serial, function, item, cost) for serial, item in enumerate(items, parcel.serial)]
+    return [Task(batch.owner, serial, function, item, cost) for serial, item in enumerate(items, batch.serial)]
 
 
-def _packed(task: Task) -> Parcel:
-    return Parcel(task.owner, task.serial, batches.dump_again(task.function, task.item, task.environment))
+def _packed(task: Task) -> Batch:
+    return Batch(task.owner, task.serial, batching.dump_again(task.function, task.item, task.environment))
 
 
 def _tasks_in(given: Given) -> int:

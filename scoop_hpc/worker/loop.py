@@ -23,8 +23,8 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from scoop_hpc.errors import NotRunningError
-from scoop_hpc.pickling import batches
-from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.pickling import batching
+from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker import asyncio_bridge, frame_chunks
 from scoop_hpc.worker.exchange import POLL, Exchange
 from scoop_hpc.worker.future import Future
@@ -37,7 +37,7 @@ _LOOK = 0.01  # seconds between looks at whether a substitute is blocked
 _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
 
 
-class Hub:
+class Loop:
     """The hub is the greenlet that makes it; if *serial*, one of its own: then the program is that greenlet."""
 
     def __init__(
@@ -272,12 +272,12 @@ class Hub:
         program = self._program
         return (self._context if program is None or program.dead else program.gr_context or self._context).copy()
 
-    def _deliver(self, parcel: Parcel) -> None:
+    def _deliver(self, batch: Batch) -> None:
         """Give outcomes to their futures."""
-        for serial, item, deaf in batches.load_outcomes(parcel.frames):
+        for serial, item, deaf in batching.load_outcomes(batch.frames):
             future = self._exchange.claim(serial, deaf)
             if future is not None:
-                self._settle(future, *batches.value_of(item))
+                self._settle(future, *batching.value_of(item))
 
     def _settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""

@@ -16,7 +16,7 @@ _JOURNEY = 2  # what an item's journey takes, in times of what pickling it takes
 _DECAY = 0.5  # of what is remembered, for each loop
 
 
-class Pace:
+class LoopTiming:
     """Sizes the groups of a loop's items, says when to look around, and whether what is left is worth sharing.
 
     *each* is how many seconds an item takes, as far as known. Until that is known all is worth sharing: a call that
@@ -62,7 +62,7 @@ class Pace:
         return count > 1 and self.each * count >= _WORTH and self.each >= _JOURNEY * self._pickling
 
 
-class Paces:
+class LoopTimings:
     """What one worker has learnt of loops over functions: how many seconds an item takes.
 
     A loop that is slow now and then counts as slow for a while: to wait for one long item before others are called to

@@ -14,10 +14,9 @@ import traceback
 from dataclasses import dataclass
 
 from scoop_hpc.errors import ProgramError
-from scoop_hpc.pickling import batches, main_by_value, pickles
+from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
 from scoop_hpc.protocol.messages import (
-    ORIGIN,
     Constant,
     Fault,
     Pool,
@@ -25,12 +24,13 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Stop,
 )
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import current, leaving, program
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.import_check import ENDS, Verdict, question, testify
+from scoop_hpc.worker.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.link import BrokerLink
 from scoop_hpc.worker.process_state import ProcessState
 
@@ -69,7 +69,7 @@ def main(plan: WorkerPlan, last_word: LastWord) -> int:
         here_only = guarded_names(tree)
         if here_only:
             pickles.carry(here_only)
-        verdict = Verdict(
+        verdict = ImportCheck(
             controller,
             prepared.code,
             tree,
@@ -105,7 +105,7 @@ def _join_threads() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
 
 
-def _run_program(prepared: program.Prepared, verdict: Verdict) -> int:
+def _run_program(prepared: program.Prepared, verdict: ImportCheck) -> int:
     status = program.run(prepared)
     try:
         if status == 0:
@@ -152,7 +152,7 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
     main_by_value.become_worker()
     try:
         if pool.initializer:
-            initializer, args, kwargs = batches.load_call(pool.initializer)
+            initializer, args, kwargs = batching.load_call(pool.initializer)
             initializer(*args, **kwargs)
     except BaseException as error:  # the user's function: it may raise anything
         traceback.print_exc()

@@ -31,7 +31,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-from scoop_hpc.pickling import batches
+from scoop_hpc.pickling import batching
 from scoop_hpc.worker.durations import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
@@ -269,10 +269,10 @@ class Progress:
                     outcomes.append((claimed, functools.partial(_both, outcome.value, outcome.error)))
                 return True
             if exchange.arrived:
-                for serial, item, deaf in batches.load_outcomes(exchange.arrived.popleft().frames):
+                for serial, item, deaf in batching.load_outcomes(exchange.arrived.popleft().frames):
                     claimed = exchange.claim(serial, deaf)
                     if claimed is not None:
-                        outcomes.append((claimed, functools.partial(batches.value_of, item)))
+                        outcomes.append((claimed, functools.partial(batching.value_of, item)))
                 return True
         return False
 

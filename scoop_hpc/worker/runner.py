@@ -12,7 +12,7 @@ from typing import Any
 from scoop_hpc.pickling import main_received, pickles, task_exits
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker.durations import Cost, Costs
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.forked import exit_status
@@ -71,14 +71,14 @@ class Runner:
         return nullcontext() if self.state is None else self.state.as_task()
 
     def run_task(self, task: Given) -> None:
-        """Run another worker's task, or open a parcel of them."""
+        """Run another worker's task, or open a batch of them."""
         exchange = self._exchange
         try:
-            if isinstance(task, Parcel):
+            if isinstance(task, Batch):
                 exchange.open(task, self.costs.of)
                 return
             args, kwargs = task.arguments()
-        except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Hub`
+        except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
             refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))

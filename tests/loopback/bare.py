@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.start import SIGNALS, wishes
-from scoop_hpc.launchers.base import Carriage, Command
+from scoop_hpc.launchers.base import Command, Forwarding
 from scoop_hpc.run import driver
 from scoop_hpc.run.placement import NodePlan
-from scoop_hpc.run.signal_fd import Wakeup
+from scoop_hpc.run.signal_fd import SignalFd
 
 
 class BareLauncher:
@@ -22,8 +22,8 @@ class BareLauncher:
     relays = True
     outlived = False
 
-    def __init__(self, carriage: str) -> None:
-        self.carriage = Carriage(carriage)
+    def __init__(self, forwarding: str) -> None:
+        self.forwarding = Forwarding(forwarding)
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         wait = "until [ -e go ] || [ -e go-$0 ]; do sleep 0.02; done; "
@@ -32,9 +32,9 @@ class BareLauncher:
 
 
 def main() -> None:
-    """Run the program in argv; before it are the carriage, the patience and how many agents are started at once."""
+    """Run the program in argv; before it are the forwarding, the patience and how many agents are started at once."""
     driver._AT_ONCE = int(sys.argv[3])
-    wakeup = Wakeup(SIGNALS)
+    wakeup = SignalFd(SIGNALS)
     wanted = wishes(os.fsencode(sys.argv[4]), [], None, patience=float(sys.argv[2]))
     nodes = (NodePlan("n1", 1), NodePlan("n2", 2))
     ending = driver.Driver(dataclasses.replace(wanted, nodes=nodes, launcher=BareLauncher(sys.argv[1])), wakeup).run()

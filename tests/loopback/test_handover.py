@@ -35,8 +35,8 @@ def bare(runs: Runs) -> Runs:
     return runs
 
 
-def start(runs: Runs, carriage: str, patience: int = 60, at_once: int = 32) -> subprocess.Popen[str]:
-    return runs.start(runs.write(TELL), module="bare", command=(carriage, str(patience), str(at_once)))
+def start(runs: Runs, forwarding: str, patience: int = 60, at_once: int = 32) -> subprocess.Popen[str]:
+    return runs.start(runs.write(TELL), module="bare", command=(forwarding, str(patience), str(at_once)))
 
 
 def go(runs: Runs) -> None:
@@ -47,10 +47,10 @@ def environments(runs: Runs) -> list[Path]:
     return list((runs.directory / "state" / "environments").glob("*"))
 
 
-@pytest.mark.parametrize("carriage", ["input", "file"])
-def test_tasks_have_the_drivers_environment_and_directory(bare: Runs, carriage: str) -> None:
+@pytest.mark.parametrize("forwarding", ["input", "file"])
+def test_tasks_have_the_drivers_environment_and_directory(bare: Runs, forwarding: str) -> None:
     go(bare)
-    stdout, stderr = start(bare, carriage).communicate(timeout=60)
+    stdout, stderr = start(bare, forwarding).communicate(timeout=60)
     assert (stdout, without_warnings(stderr).strip()) == (
         f"{[(ODD, str(bare.directory), number) for number in range(2)]}\n",
         "",

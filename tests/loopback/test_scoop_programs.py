@@ -160,7 +160,7 @@ def test_second_map_is_as_fast_as_the_first(runs: Runs) -> None:
 
 def test_niceness_and_profile_are_the_workers(runs: Runs) -> None:
     program = HEAD + "def look(n):\n    time.sleep(0.02)\n    return os.getpriority(os.PRIO_PROCESS, 0)\n"
-    program += MAIN + "print(set(futures.map(look, range(60), chunksize=1)), 'SCOOP_HPC_HABITS' in os.environ)"
+    program += MAIN + "print(set(futures.map(look, range(60), chunksize=1)), 'SCOOP_HPC_WORKER_OPTIONS' in os.environ)"
     nice = os.getpriority(os.PRIO_PROCESS, 0) + 3
     done = runs.run("--nice", "3", "--profile", "-n", "3", runs.write(program), command=())
     assert done.stdout == f"{{{nice}}} False\n", done.stderr

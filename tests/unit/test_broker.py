@@ -8,15 +8,15 @@ from scoop_hpc.broker.state import META, BrokerState, Send
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
-    AGENT,
+    Batch,
     BrokerUp,
     Bye,
+    Demand,
     Fault,
     Find,
     Found,
     Load,
     Message,
-    Parcel,
     Peers,
     Ready,
     Request,
@@ -24,16 +24,16 @@ from scoop_hpc.protocol.messages import (
     Steal,
     Stop,
     Tasks,
-    Wanted,
 )
+from scoop_hpc.protocol.names import AGENT
 
 
-def parcel(serial: int, owner: str = "0.0") -> Parcel:
-    return Parcel(owner, serial, [b"call"])
+def batch(serial: int, owner: str = "0.0") -> Batch:
+    return Batch(owner, serial, [b"call"])
 
 
-def bundle(serial: int, count: int) -> Parcel:
-    return Parcel("0.0", serial, [b"call"], count)
+def bundle(serial: int, count: int) -> Batch:
+    return Batch("0.0", serial, [b"call"], count)
 
 
 class Broker(BrokerState):
@@ -57,60 +57,60 @@ def to(name: str, sends: list[Send]) -> list[Message]:
 
 def test_task_goes_to_the_worker_that_waits(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
-    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == [Tasks([parcel(1)])]
+    assert to("0.1", broker.say(Tasks([batch(1)]), "0.0")) == [Tasks([batch(1)])]
 
 
 def test_task_waits_for_the_first_request(broker: Broker) -> None:
-    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == []
-    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([parcel(1)])]
+    assert to("0.1", broker.say(Tasks([batch(1)]), "0.0")) == []
+    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([batch(1)])]
 
 
 def test_oldest_task_first(broker: Broker) -> None:
-    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
-    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([parcel(1)])]
+    broker.say(Tasks([batch(1), batch(2)]), "0.0")
+    assert to("0.1", broker.say(Request(1), "0.1")) == [Tasks([batch(1)])]
 
 
 def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
     broker.say(Request(64), "0.0")
     broker.say(Request(64), "0.1")
-    sends = broker.say(Tasks([parcel(n) for n in range(4)]), "1")
-    assert [len(message.parcels) for name in ("0.0", "0.1") for message in to(name, sends)] == [2, 2]  # type: ignore[attr-defined]
+    sends = broker.say(Tasks([batch(n) for n in range(4)]), "1")
+    assert [len(message.batches) for name in ("0.0", "0.1") for message in to(name, sends)] == [2, 2]  # type: ignore[attr-defined]
 
 
 def test_worker_that_asks_for_all_leaves_the_others_their_share(broker: Broker) -> None:
-    broker.say(Tasks([parcel(n) for n in range(10)]), "0.0")
+    broker.say(Tasks([batch(n) for n in range(10)]), "0.0")
     (tasks,) = to("0.1", broker.say(Request(100, idle=False), "0.1"))
     assert isinstance(tasks, Tasks)
-    assert [one.serial for one in tasks.parcels] == [0, 1, 2, 3, 4]
+    assert [one.serial for one in tasks.batches] == [0, 1, 2, 3, 4]
 
 
 def test_withdrawn_request_gets_nothing(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
     broker.say(Request(0), "0.1")
-    assert to("0.1", broker.say(Tasks([parcel(1)]), "0.0")) == []
-    assert list(broker.queue) == [parcel(1)]
+    assert to("0.1", broker.say(Tasks([batch(1)]), "0.0")) == []
+    assert list(broker.queue) == [batch(1)]
 
 
 def test_no_task_is_lost_or_doubled_among_many_requests(broker: Broker) -> None:
     given: list[int] = []
     for turn in range(100):
-        sends = broker.say(Tasks([parcel(3 * turn + n) for n in range(3)]), "0.0")
+        sends = broker.say(Tasks([batch(3 * turn + n) for n in range(3)]), "0.0")
         sends += broker.say(Request(turn % 4), "0.1")
         sends += broker.say(Steal(turn % 3), "1")
         for send in sends:
             if isinstance(send.message, Tasks):
-                given += [each.serial for each in send.message.parcels]
+                given += [each.serial for each in send.message.batches]
     assert sorted(given + [each.serial for each in broker.queue]) == list(range(300))
 
 
 def test_result_goes_straight_to_its_owner_here(broker: Broker) -> None:
-    assert broker.say(Results([parcel(1, "0.1")]), "2") == [Send("0.1", Results([parcel(1, "0.1")]))]
+    assert broker.say(Results([batch(1, "0.1")]), "2") == [Send("0.1", Results([batch(1, "0.1")]))]
 
 
 def test_result_for_another_node_goes_to_its_broker(broker: Broker) -> None:
-    sends = broker.say(Results([parcel(1, "2.1"), parcel(2, "0.0"), parcel(3, "2.0")]), "0.1")
-    assert to("2", sends) == [Results([parcel(1, "2.1"), parcel(3, "2.0")])]
-    assert to("0.0", sends) == [Results([parcel(2, "0.0")])]
+    sends = broker.say(Results([batch(1, "2.1"), batch(2, "0.0"), batch(3, "2.0")]), "0.1")
+    assert to("2", sends) == [Results([batch(1, "2.1"), batch(3, "2.0")])]
+    assert to("0.0", sends) == [Results([batch(2, "0.0")])]
 
 
 def test_hungry_broker_steals_from_the_longest_queue(broker: Broker) -> None:
@@ -133,8 +133,8 @@ def test_empty_handed_thief_tries_the_next_peer(broker: Broker) -> None:
 
 
 def test_victim_keeps_half(broker: Broker) -> None:
-    broker.say(Tasks([parcel(n) for n in range(4)]), "0.0")
-    assert to("1", broker.say(Steal(64), "1")) == [Tasks([parcel(0), parcel(1)])]
+    broker.say(Tasks([batch(n) for n in range(4)]), "0.0")
+    assert to("1", broker.say(Steal(64), "1")) == [Tasks([batch(0), batch(1)])]
 
 
 def test_thief_always_gets_an_answer(broker: Broker) -> None:
@@ -142,48 +142,48 @@ def test_thief_always_gets_an_answer(broker: Broker) -> None:
 
 
 def test_busy_worker_hears_once_that_others_wait(broker: Broker) -> None:
-    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(1, idle=1)]
+    assert to("0.0", broker.say(Request(3), "0.1")) == [Demand(1, idle=1)]
     assert to("0.0", broker.tick()) == []
 
 
 def test_busy_worker_hears_again_when_its_tasks_were_not_enough(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
-    broker.say(Tasks([parcel(1)]), "0.0")
-    assert to("0.0", broker.say(Request(1), "0.1")) == [Wanted(1, idle=1)]
+    broker.say(Tasks([batch(1)]), "0.0")
+    assert to("0.0", broker.say(Request(1), "0.1")) == [Demand(1, idle=1)]
 
 
 def test_busy_worker_hears_of_those_that_will_soon_be_idle(broker: Broker) -> None:
-    assert to("0.0", broker.say(Request(3, idle=False), "0.1")) == [Wanted(1, idle=0)]
-    assert to("0.0", broker.say(Request(3), "0.1")) == [Wanted(0, idle=1)]
+    assert to("0.0", broker.say(Request(3, idle=False), "0.1")) == [Demand(1, idle=0)]
+    assert to("0.0", broker.say(Request(3), "0.1")) == [Demand(0, idle=1)]
 
 
 def test_idle_workers_of_peers_make_tasks_wanted(broker: Broker) -> None:
-    assert to("0.0", broker.say(Load("1", 0, 5), "1")) == [Wanted(5, idle=5)]
+    assert to("0.0", broker.say(Load("1", 0, 5), "1")) == [Demand(5, idle=5)]
 
 
 def test_idle_come_before_those_that_ask_ahead(broker: Broker) -> None:
     broker.say(Request(1, idle=False), "0.0")
     broker.say(Request(1), "0.1")
-    sends = broker.say(Tasks([parcel(1), parcel(2)]), "1")
+    sends = broker.say(Tasks([batch(1), batch(2)]), "1")
     assert [send.to for send in sends if isinstance(send.message, Tasks)] == ["0.1", "0.0"]
 
 
-def test_request_is_met_by_tasks_not_by_parcels(broker: Broker) -> None:
+def test_request_is_met_by_tasks_not_by_batches(broker: Broker) -> None:
     broker.say(Tasks([bundle(1, 10), bundle(11, 10), bundle(21, 10)]), "0.0")
     assert to("0.1", broker.say(Request(15), "0.1")) == [Tasks([bundle(1, 10), bundle(11, 10)])]
 
 
 def test_queued_task_is_found_and_cancelled(broker: Broker) -> None:
-    broker.say(Tasks([parcel(1), parcel(2)]), "0.0")
+    broker.say(Tasks([batch(1), batch(2)]), "0.0")
     assert broker.say(Find("0.0", 2, cancel=False, number=1), "0.0") == [Send("0.0", Found("0.0", 2, 1, True))]
     assert broker.say(Find("0.0", 2, cancel=True, number=2), "0.0") == [Send("0.0", Found("0.0", 2, 2, True, True))]
-    assert list(broker.queue) == [parcel(1)]
+    assert list(broker.queue) == [batch(1)]
 
 
 def test_bundle_loses_only_what_is_cancelled(broker: Broker) -> None:
     broker.say(Tasks([bundle(1, 3)]), "0.0")
     assert to("0.0", broker.say(Find("0.0", 2, cancel=True, number=1), "0.0")) == [Found("0.0", 2, 1, True, True)]
-    assert to("0.1", broker.say(Request(9), "0.1")) == [Tasks([Parcel("0.0", 1, [b"call"], 3, (2,))])]
+    assert to("0.1", broker.say(Request(9), "0.1")) == [Tasks([Batch("0.0", 1, [b"call"], 3, (2,))])]
 
 
 def test_bundle_that_is_cancelled_altogether_is_gone(broker: Broker) -> None:
@@ -195,7 +195,7 @@ def test_bundle_that_is_cancelled_altogether_is_gone(broker: Broker) -> None:
 
 def test_worker_is_asked_about_what_it_was_given(broker: Broker) -> None:
     broker.say(Request(2), "0.1")
-    broker.say(Tasks([parcel(serial) for serial in (1, 2, 3, 4)]), "0.0")
+    broker.say(Tasks([batch(serial) for serial in (1, 2, 3, 4)]), "0.0")
     find = Find("0.0", 2, cancel=True, number=1)
     assert broker.say(find, "0.0") == [Send("0.1", find)]
     assert broker.say(Found("0.0", 2, 1, True), "0.1") == [Send("0.0", Found("0.0", 2, 1, True))]
@@ -203,22 +203,22 @@ def test_worker_is_asked_about_what_it_was_given(broker: Broker) -> None:
 
 def test_task_that_its_worker_has_given_back_is_found_in_the_queue(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
-    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Tasks([batch(1)]), "0.0")
     broker.say(Find("0.0", 1, cancel=True, number=1), "0.0")
-    broker.say(Tasks([parcel(1)]), "0.1")
+    broker.say(Tasks([batch(1)]), "0.1")
     assert broker.say(Found("0.0", 1, 1, False), "0.1") == [Send("0.0", Found("0.0", 1, 1, True, True))]
     assert len(broker.queue) == 0
 
 
 def test_what_a_worker_gives_back_is_first_again(broker: Broker) -> None:
-    broker.say(Tasks([parcel(3), parcel(4)]), "0.0")
-    broker.say(Tasks([parcel(1), parcel(2)]), "0.1")
-    assert list(broker.queue) == [parcel(serial) for serial in (1, 2, 3, 4)]
+    broker.say(Tasks([batch(3), batch(4)]), "0.0")
+    broker.say(Tasks([batch(1), batch(2)]), "0.1")
+    assert list(broker.queue) == [batch(serial) for serial in (1, 2, 3, 4)]
 
 
 def test_worker_that_has_begun_all_answers_by_its_request(broker: Broker) -> None:
     broker.say(Request(1), "0.1")
-    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Tasks([batch(1)]), "0.0")
     broker.say(Find("0.0", 1, cancel=True, number=1), "0.0")
     find = Find("0.0", 1, cancel=True, number=1)  # may have come back, and have been stolen
     assert to("2", broker.say(Request(1, idle=False, begun=1), "0.1")) == [find]
@@ -245,20 +245,20 @@ def test_peer_answers_a_peer(broker: Broker) -> None:
 
 
 def test_nobody_is_told_what_nobody_waits_for(broker: Broker) -> None:
-    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Tasks([batch(1)]), "0.0")
     assert broker.say(Find("0.0", 1, cancel=True), "0.0") == []
     assert len(broker.queue) == 0
 
 
 def test_load_is_published_when_it_appears_and_when_it_is_gone(broker: Broker) -> None:
-    assert to(META, broker.say(Tasks([parcel(1)]), "0.0")) == [Load("0", 1, 0)]
-    assert to(META, broker.say(Tasks([parcel(2)]), "0.0")) == []
+    assert to(META, broker.say(Tasks([batch(1)]), "0.0")) == [Load("0", 1, 0)]
+    assert to(META, broker.say(Tasks([batch(2)]), "0.0")) == []
     assert to(META, broker.say(Steal(9), "1")) == []
     assert to(META, broker.say(Steal(9), "1")) == [Load("0", 0, 0)]
 
 
 def test_load_is_repeated_while_it_lasts(broker: Broker) -> None:
-    broker.say(Tasks([parcel(1)]), "0.0")
+    broker.say(Tasks([batch(1)]), "0.0")
     assert to(META, broker.tick()) == [Load("0", 1, 0)]
     broker.say(Request(1), "0.1")
     broker.say(Request(0), "0.1")
@@ -296,7 +296,7 @@ def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
             elif send.to in brokers:
                 inbox.append((send.to, send.message, name))
             elif isinstance(send.message, Tasks):
-                ran.extend(each.serial for each in send.message.parcels)
+                ran.extend(each.serial for each in send.message.batches)
                 inbox.append((name, Request(1), send.to))
 
     for name in brokers:
@@ -304,7 +304,7 @@ def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
     say("0", Ready(), "0.0")
     say("1", Ready(), "1.0")
     say("1", Request(1), "1.0")
-    say("0", Tasks([parcel(n) for n in range(20)]), "0.0")
+    say("0", Tasks([batch(n) for n in range(20)]), "0.0")
     while inbox:
         say(*inbox.pop(0))
     assert sorted(ran) == list(range(20))

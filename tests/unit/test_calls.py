@@ -16,11 +16,11 @@ import pytest
 
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import TaskError, UnpicklableError
-from scoop_hpc.pickling import batches, pickles
-from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling import batching, pickles
+from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome, RemoteTraceback
-from scoop_hpc.protocol.messages import Parcel, Reference
+from scoop_hpc.protocol.messages import Batch, Reference
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import Segments
 
@@ -70,7 +70,7 @@ class Rude(Exception):
 
 def test_closure_survives() -> None:
     base = 40
-    function, args, kwargs = batches.load_call(batches.dump_call(lambda x: base + x, (2,), {}))
+    function, args, kwargs = batching.load_call(batching.dump_call(lambda x: base + x, (2,), {}))
     assert function(*args, **kwargs) == 42
 
 
@@ -120,8 +120,8 @@ def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments)
     outgoing.add(4, Outcome(error=KeyError("d")))
     frames = outgoing.dump()
     assert sum(map(len, frames)) < 5_000
-    items = batches.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
-    values = [batches.value_of(item) for _, item, _ in items]
+    items = batching.load_outcomes(maps.taken(Batch("0.0", 0, frames)).frames)
+    values = [batching.value_of(item) for _, item, _ in items]
     assert type(values[0][0].data.obj) is mmap.mmap
     assert not values[0][0].data.readonly
     assert [value for value, _ in values[1:]] == [b"b" * 600_000, "c", None]
@@ -134,11 +134,11 @@ def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: S
     outgoing.add(2, Outcome("c"))
     frames = outgoing.dump()
     segments.close()
-    (_, lost, _), (_, good, _) = batches.load_outcomes(maps.taken(Parcel("0.0", 0, frames)).frames)
-    value, error = batches.value_of(lost)
+    (_, lost, _), (_, good, _) = batching.load_outcomes(maps.taken(Batch("0.0", 0, frames)).frames)
+    value, error = batching.value_of(lost)
     assert isinstance(error, TaskError)
     assert "600" in str(error)
-    assert batches.value_of(good) == ("c", None)
+    assert batching.value_of(good) == ("c", None)
 
 
 @pytest.mark.parametrize("size", [100_000, 600_000])
@@ -310,15 +310,15 @@ def test_whatever_is_raised_while_a_result_is_pickled_is_the_error_of_its_future
     outgoing = Outgoing()
     outgoing.add(1, Outcome([Refusing(kind)]))
     outgoing.add(2, Outcome([5]))
-    (_, bad, _), (_, good, _) = batches.load_outcomes(outgoing.dump())
-    error = batches.value_of(bad)[1]
+    (_, bad, _), (_, good, _) = batching.load_outcomes(outgoing.dump())
+    error = batching.value_of(bad)[1]
     assert type(error) is (KeyboardInterrupt if kind is KeyboardInterrupt else UnpicklableError)
-    assert batches.value_of(good) == ([5], None)
+    assert batching.value_of(good) == ([5], None)
 
 
 def test_ctrl_c_while_a_call_is_pickled_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
-        batches.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+        batching.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
 
 
 def test_interrupt_that_another_thread_raises_is_none() -> None:
@@ -326,7 +326,7 @@ def test_interrupt_that_another_thread_raises_is_none() -> None:
 
     def pickle_it() -> None:
         try:
-            batches.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
+            batching.dump_call(abs, (Refusing(KeyboardInterrupt),), {})
         except BaseException as error:
             found.append(error)
 
@@ -362,9 +362,9 @@ class Leave:
 
 
 def test_result_that_exits_while_it_is_unpickled_is_an_error() -> None:
-    outgoing = batches.Outgoing()
+    outgoing = batching.Outgoing()
     outgoing.add(1, Outcome(Leave()))
-    ((_, item, _),) = batches.load_outcomes(outgoing.dump())
-    value, error = batches.value_of(item)
+    ((_, item, _),) = batching.load_outcomes(outgoing.dump())
+    value, error = batching.value_of(item)
     assert isinstance(error, TaskError)
     assert isinstance(error.__cause__, SystemExit)

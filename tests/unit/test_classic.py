@@ -11,7 +11,7 @@ import pytest
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.hostfile import Host, read_hostfile
 from scoop_hpc.cli.scoop_flags import USAGE, Asked, Surroundings, read_flags
-from scoop_hpc.cli.worker_options import Habits
+from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import HostlistError, InputError
 
 FILES = {
@@ -155,6 +155,6 @@ def test_nodelist_that_is_none_is_refused() -> None:
 
 
 def test_habits_survive_the_environment() -> None:
-    wanted = Habits(nice=3, log_level="debug", log_file="/caf\u00e9\udcff", profile="/p")
+    wanted = WorkerOptions(nice=3, log_level="debug", log_file="/caf\u00e9\udcff", profile="/p")
     assert worker_options.decode(worker_options.encode(wanted)) == wanted
-    assert worker_options.decode("") == Habits()
+    assert worker_options.decode("") == WorkerOptions()

@@ -10,11 +10,11 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
+    Batch,
     BrokerUp,
     Curve,
     Hello,
     Message,
-    Parcel,
     Peers,
     Program,
     Reference,
@@ -34,8 +34,8 @@ SAMPLES = [
     Request(3),
     Stop(),
     Tasks([]),
-    Tasks([Parcel("0.0", 1, [b"call", b"buffer"]), Parcel("1.0", 2, [b""])]),
-    Results([Parcel("0.0", 1, [b"outcome"])]),
+    Tasks([Batch("0.0", 1, [b"call", b"buffer"]), Batch("1.0", 2, [b""])]),
+    Results([Batch("0.0", 1, [b"outcome"])]),
 ]
 
 
@@ -46,19 +46,19 @@ def test_message_survives_the_trip(message: Message) -> None:
 
 def test_bodies_travel_as_frames_of_their_own() -> None:
     body = bytearray(1000)
-    assert codec.encode(Tasks([Parcel("0.0", 1, [body])]))[1] is body
+    assert codec.encode(Tasks([Batch("0.0", 1, [body])]))[1] is body
 
 
 @pytest.mark.parametrize("kind", [Tasks, Results])
 def test_reference_is_known_as_one_where_it_arrives(kind: Any) -> None:
-    parcels = [Parcel("0.0", 1, [b"a", Reference(b"b"), b"c"]), Parcel("0.0", 2, [Reference(b"d")])]
-    frames = [bytes(frame) for frame in codec.encode(kind(parcels))]
+    batches = [Batch("0.0", 1, [b"a", Reference(b"b"), b"c"]), Batch("0.0", 2, [Reference(b"d")])]
+    frames = [bytes(frame) for frame in codec.encode(kind(batches))]
     arrived = codec.decode(frames)
-    assert [[type(frame) is Reference for frame in parcel.frames] for parcel in arrived.parcels] == [
+    assert [[type(frame) is Reference for frame in batch.frames] for batch in arrived.batches] == [
         [False, True, False],
         [True],
     ]
-    assert arrived == kind(parcels)
+    assert arrived == kind(batches)
 
 
 def test_every_message_has_its_row_in_the_table() -> None:
@@ -77,7 +77,7 @@ def test_every_message_has_its_row_in_the_table() -> None:
         [msgspec.msgpack.encode(["NoSuchMessage", 1])],
         [msgspec.msgpack.encode(["Request", "three"])],
         [*codec.encode(Stop()), b"too much"],
-        codec.encode(Tasks([Parcel("0.0", 1, [b"call"])]))[:1],
+        codec.encode(Tasks([Batch("0.0", 1, [b"call"])]))[:1],
         [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [1]]]]), b"outcome"],
         [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [-1]]]]), b"outcome"],
     ],

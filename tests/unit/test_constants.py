@@ -22,8 +22,8 @@ from scoop_hpc.protocol.messages import (
     Message,
     Ready,
     SetConstants,
-    node_of,
 )
+from scoop_hpc.protocol.names import broker_of
 from scoop_hpc.worker.shared_values import Constants
 
 
@@ -40,7 +40,7 @@ class Tree:
             broker.handle(Ready(), f"{name}.0")
 
     def say(self, worker: str, message: Message) -> None:
-        self.lines.setdefault((worker, node_of(worker)), []).append(message)
+        self.lines.setdefault((worker, broker_of(worker)), []).append(message)
 
     def settle(self) -> None:
         while self.lines:

@@ -15,25 +15,25 @@ import pytest
 from scoop_hpc import futures
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import InputError, ProgramError, ProtocolError, TaskError
-from scoop_hpc.pickling import batches, pickles
-from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling import batching, pickles
+from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
+    Batch,
+    Demand,
     Hello,
     Message,
-    Parcel,
     Ready,
     Request,
     Results,
     Tasks,
-    Wanted,
-    node_of,
 )
+from scoop_hpc.protocol.names import broker_of
 from scoop_hpc.worker import current
 from scoop_hpc.worker import durations as costs
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.durations import Cost, Costs, batch
+from scoop_hpc.worker.durations import Cost, Costs, wanted_at_once
 
 
 class Home:
@@ -46,13 +46,13 @@ class Home:
         self.woken = threading.Event()
         self.exported = 0
         self.hands_out = hands_out
-        self.broker = BrokerState(node_of(name))
+        self.broker = BrokerState(broker_of(name))
         self.broker.handle(Ready(), name)
 
     def send(self, message: Message) -> None:
         message = codec.decode(codec.encode(message))
         self.sent.append(message)
-        self.exported += len(message.parcels) if isinstance(message, Tasks) else 0
+        self.exported += len(message.batches) if isinstance(message, Tasks) else 0
         if self.hands_out or not isinstance(message, Request):
             self.arriving += [send.message for send in self.broker.handle(message, self.name)]
 
@@ -370,11 +370,11 @@ def test_one_call_of_a_bundle_is_cancelled_alone(run: Run) -> None:
         kept = keep(controller, 10)
         controller.exchange.wanted = 1
         controller.exchange.export(kept)
-        (parcel,) = link.broker.queue
-        assert parcel.count == 10
+        (batch,) = link.broker.queue
+        assert batch.count == 10
         cancelled = [kept[3].cancel(), kept[3].cancel(), kept[4].cancel()]
-        (parcel,) = link.broker.queue
-        assert len(parcel.dropped) == 2
+        (batch,) = link.broker.queue
+        assert len(batch.dropped) == 2
         link.hands_out = True
         assert [future.result() for future in kept if not future.cancelled()] == [0, 1, 4, 25, 36, 49, 64, 81]
         return cancelled
@@ -444,12 +444,12 @@ def test_wanted_tasks_are_exported_oldest_first_and_at_most_half_of_them(run: Ru
         controller = current.current()
         kept = keep(controller, 1000)
         assert link.exported == 0
-        link.arriving.append(Wanted(1))
+        link.arriving.append(Demand(1))
         controller.exchange.poll(0)
         assert link.exported == 1
-        (parcel,) = link.broker.queue
-        assert [future.unstarted for future in kept] == [False] * parcel.count + [True] * (1000 - parcel.count)
-        assert 400 < parcel.count <= 501  # 500 of them take 2 ms
+        (batch,) = link.broker.queue
+        assert [future.unstarted for future in kept] == [False] * batch.count + [True] * (1000 - batch.count)
+        assert 400 < batch.count <= 501  # 500 of them take 2 ms
 
     run(program, link, size=4)
 
@@ -460,7 +460,7 @@ def test_a_few_short_tasks_are_not_worth_a_journey(run: Run) -> None:
     def program() -> int:
         controller = current.current()
         keep(controller, 3)
-        link.arriving.append(Wanted(2))
+        link.arriving.append(Demand(2))
         controller.exchange.poll(0)
         return link.exported
 
@@ -476,7 +476,7 @@ def test_tasks_shorter_than_their_journey_stay(run: Run) -> None:
         controller.exchange.wanted = 0
         for n in range(1000):
             futures.submit(square, n)
-        link.arriving.append(Wanted(2))
+        link.arriving.append(Demand(2))
         controller.exchange.poll(0)
         return link.exported
 
@@ -490,9 +490,9 @@ def test_tasks_that_spawn_leave_one_by_one(run: Run) -> None:
         controller = current.current()
         kept = keep(controller, 3)
         kept[0].cost.spawns = True
-        link.arriving.append(Wanted(2))
+        link.arriving.append(Demand(2))
         controller.exchange.poll(0)
-        assert [parcel.count for parcel in link.broker.queue] == [1, 1]
+        assert [batch.count for batch in link.broker.queue] == [1, 1]
         assert [future.unstarted for future in kept] == [False, False, True]
 
     run(program, link, size=4)
@@ -506,7 +506,7 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
         outcome = Outgoing()
         for serial in (future.serial, future.serial):
             outcome.add(serial, Outcome(9))
-        link.arriving.append(Results([Parcel("0.0", 0, outcome.dump())]))
+        link.arriving.append(Results([Batch("0.0", 0, outcome.dump())]))
         assert future.result() == 9
         current.current().waiter(time.monotonic()).park()
         return current.current().exchange.late
@@ -533,7 +533,7 @@ def test_brief_tasks_leave_together_while_nobody_is_idle(run: Run) -> None:
             futures.submit(square, n)
         assert link.exported == 0
         controller.exchange.poll(0)
-        assert [len(message.parcels) for message in link.sent if isinstance(message, Tasks)] == [100]
+        assert [len(message.batches) for message in link.sent if isinstance(message, Tasks)] == [100]
 
     run(program, link, size=4)
 
@@ -560,7 +560,7 @@ def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
     worker.exchange.finish("0.0", 1, Outcome(1))
     worker.exchange.poll(0)
     assert not link.sent
-    link.arriving.append(Wanted(1, idle=1))
+    link.arriving.append(Demand(1, idle=1))
     for _ in range(2):  # to hear of it, and to act
         worker.exchange.poll(0)
     assert [type(message) for message in link.sent] == [Results]
@@ -569,13 +569,13 @@ def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
     worker = Controller(link, "1.0", 4)
-    link.arriving.append(Tasks([Parcel("0.0", 1, batches.dump_call(square, (5,), {}))]))
+    link.arriving.append(Tasks([Batch("0.0", 1, batching.dump_call(square, (5,), {}))]))
     worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
     for _ in range(4):
         worker.hub.step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
-    ((serial, item, _),) = batches.load_outcomes(results.parcels[0].frames)
-    assert (serial, batches.value_of(item)) == (1, (25, None))
+    ((serial, item, _),) = batching.load_outcomes(results.batches[0].frames)
+    assert (serial, batching.value_of(item)) == (1, (25, None))
     (first,) = [message for message in link.sent if isinstance(message, Request)]
     assert (first.count > 0, first.idle, first.begun) == (True, True, 0)
     assert results.request is not None
@@ -714,7 +714,7 @@ def test_cost_that_changes_a_thousandfold_is_noticed_at_once() -> None:
 
 
 def test_batches_are_of_quick_tasks_only() -> None:
-    assert (batch(10.0), batch(1e-6)) == (1, 512)
+    assert (wanted_at_once(10.0), wanted_at_once(1e-6)) == (1, 512)
 
 
 def test_copies_of_a_lambda_are_known_as_one_function() -> None:

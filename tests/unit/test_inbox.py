@@ -9,30 +9,30 @@ import pytest
 from test_controller import Home
 
 from scoop_hpc.errors import UnpicklableError
-from scoop_hpc.pickling import batches
+from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Find, Parcel, Tasks
+from scoop_hpc.protocol.messages import Batch, Find, Tasks
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.inbox import Inbox, Task, opened
 from scoop_hpc.worker.relief import Relief
 
 
-def bundle(first: int, *values: Any) -> Parcel:
-    items = [batches.pack_item((value,), {}) for value in values]
-    return Parcel("0.0", first, batches.dump_calls(abs, items), len(values))
+def bundle(first: int, *values: Any) -> Batch:
+    items = [batching.pack_item((value,), {}) for value in values]
+    return Batch("0.0", first, batching.dump_calls(abs, items), len(values))
 
 
 def of(_: object) -> Cost:
     return Cost()
 
 
-def calls_in(parcels: list[Parcel]) -> list[tuple[int, Any]]:
+def calls_in(batches: list[Batch]) -> list[tuple[int, Any]]:
     """Return the serial and the argument of every call."""
     found = []
-    for parcel in parcels:
-        for task in opened(parcel, of):
-            (argument,), _ = batches.unpack_item(task.item)
+    for batch in batches:
+        for task in opened(batch, of):
+            (argument,), _ = batching.unpack_item(task.item)
             found.append((task.serial, argument))
     return found
 
@@ -44,9 +44,9 @@ def none_refused(task: Task, outcome: Outcome) -> None:
 def test_opened_parcel_comes_back_as_the_same_calls() -> None:
     inbox = Inbox()
     inbox.extend([bundle(1, -1, [2], "three"), bundle(4, -4)])
-    parcel = inbox.pop()
-    assert isinstance(parcel, Parcel)
-    inbox.open(parcel, opened(parcel, of))
+    batch = inbox.pop()
+    assert isinstance(batch, Batch)
+    inbox.open(batch, opened(batch, of))
     begun = inbox.pop()
     assert isinstance(begun, Task)
     assert (begun.serial, inbox.begun()) == (1, 1)
@@ -56,26 +56,26 @@ def test_opened_parcel_comes_back_as_the_same_calls() -> None:
 
 def test_call_that_came_alone_goes_on_alone() -> None:
     inbox = Inbox()
-    parcel = Parcel("0.0", 7, batches.dump_call(abs, ([1],), {}))
-    inbox.extend([parcel])
-    inbox.open(parcel, opened(inbox.pop(), of))  # type: ignore[arg-type]
+    batch = Batch("0.0", 7, batching.dump_call(abs, ([1],), {}))
+    inbox.extend([batch])
+    inbox.open(batch, opened(inbox.pop(), of))  # type: ignore[arg-type]
     assert calls_in(inbox.empty(none_refused)) == [(7, [1])]
 
 
 @pytest.mark.parametrize("open_first", [False, True])
 def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
     inbox = Inbox()
-    parcel = bundle(1, 10, 20, 30)
-    inbox.extend([parcel])
+    batch = bundle(1, 10, 20, 30)
+    inbox.extend([batch])
     if open_first:
         inbox.pop()
-        inbox.open(parcel, opened(parcel, of))
+        inbox.open(batch, opened(batch, of))
     assert inbox.find(Find("0.0", 2, cancel=False))
     assert inbox.find(Find("0.0", 2, cancel=True))
     assert not inbox.find(Find("0.0", 2, cancel=True))
     assert not inbox.find(Find("1.0", 1, cancel=True))
     left = inbox.empty(none_refused)
-    assert [serial for serial, _ in calls_in(left) if all(serial not in parcel.dropped for parcel in left)] == [1, 3]
+    assert [serial for serial, _ in calls_in(left) if all(serial not in batch.dropped for batch in left)] == [1, 3]
 
 
 def test_parcel_whose_calls_are_all_cancelled_is_gone() -> None:
@@ -89,9 +89,9 @@ def test_parcel_whose_calls_are_all_cancelled_is_gone() -> None:
 def test_call_that_cannot_be_pickled_again_is_refused_and_the_others_go() -> None:
     inbox = Inbox()
     bad = Task("0.0", 1, threading.Lock().acquire, (1,), Cost())
-    parcel = bundle(2, 5)
-    inbox.open(parcel, [bad])
-    inbox.extend([parcel])
+    batch = bundle(2, 5)
+    inbox.open(batch, [bad])
+    inbox.extend([batch])
     refused: list[tuple[int, Outcome]] = []
     assert calls_in(inbox.empty(lambda task, outcome: refused.append((task.serial, outcome)))) == [(2, 5)]
     ((serial, outcome),) = refused

@@ -17,7 +17,9 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, lines, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Batch,
     BrokerUp,
+    Demand,
     Exited,
     Fault,
     Find,
@@ -26,7 +28,6 @@ from scoop_hpc.protocol.messages import (
     Load,
     Message,
     Output,
-    Parcel,
     Peers,
     Program,
     Ready,
@@ -36,9 +37,8 @@ from scoop_hpc.protocol.messages import (
     SetConstants,
     Stop,
     Tasks,
-    Wanted,
 )
-from scoop_hpc.run.driver_state import Rendezvous, RunPlan
+from scoop_hpc.run.driver_state import DriverState, RunPlan
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
@@ -49,8 +49,8 @@ SAMPLES: list[Message] = [
     Exited("0.1", 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
-    Tasks([Parcel("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Parcel("1.0", 2, [b""])], 4),
-    Results([Parcel("0.0", 1, [b"outcome"])], Request(1), Wanted(2)),
+    Tasks([Batch("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch("1.0", 2, [b""])], 4),
+    Results([Batch("0.0", 1, [b"outcome"])], Request(1), Demand(2)),
     Find("0.0", 1, True, 2),
     SetConstants("0.0", 1, {"name": b"value"}),
 ]
@@ -148,8 +148,8 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
         Exited("0.0", 7, 2**40, False, True),
         Fault("why", 256),
         Hello(VERSION, "3.11", "n1", "h", 7, -4),
-        Tasks([Parcel("0.0", 1, [b""], 0)]),
-        Tasks([Parcel("0.0", 1, [b""], 1, (1,))]),
+        Tasks([Batch("0.0", 1, [b""], 0)]),
+        Tasks([Batch("0.0", 1, [b""], 1, (1,))]),
     ],
     ids=repr,
 )
@@ -175,9 +175,9 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
             state.handle(arrived(message), sender)
 
 
-def rendezvous() -> Rendezvous:
+def rendezvous() -> DriverState:
     nodes = NodePlan("n1", 1), NodePlan("n2", 0)
-    run = Rendezvous(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
+    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
     run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), "n1/0")
     return run
 

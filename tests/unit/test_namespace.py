@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import UnpicklableError
-from scoop_hpc.pickling import batches, main_by_value, main_received, pickles
-from scoop_hpc.protocol.messages import Parcel
+from scoop_hpc.pickling import batching, main_by_value, main_received, pickles
+from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.inbox import opened
@@ -96,14 +96,14 @@ class Sides:
 
     def frames(self, function: str, *args: Any) -> list[Any]:
         self.be_client()
-        return batches.dump_call(getattr(self.client, function), args, {})
+        return batching.dump_call(getattr(self.client, function), args, {})
 
     def call(self, function: str, *args: Any, worker: int = 1) -> Any:
         """Call a function of the client's in a worker."""
         frames = self.frames(function, *args)
         self.be_worker(worker)
         try:
-            called, given, kwargs = batches.load_call(frames)
+            called, given, kwargs = batching.load_call(frames)
             return called(*given, **kwargs)
         finally:
             self.be_client()
@@ -113,10 +113,10 @@ class Sides:
         frames = self.frames(function, *args)
         try:
             self.be_worker(1)
-            called, given, kwargs = batches.load_call(frames)
-            frames = batches.dump_call(called, given, kwargs)
+            called, given, kwargs = batching.load_call(frames)
+            frames = batching.dump_call(called, given, kwargs)
             self.be_worker(2)
-            called, given, kwargs = batches.load_call(frames)
+            called, given, kwargs = batching.load_call(frames)
             return called(*given, **kwargs)
         finally:
             self.be_client()
@@ -171,14 +171,14 @@ def test_pickle_of_a_settled_function_is_made_once(sides: Sides) -> None:
     first, second = sides.frames("outer", 1), sides.frames("outer", 2)
     assert len(sides.client_names.prefixes) == 1
     sides.be_worker()
-    assert batches.load_call(first)[0] is batches.load_call(second)[0]
+    assert batching.load_call(first)[0] is batching.load_call(second)[0]
 
 
 def test_class_of_the_client_comes_back_as_itself(sides: Sides) -> None:
     assert sides.call("of", sides.client.Point(4)) == 8
     frames = sides.frames("make", 3)
     sides.be_worker()
-    called, args, _ = batches.load_call(frames)
+    called, args, _ = batching.load_call(frames)
     outcome = pickles.dump_outcome(pickles.Outcome(called(*args)))
     sides.be_client()
     assert type(pickles.load_outcome(outcome).value) is sides.client.Point
@@ -192,9 +192,9 @@ def test_worker_passes_a_call_on_with_what_the_client_gave(sides: Sides) -> None
     sides.call("prepare", "of this worker alone")
     frames = sides.frames("read")
     sides.be_worker()
-    on = batches.dump_call(batches.load_call(frames)[0], (), {})
+    on = batching.dump_call(batching.load_call(frames)[0], (), {})
     assert b"of this worker alone" not in b"".join(map(bytes, on))
-    called, _, _ = batches.load_call(on)
+    called, _, _ = batching.load_call(on)
     assert called() == "of this worker alone"
 
 
@@ -309,21 +309,21 @@ def test_function_put_into_a_module_under_its_name_there_is_the_one_that_was_put
 
 
 def test_task_begins_with_the_globals_that_it_came_with_though_others_came_meanwhile(sides: Sides) -> None:
-    parcels = []
+    batches = []
     for scale in (3, 4):
         sides.client.scale = scale
         sides.be_client()
-        parcels.append(Parcel("0.0", 1, batches.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
+        batches.append(Batch("0.0", 1, batching.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
     sides.be_worker()
-    (first, second), (other, _) = (opened(parcel, lambda function: Cost()) for parcel in parcels)
+    (first, second), (other, _) = (opened(batch, lambda function: Cost()) for batch in batches)
     assert [task.function(*task.arguments()[0]) for task in (first, other, second)] == [3, 4, 6]
     assert other.function(*other.arguments()[0]) == 4
-    late, _ = opened(parcels[0], lambda function: Cost())
+    late, _ = opened(batches[0], lambda function: Cost())
     assert late.function(*late.arguments()[0]) == 3
-    on = batches.dump_again(second.function, second.item, second.environment)  # given back, while the others are here
+    on = batching.dump_again(second.function, second.item, second.environment)  # given back, while the others are here
     assert other.function(*other.arguments()[0]) == 4
     sides.be_worker(2)
-    function, ((argument,),) = batches.load_calls(on)
+    function, ((argument,),) = batching.load_calls(on)
     assert function(argument) == 6
 
 
@@ -333,8 +333,8 @@ def test_future_of_a_task_runs_with_the_globals_of_that_task_though_others_came_
     quick.learn(1e-5)
     sides.be_worker()
     controller = Controller(NoLink(), "0.1", 2)
-    future = controller.submit(batches.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
-    assert batches.load_call(second)[0](1) == 4
+    future = controller.submit(batching.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
+    assert batching.load_call(second)[0](1) == 4
     assert future.unstarted
     assert future.result() == 3
 
@@ -512,4 +512,4 @@ def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(sides: Side
 
 
 def test_functions_of_modules_go_by_name(sides: Sides) -> None:
-    assert len(batches.dump_call(pytest.approx, (1,), {})[0]) < 200
+    assert len(batching.dump_call(pytest.approx, (1,), {})[0]) < 200

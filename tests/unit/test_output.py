@@ -7,7 +7,8 @@ import os
 import pytest
 import zmq
 
-from scoop_hpc.protocol.messages import ORIGIN, Output
+from scoop_hpc.protocol.messages import Output
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.output import OutputPipes
 

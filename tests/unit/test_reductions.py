@@ -27,7 +27,7 @@ from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker import controller, current
-from scoop_hpc.worker.loop_timing import Pace, Paces
+from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
 
 Matrix = tuple[tuple[int, int], tuple[int, int]]
 Run = Callable[..., Any]
@@ -78,7 +78,7 @@ class FakeWorker:
 
     def __init__(self, seed: int, size: int = 3, hunger: float = 0.3) -> None:
         self.size = size
-        self.paces = Paces()
+        self.paces = LoopTimings()
         self.futures: list[FakeFuture] = []
         self._dice = random.Random(seed)
         self._hunger = hunger
@@ -113,7 +113,7 @@ def fold(
 ) -> Any:
     """Fold single *items* on *worker*, looking around after each of them, as if all of them lasted."""
     always = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
-    with mock.patch.object(splitting, "current", return_value=worker), mock.patch.multiple(Pace, **always):
+    with mock.patch.object(splitting, "current", return_value=worker), mock.patch.multiple(LoopTiming, **always):
         return splitting.fold(worker, function, reduction, zip(items), deadline)
 
 

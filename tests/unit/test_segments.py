@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scoop_hpc.errors import SegmentError
-from scoop_hpc.protocol.messages import Parcel, Reference, Request, Results, Tasks
+from scoop_hpc.protocol.messages import Batch, Reference, Request, Results, Tasks
 from scoop_hpc.transport import maps
 from scoop_hpc.transport import segments as module
 from scoop_hpc.transport.segments import LEAST, Segments
@@ -215,20 +215,20 @@ def test_where_no_more_maps_are_allowed_the_content_is_read(
 
 def test_message_to_another_machine_has_the_buffers_themselves(segments: Segments) -> None:
     content = os.urandom(MAPPED)
-    near = Tasks([Parcel("0.0", 5, [b"call", put(segments, content)], 2, (6,)), Parcel("0.0", 7, [b"call"])], 3)
+    near = Tasks([Batch("0.0", 5, [b"call", put(segments, content)], 2, (6,)), Batch("0.0", 7, [b"call"])], 3)
     far = maps.spelled_out(near)
     assert isinstance(far, Tasks)
-    assert bytes(far.parcels[0].frames[1]) == content
-    assert (far.answer, far.parcels[0].serial, far.parcels[0].dropped) == (3, 5, (6,))
-    assert far.parcels[1] is near.parcels[1]
+    assert bytes(far.batches[0].frames[1]) == content
+    assert (far.answer, far.batches[0].serial, far.batches[0].dropped) == (3, 5, (6,))
+    assert far.batches[1] is near.batches[1]
 
 
-@pytest.mark.parametrize("message", [Request(1), Results([Parcel("0.0", 0, [b"outcome"])])])
+@pytest.mark.parametrize("message", [Request(1), Results([Batch("0.0", 0, [b"outcome"])])])
 def test_message_without_references_is_left_as_it_is(message: Any) -> None:
     assert maps.spelled_out(message) is message
 
 
 def test_reference_to_what_is_gone_is_left_for_who_can_say_so(segments: Segments) -> None:
-    parcel = Parcel("0.0", 0, [b"outcome", put(segments, bytes(MAPPED))])
+    batch = Batch("0.0", 0, [b"outcome", put(segments, bytes(MAPPED))])
     segments.close()
-    assert maps.taken(parcel).frames == parcel.frames
+    assert maps.taken(batch).frames == batch.frames

@@ -13,7 +13,7 @@ from scoop_hpc.cli import allocated
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec, JobState, parse_array
 from scoop_hpc.jobs.script import render
-from scoop_hpc.launchers.base import Carriage
+from scoop_hpc.launchers.base import Forwarding
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.sge.adapter import SgeScheduler
@@ -526,7 +526,7 @@ def test_every_agent_but_the_first_is_started_by_a_qrsh_of_its_own() -> None:
     assert others[0].argv[:4] == ("qrsh", "-inherit", "-nostdin", "n2")
     assert len(others[0].argv) == 5
     assert not {"-v", "-V"} & set(others[0].argv)
-    assert QrshLauncher("n1").carriage is Carriage.FILE
+    assert QrshLauncher("n1").forwarding is Forwarding.FILE
 
 
 @pytest.mark.parametrize("status", [99, 100])

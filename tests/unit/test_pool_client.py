@@ -1,4 +1,4 @@
-"""The futures of a guest, whose broker is played by the test."""
+"""The futures of a client, whose broker is played by the test."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import Any
 
 from scoop_hpc.broker.state import BrokerState, Send
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
-from scoop_hpc.pickling import batches
-from scoop_hpc.pickling.batches import Outgoing
+from scoop_hpc.pickling import batching
+from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.pool.client import Guest, GuestFuture, Question
+from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
-    GUEST,
+    Batch,
     Found,
     Message,
-    Parcel,
     Ready,
     Request,
     Results,
     Tasks,
 )
+from scoop_hpc.protocol.names import CLIENT
 
 WORKER = "0.1"
 
 
 class Pool:
-    """A guest, a broker in memory, and one worker that does what the test tells it to."""
+    """A client, a broker in memory, and one worker that does what the test tells it to."""
 
     def __init__(self, workers: int = 1) -> None:
-        self.guest = Guest()
-        self.sent: list[Parcel] = []
+        self.client = PoolClient()
+        self.sent: list[Batch] = []
         self._broker = BrokerState("0")
         self._broker.handle(Ready(), WORKER)
         self._inbox: list[tuple[int, Any, Any]] = []
         self._received = 0
-        self.guest.open(self._on_sent, workers)
+        self.client.open(self._on_sent, workers)
 
-    def submit(self, function: Any, *args: Any) -> GuestFuture:
-        future = GuestFuture(self, function, args, {})
-        self.guest.offer(future)
+    def submit(self, function: Any, *args: Any) -> PoolFuture:
+        future = PoolFuture(self, function, args, {})
+        self.client.offer(future)
         return future
 
     def pump(self) -> None:
-        self.guest.pump()
-        self.guest.tell()
+        self.client.pump()
+        self.client.tell()
 
-    def is_queued(self, future: GuestFuture, cancel: bool) -> bool | None:
+    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
         question = Question(future, cancel)
-        self.guest.ask(question)
+        self.client.ask(question)
         self.pump()
         return question.queued
 
@@ -60,32 +60,32 @@ class Pool:
             if not self._inbox:
                 self._route(Request(1, begun=self._received), WORKER)
             serial, function, item = self._inbox.pop(0)
-            args, kwargs = batches.unpack_item(item)
+            args, kwargs = batching.unpack_item(item)
             outgoing = Outgoing()
             try:
                 outgoing.add(serial, Outcome(function(*args, **kwargs), deaf=deaf))
             except Exception as error:
                 outgoing.add(serial, Outcome(error=error, deaf=deaf))
-            self._route(Results([Parcel(GUEST, 0, outgoing.dump())]), WORKER)
+            self._route(Results([Batch(CLIENT, 0, outgoing.dump())]), WORKER)
 
     def _on_sent(self, message: Message) -> None:
         if isinstance(message, Tasks):
-            self.sent += message.parcels
-        self._route(message, GUEST)
+            self.sent += message.batches
+        self._route(message, CLIENT)
 
     def _route(self, message: Message, sender: str) -> None:
         sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), sender)
         for send in sends:
             if send.to == WORKER and isinstance(send.message, Tasks):
-                for parcel in send.message.parcels:
-                    function, items = batches.load_calls(parcel.frames)
-                    tasks = [(serial, function, item) for serial, item in enumerate(items, parcel.serial)]
-                    self._inbox += [task for task in tasks if task[0] not in parcel.dropped]
-                    self._received += len(tasks) - len(parcel.dropped)
+                for batch in send.message.batches:
+                    function, items = batching.load_calls(batch.frames)
+                    tasks = [(serial, function, item) for serial, item in enumerate(items, batch.serial)]
+                    self._inbox += [task for task in tasks if task[0] not in batch.dropped]
+                    self._received += len(tasks) - len(batch.dropped)
             elif send.to == WORKER:  # Find: it has begun all that it has
-                self._route(Found(GUEST, send.message.serial, send.message.number, False), WORKER)  # type: ignore
-            elif send.to == GUEST and isinstance(send.message, (Results, Found)):
-                self.guest.take(send.message)
+                self._route(Found(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
+            elif send.to == CLIENT and isinstance(send.message, (Results, Found)):
+                self.client.take(send.message)
                 self.pump()
 
 
@@ -100,13 +100,13 @@ def test_results_and_errors_come_back() -> None:
     pool.work(2)
     assert good.result() == 32
     assert isinstance(bad.exception(), ZeroDivisionError)
-    assert pool.guest.idle
+    assert pool.client.idle
 
 
 def test_guest_is_never_asked_for_work() -> None:
     broker = BrokerState("0")
     broker.handle(Ready(), WORKER)
-    broker.handle(Tasks([Parcel(GUEST, 1, [b""])]), GUEST)
+    broker.handle(Tasks([Batch(CLIENT, 1, [b""])]), CLIENT)
     sends = [*broker.handle(Request(9), WORKER), *broker.handle(Request(9), WORKER), *broker.tick()]
     assert {send.to for send in sends} == {WORKER}
 
@@ -115,7 +115,7 @@ def test_of_unknown_calls_no_more_are_sent_than_the_workers_need_next() -> None:
     pool = Pool(workers=3)
     submitted = [pool.submit(abs, n) for n in range(20)]
     pool.pump()
-    assert [parcel.count for parcel in pool.sent] == [1] * 6
+    assert [batch.count for batch in pool.sent] == [1] * 6
     assert [future.call is None for future in submitted] == 6 * [True] + 14 * [False]
     pool.work(deaf=1.0)
     assert len(pool.sent) == 7
@@ -126,7 +126,7 @@ def test_quick_calls_of_one_function_travel_together() -> None:
     submitted = [pool.submit(abs, -n) for n in range(50)] + [pool.submit(pow, n, 2) for n in range(3)]
     pool.pump()
     pool.work(deaf=1e-6)
-    assert max(parcel.count for parcel in pool.sent) > 10
+    assert max(batch.count for batch in pool.sent) > 10
     pool.work(52, deaf=1e-6)
     assert [future.result(0) for future in submitted] == [*range(50), 0, 1, 4]
 
@@ -150,7 +150,7 @@ def test_unsent_future_is_cancelled_and_those_who_wait_are_told() -> None:
     assert concurrent.futures.wait([submitted[8]], 0).done == {submitted[8]}
     pool.work(8)
     assert [future.done() for future in submitted] == [True] * 9
-    assert sum(parcel.count for parcel in pool.sent) == 8
+    assert sum(batch.count for batch in pool.sent) == 8
 
 
 def test_sent_future_is_cancelled_unless_it_has_begun() -> None:
@@ -160,17 +160,17 @@ def test_sent_future_is_cancelled_unless_it_has_begun() -> None:
     pool.work(2)
     assert [future.running() for future in submitted] == [False] * 4
     assert [future.cancel() for future in submitted] == [False, False, True, True]
-    assert pool.guest.idle
+    assert pool.client.idle
 
 
 def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> None:
     pool = Pool(workers=2)
     submitted = [pool.submit(abs, n) for n in range(9)]
     pool.pump()
-    pool.guest.cancel()
+    pool.client.cancel()
     pool.pump()
     assert [future.cancelled() for future in submitted] == [True] * 9
-    assert pool.guest.idle
+    assert pool.client.idle
 
 
 def test_call_that_cannot_be_pickled_fails_alone() -> None:
@@ -191,13 +191,13 @@ def test_every_future_of_a_broken_pool_fails_by_an_error_of_its_own() -> None:
     submitted[5].cancel()
     pool.pump()
     question = Question(submitted[0], cancel=True)
-    pool.guest.ask(question)
-    pool.guest.fail(lambda: BrokenPoolError("worker 0.1 died"))
-    pool.guest.tell()
+    pool.client.ask(question)
+    pool.client.fail(lambda: BrokenPoolError("worker 0.1 died"))
+    pool.client.tell()
     errors = [future.exception(0) for future in submitted if not future.cancelled()]
     assert [type(error) for error in errors] == [BrokenPoolError] * 8
     assert len(set(map(id, errors))) == 8
-    assert pool.guest.idle
+    assert pool.client.idle
     assert question.told.is_set()
 
 
@@ -215,14 +215,14 @@ def test_late_result_is_counted_and_dropped() -> None:
     pool = Pool()
     outgoing = Outgoing()
     outgoing.add(99, Outcome(1))
-    pool.guest.take(Results([Parcel(GUEST, 0, outgoing.dump())]))
-    assert pool.guest.late == 1
+    pool.client.take(Results([Batch(CLIENT, 0, outgoing.dump())]))
+    assert pool.client.late == 1
 
 
 def test_submitter_may_submit_from_a_callback() -> None:
     pool = Pool()
     first = pool.submit(abs, -1)
-    more: list[GuestFuture] = []
+    more: list[PoolFuture] = []
     first.add_done_callback(lambda _: more.append(pool.submit(abs, -2)))
     pool.pump()
     pool.work()

@@ -22,7 +22,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.run.driver_state import Ending, Phase, Rendezvous, RunPlan, Send
+from scoop_hpc.run.driver_state import DriverState, Ending, Phase, RunPlan, Send
 from scoop_hpc.run.placement import NodePlan
 
 PLAN = RunPlan(
@@ -38,7 +38,7 @@ PLAN = RunPlan(
 )
 
 
-class Run(Rendezvous):
+class Run(DriverState):
     def __init__(self, plan: RunPlan = PLAN) -> None:
         super().__init__(plan)
 

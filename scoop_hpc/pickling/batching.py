@@ -1,6 +1,6 @@
-"""Several calls of one function as one parcel, and several outcomes for one owner as another.
+"""Several calls of one function as one batch, and several outcomes for one owner as another.
 
-A parcel of calls is ``(function, items)``; a parcel of outcomes is a list of items. Pickled together they share what
+A batch of calls is ``(function, items)``; a batch of outcomes is a list of items. Pickled together they share what
 they have in common: a call of a known function with small arguments takes 20 bytes and 0.3 us. What is no atom in an
 item is a pickle of its own (`Packed`), so that one bad value spoils its own item only.
 """
@@ -103,7 +103,7 @@ class Outgoing:
             try:
                 self._items.append((serial, Packed(pickles.dump(value, self._segments)), outcome.deaf))
                 return
-            except BaseException as error:  # a Ctrl-C is not lost: see `Hub`
+            except BaseException as error:  # a Ctrl-C is not lost: see `Loop`
                 outcome = Outcome(error=error)
         self._items.append((serial, _Failed(pickles.dump_outcome(outcome)), outcome.deaf))
 

@@ -1,0 +1,64 @@
+"""The names of a run's processes. A name is also the ZeroMQ identity of its process on every socket that routes to it.
+
+::
+
+    node 3, an index --> its broker "3" --> its workers "3.0", "3.1", ...        the origin is the worker "0.0"
+                                      '--> the client of a pool, "0.g1"          see `is_client`
+
+A pool has no origin: its workers are counted from 1 on the first node. To a type checker the kinds of names differ; at
+run time each is a plain string, so that a name costs nothing on the way through a broker.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+NodeIndex = NewType("NodeIndex", int)  # of a node, in the order of the allocation
+BrokerName = NewType("BrokerName", str)
+WorkerName = NewType("WorkerName", str)  # of a worker, or of a pool's client: who owns futures
+AgentName = NewType("AgentName", str)  # of an agent towards the driver
+
+AGENT = "agent"  # the node's agent, towards its broker
+ORIGIN = WorkerName("0.0")
+CLIENT = WorkerName("0.g1")  # the client of a pool
+
+
+def broker_name(node: NodeIndex | int) -> BrokerName:
+    """Return the name of a node's broker."""
+    return BrokerName(str(node))
+
+
+def worker_name(node: NodeIndex | int, index: int) -> WorkerName:
+    """Return the name of the worker number *index* on a node.
+
+    >>> worker_name(3, 0)
+    '3.0'
+    """
+    return WorkerName(f"{node}.{index}")
+
+
+def broker_of(worker: str) -> BrokerName:
+    """Return the broker in charge of *worker*; of a broker, itself.
+
+    >>> broker_of("3.0"), broker_of("3")
+    ('3', '3')
+    """
+    return BrokerName(worker.partition(".")[0])
+
+
+def is_worker(name: str) -> bool:
+    """Return whether *name* is a worker's, which executes tasks.
+
+    >>> is_worker("3.0"), is_worker("3"), is_worker("0.g1")
+    (True, False, False)
+    """
+    return name.partition(".")[2].isdecimal()
+
+
+def is_client(name: str) -> bool:
+    """Return whether *name* is that of a pool's client, which may be on another machine than its broker.
+
+    >>> is_client("0.g1"), is_client("0.1")
+    (True, False)
+    """
+    return ".g" in name
