@@ -42,7 +42,16 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Welcome,
 )
-from scoop_hpc.protocol.names import AGENT, ORIGIN
+from scoop_hpc.protocol.names import (
+    AGENT,
+    ORIGIN,
+    ProcessName,
+    WorkerName,
+    broker_name,
+    described,
+    is_broker,
+    worker_name,
+)
 from scoop_hpc.run import children, stopped
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import LOST, knock
@@ -80,7 +89,7 @@ class Rooms:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
     broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, str], Main]  # welcome, private directory, name
+    worker: Callable[[Welcome, str, WorkerName], Main]  # welcome, private directory, name
 
 
 class Agent:
@@ -125,7 +134,7 @@ class Agent:
             self._end(self._shutdown.signal)
         except ScoopError as error:
             self._tell(Fault(f"node {self._plan.node}: {error}", 2 if isinstance(error, LaunchError) else 1))
-            self._end(0)
+            self._end(None)
         finally:
             children.kill_descendants()
             if self._lost_at is not None or not self._welcome.directory:  # else it is the driver's to remove
@@ -151,14 +160,14 @@ class Agent:
             directory = os.fsdecode(program.directory)
             raise LaunchError(f"cannot enter the directory {directory!r}: {error.strerror}") from error
         self._directory = self._welcome.directory or make_private(choose_private(os.environ.get("TMPDIR", "")))
-        name = str(self._welcome.node)
+        name = broker_name(self._welcome.node)
         make = self._rooms.broker(self._welcome, self._directory, self._addresses)
         orphaned = signal.SIGUSR1
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
         options = ProcessOptions("scoop-broker", ignored, orphaned, (), self._die_without_agent)
         self._add(children.fork(name, options, make))
         for index in range(self._welcome.workers):
-            worker = f"{name}.{index + (self._welcome.pool is not None)}"  # a pool has no origin
+            worker = worker_name(self._welcome.node, index + (self._welcome.pool is not None))  # a pool has no origin
             if worker != ORIGIN:
                 self._fork_worker(worker)
         self._broker = sockets.make(self._context, zmq.DEALER, AGENT)
@@ -175,7 +184,7 @@ class Agent:
             os.killpg(os.getpgrp(), signal.SIGKILL)  # the agent's own group: what tasks started is in it
         os._exit(1)
 
-    def _fork_worker(self, name: str) -> None:
+    def _fork_worker(self, name: WorkerName) -> None:
         main = self._rooms.worker(self._welcome, self._directory, name)
         if name == ORIGIN:
             options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)
@@ -226,13 +235,12 @@ class Agent:
             sockets.send(self._broker, Beat())
         self._unanswered += 1
         if self._unanswered > stopped.UNANSWERED:
-            pid = next((pid for pid, child in self._children.items() if "." not in child.name), 0)
+            pid = next((pid for pid, child in self._children.items() if is_broker(child.name)), 0)
             self._tell(Fault(f"{self._name_of(pid)} has not answered for {stopped.UNANSWERED * stopped.LOOK:g} s"))
 
     def _name_of(self, pid: int) -> str:
-        name = self._children[pid].name if pid in self._children else ""
-        kind = "origin" if name == ORIGIN else f"worker {name}" if "." in name else f"broker {name}"
-        return f"{kind} (pid {pid}) on {self._plan.node}"
+        name = self._children[pid].name if pid in self._children else ProcessName("")
+        return f"{described(name)} (pid {pid}) on {self._plan.node}"
 
     def _take_all(self, source: sockets.Socket) -> None:
         message = sockets.receive(source)
@@ -316,9 +324,9 @@ class Agent:
             if self._welcome.record:
                 records.end_lost(self._welcome.record, self._welcome.attempt, reason, time.time())
 
-    def _end(self, number: int) -> None:
+    def _end(self, number: int | None) -> None:
         """End the origin by the signal *number*, the others by Stop, all that is left by SIGKILL."""
-        if number:
+        if number is not None:
             origin = self._origin
             if number == signal.SIGTERM and self._lost_at is None:
                 self._serve_until(lambda: self._terminated_at is not None, _SAME_SIGNAL)

@@ -406,7 +406,7 @@ class Driver:
             self._end(1, cause, show_last_words=show_last_words)
 
     def _end(
-        self, status: int, reason: str, number: int = 0, show_last_words: bool = False, starved: bool = False
+        self, status: int, reason: str, number: int | None = None, show_last_words: bool = False, starved: bool = False
     ) -> None:
         """Begin the end of the run, unless it has begun."""
         if self._rendezvous.ending is not None:

@@ -33,7 +33,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, described
 from scoop_hpc.run.oom_kills import OUT_OF_MEMORY
 from scoop_hpc.run.placement import NodePlan
 
@@ -110,7 +110,7 @@ class DriverState:
     @handle.register
     def _on_hello(self, message: Hello, sender: str) -> list[Send]:
         if self.ending is not None:
-            return [Send(sender, Shutdown(0))]  # too late: it has nothing to end yet
+            return [Send(sender, Shutdown())]  # too late: it has nothing to end yet
         index = self._index.get(first_label(message.node))
         if index is None:
             return self.end(1, f"an agent reports from node {message.node!r}, which is not part of the run")
@@ -144,20 +144,20 @@ class DriverState:
 
     def _welcome(self, index: int, workers: int, size: int) -> Welcome:
         return Welcome(
-            node=index,
+            node=NodeIndex(index),
             workers=workers,
             size=size,
             program=self._plan.program,
             nodes=tuple(each.name for each in self._plan.nodes),
             curve=self._plan.curve,
-            directory=self._plan.directory,
+            directory=self._plan.directory or None,
             inherit=self._plan.inherit,
             driver=self._plan.driver,
-            record=self._plan.record,
+            record=self._plan.record or None,
             attempt=self._plan.attempt,
             driver_process=self._plan.driver_process,
             driver_pid=self._plan.driver_pid,
-            complaints=self._plan.complaints,
+            complaints=self._plan.complaints or None,
             pool=self._plan.pool,
         )
 
@@ -177,8 +177,8 @@ class DriverState:
         self._node_of(sender, message)
         if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "")
-        what = "origin" if message.name == ORIGIN else f"{'worker' if '.' in message.name else 'broker'} {message.name}"
-        died = f"{what} (pid {message.pid}) on {self.where(sender)} died: {how_it_ended(message.status)}"
+        what, how = described(message.name), how_it_ended(message.status)
+        died = f"{what} (pid {message.pid}) on {self.where(sender)} died: {how}"
         if message.out_of_memory:
             died += OUT_OF_MEMORY
         if message.name != ORIGIN:
@@ -226,8 +226,8 @@ class DriverState:
         if self.ending is not None and self._gone >= self._agents.keys():
             self.phase = Phase.OVER
 
-    def end(self, status: int, reason: str, number: int = 0, starved: bool = False) -> list[Send]:
-        """Begin the end, unless it has begun; the origin gets the signal *number* first if that is not 0.
+    def end(self, status: int, reason: str, number: int | None = None, starved: bool = False) -> list[Send]:
+        """Begin the end, unless it has begun; the origin gets the signal *number* first, if there is one.
 
         *starved*: the memory was not enough.
         """

@@ -28,7 +28,7 @@ from scoop_hpc.protocol.messages import (
 PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
 SAMPLES = [
     Hello(1, "3.11", "n1", "h1", 7, 4),
-    Welcome(0, 2, 4, PROGRAM, ("n1",), Curve("a", "b", "c", "d"), "", (0, 1), "the driver", "", "", "b 7", 7, ""),
+    Welcome(0, 2, 4, PROGRAM, ("n1",), Curve("a", "b", "c", "d"), None, (0, 1), "the driver", None, "", "b 7", 7, None),
     Welcome(0, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
     Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Request(3),

@@ -80,7 +80,7 @@ def test_those_that_can_be_counted_wait_for_no_others() -> None:
 def test_end_before_a_welcome_waits_for_no_farewell() -> None:
     run = Run(COUNTED)
     run.hello("n1")
-    assert run.end(1, "no n2") == [Send("n1/0", Shutdown(0))]
+    assert run.end(1, "no n2") == [Send("n1/0", Shutdown())]
     assert run.phase is Phase.OVER
 
 
@@ -113,8 +113,8 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
 
 def test_origins_exit_status_is_the_runs(running: Run) -> None:
     assert running.say(Exited("0.0", 7, 3, False, True), "n1/0") == [
-        Send("n1/0", Shutdown(0)),
-        Send("n2/0", Shutdown(0)),
+        Send("n1/0", Shutdown()),
+        Send("n2/0", Shutdown()),
     ]
     assert running.ending == Ending(3, "")
 
@@ -226,7 +226,7 @@ def test_agent_that_reports_after_the_end_is_sent_away() -> None:
     run = Run()
     run.hello("n1")
     run.say(Fault("no guard", 2), "n1/0")
-    assert run.hello("n2") == [Send("n2/0", Shutdown(0))]
+    assert run.hello("n2") == [Send("n2/0", Shutdown())]
     run.say(Bye(), "n1/0")
     assert run.phase is Phase.OVER
 

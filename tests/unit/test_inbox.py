@@ -11,7 +11,7 @@ from test_controller import Home
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Find, Tasks
+from scoop_hpc.protocol.messages import Batch, Cancel, Query, Tasks
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.inbox import Inbox, Task, opened
@@ -70,10 +70,10 @@ def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
     if open_first:
         inbox.pop()
         inbox.open(batch, opened(batch, of))
-    assert inbox.find(Find("0.0", 2, cancel=False))
-    assert inbox.find(Find("0.0", 2, cancel=True))
-    assert not inbox.find(Find("0.0", 2, cancel=True))
-    assert not inbox.find(Find("1.0", 1, cancel=True))
+    assert inbox.find(Query("0.0", 2, 1))
+    assert inbox.find(Cancel("0.0", 2))
+    assert not inbox.find(Cancel("0.0", 2))
+    assert not inbox.find(Cancel("1.0", 1))
     left = inbox.empty(none_refused)
     assert [serial for serial, _ in calls_in(left) if all(serial not in batch.dropped for batch in left)] == [1, 3]
 
@@ -81,8 +81,8 @@ def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
 def test_parcel_whose_calls_are_all_cancelled_is_gone() -> None:
     inbox = Inbox()
     inbox.extend([bundle(1, 10, 20)])
-    assert inbox.find(Find("0.0", 1, cancel=True))
-    assert inbox.find(Find("0.0", 2, cancel=True))
+    assert inbox.find(Cancel("0.0", 1))
+    assert inbox.find(Cancel("0.0", 2))
     assert (len(inbox), inbox.begun()) == (0, 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import types
 import typing
 from typing import Any
 
@@ -19,24 +20,27 @@ from scoop_hpc.protocol.messages import (
     VERSION,
     Batch,
     BrokerUp,
+    Cancel,
     Demand,
     Exited,
     Fault,
-    Find,
-    Found,
     Hello,
     Load,
     Message,
     Output,
     Peers,
     Program,
+    Query,
+    QueryAnswer,
     Ready,
     Reference,
     Request,
     Results,
-    SetConstants,
+    SetShared,
+    Shutdown,
     Stop,
     Tasks,
+    Withdraw,
 )
 from scoop_hpc.run.driver_state import DriverState, RunPlan
 from scoop_hpc.run.placement import NodePlan
@@ -49,10 +53,12 @@ SAMPLES: list[Message] = [
     Exited("0.1", 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
+    Withdraw(2),
     Tasks([Batch("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch("1.0", 2, [b""])], 4),
     Results([Batch("0.0", 1, [b"outcome"])], Request(1), Demand(2)),
-    Find("0.0", 1, True, 2),
-    SetConstants("0.0", 1, {"name": b"value"}),
+    Query("0.0", 1, 2),
+    Cancel("0.0", 1, None),
+    SetShared("0.0", 1, {"name": b"value"}),
 ]
 
 
@@ -61,7 +67,9 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "__metadata__"):
         return strategy(kind.__origin__)
-    if origin is typing.Union:
+    if hasattr(kind, "__supertype__"):
+        return strategy(kind.__supertype__)
+    if origin in (typing.Union, types.UnionType) and kind is not messages.Buffer:
         return st.one_of([strategy(each) for each in arguments])
     if origin is tuple and arguments[-1] is Ellipsis:
         return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
@@ -141,7 +149,10 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Request(-1),
+        Request(0),
+        Request(1, 0),
+        Query("0.0", 1, 0),
+        Shutdown(0),
         Load("1", -5, 0),
         BrokerUp(0, (), ("a",)),
         Output("0.1", 3, b""),
@@ -199,6 +210,7 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
         (Peers(()), "1"),
         (Fault("why"), "x"),
         (Request(1), "0.7"),
+        (Withdraw(), "0.7"),
         (Ready(), "1.0"),
         (Ready(), "0.x"),
         (Load("x", 1000, 0), "x"),
@@ -248,4 +260,4 @@ def test_a_fault_is_never_a_success() -> None:
 
 def test_an_answer_that_nobody_asked_for_is_passed_over() -> None:
     state = broker()
-    assert state.handle(Found("0.0", 1, 1, True), "1") == []
+    assert state.handle(QueryAnswer("0.0", 1, 1, True), "1") == []

@@ -15,8 +15,10 @@ from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
-    Found,
+    CancelAnswer,
     Message,
+    Query,
+    QueryAnswer,
     Ready,
     Request,
     Results,
@@ -82,9 +84,10 @@ class Pool:
                     tasks = [(serial, function, item) for serial, item in enumerate(items, batch.serial)]
                     self._inbox += [task for task in tasks if task[0] not in batch.dropped]
                     self._received += len(tasks) - len(batch.dropped)
-            elif send.to == WORKER:  # Find: it has begun all that it has
-                self._route(Found(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
-            elif send.to == CLIENT and isinstance(send.message, (Results, Found)):
+            elif send.to == WORKER:  # a question: it has begun all that it has
+                kind = QueryAnswer if isinstance(send.message, Query) else CancelAnswer
+                self._route(kind(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
+            elif send.to == CLIENT and isinstance(send.message, (Results, QueryAnswer, CancelAnswer)):
                 self.client.take(send.message)
                 self.pump()
 
