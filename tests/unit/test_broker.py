@@ -292,7 +292,7 @@ def test_foreign_message_is_an_error(broker: Broker) -> None:
 
 
 def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
-    brokers = {name: Broker(name) for name in (NAME, PEER)}
+    brokers: dict[ProcessName, Broker] = {name: Broker(name) for name in (NAME, PEER)}
     inbox: list[tuple[ProcessName, Message, ProcessName]] = []
     ran: list[int] = []
 
