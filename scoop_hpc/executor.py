@@ -81,9 +81,9 @@ class Executor(concurrent.futures.Executor):
 
     @property
     def num_workers(self) -> int:
-        """How many workers execute its calls, known before the first: what libraries ask a pool for.
+        """The number of workers that execute its calls, known before the first call: libraries ask a pool for it.
 
-        Raises AllocationError in a job whose nodes cannot be told.
+        Raises AllocationError in a job whose nodes are unknown.
         """
         worker = running()
         if self._attached or worker is not None:
@@ -155,9 +155,9 @@ class Executor(concurrent.futures.Executor):
         return _results(futures, more, deadline, chunksize > 1, self._workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and end the workers, if they are this Executor's own, once all futures are done.
+        """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
 
-        Returns when that is so, unless *wait* is false. With *cancel_futures*, what has not begun is cancelled.
+        Waits for that, unless *wait* is false. With *cancel_futures*, calls that have not begun are cancelled.
         """
         if os.getpid() != self._process:
             return
@@ -171,7 +171,7 @@ class Executor(concurrent.futures.Executor):
             workers.join()
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        """Shut down, and wait; but leave at once by Ctrl-C, having ended what runs."""
+        """Shut down, and wait; after Ctrl-C, end all that runs, and leave at once."""
         if kind is KeyboardInterrupt and isinstance(self._workers, Pool):
             self._workers.interrupt()
         self.shutdown(cancel_futures=kind is KeyboardInterrupt)
@@ -210,7 +210,7 @@ def _count(max_workers: Any) -> int:
 
 
 def _count_places() -> int:
-    """Return how many workers a pool starts here: one on each CPU, or as the job that this process is in has it."""
+    """Return how many workers a pool starts here: one for each CPU, or as many as the job of this process has."""
     # 45 ms to import, which a program that never asks need not spend
     from scoop_hpc.cpus import count_cpus  # noqa: PLC0415
     from scoop_hpc.run.placement import place  # noqa: PLC0415
@@ -234,7 +234,7 @@ def _attached(key: str, frames: Sequence[Buffer]) -> Executor:
 
 
 def _modules() -> tuple[bytes, ...]:
-    """Return where this process finds modules; its current directory by its name."""
+    """Return this process's module path; the current directory by its name."""
     return tuple(os.fsencode(os.path.abspath(entry)) for entry in sys.path if isinstance(entry, str))
 
 
@@ -258,7 +258,7 @@ def _take(futures: deque[_AnyFuture], deadline: float | None) -> Any:
 def _submit_next(
     reference: weakref.ref[Executor], tasks: Iterator[tuple[Any, ...]]
 ) -> Callable[[], Iterable[_AnyFuture]]:
-    """Return what submits the next of *tasks*, if there is one, and the Executor is still there."""
+    """Return a function that submits the next of *tasks*, if there is one, and the Executor is still there."""
 
     def more() -> Iterable[_AnyFuture]:
         executor = reference()
@@ -274,7 +274,7 @@ def _results(
     chunked: bool,
     workers: Pool | OnRun | None,
 ) -> Iterator[Any]:
-    """Yield the results of *futures* in order; what is left at the end, by an error or by choice, is cancelled."""
+    """Yield the results of *futures* in order; cancel the futures that are left, after an error or by choice."""
     try:
         while futures:
             if more is not None:
@@ -282,7 +282,7 @@ def _results(
             if chunked:
                 yield from _take(futures, deadline).unpacked()
             else:
-                yield _take(futures, deadline)  # no name is given to it here: whoever takes it may want to be rid of it
+                yield _take(futures, deadline)  # it gets no name here: the caller may want to free it
     finally:
         if workers is not None:
             workers.cancel(futures)

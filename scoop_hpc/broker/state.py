@@ -96,11 +96,11 @@ class BrokerState:
         self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
     def knows(self, name: ProcessName) -> bool:
-        """Return whether *name* belongs to the run, as far as known: its agent, a worker here, a peer."""
+        """Return whether *name* is known as part of the run: the agent, a worker here, a peer."""
         return name == AGENT or name in self.workers or name in self.peers
 
     def handle(self, message: Message, sender: ProcessName) -> list[Send]:
-        """Take in one message; return what to send because of it. Raises ProtocolError, before anything has changed."""
+        """Take in one message; return the messages to send. Raises ProtocolError before anything has changed."""
         handler = _HANDLERS.get(type(message))
         if handler is None:
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
@@ -171,7 +171,7 @@ class BrokerState:
         return self._seek(message)
 
     def _seek(self, question: Question) -> list[Send]:
-        """Look for a task in the queue, then at the workers, then, if it is one of theirs, at the peers."""
+        """Look for a task in the queue, then at the workers, then, if its owner is here, at the peers."""
         if self.queue.find(question.owner, question.serial, drop=isinstance(question, Cancel)):
             return self._answer(_answer_to(question, True))
         for name, worker in self.workers.items():
@@ -203,7 +203,7 @@ class BrokerState:
         return [Send(message.owner, message)] if left >= 0 else []
 
     def _answer(self, answer: Answer) -> list[Send]:
-        """Return the way of an answer to who asked, if anybody waits for it."""
+        """Return *answer* on its way to the owner, if an answer is wanted."""
         return [] if answer.number is None else [Send(self._way_to(answer.owner), answer)]
 
     def _on_set_shared(self, message: SetShared, sender: ProcessName) -> list[Send]:
@@ -236,11 +236,11 @@ class BrokerState:
         return [Send(AGENT, message)]
 
     def connection_broke(self, peer: BrokerName, now: float) -> None:
-        """Note that the connection to *peer* broke: what was under way on it is lost."""
+        """Note that the connection to *peer* broke: messages under way on it are lost."""
         self._broken.setdefault(peer, now)
 
     def tick(self, now: float) -> list[Send]:
-        """Do what is due by the time *now*; call this often."""
+        """Return the messages that are due at the time *now*; to be called often."""
         if now < self._next_tick:
             return []
         self._next_tick = now + self._policy.tick
@@ -248,7 +248,7 @@ class BrokerState:
         return self._settle() + self._give_up(now)
 
     def _give_up(self, now: float) -> list[Send]:
-        """End the run if a connection broke long ago: by now the death of a peer would have been told."""
+        """End the run if a connection broke long ago: had the peer died, its agent would have said so by now."""
         sends = []
         for peer, since in list(self._broken.items()):
             if now > since + self._policy.broken:
@@ -290,7 +290,7 @@ class BrokerState:
         return sends
 
     def _want(self) -> list[Send]:
-        """Tell the busy workers how many batches more would be welcome, so far as they do not know."""
+        """Tell the busy workers how many more batches are welcome, unless they know."""
         idle = len(self.waiting) + sum(self._idle.values())
         hunger = idle + len(self.ahead)
         sends = []

@@ -12,7 +12,7 @@ Answer = QueryAnswer | CancelAnswer
 
 
 class Worker:
-    """One worker: the demand that it knows of, and the batches that it may not have begun, in the order of giving."""
+    """One worker: the demand that it was told of, and the batches that it has and may not have begun, oldest first."""
 
     __slots__ = ("_asked", "_begun", "_given", "granted", "granted_idle")
 
@@ -29,7 +29,7 @@ class Worker:
         self._given.extend(batches)
 
     def took_back(self, batches: int) -> None:
-        """Note that it has sent so many batches to the broker: they meet as much of the demand."""
+        """Note that so many of its batches have come: they meet as much of the demand."""
         self.granted = max(0, self.granted - batches)
         self.granted_idle = max(0, self.granted_idle - batches)
 
@@ -51,7 +51,7 @@ class Worker:
         self._asked.append(question)
 
     def take_question(self, answer: Answer) -> Question | None:
-        """Return the question that *answer* is for, and forget it; None if there is none."""
+        """Forget the question that *answer* is for, and return it; None if there is none."""
         question: Question
         if isinstance(answer, QueryAnswer):
             question = Query(answer.owner, answer.serial, answer.number)

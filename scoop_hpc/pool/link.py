@@ -41,7 +41,7 @@ class ClientLink:
         self._dialer.socket.poll(max(0, int(timeout * 1000)))
 
     def look(self) -> None:
-        """Go on with the search for the broker; raise BrokenPoolError if that is in vain, or the connection is lost."""
+        """Keep trying to reach the broker; raise BrokenPoolError if that fails, or the connection is lost."""
         now = time.monotonic()
         self._dialer.keep_trying(now)
         if not self._dialer.is_open and self._dialer.rounds() >= self._policy.rounds:

@@ -1,6 +1,7 @@
-"""An Executor's futures in a run: those of this worker's controller, so many at once at the most.
+"""An Executor's futures in a run: futures of this worker, at most so many of them under way at once.
 
-What its own tasks submit is not counted: they wait for it, and so might all others that the limit allows.
+Futures that its own tasks submit do not count: tasks wait for them, and if all that the limit allows did so, none would
+ever end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
 
-_failures: dict[str, str] = {}  # of initializers that this worker has run, by the key of their Executor; empty: none
+_failures: dict[str, str] = {}  # of initializers run here, by the key of their Executor; empty: it went well
 _inside: contextvars.ContextVar[str] = contextvars.ContextVar("inside", default="")  # whose call this task is
 _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
@@ -29,7 +30,7 @@ _Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
 
 
 class CallFor:
-    """The function *func* as the Executor called *key* calls it: in a worker that has made the call *initializer*."""
+    """The function *func*, called for the Executor *key*: in a worker where the call *initializer* was made before."""
 
     __slots__ = ("func", "initializer", "key")
 
@@ -69,7 +70,7 @@ class CallFor:
 
 
 class _Queued(Future):
-    """A future whose turn the Executor decides on: nobody who waits for it runs it."""
+    """A future that waits for its turn within the limit: waiting for it does not run it."""
 
     def __init__(self, controller: Controller, call: _Call) -> None:
         super().__init__(controller, None, (), {}, Cost())
@@ -77,7 +78,7 @@ class _Queued(Future):
         self.inner: Future | None = None  # from then on: what the controller knows
 
     def take_call(self) -> _Call | None:
-        """Take the call, to submit it; None if it was cancelled, or somebody has taken it."""
+        """Take the call, to submit it; None if it was taken or cancelled before."""
         with _taking:
             call, self._call = self._call, None
         return call
@@ -94,7 +95,7 @@ class _Queued(Future):
 
 
 class OnRun:
-    """Futures of one Executor, no more than *limit* of them under way at once."""
+    """The futures of one Executor, at most *limit* of them under way at once."""
 
     def __init__(self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer]) -> None:
         self._controller = controller
@@ -109,7 +110,7 @@ class OnRun:
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
-        """Make a future of a call; raise BrokenPoolError if an initializer has failed."""
+        """Return the future of a call; raise BrokenPoolError if an initializer has failed."""
         if self._broken:
             raise BrokenPoolError(self._broken)
         self._controller.check()
@@ -128,11 +129,11 @@ class OnRun:
         return future
 
     def called_inside(self) -> bool:
-        """Whether the caller is a task of this Executor."""
+        """Return whether the caller is a task of this Executor."""
         return _inside.get() == self._key
 
     def cancel(self, futures: Iterable[Future]) -> None:
-        """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
+        """Cancel those of *futures* that have not begun, wherever they wait. All questions go out before any answer."""
         exchange, waiter = self._controller.exchange, self._controller.waiter(None)
         sought: dict[int, Future] = {}
         answers: list[CancelAnswer] = []
@@ -157,13 +158,13 @@ class OnRun:
                 sought[answer.serial].drop()
 
     def finish(self, cancel: bool) -> None:
-        """Cancel what has not begun, if that is wanted."""
+        """Shut down; with *cancel*, cancel futures that have not begun."""
         if cancel:
             self._queue.clear()
             self.cancel(list(self._open))
 
     def join(self) -> None:
-        """Wait until all futures are done, having let the worker do other work."""
+        """Wait until all futures are done; the worker does other work meanwhile."""
         while self._open:
             self._controller.wait_for(next(iter(self._open)), None)
 
@@ -180,7 +181,7 @@ class OnRun:
             future = self._next()
 
     def _next(self) -> _Queued | None:
-        """Return the next of the queue, if one more may be under way."""
+        """Return the next future of the queue, if one more may be under way."""
         with self._lock:
             if not self._queue or self._limit is None or self._under_way >= self._limit:
                 return None
@@ -188,7 +189,7 @@ class OnRun:
             return self._queue.popleft()
 
     def _pass_on(self, future: Future, inner: Any) -> None:
-        """Give the outcome of *inner*, which the controller knows, to *future*, which the program has."""
+        """Give the outcome of *inner*, a future of the worker, to *future*, which the program has."""
         with self._lock:
             self._under_way -= 1
         self._feed()
