@@ -27,7 +27,7 @@ from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
 from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.pool.on_run import OnRun
-from scoop_hpc.pool.pool import Pool
+from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
@@ -72,12 +72,12 @@ class Executor(concurrent.futures.Executor):
         self._initializer = initializer
         self._initargs = tuple(initargs)
         self._key = uuid.uuid4().hex
-        self._frames: Sequence[Buffer] = ()  # of the initializer's call
+        self._frames: Sequence[Buffer] | None = None  # of the initializer's call, once it is pickled
         self._attached = False  # this is a task's copy of an Executor, and belongs to the run that the task is in
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
         self._process = os.getpid()
         self._shut_down = False
-        self._workers: Pool | OnRun | None = None
+        self._workers: WorkerPool | OnRun | None = None
 
     @property
     def num_workers(self) -> int:
@@ -172,27 +172,28 @@ class Executor(concurrent.futures.Executor):
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         """Shut down, and wait; after Ctrl-C, end all that runs, and leave at once."""
-        if kind is KeyboardInterrupt and isinstance(self._workers, Pool):
+        if kind is KeyboardInterrupt and isinstance(self._workers, WorkerPool):
             self._workers.interrupt()
         self.shutdown(cancel_futures=kind is KeyboardInterrupt)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A task gets an Executor that uses the workers of the run that it is in."""
-        return _attached, (self._key, () if isinstance(self._workers, Pool) else self._call_frames())
+        return _attached, (self._key, None if isinstance(self._workers, WorkerPool) else self._call_frames())
 
-    def _find_workers(self) -> Pool | OnRun:
+    def _find_workers(self) -> WorkerPool | OnRun:
         if self._attached or running() is not None:
             return OnRun(current(), self._limit, self._key, self._call_frames())
-        initializer = tuple(map(bytes, self._call_frames()))
-        pool = Pool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
+        frames = self._call_frames()
+        initializer = None if frames is None else tuple(map(bytes, frames))
+        pool = WorkerPool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
         hooks.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
         return pool
 
-    def _call_frames(self) -> Sequence[Buffer]:
-        """Return the frames of the initializer's call; raise UnpicklableError."""
-        if self._initializer is not None and not self._frames:
+    def _call_frames(self) -> Sequence[Buffer] | None:
+        """Return the frames of the initializer's call, if there is one; raise UnpicklableError."""
+        if self._initializer is not None and self._frames is None:
             if running() is None:
                 main_by_value.send_by_value()
             self._frames = batching.dump_call(self._initializer, self._initargs, {})
@@ -225,7 +226,7 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _attached(key: str, frames: Sequence[Buffer]) -> Executor:
+def _attached(key: str, frames: Sequence[Buffer] | None) -> Executor:
     executor = Executor()
     executor._key = key
     executor._frames = frames
@@ -272,7 +273,7 @@ def _results(
     more: Callable[[], Iterable[_AnyFuture]] | None,
     deadline: float | None,
     chunked: bool,
-    workers: Pool | OnRun | None,
+    workers: WorkerPool | OnRun | None,
 ) -> Iterator[Any]:
     """Yield the results of *futures* in order; cancel the futures that are left, after an error or by choice."""
     try:

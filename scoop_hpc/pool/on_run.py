@@ -22,8 +22,8 @@ from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
 
-_failures: dict[str, str] = {}  # of initializers run here, by the key of their Executor; empty: it went well
-_inside: contextvars.ContextVar[str] = contextvars.ContextVar("inside", default="")  # whose call this task is
+_failures: dict[str, str | None] = {}  # of initializers run here, by the key of their Executor; None: it went well
+_inside: contextvars.ContextVar[str | None] = contextvars.ContextVar("inside", default=None)  # whose call this task is
 _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
 _Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
@@ -34,7 +34,7 @@ class CallFor:
 
     __slots__ = ("func", "initializer", "key")
 
-    def __init__(self, key: str, initializer: Sequence[Buffer], func: Callable[..., Any]) -> None:
+    def __init__(self, key: str, initializer: Sequence[Buffer] | None, func: Callable[..., Any]) -> None:
         self.key = key
         self.initializer = initializer
         self.func = func  # a name that the controller looks for, when it learns how long functions take
@@ -46,27 +46,28 @@ class CallFor:
         return CallFor, (self.key, self.initializer, self.func)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.initializer:
-            self._initialize()
+        if self.initializer is not None:
+            self._initialize(self.initializer)
         outer = _inside.set(self.key)
         try:
             return self.func(*args, **kwargs)
         finally:
             _inside.reset(outer)
 
-    def _initialize(self) -> None:
+    def _initialize(self, call: Sequence[Buffer]) -> None:
         if self.key not in _failures:
-            _failures[self.key] = ""
+            _failures[self.key] = None
             try:
-                function, args, kwargs = batching.load_call(self.initializer)
+                function, args, kwargs = batching.load_call(call)
                 function(*args, **kwargs)
             except BaseException as error:  # the user's function: it may raise anything
                 traceback.print_exc(file=sys.stderr)
                 _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
-        if _failures[self.key]:
-            failure = BrokenPoolError(_failures[self.key])
-            failure.executor = self.key
-            raise failure
+        failure = _failures[self.key]
+        if failure is not None:
+            broken = BrokenPoolError(failure)
+            broken.executor = self.key
+            raise broken
 
 
 class _Queued(Future):
@@ -97,13 +98,15 @@ class _Queued(Future):
 class OnRun:
     """The futures of one Executor, at most *limit* of them under way at once."""
 
-    def __init__(self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer]) -> None:
+    def __init__(
+        self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer] | None
+    ) -> None:
         self._controller = controller
         self._limit = limit if limit is not None and limit < controller.size else None
         self._key = key
         self._initializer = initializer
         self._last: CallFor | None = None  # calls of one function travel together if it is one object
-        self._broken = ""
+        self._broken: str | None = None  # why an initializer has failed
         self._queue: deque[_Queued] = deque()
         self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
         self._under_way = 0
@@ -111,7 +114,7 @@ class OnRun:
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """Return the future of a call; raise BrokenPoolError if an initializer has failed."""
-        if self._broken:
+        if self._broken is not None:
             raise BrokenPoolError(self._broken)
         self._controller.check()
         call = self._last
@@ -202,7 +205,7 @@ class OnRun:
     def _on_done(self, future: Future) -> None:
         self._open.pop(future, None)
         error = None if future.cancelled() else future.exception()
-        if isinstance(error, BrokenPoolError) and error.executor == self._key and not self._broken:
+        if isinstance(error, BrokenPoolError) and error.executor == self._key and self._broken is None:
             self._broken = str(error)
             while self._queue:
                 waiting = self._queue.popleft()

@@ -28,7 +28,7 @@ from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order
 
 
-class Pool:
+class WorkerPool:
     """The workers that are started for *order*; they end by `finish`, or with this process."""
 
     def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:

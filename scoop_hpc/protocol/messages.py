@@ -155,7 +155,7 @@ class Pool(msgspec.Struct, frozen=True):
     """The client's settings for the workers of its pool."""
 
     modules: tuple[bytes, ...]  # where they are found: the client's sys.path
-    initializer: tuple[bytes, ...]  # frames of a call, for each worker to make before its first task; empty: none
+    initializer: tuple[bytes, ...] | None  # frames of a call, for each worker to make before its first task
 
 
 class Welcome(Message, frozen=True):

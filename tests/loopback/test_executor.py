@@ -705,7 +705,7 @@ def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     driver.write_text(f"#!{sys.executable}\nimport os, sys\nos.write(int(sys.argv[-1]), b'nonsense\\n')\n")
     driver.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(driver))
-    process = PoolProcess(Order(1, (), messages.Pool((), ())), patience=10.0)
+    process = PoolProcess(Order(1, (), messages.Pool((), None)), patience=10.0)
     (fault,) = process.hear()
     process.end()
     assert isinstance(fault, Fault)
