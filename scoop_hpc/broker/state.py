@@ -150,9 +150,9 @@ class BrokerState:
         for batch in message.batches:
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
-        wanted = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
-        sends = [Send(to, Results(batches, None, wanted.get(to))) for to, batches in batches_to.items()]
-        return sends + [send for send in more if send.message is not wanted.get(send.to)]
+        demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
+        sends = [Send(to, Results(batches, None, demands.get(to))) for to, batches in batches_to.items()]
+        return sends + [send for send in more if send.message is not demands.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
         count = self._policy.share(len(self.queue), message.count)
@@ -265,7 +265,7 @@ class BrokerState:
             requests = [*self.waiting.values(), *self.ahead.values()]
             sends.append(Send(peer, Steal(sum(request.count for request in requests))))
         if not self.queue:
-            sends += self._want()
+            sends += self._demand()
         return sends + self._publish() if self.peers else sends
 
     def _match(self) -> list[Send]:
@@ -289,26 +289,25 @@ class BrokerState:
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
-    def _want(self) -> list[Send]:
+    def _demand(self) -> list[Send]:
         """Tell the busy workers how many more batches are welcome, unless they know."""
         idle = len(self.waiting) + sum(self._idle.values())
         hunger = idle + len(self.ahead)
         sends = []
         if hunger:
             for name, worker in self.workers.items():
-                if (worker.granted < hunger or worker.granted_idle < idle) and name not in self.waiting:
-                    more = Demand(max(0, hunger - worker.granted), max(0, idle - worker.granted_idle))
-                    worker.granted, worker.granted_idle = max(hunger, worker.granted), max(idle, worker.granted_idle)
+                more = None if name in self.waiting else worker.demand(hunger, idle)
+                if more is not None:
                     sends.append(Send(name, more))
         return sends
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        before, now = self._published, Load(self.name, len(self.queue), len(self.waiting))
-        if bool(before.queued) == bool(now.queued) and bool(before.idle) == bool(now.idle):
+        queued, idle, before = len(self.queue), len(self.waiting), self._published
+        if bool(queued) == bool(before.queued) and bool(idle) == bool(before.idle):
             return []
-        self._published = now
-        return [Send(META, now)]
+        self._published = Load(self.name, queued, idle)
+        return [Send(META, self._published)]
 
 
 _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchmethod takes 0.7 us more for a message

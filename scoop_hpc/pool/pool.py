@@ -36,8 +36,8 @@ class WorkerPool:
         self._policy = policy
         self._client = PoolClient(policy)
         self._lock = threading.Lock()  # guards the two reasons below
-        self._closed = ""  # the reason to refuse more futures
-        self._broken = ""  # the error of all futures that are not done
+        self._closed: str | None = None  # the reason to refuse more futures
+        self._broken: str | None = None  # the error of all futures that are not done
         self._cancelling = False
         self._interrupted = False
         self._process: PoolProcess | None = None
@@ -56,9 +56,9 @@ class WorkerPool:
     def submit(self, future: PoolFuture) -> None:
         """Take on *future*; raise RuntimeError after the end, BrokenPoolError if the pool has failed."""
         with self._lock:
-            if self._broken:
+            if self._broken is not None:
                 raise BrokenPoolError(self._broken)
-            if self._closed:
+            if self._closed is not None:
                 raise RuntimeError(self._closed)
             self._client.offer(future)
         if not self._client.is_stalled:
@@ -126,7 +126,7 @@ class WorkerPool:
     # in the thread
 
     def _run(self) -> None:
-        reason = "the thread that talks to the pool died"
+        reason: str | None = "the thread that talks to the pool died"
         try:
             reason = self._serve()
         except ScoopError as error:
@@ -137,11 +137,11 @@ class WorkerPool:
         finally:
             self._end(reason)
 
-    def _serve(self) -> str:
-        """Serve until the end; return why the futures that are not done will never be, empty if all are."""
+    def _serve(self) -> str | None:
+        """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
-        self._process = PoolProcess(self._order, self._policy.end)
-        self._process.order()
+        self._process = PoolProcess.start(self._policy.end)
+        self._process.order(self._order)
         while True:
             if self._cancelling:
                 self._cancelling = False
@@ -151,8 +151,8 @@ class WorkerPool:
             self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
-            if self._closed and self._client.is_idle:
-                return ""
+            if self._closed is not None and self._client.is_idle:
+                return None
             ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
             if self._ears.fileno() in ready:
                 self._ringing = False
@@ -186,7 +186,7 @@ class WorkerPool:
         if question.answer and question.kind is Cancel:
             question.future.drop()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str | None) -> None:
         with self._lock:
             self._broken = reason
             self._closed = self._closed or reason
