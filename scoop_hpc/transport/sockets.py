@@ -75,7 +75,7 @@ def send_to(socket: Socket, name: str, message: Message) -> None:
 
 
 def receive(socket: Socket) -> Message | None:
-    """Return the next message that is already there, None if there is none."""
+    """Return the next message that has arrived, None if there is none."""
     if not zmq.zmq_poll([(socket, zmq.POLLIN)], 0):  # 1.5 us; to try, and to catch zmq.Again, takes 12
         return None
     return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
