@@ -23,10 +23,7 @@ from scoop_hpc.protocol.messages import (
     Shared,
     SharedSet,
 )
-from scoop_hpc.protocol.names import (
-    broker_name,
-    broker_of,
-)
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, ProcessName, WorkerName, broker_name, broker_of, worker_name
 from scoop_hpc.worker.shared_values import Constants
 
 
@@ -34,13 +31,13 @@ class Tree:
     """Brokers with a worker each; messages between two of them arrive in their order, others as the dice have it."""
 
     def __init__(self, brokers: int, seed: int = 0) -> None:
-        self.brokers = {str(index): BrokerState(str(index)) for index in range(brokers)}
+        self.brokers = {str(index): BrokerState(BrokerName(ProcessName(str(index)))) for index in range(brokers)}
         self.lines: dict[tuple[str, str], list[Message]] = {}
         self.answers: dict[str, list[Message]] = {}
         self.carried: list[tuple[str, str, Message]] = []
         self._dice = random.Random(seed)
         for name, broker in self.brokers.items():
-            broker.handle(Ready(), f"{name}.0")
+            broker.handle(Ready(), ProcessName(f"{name}.0"))
 
     def say(self, worker: str, message: Message) -> None:
         self.lines.setdefault((worker, broker_of(worker)), []).append(message)
@@ -53,7 +50,7 @@ class Tree:
                 del self.lines[line]
             sender, to = line
             self.carried.append((sender, to, message))
-            for send in self.brokers[to].handle(codec.decode(codec.encode(message)), sender):
+            for send in self.brokers[to].handle(codec.decode(codec.encode(message)), ProcessName(sender)):
                 if send.to in self.brokers:
                     self.lines.setdefault((to, send.to), []).append(send.message)
                 else:
@@ -61,7 +58,7 @@ class Tree:
 
 
 def set_one(tree: Tree, worker: str, value: bytes = b"v") -> list[Message]:
-    tree.say(worker, SetShared(worker, 1, {"name": value}))
+    tree.say(worker, SetShared(WorkerName(ProcessName(worker)), 1, {"name": value}))
     tree.settle()
     return tree.answers.pop(worker)
 
@@ -70,7 +67,7 @@ def set_one(tree: Tree, worker: str, value: bytes = b"v") -> list[Message]:
 def test_constant_is_seen_everywhere_once_it_is_taken(brokers: int, seed: int) -> None:
     tree = Tree(brokers, seed)
     setter = f"{seed % brokers}.0"
-    assert set_one(tree, setter) == [SharedSet(setter, 1, ())]
+    assert set_one(tree, setter) == [SharedSet(WorkerName(ProcessName(setter)), 1, ())]
     for node in range(brokers):
         tree.say(f"{node}.0", GetShared("name", 7, wait=False))
     tree.settle()
@@ -95,9 +92,9 @@ def test_who_waits_hears_when_it_is_set_and_who_does_not_hears_at_once(seed: int
 def test_second_setter_of_a_name_is_refused_and_sets_nothing() -> None:
     tree = Tree(3)
     set_one(tree, "1.0")
-    tree.say("2.0", SetShared("2.0", 4, {"other": b"x", "name": b"y"}))
+    tree.say("2.0", SetShared(worker_name(2, 0), 4, {"other": b"x", "name": b"y"}))
     tree.settle()
-    assert tree.answers.pop("2.0") == [SharedSet("2.0", 4, ("name",))]
+    assert tree.answers.pop("2.0") == [SharedSet(worker_name(2, 0), 4, ("name",))]
     tree.say("2.0", GetShared("other", 5, wait=False))
     tree.settle()
     assert tree.answers.pop("2.0") == [Shared("other", 5, None)]
@@ -118,7 +115,7 @@ def test_constant_crosses_each_edge_of_the_tree_once() -> None:
 class Asked:
     """A worker whose broker is alone."""
 
-    name = "0.0"
+    name = ORIGIN
     serial = False
 
     def __init__(self) -> None:
@@ -129,10 +126,10 @@ class Asked:
         self.asked += 1
         message = message_of(self.asked)
         if isinstance(message, SetShared):
-            return self._broker.set(message)[0][1]
+            return self._broker.set(message)[0].message
         assert isinstance(message, GetShared)
-        answers = self._broker.get(message, self.name)
-        return answers[0][1] if answers else None  # the deadline is over
+        answers = self._broker.get(message, ProcessName(self.name))
+        return answers[0].message if answers else None  # the deadline is over
 
 
 def test_values_come_back_as_they_were_set() -> None:

@@ -22,6 +22,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, ProcessName, worker_name
 from scoop_hpc.run.driver_state import DriverState, Ending, Phase, RunPlan, Send
 from scoop_hpc.run.placement import NodePlan
 
@@ -54,7 +55,7 @@ def running() -> Run:
     run = Run()
     for index, node in enumerate(("n1", "n2")):
         run.hello(node)
-        run.say(BrokerUp(index, (f"main{index}",), (f"meta{index}",)), f"{node}/0")
+        run.say(BrokerUp(NodeIndex(index), (f"main{index}",), (f"meta{index}",)), f"{node}/0")
     assert run.phase is Phase.RUNNING
     return run
 
@@ -104,7 +105,7 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
     run = Run()
     run.hello("n1")
     run.hello("n2")
-    up = BrokerUp(1, ("b",), ("b2",)), BrokerUp(0, ("a",), ("a2",))
+    up = BrokerUp(NodeIndex(1), ("b",), ("b2",)), BrokerUp(NodeIndex(0), ("a",), ("a2",))
     assert run.say(up[0], "n2/0") == []
     assert run.missing() == ["n1.site"]
     peers = Peers((up[1], up[0]))
@@ -112,7 +113,7 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
 
 
 def test_origins_exit_status_is_the_runs(running: Run) -> None:
-    assert running.say(Exited("0.0", 7, 3, False, True), "n1/0") == [
+    assert running.say(Exited(ORIGIN, 7, 3, False, True), "n1/0") == [
         Send("n1/0", Shutdown()),
         Send("n2/0", Shutdown()),
     ]
@@ -121,7 +122,7 @@ def test_origins_exit_status_is_the_runs(running: Run) -> None:
 
 @pytest.mark.parametrize(("status", "of_run"), [(0, 1), (3, 3)])
 def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_run: int) -> None:
-    running.say(Exited("0.0", 7, status, False, False), "n1/0")
+    running.say(Exited(ORIGIN, 7, status, False, False), "n1/0")
     assert running.ending is not None
     assert running.ending.status == of_run
     assert f"origin (pid 7) on n1.site died: exit status {status}, not at the program's end" in running.ending.reason
@@ -137,21 +138,21 @@ def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_ru
     ],
 )
 def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, status: int, ending: Ending) -> None:
-    running.say(Exited(name, 7, status, False, False), "n2/0")
+    running.say(Exited(ProcessName(name), 7, status, False, False), "n2/0")
     assert running.ending == ending
 
 
 @pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1.0", "worker 1.0", 1)])
 def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
-    running.say(Exited(name, 7, -9, True, False), "n2/0")
+    running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
     assert running.ending == Ending(status, died, starved=True)
 
 
 def test_first_reason_counts(running: Run) -> None:
-    running.say(Exited("1.0", 7, -9, False, False), "n2/0")
+    running.say(Exited(worker_name(1, 0), 7, -9, False, False), "n2/0")
     first = running.ending
-    assert running.say(Exited("0.0", 8, -9, False, False), "n1/0") == []
+    assert running.say(Exited(ORIGIN, 8, -9, False, False), "n1/0") == []
     assert running.ending is first
 
 
@@ -238,6 +239,6 @@ def test_foreign_message_is_an_error(running: Run) -> None:
 
 def test_entrance_of_a_pool_is_its_first_broker_once_all_are_up(running: Run) -> None:
     assert Run().entrance() is None
-    assert running.entrance() == BrokerUp(0, ("main0",), ("meta0",))
+    assert running.entrance() == BrokerUp(NodeIndex(0), ("main0",), ("meta0",))
     running.end(0, "")
     assert running.entrance() is None

@@ -42,23 +42,24 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Withdraw,
 )
+from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, NodeIndex, ProcessName, broker_name, worker_name
 from scoop_hpc.run.driver_state import DriverState, RunPlan
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
 SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
-    Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
-    Output("0.1", 1, b"text\n"),
-    Exited("0.1", 7, -9, False, False),
+    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Output(worker_name(0, 1), 1, b"text\n"),
+    Exited(worker_name(0, 1), 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
     Withdraw(2),
-    Tasks([Batch("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch("1.0", 2, [b""])], 4),
-    Results([Batch("0.0", 1, [b"outcome"])], Request(1), Demand(2)),
-    Query("0.0", 1, 2),
-    Cancel("0.0", 1, None),
-    SetShared("0.0", 1, {"name": b"value"}),
+    Tasks([Batch(ORIGIN, 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch(worker_name(1, 0), 2, [b""])], 4),
+    Results([Batch(ORIGIN, 1, [b"outcome"])], Request(1), Demand(2)),
+    Query(ORIGIN, 1, 2),
+    Cancel(ORIGIN, 1, None),
+    SetShared(ORIGIN, 1, {"name": b"value"}),
 ]
 
 
@@ -151,16 +152,16 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
     [
         Request(0),
         Request(1, 0),
-        Query("0.0", 1, 0),
+        Query(ORIGIN, 1, 0),
         Shutdown(0),
-        Load("1", -5, 0),
-        BrokerUp(0, (), ("a",)),
-        Output("0.1", 3, b""),
-        Exited("0.0", 7, 2**40, False, True),
+        Load(broker_name(1), -5, 0),
+        BrokerUp(NodeIndex(0), (), ("a",)),
+        Output(worker_name(0, 1), 3, b""),
+        Exited(ORIGIN, 7, 2**40, False, True),
         Fault("why", 256),
         Hello(VERSION, "3.11", "n1", "h", 7, -4),
-        Tasks([Batch("0.0", 1, [b""], 0)]),
-        Tasks([Batch("0.0", 1, [b""], 1, (1,))]),
+        Tasks([Batch(ORIGIN, 1, [b""], 0)]),
+        Tasks([Batch(ORIGIN, 1, [b""], 1, (1,))]),
     ],
     ids=repr,
 )
@@ -170,10 +171,10 @@ def test_numbers_out_of_range_are_refused(message: Message) -> None:
 
 
 def broker() -> BrokerState:
-    state = BrokerState("0")
-    state.handle(Peers(tuple(BrokerUp(node, ("a",), ("b",)) for node in range(2))), "agent")
+    state = BrokerState(broker_name(0))
+    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(2))), AGENT)
     for worker in ("0.0", "0.1"):
-        state.handle(Ready(), worker)
+        state.handle(Ready(), ProcessName(worker))
     return state
 
 
@@ -183,7 +184,7 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
     state = broker()
     for message, sender in conversation:
         with contextlib.suppress(ProtocolError):
-            state.handle(arrived(message), sender)
+            state.handle(arrived(message), ProcessName(sender))
 
 
 def rendezvous() -> DriverState:
@@ -213,8 +214,8 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
         (Withdraw(), "0.7"),
         (Ready(), "1.0"),
         (Ready(), "0.x"),
-        (Load("x", 1000, 0), "x"),
-        (Load("1", 1000, 0), "0.0"),
+        (Load(BrokerName(ProcessName("x")), 1000, 0), "x"),
+        (Load(broker_name(1), 1000, 0), "0.0"),
         (Hello(VERSION, "3.11", "n1", "h", 7, 4), "0.0"),
     ],
     ids=repr,
@@ -222,13 +223,19 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
 def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sender: str) -> None:
     state = broker()
     with pytest.raises(ProtocolError):
-        state.handle(message, sender)
-    assert (set(state.workers), state.peers, state.tick()) == ({"0.0", "0.1"}, {"1"}, [])
+        state.handle(message, ProcessName(sender))
+    assert (set(state.workers), state.peers, state.tick(0.0)) == ({"0.0", "0.1"}, {"1"}, [])
 
 
 @pytest.mark.parametrize(
     "message",
-    [BrokerUp(0, ("a",), ("b",)), Exited("0.0", 7, 0, False, True), Fault("why", 0), messages.Bye(), Ready()],
+    [
+        BrokerUp(NodeIndex(0), ("a",), ("b",)),
+        Exited(ORIGIN, 7, 0, False, True),
+        Fault("why", 0),
+        messages.Bye(),
+        Ready(),
+    ],
     ids=repr,
 )
 def test_a_stranger_does_not_end_the_run(message: Message) -> None:
@@ -248,7 +255,7 @@ def test_an_agents_invalid_message_ends_the_run_with_a_reason() -> None:
 
 def test_an_agent_speaks_for_the_broker_of_its_own_node_only() -> None:
     with pytest.raises(ProtocolError):
-        rendezvous().handle(BrokerUp(1, ("a",), ("b",)), "n1/0")
+        rendezvous().handle(BrokerUp(NodeIndex(1), ("a",), ("b",)), "n1/0")
 
 
 def test_a_fault_is_never_a_success() -> None:
@@ -260,4 +267,4 @@ def test_a_fault_is_never_a_success() -> None:
 
 def test_an_answer_that_nobody_asked_for_is_passed_over() -> None:
     state = broker()
-    assert state.handle(QueryAnswer("0.0", 1, 1, True), "1") == []
+    assert state.handle(QueryAnswer(ORIGIN, 1, 1, True), broker_name(1)) == []
