@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.feed import Map, check_callable
 from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
-from scoop_hpc.bulk.small_map import items_if_few, submit_each
+from scoop_hpc.bulk.small_map import items_if_small, submit_each
 from scoop_hpc.errors import InputError
 from scoop_hpc.pickling.arguments import refuse_unsendable
 from scoop_hpc.worker.controller import Controller
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class DoneAndNotDone(NamedTuple):
-    """What `wait` returns."""
+    """The result of `wait`."""
 
     done: set[Future]
     not_done: set[Future]
@@ -137,7 +137,7 @@ def map(  # noqa: A001
     """
     controller = current()
     if chunksize is None and buffersize is None and callable(function):
-        items = items_if_few(iterables)
+        items = items_if_small(iterables, controller.policy.small_map_items)
         if items is not None:
             return submit_each(controller, function, items, _deadline(timeout))
     return Map(controller, function, iterables, chunksize, buffersize, _deadline(timeout)).in_order()

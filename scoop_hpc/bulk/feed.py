@@ -1,4 +1,4 @@
-"""What map does: cuts its items into chunks, keeps enough of them under way, and takes their results apart.
+"""The feed of a map: cuts its items into chunks, keeps enough of them under way, and takes their results apart.
 
 ::
 
@@ -39,19 +39,19 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
 
 
 class ChunkResult(Protocol):
-    """What the task of a chunk returns."""
+    """The result of a chunk's task."""
 
     @property
     def left(self) -> int:
-        """How many of its items, at the end, were left."""
+        """The number of its items, at the end, that were left."""
 
     @property
     def seconds(self) -> float:
-        """How many seconds the others took."""
+        """The seconds that the others took."""
 
     @property
     def size(self) -> int:
-        """How many bytes their results have."""
+        """The bytes of their results."""
 
 
 class Finished(Protocol):
@@ -109,7 +109,7 @@ class Feed:
         self._read_so_far = 0
         self._count = _length(iterables)
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
-        self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight)
+        self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight, controller.policy)
         self._bounded = buffersize is not None
         self._finished = finished
         self._under_way = 0  # chunks that are not done
@@ -204,7 +204,7 @@ class Feed:
             waiter.wake()
 
     def more(self, deadline: float | None) -> bool:
-        """Whether there is a chunk to take. A callback may be reading it, and wait for futures in an iterable."""
+        """Return whether there is a chunk to take. A callback may be reading it, and wait for futures meanwhile."""
         self._follow_consumer()
         while not self.chunks and self._feeding:
             waiter = self._controller.waiter(deadline)

@@ -26,17 +26,17 @@ class Scanned:
 
     @property
     def left(self) -> int:
-        """How many items of the chunk were left."""
+        """The number of items of the chunk that were left."""
         return self.chunk.left
 
     @property
     def seconds(self) -> float:
-        """How long the others took."""
+        """The seconds that the others took."""
         return self.chunk.seconds
 
     @property
     def size(self) -> int:
-        """How many bytes their results have."""
+        """The bytes of their results."""
         return self.chunk.size
 
 
@@ -91,7 +91,7 @@ def put_before(reduction: Callable[[Any, Any], Any], before: Any, chunk: Chunk) 
 
 
 def worth_a_task(each: float, count: int) -> bool:
-    """Whether *count* reductions that take *each* so many seconds should be done elsewhere.
+    """Return whether *count* reductions that take *each* so many seconds should be done elsewhere.
 
     >>> worth_a_task(1e-7, 10_000), worth_a_task(1e-5, 10_000), worth_a_task(1e-5, 10)
     (False, True, False)

@@ -15,14 +15,13 @@ from scoop_hpc.pickling.arguments import all_sendable
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 
-_FEW = 32  # items
 _PLAIN = frozenset({list, tuple, range, str, dict, set, frozenset})  # to iterate over these cannot fail
 
 
-def items_if_few(iterables: tuple[Iterable[Any], ...]) -> list[tuple[Any, ...]] | None:
-    """Return the arguments of all calls, None if there may be many, or any that cannot be sent."""
+def items_if_small(iterables: tuple[Iterable[Any], ...], most: int) -> list[tuple[Any, ...]] | None:
+    """Return the arguments of all calls, None if there may be more than *most*, or any that cannot be sent."""
     for iterable in iterables:
-        if type(iterable) not in _PLAIN or len(iterable) > _FEW:  # type: ignore[arg-type]
+        if type(iterable) not in _PLAIN or len(iterable) > most:  # type: ignore[arg-type]
             return None
     items = list(zip(*iterables))
     return items if items and all_sendable(items) else None

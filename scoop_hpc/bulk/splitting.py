@@ -36,10 +36,7 @@ from scoop_hpc.worker.current import current
 from scoop_hpc.worker.durations import Cost, Unforeseeable
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
-
-_BLOCK = 10_000  # items read at once, at the most
-_FIRST_BLOCK = 4  # items for each worker
-_AHEAD = 100_000  # items in parts that are not done, at the most, before more are read
+from scoop_hpc.worker.policy import Policy
 
 _COST = Unforeseeable()  # of a part: it looks around so often that it seems short, however long it lasts
 
@@ -54,13 +51,14 @@ NOTHING = _Nothing()
 
 
 class Worker(Protocol):
-    """What a fold needs of its worker's controller."""
+    """The worker's controller, as a fold uses it."""
 
     size: int
     loop_timings: LoopTimings
+    policy: Policy
 
     def hungry(self) -> bool:
-        """Whether somebody else would begin a task now."""
+        """Return whether somebody else would begin a task now."""
 
     def submit(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost | None = None
@@ -85,14 +83,14 @@ class _Failure(Exception):
         self.frames = frames
 
 
-class _Failed:
-    """What a part that failed returns."""
+class _FailedPart:
+    """The result of a part that failed."""
 
     def __init__(self, frames: Sequence[Buffer]) -> None:
         self.frames = frames
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Failed, (pickles.out_of_band(self.frames),)
+        return _FailedPart, (pickles.out_of_band(self.frames),)
 
 
 class _Part:
@@ -122,7 +120,8 @@ class Fold:
         self._worker = worker
         self._function = function
         self._reduction = reduction
-        self._pace = LoopTiming(time.monotonic, worker.loop_timings.of(function, reduction) if each is None else each)
+        known = worker.loop_timings.of(function, reduction) if each is None else each
+        self._timing = LoopTiming(time.monotonic, known, worker.policy)
         self._deadline = deadline
         self._aloof = aloof
         self._movable = True  # what is left of this block can be pickled, as far as known
@@ -147,10 +146,10 @@ class Fold:
                         return self._gather(-1)
                 done += count
                 with self._worker.as_task():
-                    self._gather(_AHEAD)
-                size = max(size, min(2 * size, _BLOCK))
+                    self._gather(self._worker.policy.fold_ahead)
+                size = max(size, min(2 * size, self._worker.policy.fold_block))
         finally:
-            self._worker.loop_timings.learn(self._pace.each, self._function, self._reduction)
+            self._worker.loop_timings.learn(self._timing.each, self._function, self._reduction)
             for segment in self._segments:
                 if type(segment) is _Part:
                     self._worker.abandon(segment.future)
@@ -169,32 +168,32 @@ class Fold:
 
     def _loop(self, block: list[Item], parts: list[_Part]) -> Any:
         """Fold *block* from the left until what is left of it, after others took from its end, is done."""
-        function, reduction, pace = self._function, self._reduction, self._pace
-        pace.start()
+        function, reduction, timing = self._function, self._reduction, self._timing
+        timing.start()
         total: Any = NOTHING
         at = 0
         while at < len(block):
-            if self._deadline is not None and pace.now >= self._deadline:
+            if self._deadline is not None and timing.now >= self._deadline:
                 raise TimeoutError("map_reduce was not done in time")
-            if pace.due():
+            if timing.is_due():
                 self._share(block, at, parts)
-                pace.start()
+                timing.start()
             if total is NOTHING:
                 total = function(*block[at])
                 if type(total) in NEVER_RESULTS:
                     refuse_result(function, total)
                 done = at + 1
             else:
-                done = min(at + pace.group, len(block))
+                done = min(at + timing.group, len(block))
                 for item in block[at:done]:
                     total = reduction(total, function(*item))
-            pace.note(done - at)
+            timing.note(done - at)
             at = done
         return total
 
     def _share(self, block: list[Item], at: int, parts: list[_Part]) -> None:
         """Split off halves of what is left of *block* while somebody is hungry and it is worth the message."""
-        while self._movable and self._pace.worth_sharing(len(block) - at) and self._worker.hungry():
+        while self._movable and self._timing.worth_sharing(len(block) - at) and self._worker.hungry():
             self._split(block, at + (len(block) - at + 1) // 2, parts)
 
     def _split(self, block: list[Item], middle: int, parts: list[_Part]) -> None:
@@ -207,9 +206,9 @@ class Fold:
             self._movable = False
             return
         del block[middle:]
-        self._pace.pickled(len(items), time.monotonic() - start)
+        self._timing.pickled(len(items), time.monotonic() - start)
         left = None if self._deadline is None else self._deadline - time.monotonic()
-        future = self._worker.submit(fold_part, (packed, self._pace.each, left), {}, _COST)
+        future = self._worker.submit(fold_part, (packed, self._timing.each, left), {}, _COST)
         parts.append(_Part(future, len(items)))
         self._out += len(items)
 
@@ -233,7 +232,7 @@ class Fold:
         if not part.future.settled:
             raise TimeoutError("not all parts of map_reduce were done in time")
         value = part.future.result()
-        if type(value) is _Failed:
+        if type(value) is _FailedPart:
             raise _Failure(value.frames)
         return value
 
@@ -254,11 +253,11 @@ def fold_part(packed: Packed, each: float | None, left: float | None) -> Any:
         fold = Fold(current(), function, reduction, each, deadline)
         return fold.run(iter(items), len(items) + 1)
     except _Failure as failure:
-        return _Failed(failure.frames)
+        return _FailedPart(failure.frames)
     except BaseException as error:  # the user's functions: what they raised is sent on
         if os.getpid() != process:  # by a child that they have forked: not this worker's business
             raise
-        return _Failed(pickles.dump_outcome(Outcome(error=error)))
+        return _FailedPart(pickles.dump_outcome(Outcome(error=error)))
 
 
 def fold(
@@ -271,7 +270,9 @@ def fold(
     """Return the reduction of ``function(*item)`` over *items*, NOTHING if there are none; raise what they raise."""
     aloof = deadline is not None and worker.size > 1
     try:
-        return Fold(worker, function, reduction, None, deadline, aloof).run(items, _FIRST_BLOCK * worker.size)
+        return Fold(worker, function, reduction, None, deadline, aloof).run(
+            items, worker.policy.fold_first_block * worker.size
+        )
     except _Failure as failure:
         error = pickles.load_outcome(failure.frames).error
         assert error is not None

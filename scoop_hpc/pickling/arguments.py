@@ -1,4 +1,4 @@
-"""What cannot be an argument or the result of a task, wherever that runs."""
+"""Values that cannot be an argument or the result of a task, wherever that runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refuse_unsendable(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 
 
 def all_sendable(items: Iterable[tuple[Any, ...]]) -> bool:
-    """Whether `refuse_unsendable` would take all of *items*, each a call's arguments; takes 50 ns for each."""
+    """Return whether `refuse_unsendable` would take all of *items*, each a call's arguments; takes 50 ns for each."""
     return _TYPES.isdisjoint(map(type, chain.from_iterable(items)))
 
 

@@ -18,7 +18,7 @@ from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.transport.segments import LEAST, Segments
 
-_Environment = Mapping[str, Any]  # see `namespace`; None: the one that is in force
+_Environment = Mapping[str, Any]  # see `main_by_value`; None: the one that is in force
 _Item = Any  # the arguments of a call, or a Packed of (args, kwargs)
 
 

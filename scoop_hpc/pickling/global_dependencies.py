@@ -1,4 +1,4 @@
-"""What a global depends on: which others, and whether it can be seen to be what it was."""
+"""Dependencies of a global: which others, and whether it can be seen to be what it was."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _walk(code: CodeType) -> Iterator[str]:
 
 
 def settled_by(value: Any) -> tuple[bool, Body | None]:
-    """Whether a value that is the same object is the same value, as long as a function is made of the same body."""
+    """Return whether a value that is the same object is the same value, while a function is made of the same body."""
     if type(value) in ATOMS:
         return True, None
     if isinstance(value, ModuleType):
@@ -57,7 +57,7 @@ def settled_by(value: Any) -> tuple[bool, Body | None]:
 
 
 def _by_reference(value: Any) -> bool:
-    """Whether a function or class is found by its name in a module that is no ``__main__``."""
+    """Return whether a function or class is found by its name in a module that is no ``__main__``."""
     if value.__module__ in MAIN_NAMES or cloudpickle.list_registry_pickle_by_value():
         return False
     found: Any = sys.modules.get(value.__module__)

@@ -39,7 +39,7 @@ def _defined(statement: ast.AST) -> Iterator[str]:
 
 
 def under_guard(tree: ast.Module, line: int) -> bool:
-    """Whether what a module does in a *line* is plainly not done where it is imported by another worker.
+    """Return whether what a module does in a *line* is plainly not done where it is imported by another worker.
 
     >>> under_guard(ast.parse("main()\\nif __name__ == '__main__':\\n    main()"), 3)
     True
@@ -76,7 +76,7 @@ def _statements(block: Iterable[ast.AST]) -> Iterator[ast.stmt]:
 
 
 def _skips(node: ast.AST) -> bool:
-    """Whether an expression leaves out a part of it where the module is imported."""
+    """Return whether an expression leaves out a part of it where the module is imported."""
     if isinstance(node, ast.IfExp):
         return _value_elsewhere(node.test) is not None
     if isinstance(node, ast.BoolOp):

@@ -142,7 +142,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         )
 
     def _refers_to(self, value: Any) -> bool:
-        """Whether *value* is what a name in ``__main__`` means, here and in workers."""
+        """Return whether *value* is what a name in ``__main__`` means, here and in workers."""
         if value is self._own:
             return False
         name = getattr(value, "__name__", "")
@@ -279,7 +279,7 @@ def _definition(name: str, value: Any, known: Sent | None) -> tuple[bytes, tuple
 
 
 def _pickles(part: Any) -> bool:
-    """Whether a part of a definition can be pickled."""
+    """Return whether a part of a definition can be pickled."""
     return not _refusal(part)
 
 

@@ -1,6 +1,6 @@
 """The ``__main__`` of a pool's client as a worker has it: what was given, and what of it is in force.
 
-How it is sent: see `namespace`.
+How it is sent: see `main_by_value`.
 
 A task's pickle begins by entering its *environment*: the globals that it may use, as they were when it was sent. What
 differs from the environment that was entered last is put into ``__main__`` (or removed from it), and nothing else, so
@@ -37,7 +37,7 @@ Environment = Mapping[str, Given]
 
 
 class Body(NamedTuple):
-    """What a function is made of, besides its globals."""
+    """The parts of a function, besides its globals."""
 
     code: CodeType
     defaults: tuple[Any, ...] | None
@@ -51,7 +51,7 @@ class Body(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What the client has given for a name last."""
+    """The last value that the client has given for a name."""
 
     value: Any  # MISSING if it had none
     given: Given
@@ -61,7 +61,7 @@ class Sent(NamedTuple):
     mark: bytes  # its pickle, or a digest of that
 
     def same(self, value: Any) -> bool:
-        """Whether *value* can be seen to be what was given."""
+        """Return whether *value* can be seen to be what was given."""
         return value is self.value and self.settled and (self.body is None or self.body == Body.of(value))
 
 
@@ -73,7 +73,7 @@ class Prefix(NamedTuple):
     sent: list[tuple[str, Sent | None]]  # in the client: what was given for each name, None for one that never was
 
     def holds(self, environment: Environment | None) -> bool:
-        """Whether it would be the same now: in a worker, from this *environment*."""
+        """Return whether it would be the same now: in a worker, from this *environment*."""
         if environment is not None:
             return self.snapshot is environment
         variables, given = main(), names.sent
@@ -85,7 +85,7 @@ class Prefix(NamedTuple):
 
 
 class Names:
-    """What this process knows of the names in ``__main__``. There is one of it."""
+    """The names in ``__main__`` as this process knows them. There is one of it."""
 
     def __init__(self) -> None:
         self.given: Environment | None = None  # in force; never changed, but replaced; None in the client itself

@@ -238,7 +238,7 @@ def dump_task(
 ) -> list[Buffer]:
     """Return the frames of *value*, which any worker may get; raise UnpicklableError.
 
-    With an *environment*, as a task came with that: see `namespace`.
+    With an *environment*, as a task came with that: see `main_by_value`.
     """
     if environment is None or _task_pickler is None:
         return dump(value, segments, _task_pickler)
@@ -258,7 +258,7 @@ def carry(names: frozenset[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task ended: with ``value``, or with ``error`` if that is not None."""
+    """The end of a task: with ``value``, or with ``error`` if that is not None."""
 
     value: Any = None
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""What stands in a worker for a part of the program that could not be sent there: whoever uses it is told why."""
+"""Placeholders in a worker for parts of the program that could not be sent there: whoever uses one is told why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How objects are pickled that neither pickle nor cloudpickle takes, though they can be made again elsewhere.
+"""Reducers for objects that neither pickle nor cloudpickle takes, though they can be made again elsewhere.
 
 Locks are made anew in each process, as those of a module are by ``import``: only as part of what a program defines
 (its globals, its classes), for a lock that is passed to a task is meant to keep others out, which none of its copies
@@ -45,7 +45,7 @@ def reduced_in_definition(value: Any) -> _Reduced | None:
 
 
 def is_dispatcher(value: FunctionType) -> bool:
-    """Whether *value* was made by `functools.singledispatch`."""
+    """Return whether *value* was made by `functools.singledispatch`."""
     return value.__code__ is _DISPATCHER.__code__
 
 

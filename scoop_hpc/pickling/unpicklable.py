@@ -1,4 +1,4 @@
-"""Which part of a value cannot be pickled, and why."""
+"""Find the part of a value that cannot be pickled, and why."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 
 
 def _stack_is_shallow() -> bool:
-    """Whether there is room on this stack for a task as deep as itself, and another; takes 0.3 us."""
+    """Return whether there is room on this stack for a task as deep as itself, and another; takes 0.3 us."""
     try:
         sys._getframe(sys.getrecursionlimit() // 3)
     except ValueError:
@@ -72,7 +72,7 @@ class Controller:
         self.name = name
         self.size = size
         self.serial = serial
-        self.loop_timings = LoopTimings()
+        self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
         self.policy = policy
         self.exchange = Exchange(link, name, size, segments, policy, observers)
@@ -215,11 +215,11 @@ class Controller:
         return self._state.sent.pop(future.serial, None) is not None  # else another thread settles it now
 
     def begun(self, future: Future) -> bool:
-        """Whether the task of *future*, which has not begun here, has begun elsewhere."""
+        """Return whether the task of *future*, which has not begun here, has begun elsewhere."""
         return future.serial > 0 and not self._is_queued(future, cancel=False) and not future.settled
 
     def _is_queued(self, future: Future, cancel: bool) -> bool:
-        """Whether an exported task waits in some queue; drop it there if *cancel*."""
+        """Return whether an exported task waits in some queue; drop it there if *cancel*."""
         if self._barred is not None or (get_ident() == self._thread and self.loop.is_current()):
             return False
         if cancel:
@@ -296,7 +296,7 @@ class Controller:
             waiter.event = Event(self.waiter)
 
     def ending(self) -> bool:
-        """Whether the program has ended, so that nothing new is to be begun in its name."""
+        """Return whether the program has ended, so that nothing new is to be begun in its name."""
         return self.loop.ending
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""How long calls of a function take, as one worker has learnt: it decides what stays local, and what goes together.
+"""Durations of calls, as one worker has learnt them: they decide what stays local, and what goes together.
 
 The measure is for how long a call keeps its worker *unpolled*, from one look at the link to the next. That is short for
 a task that often submits or waits, however long it lasts in all. The guess is a maximum that decays, so that a function
@@ -18,7 +18,7 @@ _CODES = 1000  # code objects known by their id
 
 
 class Cost:
-    """What is known of one function."""
+    """The duration of calls of one function, and what else is known of them."""
 
     __slots__ = ("_policy", "short", "spawns", "unpolled")
 
@@ -49,7 +49,7 @@ class Cost:
 
     @property
     def stays(self) -> bool:
-        """Whether the next call stays here until others want it: not if it may last.
+        """Return whether the next call stays here until others want it: not if it may last.
 
         Calls that submit tasks stay, too: were they all to leave for the broker's queue, a tree of tasks would be
         walked breadth first, and be in memory as a whole.
@@ -65,12 +65,12 @@ class Cost:
 
     @property
     def brief(self) -> bool:
-        """Whether the outcomes of other tasks may wait for the end of the next call."""
+        """Return whether the outcomes of other tasks may wait for the end of the next call."""
         return 0.0 < self.unpolled < self._policy.brief
 
     @property
     def moderate(self) -> bool:
-        """Whether other tasks may wait behind the next call."""
+        """Return whether other tasks may wait behind the next call."""
         return 0.0 < self.unpolled < self._policy.moderate
 
 

@@ -1,4 +1,4 @@
-"""What a worker exchanges with its broker: the shell around `WorkerState`, with its lock, link and clock.
+"""The exchange with the broker: the shell around `WorkerState`, with its lock, link and clock.
 
 ::
 
@@ -305,7 +305,7 @@ class Exchange:
             with self.lock:
                 self._receive()
         state.polled = monotonic()
-        if state.has_to_share():
+        if (state.local or state.leaving) and state.has_to_share():
             self.share()
 
     def _receive(self) -> bool:

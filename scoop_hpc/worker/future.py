@@ -22,7 +22,7 @@ _making = threading.Lock()  # of what is rare, and of lists of watchers, by whic
 
 
 class Waits(Protocol):
-    """What a future needs of its worker."""
+    """The worker of a future, as that uses it."""
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
@@ -34,7 +34,7 @@ class Waits(Protocol):
         """Keep the task of *future* from being run, wherever it is; return whether it had not begun."""
 
     def begun(self, future: Future) -> bool:
-        """Whether the task of *future* runs now, wherever it is."""
+        """Return whether the task of *future* runs now, wherever it is."""
 
     def attend(self, future: Future) -> None:
         """See to it that *future* gets on although its owner may wait outside of this package, in asyncio for one."""
@@ -56,7 +56,7 @@ class _Waiters(list):  # type: ignore[type-arg]
 
 
 class _Rare:
-    """What few futures have: somebody waits for them by means of the standard library, or wants to be called."""
+    """Parts that few futures need: for waiters of the standard library, and for callbacks."""
 
     __slots__ = ("callbacks", "condition", "observers", "polled")
 
@@ -88,7 +88,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "serial",
     )
 
-    environment: Mapping[str, Any] | None = None  # of the task that submitted this one, in a pool: see `namespace`
+    environment: Mapping[str, Any] | None = None  # of the task that submitted this one, in a pool: see `main_by_value`
 
     def __init__(
         self,
@@ -215,17 +215,17 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     @property
     def settled(self) -> bool:
-        """Whether the task is done, as far as known here; unlike `done`, this does not look for news."""
+        """Return whether the task is done, as far as known here; unlike `done`, this does not look for news."""
         return self._state in _SETTLED
 
     @property
     def unstarted(self) -> bool:
-        """Whether the task has neither started nor left this worker."""
+        """Return whether the task has neither started nor left this worker."""
         return self.function is not None
 
     @property
     def has_callbacks(self) -> bool:
-        """Whether settling it runs the user's functions."""
+        """Return whether settling it runs the user's functions."""
         return self._rare is not None and bool(self._rare.callbacks)
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether other workers can import the program: known before it uses futures, or at its end, however quick it is.
+"""Check that other workers can import the program: known before it uses futures, or at its end, however quick it is.
 
 A program without its guard would do its work in every worker. That is seen when another worker imports it; but the
 origin may have run all tasks by then, or be the only worker. So a program that has begun to use futures without a guard
@@ -45,7 +45,7 @@ def question(number: int) -> GetShared:
 
 
 class ImportCheck:
-    """What the origin knows of its program, which is *code*, and was made of *tree*.
+    """The origin's knowledge of its program, which is *code*, and was made of *tree*.
 
     *load* imports the program as another worker does; *refuse* ends the run for a reason.
     """

@@ -1,4 +1,4 @@
-"""How a program may end before its last line, and what of that is its own doing.
+"""Ways for a program to end before its last line, and which of them are its own doing.
 
 ``os._exit`` and ``os.exec*`` tell the agent first that the program means to end. Whoever calls them while a task runs
 in the origin ends the run without its results: a death, whatever the exit status. So is the ``exit()`` of a C library,

@@ -23,7 +23,7 @@ _LONG = 3600.0  # seconds: a longer time-out is waited for in pieces
 
 
 class Link(Protocol):
-    """What a controller needs of a line to a broker."""
+    """A line to a broker, as an exchange uses it."""
 
     def send(self, message: Message) -> None:
         """Send *message*, without waiting."""

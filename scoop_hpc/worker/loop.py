@@ -185,7 +185,7 @@ class Loop:
         if not self._has_work():
             if self.questions:
                 exchange.poll(self._left())
-            elif self._may_start():
+            elif (self._program_waits is None and not state.substituted_since) or self._may_start():
                 looked = exchange.want()
                 exchange.poll(0 if looked and self._has_work() else self._left())
             else:
@@ -193,7 +193,7 @@ class Loop:
                 exchange.poll(self._left())
         elif state.is_poll_due(monotonic()):
             exchange.poll(0)
-        elif state.has_to_share():
+        elif (state.local or state.leaving) and state.has_to_share():
             exchange.share()
         if self.timers.heap:
             self.timers.expire()
@@ -250,7 +250,7 @@ class Loop:
         return True
 
     def _may_start(self) -> bool:
-        """Whether a task that may last may start.
+        """Return whether a task that may last may start.
 
         Not where the program waits with a deadline, and others can do it, nor where a substitute runs one already.
         """

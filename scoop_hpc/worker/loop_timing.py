@@ -1,4 +1,4 @@
-"""How a long loop over short calls notices in time that others could help."""
+"""Timing of a long loop over short calls, so that it notices in time that others could help."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from scoop_hpc.worker.durations import key_of
-
-_GROUP = 0.00005  # seconds between looks at the clock; one takes 0.7 us, so 1 % of that, or 20 ns of each quick item
-_MOST = 32  # items between looks at the clock: how many may turn out to be long before anybody notices
-_LOOK = 0.001  # seconds between looks around, which take some microseconds
-_WORTH = 0.001  # seconds of work left, half of which is worth a message
-_SMALL = 0.00000025  # seconds that it takes to pickle a small item
-_JOURNEY = 2  # what an item's journey takes, in times of what pickling it takes
-_DECAY = 0.5  # of what is remembered, for each loop
+from scoop_hpc.worker.policy import DEFAULT, Policy
 
 
 class LoopTiming:
@@ -23,19 +16,20 @@ class LoopTiming:
     never ran may take an hour.
     """
 
-    def __init__(self, clock: Callable[[], float], each: float | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], each: float | None = None, policy: Policy = DEFAULT) -> None:
+        self._policy = policy
         self.each = each
         self.group = 1
-        self._pickling = _SMALL  # seconds for an item
+        self._pickling = self._policy.loop_pickling  # seconds for an item
         self.now = self._since = clock()
         self._clock = clock
         self._look_at = self.now
 
-    def due(self) -> bool:
-        """Whether to look around now: at first, and then once in a millisecond."""
+    def is_due(self) -> bool:
+        """Return whether to look around now: at first, and then once in a millisecond."""
         if self.now < self._look_at:
             return False
-        self._look_at = self.now + _LOOK
+        self._look_at = self.now + self._policy.loop_look
         return True
 
     def start(self) -> None:
@@ -48,28 +42,34 @@ class LoopTiming:
         each = (self.now - self._since) / count
         self._since = self.now
         self.each = each if self.each is None else (self.each + each) / 2
-        fitting = _MOST if self.each * _MOST <= _GROUP else int(_GROUP / self.each)
+        most, seconds = self._policy.loop_group_items, self._policy.loop_group_seconds
+        fitting = most if self.each * most <= seconds else int(seconds / self.each)
         self.group = max(1, min(2 * self.group, fitting))
 
     def pickled(self, count: int, seconds: float) -> None:
         """Note how many seconds it took to pickle *count* items."""
-        self._pickling = max(_SMALL, seconds / count)
+        self._pickling = max(self._policy.loop_pickling, seconds / count)
 
     def worth_sharing(self, count: int) -> bool:
-        """Whether another worker should take half of *count* items."""
+        """Return whether another worker should take half of *count* items."""
         if self.each is None:
             return count > 1
-        return count > 1 and self.each * count >= _WORTH and self.each >= _JOURNEY * self._pickling
+        return (
+            count > 1
+            and self.each * count >= self._policy.loop_worth
+            and self.each >= self._policy.loop_travel * self._pickling
+        )
 
 
 class LoopTimings:
-    """What one worker has learnt of loops over functions: how many seconds an item takes.
+    """The seconds that an item takes in loops over functions, as one worker has learnt.
 
     A loop that is slow now and then counts as slow for a while: to wait for one long item before others are called to
     help costs more than to call them in vain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = DEFAULT) -> None:
+        self._decay = policy.loop_decay
         self._each: dict[Hashable, float] = {}
         self._weights: dict[Hashable, float] = {}
 
@@ -89,4 +89,4 @@ class LoopTimings:
         """Note how long the items of a loop took of late."""
         if each is not None:
             key = tuple(key_of(function) for function in functions)
-            self._each[key] = max(each, _DECAY * self._each.get(key, 0.0))
+            self._each[key] = max(each, self._decay * self._each.get(key, 0.0))

@@ -37,7 +37,7 @@ from scoop_hpc.worker.process_state import ProcessState
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What a worker must know to start."""
+    """The settings that a worker starts with."""
 
     name: WorkerName
     size: int  # workers of the whole run

@@ -57,7 +57,7 @@ class _State:
     levels: dict[str, int]  # of the other loggers
 
     def holds(self) -> bool:
-        """Whether it is still the state; this is to be quick."""
+        """Return whether it is still the state; this is to be quick."""
         root = logging.root
         try:
             return bool(

@@ -45,7 +45,7 @@ _Settling = tuple[Future, Callable[[], tuple[Any, BaseException | None]]]  # a f
 
 
 class _Here(threading.local):
-    """What a thread other than the main one has of its own."""
+    """The state of a thread other than the main one."""
 
     def __init__(self) -> None:
         self.mailbox = Mailbox()

@@ -19,7 +19,7 @@ _GAUSS = struct.Struct("id")  # whether there is a second number of a pair, and 
 
 
 class PythonStream:
-    """What `random.random` and the other functions of the module draw from."""
+    """The stream that `random.random` and the other functions of the module draw from."""
 
     def __init__(self) -> None:
         self._random: random.Random = random._inst
@@ -41,7 +41,7 @@ class PythonStream:
 
 
 class NumpyStream:
-    """What `numpy.random.rand` and the other functions of the module draw from."""
+    """The stream that `numpy.random.rand` and the other functions of the module draw from."""
 
     def __init__(self, mtrand: Any) -> None:
         self._mtrand = mtrand

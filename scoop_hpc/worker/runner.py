@@ -31,6 +31,7 @@ class Runner:
         self.since = monotonic()  # that it did so last
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._exchange = exchange
+        self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
     def run_future(self, future: Future) -> None:
         """Run a future of this worker's own, here and now, unless that is no longer to be done."""
@@ -94,10 +95,6 @@ class Runner:
         exchange.state.learn(outcome.unpolled)
         exchange.finish(task.owner, task.serial, outcome)
 
-    def _prepare(self, cost: Cost, now: float) -> float:
-        """Hand out what must not wait for the end of a call that begins; return when it does."""
-        return self._exchange.prepare(cost, now)
-
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
     ) -> tuple[Any, BaseException | None, float]:
@@ -140,7 +137,11 @@ class Runner:
 class ThreadRunner(Runner):
     """Runs tasks in a thread other than the worker's main one."""
 
-    def _prepare(self, cost: Cost, now: float) -> float:
+    def __init__(self, exchange: Exchange, durations: Durations | None = None) -> None:
+        super().__init__(exchange, durations)
+        self._prepare = self._prepare_here
+
+    def _prepare_here(self, cost: Cost, now: float) -> float:
         if cost.brief:
             return now
         self._exchange.flush()

@@ -14,7 +14,7 @@ from scoop_hpc.protocol.names import WorkerName
 
 
 class Asks(Protocol):
-    """What shared values need of their worker."""
+    """The worker, as its shared values use it."""
 
     name: WorkerName
     serial: bool

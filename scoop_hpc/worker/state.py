@@ -1,4 +1,4 @@
-"""What a worker decides: which tasks stay, leave, are asked for and given back, and when. No socket, clock or thread.
+"""A worker's decisions: which tasks stay, leave, are asked for and given back, and when. No socket, clock or thread.
 
 ::
 
@@ -390,7 +390,7 @@ class WorkerState:
 
     @property
     def is_request_due(self) -> bool:
-        """Whether something was asked that was not sent."""
+        """Return whether something was asked that was not sent."""
         return self._due is not None
 
     def want(self, looked: bool = False) -> bool:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Timed(Protocol):
-    """Who waits, until somebody or the deadline wakes him."""
+    """A waiter, until somebody or the deadline wakes it."""
 
     deadline: float | None  # of time.monotonic()
     woken: bool

@@ -1,4 +1,4 @@
-"""What waits for futures: a greenlet, parked at the event loop of the worker's main thread, or another thread."""
+"""Waiters for futures: a greenlet, parked at the event loop of the worker's main thread, or another thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scoop_hpc.pickling import main_received
 
 
 class Parks(Protocol):
-    """What a waiter needs of the event loop."""
+    """The event loop, as a waiter uses it."""
 
     ready: deque[Waiter]
     thread: int  # the event loop's
@@ -123,7 +123,7 @@ AnyWaiter = Waiter | ThreadWaiter
 
 
 class Event:
-    """What `concurrent.futures.wait` and `as_completed` wait for, instead of a `threading.Event`."""
+    """An event for `concurrent.futures.wait` and `as_completed`, instead of a `threading.Event`."""
 
     def __init__(self, waiter: Callable[[float | None], AnyWaiter]) -> None:
         self._new_waiter = waiter
@@ -141,7 +141,7 @@ class Event:
         self._set = False
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Return whether it was set."""
         return self._set
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -12,9 +12,10 @@ import pytest
 from test_reductions import Run, run_program
 
 from scoop_hpc import futures
-from scoop_hpc.bulk import chunks, sizes
+from scoop_hpc.bulk import chunks
 from scoop_hpc.bulk import feed as mapping
 from scoop_hpc.bulk.chunks import run_chunk
+from scoop_hpc.worker.policy import Policy
 
 
 class Clock:
@@ -49,10 +50,9 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every chunk run out of time after its first item."""
-    monkeypatch.setattr(sizes, "_BUDGET", 1e-9)
-    monkeypatch.setattr(sizes, "_LEAST_BUDGET", 1e-9)
+def impatient(run: Run) -> Run:
+    """Run a program on such a worker, where each chunk runs out of time after its first item."""
+    return functools.partial(run, policy=Policy(chunk_budget=1e-9, chunk_least_budget=1e-9))
 
 
 def test_chunk_without_a_budget_is_done_whole(clock: Clock) -> None:
@@ -90,26 +90,22 @@ def test_one_long_item_at_the_end_leaves_nothing(clock: Clock) -> None:
     assert (chunk.results, chunk.left) == ([1, 1], 0)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_chunks_that_are_cut_anew_keep_their_order(run: Run) -> None:
-    assert run(lambda: list(futures.map(abs, range(500)))) == list(range(500))
+def test_chunks_that_are_cut_anew_keep_their_order(impatient: Run) -> None:
+    assert impatient(lambda: list(futures.map(abs, range(500)))) == list(range(500))
 
 
-@pytest.mark.usefixtures("impatient")
-def test_chunks_that_are_cut_anew_are_all_completed(run: Run) -> None:
-    assert run(lambda: sorted(futures.map_as_completed(abs, iter(range(500))))) == list(range(500))
+def test_chunks_that_are_cut_anew_are_all_completed(impatient: Run) -> None:
+    assert impatient(lambda: sorted(futures.map_as_completed(abs, iter(range(500))))) == list(range(500))
 
 
-@pytest.mark.usefixtures("impatient")
-def test_scan_of_chunks_that_are_cut_anew_is_right(run: Run) -> None:
+def test_scan_of_chunks_that_are_cut_anew_is_right(impatient: Run) -> None:
     letters = [str(n) for n in range(200)]
-    found = run(lambda: list(futures.map_scan(str, operator.add, letters)))
+    found = impatient(lambda: list(futures.map_scan(str, operator.add, letters)))
     assert found == list(itertools.accumulate(letters))
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("mapped", [futures.map, futures.map_as_completed])
-def test_bounded_map_whose_chunks_are_cut_anew_reads_no_further(run: Run, mapped: Callable[..., Any]) -> None:
+def test_bounded_map_whose_chunks_are_cut_anew_reads_no_further(impatient: Run, mapped: Callable[..., Any]) -> None:
     read: list[int] = []
 
     def program() -> None:
@@ -118,16 +114,15 @@ def test_bounded_map_whose_chunks_are_cut_anew_reads_no_further(run: Run, mapped
             assert len(read) <= taken + 40
             next(results)
 
-    run(program)
+    impatient(program)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_failure_in_what_was_left_comes_at_its_place(run: Run) -> None:
+def test_failure_in_what_was_left_comes_at_its_place(impatient: Run) -> None:
     def program() -> list[Any]:
         results = futures.map(lambda n: 1 // (100 - n), range(500))
         return [next(results) for _ in range(100)] + [pytest.raises(ZeroDivisionError, next, results)]
 
-    assert run(program)[:-1] == [1 // (100 - n) for n in range(100)]
+    assert impatient(program)[:-1] == [1 // (100 - n) for n in range(100)]
 
 
 @pytest.fixture
@@ -144,11 +139,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return submitted
 
 
-def test_map_of_large_results_runs_ahead_by_bytes(
-    run: Run, monkeypatch: pytest.MonkeyPatch, submitted: list[int]
-) -> None:
-    monkeypatch.setattr(sizes, "_CHUNK_BYTES", 30_000)
-    monkeypatch.setattr(sizes, "_AHEAD_BYTES", 200_000)
+def test_map_of_large_results_runs_ahead_by_bytes(run: Run, submitted: list[int]) -> None:
     read: list[int] = []
 
     def program() -> None:
@@ -157,13 +148,12 @@ def test_map_of_large_results_runs_ahead_by_bytes(
             assert len(next(results)) == 10_000
             assert len(read) < taken + 50
 
-    run(program)
+    run(program, policy=Policy(chunk_bytes=30_000, ahead_bytes=200_000))
     assert max(submitted) == 3
 
 
-@pytest.mark.usefixtures("impatient")
-def test_chunks_of_a_chosen_size_are_left_alone(run: Run, submitted: list[int]) -> None:
-    assert run(lambda: list(futures.map(abs, range(500), chunksize=100))) == list(range(500))
+def test_chunks_of_a_chosen_size_are_left_alone(impatient: Run, submitted: list[int]) -> None:
+    assert impatient(lambda: list(futures.map(abs, range(500), chunksize=100))) == list(range(500))
     assert submitted == [100] * 5
 
 

@@ -64,7 +64,7 @@ def test_look_is_due_at_first_and_then_once_in_a_millisecond() -> None:
     pace = LoopTiming(clock)
     looks = 0
     for _ in range(1000):
-        looks += pace.due()
+        looks += pace.is_due()
         run(pace, clock, 1e-5, 1)
     assert looks == pytest.approx((clock.now - 100) / 0.001, rel=0.2)
 

@@ -29,15 +29,16 @@ from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.worker import controller, current
 from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
+from scoop_hpc.worker.policy import DEFAULT, Policy
 
 Matrix = tuple[tuple[int, int], tuple[int, int]]
 Run = Callable[..., Any]
 
 
-def run_program(program: Callable[[], Any], link: Home | None = None, size: int = 4) -> Any:
+def run_program(program: Callable[[], Any], link: Home | None = None, size: int = 4, policy: Policy = DEFAULT) -> Any:
     """Run *program* as the origin's, on one of *size* workers; return its result."""
     link = link or Home()
-    worker = controller.Controller(link, ORIGIN, size)
+    worker = controller.Controller(link, ORIGIN, size, policy=policy)
     handler = signal.getsignal(signal.SIGINT)
     results: list[Any] = []
     try:
@@ -77,7 +78,8 @@ class FakeFuture:
 class FakeWorker:
     """A worker among others that are hungry by the dice, and do a part now, later or when it is wanted."""
 
-    def __init__(self, seed: int, size: int = 3, hunger: float = 0.3) -> None:
+    def __init__(self, seed: int, size: int = 3, hunger: float = 0.3, policy: Policy = DEFAULT) -> None:
+        self.policy = policy
         self.size = size
         self.loop_timings = LoopTimings()
         self.futures: list[FakeFuture] = []
@@ -115,7 +117,7 @@ def fold(
     deadline: float | None = None,
 ) -> Any:
     """Fold single *items* on *worker*, looking around after each of them, as if all of them lasted."""
-    always: dict[str, Any] = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
+    always: dict[str, Any] = {"is_due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
     with mock.patch.object(splitting, "current", return_value=worker), mock.patch.multiple(LoopTiming, **always):
         return splitting.fold(worker, function, reduction, zip(items), deadline)
 
@@ -149,10 +151,8 @@ def test_fold_calls_each_function_once_for_each_item() -> None:
     assert (total, called, worker.futures) == (4950, list(range(100)), [])
 
 
-def test_fold_reads_a_long_iterator_by_blocks_and_bounds_what_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splitting, "_BLOCK", 20)
-    monkeypatch.setattr(splitting, "_AHEAD", 50)
-    worker = FakeWorker(2, 2, 0.9)
+def test_fold_reads_a_long_iterator_by_blocks_and_bounds_what_is_out() -> None:
+    worker = FakeWorker(2, 2, 0.9, Policy(fold_block=20, fold_ahead=50))
     out = []
 
     def numbers() -> Iterator[int]:
