@@ -126,7 +126,7 @@ class Machine:
         for home in (self.state / "local").glob("*"):
             (home / "cancel").touch()
         for home in (self.state / "local").glob("*"):
-            until(lambda job=f"local-{home.name}": self.ended(job))
+            until(lambda job=f"local-{home.name}": self.ended(job))  # type: ignore[misc]
 
 
 @pytest.fixture

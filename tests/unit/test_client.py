@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,12 @@ def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0)
     job = client.submit(SPEC, SLURM, lambda job: f"#!/bin/sh\nexec {job.record}\n", now)
     slurm.calls.clear()
     return job
+
+
+def depending(field: str, job_id: str) -> JobSpec:
+    """Return a job that waits for another, as *field* says."""
+    changes: dict[str, Any] = {field: (job_id,)}
+    return replace(SPEC, **changes)
 
 
 def record_end(job: Job, state: JobState, exit_status: int | None, reason: str = "") -> None:
@@ -600,7 +607,7 @@ def test_a_dependency_that_slurm_would_forget_is_refused(
     slurm = Slurm({"squeue": [answer], "sacct": [NO_ACCOUNTS]})
     client = client_of(slurm, tmp_path)
     submitted(client, slurm)
-    spec = replace(SPEC, **{field: ("7",)})
+    spec = depending(field, "7")
     if taken:
         client.check_dependencies(spec, SLURM)
     else:
@@ -636,7 +643,7 @@ def test_a_dependency_on_what_pbs_has_forgotten_is_refused(tmp_path: Path, field
     job = client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
     record_end(job, JobState.COMPLETED, 0)
     with pytest.raises(JobSpecError, match=rf"{option_of(field)} 7\.head: pbs knows of no such job any more"):
-        client.check_dependencies(replace(SPEC, **{field: ("7.head",)}), PBS)
+        client.check_dependencies(depending(field, "7.head"), PBS)
 
 
 @pytest.mark.parametrize(("status", "refused"), [(0, ["after_failure"]), (3, ["after"])])
@@ -648,7 +655,7 @@ def test_a_dependency_for_which_pbs_would_remove_the_job_is_refused(
     client = client_of(pbs, tmp_path)
     client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
     for option in ("after", "after_any", "after_failure"):
-        spec = replace(SPEC, **{option: ("7.head",)})
+        spec = depending(option, "7.head")
         if option in refused:
             with pytest.raises(JobSpecError, match="already, so this one would never begin"):
                 client.check_dependencies(spec, PBS)

@@ -65,7 +65,7 @@ def submitted(tmp_path: Path, sbatch: str, spec: JobSpec = SPEC, now: float = 1.
 def test_the_cluster_that_took_a_job_is_kept_with_it(
     tmp_path: Path, environ: dict[str, str], directives: tuple[str, ...], answer: str, cluster: str
 ) -> None:
-    job = submitted(tmp_path, answer, replace(SPEC, directives=directives), **environ)
+    job = submitted(tmp_path, answer, replace(SPEC, directives=directives), 1.0, **environ)
     known = directories.read(job.directory)
     assert known is not None
     assert known.site is not None

@@ -269,7 +269,7 @@ def test_the_scheduler_that_is_here_as_well_is_named(message: str, told: str) ->
     pbs = {command: f"/usr/bin/{command}" for command in registry.SCHEDULERS["pbs"].commands}
     ask = asking([], completed())
     assert registry.naming_others(message, "slurm", pbs.get, ask) == told
-    assert registry.naming_others(message, "slurm", {}.get, ask) == message
+    assert registry.naming_others(message, "slurm", lambda command: None, ask) == message
     assert registry.naming_others(message, "pbs", pbs.get, ask) == message
 
 
@@ -284,7 +284,7 @@ def test_an_unknown_scheduler_is_refused_with_those_that_exist() -> None:
 
 
 def test_a_job_whose_files_cannot_be_read_is_unknown_with_the_reason() -> None:
-    told = {
+    told: dict[str, object] = {
         "job_id": "local-1",
         "state": "UNKNOWN",
         "reason": "cannot read 'state.json'",
