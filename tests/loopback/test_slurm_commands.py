@@ -192,7 +192,7 @@ def test_colours_notices_and_words_around_cost_nothing(slurm: FakeSlurm) -> None
 def test_a_job_whose_id_cannot_be_read_is_no_success(slurm: FakeSlurm) -> None:
     slurm.answer("sbatch", "job accepted\n")
     done = slurm.scoop_hpc("submit", "--parsable", "program.py")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "it may have been taken all the same: look for it with squeue" in done.stderr
 
 
