@@ -46,7 +46,7 @@ _DEPENDENCIES: Mapping[str, bool | None] = MappingProxyType({"after": True, "aft
 
 
 class Client:
-    """What a user does with the jobs of all *schedulers*; those submitted from here have a directory under *state*."""
+    """The jobs of all *schedulers*; those submitted from here have a directory under *state*."""
 
     def __init__(
         self,
@@ -421,7 +421,7 @@ class Client:
             self._keep_cancelled(report)
 
     def _keep_cancelled(self, report: Report) -> None:
-        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        """Keep that a job was cancelled before it began: some schedulers have no accounts of it, others keep none."""
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
