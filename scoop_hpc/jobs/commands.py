@@ -78,7 +78,9 @@ class Commands:
     def scheduler(self, name: str) -> Scheduler:
         """Return the scheduler of that name; raise JobSpecError."""
         if name not in self._schedulers:
-            raise JobSpecError(f"the job's scheduler {name!r} is unknown to this version of scoop-hpc")
+            raise JobSpecError(
+                f"the job's scheduler {name!r} is unknown here: it came with another package, or a later scoop-hpc"
+            )
         return self._schedulers[name]
 
     def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Site | None) -> Completed:
