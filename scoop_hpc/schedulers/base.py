@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from re import Pattern
 from typing import Protocol
 
-from scoop_hpc.errors import JobSpecError, UnansweredError
+from scoop_hpc.errors import JobSpecError, UnansweredError, about
 from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
 
 # what is advised where a scheduler cannot be used; the registry knows whether there is another one here
@@ -282,7 +282,21 @@ def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
             advice = scheduler.instead.get(field, "leave it out")
             value = getattr(spec, field)
             shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
+            raise JobSpecError(
+                f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}", option_of(field)
+            )
+
+
+def check_dependencies(scheduler: Scheduler, spec: JobSpec) -> None:
+    """Raise JobSpecError for a job to wait for whose id cannot be one of *scheduler*."""
+    for option, job_ids in (
+        ("--after", spec.after),
+        ("--after-any", spec.after_any),
+        ("--after-failure", spec.after_failure),
+    ):
+        with about(option):
+            for job_id in job_ids:
+                scheduler.key(job_id)
 
 
 def double_quoted(text: str) -> str:

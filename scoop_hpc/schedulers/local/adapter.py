@@ -20,6 +20,7 @@ from scoop_hpc.schedulers.base import (
     JobStatus,
     Site,
     Which,
+    check_dependencies,
     double_quoted,
     find_job_id,
     one_line,
@@ -110,12 +111,16 @@ class LocalScheduler:
         refuse_unsaid(self, spec)
         nodes = spec.nodes or 1
         if nodes > _MOST_NODES:
-            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}")
+            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}", "--nodes")
         if spec.array is not None and len(spec.array.indices) > _MOST_ELEMENTS:
-            raise JobSpecError(f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller")
+            raise JobSpecError(
+                f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end of the walltime, and there is none: give --walltime")
-        _checked([*spec.after, *spec.after_any, *spec.after_failure])
+            raise JobSpecError(
+                "--signal counts from the end of the walltime, and there is none: give --walltime", "--signal"
+            )
+        check_dependencies(self, spec)
 
     def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
         return {}
