@@ -49,7 +49,7 @@ def absolute_environment(name: str) -> str:
         return name
     path = os.path.abspath(os.path.expanduser(name))
     if not os.path.isdir(path):
-        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one")
+        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one", "--conda")
     return path
 
 

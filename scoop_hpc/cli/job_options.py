@@ -195,7 +195,7 @@ def _enter(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
-        raise InputError(f"--chdir {directory!r}: {error.strerror}; name a directory") from error
+        raise InputError(f"--chdir {directory!r}: {error.strerror}; name a directory", "--chdir") from error
 
 
 _Value = TypeVar("_Value")
@@ -224,7 +224,9 @@ def _name_of(program: str) -> str:
 def _existing_venv(directory: str) -> str:
     path = os.path.abspath(directory)
     if not os.path.exists(os.path.join(path, "bin", "python")):
-        raise InputError(f"--venv {directory!r} holds no bin/python: name the directory of a virtual environment")
+        raise InputError(
+            f"--venv {directory!r} holds no bin/python: name the directory of a virtual environment", "--venv"
+        )
     return path
 
 
@@ -246,6 +248,6 @@ def _variables(
     for setting in options["env"]:
         name, equals, value = setting.partition("=")
         if not equals and name not in environ:
-            raise InputError(f"--env {name}: there is no such variable here, write NAME=VALUE")
+            raise InputError(f"--env {name}: there is no such variable here, write NAME=VALUE", "--env")
         variables[name] = value if equals else environ[name]
     return tuple(variables.items())

@@ -175,11 +175,11 @@ def _check_output(path: str, option: str) -> None:
     if "{" in directory:
         return  # named by the job's id: the scheduler may make it, or fail
     if not os.path.isdir(directory):
-        raise InputError(f"there is no directory {directory!r} for the output: make it, or change {option}")
+        raise InputError(f"there is no directory {directory!r} for the output: make it, or change {option}", option)
     if os.path.isdir(path):
-        raise InputError(f"the output {path!r} is a directory: name a file by {option}")
+        raise InputError(f"the output {path!r} is a directory: name a file by {option}", option)
     if os.path.exists(path):
         if not os.access(path, os.W_OK):
-            raise InputError(f"the output {path!r} is not yours to write: change {option}")
+            raise InputError(f"the output {path!r} is not yours to write: change {option}", option)
     elif not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {directory!r} is not yours to write the output to: change {option}")
+        raise InputError(f"the directory {directory!r} is not yours to write the output to: change {option}", option)

@@ -50,9 +50,9 @@ def render(
     """
     scheduler.check(spec)
     if template is not None and os.path.isdir(template):
-        raise TemplateError(f"the template {template!r} is a directory: name a file")
+        raise TemplateError(f"the template {template!r} is a directory: name a file", "--template")
     if template is not None and os.path.exists(template) and not os.path.isfile(template):
-        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file", "--template")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)
@@ -83,7 +83,8 @@ def render(
         ValueError,
     ) as error:
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}"
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}",
+            "--template",
         ) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
 from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, asked_for, option_of, with_default_output
 from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, unheard
 from scoop_hpc.schedulers.output_patterns import OutputPatterns
@@ -125,7 +125,13 @@ class Scheduler(ABC):
     def check(self, spec: JobSpec) -> None:
         """Raise JobSpecError for a field that this scheduler cannot express, or a dependency that is no job's id."""
         refuse_unsaid(self, spec)
-        self.checked([*spec.after, *spec.after_any, *spec.after_failure])
+        for option, job_ids in (
+            ("--after", spec.after),
+            ("--after-any", spec.after_any),
+            ("--after-failure", spec.after_failure),
+        ):
+            with about(option):
+                self.checked(job_ids)
 
     def template(self) -> str | None:
         """Return the path of its template's file, NAME.sh.j2; None where it is among scoop_hpc's own, in templates/."""
@@ -257,7 +263,9 @@ def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
             advice = scheduler.instead.get(field, "leave it out")
             value = getattr(spec, field)
             shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
+            raise JobSpecError(
+                f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}", option_of(field)
+            )
 
 
 def double_quoted(text: str) -> str:

@@ -89,11 +89,15 @@ class LocalScheduler(Scheduler):
         super().check(spec)
         nodes = spec.nodes or 1
         if nodes > _MOST_NODES:
-            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}")
+            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}", "--nodes")
         if spec.array is not None and len(spec.array.indices) > _MOST_ELEMENTS:
-            raise JobSpecError(f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller")
+            raise JobSpecError(
+                f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end of the walltime, and there is none: give --walltime")
+            raise JobSpecError(
+                "--signal counts from the end of the walltime, and there is none: give --walltime", "--signal"
+            )
 
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]

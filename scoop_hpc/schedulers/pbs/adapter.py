@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
 from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.schedulers.answers import (
     Completed,
@@ -153,7 +153,10 @@ class PbsScheduler(Scheduler):
             raise SchedulerError(f"pbsnodes failed: {advise(one_line(done))}")
         cpus = chunks.cpus_of_nodes(done.stdout, spec.queue or "")
         if cpus < spec.cpus_per_worker:
-            raise JobSpecError(f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}")
+            raise JobSpecError(
+                f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}",
+                "--cpus-per-worker",
+            )
         return replace(spec, workers_per_node=cpus // spec.cpus_per_worker, exclusive=True)
 
     def check(self, spec: JobSpec) -> None:
@@ -161,17 +164,21 @@ class PbsScheduler(Scheduler):
         chunks.check(spec)
         if not _NAME.fullmatch(spec.name):
             raise JobSpecError(
-                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'"
+                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'",
+                "--name",
             )
         if spec.queue is not None and spec.reservation is not None:
-            raise JobSpecError("PBS has a reservation's own queue: give --reservation without --queue")
+            raise JobSpecError(
+                "PBS has a reservation's own queue: give --reservation without --queue", "--reservation", "--queue"
+            )
         if spec.array is not None and len(spec.array.indices) == 1:
-            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out")
+            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out", "--array")
         if spec.mail_user is not None and not spec.mail_user.isascii():
-            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII")
+            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII", "--mail-user")
         said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
-            _check_directive(directive, said)
+            with about("--directive"):
+                _check_directive(directive, said)
 
     def directive_word(self, text: str) -> str:
         r"""Return *text* in quotes that all versions read alike: a backslash within double ones some take for itself.

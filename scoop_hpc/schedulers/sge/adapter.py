@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
 from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output
 from scoop_hpc.schedulers.answers import (
     Completed,
@@ -164,29 +164,43 @@ class SgeScheduler(Scheduler):
         where = f"the queue {spec.queue!r} does not have" if spec.queue is not None else "no queue has"
         which = " or ".join(repr(each.name) for each in fitting)
         raise JobSpecError(
-            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers"
+            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers",
+            "--queue",
+            "--pe",
         )
 
     def check(self, spec: JobSpec) -> None:
         super().check(spec)
-        for file in (spec.output, spec.error):
-            self.file_pattern(spec, file or default_output(spec))
+        for option, file in (("--output", spec.output), ("--error", spec.error)):
+            with about(option):
+                self.file_pattern(spec, file or default_output(spec))
         if spec.name != _usable_name(spec.name):
-            raise JobSpecError(f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -")
+            raise JobSpecError(
+                f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -", "--name"
+            )
         for job_id in spec.after_any:
             if self.key(job_id).index is not None:
-                raise JobSpecError(f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone")
+                raise JobSpecError(
+                    f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone", "--after-any"
+                )
         if spec.array is not None and spec.array.first < 1:
-            raise JobSpecError(f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more")
+            raise JobSpecError(
+                f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well")
+            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well", "--signal")
         if spec.parallel_environment is None and not _is_serial(spec):
-            raise JobSpecError("a job of several slots needs a parallel environment: give --pe")
+            raise JobSpecError(
+                "a job of several slots needs a parallel environment: give --pe", "--workers", "--workers-per-node"
+            )
         for option, text in (("prologue", "\n".join(spec.prologue)), ("setup", "\n".join(spec.setup))):
             if (line := next((each for each in text.split("\n") if each.startswith("#$")), None)) is not None:
-                raise JobSpecError(f"the {option} {line!r} would be a directive: give it as --directive, without #$")
+                raise JobSpecError(
+                    f"the {option} {line!r} would be a directive: give it as --directive, without #$", f"--{option}"
+                )
         for directive in spec.directives:
-            _check_directive(directive)
+            with about("--directive"):
+                _check_directive(directive)
 
     def directive_word(self, text: str) -> str:
         """Return *text* within double quotes if need be: within them, all but a quote and ``#`` is itself."""

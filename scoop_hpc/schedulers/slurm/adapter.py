@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError, about
 from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes
 from scoop_hpc.schedulers.answers import (
     Completed,
@@ -152,21 +152,21 @@ class SlurmScheduler(Scheduler):
 
     def check(self, spec: JobSpec) -> None:
         super().check(spec)
-        for file in (spec.output or default_output(spec), spec.error):
+        for option, file in (("--output", spec.output or default_output(spec)), ("--error", spec.error)):
             if file is not None:
-                self.file_pattern(spec, file)
+                with about(option):
+                    self.file_pattern(spec, file)
         for directive in spec.directives:
-            option = option_in(directive)
-            if not option:
-                raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
-            for ours, advice in _OURS.items():
-                if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
-                    raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
-
+            with about("--directive"):
+                _check_directive(directive)
         ruled = self.ruled_out(spec)
         for option, ours in ((MEMORY, _memory_option(spec)), (CPUS, _cpus_option(spec)), (EXCLUSIVE, _exclusive(spec))):
             if ours and option in ruled:
-                raise JobSpecError(f"{ours} and the directive {ruled[option]!r} exclude each other: give one")
+                raise JobSpecError(
+                    f"{ours} and the directive {ruled[option]!r} exclude each other: give one",
+                    ours.split()[0],
+                    "--directive",
+                )
 
     def ruled_out(self, spec: JobSpec) -> Mapping[str, str]:
         """Return which options cannot be in a script beside the directives of *spec*; for the template."""
@@ -305,6 +305,15 @@ def _cpus_option(spec: JobSpec) -> str:
 
 def _exclusive(spec: JobSpec) -> str:
     return "--exclusive" if spec.exclusive else ""
+
+
+def _check_directive(directive: str) -> None:
+    option = option_in(directive)
+    if not option:
+        raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
+    for ours, advice in _OURS.items():
+        if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
+            raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
 
 
 def _is_unanswered(done: Completed) -> bool:
