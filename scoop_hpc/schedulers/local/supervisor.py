@@ -94,7 +94,7 @@ def _run(home: Home, job: State, request: Request, signals: Signals, lock: int, 
 
 
 def main() -> None:
-    """Supervise the job in the directory that the command line names; an error before the submission has succeeded is one line."""
+    """Supervise the job in the directory that the command line names; an error during its submission is one line."""
     (path,) = sys.argv[1:]
     try:
         supervise(Home(path), Submitter(Home(path).log))
