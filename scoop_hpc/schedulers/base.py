@@ -14,7 +14,8 @@ from re import Pattern
 from typing import Protocol
 
 from scoop_hpc.errors import JobSpecError, UnansweredError, about
-from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
+from scoop_hpc.fields.option import Refused, Words
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, JobState, asked_for
 
 # what is advised where a scheduler cannot be used; the registry knows whether there is another one here
 OR_LOCAL = ", or use --scheduler local"
@@ -150,9 +151,7 @@ class Scheduler(Protocol):
 
     commands: tuple[str, ...]  # the programs that must be on PATH
 
-    expresses: Mapping[str, str]  # the fields of JobSpec that it has words for, with these; reStructuredText
-
-    instead: Mapping[str, str]  # for some of the others, what a user can do
+    words: Mapping[str, Words]  # by field of JobSpec: how this scheduler is told, or why it is refused
 
     passes_environment: bool  # whether a job has the variables of the shell that submitted it
 
@@ -278,12 +277,12 @@ class Scheduler(Protocol):
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
     """Raise JobSpecError for the first field of *spec* that neither *scheduler* nor the script can express."""
     for field in asked_for(spec):
-        if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
-            advice = scheduler.instead.get(field, "leave it out")
-            value = getattr(spec, field)
+        option, value = OPTIONS[field], getattr(spec, field)
+        said = option.said_to(scheduler.words)
+        if isinstance(said, Refused):
             shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
             raise JobSpecError(
-                f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}", option_of(field)
+                f"the scheduler {scheduler.name!r} cannot express {option.shown}{shown}: {said.instead}", option.name
             )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError, about
-from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, with_default_output
+from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, with_default_output, words_of
 from scoop_hpc.schedulers.base import (
     Ask,
     Completed,
@@ -74,48 +73,13 @@ _SUBMITTED_IN_WORDS = (
 _OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
 _OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``--job-name``",
-        "nodes": "``--nodes``",
-        "workers": "``--ntasks``",
-        "workers_per_node": "``--ntasks-per-node``; without: ``--exclusive``",
-        "cpus_per_worker": "``--cpus-per-task``",
-        "memory_per_node": "``--mem``",
-        "memory_per_cpu": "``--mem-per-cpu``",
-        "gpus_per_node": "``--gpus-per-node``",
-        "gpu_type": "``--gpus-per-node=TYPE:N``",
-        "walltime": "``--time``",
-        "queue": "``--partition``",
-        "account": "``--account``",
-        "output": "``--output``",
-        "error": "``--error``",
-        "mail_user": "``--mail-user``",
-        "mail_events": "``--mail-type``",
-        "array": "``--array``",
-        "after": "``--dependency=afterok:``",
-        "after_any": "``--dependency=afterany:``",
-        "after_failure": "``--dependency=afternotok:``",
-        "exclusive": "``--exclusive``",
-        "constraint": "``--constraint``",
-        "qos": "``--qos``",
-        "reservation": "``--reservation``",
-        "licenses": "``--licenses``",
-        "begin": "``--begin``",
-        "signal": "``--signal=B:USR1@``",
-        "requeue": "``--requeue``, ``--no-requeue``",
-        "directives": "verbatim",
-    }
-)
-
 
 class SlurmScheduler:
     """Slurm's dialect."""
 
     name = "slurm"
     commands: tuple[str, ...] = ("sbatch", "squeue", "scancel")
-    expresses: Mapping[str, str] = _EXPRESSES
-    instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
+    words = words_of("slurm")
     passes_environment = True
     forgotten_is_fulfilled = True
     removes_unfulfillable = False
