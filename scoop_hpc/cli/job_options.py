@@ -20,8 +20,8 @@ from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.fields.units import parse_begin
 from scoop_hpc.jobs.commands import run_command
 from scoop_hpc.schedulers.base import Scheduler
-from scoop_hpc.schedulers.output_patterns import in_our_words
-from scoop_hpc.schedulers.registry import SCHEDULERS, find, named, user_name
+from scoop_hpc.schedulers.output_patterns import OutputOption
+from scoop_hpc.schedulers.registry import SCHEDULERS, find, in_our_words, named, user_name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -147,9 +147,12 @@ def _enter(directory: str) -> None:
 
 def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> str | None:
     """Return a file for output, the scheduler's own patterns in our words."""
+    option, text = f"--{name}", options[name]
+    if text is None:
+        return None
     is_array, home = options["array"] is not None, environ.get("HOME", "~")
-    with about(f"--{name}"):
-        return in_our_words(scheduler.name, f"--{name}", options[name], is_array, user_name(), home)
+    with about(option):
+        return in_our_words(scheduler, OutputOption(option, text, is_array, user_name(), home))
 
 
 def _begin(text: str | None) -> str | None:

@@ -120,17 +120,13 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
                     self._rare = _Rare(self._waits)
         return self._rare
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        return self._shared.condition
+    # not by @property: for type checkers, concurrent.futures.as_completed takes what has these as attributes
+    _condition: threading.Condition = property(lambda self: self._shared.condition)  # type: ignore[assignment]
+    _waiters: list[Any] = property(lambda self: self._shared.observers)  # type: ignore[assignment]
 
     @property
     def _done_callbacks(self) -> list[Callable[[Any], object]]:
         return self._shared.callbacks
-
-    @property
-    def _waiters(self) -> _Waiters:  # type: ignore[override]
-        return self._shared.observers
 
     # PEP 3148
 

@@ -78,7 +78,7 @@ class Machine:
         return name
 
     def submit_script(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Submit a job script as the phrase book does."""
+        """Submit a job script as the adapter does."""
         return self.call("scoop_hpc.schedulers.local", "submit", self.write("job.sh", text))
 
     def run_script(self, body: str, *directives: str) -> str:
@@ -126,7 +126,7 @@ class Machine:
         for home in (self.state / "local").glob("*"):
             (home / "cancel").touch()
         for home in (self.state / "local").glob("*"):
-            until(lambda job=f"local-{home.name}": self.ended(job))
+            until(lambda job=f"local-{home.name}": self.ended(job))  # type: ignore[misc]
 
 
 @pytest.fixture

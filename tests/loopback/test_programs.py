@@ -212,8 +212,14 @@ def test_closed_output_is_no_trouble(runs: Runs) -> None:
 def test_hangup_does_not_end_a_run_under_nohup(runs: Runs) -> None:
     program = runs.write(HEAD + MAIN + "print('on', flush=True); input(); print('still here')")
     words = f"trap '' HUP; exec {sys.executable} -m scoop_hpc run -n 2 {program}"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen(["sh", "-c", words], cwd=runs.directory, env=runs.environ, text=True, **pipes)
+    process = subprocess.Popen(
+        ["sh", "-c", words],
+        cwd=runs.directory,
+        env=runs.environ,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGHUP)

@@ -46,7 +46,7 @@ def suite(reports: Sequence[Mapping[str, Any]], told: list[str] | None = None, r
             raise MeasurementError(report["error"])
         return report
 
-    return Suite(measure, [].append if told is None else told.append, repeat=repeat, timeout=1)
+    return Suite(measure, ([] if told is None else told).append, repeat=repeat, timeout=1)
 
 
 def test_doctests_of_the_figures_hold() -> None:
@@ -155,7 +155,7 @@ def test_peers_take_turns_and_each_has_the_values_of_its_runs() -> None:
 
 
 def test_peer_that_fails_is_not_run_again_and_costs_the_others_nothing() -> None:
-    reports = [{"seconds": 1}, {"error": "timed out after 1 s"}, {"seconds": 1}, {"seconds": 1}]
+    reports: list[dict[str, Any]] = [{"seconds": 1}, {"error": "timed out after 1 s"}, {"seconds": 1}, {"seconds": 1}]
     results = suite(reports).run(RATE.sized(quick=False), [PEERS[OURS], PEERS["serial"]])
     assert len(results[OURS].values) == 3
     assert results["serial"].failure == "timed out after 1 s"

@@ -158,8 +158,9 @@ def test_what_cannot_be_pickled_leaves_no_segment(segments: Segments) -> None:
 
 
 def test_immutable_buffer_is_not_copied() -> None:
-    frames = pickles.dump(pickles.out_of_band([b"a" * 100_000]))
-    assert frames[1].obj is pickles.dump(pickles.out_of_band([frames[1].obj]))[1].obj
+    frames: list[Any] = pickles.dump(pickles.out_of_band([b"a" * 100_000]))
+    again: list[Any] = pickles.dump(pickles.out_of_band([frames[1].obj]))
+    assert frames[1].obj is again[1].obj
 
 
 def test_small_buffer_stays_in_the_pickle() -> None:

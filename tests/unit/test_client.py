@@ -8,10 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
+from scoop_hpc.errors import (
+    InputError,
+    JobSpecError,
+    PerhapsSubmittedError,
+    SchedulerError,
+    ScoopError,
+    UnansweredError,
+)
 from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
@@ -21,7 +29,7 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report, goes_on, is_queued
 from scoop_hpc.jobs.status import is_unanswered
-from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]
@@ -86,6 +94,12 @@ def submitted(client: Client, slurm: Slurm, job_id: str = "7", now: float = 1.0)
     return job
 
 
+def depending(field: str, job_id: str) -> JobSpec:
+    """Return a job that waits for another, as *field* says."""
+    changes: dict[str, Any] = {field: (job_id,)}
+    return replace(SPEC, **changes)
+
+
 def record_end(job: Job, state: JobState, exit_status: int | None, reason: str = "") -> None:
     records.write(job.record, Record(state, 1.0, ("n1",), "n1", 7, exit_status=exit_status, reason=reason))
 
@@ -120,7 +134,7 @@ def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> N
     slurm = Slurm({"sbatch": answers})
     client = client_of(slurm, tmp_path)
     for number in range(1, 4):
-        with pytest.raises(UnansweredError):
+        with pytest.raises(PerhapsSubmittedError):
             client.submit(SPEC, SLURM, lambda job: "", 1.0)
         assert len(os.listdir(tmp_path / "jobs")) == number
     (directory, *_) = sorted((tmp_path / "jobs").iterdir())
@@ -225,6 +239,11 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
     reports = old.reports(old.recent(1))
     with pytest.raises(JobSpecError, match="'slurm'"):
         old.status(reports)
+    troubles: list[SchedulerError] = []
+    (report,) = old.status(reports, troubles.append)
+    assert report.status.state is JobState.UNKNOWN
+    assert "'slurm' is unknown here" in str(troubles[0])
+    assert old.remembered(reports) == [report]
 
 
 def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:
@@ -593,7 +612,7 @@ def test_a_dependency_that_slurm_would_forget_is_refused(
     slurm = Slurm({"squeue": [answer], "sacct": [NO_ACCOUNTS]})
     client = client_of(slurm, tmp_path)
     submitted(client, slurm)
-    spec = replace(SPEC, **{field: ("7",)})
+    spec = depending(field, "7")
     if taken:
         client.check_dependencies(spec, SLURM)
     else:
@@ -629,7 +648,7 @@ def test_a_dependency_on_what_pbs_has_forgotten_is_refused(tmp_path: Path, field
     job = client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
     record_end(job, JobState.COMPLETED, 0)
     with pytest.raises(JobSpecError, match=rf"{option_of(field)} 7\.head: pbs knows of no such job any more"):
-        client.check_dependencies(replace(SPEC, **{field: ("7.head",)}), PBS)
+        client.check_dependencies(depending(field, "7.head"), PBS)
 
 
 @pytest.mark.parametrize(("status", "refused"), [(0, ["after_failure"]), (3, ["after"])])
@@ -641,7 +660,7 @@ def test_a_dependency_for_which_pbs_would_remove_the_job_is_refused(
     client = client_of(pbs, tmp_path)
     client.submit(replace(SPEC, workers_per_node=1), PBS, lambda job: "", 1.0)
     for option in ("after", "after_any", "after_failure"):
-        spec = replace(SPEC, **{option: ("7.head",)})
+        spec = depending(option, "7.head")
         if option in refused:
             with pytest.raises(JobSpecError, match="already, so this one would never begin"):
                 client.check_dependencies(spec, PBS)

@@ -13,8 +13,9 @@ from scoop_hpc.fields.spec import JobSpec, JobState
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.directories import Job
-from scoop_hpc.schedulers.base import Completed, JobStatus, Site
+from scoop_hpc.schedulers.answers import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
+from scoop_hpc.schedulers.site import Site
 
 SLURM = SCHEDULERS["slurm"]
 SPEC = JobSpec(("pi.py",), "/home/me", "pi")
@@ -64,7 +65,7 @@ def submitted(tmp_path: Path, sbatch: str, spec: JobSpec = SPEC, now: float = 1.
 def test_the_cluster_that_took_a_job_is_kept_with_it(
     tmp_path: Path, environ: dict[str, str], directives: tuple[str, ...], answer: str, cluster: str
 ) -> None:
-    job = submitted(tmp_path, answer, replace(SPEC, directives=directives), **environ)
+    job = submitted(tmp_path, answer, replace(SPEC, directives=directives), 1.0, **environ)
     known = directories.read(job.directory)
     assert known is not None
     assert known.site is not None

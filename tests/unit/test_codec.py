@@ -53,7 +53,7 @@ def test_bodies_travel_as_frames_of_their_own() -> None:
 def test_reference_is_known_as_one_where_it_arrives(kind: Any) -> None:
     batches = [Batch("0.0", 1, [b"a", Reference(b"b"), b"c"]), Batch("0.0", 2, [Reference(b"d")])]
     frames = [bytes(frame) for frame in codec.encode(kind(batches))]
-    arrived = codec.decode(frames)
+    arrived: Any = codec.decode(frames)
     assert [[type(frame) is Reference for frame in batch.frames] for batch in arrived.batches] == [
         [False, True, False],
         [True],

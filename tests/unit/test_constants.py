@@ -171,4 +171,4 @@ def test_constant_cannot_be_set_again_by_anybody() -> None:
 
 def test_constant_that_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(UnpicklableError, match="generator"):
-        Constants(Asked()).set({"name": (n for n in [])})
+        Constants(Asked()).set({"name": (n for n in "")})

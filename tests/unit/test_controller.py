@@ -84,7 +84,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(current, "_worker", worker)
         results = []
         # a program that fails does not wait for what it submitted
-        worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))
+        worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
         return results[0]
 
     handler = signal.getsignal(signal.SIGINT)
@@ -405,7 +405,7 @@ def test_futures_of_another_kind_are_refused(run: Run) -> None:
     strangers: list[Any] = [concurrent.futures.Future()]
     for wait in (futures.wait, futures.as_completed):
         with pytest.raises(TypeError, match="is not of scoop_hpc.futures: wait by concurrent.futures"):
-            run(lambda wait=wait: wait(strangers))  # type: ignore[misc]
+            run(lambda wait=wait: wait(strangers))
 
 
 def keep(controller: Controller, count: int) -> list[futures.Future]:
@@ -658,7 +658,8 @@ def test_tasks_wait_elsewhere_for_their_own_tasks(run: Run) -> None:
         done: queue.Queue[Any] = queue.Queue()
         for _ in range(2):
             futures.submit(tree, depth - 1).add_done_callback(done.put)
-        return 1 + sum(done.get(timeout=20).result() for _ in range(2))
+        children: int = sum(done.get(timeout=20).result() for _ in range(2))
+        return 1 + children
 
     assert run(lambda: futures.submit(tree, 3).result()) == 15
 

@@ -149,7 +149,7 @@ def _write(element: tuple[list[str], list[list[tuple[int, int, int]]]]) -> tuple
     """Return one element's text, and its hosts: a text, then a group and a text in turn."""
     texts, groups = element
     text, hosts = texts[0], [texts[0]]
-    for group, after in itertools.zip_longest(groups, texts[1 : len(groups) + 1], fillvalue=""):
+    for group, after in zip(groups, itertools.chain(texts[1:], itertools.repeat(""))):
         ranges, numbers = [], []
         for lower, count, width in group:
             ranges.append(f"{lower:0{width}}" + (f"-{lower + count - 1}" if count > 1 else ""))

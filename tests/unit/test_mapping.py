@@ -47,7 +47,7 @@ def test_buffer_is_filled_before_a_result_is_asked_for() -> None:
     read = []
 
     def program() -> None:
-        results = futures.map(int, (read.append(n) or n for n in itertools.count()), buffersize=2)
+        results = futures.map(int, (read.append(n) or n for n in itertools.count()), buffersize=2)  # type: ignore[func-returns-value]
         assert len(read) == 2
         next(results)
         assert len(read) == 3  # as in the standard library, room is made by what is yielded, not by the next call
@@ -66,7 +66,7 @@ def test_bounded_map_gives_every_result(run: Run, mapped: Callable[..., Iterator
 def test_impossible_sizes_are_refused(mapped: Callable[..., Iterator[int]], name: str) -> None:
     for value, kind in ((0, InputError), (-1, ValueError), (2.5, TypeError), ("3", TypeError)):
         with pytest.raises(kind, match=f"{name} is {value!r}"):
-            run_program(lambda value=value: mapped(int, [1], **{name: value}))
+            run_program(lambda value=value: mapped(int, [1], **{name: value}))  # type: ignore[misc]
 
 
 def test_generator_among_the_items_is_refused_at_its_place(run: Run) -> None:
@@ -83,7 +83,7 @@ def test_map_that_was_left_reads_no_more(run: Run) -> None:
     read = []
 
     def program() -> None:
-        results = futures.map(int, (read.append(n) or n for n in itertools.count()))
+        results = futures.map(int, (read.append(n) or n for n in itertools.count()))  # type: ignore[func-returns-value]
         next(results)
         results.close()  # type: ignore[attr-defined]
         before = len(read)

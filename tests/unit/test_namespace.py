@@ -78,7 +78,7 @@ class Sides:
             worker.enter()
             main_by_value.become_worker()
             worker.main = sys.modules["__main__"]
-        self.client = self.parties[0].main
+        self.client: Any = self.parties[0].main
         self.client_names = self.parties[0].names
         self.be_client()
         exec(script, self.client.__dict__)

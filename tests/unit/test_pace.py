@@ -95,7 +95,7 @@ def test_pace_is_remembered_for_all_copies_of_a_function() -> None:
     paces = LoopTimings()
     paces.learn(2.0, lambda: 1, max)
     for _ in range(2):
-        paces.learn(1e-6, partial(run, 1), max)
+        paces.learn(1e-6, partial(run, LoopTiming(Clock())), max)
     assert paces.of(run, max) == 1e-6
     assert paces.of(run, min) is None
     assert paces.of(run) is None

@@ -33,7 +33,7 @@ def test_either_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, mem
     expected = [draw() for _ in range(400)]  # past the end of the 624 words
     random.seed(1)
     numpy.random.seed(1)
-    streams = [PythonStream(), NumpyStream(numpy.random.mtrand)]
+    streams: list[PythonStream | NumpyStream] = [PythonStream(), NumpyStream(numpy.random.mtrand)]
     others: list[object] = [None, None]
     ours, theirs = [], []
     for n in range(400):
@@ -55,16 +55,16 @@ def test_memory_of_the_state_is_found() -> None:
 
 
 def test_another_bit_generator_of_numpy_is_exchanged_too() -> None:
-    before = numpy.random.get_bit_generator()
+    before = numpy.random.mtrand.get_bit_generator()
     try:
         numbers = NumpyStream(numpy.random.mtrand)
         others = numbers.exchange(None)
         numbers.exchange(others)
-        numpy.random.set_bit_generator(numpy.random.PCG64(7))
-        state = numpy.random.get_bit_generator().state
+        numpy.random.mtrand.set_bit_generator(numpy.random.PCG64(7))
+        state = numpy.random.mtrand.get_bit_generator().state
         mine = numbers.exchange(None)
         assert numpy.random.rand() != numpy.random.Generator(numpy.random.PCG64(7)).random()
         numbers.exchange(mine)
-        assert numpy.random.get_bit_generator().state == state
+        assert numpy.random.mtrand.get_bit_generator().state == state
     finally:
-        numpy.random.set_bit_generator(before)
+        numpy.random.mtrand.set_bit_generator(before)

@@ -42,7 +42,7 @@ def run_program(program: Callable[[], Any], link: Home | None = None, size: int 
     try:
         with mock.patch.object(current, "_worker", worker):
             # a program that fails does not wait for what it submitted
-            worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))
+            worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
     finally:
         signal.signal(signal.SIGINT, handler)
     return results[0]
@@ -89,7 +89,9 @@ class FakeWorker:
                 future.run()
         return self._dice.random() < self._hunger
 
-    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Any) -> Any:
+    def submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Any = None
+    ) -> Any:
         self.futures.append(FakeFuture(function, args))
         return self.futures[-1]
 
@@ -112,7 +114,7 @@ def fold(
     deadline: float | None = None,
 ) -> Any:
     """Fold single *items* on *worker*, looking around after each of them, as if all of them lasted."""
-    always = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
+    always: dict[str, Any] = {"due": lambda _: True, "worth_sharing": lambda _, count: count > 1}
     with mock.patch.object(splitting, "current", return_value=worker), mock.patch.multiple(LoopTiming, **always):
         return splitting.fold(worker, function, reduction, zip(items), deadline)
 
@@ -142,7 +144,7 @@ def test_fold_of_matrices_is_their_product_however_it_is_split(numbers: list[int
 def test_fold_calls_each_function_once_for_each_item() -> None:
     called: list[int] = []
     worker = FakeWorker(1, 3, 0.0)
-    total = fold(worker, lambda n: called.append(n) or n, operator.add, range(100))
+    total = fold(worker, lambda n: called.append(n) or n, operator.add, range(100))  # type: ignore[func-returns-value]
     assert (total, called, worker.futures) == (4950, list(range(100)), [])
 
 
@@ -373,7 +375,7 @@ def test_map_scan_honours_its_timeout(run: Run) -> None:
 def test_what_came_before_is_put_in_front_up_to_a_failure() -> None:
     chunk = run_chunk(fail_at_one, [(0,), (1,)])
     shifted = scans.put_before(operator.add, 7, chunk)
-    results = shifted.unpacked()
+    results = iter(shifted.unpacked())
     assert next(results) == 7
     with pytest.raises(KeyError):
         next(results)

@@ -122,13 +122,13 @@ def test_large_segment_is_closed_when_it_is_taken_and_its_map_lives_on(segments:
 
 def test_arguments_are_kept_until_their_tasks_are_done(segments: Segments) -> None:
     before = descriptors()
-    frames = [b"call", put(segments, bytes(TOO_LARGE_TO_REST))]
-    segments.keep(frames, range(7, 9))
-    maps.opened(frames[1])
+    large = put(segments, bytes(TOO_LARGE_TO_REST))
+    segments.keep([b"call", large], range(7, 9))
+    maps.opened(large)
     segments.look()
     segments.release({8: "waited for"})
     assert descriptors() == before + 1
-    maps.opened(frames[1])  # the task may have to run again
+    maps.opened(large)  # the task may have to run again
     segments.release({9: "another"})
     assert descriptors() == before
 

@@ -160,7 +160,8 @@ VALUES = st.one_of(
     st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=4), max_size=4), st.sampled_from(["", "\n", "# x\n"])
 )
 def test_each_key_is_found_on_its_line(document: dict[str, dict[str, str]], between: str) -> None:
-    text, expected = "", {}
+    text = ""
+    expected: dict[tuple[str, ...], int] = {}
     for name, table in document.items():
         text += between
         expected[(name,)] = text.count("\n") + 1
@@ -240,7 +241,7 @@ def test_no_file_needs_no_scheduler_to_be_found() -> None:
         ),
     ],
 )
-def test_a_cluster_that_cannot_be_told_is_refused(text: str, name: str, complaint: str) -> None:
+def test_a_cluster_that_cannot_be_told_is_refused(text: str, name: str | None, complaint: str) -> None:
     with pytest.raises(SettingsError, match=re.escape(complaint)):
         pick([read(text)], None if name is None else profile(name), "mgmt", None, never)
 

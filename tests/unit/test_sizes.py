@@ -9,7 +9,7 @@ from scoop_hpc.bulk.sizes import Sizes
 
 def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:
     """Return the sizes of the chunks of *count* items, each of which takes so many *seconds*, done one by one."""
-    made = []
+    made: list[int] = []
     while sum(made) < count:
         made.append(min(sizes.next(count - sum(made)), count - sum(made)))
         sizes.learn(made[-1], made[-1] * seconds, made[-1] * size)

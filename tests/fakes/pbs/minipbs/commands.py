@@ -255,7 +255,7 @@ def _qselect(root: Path, words: Sequence[str]) -> int:
     with opened(root) as server:
         for job in server.jobs.values():
             named = options.get("-N") in (None, job["name"])
-            if _shown(job, "-x" in options, False) and named and job["state"] in options.get("-s", job["state"]):
+            if _shown(job, "-x" in options, False) and named and job["state"] in str(options.get("-s", job["state"])):
                 print(job["id"])
     return 0
 

@@ -13,8 +13,8 @@ from minipbs.server import LOCALHOST, OVER, Job, Server
 Value = str | dict[str, str]
 Attributes = list[tuple[str, Value]]
 
-_NUMBERS = ("Priority", "session_id", "substate", "run_count", "Stageout_status", "Exit_status", "array_index")
-_NUMBERS += ("history_timestamp", "max_run_subjobs")
+_NUMBERS = ["Priority", "session_id", "substate", "run_count", "Stageout_status", "Exit_status", "array_index"]
+_NUMBERS += ["history_timestamp", "max_run_subjobs"]
 _WIDTH = 79
 
 

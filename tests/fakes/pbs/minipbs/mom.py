@@ -222,8 +222,9 @@ class Mom:
         now = time.monotonic()
         if processes([session for session, host in self.sessions.items() if host == 0]):
             self.emptied_at = now
-        late = now > self.deleted_at + self.settings["kill_delay"]
-        return late or now > self.emptied_at + self.settings["lingering"]
+        delays: dict[str, float] = self.settings
+        late = now > self.deleted_at + delays["kill_delay"]
+        return late or now > self.emptied_at + delays["lingering"]
 
     def _reap(self) -> None:
         while True:

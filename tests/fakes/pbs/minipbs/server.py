@@ -306,7 +306,7 @@ class Server:
                 return False
         elif other["state"] not in OVER:
             return True if kind == "after" and other["state"] in ("R", "E", "B") else None
-        status = self.state["ends"].get(job_id)
+        status: int | None = self.state["ends"].get(job_id)
         return {
             "after": True,
             "afterany": True,
