@@ -7,10 +7,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, about
-from scoop_hpc.fields.spec import JobSpec
+from scoop_hpc.fields.spec import JobSpec, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -75,44 +74,6 @@ _SAID = {  # resources that the script asks for: PBS heeds the first of several 
     "place": "use --nodes or --exclusive",
 }
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``-N``",
-        "nodes": "``-l select=``, ``-l place=scatter``",
-        "workers": "``:mpiprocs=``",
-        "workers_per_node": "``:mpiprocs=``; without: as many as a node has CPUs, as pbsnodes tells, and ``excl``",
-        "cpus_per_worker": "``:ncpus=``, ``:ompthreads=``",
-        "memory_per_node": "``:mem=``",
-        "memory_per_cpu": "``:mem=``, times the CPUs",
-        "gpus_per_node": "``:ngpus=``",
-        "walltime": "``-l walltime=``",
-        "queue": "``-q``",
-        "account": "``-A``",
-        "output": "the script's own redirection",
-        "error": "the script's own redirection",
-        "mail_user": "``-M``",
-        "mail_events": "``-m``",
-        "array": "``-J``",
-        "after": "``-W depend=afterok:``",
-        "after_any": "``-W depend=afterany:``",
-        "after_failure": "``-W depend=afternotok:``",
-        "exclusive": "``-l place=scatter:excl``",
-        "constraint": "in the chunk",
-        "reservation": "``-q``, its queue",
-        "licenses": "``-l NAME=N``",
-        "begin": "``-a``",
-        "requeue": "``-r y``, ``-r n``; an array has ``-r y`` always",
-        "directives": "verbatim",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "gpu_type": "say what nodes must have by --constraint, such as gpu_model=a100",
-        "qos": "sites have queues for it, use --queue",
-        "signal": "it warns of nothing but its end, leave it out",
-        "parallel_environment": "PBS has none, leave it out",
-    }
-)
 _IN_SCRIPT = {"{job_id}": '"${PBS_JOBID%%[!0-9]*}"', "{array_index}": '"$PBS_ARRAY_INDEX"'}  # placeholders of files
 _MAIL = {"begin": "b", "end": "e", "fail": "a"}
 
@@ -129,8 +90,7 @@ class PbsScheduler(Scheduler):
     name = "pbs"
     reader = PbsReader()
     commands = ("qsub", "qstat", "qdel")
-    expresses = _EXPRESSES
-    instead = _INSTEAD
+    words = words_of("pbs")
     output_patterns = OutputPatterns("PBS", re.compile(r"\^(array_index)\^"), {"array_index": INDEX})  # qsub(1B), -o
     foreign_patterns = (_TORQUE,)
     removes_unfulfillable = True

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError, about
-from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes
+from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -73,40 +72,6 @@ _OF_COMMANDS = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")  # variables that cha
 _OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
 _OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``--job-name``",
-        "nodes": "``--nodes``",
-        "workers": "``--ntasks``",
-        "workers_per_node": "``--ntasks-per-node``; without: ``--exclusive``",
-        "cpus_per_worker": "``--cpus-per-task``",
-        "memory_per_node": "``--mem``",
-        "memory_per_cpu": "``--mem-per-cpu``",
-        "gpus_per_node": "``--gpus-per-node``",
-        "gpu_type": "``--gpus-per-node=TYPE:N``",
-        "walltime": "``--time``",
-        "queue": "``--partition``",
-        "account": "``--account``",
-        "output": "``--output``",
-        "error": "``--error``",
-        "mail_user": "``--mail-user``",
-        "mail_events": "``--mail-type``",
-        "array": "``--array``",
-        "after": "``--dependency=afterok:``",
-        "after_any": "``--dependency=afterany:``",
-        "after_failure": "``--dependency=afternotok:``",
-        "exclusive": "``--exclusive``",
-        "constraint": "``--constraint``",
-        "qos": "``--qos``",
-        "reservation": "``--reservation``",
-        "licenses": "``--licenses``",
-        "begin": "``--begin``",
-        "signal": "``--signal=B:USR1@``",
-        "requeue": "``--requeue``, ``--no-requeue``",
-        "directives": "verbatim",
-    }
-)
-
 _PATTERNS = OutputPatterns(  # sbatch(1), FILENAME PATTERN; b, r and S since 24.11
     "Slurm",
     re.compile(r"%[0-9]*([AJNSabjnrstux])"),
@@ -133,8 +98,7 @@ class SlurmScheduler(Scheduler):
     name = "slurm"
     reader = SlurmReader()
     commands = ("sbatch", "squeue", "scancel")
-    expresses = _EXPRESSES
-    instead = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
+    words = words_of("slurm")
     output_patterns = _PATTERNS
     passes_environment = True
     forgotten_is_fulfilled = True
