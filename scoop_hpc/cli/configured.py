@@ -21,7 +21,7 @@ _META = "scoop_hpc.settings"
 
 
 class ConfiguredCommand(click.Command):
-    """A command with the options of `asking`: what the command line leaves out is set as `read_settings` says."""
+    """A command with the options of `job_options`: what the command line leaves out is set as `read_settings` says."""
 
     def __init__(self, *args: Any, **parts: Any) -> None:
         super().__init__(*args, **parts)

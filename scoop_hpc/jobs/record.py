@@ -25,7 +25,7 @@ DRIVER_LOST = "died, or its node was lost"  # the end of the reason that an agen
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a run stands. Times are seconds since the epoch on the driver's clock."""
+    """The state of a run. Times are seconds since the epoch on the driver's clock."""
 
     state: JobState
     started: float
