@@ -148,7 +148,7 @@ class Welcome(Message, frozen=True):
     driver: str  # who it is, in words: for when it is dead
     record: str  # the run's record file, empty if there is none
     attempt: str  # what that is known by as this run's
-    driver_process: str  # see `stopped.identity`
+    driver_process: str  # see `proc.identity`
     driver_pid: Number
     complaints: str  # the file behind the driver's stderr, empty if it is none
     pool: Pool | None = None  # instead of a program to run

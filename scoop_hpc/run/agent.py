@@ -43,7 +43,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import AGENT, ORIGIN
-from scoop_hpc.run import children, stopped
+from scoop_hpc.run import children, proc
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import LOST, knock
 from scoop_hpc.run.oom_kills import OomKills, read_text
@@ -102,7 +102,7 @@ class Agent:
         self._terminated_at: float | None = None
         self._directory = ""
         self._broker: sockets.Socket | None = None
-        self._stopped = stopped.Stopped(stopped.process_state)
+        self._stopped = proc.Stopped(proc.process_state)
         self._oom_kills = OomKills(read_text)
         self._looked = 0.0  # at the children, last
         self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
@@ -205,7 +205,7 @@ class Agent:
                 self._pipes.read(ready)
         now = time.monotonic()
         if self._shutdown is None:
-            if now > self._looked + stopped.LOOK:
+            if now > self._looked + proc.LOOK:
                 self._looked = now
                 self._look()
             if self._lost_at is not None and now > self._lost_at + LOST:
@@ -218,16 +218,16 @@ class Agent:
         """End the run if a child is not dead, and hangs: it is stopped, or a broker that does not answer."""
         self._oom_kills.look()
         for pid in self._stopped.look(self._children):
-            seconds = stopped.LOOKS * stopped.LOOK
+            seconds = proc.LOOKS * proc.LOOK
             self._tell(Fault(f"{self._name_of(pid)} has been stopped for {seconds:g} s, by SIGSTOP or the like"))
         if self._unanswered is None or self._broker is None:
             return
         if not self._unanswered:
             sockets.send(self._broker, Beat())
         self._unanswered += 1
-        if self._unanswered > stopped.UNANSWERED:
+        if self._unanswered > proc.UNANSWERED:
             pid = next((pid for pid, child in self._children.items() if "." not in child.name), 0)
-            self._tell(Fault(f"{self._name_of(pid)} has not answered for {stopped.UNANSWERED * stopped.LOOK:g} s"))
+            self._tell(Fault(f"{self._name_of(pid)} has not answered for {proc.UNANSWERED * proc.LOOK:g} s"))
 
     def _name_of(self, pid: int) -> str:
         name = self._children[pid].name if pid in self._children else ""
@@ -295,8 +295,8 @@ class Agent:
         """Begin the end, and leave word of it where the driver cannot any more: the first node does."""
         self._shutdown = Shutdown(signal.SIGTERM)
         pid = self._welcome.driver_pid
-        here = bool(self._welcome.driver_process) and stopped.identity(pid) == self._welcome.driver_process
-        if here and stopped.process_state(pid) == "T":
+        here = bool(self._welcome.driver_process) and proc.identity(pid) == self._welcome.driver_process
+        if here and proc.process_state(pid) == "T":
             self._leave_word("was stopped, by SIGSTOP or the like: it is ended, and the run with it")
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)  # it would keep the allocation

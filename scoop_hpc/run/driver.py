@@ -48,15 +48,15 @@ from scoop_hpc.protocol.messages import (
     Program,
 )
 from scoop_hpc.protocol.strangers import Strangers
-from scoop_hpc.run import children, environment, stopped
+from scoop_hpc.run import children, environment, proc
 from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver_state import DriverState, Ending, Phase, RunPlan, Send, how_it_ended
 from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.oom_kills import OUT_OF_MEMORY, OomKills, read_text
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.proc import LOOK
 from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.signal_fd import SignalFd
-from scoop_hpc.run.stopped import LOOK
 from scoop_hpc.run.writer import Writer
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
@@ -132,7 +132,7 @@ class Driver:
             directory=self._directory,
             inherit=self._shared_streams(),
             python="" if wishes.container else "{}.{}".format(*sys.version_info),
-            driver_process=stopped.identity(os.getpid()),
+            driver_process=proc.identity(os.getpid()),
             driver_pid=os.getpid(),
             driver=f"the driver (pid {os.getpid()}) on {socket.gethostname()}",
             record=wishes.record,

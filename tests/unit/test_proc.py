@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from scoop_hpc.run.stopped import LOOKS, Stopped, identity, process_state
+from scoop_hpc.run.proc import LOOKS, Stopped, identity, process_state
 
 
 def test_who_is_stopped_for_too_long_is_found() -> None:
