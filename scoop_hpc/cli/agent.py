@@ -10,17 +10,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-import msgspec
-
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.protocol.messages import Curve, Welcome
+from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.run import environment
-from scoop_hpc.run.agent import Agent, AgentPlan, Main, Rooms
+from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.connect import Ended
-from scoop_hpc.run.driver import DOORS, KEYS
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
@@ -40,19 +37,19 @@ def main() -> None:
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args()
-    keys = os.environ.pop(KEYS, None)
+    addresses, keys = environment.take_agent_variables(os.environ)
     worker = functools.partial(_worker, worker_options.decode(os.environ.pop(worker_options.VARIABLE, "")))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
-        driver=tuple(os.environ.pop(DOORS).split(",")),
-        curve=msgspec.json.decode(keys, type=Curve) if keys else None,
+        driver=addresses,
+        curve=keys,
         patience=arguments.patience,
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
-    agent = Agent(plan, Rooms(_broker, worker), SignalFd((signal.SIGCHLD, signal.SIGTERM)))
+    agent = Agent(plan, Mains(_broker, worker), SignalFd((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()
         agent.run()

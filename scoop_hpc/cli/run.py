@@ -13,7 +13,7 @@ from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
+from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import LOG_LEVELS, WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
@@ -71,13 +71,13 @@ def run(
     machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
-    wakeup = SignalFd(SIGNALS)
+    signals = SignalFd(SIGNALS)
     check_program(program)
     refuse_copies()
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
-    wanted = wishes(
+    request = run_request(
         os.fsencode(program),
         [*map(os.fsencode, arguments)],
         workers,
@@ -97,7 +97,7 @@ def run(
             profile=_made("profile") if profile else "",
         )
     )
-    ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
+    ending = Driver(dataclasses.replace(request, label=label), signals).run()
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)

@@ -1,4 +1,4 @@
-"""What every start of a run has in common: from this process and its environment to the wishes that a driver gets."""
+"""What every start of a run has in common: from this process and its environment to the request that a driver gets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.run.driver import RunRequest
 from scoop_hpc.run.placement import NodePlan, place
+from scoop_hpc.run.request import RunRequest
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.pbs.allocation import idle_cpus
 
@@ -56,7 +56,7 @@ def open_missing_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
-def wishes(
+def run_request(
     program: bytes,
     arguments: Sequence[bytes],
     workers: int | None,
@@ -68,8 +68,8 @@ def wishes(
     reader: str | None = None,
     record: str = "",
 ) -> RunRequest:
-    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
-    or on those *hosts* of it that are named; outside of jobs on *hosts*, if any.
+    """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
+    of it that are named; outside of jobs on *hosts*, if any.
 
     *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
