@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scoop_hpc.protocol.messages import Batch
+from scoop_hpc.protocol.names import BrokerName
 
 
-def victim(queued: Mapping[str, int]) -> str | None:
+def victim(queued: Mapping[BrokerName, int]) -> BrokerName | None:
     """Return the peer to steal from: the one with the longest queue, None if all are empty.
 
     >>> victim({"1": 0, "2": 7})

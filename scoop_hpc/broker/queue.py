@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.protocol.names import broker_of
+from scoop_hpc.protocol.names import ProcessName, WorkerName, is_broker
 
-_Key = tuple[str, int]  # owner, first serial
+_Key = tuple[WorkerName, int]  # owner, first serial
 
 
 class Queue:
@@ -26,7 +26,7 @@ class Queue:
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._batches.values())
 
-    def extend(self, batches: Iterable[Batch], sender: str) -> None:
+    def extend(self, batches: Iterable[Batch], sender: ProcessName) -> None:
         """Let *batches* wait behind all others; those that come back from a worker which had got them, before."""
         returned = []
         for batch in batches:
@@ -34,7 +34,7 @@ class Queue:
             self._batches[key] = batch
             if batch.count > 1:
                 self._bundles.add(key)
-            if batch.owner != sender and broker_of(sender) != sender:
+            if batch.owner != sender and not is_broker(sender):
                 returned.append(key)
         for key in reversed(returned):
             self._batches.move_to_end(key, last=False)
@@ -46,8 +46,8 @@ class Queue:
             self._bundles.discard(key)
         return batch
 
-    def find(self, owner: str, serial: int, drop: bool) -> bool:
-        """Whether the task is here; drop it if *drop*."""
+    def find(self, owner: WorkerName, serial: int, drop: bool) -> bool:
+        """Return whether the task is here; drop it if *drop*."""
         key = owner, serial
         batch = self._batches.get(key)
         if batch is None or serial in batch.dropped:

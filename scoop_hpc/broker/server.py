@@ -38,7 +38,7 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Stop,
 )
-from scoop_hpc.protocol.names import AGENT
+from scoop_hpc.protocol.names import AGENT, BrokerName, NodeIndex, ProcessName, broker_name, is_broker
 from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
@@ -53,14 +53,14 @@ _BROKEN = 5.0  # seconds from a broken connection to the end of the run: the dea
 class BrokerPlan:
     """What a broker must know to start."""
 
-    node: int
+    node: NodeIndex
     workers: int  # on this node
     directory: str  # private, for its ipc sockets
     curve: Curve | None  # None if all brokers are on this machine
     addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
 
 
-def main_endpoint(directory: str, node: int) -> str:
+def main_endpoint(directory: str, node: NodeIndex) -> str:
     """Return where the broker of *node* meets its workers and its agent."""
     return f"ipc://{directory}/{node}"
 
@@ -68,8 +68,8 @@ def main_endpoint(directory: str, node: int) -> str:
 class PeerLink:
     """The way to one peer: tries its addresses in turn, and holds messages back until one has answered."""
 
-    def __init__(self, context: sockets.Context, own_name: str, peer: BrokerUp, curve: Curve | None) -> None:
-        self.name = str(peer.node)
+    def __init__(self, context: sockets.Context, own_name: BrokerName, peer: BrokerUp, curve: Curve | None) -> None:
+        self.name = broker_name(peer.node)
         self.socket = sockets.make(context, zmq.DEALER, own_name, watch_silence=curve is not None)
         if curve is not None:
             keys.dial(self.socket, curve)
@@ -134,9 +134,9 @@ class BrokerServer:
 
     def __init__(self, plan: BrokerPlan) -> None:
         self._plan = plan
-        self._name = str(plan.node)
+        self._name = broker_name(plan.node)
         self._state = BrokerState(self._name)
-        self._links: dict[str, PeerLink] = {}
+        self._links: dict[ProcessName, PeerLink] = {}
         self._strangers = Strangers()
         self._agent_is_here = False
         self._for_agent: list[Message] = []  # until it is: a ROUTER drops what is for somebody unknown
@@ -202,7 +202,7 @@ class BrokerServer:
                 sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return True
-            name = sender.decode(errors="backslashreplace")
+            name = ProcessName(sender.decode(errors="backslashreplace"))
             try:
                 message = codec.decode(frames)
                 if not self._take(message, name):
@@ -218,7 +218,7 @@ class BrokerServer:
         except ProtocolError as error:
             self._dispatch([Send(AGENT, Fault(f"invalid message of a peer to broker {self._name}: {error}"))])
 
-    def _refuse(self, name: str, error: ProtocolError) -> None:
+    def _refuse(self, name: ProcessName, error: ProtocolError) -> None:
         """Drop a message that has no meaning; if it came from a part of the run, that cannot go on."""
         if self._state.knows(name):
             self._dispatch([Send(AGENT, Fault(f"invalid message of {name} to broker {self._name}: {error}"))])
@@ -226,7 +226,7 @@ class BrokerServer:
             text = f"scoop-hpc: warning: broker {self._name} dropped a message of {name!r}: {error}"
             print(text, file=sys.stderr, flush=True)
 
-    def _take(self, message: Message, name: str) -> bool:
+    def _take(self, message: Message, name: ProcessName) -> bool:
         """Take in one message of the main socket; return False after Stop."""
         if isinstance(message, Greet):
             if message.to == self._name:
@@ -280,7 +280,7 @@ class BrokerServer:
             if peer.node == self._plan.node:
                 continue
             link = PeerLink(self._context, self._name, peer, self._plan.curve)
-            self._links[str(peer.node)] = link
+            self._links[link.name] = link
             self._poller.register(link.socket, zmq.POLLIN)
             link.keep_trying(time.monotonic())
         early, self._for_peers = self._for_peers, []
@@ -294,7 +294,7 @@ class BrokerServer:
                 self._links[send.to].send(send.message)
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
-            elif send.to.isdigit():  # a worker was quicker than the driver, which says where the peers are
+            elif is_broker(send.to):  # a worker was quicker than the driver, which says where the peers are
                 self._for_peers.append(send)
             else:
                 sockets.send_to(self._main, send.to, send.message)

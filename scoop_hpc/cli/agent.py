@@ -15,6 +15,7 @@ from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.protocol.messages import Welcome
+from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.connect import Ended
@@ -81,7 +82,7 @@ def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
     return serve
 
 
-def _worker(wanted: WorkerOptions, welcome: Welcome, directory: str, name: str) -> Main:
+def _worker(wanted: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP

@@ -27,9 +27,11 @@ from scoop_hpc.errors import NotRunningError, ProtocolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import (
     Batch,
-    Find,
-    Found,
+    Cancel,
+    CancelAnswer,
     Message,
+    Query,
+    QueryAnswer,
     Results,
     Tasks,
 )
@@ -184,10 +186,10 @@ class PoolClient:
                     else:
                         future.cost.learn(deaf)
                         self._news.append(functools.partial(_settle, future, item))
-        elif isinstance(message, Found):
-            question = self._questions.pop(message.number, None)
+        elif isinstance(message, (QueryAnswer, CancelAnswer)):
+            question = None if message.number is None else self._questions.pop(message.number, None)
             if question is not None:
-                self._answer(question, message.queued)
+                self._answer(question, message.is_queued if isinstance(message, QueryAnswer) else message.is_dropped)
         else:
             raise ProtocolError(f"a broker sent a client {message!r}")
 
@@ -288,7 +290,7 @@ class PoolClient:
             return
         number = next(self._numbers)
         self._questions[number] = question
-        self._send(Find(CLIENT, future.serial, question.cancel, number))
+        self._send((Cancel if question.cancel else Query)(CLIENT, future.serial, number))
 
     def _answer(self, question: Question, queued: bool) -> None:
         question.queued = queued

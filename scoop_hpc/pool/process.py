@@ -62,7 +62,7 @@ class PoolProcess:
 
     def end(self) -> None:
         """End the pool, and wait until it is gone."""
-        self._write(Shutdown(0))
+        self._write(Shutdown())
         self.let_go()
         try:
             self._process.wait(_END)

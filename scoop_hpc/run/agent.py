@@ -262,7 +262,7 @@ class Agent:
             heeded = tuple(number for number in ignored if number != signal.SIGUSR1)
             options = ProcessOptions("scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent)
         else:
-            main = self._mains.worker(self._welcome, self._directory, WorkerName(name))
+            main = self._mains.worker(self._welcome, self._directory, name)
             options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL)
             if name == ORIGIN:
                 options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)

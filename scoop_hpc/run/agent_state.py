@@ -39,8 +39,8 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
-from scoop_hpc.run.driver_state import describe_exit, describe_process
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, described, worker_name
+from scoop_hpc.run.driver_state import describe_exit
 from scoop_hpc.run.policy import AgentPolicy
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
@@ -205,7 +205,7 @@ class AgentState:
         """Note the process id of a child."""
         self._children[pid] = name
         if self._observers:
-            self._observers.tell(events.ProcessStarted(describe_process(name), pid))
+            self._observers.tell(events.ProcessStarted(described(name), pid))
 
     def fail(self, reason: str, status: int, now: float) -> list[Action]:
         """Take it that this agent cannot go on."""
@@ -222,7 +222,7 @@ class AgentState:
             case Interrupt(number):
                 return self._signal_origin(number)
             case Shutdown(number):
-                return self._end("the driver says so", number or None, now)
+                return self._end("the driver says so", number, now)
             case _:
                 raise ProtocolError(f"the driver sent an agent {message!r}")
 
@@ -257,7 +257,7 @@ class AgentState:
         if self._observers:
             meant = own_end or self.phase is not Phase.SERVING
             kind = events.ProcessEnded if meant else events.ProcessDied
-            self._observers.tell(kind(describe_process(name), pid, describe_exit(status)))
+            self._observers.tell(kind(described(name), pid, describe_exit(status)))
         return [Tell(Exited(name, pid, status, out_of_memory, own_end)), *self._go_on(now)]
 
     def looked(self, stopped: Collection[int]) -> list[Action]:
@@ -286,7 +286,7 @@ class AgentState:
         return actions
 
     def _describe(self, pid: int) -> str:
-        return f"{describe_process(self._children.get(pid, broker_name(self._index)))} (pid {pid}) on {self._node}"
+        return f"{described(self._children.get(pid, broker_name(self._index)))} (pid {pid}) on {self._node}"
 
     # the driver
 
@@ -341,7 +341,7 @@ class AgentState:
             return self._stop(now)
         if self.phase is Phase.STOPPING and (late or not self._children):
             if self._observers and self._children:
-                names = tuple(describe_process(name) for name in self._children.values())
+                names = tuple(described(name) for name in self._children.values())
                 self._observers.tell(events.ProcessesKilled(names))
             self.phase = Phase.KILLING
             self._next_step = now + self._policy.kill_grace

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from scoop_hpc.errors import LaunchError, ScoopError
+from scoop_hpc.protocol.names import ProcessName
 from scoop_hpc.transport.last_word import LastWord
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -31,7 +32,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Child:
     """A forked process."""
 
-    name: str
+    name: ProcessName
     pid: int
     pipes: dict[int, int]  # our ends, and whether it writes stream 1 or 2 into them
     last_word: LastWord
@@ -58,7 +59,7 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def fork(name: str, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
+def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
     last_word = LastWord()
     try:

@@ -45,7 +45,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, is_worker
+from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, described
 from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.run.oom_kills import OUT_OF_MEMORY
 from scoop_hpc.run.placement import NodePlan
@@ -290,7 +290,7 @@ class DriverState:
     @handle.register
     def _on_hello(self, message: Hello, sender: AgentName, now: float) -> list[Action]:
         if self.ending is not None:
-            return [Send(sender, Shutdown(0))]  # too late: it has nothing to end yet
+            return [Send(sender, Shutdown())]  # too late: it has nothing to end yet
         node = self._by_label.get(first_label(message.node))
         if node is None:
             reason = f"an agent reports from node {message.node!r}, which is not part of the run"
@@ -342,14 +342,14 @@ class DriverState:
             program=self._plan.program,
             nodes=self._names,
             curve=self._plan.curve,
-            directory=self._plan.directory,
+            directory=self._plan.directory or None,
             inherit=self._plan.inherit,
             driver=f"the driver (pid {self._plan.driver_pid}) on {self._plan.host}",
-            record=self._plan.record,
+            record=self._plan.record or None,
             attempt=self._plan.attempt,
             driver_process=self._plan.driver_process,
             driver_pid=self._plan.driver_pid,
-            complaints=self._plan.complaints,
+            complaints=self._plan.complaints or None,
             pool=self._plan.pool,
         )
 
@@ -386,7 +386,7 @@ class DriverState:
         where = self._node_of(sender, message).name
         if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "", now)
-        who = f"{describe_process(message.name)} (pid {message.pid})"
+        who = f"{described(message.name)} (pid {message.pid})"
         died = f"{who} on {where} died: {describe_exit(message.status)}"
         if message.out_of_memory:
             died += OUT_OF_MEMORY
@@ -550,9 +550,7 @@ class DriverState:
             self._observers.tell(events.RunFailing(status, reason) if reason else events.RunEnding(status, reason))
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
         actions += [
-            Send(agent, Shutdown(number or 0))
-            for agent, node in self._by_agent.items()
-            if node.index not in self._departed
+            Send(agent, Shutdown(number)) for agent, node in self._by_agent.items() if node.index not in self._departed
         ]
         actions.append(RemoveEnvironment())
         self._leave_until = now + self._policy.farewell
@@ -627,15 +625,6 @@ class DriverState:
 def dialling_part(curve: Curve | None) -> Curve | None:
     """Return of a run's keys what is needed to connect: an agent gets the rest later, over the encrypted connection."""
     return None if curve is None else Curve(curve.server_public, "", curve.client_public, curve.client_secret)
-
-
-def describe_process(name: str) -> str:
-    """Say which process of a run has *name*.
-
-    >>> describe_process("0.0"), describe_process("1.0"), describe_process("1")
-    ('origin', 'worker 1.0', 'broker 1')
-    """
-    return "origin" if name == ORIGIN else f"{'worker' if is_worker(name) else 'broker'} {name}"
 
 
 def describe_exit(status: int) -> str:

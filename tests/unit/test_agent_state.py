@@ -57,11 +57,11 @@ WELCOME = Welcome(
     directory="/tmp/d",
     inherit=(),
     driver="the driver (pid 7) on head",
-    record="",
+    record=None,
     attempt="",
     driver_process="",
     driver_pid=7,
-    complaints="",
+    complaints=None,
 )
 
 
@@ -234,7 +234,7 @@ def test_run_that_was_suspended_for_an_hour_goes_on(node: Node) -> None:
 
 
 def test_end_without_a_signal_stops_idle_workers_then_kills(node: Node) -> None:
-    assert node.driver(Shutdown(0)) == [TellBroker(Stop())]
+    assert node.driver(Shutdown()) == [TellBroker(Stop())]
     assert node.wait(0.2) == []
     assert node.wait(0.1) == [KillAll()]
     for name in (ORIGIN, WORKER, BROKER):
@@ -245,14 +245,14 @@ def test_end_without_a_signal_stops_idle_workers_then_kills(node: Node) -> None:
 
 def test_end_is_over_as_soon_as_all_have_ended(node: Node) -> None:
     node.exit(ORIGIN)
-    node.driver(Shutdown(0))
+    node.driver(Shutdown())
     node.exit(WORKER)
     assert node.exit(BROKER)[-1] == KillAll()  # what tasks have started is left
     assert node.phase is Phase.OVER
 
 
 def test_end_waits_for_nobody_that_cannot_be_killed(node: Node) -> None:
-    node.driver(Shutdown(0))
+    node.driver(Shutdown())
     node.wait(0.3 + 2.0)
     assert node.phase is Phase.OVER
 
@@ -299,7 +299,7 @@ def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> 
 
 def test_second_shutdown_changes_nothing(node: Node) -> None:
     node.driver(Shutdown(SIGINT))
-    assert node.driver(Shutdown(0)) == []
+    assert node.driver(Shutdown()) == []
     assert node.phase is Phase.SIGNALLED
 
 
@@ -339,7 +339,7 @@ def test_driver_that_is_stopped_is_killed_by_the_node_that_it_is_on() -> None:
 
 def test_what_happens_is_told_to_observers_in_its_order(node: Node) -> None:
     node.exit(WORKER, -11, own_end=False)
-    node.driver(Shutdown(0))
+    node.driver(Shutdown())
     node.wait(5)
     names = [type(event).__name__ for event in node.observed]
     assert names == ["ProcessStarted"] * 3 + ["ProcessDied", "NodeEnding", "ProcessesKilled"]

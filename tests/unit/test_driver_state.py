@@ -29,7 +29,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import AgentName, NodeIndex
+from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, worker_name
 from scoop_hpc.run.driver_state import (
     Action,
     CommandEnd,
@@ -148,7 +148,7 @@ def test_those_that_can_be_counted_wait_for_no_others() -> None:
 def test_end_before_a_welcome_waits_for_no_farewell() -> None:
     run = Run(COUNTED)
     run.hello("n1")
-    assert run.end(1, "no n2") == [Send(FIRST, Shutdown(0))]
+    assert run.end(1, "no n2") == [Send(FIRST, Shutdown())]
     assert run.phase is Phase.OVER
 
 
@@ -172,7 +172,7 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
     run = Run()
     run.hello("n1")
     run.hello("n2")
-    up = BrokerUp(1, ("b",), ("b2",)), BrokerUp(0, ("a",), ("a2",))
+    up = BrokerUp(NodeIndex(1), ("b",), ("b2",)), BrokerUp(NodeIndex(0), ("a",), ("a2",))
     assert run.say(up[0], "n2/0") == []
     assert run.state.missing() == ["n1.site"]
     peers = Peers((up[1], up[0]))
@@ -181,16 +181,16 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
 
 
 def test_origins_exit_status_is_the_runs(running: Run) -> None:
-    assert running.say(Exited("0.0", 7, 3, False, True), "n1/0") == [
-        Send(FIRST, Shutdown(0)),
-        Send(SECOND, Shutdown(0)),
+    assert running.say(Exited(ORIGIN, 7, 3, False, True), "n1/0") == [
+        Send(FIRST, Shutdown()),
+        Send(SECOND, Shutdown()),
     ]
     assert running.ending == Ending(3, "")
 
 
 @pytest.mark.parametrize(("status", "of_run"), [(0, 1), (3, 3)])
 def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_run: int) -> None:
-    running.say(Exited("0.0", 7, status, False, False), "n1/0")
+    running.say(Exited(ORIGIN, 7, status, False, False), "n1/0")
     assert running.ending is not None
     assert running.ending.status == of_run
     assert f"origin (pid 7) on n1.site died: exit status {status}, not at the program's end" in running.ending.reason
@@ -206,21 +206,21 @@ def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_ru
     ],
 )
 def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, status: int, ending: Ending) -> None:
-    running.say(Exited(name, 7, status, False, False), "n2/0")
+    running.say(Exited(ProcessName(name), 7, status, False, False), "n2/0")
     assert running.ending == ending
 
 
 @pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1.0", "worker 1.0", 1)])
 def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
-    running.say(Exited(name, 7, -9, True, False), "n2/0")
+    running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
     assert running.ending == Ending(status, died, starved=True)
 
 
 def test_first_reason_counts(running: Run) -> None:
-    running.say(Exited("1.0", 7, -9, False, False), "n2/0")
+    running.say(Exited(worker_name(1, 0), 7, -9, False, False), "n2/0")
     first = running.ending
-    assert running.say(Exited("0.0", 8, -9, False, False), "n1/0") == []
+    assert running.say(Exited(ORIGIN, 8, -9, False, False), "n1/0") == []
     assert running.ending is first
 
 
@@ -411,12 +411,12 @@ def test_ending_makes_the_jobs_state(running: Run, ending: Ending, state: JobSta
 
 
 def test_want_of_memory_makes_the_jobs_state(running: Run) -> None:
-    running.say(Exited("0.1", 7, -9, True, False), "n1/0")
+    running.say(Exited(worker_name(0, 1), 7, -9, True, False), "n1/0")
     assert running.state.job_state(0.0) is JobState.OUT_OF_MEMORY
 
 
 def test_output_that_is_lost_after_the_programs_end_is_no_success(running: Run) -> None:
-    running.say(Exited("0.0", 7, 0, False, True), "n1/0")
+    running.say(Exited(ORIGIN, 7, 0, False, True), "n1/0")
     running.do(running.state.output_failed("cannot write", 0.0))
     assert running.ending == Ending(1, "cannot write")
 
@@ -479,7 +479,7 @@ def test_agent_that_reports_after_the_end_is_sent_away() -> None:
     run = Run()
     run.hello("n1")
     run.say(Fault("no guard", 2), "n1/0")
-    assert run.hello("n2") == [Send(SECOND, Shutdown(0))]
+    assert run.hello("n2") == [Send(SECOND, Shutdown())]
     run.say(Bye(), "n1/0")
     assert run.phase is Phase.OVER
 
