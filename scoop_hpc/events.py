@@ -62,6 +62,10 @@ class Observers:
 NOBODY = Observers()  # never added to
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 # runs: what the driver and the agents do
 
 
@@ -73,7 +77,7 @@ class RunStarting(Event):
     program: str  # empty for a pool
 
     def __str__(self) -> str:
-        return f"starting {repr(self.program) if self.program else 'a pool'} on {self.nodes} nodes"
+        return f"starting {repr(self.program) if self.program else 'a pool'} on {_count(self.nodes, 'node')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class CommandStarted(Event):
     pid: int
 
     def __str__(self) -> str:
-        return f"started for {self.nodes} (pid {self.pid}): {shlex.join(self.argv)}"
+        return f"launch command for {self.nodes} (pid {self.pid}): {shlex.join(self.argv)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class CommandEnded(Event):
     ended: str  # how
 
     def __str__(self) -> str:
-        return f"{self.program} for {self.nodes} (pid {self.pid}) has ended: {self.ended}"
+        return f"launch command {self.program} for {self.nodes} (pid {self.pid}) has ended: {self.ended}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,8 @@ class NodeJoined(Event):
     workers: int
 
     def __str__(self) -> str:
-        return (
-            f"node {self.node} joined: agent (pid {self.pid}) on {self.host}, {self.cpus} CPUs, {self.workers} workers"
-        )
+        agent = f"agent (pid {self.pid}) on {self.host}"
+        return f"node {self.node} joined: {agent}, {_count(self.cpus, 'CPU')}, {_count(self.workers, 'worker')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class RunBegan(Event):
     workers: int
 
     def __str__(self) -> str:
-        return f"the run begins: {self.nodes} nodes, {self.workers} workers"
+        return f"the run begins: {_count(self.nodes, 'node')}, {_count(self.workers, 'worker')}"
 
 
 @dataclass(frozen=True, slots=True)

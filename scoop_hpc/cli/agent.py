@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import os
 import signal
 import sys
@@ -39,7 +38,8 @@ def main() -> None:
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args()
     addresses, keys = environment.take_agent_variables(os.environ)
-    worker = functools.partial(_worker, worker_options.decode(os.environ.pop(worker_options.VARIABLE, "")))
+    options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
+    mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
         driver=addresses,
@@ -50,10 +50,10 @@ def main() -> None:
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
-    agent = Agent(plan, Mains(_broker, worker), SignalFd((signal.SIGCHLD, signal.SIGTERM)))
+    agent = Agent(plan, mains, SignalFd((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()
-        agent.run()
+        agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
     except Ended:
         return
     except ScoopError as error:
@@ -65,12 +65,12 @@ def main() -> None:
 
 
 def _own_addresses(interface: str, driver: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
-    addresses: Sequence[str] = interfaces.own_addresses(interface)
-    return interfaces.preferred(addresses, interfaces.route_to(sockets.host_of(driver)))  # type: ignore[no-any-return]
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and one machine does not need it
+
+    return addresses.preferred(addresses.own_addresses(interface), addresses.route_to(sockets.host_of(driver)))
 
 
-def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
+def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
     def serve(last_word: LastWord) -> int:
         server = BrokerServer(BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses)))
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
@@ -140,9 +139,10 @@ def is_here(host: str) -> bool:
     own = socket.gethostname()
     if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
         return True
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and is needed here only
+
     try:
-        return host in interfaces.own_addresses() or host == socket.getfqdn()
+        return host in addresses.own_addresses() or host == socket.getfqdn()
     except InputError:  # a machine without a network
         return False
 
@@ -172,6 +172,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: str | None, given: Allocation 
 
 
 def _own_addresses(interface: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
-    addresses: Sequence[str] = interfaces.own_addresses(interface)
-    return addresses
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and one machine does not need it
+
+    return addresses.own_addresses(interface)

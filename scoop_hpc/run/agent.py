@@ -128,6 +128,10 @@ class Agent:
             self._tell(Bye())
             self._context.destroy(linger=500 if has_driver else 0)
 
+    def print(self, line: bytes) -> None:
+        """Let the driver print *line* on its standard error: few launchers show what agents print on theirs."""
+        self._pipes.print(AGENT, line)
+
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
         """End this node's part of the run by an expected error."""

@@ -81,7 +81,7 @@ class Driver:
         self._request = request
         self._signals = signals
         self._client = client  # of a pool
-        self._observers = observers or Observers()
+        self._observers = Observers() if observers is None else observers
         self._one_machine = request.launcher.one_machine
         self._curve = None if self._one_machine else keys.make_keys()
         self._context: sockets.Context = zmq.Context()
