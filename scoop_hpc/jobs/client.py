@@ -9,7 +9,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
+from scoop_hpc.errors import (
+    InputError,
+    JobSpecError,
+    PerhapsSubmittedError,
+    SchedulerError,
+    ScoopError,
+    UnansweredError,
+)
 from scoop_hpc.fields.spec import JobSpec, JobState, option_of
 from scoop_hpc.files import private
 from scoop_hpc.jobs import directories, former_output
@@ -17,7 +24,10 @@ from scoop_hpc.jobs.commands import Run, run_command
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.report import Doubts, Report, goes_on, unasked
 from scoop_hpc.jobs.status import NOT_BEGUN, Questions, by_place, place_of, record_of, with_record
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler, Site, at_site
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.readers import outside_jobs
+from scoop_hpc.schedulers.site import Site, at_site
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks
@@ -131,11 +141,10 @@ class Client:
             private.write_text(job.script, render(job))
             directories.write(job)
             self._note_former(job, scheduler)
-            environ = at_site(scheduler.submit_environ(self._environ, spec), within)
+            environ = at_site(scheduler.submit_environ(outside_jobs(self._environ), spec), within)
             argv = scheduler.submit_argv(job.script)
-            done = self._run(scheduler.directed(argv, within.cluster) if within and within.cluster else argv, environ)
-            job_id = scheduler.parse_job_id(done)
-        except UnansweredError:  # it may have been taken all the same
+            job_id = scheduler.parse_job_id(done := self._run_submission(argv, environ, scheduler, within))
+        except PerhapsSubmittedError:  # the job may run, and write its record there
             raise
         except ScoopError:
             directories.remove(job)
@@ -148,6 +157,14 @@ class Client:
         except InputError as error:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
+
+    def _run_submission(
+        self, argv: Sequence[str], environ: Mapping[str, str], scheduler: Scheduler, within: Site | None
+    ) -> Completed:
+        try:
+            return self._run(scheduler.directed(argv, within.cluster) if within and within.cluster else argv, environ)
+        except UnansweredError as error:
+            raise PerhapsSubmittedError(str(error)) from error
 
     def _note_former(self, job: Job, scheduler: Scheduler) -> None:
         """Keep which output files are there already: what is in them is not the job's."""
@@ -184,7 +201,7 @@ class Client:
             argv = scheduler.test_argv(job.script)
             if argv is None:
                 return None
-            return scheduler.parse_test(self._run(argv, scheduler.submit_environ(self._environ, spec)))
+            return scheduler.parse_test(self._run(argv, scheduler.submit_environ(outside_jobs(self._environ), spec)))
         finally:
             directories.remove(job)
 
@@ -376,7 +393,8 @@ class Client:
         """Return why a job that waits does not run."""
         scheduler = self._questions.scheduler(report.scheduler)
         argv = scheduler.explain_argv(report.status.job_id)
-        return scheduler.explain(report.status, self._questions.ask(scheduler, argv, report.site))
+        done = Completed((), 0, "", "") if argv is None else self._questions.ask(scheduler, argv, report.site)
+        return scheduler.explain(report.status, done)
 
     def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Site | None, list[str]]]:
         return [
@@ -385,7 +403,7 @@ class Client:
         ]
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
-        return self._schedulers["local"] if job_id.startswith("local-") else fallback
+        return next((each for each in self._schedulers.values() if each.owns(job_id)), fallback)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from scoop_hpc.errors import SchedulerError, UnansweredError
-from scoop_hpc.schedulers.base import LOCAL_RUNS, Completed, Scheduler, without_colour
+from scoop_hpc.schedulers.answers import Completed, without_colour
+from scoop_hpc.schedulers.base import LOCAL_RUNS, Scheduler
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them
 

@@ -19,18 +19,9 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.reconcile import settle
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report, aggregate, unasked
-from scoop_hpc.schedulers.base import (
-    DELETED_WITH_ITS_ARRAY,
-    LOCAL_RUNS,
-    OR_LOCAL,
-    Completed,
-    JobKey,
-    JobStatus,
-    Scheduler,
-    Site,
-    at_site,
-    short,
-)
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus, short
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Scheduler
+from scoop_hpc.schedulers.site import Site, at_site
 
 PAUSES = (0.5, 2.0)  # seconds before a question that was answered by an error is asked again
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
@@ -211,7 +202,7 @@ class Questions:
             status = said.get(JobKey(key.job, each.index), unread_array)
             if status is not None and status.unread and each.index in earlier:
                 status = None  # what was heard before has to do
-            if status is not None and status.reason == DELETED_WITH_ITS_ARRAY and each.index in heard:
+            if status is not None and status.with_its_array and each.index in heard:
                 status = None  # what was said before is better
             told = earlier.get(each.index)
             if told is not None and told.reason == NOT_BEGUN and (status is None or status.state is JobState.CANCELLED):
