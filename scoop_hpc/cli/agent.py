@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _own_addresses(interface: str, driver: str) -> Sequence[str]:
-    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and one machine does not need it
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and one machine does not need it
 
     return addresses.preferred(addresses.own_addresses(interface), addresses.route_to(sockets.host_of(driver)))
 

@@ -14,13 +14,14 @@ from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, run_request
+from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
 from scoop_hpc.fields.spec import RUNTIMES
 from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
+from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.log import LEVELS
 from scoop_hpc.run.signal_fd import SignalFd

@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
@@ -20,11 +20,7 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
-from scoop_hpc.launchers.local import LocalLauncher
-from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
-from scoop_hpc.launchers.qrsh import QrshLauncher
-from scoop_hpc.launchers.srun import SrunLauncher
-from scoop_hpc.launchers.ssh import SshLauncher
+from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.run.request import RunRequest
@@ -35,14 +31,6 @@ from scoop_hpc.schedulers.readers import reader_of
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
-    "local": lambda _: LocalLauncher(),
-    "qrsh": lambda allocation: QrshLauncher(allocation.nodes[0].name),
-    "srun": lambda _: SrunLauncher(),
-    "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
-    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile(os.environ, read_file)),
-    "ssh": lambda _: SshLauncher(is_here),
-}
 
 
 def open_missing_streams() -> None:
@@ -135,11 +123,15 @@ def _make(launcher: str, container: Container | None, directory: str, allocation
         if theirs is None:
             raise AllocationError(f"nothing brings the launcher {launcher!r} of {allocation.scheduler}")
         return theirs
-    if container is None or container.runtime != PYXIS:
-        return LAUNCHERS[launcher](allocation)
-    if launcher != SrunLauncher.name:
+    if container is not None and container.runtime == PYXIS and launcher != "srun":
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
-    return SrunLauncher(srun_options(container, directory))
+    here = Place(
+        first_node=allocation.nodes[0].name,
+        nodefile=lambda: read_nodefile(os.environ, read_file),
+        is_here=is_here,
+        srun_options=() if container is None else tuple(srun_options(container, directory)),
+    )
+    return LAUNCHERS[launcher](here)
 
 
 def is_here(host: str) -> bool:
@@ -147,7 +139,7 @@ def is_here(host: str) -> bool:
     own = socket.gethostname()
     if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
         return True
-    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and is needed here only
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and is needed here only
 
     try:
         return host in addresses.own_addresses() or host == socket.getfqdn()
@@ -180,6 +172,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: str | None, given: Allocation 
 
 
 def _own_addresses(interface: str) -> Sequence[str]:
-    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 10 ms, and one machine does not need it
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and one machine does not need it
 
     return addresses.own_addresses(interface)
