@@ -128,7 +128,7 @@ def _check_nice(nice: int) -> None:
 
 
 def _usable(log_file: str) -> str:
-    """Return the whole path of a file that workers can append to; empty if there shall be none."""
+    """Return the whole path of a file that can be appended to; empty if no *log_file* is wanted."""
     if not log_file:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What every start of a run has in common: from this process and its environment to the request that a driver gets."""
+"""Make the request for a run out of this process and its environment, whichever command starts it."""
 
 from __future__ import annotations
 

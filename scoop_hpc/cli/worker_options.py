@@ -21,7 +21,7 @@ VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker behaves, and what the processes of the run log."""
+    """The options that the agents, and the processes that they start, keep."""
 
     nice: int = 0  # added to the niceness that it has
     log_level: str = "info"
@@ -64,7 +64,7 @@ def run_observers(options: WorkerOptions, node: str, process: str, write: Write 
 
 
 def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
-    """Return *main* of the *worker* such that it keeps *options*. To be called in the worker's own process."""
+    """Return *main* of the *worker* such that it keeps *options*; call the result in the worker's own process."""
 
     def work() -> int:
         try:

@@ -1,4 +1,4 @@
-"""The driver's own record of a run: how it stands, or how and why it ended; it outlives the scheduler's memory.
+"""The driver's own record of a run, from its state to the reason of its end; it outlives the scheduler's memory.
 
 A scheduler may run a job again, while processes of the run before are still about to end: so a record carries its run's
 *attempt*, and only a run that begins may replace the record of another one. Who looks before he writes holds a lock.
@@ -27,7 +27,7 @@ DRIVER_LOST = "died, or its node was lost"  # the end of the reason that an agen
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a run stands. Times are seconds since the epoch on the driver's clock."""
+    """The state of a run. Times are seconds since the epoch on the driver's clock."""
 
     state: JobState
     started: float

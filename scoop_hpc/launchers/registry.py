@@ -16,7 +16,7 @@ from scoop_hpc.launchers.ssh import SshLauncher
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a run is to be started, as far as launchers have to know it."""
+    """The place where a run starts, as far as launchers have to know it."""
 
     first_node: str  # of the job: the one that its script is on
     nodefile: Callable[[], Sequence[str]]  # the lines of a PBS job's; raises AllocationError where there is none

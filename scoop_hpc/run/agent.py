@@ -66,7 +66,7 @@ Main = Callable[[LastWord], int]
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """What an agent is started with."""
+    """The command line and the environment of an agent."""
 
     node: str  # the scheduler's name for it
     driver: tuple[str, ...]  # addresses that it may have

@@ -48,7 +48,7 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 class Phase(enum.Enum):
-    """How far an agent has come."""
+    """The step of an agent's life."""
 
     SERVING = 1
     AWAITING_SIGNAL = 2
@@ -94,7 +94,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class LookAtProcesses:
-    """Look which children are stopped, and how many processes were killed for want of memory; tell `looked`."""
+    """Look which children are stopped, and how many processes were killed, out of memory; tell `looked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class AgentState:
 
     @property
     def has_driver(self) -> bool:
-        """Whether there is a connection to the driver."""
+        """True while there is a connection to the driver."""
         return self._lost_at is None
 
     # time

@@ -160,7 +160,7 @@ class Driver:
         limits.check_files(_FILES + 2 * (0 if self._one_machine else len(nodes)), "raise that")
         count = limits.THREADS
         if self._one_machine:
-            count += 2 * limits.THREADS * len(nodes) + limits.WORKER_THREADS * sum(node.workers for node in nodes)
+            count += 2 * limits.THREADS * len(nodes) + limits.WORKER_THREADS * sum(node.workers or 0 for node in nodes)
         limits.check_processes(count, "raise that, or ask for fewer workers with -n")
 
     def _shared_streams(self) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ _NOT_ITS_OWN = ", not at the program's end: a task, or a library, called exit() 
 
 
 class Phase(enum.Enum):
-    """How far a run has come."""
+    """The step of a run's life."""
 
     JOINING = 1
     RUNNING = 2
@@ -108,7 +108,7 @@ class RemoveEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class LookAtMemory:
-    """Look at the count of processes that were killed for want of memory."""
+    """Look at the count of processes that were killed, out of memory."""
 
 
 Action = Start | Send | Report | Warn | ShowLastWords | RemoveEnvironment | LookAtMemory
@@ -116,16 +116,16 @@ Action = Start | Send | Report | Warn | ShowLastWords | RemoveEnvironment | Look
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends: the exit status, and why if it is not the program's own doing."""
+    """The exit status of a run, and the reason of its end, if that is not the program's own."""
 
     status: int
     reason: str = ""
-    starved: bool = False  # by want of memory
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What is the same on all nodes of a run, and what the driver knows of its launcher and its own process."""
+    """The facts that are the same on all nodes, and those of the launcher and the driver's own process."""
 
     nodes: tuple[NodePlan, ...]
     program: Program
@@ -170,11 +170,11 @@ class _Detached:
 
 @dataclass(slots=True)
 class _Node:
-    """What the driver knows of a node."""
+    """The driver's knowledge of a node."""
 
     index: NodeIndex
     name: str
-    workers: int  # 0: their number is not known yet
+    workers: int | None  # None: their number is not known yet
     agent: AgentName | None = None  # once it has reported
     pid: int | None = None  # the agent's
     welcomed: bool = False
@@ -198,7 +198,7 @@ class DriverState:
         self._by_label = {first_label(node.name): node for node in self._nodes}
         self._by_agent: dict[AgentName, _Node] = {}
         self._unwelcomed: list[_Node] = []  # their agents have reported
-        self._uncounted = sum(not node.workers for node in self._nodes)
+        self._uncounted = sum(node.workers is None for node in self._nodes)
         self._expected: set[NodeIndex] = set()  # their agents have reported, and have not left
         self._departed: set[NodeIndex] = set()  # nothing more is expected of them
         self._brokers = 0  # that are up
@@ -311,11 +311,11 @@ class DriverState:
         self._expected.add(node.index)
         self._unwelcomed.append(node)
         actions: list[Action] = []
-        if self._plan.warn and node.workers > message.cpus:
-            actions += self._warn(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
-        if not node.workers:
+        if node.workers is None:
             node.workers = message.cpus
             self._uncounted -= 1
+        elif self._plan.warn and node.workers > message.cpus:
+            actions += self._warn(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
         if self._observers:
             joined = events.NodeJoined(node.name, message.host, message.pid, message.cpus, node.workers)
             self._observers.tell(joined)
@@ -326,7 +326,7 @@ class DriverState:
         if self._uncounted:
             return []
         waiting, self._unwelcomed = self._unwelcomed, []
-        size = sum(node.workers for node in self._nodes)
+        size = self._size()
         actions: list[Action] = []
         for node in waiting:
             node.welcomed = True
@@ -334,10 +334,14 @@ class DriverState:
                 actions.append(Send(node.agent, self._welcome(node, size)))
         return actions
 
+    def _size(self) -> int:
+        """Return the number of workers of the run, as far as they are counted."""
+        return sum(node.workers or 0 for node in self._nodes)
+
     def _welcome(self, node: _Node, size: int) -> Welcome:
         return Welcome(
             node=node.index,
-            workers=node.workers,
+            workers=node.workers or 0,
             size=size,
             program=self._plan.program,
             nodes=self._names,
@@ -371,14 +375,13 @@ class DriverState:
         """Tell all nodes of each other, now that all are ready; the first starts the program."""
         self.phase = Phase.RUNNING
         if self._observers:
-            self._observers.tell(events.RunBegan(len(self._nodes), sum(node.workers for node in self._nodes)))
+            self._observers.tell(events.RunBegan(len(self._nodes), self._size()))
         brokers = [node.broker for node in self._nodes if node.broker is not None]
         peers = Peers(tuple(brokers))
         actions: list[Action] = [Send(agent, peers) for agent in self._by_agent]
         actions.append(RemoveEnvironment())
         if self._plan.pool is not None:
-            workers = sum(node.workers for node in self._plan.nodes)
-            actions.append(Report(Open(workers, brokers[0], dialling_part(self._plan.curve))))
+            actions.append(Report(Open(self._size(), brokers[0], dialling_part(self._plan.curve))))
         return actions
 
     @handle.register
@@ -391,10 +394,10 @@ class DriverState:
         if message.out_of_memory:
             died += OUT_OF_MEMORY
         if message.name != ORIGIN:
-            return self.end(1, died, now, starved=message.out_of_memory)
+            return self.end(1, died, now, out_of_memory=message.out_of_memory)
         if message.status >= 0:  # 0 is for a program that has ended
             return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}", now)
-        return self.end(128 - message.status, died, now, starved=message.out_of_memory)
+        return self.end(128 - message.status, died, now, out_of_memory=message.out_of_memory)
 
     @handle.register
     def _on_fault(self, message: Fault, sender: AgentName, now: float) -> list[Action]:
@@ -454,7 +457,7 @@ class DriverState:
             self._observers.tell(events.CommandEnded(program, fold(command.nodes), end.pid, words))
         if self._plan.one_machine:
             died = f"the agent (pid {end.pid}) on {names} died: {ended}{OUT_OF_MEMORY if end.out_of_memory else ''}"
-            actions = self.end(1, died, now, show_last_words=True, starved=end.out_of_memory)
+            actions = self.end(1, died, now, show_last_words=True, out_of_memory=end.out_of_memory)
             self._depart(nodes)
             return actions
         if len(nodes) == 1 and end.said:
@@ -537,15 +540,12 @@ class DriverState:
         now: float,
         number: int | None = None,
         show_last_words: bool = False,
-        starved: bool = False,
+        out_of_memory: bool = False,
     ) -> list[Action]:
-        """Begin the end, unless it has begun; the origin gets the signal *number* first, if any.
-
-        *starved*: the memory was not enough.
-        """
+        """Begin the end, unless it has begun; the origin gets the signal *number* first, if any."""
         if self.ending is not None:
             return []
-        self.ending = Ending(status, reason, starved)
+        self.ending = Ending(status, reason, out_of_memory)
         if self._observers:
             self._observers.tell(events.RunFailing(status, reason) if reason else events.RunEnding(status, reason))
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
@@ -579,7 +579,7 @@ class DriverState:
             return JobState.RUNNING
         if ending.status == 0:
             return JobState.COMPLETED
-        if ending.starved:
+        if ending.out_of_memory:
             return JobState.OUT_OF_MEMORY
         if ending.status == _TERMINATED and ending.reason and self._is_late(now):
             return JobState.TIMEOUT

@@ -1,4 +1,4 @@
-"""What the children print: whole lines, and updates of progress bars, out of their pipes.
+"""Forward what the children print, out of their pipes: whole lines, and updates of progress bars.
 
 No more is under way than the driver keeps up with.
 """

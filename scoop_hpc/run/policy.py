@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DriverPolicy:
-    """What `DriverState` decides by."""
+    """The numbers of `DriverState`."""
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
     lost_after: float = 2.0  # without a connection, an agent is gone
     farewell: float = 4.0  # that the agents have to leave
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
-    look: float = 2.0  # from one look at the count of kills for want of memory to the next
+    look: float = 2.0  # from one look at the count of kills, out of memory, to the next
 
 
 @dataclass(frozen=True, slots=True)
 class AgentPolicy:
-    """What `AgentState` decides by.
+    """The numbers of `AgentState`.
 
     How long a process is stopped, or does not answer, is counted in looks. Where a scheduler suspends a whole job, or a
     user a whole run by Ctrl-Z, nobody looks meanwhile, and nobody is taken for hung when all go on.

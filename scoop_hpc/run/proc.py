@@ -1,4 +1,4 @@
-"""What /proc says of a process: its state, and what tells it from all others."""
+"""Read in /proc the state of a process, and what tells it from all others."""
 
 from __future__ import annotations
 

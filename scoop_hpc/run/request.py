@@ -1,4 +1,4 @@
-"""What the user asks of a run, as the command line hands it to the driver."""
+"""The request for a run, as the command line hands it to the driver."""
 
 from __future__ import annotations
 

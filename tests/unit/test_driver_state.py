@@ -127,7 +127,7 @@ def running() -> Run:
     return Run().begin()
 
 
-COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 0)))  # n2: as many as it has CPUs
+COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", None)))  # n2: as many as it has CPUs
 
 
 def test_nobody_is_welcome_before_all_workers_can_be_counted() -> None:
@@ -214,7 +214,7 @@ def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, st
 def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
     running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
-    assert running.ending == Ending(status, died, starved=True)
+    assert running.ending == Ending(status, died, out_of_memory=True)
 
 
 def test_first_reason_counts(running: Run) -> None:
@@ -295,7 +295,7 @@ def test_agent_on_this_machine_that_is_killed_for_want_of_memory_is_named_so() -
     run = Run(replace(PLAN, one_machine=True)).begin()
     run.command_ends(CommandEnd(N2, 8, -9, out_of_memory=True))
     died = "the agent (pid 8) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
-    assert run.ending == Ending(1, died, starved=True)
+    assert run.ending == Ending(1, died, out_of_memory=True)
     run.say(Bye(), "n1/0")
     assert run.phase is Phase.OVER
 
