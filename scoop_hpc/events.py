@@ -306,3 +306,68 @@ class ProcessesKilled(Event):
 
     def __str__(self) -> str:
         return f"killing {', '.join(self.names)}"
+
+
+# brokers
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady(Event):
+    """A worker can be given tasks."""
+
+    level: ClassVar[int] = DEBUG
+    worker: str
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} is ready"
+
+
+@dataclass(frozen=True, slots=True)
+class PeersKnown(Event):
+    """A broker knows where all others are reached."""
+
+    level: ClassVar[int] = DEBUG
+    broker: str
+    peers: int
+
+    def __str__(self) -> str:
+        return f"broker {self.broker} knows {self.peers} peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Stole(Event):
+    """A broker has tasks from a peer, because its own workers were idle."""
+
+    level: ClassVar[int] = DEBUG
+    broker: str
+    peer: str
+    tasks: int
+
+    def __str__(self) -> str:
+        return f"broker {self.broker} stole {self.tasks} tasks from broker {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class WasStolenFrom(Event):
+    """A broker has given tasks to a peer whose workers were idle."""
+
+    level: ClassVar[int] = DEBUG
+    broker: str
+    peer: str
+    tasks: int
+
+    def __str__(self) -> str:
+        return f"broker {self.broker} gave {self.tasks} tasks to broker {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerRefused(Event):
+    """A process that is no part of the run has sent a broker an invalid message, which was dropped."""
+
+    level: ClassVar[int] = WARNING
+    broker: str
+    stranger: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"broker {self.broker} dropped a message of {self.stranger!r}: {self.reason}"

@@ -17,16 +17,19 @@ queues.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from scoop_hpc.broker import policy
+from scoop_hpc import events
+from scoop_hpc.broker.actions import META, Send
+from scoop_hpc.broker.policy import Policy, victim
 from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.shared_values import SharedValues
+from scoop_hpc.broker.workers import Answer, Question, Worker
 from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import (
     Batch,
+    Beat,
     Cancel,
     CancelAnswer,
     Demand,
@@ -58,69 +61,14 @@ from scoop_hpc.protocol.names import (
     is_worker,
 )
 
-META = ProcessName("meta")  # the receiver of what is published
 
-_Question = Query | Cancel
-_Answer = QueryAnswer | CancelAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send *message* to the process called *to*, or publish it if *to* is META."""
-
-    to: ProcessName
-    message: Message
-
-
-class _Worker:
-    """What a broker knows of one of its workers."""
-
-    def __init__(self) -> None:
-        self.granted = 0  # batches that it knows to be wanted
-        self.granted_idle = 0  # of these for the idle
-        self.given: deque[Batch] = deque()  # what it may not have begun
-        self.begun = 0  # tasks given before those
-        self.asked: list[_Question] = []  # about what it was given
-
-    def has_begun(self, count: int) -> None:
-        """Forget what was given, so far as that is among the first *count* tasks."""
-        while self.given and self.begun + policy.tasks_in(self.given[0]) <= count:
-            self.begun += policy.tasks_in(self.given.popleft())
-
-    def may_hold(self, question: _Question) -> bool:
-        """Return whether the task in *question* was given to it, and may not have begun."""
-        return any(_holds(batch, question) for batch in self.given)
-
-    def does_not_hold(self, question: _Question) -> None:
-        """Forget that this task was given: it has begun, or was given back."""
-        self.begun += sum(policy.tasks_in(batch) for batch in self.given if _holds(batch, question))
-        self.given = deque(batch for batch in self.given if not _holds(batch, question))
-
-    def question_of(self, answer: _Answer) -> _Question | None:
-        """Return the question that *answer* is for, and forget it; None if there is none."""
-        kind = Query if isinstance(answer, QueryAnswer) else Cancel
-        for question in self.asked:
-            if type(question) is kind and _task_of(question) == _task_of(answer) and question.number == answer.number:
-                self.asked.remove(question)
-                return question
-        return None
-
-
-def _holds(batch: Batch, question: _Question) -> bool:
-    return batch.owner == question.owner and batch.serial <= question.serial < batch.serial + batch.count
-
-
-def _task_of(message: _Question | _Answer) -> tuple[WorkerName, int]:
-    return message.owner, message.serial
-
-
-def _answer_to(question: _Question, is_found: bool) -> _Answer:
+def _answer_to(question: Question, is_found: bool) -> Answer:
     if isinstance(question, Query):
         return QueryAnswer(question.owner, question.serial, question.number, is_found)
     return CancelAnswer(question.owner, question.serial, question.number, is_found)
 
 
-def _demand(allowed: bool, message: Message, sender: ProcessName) -> None:
+def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
     """Raise ProtocolError unless it is *allowed* that *sender* sent this."""
     if not allowed:
         raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
@@ -129,19 +77,23 @@ def _demand(allowed: bool, message: Message, sender: ProcessName) -> None:
 class BrokerState:
     """The state machine of one broker, called *name*."""
 
-    def __init__(self, name: BrokerName) -> None:
+    def __init__(self, name: BrokerName, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
         self.name = name
         self.queue = Queue()
         self.waiting: dict[WorkerName, Request] = {}  # idle workers, and what each asked for
         self.ahead: dict[WorkerName, Request] = {}  # those that will soon be
-        self.workers: dict[WorkerName, _Worker] = {}
+        self.workers: dict[WorkerName, Worker] = {}
         self.peers: set[BrokerName] = set()
         self._queued: dict[BrokerName, int] = {}  # at each peer, as far as known
         self._idle: dict[BrokerName, int] = {}  # workers at each peer, as far as known
         self._stealing = False
-        self._published = (0, 0)
+        self._published = Load(name, 0, 0)
         self._shared = SharedValues(name)
         self._searches: dict[tuple[WorkerName, int], int] = {}  # owner, number of the question: peers yet to answer
+        self._policy = policy
+        self._observers = observers
+        self._next_tick = float("-inf")
+        self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
     def knows(self, name: ProcessName) -> bool:
         """Return whether *name* belongs to the run, as far as known: its agent, a worker here, a peer."""
@@ -157,28 +109,27 @@ class BrokerState:
     def _on_ready(self, message: Ready, sender: ProcessName) -> list[Send]:
         if broker_of(sender) != self.name or not is_worker(sender):
             raise ProtocolError(f"{sender!r} cannot be a worker of broker {self.name}")
-        self.workers[sender] = _Worker()
+        self.workers[sender] = Worker()
+        if self._observers:
+            self._observers.tell(events.WorkerReady(sender))
         return []
 
     def _on_peers(self, message: Peers, sender: ProcessName) -> list[Send]:
-        _demand(sender == AGENT, message, sender)
+        _check(sender == AGENT, message, sender)
         self.peers = {broker_name(broker.node) for broker in message.brokers} - {self.name}
+        if self._observers:
+            self._observers.tell(events.PeersKnown(self.name, len(self.peers)))
         return []
 
     def _on_request(self, message: Request | Withdraw, sender: WorkerName) -> list[Send]:
-        _demand(sender in self.workers, message, sender)
+        _check(sender in self.workers, message, sender)
         self.waiting.pop(sender, None)
         self.ahead.pop(sender, None)
         if type(message) is Request:
             (self.waiting if message.idle else self.ahead)[sender] = message
-        worker = self.workers[sender]
-        worker.has_begun(message.begun)
         sends = []
-        if worker.asked:
-            begun = [question for question in worker.asked if not worker.may_hold(question)]
-            worker.asked = [question for question in worker.asked if worker.may_hold(question)]
-            for question in begun:
-                sends += self._seek(question)
+        for question in self.workers[sender].has_begun(message.begun):
+            sends += self._seek(question)
         return sends + self._settle()
 
     def _on_tasks(self, message: Tasks, sender: ProcessName) -> list[Send]:
@@ -186,10 +137,11 @@ class BrokerState:
             self._stealing = False
             if not message.batches:
                 self._queued[BrokerName(sender)] = 0
+            elif self._observers:
+                tasks = sum(batch.tasks() for batch in message.batches)
+                self._observers.tell(events.Stole(self.name, sender, tasks))
         elif sender in self.workers:
-            worker = self.workers[WorkerName(sender)]
-            worker.granted = max(0, worker.granted - len(message.batches))
-            worker.granted_idle = max(0, worker.granted_idle - len(message.batches))
+            self.workers[WorkerName(sender)].took_back(len(message.batches))
         self.queue.extend(message.batches, sender)
         return self._settle()
 
@@ -203,26 +155,28 @@ class BrokerState:
         return sends + [send for send in more if send.message is not wanted.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
-        count = policy.share(len(self.queue), message.count)
+        count = self._policy.share(len(self.queue), message.count)
         stolen = [self.queue.pop() for _ in range(count)]
+        if stolen and self._observers:
+            self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
         return [Send(sender, Tasks(stolen)), *self._settle()]
 
     def _on_load(self, message: Load, sender: ProcessName) -> list[Send]:
-        _demand(sender == message.broker and sender in self.peers, message, sender)
+        _check(sender == message.broker and sender in self.peers, message, sender)
         self._queued[message.broker] = message.queued
         self._idle[message.broker] = message.idle
         return self._settle()
 
-    def _on_question(self, message: _Question, sender: ProcessName) -> list[Send]:
+    def _on_question(self, message: Question, sender: ProcessName) -> list[Send]:
         return self._seek(message)
 
-    def _seek(self, question: _Question) -> list[Send]:
+    def _seek(self, question: Question) -> list[Send]:
         """Look for a task in the queue, then at the workers, then, if it is one of theirs, at the peers."""
         if self.queue.find(question.owner, question.serial, drop=isinstance(question, Cancel)):
             return self._answer(_answer_to(question, True))
         for name, worker in self.workers.items():
             if worker.may_hold(question):
-                worker.asked.append(question)
+                worker.ask(question)
                 return [Send(name, question)]
         if broker_of(question.owner) != self.name or not self.peers:
             return self._answer(_answer_to(question, False))
@@ -230,11 +184,11 @@ class BrokerState:
             self._searches[question.owner, question.number] = len(self.peers)
         return [Send(peer, question) for peer in sorted(self.peers)]
 
-    def _on_answer(self, message: _Answer, sender: ProcessName) -> list[Send]:
+    def _on_answer(self, message: Answer, sender: ProcessName) -> list[Send]:
         is_found = message.is_queued if isinstance(message, QueryAnswer) else message.is_dropped
         if sender in self.workers:
             worker = self.workers[WorkerName(sender)]
-            question = worker.question_of(message)
+            question = worker.take_question(message)
             if question is not None and not is_found:
                 worker.does_not_hold(question)
                 return self._seek(question)  # it may have given the task back
@@ -248,21 +202,21 @@ class BrokerState:
             return []
         return [Send(message.owner, message)] if left >= 0 else []
 
-    def _answer(self, answer: _Answer) -> list[Send]:
+    def _answer(self, answer: Answer) -> list[Send]:
         """Return the way of an answer to who asked, if anybody waits for it."""
         return [] if answer.number is None else [Send(self._way_to(answer.owner), answer)]
 
     def _on_set_shared(self, message: SetShared, sender: ProcessName) -> list[Send]:
-        return [Send(self._way_to(to), answer) for to, answer in self._shared.set(message)]
+        return [Send(self._way_to(send.to), send.message) for send in self._shared.set(message)]
 
     def _on_shared_set(self, message: SharedSet, sender: ProcessName) -> list[Send]:
         return [Send(self._way_to(message.owner), message)]
 
     def _on_get_shared(self, message: GetShared, sender: ProcessName) -> list[Send]:
-        return [Send(to, answer) for to, answer in self._shared.get(message, sender)]
+        return self._shared.get(message, sender)
 
     def _on_shared(self, message: Shared, sender: ProcessName) -> list[Send]:
-        return [Send(to, answer) for to, answer in self._shared.heard(message)]
+        return self._shared.heard(message)
 
     def _way_to(self, name: ProcessName) -> ProcessName:
         """Return the next stop on the way to a worker or broker."""
@@ -270,21 +224,42 @@ class BrokerState:
         return name if node == self.name else node
 
     def _on_fault(self, message: Fault, sender: ProcessName) -> list[Send]:
-        _demand(sender in self.workers, message, sender)
+        _check(sender in self.workers, message, sender)
         return [Send(AGENT, message)]
 
     def _on_stop(self, message: Stop, sender: ProcessName) -> list[Send]:
-        _demand(sender == AGENT, message, sender)
+        _check(sender == AGENT, message, sender)
         return [Send(worker, message) for worker in sorted(self.workers)]
 
-    def tick(self) -> list[Send]:
-        """Repeat what a peer may not have heard: PUB sockets lose what is sent before a subscription arrives."""
-        self._published = (0, 0)
-        return self._settle()
+    def _on_beat(self, message: Beat, sender: ProcessName) -> list[Send]:
+        _check(sender == AGENT, message, sender)
+        return [Send(AGENT, message)]
+
+    def connection_broke(self, peer: BrokerName, now: float) -> None:
+        """Note that the connection to *peer* broke: what was under way on it is lost."""
+        self._broken.setdefault(peer, now)
+
+    def tick(self, now: float) -> list[Send]:
+        """Do what is due by the time *now*; call this often."""
+        if now < self._next_tick:
+            return []
+        self._next_tick = now + self._policy.tick
+        self._published = Load(self.name, 0, 0)  # PUB sockets lose what is sent before a subscription arrives
+        return self._settle() + self._give_up(now)
+
+    def _give_up(self, now: float) -> list[Send]:
+        """End the run if a connection broke long ago: by now the death of a peer would have been told."""
+        sends = []
+        for peer, since in list(self._broken.items()):
+            if now > since + self._policy.broken:
+                del self._broken[peer]
+                reason = f"the connection between the brokers {self.name} and {peer} broke: tasks may be lost"
+                sends.append(Send(AGENT, Fault(reason)))
+        return sends
 
     def _settle(self) -> list[Send]:
         sends = self._match() if self.queue else []
-        peer = policy.victim(self._queued)
+        peer = victim(self._queued)
         if peer is not None and not self._stealing and (self.waiting or self.ahead):
             self._stealing = True
             requests = [*self.waiting.values(), *self.ahead.values()]
@@ -309,10 +284,8 @@ class BrokerState:
                 count = 0
                 while self.queue and len(batches) < fair and count < request.count:
                     batches.append(self.queue.pop())
-                    count += policy.tasks_in(batches[-1])
-                worker = self.workers[name]
-                worker.granted_idle = 0  # it takes what it gets as a sign that nobody is idle
-                worker.given.extend(batches)
+                    count += batches[-1].tasks()
+                self.workers[name].give(batches)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
@@ -331,11 +304,11 @@ class BrokerState:
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        before, now = self._published, (len(self.queue), len(self.waiting))
-        if bool(before[0]) == bool(now[0]) and bool(before[1]) == bool(now[1]):
+        before, now = self._published, Load(self.name, len(self.queue), len(self.waiting))
+        if bool(before.queued) == bool(now.queued) and bool(before.idle) == bool(now.idle):
             return []
         self._published = now
-        return [Send(META, Load(self.name, *now))]
+        return [Send(META, now)]
 
 
 _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchmethod takes 0.7 us more for a message
@@ -355,6 +328,7 @@ _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchm
     GetShared: BrokerState._on_get_shared,
     Shared: BrokerState._on_shared,
     Load: BrokerState._on_load,
+    Beat: BrokerState._on_beat,
     Fault: BrokerState._on_fault,
     Stop: BrokerState._on_stop,
 }

@@ -14,7 +14,7 @@ from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.protocol.messages import Welcome
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.names import WorkerName, broker_name
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.connect import Ended
@@ -71,8 +71,12 @@ def _own_addresses(interface: str, driver: str) -> Sequence[str]:
 
 
 def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
+    plan = BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses))
+    node = welcome.nodes[welcome.node]
+
     def serve(last_word: LastWord) -> int:
-        server = BrokerServer(BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses)))
+        observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}")
+        server = BrokerServer(plan, observers=observers)
         try:
             server.serve()
         finally:
@@ -82,9 +86,9 @@ def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses:
     return serve
 
 
-def _worker(wanted: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
+def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
-    return lambda last_word: worker_options.keeping(wanted, name, node, lambda: worker_main.main(plan, last_word))()
+    return lambda last_word: worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()

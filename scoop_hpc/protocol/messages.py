@@ -114,6 +114,15 @@ class Batch(msgspec.Struct, frozen=True):
     count: int = 1
     dropped: tuple[int, ...] = ()  # serials: cancelled on the way
 
+    def tasks(self) -> int:
+        """Return how many tasks are to be executed.
+
+        >>> from scoop_hpc.protocol.names import ORIGIN
+        >>> Batch(ORIGIN, 1, [], count=3, dropped=(2,)).tasks()
+        2
+        """
+        return self.count - len(self.dropped)
+
 
 class Hello(Message, frozen=True):
     version: int

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.broker.state import META, BrokerState, Send
+from scoop_hpc.broker.actions import META, Send
+from scoop_hpc.broker.policy import Policy
+from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import Event, Observers
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
+    Beat,
     BrokerUp,
     Bye,
     Cancel,
@@ -33,6 +37,7 @@ from scoop_hpc.protocol.names import AGENT, ORIGIN, NodeIndex, ProcessName, Work
 NAME, PEER, OTHER = broker_name(0), broker_name(1), broker_name(2)
 SECOND = worker_name(0, 1)
 FAR = worker_name(1, 0)
+POLICY = Policy()
 
 
 def batch(serial: int, owner: WorkerName = ORIGIN) -> Batch:
@@ -150,7 +155,7 @@ def test_thief_always_gets_an_answer(broker: Broker) -> None:
 
 def test_busy_worker_hears_once_that_others_wait(broker: Broker) -> None:
     assert to(ORIGIN, broker.say(Request(3), SECOND)) == [Demand(1, idle=1)]
-    assert to(ORIGIN, broker.tick()) == []
+    assert to(ORIGIN, broker.tick(0.0)) == []
 
 
 def test_busy_worker_hears_again_when_its_tasks_were_not_enough(broker: Broker) -> None:
@@ -266,10 +271,10 @@ def test_load_is_published_when_it_appears_and_when_it_is_gone(broker: Broker) -
 
 def test_load_is_repeated_while_it_lasts(broker: Broker) -> None:
     broker.say(Tasks([batch(1)]), ORIGIN)
-    assert to(META, broker.tick()) == [Load(NAME, 1, 0)]
+    assert to(META, broker.tick(0.0)) == [Load(NAME, 1, 0)]
     broker.say(Request(1), SECOND)
     broker.say(Withdraw(), SECOND)
-    assert to(META, broker.tick()) == []
+    assert to(META, broker.tick(1.0)) == []
 
 
 def test_broker_alone_publishes_nothing() -> None:
@@ -315,3 +320,53 @@ def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
     while inbox:
         say(*inbox.pop(0))
     assert sorted(ran) == list(range(20))
+
+
+def test_agent_that_asks_whether_the_broker_lives_gets_an_answer(broker: Broker) -> None:
+    assert broker.say(Beat(), AGENT) == [Send(AGENT, Beat())]
+    with pytest.raises(ProtocolError, match="Beat"):
+        broker.say(Beat(), SECOND)
+
+
+def test_nothing_is_repeated_between_ticks(broker: Broker) -> None:
+    broker.say(Tasks([batch(1)]), ORIGIN)
+    broker.tick(10.0)
+    assert broker.tick(10.0 + POLICY.tick / 2) == []
+    assert to(META, broker.tick(10.0 + POLICY.tick)) == [Load(NAME, 1, 0)]
+
+
+def test_broken_connection_ends_the_run_when_the_peers_death_would_be_known(broker: Broker) -> None:
+    broker.connection_broke(PEER, 10.0)
+    broker.connection_broke(PEER, 12.0)  # made again in vain
+    assert broker.tick(10.0 + POLICY.broken) == []
+    (fault,) = to(AGENT, broker.tick(10.5 + POLICY.broken))
+    assert fault == Fault("the connection between the brokers 0 and 1 broke: tasks may be lost")
+    assert broker.tick(20.0 + POLICY.broken) == []
+
+
+def test_two_cancels_that_want_no_answer_are_not_taken_for_one(broker: Broker) -> None:
+    for serial in (1, 2):
+        broker.say(Request(1), SECOND)
+        broker.say(Tasks([batch(serial, FAR)]), PEER)
+    for serial in (1, 2):
+        broker.say(Cancel(FAR, serial), PEER)
+    for serial in (1, 2):  # the worker has given them back before they were begun
+        broker.say(Tasks([batch(serial, FAR)]), SECOND)
+        broker.say(CancelAnswer(FAR, serial, None, False), SECOND)
+    assert len(broker.queue) == 0
+
+
+def test_observers_hear_of_workers_peers_and_thefts() -> None:
+    told: list[Event] = []
+    broker = Broker(NAME, observers=Observers([told.append]))
+    broker.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(3))), AGENT)
+    broker.say(Ready(), ORIGIN)
+    broker.say(Tasks([bundle(1, 3)]), PEER)
+    broker.say(Tasks([]), PEER)
+    broker.say(Steal(9), OTHER)
+    assert [str(event) for event in told] == [
+        "broker 0 knows 2 peers",
+        "worker 0.0 is ready",
+        "broker 0 stole 3 tasks from broker 1",
+        "broker 0 gave 3 tasks to broker 2",
+    ]

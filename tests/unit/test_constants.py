@@ -126,10 +126,10 @@ class Asked:
         self.asked += 1
         message = message_of(self.asked)
         if isinstance(message, SetShared):
-            return self._broker.set(message)[0][1]
+            return self._broker.set(message)[0].message
         assert isinstance(message, GetShared)
         answers = self._broker.get(message, ProcessName(self.name))
-        return answers[0][1] if answers else None  # the deadline is over
+        return answers[0].message if answers else None  # the deadline is over
 
 
 def test_values_come_back_as_they_were_set() -> None:

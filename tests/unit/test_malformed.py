@@ -233,7 +233,7 @@ def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sende
     state = broker()
     with pytest.raises(ProtocolError):
         state.handle(message, ProcessName(sender))
-    assert (set(state.workers), state.peers, state.tick()) == ({"0.0", "0.1"}, {"1"}, [])
+    assert (set(state.workers), state.peers, state.tick(0.0)) == ({"0.0", "0.1"}, {"1"}, [])
 
 
 @pytest.mark.parametrize(

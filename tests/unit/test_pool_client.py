@@ -6,7 +6,8 @@ import concurrent.futures
 import threading
 from typing import Any
 
-from scoop_hpc.broker.state import BrokerState, Send
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.batching import Outgoing
@@ -113,7 +114,7 @@ def test_guest_is_never_asked_for_work() -> None:
     sends = [
         *broker.handle(Request(9), WORKER),
         *broker.handle(Request(9), WORKER),
-        *broker.tick(),
+        *broker.tick(0.0),
     ]
     assert {send.to for send in sends} == {WORKER}
 
