@@ -327,6 +327,8 @@ class Driver:
                     self._oom_kills.look()
 
     def _start(self, command: Command) -> None:
+        if self._state.ending is not None:  # the one before could not be started
+            return
         try:
             pid = self._processes.start(command, self._input)
         except LaunchError as error:

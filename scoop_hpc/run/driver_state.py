@@ -47,7 +47,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, described
 from scoop_hpc.protocol.strangers import Strangers
-from scoop_hpc.run.oom_kills import OUT_OF_MEMORY
+from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 
@@ -69,7 +69,7 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start *command*; say so by `command_failed` if that cannot be."""
+    """Start *command*, unless the run ends; tell `command_started` or `command_failed`."""
 
     command: Command
 
@@ -243,7 +243,7 @@ class DriverState:
             reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
             actions += self.end(1, reason, now, show_last_words=True)
         if self.phase is Phase.ENDING and self._leave_until is not None and now >= self._leave_until:
-            left = ", ".join(node.name for node in self._nodes if node.index in self._expected)
+            left = ", ".join(self.remaining())
             actions += self._warn(f"no farewell within {self._policy.farewell:g} s from: {left}")
             self.phase = Phase.OVER
         return actions
@@ -625,15 +625,3 @@ class DriverState:
 def dialling_part(curve: Curve | None) -> Curve | None:
     """Return of a run's keys what is needed to connect: an agent gets the rest later, over the encrypted connection."""
     return None if curve is None else Curve(curve.server_public, "", curve.client_public, curve.client_secret)
-
-
-def describe_exit(status: int) -> str:
-    """Say what an exit status as of `os.waitstatus_to_exitcode` means.
-
-    >>> describe_exit(3), describe_exit(-9)
-    ('exit status 3', 'killed by SIGKILL')
-    """
-    if status >= 0:
-        return f"exit status {status}"
-    known = -status in signal.valid_signals()
-    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
