@@ -25,10 +25,10 @@ from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import NotRunningError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
-from scoop_hpc.pool.client import PoolFuture
+from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import Pool
-from scoop_hpc.pool.shutdown import exits
+from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
 from scoop_hpc.worker.current import current, running
@@ -185,7 +185,7 @@ class Executor(concurrent.futures.Executor):
             return OnRun(current(), self._limit, self._key, self._call_frames())
         initializer = tuple(map(bytes, self._call_frames()))
         pool = Pool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
-        exits.watch(pool)
+        hooks.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
         return pool

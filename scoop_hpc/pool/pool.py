@@ -20,11 +20,12 @@ from collections.abc import Iterable
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
-from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
+from scoop_hpc.pool.client import PoolClient
+from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.link import ClientLink, wait
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
-from scoop_hpc.protocol.messages import Fault, Open, Order
+from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order
 
 
 class Pool:
@@ -60,19 +61,19 @@ class Pool:
             if self._closed:
                 raise RuntimeError(self._closed)
             self._client.offer(future)
-        if not self._client.stalled:
+        if not self._client.is_stalled:
             self._wake()
 
-    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
-        """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
-        question = Question(future, cancel)
+    def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
+        """Ask about a task that was sent; return the answer, None if there is none in time."""
+        question = Question(future, kind)
         self._client.ask(question)
         if threading.current_thread() is self._thread:
             self._converse(question)
         else:
             self._wake()
             question.told.wait(self._policy.answer)
-        return question.queued
+        return question.answer
 
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
         """Cancel what of *futures* has not begun, without waiting for that."""
@@ -80,7 +81,7 @@ class Pool:
             if future.take_call() is not None:
                 future.drop()
             elif not future.done():
-                self._client.ask(Question(future, cancel=True))
+                self._client.ask(Question(future, Cancel))
         self._wake()
 
     def finish(self, why: str = "cannot schedule new futures after shutdown", cancel: bool = False) -> None:
@@ -147,7 +148,7 @@ class Pool:
             self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
-            if self._closed and self._client.idle:
+            if self._closed and self._client.is_idle:
                 return ""
             ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
             if self._ears.fileno() in ready:
@@ -175,11 +176,11 @@ class Pool:
     def _converse(self, question: Question) -> None:
         """Wait for the answer to a question that a callback has; other futures are told later."""
         deadline = time.monotonic() + self._policy.answer
-        while self._link is not None and question.queued is None and time.monotonic() < deadline:
+        while self._link is not None and question.answer is None and time.monotonic() < deadline:
             self._client.pump()
             self._link.wait(deadline - time.monotonic())
             self._receive(self._link)
-        if question.queued and question.cancel:
+        if question.answer and question.kind is Cancel:
             question.future.drop()
 
     def _end(self, reason: str) -> None:

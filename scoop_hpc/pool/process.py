@@ -1,4 +1,4 @@
-"""The process of a pool, as its client sees it: orders go in through a pipe, reports come out of another."""
+"""The process of a pool, for its client: orders go in through one pipe, reports come out of another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from scoop_hpc.errors import BrokenPoolError, ProtocolError
+from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.interpreter import python_argv
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
@@ -18,12 +19,12 @@ class PoolProcess:
     """The pool that is made for *order*. It has *patience* seconds to end, and ends with this process at the latest."""
 
     def __init__(self, order: Order, patience: float) -> None:
-        self._patience = patience
-        self._reports, write = os.pipe()
-        self._rest = b""
-        self._order = order
         if not sys.executable:
             raise BrokenPoolError("cannot start a pool: this Python does not know its own executable (sys.executable)")
+        self._patience = patience
+        self._order = order
+        self._buffer = LineBuffer()
+        self._reports, write = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write)],
@@ -41,7 +42,7 @@ class PoolProcess:
         self._orders = self._process.stdin
 
     def order(self) -> None:
-        """Hand in the order; its pool may have died before."""
+        """Send the order; the pool may have died by then."""
         self._write(self._order)
 
     def fileno(self) -> int:
@@ -49,13 +50,12 @@ class PoolProcess:
         return self._reports
 
     def hear(self) -> list[lines.Line]:
-        """Wait for something to be reported, and return all of it; when the process has died, a Fault that says so."""
+        """Wait for reports, and return all that have come; if the process has died, a Fault that says so."""
         text = os.read(self._reports, 65536)
         if not text:
             return [Fault(f"the driver of the pool (pid {self._process.pid}) died: {self._how_it_ended()}")]
-        *whole, self._rest = (self._rest + text).split(b"\n")
         try:
-            return [lines.decode(line) for line in whole]
+            return [lines.decode(line) for line in self._buffer.add(text)]
         except ProtocolError as error:
             return [Fault(f"invalid message from the pool's driver: {error}")]
 
@@ -70,7 +70,7 @@ class PoolProcess:
             self._process.wait()
 
     def let_go(self) -> None:
-        """Close the pipes: a pool whose client has done so ends. A forked child does so for itself, too."""
+        """Close the pipes, and with that end the pool; in a forked child, close the child's copies of them."""
         with contextlib.suppress(OSError):
             self._orders.close()
         if self._reports >= 0:
@@ -78,7 +78,7 @@ class PoolProcess:
             self._reports = -1
 
     def _write(self, message: lines.Line) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it has died: its reports tell
+        with contextlib.suppress(OSError, ValueError):  # the pool has died: `hear` says so
             text = memoryview(lines.encode(message))
             while text:
                 text = text[self._orders.write(text) or 0 :]
