@@ -7,22 +7,17 @@ without arguments. What is wrong with one is a line on stderr that names its pac
 from __future__ import annotations
 
 import functools
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from scoop_hpc.complaints import say
 from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.known import GROUP, is_announced
 
-GROUP = "scoop_hpc.schedulers"
 SUBMITTED_HERE = frozenset({"slurm", "pbs", "sge", "local"})  # the schedulers of scoop_hpc's own registry
 READ_HERE = frozenset({"flux", "lsf", "oar"})  # those of which scoop_hpc itself has a reader only
-
-_INFO = (".dist-info", ".egg-info")
-
-_Part = TypeVar("_Part")
 
 
 class Point(Protocol):
@@ -32,25 +27,6 @@ class Point(Protocol):
     def name(self) -> str: ...
 
     def load(self) -> object: ...
-
-
-class Known(Mapping[str, _Part], Generic[_Part]):
-    """What scoop_hpc has itself, by name, and after that what other packages bring: these are looked for when one of
-    them is asked for, or all are."""
-
-    def __init__(self, ours: Mapping[str, _Part], theirs: Callable[[], Mapping[str, _Part]]) -> None:
-        self._ours = ours
-        self._theirs = theirs
-
-    def __getitem__(self, name: str) -> _Part:
-        return self._ours[name] if name in self._ours else self._theirs()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._ours
-        yield from self._theirs()
-
-    def __len__(self) -> int:
-        return len(self._ours) + len(self._theirs())
 
 
 @functools.cache
@@ -63,32 +39,6 @@ def schedulers() -> Mapping[str, Scheduler]:
 
     points = [(point.dist.name if point.dist is not None else "?", point) for point in entry_points(group=GROUP)]
     return load(points, lambda text: say(f"warning: {text}"))
-
-
-def is_announced(path: Iterable[str]) -> bool:
-    """Return whether a package somewhere on *path* may bring a scheduler.
-
-    It looks for the group's name where installers write entry points: that takes a tenth of what importlib.metadata
-    takes to say that there is none.
-    """
-    for directory in path:
-        if os.path.isfile(directory):
-            return True  # a zip file: importlib.metadata can tell
-        try:
-            names = os.listdir(directory or os.curdir)
-        except OSError:
-            continue
-        if any(name.endswith(_INFO) and _is_announced_in(os.path.join(directory, name)) for name in names):
-            return True
-    return False
-
-
-def _is_announced_in(info: str) -> bool:
-    try:
-        with open(os.path.join(info, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
-            return GROUP in file.read()
-    except OSError:  # most packages have no such file
-        return False
 
 
 def load(points: Iterable[tuple[str, Point]], complain: Callable[[str], None]) -> Mapping[str, Scheduler]:
@@ -104,7 +54,7 @@ def load(points: Iterable[tuple[str, Point]], complain: Callable[[str], None]) -
                 found[point.name] = _made(point)
                 continue
             except Exception as error:  # of other people's code, which may do anything
-                problem = f"{type(error).__name__}: {error}"
+                problem = " ".join(f"{type(error).__name__}: {error}".split())
         complain(f"the package {package!r} brings a scheduler {point.name!r}, which is left out: {problem}")
     return MappingProxyType(found)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation
 from scoop_hpc.schedulers.flux.allocation import FluxReader
+from scoop_hpc.schedulers.known import Known, is_announced
 from scoop_hpc.schedulers.local.allocation import LocalReader
 from scoop_hpc.schedulers.lsf.allocation import LsfReader
 from scoop_hpc.schedulers.oar.allocation import OarReader
 from scoop_hpc.schedulers.pbs.allocation import PbsReader
-from scoop_hpc.schedulers.plugins import Known, schedulers
 from scoop_hpc.schedulers.reader import Reader, ReadFile
 from scoop_hpc.schedulers.sge.allocation import SgeReader
 from scoop_hpc.schedulers.slurm.allocation import SlurmReader
@@ -26,10 +28,20 @@ _OF_SCRIPTS = "SCOOP_HPC_JOB_"  # set by our own job scripts
 _OURS: tuple[Reader, ...] = (
     *(LocalReader(), FluxReader(), SlurmReader(), PbsReader(), SgeReader(), LsfReader(), OarReader()),
 )
-READERS: Mapping[str, Reader] = Known(
-    {reader.name: reader for reader in _OURS},
-    lambda: {name: each.reader for name, each in schedulers().items() if each.reader is not None},
-)
+
+
+@functools.cache
+def _of_packages() -> Mapping[str, Reader]:
+    """Return the readers that other packages bring."""
+    if not is_announced(sys.path):
+        return {}
+    # takes the modules of the adapters' base class, which most runs do without
+    from scoop_hpc.schedulers.plugins import schedulers  # noqa: PLC0415
+
+    return {name: each.reader for name, each in schedulers().items() if each.reader is not None}
+
+
+READERS: Mapping[str, Reader] = Known({reader.name: reader for reader in _OURS}, _of_packages)
 
 
 def read_allocation(environ: Mapping[str, str], read_file: ReadFile, reader: str | None = None) -> Allocation | None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.schedulers import plugins
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler, Which
+from scoop_hpc.schedulers.known import Known
 from scoop_hpc.schedulers.local.adapter import LocalScheduler
 from scoop_hpc.schedulers.output_patterns import OutputOption
 from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
-from scoop_hpc.schedulers.plugins import Known
 from scoop_hpc.schedulers.sge.adapter import SgeScheduler
 from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
 
