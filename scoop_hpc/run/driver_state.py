@@ -130,15 +130,17 @@ class RunPlan:
     nodes: tuple[NodePlan, ...]
     program: Program
     curve: Curve | None
-    directory: str
+    directory: str | None  # for all sockets, if all nodes are this machine
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver_process: str  # what tells it from all others
     driver_pid: int
     python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     host: str  # that the driver is on
-    record: str = ""  # file
+    record: str | None = None  # file
     attempt: str = ""  # what the record is known by as this run's
-    complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+    complaints: str | None = (
+        None  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+    )
     pool: Pool | None = None  # instead of a program to run
     one_machine: bool = False  # the launcher's commands are the agents themselves, and children of the driver
     outlived: bool = False  # an agent may live on when the command that brought it has ended
@@ -346,14 +348,14 @@ class DriverState:
             program=self._plan.program,
             nodes=self._names,
             curve=self._plan.curve,
-            directory=self._plan.directory or None,
+            directory=self._plan.directory,
             inherit=self._plan.inherit,
             driver=f"the driver (pid {self._plan.driver_pid}) on {self._plan.host}",
-            record=self._plan.record or None,
+            record=self._plan.record,
             attempt=self._plan.attempt,
             driver_process=self._plan.driver_process,
             driver_pid=self._plan.driver_pid,
-            complaints=self._plan.complaints or None,
+            complaints=self._plan.complaints,
             pool=self._plan.pool,
         )
 
