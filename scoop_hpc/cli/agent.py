@@ -17,7 +17,7 @@ from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import WorkerName, broker_name
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
-from scoop_hpc.run.connect import Ended
+from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
