@@ -91,4 +91,9 @@ def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: Work
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
-    return lambda last_word: worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()
+
+    def work(last_word: LastWord) -> int:
+        worker_options.run_observers(options, node, f"worker {name}")  # takes the place of the agent's
+        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()
+
+    return work
