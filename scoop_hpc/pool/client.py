@@ -43,7 +43,7 @@ class PoolClient:
     def __init__(self, policy: ClientPolicy = ClientPolicy()) -> None:
         self._policy = policy
         self.late = 0  # outcomes that came for no future
-        self.is_stalled = False  # what is offered now would wait for results first
+        self.is_stalled = False  # a future that is offered now has to wait for results
         self._offered: deque[PoolFuture] = deque()
         self._asked: deque[Question] = deque()
         self._waiting: deque[PoolFuture] = deque()
@@ -57,18 +57,18 @@ class PoolClient:
         self._workers = 0
 
     def open(self, send: Callable[[Message], None], workers: int) -> None:
-        """Have tasks executed by so many workers, whose broker *send* sends to."""
+        """Use so many workers; *send* sends a message to their broker."""
         self._send = send
         self._workers = workers
 
     @property
     def is_idle(self) -> bool:
-        """Whether all futures are done, and know it."""
+        """True if all futures are done, and were told."""
         return not (self._offered or self._waiting or self._sent or self._news)
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to `tell`."""
+        """True if there is something to `tell`."""
         return bool(self._news)
 
     def offer(self, future: PoolFuture) -> None:
@@ -80,8 +80,8 @@ class PoolClient:
         self._asked.append(question)
 
     def pump(self) -> None:
-        """Send what is asked, and so many tasks as may be under way."""
-        self.is_stalled = False  # before the others' last offers are admitted: who sees it set later need not say more
+        """Send the questions, and as many tasks as may be under way."""
+        self.is_stalled = False  # before the last offers are admitted: who sees it set later need not wake this thread
         self._admit()
         batches: list[Batch] = []
         together = self._take_together()
@@ -117,7 +117,7 @@ class PoolClient:
     def tell(self) -> None:
         """Settle the futures whose outcomes have come. Their callbacks are called in here."""
         while self._news:
-            self._news.popleft()()  # nothing is kept of it here
+            self._news.popleft()()  # no reference to it stays here
 
     def cancel(self) -> None:
         """Cancel all tasks that have not begun, wherever they wait."""
@@ -130,7 +130,7 @@ class PoolClient:
             self.ask(Question(future, Cancel))
 
     def fail(self, error: Callable[[], BaseException]) -> None:
-        """Let all futures fail; each with an *error* of its own, for tracebacks are added to it."""
+        """Fail all futures, each with an *error* of its own, for tracebacks are added to it."""
         self._admit()
         futures = [*self._sent.values(), *(future for future in self._waiting if future.take_call() is not None)]
         self._sent.clear()
@@ -173,8 +173,8 @@ class PoolClient:
     def _room(self, cost: Cost) -> int:
         """Return how many more calls of this *cost* may be under way.
 
-        Enough that no worker starves; what remains here is quickly cancelled, and travels in batches once it is known
-        how long it takes.
+        Enough that no worker starves. The rest stays here: it is cancelled at once, and travels in batches as soon as
+        the duration of such a call is known.
         """
         policy = self._policy
         ahead = policy.ahead / max(cost.deaf, policy.quickest) if cost.deaf else 0

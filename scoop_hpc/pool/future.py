@@ -1,4 +1,4 @@
-"""The futures of a pool's client, for any thread, and the questions that they ask of the pool."""
+"""The futures of a pool's client, to be used in any thread, and their questions to the pool."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Pooled(Protocol):
     """A future's view of its pool."""
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
-        """Ask about a task that was sent; return the answer, None if there is none in time.
+        """Ask about a task that was sent; return the answer, None if it does not come in time.
 
-        Query: does it wait in a queue? Cancel: if so, it is dropped; is it?
+        A Query asks whether the task waits in a queue. A Cancel also drops it if it does.
         """
 
 
@@ -71,7 +71,7 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
         """Be cancelled: the task will not be executed."""
         if super().cancel():
             with self._condition:
-                if self._state == CANCELLED:  # those who wait for it are told now, too
+                if self._state == CANCELLED:  # wake those who wait for it
                     self.set_running_or_notify_cancel()
 
     def result(self, timeout: float | None = None) -> Any:

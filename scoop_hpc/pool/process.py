@@ -16,17 +16,25 @@ from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 
 
 class PoolProcess:
-    """The pool that is made for *order*. It has *patience* seconds to end, and ends with this process at the latest."""
+    """The driver of a pool, and the pipes to it. It has *patience* seconds to end; without its client it ends, too."""
 
-    def __init__(self, order: Order, patience: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], reports: int, patience: float) -> None:
+        assert process.stdin is not None
+        self._process = process
+        self._orders = process.stdin
+        self._reports = reports
+        self._patience = patience
+        self._is_let_go = False
+        self._buffer = LineBuffer()
+
+    @classmethod
+    def start(cls, patience: float) -> PoolProcess:
+        """Start a driver; raise BrokenPoolError."""
         if not sys.executable:
             raise BrokenPoolError("cannot start a pool: this Python does not know its own executable (sys.executable)")
-        self._patience = patience
-        self._order = order
-        self._buffer = LineBuffer()
-        self._reports, write = os.pipe()
+        reports, write = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write)],
                 stdin=subprocess.PIPE,
                 bufsize=0,  # so that closing it in a forked child has nothing to flush
@@ -34,16 +42,15 @@ class PoolProcess:
                 start_new_session=True,  # Ctrl-C is for this process to decide on
             )
         except OSError as error:
-            os.close(self._reports)
+            os.close(reports)
             raise BrokenPoolError(f"cannot start a pool by {sys.executable!r}: {error.strerror}") from error
         finally:
             os.close(write)
-        assert self._process.stdin is not None
-        self._orders = self._process.stdin
+        return cls(process, reports, patience)
 
-    def order(self) -> None:
-        """Send the order; the pool may have died by then."""
-        self._write(self._order)
+    def order(self, order: Order) -> None:
+        """Send the order; the driver may have died by then."""
+        self._write(order)
 
     def fileno(self) -> int:
         """Return the descriptor to poll for reports."""
@@ -73,9 +80,9 @@ class PoolProcess:
         """Close the pipes, and with that end the pool; in a forked child, close the child's copies of them."""
         with contextlib.suppress(OSError):
             self._orders.close()
-        if self._reports >= 0:
+        if not self._is_let_go:
+            self._is_let_go = True
             os.close(self._reports)
-            self._reports = -1
 
     def _write(self, message: lines.Line) -> None:
         with contextlib.suppress(OSError, ValueError):  # the pool has died: `hear` says so

@@ -8,7 +8,7 @@ import sys
 import threading
 from weakref import WeakSet
 
-from scoop_hpc.pool.pool import Pool
+from scoop_hpc.pool.pool import WorkerPool
 
 _TOO_LATE = "cannot schedule new futures after interpreter shutdown"
 
@@ -18,10 +18,10 @@ class ShutdownHooks:
 
     def __init__(self) -> None:
         self._is_ending = False  # the interpreter
-        self._pools: WeakSet[Pool] = WeakSet()
+        self._pools: WeakSet[WorkerPool] = WeakSet()
         self._are_registered = False
 
-    def watch(self, pool: Pool) -> None:
+    def watch(self, pool: WorkerPool) -> None:
         """Take on *pool*; raise RuntimeError if the interpreter is ending already."""
         if self._is_ending:
             raise RuntimeError(_TOO_LATE)

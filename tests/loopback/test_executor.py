@@ -14,8 +14,7 @@ from conftest import Runs, until, with_suppressed_kill
 
 from scoop_hpc import Executor
 from scoop_hpc.pool.process import PoolProcess
-from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Fault, Order
+from scoop_hpc.protocol.messages import Fault
 
 HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
 
@@ -705,7 +704,7 @@ def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     driver.write_text(f"#!{sys.executable}\nimport os, sys\nos.write(int(sys.argv[-1]), b'nonsense\\n')\n")
     driver.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(driver))
-    process = PoolProcess(Order(1, (), messages.Pool((), ())), patience=10.0)
+    process = PoolProcess.start(patience=10.0)
     (fault,) = process.hear()
     process.end()
     assert isinstance(fault, Fault)
