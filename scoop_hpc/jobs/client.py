@@ -46,7 +46,7 @@ _DEPENDENCIES: Mapping[str, bool | None] = MappingProxyType({"after": True, "aft
 
 
 class Client:
-    """What a user does with the jobs of all *schedulers*; those submitted from here have a directory under *state*."""
+    """The jobs of all *schedulers*; those submitted from here have a directory under *state*."""
 
     def __init__(
         self,
@@ -313,24 +313,35 @@ class Client:
     ) -> list[Report]:
         """Ask how the jobs stand, each cluster once for all of its jobs.
 
-        Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
-        is given, told to it; what is known here has to do then. An answer that is an error is asked for again after
-        each of *pauses*, in seconds.
+        Raise InputError for a job that none knows. A scheduler that does not answer, or that is unknown here, is an
+        error, or, if *on_trouble* is given, told to it; what is known here has to do then. An answer that is an error
+        is asked for again after each of *pauses*, in seconds.
         """
         answers: dict[Place, Answer] = {}
         for place, own in by_place(reports).items():
-            answers[place] = answer = self._ask(self._commands.scheduler(place.scheduler), own, pauses)
+            try:
+                scheduler = self._commands.scheduler(place.scheduler)
+            except JobSpecError as error:
+                if on_trouble is None:
+                    raise
+                on_trouble(SchedulerError(str(error)))
+                continue
+            answers[place] = answer = self._ask(scheduler, own, pauses)
             if answer.trouble is not None:
                 if on_trouble is None:
                     raise answer.trouble
                 on_trouble(answer.trouble)
-        told = [self._stand(report, answers[place_of(report)]) for report in reports]
+        told = [
+            self._stand(report, answers[place_of(report)]) if place_of(report) in answers else _with_record(report)
+            for report in reports
+        ]
+        whole = {place for place, answer in answers.items() if answer.trouble is None}
         unknown = [
             report
             for report in told
             if report.job is None and report.status.state is JobState.UNKNOWN and not report.status.unread
         ]
-        unknown = [report for report in unknown if answers[place_of(report)].trouble is None]
+        unknown = [report for report in unknown if place_of(report) in whole]
         if unknown:
             ids_text = ", ".join(repr(report.label) for report in unknown)
             raise InputError(
@@ -368,7 +379,7 @@ class Client:
         ended = {
             position: self._stand(report, Answer({}))
             for position, report in enumerate(reports)
-            if report.job is not None and _is_settled(report.job)
+            if report.job is not None and report.scheduler in self._schedulers and _is_settled(report.job)
         }
         asked = [report for position, report in enumerate(reports) if position not in ended]
         answers = iter(self.status(asked, lambda error: self._warn(str(error))) if asked else [])
@@ -421,7 +432,7 @@ class Client:
             self._keep_cancelled(report)
 
     def _keep_cancelled(self, report: Report) -> None:
-        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        """Keep that a job was cancelled before it began: some schedulers have no accounts of it, others keep none."""
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return

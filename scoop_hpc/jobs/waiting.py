@@ -2,7 +2,7 @@
 
 A state machine: answers, troubles and the time go in. Schedulers are asked ever more seldom, but soon after a driver's
 record tells news. A scheduler that does not answer for a while does not end the waiting, nor does a job that has left
-the queue before the scheduler's accounts tell of its end: they come late, Grid Engine's by 15 s.
+the queue before the scheduler's accounts tell of its end: they may come 15 s late.
 """
 
 from __future__ import annotations
