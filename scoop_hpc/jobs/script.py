@@ -108,7 +108,7 @@ def list_templates(directories: Sequence[str] = (), schedulers: Iterable[Schedul
 
 
 def _array(spec: JobSpec) -> str | None:
-    """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
+    """Return the array as sbatch(1), qsub(1B) -J and our own directives have it."""
     if spec.array is None:
         return None
     step = f":{spec.array.step}" if spec.array.step > 1 else ""
@@ -117,7 +117,7 @@ def _array(spec: JobSpec) -> str | None:
 
 
 def _dependency(spec: JobSpec) -> str | None:
-    """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
+    """Return the dependencies as sbatch(1) and qsub(1B) have them."""
     kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
     return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
 
