@@ -12,7 +12,7 @@ import click
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
-from scoop_hpc.cli.programs import check_program
+from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
 from scoop_hpc.cli.worker_options import LOG_LEVELS, WorkerOptions
 from scoop_hpc.complaints import say

@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.job_options import choose, make_spec
-from scoop_hpc.cli.sources import KINDS, InForce, read_settings
+from scoop_hpc.cli.options.job import choose, make_spec
+from scoop_hpc.cli.options.settings import KINDS, InForce, read_settings
 from scoop_hpc.errors import InputError, SettingsError
 from scoop_hpc.fields.option import parameter_of
 from scoop_hpc.settings import foreign
