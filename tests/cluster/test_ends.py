@@ -101,9 +101,10 @@ def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, 
 
 def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTest) -> None:
     job = cluster.submit_held()
-    for process in cluster.processes("node001"):
-        if process.title == "srun":
-            os.kill(process.outer_pid, signal.SIGKILL)
+    sruns = [process.outer_pid for process in cluster.processes("node001") if process.title == "srun"]
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # srun is two processes: one that outlives the other ends the step
+        for pid in sruns:
+            os.kill(pid, number)
     cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 10, "srun is gone")
     assert cluster.status(job)["state"] == "RUNNING"
     (agent,) = [process for process in cluster.processes("node003") if VICTIMS["agent"][0](process)]
