@@ -11,8 +11,9 @@
     │   ├── TemplateError            a template that does not render
     │   ├── ProgramError             the program to run is missing, or unfit to be run by many workers
     │   └── ConstantError (LookupError)  a shared constant that is set already, or is not there
-    ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read
-    │   └── UnansweredError          whether the scheduler did what it was asked, nobody can tell
+    ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read; status 2
+    │   └── UnansweredError          a scheduler's command gave no answer, or none in time
+    ├── PerhapsSubmittedError        a submission had no clear answer: the job may exist; the command line exits with 1
     ├── LaunchError                  the run could not be started
     ├── ProtocolError                a process of the run said what it may not say
     ├── SegmentError                 memory that another process shares cannot be had
@@ -68,7 +69,11 @@ class SchedulerError(ScoopError):
 
 
 class UnansweredError(SchedulerError):
-    """A scheduler gave no answer, or none that can be understood: it may have done what it was asked all the same."""
+    """A scheduler's command gave no answer, or none in time: the scheduler may have done what it was asked."""
+
+
+class PerhapsSubmittedError(ScoopError):
+    """A submission had no answer, or none that can be understood: the job may exist. Look before you submit again."""
 
 
 class LaunchError(ScoopError):

@@ -19,8 +19,8 @@ from scoop_hpc.fields.spec import DEFAULT_OUTPUT, MAIL_EVENTS, RUNTIMES, JobSpec
 from scoop_hpc.fields.units import parse_begin, parse_gpus, parse_memory, parse_walltime
 from scoop_hpc.jobs.commands import run_command
 from scoop_hpc.schedulers.base import Scheduler
-from scoop_hpc.schedulers.output_patterns import in_our_words
-from scoop_hpc.schedulers.registry import SCHEDULERS, find, named, user_name
+from scoop_hpc.schedulers.output_patterns import OutputOption
+from scoop_hpc.schedulers.registry import SCHEDULERS, find, in_our_words, named, user_name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -207,8 +207,12 @@ def _parsed(parse: Callable[[str], _Value], text: str | None) -> _Value | None:
 
 def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> str | None:
     """Return a file for output, the scheduler's own patterns in our words."""
+    if options[name] is None:
+        return None
     is_array = options["array"] is not None
-    return in_our_words(scheduler.name, f"--{name}", options[name], is_array, user_name(), environ.get("HOME", "~"))
+    return in_our_words(
+        scheduler, OutputOption(f"--{name}", options[name], is_array, user_name(), environ.get("HOME", "~"))
+    )
 
 
 def _name_of(program: str) -> str:

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from scoop_hpc.cli.allocated import find_allocation, read_nodefile
+from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
@@ -30,7 +30,8 @@ from scoop_hpc.protocol.messages import Program
 from scoop_hpc.run.driver import RunRequest
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.schedulers.allocation import Allocation, Node
-from scoop_hpc.schedulers.pbs.allocation import idle_cpus
+from scoop_hpc.schedulers.pbs.allocation import read_nodefile
+from scoop_hpc.schedulers.readers import reader_of
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
@@ -40,11 +41,9 @@ LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
     "qrsh": lambda allocation: QrshLauncher(allocation.nodes[0].name),
     "srun": lambda _: SrunLauncher(),
     "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
-    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile()),
+    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile(os.environ, read_file)),
     "ssh": lambda _: SshLauncher(is_here),
 }
-# the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
-_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",), "sge": ("qrsh",)}
 
 
 def open_missing_streams() -> None:
@@ -82,14 +81,15 @@ def wishes(
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
-    idle = idle_cpus(os.environ, allocation) if workers is None else ""
-    if idle:
-        print(f"scoop-hpc: warning: {idle}", file=sys.stderr)
+    reader_here = reader_of(allocation)
+    advice = reader_here.advice(os.environ, allocation) if workers is None and reader_here is not None else ""
+    if advice:
+        print(f"scoop-hpc: warning: {advice}", file=sys.stderr)
     if hosts and given is not None:
         nodes = plan_part(given, hosts, workers, is_here)
     else:
         nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory), allocation)
+    kind = _make(launcher or _fitting(allocation), container, os.fsdecode(directory), allocation)
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
     return RunRequest(
@@ -122,12 +122,20 @@ def _ends_at(environ: Mapping[str, str]) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _fitting(scheduler: str) -> str:
-    names = _OF_SCHEDULER.get(scheduler, ("local",))
+def _fitting(allocation: Allocation) -> str:
+    """Return the name of the launcher to use: of the scheduler's, the first whose command is found, else the first."""
+    reader = reader_of(allocation)
+    names = ("local",) if reader is None else reader.launchers_for(allocation)
     return next((name for name in names if shutil.which(name)), names[0])
 
 
 def _make(launcher: str, container: Container | None, directory: str, allocation: Allocation) -> Launcher:
+    if launcher not in LAUNCHERS:  # a package brings it with its scheduler
+        reader = reader_of(allocation)
+        theirs = None if reader is None else reader.launcher(launcher, allocation)
+        if theirs is None:
+            raise AllocationError(f"nothing brings the launcher {launcher!r} of {allocation.scheduler}")
+        return theirs
     if container is None or container.runtime != PYXIS:
         return LAUNCHERS[launcher](allocation)
     if launcher != SrunLauncher.name:

@@ -30,7 +30,8 @@ from scoop_hpc.files.private import check_private, explained, make_private, writ
 from scoop_hpc.files.reading import read_file
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
-from scoop_hpc.schedulers.base import JobStatus, Site
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.site import Site
 
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"
 _COMPLAINT = "scoop-hpc: error: "

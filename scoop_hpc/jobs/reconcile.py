@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.answers import JobStatus
 
 _SILENT = "the driver ended without a word"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
@@ -48,7 +48,7 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
     state = said.state
     if state is JobState.CANCELLED and (
-        record.state is JobState.COMPLETED or (said.reason == DELETED_WITH_ITS_ARRAY and record.state.ended)
+        record.state is JobState.COMPLETED or (said.with_its_array and record.state.ended)
     ):  # it had ended before
         return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     if state is JobState.COMPLETED and record.state.ended:
@@ -56,9 +56,9 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     if state is JobState.FAILED and record.state is JobState.OUT_OF_MEMORY:
         state = record.state
     failed = record.state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and not record.reason.endswith(DRIVER_LOST)
-    if said.reason == KILLED_BY_SOMEBODY and failed:
-        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody
-        # has cancelled it, the driver may well have failed of that
+    if said.killed and failed:
+        # it had failed before it was killed: a scheduler may kill what is left of a job of which a task has died. Where
+        # somebody is known to have cancelled it, the driver may well have failed of that
         return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and said.state is JobState.FAILED:

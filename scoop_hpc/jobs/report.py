@@ -10,7 +10,8 @@ from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.reconcile import is_guess
 from scoop_hpc.jobs.record import Record
-from scoop_hpc.schedulers.base import JobStatus, Site
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.site import Site
 
 # of jobs that have ended, the first that one of them has is the array's
 _WORST = (

@@ -13,8 +13,9 @@ from scoop_hpc.fields.spec import JobSpec, JobState
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.directories import Job
-from scoop_hpc.schedulers.base import Completed, JobStatus, Site
+from scoop_hpc.schedulers.answers import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
+from scoop_hpc.schedulers.site import Site
 
 SLURM = SCHEDULERS["slurm"]
 SPEC = JobSpec(("pi.py",), "/home/me", "pi")

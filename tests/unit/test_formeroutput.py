@@ -18,7 +18,7 @@ from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report
-from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobStatus
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]

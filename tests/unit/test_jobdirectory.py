@@ -16,7 +16,7 @@ from scoop_hpc.files import private
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
-from scoop_hpc.schedulers.base import JobStatus
+from scoop_hpc.schedulers.answers import JobStatus
 
 SPEC = JobSpec(("é \udcff.py", "--nodes=7", "a\nb"), "/home/my dir", "my job", nodes=2, directives=("--qos=high",))
 NOON = 1795348800.25

@@ -1,4 +1,4 @@
-"""Grid Engine's phrase book: qsub, qstat, qacct, qdel, qmod, qconf [their man pages, section 1, and sge_types(5)].
+"""Grid Engine's adapter: qsub, qstat, qacct, qdel, qmod, qconf [their man pages, section 1, and sge_types(5)].
 
 It speaks to Son of Grid Engine 8.1.9, and to what the others share with it: Sun's 6.2, Univa's and Altair's, Open
 Cluster Scheduler.
@@ -15,23 +15,20 @@ from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output
-from scoop_hpc.schedulers.base import (
-    Ask,
+from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
     JobKey,
     JobStatus,
-    Site,
-    Which,
+    SubmitCommand,
     complaints,
-    find_job_id,
     one_line,
-    outside_jobs,
-    perhaps_taken,
-    refuse_unsaid,
     unheard,
 )
+from scoop_hpc.schedulers.base import Ask, Scheduler, refuse_unsaid
+from scoop_hpc.schedulers.output_patterns import HOME, INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
 from scoop_hpc.schedulers.sge import environments, reasons
+from scoop_hpc.schedulers.sge.allocation import SgeReader
 from scoop_hpc.schedulers.sge.reasons import advise
 from scoop_hpc.schedulers.sge.status import read_accounts, read_listing
 
@@ -94,10 +91,16 @@ _OURS = {  # directives of the user's that would make status and logs look in th
 # what qstat -help begins with: "SGE 8.1.9", "GE 6.2u5", "OGS/GE 2011.11p1", "UGE 8.6", "AGE 2023.1", "OCS 9.0"
 _BANNER = re.compile(r"^\s*(?:(?:OGS/|[SUAO])?GE\s|[OG]CS\s|.*\bGrid Engine\b|.*\bCluster Scheduler\b)", re.MULTILINE)
 _JOB_ID = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_SUBMITTED = re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?")
-_SUBMITTED_IN_WORDS = (
-    re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
-    re.compile(r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE),
+_QSUB = SubmitCommand(
+    "qsub",
+    re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?"),
+    (
+        re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
+        re.compile(
+            r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE
+        ),
+    ),
+    look="qstat",
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=$-]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=,-]")
@@ -109,19 +112,24 @@ _OF_QDEL = re.compile(r".*\b(?:denied|error|critical|unable|cannot|can't|not)\b"
 _OF_QMOD = re.compile(r".*\b(?:job|queue|denied|error|critical|unable)\b", re.IGNORECASE)
 _NO_ACCOUNTS = ("not found", "no jobs running since startup", "No such file or directory", "Permission denied")
 _RECENT = 3  # days: the accounts of all days take minutes to read at a large site
+_PATTERNS = OutputPatterns(  # submit(1), -o
+    "Grid Engine",
+    re.compile(r"\$(JOB_ID|TASK_ID|JOB_NAME|USER|HOME|HOSTNAME|HOST)\b"),
+    {"JOB_ID": JOB_ID, "TASK_ID": INDEX, "JOB_NAME": NAME, "USER": USER, "HOME": HOME},
+    dict.fromkeys(("HOSTNAME", "HOST"), f"is the first node's name, and {NOT_YET}"),
+)
 
 
-class SgeScheduler:
-    """Grid Engine's dialect; *owner* returns the name of the user whose jobs are asked for."""
+class SgeScheduler(Scheduler):
+    """Grid Engine's adapter; *owner* returns the name of the user whose jobs are asked for."""
 
     name = "sge"
-    commands: tuple[str, ...] = ("qsub", "qstat", "qdel", "qconf")
-    expresses: Mapping[str, str] = _EXPRESSES
-    instead: Mapping[str, str] = _INSTEAD
-    passes_environment = False
-    forgotten_is_fulfilled = False
-    removes_unfulfillable = False
-    has_clusters = False
+    reader = SgeReader()
+    commands = ("qsub", "qstat", "qdel", "qconf")
+    expresses = _EXPRESSES
+    instead = _INSTEAD
+    output_patterns = _PATTERNS
+    site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT")
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner
@@ -131,12 +139,6 @@ class SgeScheduler:
 
     def recognises(self, done: Completed) -> bool:
         return _BANNER.search(done.stdout.strip() or done.stderr) is not None
-
-    def setup_argv(self) -> list[str] | None:
-        return None
-
-    def is_set_up(self, done: Completed) -> bool:
-        return True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with a name that Grid Engine takes, and the parallel environment that fits."""
@@ -166,7 +168,7 @@ class SgeScheduler:
         )
 
     def check(self, spec: JobSpec) -> None:
-        refuse_unsaid(self, spec)
+        super().check(spec)
         for file in (spec.output, spec.error):
             self.file_pattern(spec, file or default_output(spec))
         if spec.name != _usable_name(spec.name):
@@ -186,9 +188,6 @@ class SgeScheduler:
         for directive in spec.directives:
             _check_directive(directive)
 
-    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
-        return {}
-
     def directive_word(self, text: str) -> str:
         """Return *text* within double quotes if need be: within them, all but a quote and ``#`` is itself."""
         if _PLAIN.fullmatch(text):
@@ -197,6 +196,10 @@ class SgeScheduler:
         if unsayable:
             raise JobSpecError(f"Grid Engine cannot read {unsayable[0]} in {text!r}: write it without")
         return f'"{text}"'
+
+    def slots(self, spec: JobSpec) -> int:
+        """Return how many slots *spec* asks for; for the template."""
+        return environments.slots(spec)
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         path = os.path.join(spec.directory, file)
@@ -213,24 +216,8 @@ class SgeScheduler:
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", "-terse", script]
 
-    def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
-        return outside_jobs(environ)
-
     def parse_job_id(self, done: Completed) -> str:
-        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
-        if done.status and job_id is None:
-            raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
-        if done.status or job_id is None:
-            raise perhaps_taken("qsub", done, job_id, "qstat")
-        return job_id
-
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
-        return Site(
-            variables=tuple((name, environ.get(name) or None) for name in ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT"))
-        )
-
-    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
-        return list(argv)
+        return _QSUB.job_id(done, advise)
 
     def test_argv(self, script: str) -> list[str] | None:
         return ["qsub", "-w", "v", script]
@@ -242,9 +229,6 @@ class SgeScheduler:
             what = "take the job, but it could never begin" if never else "refuse the job"
             raise SchedulerError(f"qsub would {what}: {advise(one_line(done))}")
         return found[1].strip()
-
-    def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        return dict(environ)
 
     def key(self, job_id: str) -> JobKey:
         match = _JOB_ID.fullmatch(job_id)
@@ -275,7 +259,7 @@ class SgeScheduler:
         return [] if done.status else read_accounts(done.stdout, pass_over)
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
-        return ["qdel", *_checked(self, job_ids)]
+        return ["qdel", *self.checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip(". \t")]
@@ -285,7 +269,7 @@ class SgeScheduler:
             raise SchedulerError(f"qdel failed: {advise('; '.join(problems or lines) or one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
-        return ["qmod", "-rj", *_checked(self, job_ids)]
+        return ["qmod", "-rj", *self.checked(job_ids)]
 
     def parse_requeue(self, done: Completed) -> None:
         """Raise SchedulerError if a job was not put back: qmod ends with 0 all the same."""
@@ -297,7 +281,7 @@ class SgeScheduler:
         if done.status or problems:
             raise SchedulerError(f"qmod cannot requeue the job: {advise('; '.join(problems) or one_line(done))}")
 
-    def explain_argv(self, job_id: str) -> list[str]:
+    def explain_argv(self, job_id: str) -> list[str] | None:
         return ["/bin/sh", "-c", reasons.PASSES, "scoop-hpc", self.key(job_id).job]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
@@ -339,9 +323,3 @@ def _check_directive(directive: str) -> None:
         raise JobSpecError(f"the directive {directive!r} is no option of qsub: write such as '-l gpu=1'")
     if first in _OURS:
         raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {_OURS[first]}")
-
-
-def _checked(scheduler: SgeScheduler, job_ids: Sequence[str]) -> Sequence[str]:
-    for job_id in job_ids:
-        scheduler.key(job_id)
-    return job_ids
