@@ -25,20 +25,19 @@ from typing import Any, Protocol
 
 from scoop_hpc.errors import NotRunningError, ProtocolError, UnpicklableError
 from scoop_hpc.pickling import batching
+from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import (
     Batch,
-    Find,
-    Found,
+    Cancel,
+    CancelAnswer,
     Message,
+    Query,
+    QueryAnswer,
     Results,
     Tasks,
 )
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.worker.durations import Cost, Costs
-
-_PER_WORKER = 2  # calls under way: one that runs, and one to go on with
-_AHEAD = 0.05  # seconds of work besides; a result and the next task take less than a tenth of it
-_QUICKEST = 1e-5  # seconds for a call, in this reckoning: 5,000 calls for each worker are enough
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -118,7 +117,8 @@ class Question:
 class PoolClient:
     """The futures of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: ClientPolicy = ClientPolicy()) -> None:
+        self._policy = policy
         self.late = 0  # outcomes that came for no future
         self.stalled = False  # what is offered now would wait for results first
         self._offered: deque[PoolFuture] = deque()
@@ -184,10 +184,10 @@ class PoolClient:
                     else:
                         future.cost.learn(deaf)
                         self._news.append(functools.partial(_settle, future, item))
-        elif isinstance(message, Found):
-            question = self._questions.pop(message.number, None)
+        elif isinstance(message, (QueryAnswer, CancelAnswer)):
+            question = None if message.number is None else self._questions.pop(message.number, None)
             if question is not None:
-                self._answer(question, message.queued)
+                self._answer(question, message.is_queued if isinstance(message, QueryAnswer) else message.is_dropped)
         else:
             raise ProtocolError(f"a broker sent a client {message!r}")
 
@@ -253,8 +253,9 @@ class PoolClient:
         Enough that no worker starves; what remains here is quickly cancelled, and travels in bundles once it is known
         how long it takes.
         """
-        ahead = _AHEAD / max(cost.deaf, _QUICKEST) if cost.deaf else 0
-        return self._workers * (_PER_WORKER + int(ahead)) - len(self._sent)
+        policy = self._policy
+        ahead = policy.ahead / max(cost.deaf, policy.quickest) if cost.deaf else 0
+        return self._workers * (policy.per_worker + int(ahead)) - len(self._sent)
 
     def _pack(self, bundle: Sequence[tuple[PoolFuture, _Call]]) -> Batch | None:
         """Return the batch of tasks of one function; what cannot be pickled fails by itself."""
@@ -288,7 +289,7 @@ class PoolClient:
             return
         number = next(self._numbers)
         self._questions[number] = question
-        self._send(Find(CLIENT, future.serial, question.cancel, number))
+        self._send((Cancel if question.cancel else Query)(CLIENT, future.serial, number))
 
     def _answer(self, question: Question, queued: bool) -> None:
         question.queued = queued

@@ -16,7 +16,7 @@ from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError
 from scoop_hpc.pickling import batching
-from scoop_hpc.protocol.messages import Buffer, Find, Found
+from scoop_hpc.protocol.messages import Buffer, Cancel, CancelAnswer
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
@@ -135,10 +135,10 @@ class OnRun:
         """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
         exchange, waiter = self._controller.exchange, self._controller.waiter(None)
         sought: dict[int, Future] = {}
-        answers: list[Found] = []
+        answers: list[CancelAnswer] = []
 
-        def reply(found: Found) -> None:
-            answers.append(found)
+        def reply(answer: CancelAnswer) -> None:
+            answers.append(answer)
             if len(answers) == len(sought):
                 waiter.wake()
 
@@ -149,12 +149,12 @@ class OnRun:
             else:
                 known.cancel()
         for serial in sought:
-            exchange.question(functools.partial(Find, self._controller.name, serial, True), reply)
+            exchange.question(functools.partial(Cancel, self._controller.name, serial), reply)
         if sought:
             waiter.park()
-        for found in answers:
-            if found.dropped and exchange.sent.pop(found.serial, None) is not None:
-                sought[found.serial].drop()
+        for answer in answers:
+            if answer.is_dropped and exchange.sent.pop(answer.serial, None) is not None:
+                sought[answer.serial].drop()
 
     def finish(self, cancel: bool) -> None:
         """Cancel what has not begun, if that is wanted."""

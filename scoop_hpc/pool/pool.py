@@ -20,22 +20,20 @@ from collections.abc import Iterable
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
-from scoop_hpc.pool import link as guestlink
 from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
-from scoop_hpc.pool.link import ClientLink
+from scoop_hpc.pool.link import ClientLink, wait
+from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.protocol.messages import Fault, Open, Order
-
-_TICK = 1.0  # seconds between looks at a connection
-_PATIENCE = 1.0  # seconds to wait for an answer; a worker that executes no Python code meanwhile gives none
 
 
 class Pool:
     """Workers started for *order*, and gone after `shutdown`, or when this process ends."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:
         self._order = order
-        self._client = PoolClient()
+        self._policy = policy
+        self._client = PoolClient(policy)
         self._lock = threading.Lock()  # for what `submit` looks at
         self._closed = ""  # why nothing more may be submitted
         self._broken = ""  # why nothing that was submitted will be done
@@ -73,7 +71,7 @@ class Pool:
             self._converse(question)
         else:
             self._wake()
-            question.told.wait(_PATIENCE)
+            question.told.wait(self._policy.answer)
         return question.queued
 
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
@@ -138,7 +136,7 @@ class Pool:
     def _serve(self) -> str:
         """Serve until all is done; return why what is not done will never be, if that is how it ends."""
         main_by_value.send_by_value()
-        self._process = PoolProcess(self._order)
+        self._process = PoolProcess(self._order, self._policy.end)
         self._process.order()
         while True:
             if self._cancelling:
@@ -151,7 +149,7 @@ class Pool:
                 return "the Executor was left by KeyboardInterrupt"
             if self._closed and self._client.idle:
                 return ""
-            ready = guestlink.wait(self._link, (self._ears.fileno(), self._process.fileno()), _TICK)
+            ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
             if self._ears.fileno() in ready:
                 self._ringing = False
                 self._ears.recv(64)
@@ -164,7 +162,7 @@ class Pool:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
-                self._link = ClientLink(report)
+                self._link = ClientLink(report, self._policy)
                 self._client.open(self._link.send, report.workers)
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
@@ -172,12 +170,11 @@ class Pool:
     def _receive(self, link: ClientLink) -> None:
         for message in link.receive():
             self._client.take(message)
-        if link.broken():
-            raise BrokenPoolError("the connection to the pool's first broker broke: tasks may be lost")
+        link.look()
 
     def _converse(self, question: Question) -> None:
         """Wait for the answer to a question that a callback has; other futures are told later."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._policy.answer
         while self._link is not None and question.queued is None and time.monotonic() < deadline:
             self._client.pump()
             self._link.wait(deadline - time.monotonic())

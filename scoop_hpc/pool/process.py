@@ -13,13 +13,12 @@ from scoop_hpc.interpreter import python_argv
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 
-_END = 10.0  # seconds that a pool has to end: its agents have four
-
 
 class PoolProcess:
-    """A pool that was asked for by *order*. It ends with this process at the latest."""
+    """The pool that is made for *order*. It has *patience* seconds to end, and ends with this process at the latest."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, patience: float) -> None:
+        self._patience = patience
         self._reports, write = os.pipe()
         self._rest = b""
         self._order = order
@@ -58,14 +57,14 @@ class PoolProcess:
         try:
             return [lines.decode(line) for line in whole]
         except ProtocolError as error:
-            return [Fault(f"the driver of the pool is out of its mind: {error}")]
+            return [Fault(f"invalid message from the pool's driver: {error}")]
 
     def end(self) -> None:
         """End the pool, and wait until it is gone."""
-        self._write(Shutdown(0))
+        self._write(Shutdown())
         self.let_go()
         try:
-            self._process.wait(_END)
+            self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()  # its agents leave when they see that it is gone
             self._process.wait()
@@ -87,7 +86,7 @@ class PoolProcess:
     def _how_it_ended(self) -> str:
         status: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self._process.wait(_END)
+            status = self._process.wait(self._patience)
         if status is None:
             return "it has closed its pipes"
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

@@ -49,26 +49,26 @@ class Processes:
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
 
-    def start(self, commands: Iterable[Command], text: bytes = b"") -> None:
-        """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
-        for command in commands:
-            try:
-                with _input(text) as stdin, _blocked(signal.SIGINT) if self._share else contextlib.nullcontext():
-                    process = subprocess.Popen(
-                        command.argv,
-                        env=command.environ,
-                        stdin=None if self._share else stdin,
-                        stdout=None if self._share else subprocess.PIPE,
-                        stderr=None if self._share else subprocess.STDOUT,
-                        start_new_session=not self._share,  # Ctrl-C must not reach srun
-                    )
-            except OSError as error:
-                nodes = fold(command.nodes)
-                raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
-            self._running[process.pid] = command, process
-            if process.stdout is not None:
-                self._partial[process.stdout.fileno()] = b""
-                self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+    def start(self, command: Command, text: bytes = b"") -> int:
+        """Start *command*, with *text* for its input; return its process id. Raises LaunchError."""
+        try:
+            with _input(text) as stdin, _blocked(signal.SIGINT) if self._share else contextlib.nullcontext():
+                process = subprocess.Popen(
+                    command.argv,
+                    env=command.environ,
+                    stdin=None if self._share else stdin,
+                    stdout=None if self._share else subprocess.PIPE,
+                    stderr=None if self._share else subprocess.STDOUT,
+                    start_new_session=not self._share,  # Ctrl-C must not reach srun
+                )
+        except OSError as error:
+            nodes = fold(command.nodes)
+            raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
+        self._running[process.pid] = command, process
+        if process.stdout is not None:
+            self._partial[process.stdout.fileno()] = b""
+            self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+        return process.pid
 
     def __contains__(self, descriptor: object) -> bool:
         return descriptor in self._partial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -98,6 +99,13 @@ def host_of(endpoint: str) -> str:
     return endpoint[len("tcp://") :].rpartition(":")[0].strip("[]")
 
 
+class Change(NamedTuple):
+    """A connection was made or lost."""
+
+    is_made: bool
+    descriptor: int
+
+
 class Watch:
     """News of a socket's connections: which were made, which were lost."""
 
@@ -105,12 +113,12 @@ class Watch:
         self._watched = watched
         self.socket = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
-    def news(self) -> list[tuple[bool, int]]:
-        """Return (made, file descriptor) for each connection made or lost since the last call."""
+    def news(self) -> list[Change]:
+        """Return what has changed since the last call."""
         found = []
         while self.socket.poll(0):
             event = recv_monitor_message(self.socket)
-            found.append((event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
+            found.append(Change(event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
         return found
 
     def close(self) -> None:

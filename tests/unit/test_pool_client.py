@@ -6,7 +6,8 @@ import concurrent.futures
 import threading
 from typing import Any
 
-from scoop_hpc.broker.state import BrokerState, Send
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.batching import Outgoing
@@ -15,16 +16,18 @@ from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
-    Found,
+    CancelAnswer,
     Message,
+    Query,
+    QueryAnswer,
     Ready,
     Request,
     Results,
     Tasks,
 )
-from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.protocol.names import CLIENT, ProcessName, broker_name, worker_name
 
-WORKER = "0.1"
+WORKER = worker_name(0, 1)
 
 
 class Pool:
@@ -33,7 +36,7 @@ class Pool:
     def __init__(self, workers: int = 1) -> None:
         self.client = PoolClient()
         self.sent: list[Batch] = []
-        self._broker = BrokerState("0")
+        self._broker = BrokerState(broker_name(0))
         self._broker.handle(Ready(), WORKER)
         self._inbox: list[tuple[int, Any, Any]] = []
         self._received = 0
@@ -74,7 +77,7 @@ class Pool:
         self._route(message, CLIENT)
 
     def _route(self, message: Message, sender: str) -> None:
-        sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), sender)
+        sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), ProcessName(sender))
         for send in sends:
             if send.to == WORKER and isinstance(send.message, Tasks):
                 for batch in send.message.batches:
@@ -82,9 +85,10 @@ class Pool:
                     tasks = [(serial, function, item) for serial, item in enumerate(items, batch.serial)]
                     self._inbox += [task for task in tasks if task[0] not in batch.dropped]
                     self._received += len(tasks) - len(batch.dropped)
-            elif send.to == WORKER:  # Find: it has begun all that it has
-                self._route(Found(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
-            elif send.to == CLIENT and isinstance(send.message, (Results, Found)):
+            elif send.to == WORKER:  # a question: it has begun all that it has
+                kind = QueryAnswer if isinstance(send.message, Query) else CancelAnswer
+                self._route(kind(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
+            elif send.to == CLIENT and isinstance(send.message, (Results, QueryAnswer, CancelAnswer)):
                 self.client.take(send.message)
                 self.pump()
 
@@ -104,10 +108,14 @@ def test_results_and_errors_come_back() -> None:
 
 
 def test_guest_is_never_asked_for_work() -> None:
-    broker = BrokerState("0")
+    broker = BrokerState(broker_name(0))
     broker.handle(Ready(), WORKER)
     broker.handle(Tasks([Batch(CLIENT, 1, [b""])]), CLIENT)
-    sends = [*broker.handle(Request(9), WORKER), *broker.handle(Request(9), WORKER), *broker.tick()]
+    sends = [
+        *broker.handle(Request(9), WORKER),
+        *broker.handle(Request(9), WORKER),
+        *broker.tick(0.0),
+    ]
     assert {send.to for send in sends} == {WORKER}
 
 
