@@ -23,7 +23,7 @@ from scoop_hpc.jobs import directories, former_output
 from scoop_hpc.jobs.commands import PAUSES, Answer, Commands, Run, run_command
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
-from scoop_hpc.jobs.report import Doubts, Report, goes_on, unasked
+from scoop_hpc.jobs.report import Report, goes_on, unasked
 from scoop_hpc.jobs.status import (
     NOT_BEGUN,
     Known,
@@ -35,23 +35,18 @@ from scoop_hpc.jobs.status import (
     stand,
     stand_elsewhere,
 )
+from scoop_hpc.jobs.waiting import Waiting
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.readers import outside_jobs
 from scoop_hpc.schedulers.site import Site
-
-_TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
-_SLOWEST = 5.0  # seconds between two of these looks
-_SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
-_BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
-_LATE = 20.0  # seconds by which a scheduler's accounts may be
 
 # the fields of JobSpec that name other jobs, and whether these shall succeed
 _DEPENDENCIES: Mapping[str, bool | None] = MappingProxyType({"after": True, "after_any": None, "after_failure": False})
 
 
 class Client:
-    """What a user does with the jobs of all *schedulers*; those submitted from here have a directory under *state*."""
+    """The jobs of all *schedulers*; those submitted from here have a directory under *state*."""
 
     def __init__(
         self,
@@ -318,24 +313,35 @@ class Client:
     ) -> list[Report]:
         """Ask how the jobs stand, each cluster once for all of its jobs.
 
-        Raise InputError for a job that none knows. A scheduler that does not answer is an error, or, if *on_trouble*
-        is given, told to it; what is known here has to do then. An answer that is an error is asked for again after
-        each of *pauses*, in seconds.
+        Raise InputError for a job that none knows. A scheduler that does not answer, or that is unknown here, is an
+        error, or, if *on_trouble* is given, told to it; what is known here has to do then. An answer that is an error
+        is asked for again after each of *pauses*, in seconds.
         """
         answers: dict[Place, Answer] = {}
         for place, own in by_place(reports).items():
-            answers[place] = answer = self._ask(self._commands.scheduler(place.scheduler), own, pauses)
+            try:
+                scheduler = self._commands.scheduler(place.scheduler)
+            except JobSpecError as error:
+                if on_trouble is None:
+                    raise
+                on_trouble(SchedulerError(str(error)))
+                continue
+            answers[place] = answer = self._ask(scheduler, own, pauses)
             if answer.trouble is not None:
                 if on_trouble is None:
                     raise answer.trouble
                 on_trouble(answer.trouble)
-        told = [self._stand(report, answers[place_of(report)]) for report in reports]
+        told = [
+            self._stand(report, answers[place_of(report)]) if place_of(report) in answers else _with_record(report)
+            for report in reports
+        ]
+        whole = {place for place, answer in answers.items() if answer.trouble is None}
         unknown = [
             report
             for report in told
             if report.job is None and report.status.state is JobState.UNKNOWN and not report.status.unread
         ]
-        unknown = [report for report in unknown if answers[place_of(report)].trouble is None]
+        unknown = [report for report in unknown if place_of(report) in whole]
         if unknown:
             ids_text = ", ".join(repr(report.label) for report in unknown)
             raise InputError(
@@ -373,7 +379,7 @@ class Client:
         ended = {
             position: self._stand(report, Answer({}))
             for position, report in enumerate(reports)
-            if report.job is not None and _is_settled(report.job)
+            if report.job is not None and report.scheduler in self._schedulers and _is_settled(report.job)
         }
         asked = [report for position, report in enumerate(reports) if position not in ended]
         answers = iter(self.status(asked, lambda error: self._warn(str(error))) if asked else [])
@@ -387,57 +393,34 @@ class Client:
         timeout: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        wall: Callable[[], float] = time.time,
     ) -> list[Report]:
-        """Ask until no job goes on, or *timeout* seconds are over; return how they stand.
+        """Ask until no job goes on, or *timeout* seconds are over; return how they stand: see `scoop_hpc.jobs.waiting`.
 
-        Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
-        for a while does not end the waiting, nor does a job's end that the scheduler's accounts do not tell of yet.
+        *on_tick* is given the reports now and then, *on_trouble* an error despite which the waiting goes on.
         """
-        began = heard = clock()
-        asked = float("-inf")
-        # as if they were to begin, until somebody knows better
-        answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
-        doubts = Doubts(_LATE)
-        troubled = heard_of = False
-        unheard = any(report.job is None for report in reports)
-        while any(goes_on(report) for report in answers):
-            on_tick(answers)
+        waiting = Waiting(reports, clock(), timeout)
+        while waiting.goes_on():
+            on_tick(waiting.reports)
             now = clock()
-            if timeout is not None and now - began >= timeout and asked > float("-inf"):
-                return answers if heard_of else [self._unanswered(report) for report in answers]
-            if self._is_news(answers):
-                heard, asked = now, float("-inf")
-            if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
-                asked = now
+            if waiting.is_over(now):
+                return waiting.reports if waiting.is_answered else [self._unanswered(each) for each in waiting.reports]
+            if _is_news(waiting.reports):
+                waiting.note_news(now)
+            if waiting.is_due(now):
                 try:
-                    told = self.status(answers, pauses=())
-                    unread = [after for after in told if after.status.unread]
-                    if unread and not troubled:
-                        on_trouble(SchedulerError(f"job {unread[0].status.job_id}: {unread[0].status.reason}"))
-                    told = [before if after.status.unread else after for before, after in zip(answers, told)]
-                    answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
-                    heard = heard if answers == told else now  # a doubt: asked about soon again
-                    troubled, unheard = bool(unread), False
-                    heard_of = True
+                    trouble = waiting.take(self.status(waiting.reports, pauses=()), now, wall())
+                    if trouble is not None:
+                        on_trouble(trouble)
                     continue
                 except SchedulerError as error:
-                    if isinstance(error.__cause__, FileNotFoundError):
-                        raise
-                    if unheard and now - began > _BELIEF:
-                        raise
-                    if not troubled:
-                        on_trouble(error)
-                    troubled = True
-                    answers = [_with_record(report) for report in answers]
-            # each look opens a file for every job; those of an array of thousands are looked at less often
-            pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
-            sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
-        on_tick(answers)
-        return answers
-
-    def _is_news(self, reports: Sequence[Report]) -> bool:
-        each = [element for report in reports for element in report.elements or (report,)]
-        return any(goes_on(report) and _record_of(report) != report.record for report in each)
+                    trouble = waiting.take_trouble(error, now)
+                    if trouble is not None:
+                        on_trouble(trouble)
+                    waiting.reports = [_with_record(report) for report in waiting.reports]
+            sleep(waiting.pause(clock()))
+        on_tick(waiting.reports)
+        return waiting.reports
 
     # acting
 
@@ -449,7 +432,7 @@ class Client:
             self._keep_cancelled(report)
 
     def _keep_cancelled(self, report: Report) -> None:
-        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        """Keep that a job was cancelled before it began: some schedulers have no accounts of it, others keep none."""
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
@@ -509,6 +492,12 @@ def _is_settled(job: Job) -> bool:
     indices = [None] if job.spec.array is None else job.spec.array.indices
     ends = directories.read_ends(job)
     return all(index in ends for index in indices)
+
+
+def _is_news(reports: Sequence[Report]) -> bool:
+    """Return whether a driver has recorded something since it was last looked at."""
+    each = [element for report in reports for element in report.elements or (report,)]
+    return any(goes_on(report) and _record_of(report) != report.record for report in each)
 
 
 def _with_record(report: Report) -> Report:

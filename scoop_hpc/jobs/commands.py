@@ -1,4 +1,4 @@
-"""Running the commands that an adapter has the words for, and asking them how jobs stand."""
+"""Run the commands that an adapter names, and ask how jobs stand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_present(scheduler: Scheduler, which: Callable[[str], str | None]) -> N
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one cluster says of jobs. *trouble*: why some that it was asked for may be missing."""
+    """A cluster's answer about jobs; after a *trouble*, some of those that it was asked for may be missing."""
 
     said: Mapping[JobKey, JobStatus]
     trouble: SchedulerError | None = None
@@ -78,7 +78,9 @@ class Commands:
     def scheduler(self, name: str) -> Scheduler:
         """Return the scheduler of that name; raise JobSpecError."""
         if name not in self._schedulers:
-            raise JobSpecError(f"the job's scheduler {name!r} is unknown to this version of scoop-hpc")
+            raise JobSpecError(
+                f"the job's scheduler {name!r} is unknown here: it came with another package, or a later scoop-hpc"
+            )
         return self._schedulers[name]
 
     def ask(self, scheduler: Scheduler, argv: Sequence[str], site: Site | None) -> Completed:

@@ -1,4 +1,4 @@
-"""How a job stands, put together from what its scheduler said and what its driver recorded."""
+"""Put together what a scheduler said of a job and what the job's driver recorded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def settle(job_id: str, said: JobStatus | None, record: Record | None) -> JobSta
         if said.state.ended:
             said = _complete(said, record)
     if said.exit_status == 0 and said.state is not JobState.COMPLETED:
-        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
+        return replace(said, exit_status=None)  # what did not complete is no success
     return said
 
 

@@ -1,4 +1,4 @@
-"""How jobs stand: what their cluster says now, what it said before, and what their drivers recorded, put together.
+"""Put together how jobs stand: from what their cluster says now and said before, and what their drivers recorded.
 
 A job's end is known to three: the scheduler, which forgets; the driver's record, which is missing where the driver was
 killed or never started; and the job's directory, where the scheduler's last word is kept. Nothing is asked or written
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of jobs here: the record of a driver, and the last error that a job's script has printed."""
+    """Ways to look at what jobs left here: the driver's record, and the last error that the script has printed."""
 
     record: Callable[[Report], Record | None]
     complaint: Callable[[Report], str]
@@ -44,7 +44,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a job stands, and the ends to keep for the time when its scheduler has forgotten it."""
+    """A job's report, and the ends to keep for the time when its scheduler has forgotten it."""
 
     report: Report
     ends: Ends

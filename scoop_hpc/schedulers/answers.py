@@ -1,4 +1,4 @@
-"""What schedulers' commands answer, what it says of jobs, and how it is read where others print into it as well."""
+"""Read the answers of schedulers' commands, into which sites' wrappers may print as well, for what they say of jobs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class JobStatus:
     exit_status: int | None = None  # 128 + n for a signal n
     stuck: bool = False  # FAILED, and in the queue all the same, until somebody mends or cancels it
     unread: bool = False  # UNKNOWN, for what the scheduler told of it cannot be read
-    # CANCELLED is a guess: SIGKILL ended it, and nobody told who sent that. A failure that its driver recorded counts
+    # CANCELLED is a guess. SIGKILL ended it, from whomever: if its driver recorded a failure, that counts instead
     killed: bool = False
-    # CANCELLED is a guess: it is said of a whole array, some of whose jobs had ended before. Any other word counts
+    # CANCELLED is a guess. It is said of a whole array, and this job may have ended before: any other word counts
     with_its_array: bool = False
 
 
@@ -54,7 +54,7 @@ def unheard(line: str) -> None:
 
 
 def unread(job_id: str, command: str, text: str) -> JobStatus:
-    """Return a job of which *command* told what cannot be read.
+    """Return a job about which *command* said *text*, which cannot be read.
 
     >>> unread("7", "squeue", "7|NEW|").reason
     "cannot read what squeue says of it: '7|NEW|'"
@@ -100,11 +100,10 @@ def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) 
 
 @dataclass(frozen=True, slots=True)
 class SubmitCommand:
-    """A command that submits jobs: its *name* in messages, the lines that it answers, and how one finds a job of which
-    it gave no clear answer: *look* lists one's jobs.
+    """A command that submits jobs, and the patterns of its answers: see `find_job_id`.
 
-    An *alone* is a whole line, of which the first group is the job's id; *within* are parts of one, as in
-    `find_job_id`.
+    *name* is what messages call it; *look* is the command that lists one's jobs, for a submission without a clear
+    answer.
     """
 
     name: str

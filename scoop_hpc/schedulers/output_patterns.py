@@ -1,4 +1,4 @@
-"""What schedulers themselves put into the names of output files, such as Slurm's ``%j``, in our words."""
+"""The patterns that schedulers themselves have in the names of output files, such as ``%j``, in our words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_YET = "is not known before the job runs: leave it out"
 
 @dataclass(frozen=True, slots=True)
 class OutputPatterns:
-    """The patterns of one scheduler: how they are written, what ours mean the same, and why others cannot be told."""
+    """The patterns of one scheduler: how they are written, ours that mean the same, and why others have none."""
 
     owner: str
     pattern: re.Pattern[str]  # its group is the pattern's name
@@ -27,7 +27,7 @@ class OutputPatterns:
 
 @dataclass(frozen=True, slots=True)
 class OutputOption:
-    """An option that names a file for a job's output, as its user wrote it, and who that is."""
+    """An option that names a file for a job's output, as the user wrote it, and what stands for the user in it."""
 
     option: str
     text: str

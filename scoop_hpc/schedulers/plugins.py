@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -64,6 +64,9 @@ def _made(point: Point) -> Scheduler:
     if not (isinstance(made, type) and issubclass(made, Scheduler)):
         raise TypeError(f"{made!r} is no subclass of {Scheduler.__module__}.{Scheduler.__name__}")
     scheduler = made()
+    _check_named(scheduler, ("name", "commands", "expresses"))
+    if scheduler.reader is not None:
+        _check_named(scheduler.reader, ("name", "title", "needed"))
     if scheduler.name != point.name:
         raise ValueError(f"it calls itself {scheduler.name!r}: give the entry point that name")
     if scheduler.reader is None and scheduler.name not in READ_HERE:
@@ -73,3 +76,10 @@ def _made(point: Point) -> Scheduler:
     if scheduler.reader is not None and scheduler.reader.name != scheduler.name:
         raise ValueError(f"its reader calls itself {scheduler.reader.name!r}: give it the scheduler's name")
     return scheduler
+
+
+def _check_named(made: object, attributes: Sequence[str]) -> None:
+    """Refuse what would fail only later, in the middle of a command."""
+    missing = [name for name in attributes if not getattr(made, name, None)]
+    if missing:
+        raise ValueError(f"{type(made).__name__} says nothing of {' and '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Which of a scheduler's clusters has a job, so that it can be asked whatever the shell of now would choose."""
+"""The cluster of a scheduler's that has a job: it is asked again, whatever the current shell would choose."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Site:
 
 
 def at_site(environ: Mapping[str, str], site: Site | None) -> dict[str, str]:
-    """Return *environ* for the commands that ask *site*, whatever the shell of now would choose.
+    """Return *environ* for the commands that ask *site*, whatever it would choose by itself.
 
     >>> at_site({"SLURM_CLUSTERS": "b", "HOME": "/home/me"}, Site("a", (("SLURM_CLUSTERS", None),)))
     {'HOME': '/home/me'}

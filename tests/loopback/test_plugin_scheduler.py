@@ -195,6 +195,15 @@ def test_a_package_that_is_unfit_is_named_and_the_others_go_on(site: Site, point
     assert done.stderr.startswith(f"scoop-hpc: warning: the package 'scoop-odd' brings a scheduler {why}")
 
 
+def test_without_the_package_its_jobs_are_listed_and_the_others_go_on(site: Site) -> None:
+    job = site.submit("if __name__ == '__main__':\n    pass\n", "--workers-per-node", "1")
+    assert site.scoop_hpc("wait", job).returncode == 0
+    shutil.rmtree(site.packages)
+    done = site.scoop_hpc("history")
+    assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, [job, "UNKNOWN"])
+    assert "the job's scheduler 'spool' is unknown here: it came with another package" in done.stderr
+
+
 def test_a_run_in_a_job_without_all_of_its_variables_is_refused(site: Site) -> None:
     (site.directory / "program.py").write_text("if __name__ == '__main__':\n    print('hello')\n")
     site.environ["SPOOL_JOB"] = "s1"

@@ -1,4 +1,4 @@
-"""The table of what each scheduler can be asked for, made from the phrase books; run as a program, writes it anew."""
+"""The table of what each scheduler can be asked for, made from their adapters; run as a program, writes it anew."""
 
 from __future__ import annotations
 

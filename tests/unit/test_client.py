@@ -239,6 +239,11 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
     reports = old.reports(old.recent(1))
     with pytest.raises(JobSpecError, match="'slurm'"):
         old.status(reports)
+    troubles: list[SchedulerError] = []
+    (report,) = old.status(reports, troubles.append)
+    assert report.status.state is JobState.UNKNOWN
+    assert "'slurm' is unknown here" in str(troubles[0])
+    assert old.remembered(reports) == [report]
 
 
 def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:

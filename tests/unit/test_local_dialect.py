@@ -1,4 +1,4 @@
-"""The phrase book of the built-in scheduler, and the registry that chooses between it and the others."""
+"""The adapter of the built-in scheduler, and the registry that chooses between it and the others."""
 
 from __future__ import annotations
 

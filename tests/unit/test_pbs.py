@@ -1,4 +1,4 @@
-"""PBS's phrase book: what is asked, and what real answers mean."""
+"""PBS's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 

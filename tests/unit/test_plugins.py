@@ -37,7 +37,7 @@ class Toy(Scheduler):
     name = "toy"
     reader: ClassVar[Reader | None] = ToyReader()
     commands = ("toy",)
-    expresses = MappingProxyType({})
+    expresses = MappingProxyType({"name": "``-N``"})
 
     def submit_argv(self, script: str) -> list[str]:
         return ["toy", script]
@@ -66,6 +66,10 @@ class Other(Toy):
 
 class Deaf(Toy):
     reader = None
+
+
+class Nameless(Toy):
+    commands = ()
 
 
 class Lsf(Toy):
@@ -116,6 +120,7 @@ def test_a_scheduler_whose_environment_is_read_here_needs_no_reader() -> None:
         (Point("toy", Unfinished), "TypeError: Can't instantiate abstract class Unfinished"),
         (Point("toy", Other), "ValueError: it calls itself 'other': give the entry point that name"),
         (Point("other", Other), "ValueError: its reader calls itself 'toy': give it the scheduler's name"),
+        (Point("toy", Nameless), "ValueError: Nameless says nothing of commands"),
         (Point("toy", Deaf), "ValueError: it has no reader of its jobs' environment"),
         (Point("lsf", LsfWithReader), "ValueError: scoop_hpc reads the environment of its jobs itself"),
         (Point("slurm", Toy), "scoop_hpc has one of that name itself"),

@@ -1,4 +1,4 @@
-"""Grid Engine's phrase book: what is asked, and what real answers mean."""
+"""Grid Engine's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 

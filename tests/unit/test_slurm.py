@@ -1,4 +1,4 @@
-"""Slurm's phrase book: what is asked, and what real answers mean."""
+"""Slurm's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 

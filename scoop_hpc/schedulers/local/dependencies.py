@@ -1,4 +1,4 @@
-"""Whether a local job may begin, in view of the time and of the jobs that it depends on."""
+"""Decide whether a local job may begin, in view of the time and of the jobs that it depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What supervisors do to processes: hear of their ends, end them, and not outlive or be outlived by each other."""
+"""Processes of a supervisor's: it hears of their ends, ends them, and neither outlives the other."""
 
 from __future__ import annotations
 

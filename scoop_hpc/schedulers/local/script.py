@@ -1,4 +1,4 @@
-"""What a job script asks of the local scheduler: its directives, read as sbatch reads its own."""
+"""Read the directives of a job script for the local scheduler, as sbatch reads its own."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Home:
 
     @property
     def log(self) -> str:
-        """What the supervisor says while there is no output of the job."""
+        """The file for what the supervisor says while there is no output of the job."""
         return os.path.join(self.path, "log")
 
     def element(self, index: int) -> Home:

@@ -1,4 +1,4 @@
-"""What a job asks of nodes, in PBS's words: chunks, and how they are placed [pbs_resources(7B)]."""
+"""A job's nodes in PBS's words: chunks, and how they are placed [pbs_resources(7B)]."""
 
 from __future__ import annotations
 

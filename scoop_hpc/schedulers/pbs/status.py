@@ -1,4 +1,4 @@
-"""What ``qstat -f`` says of jobs [qstat(1B), pbs_job_attributes(7B); OpenPBS src/include/job.h].
+"""Read the jobs in the answer of ``qstat -f`` [qstat(1B), pbs_job_attributes(7B); OpenPBS src/include/job.h].
 
 Its text is right in every version; its JSON is not: until the release 23.06.06, a variable set to ``inf`` or ``+5``
 makes it unreadable.

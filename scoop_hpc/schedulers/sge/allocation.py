@@ -64,7 +64,7 @@ class SgeReader(Reader):
 
 
 def _is_parallel(environ: Mapping[str, str], job_id: str) -> bool:
-    """Return whether the job has a PE_HOSTFILE; that of another job, left over by ``qsub -V``, is none."""
+    """Return whether the job has a PE_HOSTFILE; that of another job, left over by ``qsub -V``, does not count."""
     path = environ.get(_HOSTFILE)
     if not path:
         if environ.get(_PE):

@@ -31,7 +31,7 @@ class ParallelEnvironment:
 
     @property
     def per_host(self) -> int:
-        """How many slots each host gives, 0 where that is not fixed."""
+        """The slots that each host gives, 0 where that is not fixed."""
         return int(self.rule) if self.rule.isdigit() else 0
 
 

@@ -181,7 +181,7 @@ def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a job ended, in Grid Engine's numbers."""
+    """A job's end in Grid Engine's numbers."""
 
     failed: int
     words: str

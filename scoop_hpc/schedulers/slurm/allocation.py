@@ -1,8 +1,8 @@
 """Read the allocation of a Slurm job from its environment [sbatch(1), srun(1), OUTPUT ENVIRONMENT VARIABLES].
 
 The controller sets the job's id, nodelist, node count, CPUs and tasks per node anew; every other variable may come
-along from the shell that ran sbatch, even from another job, so none of them is believed without a cross-check. Of the
-variables of an array there is none: a job that one of an array's submitted by itself looks like that one. Jobs that
+along from the shell that ran sbatch, even from another job, so none of them is believed without a cross-check. The
+variables of an array cannot be checked: a job that one of an array's submitted by itself looks like that one. Jobs that
 scoop_hpc submits do not, for it drops the variables.
 """
 

@@ -1,4 +1,4 @@
-"""What squeue and sacct say of jobs: a line each, in these formats."""
+"""Read the jobs in the answers of squeue and sacct: a line each, in these formats."""
 
 from __future__ import annotations
 
