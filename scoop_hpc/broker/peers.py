@@ -14,14 +14,14 @@ from scoop_hpc.transport.dialer import Dialer
 
 @dataclass(frozen=True, slots=True)
 class _Early:
-    """A message for a peer before it is known where that is."""
+    """A message for a peer whose addresses are not known yet."""
 
     name: BrokerName
     message: Message
 
 
 class PeerLinks:
-    """The ways from the broker *name* to its peers.
+    """The connections from the broker *name* to its peers.
 
     *poll* is called with the socket of each, to be polled, and *found* with the address of its meta socket once it has
     answered. What is for a peer is held back until it is known where the peers are: a worker may be quicker than the
@@ -47,7 +47,7 @@ class PeerLinks:
         self._early: list[_Early] | None = []  # None: it is known where the peers are
 
     def meet(self, peers: Peers, now: float) -> None:
-        """Connect to *peers*, all of them but the broker itself."""
+        """Connect to all *peers* except the broker itself."""
         for peer in peers.brokers:
             if broker_name(peer.node) == self._name:
                 continue
@@ -69,7 +69,7 @@ class PeerLinks:
             raise ProtocolError(f"there is no broker {name} to send {message!r} to")
 
     def serve(self, socket: sockets.Socket) -> None:
-        """Take what has come from a peer through *socket*; raise ProtocolError if it is more than its answer."""
+        """Take a peer's answer from *socket*; raise ProtocolError for any other message."""
         link = next(link for link in self._links.values() if link.socket is socket)
         was_open = link.is_open
         unexpected = link.receive()
@@ -79,7 +79,7 @@ class PeerLinks:
             self._found(link.meta())
 
     def look(self, now: float) -> list[BrokerName]:
-        """Go on with the peers that have not answered; return those whose connection broke since the last look."""
+        """Keep trying peers that have not answered; return those whose connection broke since the last call."""
         for link in self._links.values():
             link.keep_trying(now)
         return [link.name for link in self._links.values() if link.has_broken()]

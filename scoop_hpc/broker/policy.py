@@ -21,7 +21,7 @@ class Policy:
     linger: float = 0.2  # for what is still to be sent at the end
 
     def share(self, queued: int, asked: int) -> int:
-        """Return how many of *queued* batches to give to a peer that asked for some: so that both have work.
+        """Return how many of *queued* batches to give to a peer that *asked* for some: both keep work.
 
         >>> policy = Policy()
         >>> policy.share(5, 100), policy.share(1, 100), policy.share(0, 100)

@@ -1,4 +1,4 @@
-"""The tasks that wait at a broker: first in, first out, and each found by its name in constant time."""
+"""The tasks that wait at a broker: first in, first out, and each found by owner and serial in constant time."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ from scoop_hpc.transport import sockets
 
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
-    """What a broker must know to start."""
+    """The arguments of a broker."""
 
     node: NodeIndex
     workers: int  # on this node
@@ -136,11 +136,11 @@ class BrokerServer:
                     return
 
     def close(self) -> None:
-        """Close all sockets; give what is still to be sent a moment."""
+        """Close all sockets, after a moment for messages still to be sent."""
         self._context.destroy(linger=int(self._policy.linger * 1000))
 
     def _serve_main(self) -> bool:
-        """Take all messages that are there, within reason; return False after Stop."""
+        """Take the messages that have arrived, up to a limit; return False after Stop."""
         for _ in range(self._policy.messages_at_once):
             try:
                 sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
@@ -156,14 +156,14 @@ class BrokerServer:
         return True
 
     def _guarded(self, serve: Callable[..., None], *args: sockets.Socket) -> None:
-        """Take in what peers say; the run ends where that has no meaning."""
+        """Serve a peer; end the run if its message is invalid."""
         try:
             serve(*args)
         except ProtocolError as error:
             self._dispatch([Send(AGENT, Fault(f"invalid message of a peer to broker {self._name}: {error}"))])
 
     def _refuse(self, name: ProcessName, error: ProtocolError) -> None:
-        """Drop a message that has no meaning; if it came from a part of the run, that cannot go on."""
+        """Drop an invalid message; if its sender is part of the run, end the run."""
         if self._state.knows(name):
             self._dispatch([Send(AGENT, Fault(f"invalid message of {name} to broker {self._name}: {error}"))])
         elif self._strangers.is_new(name):

@@ -1,7 +1,7 @@
 """The shared values of a run, as one broker has them.
 
 Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for what they do not have, and
-keep it, so that a value crosses the network once for each node, and no broker sends it more than twice.
+keep it. So a value crosses the network once for each node, and no broker sends it more than twice.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class SharedValues:
         self._parent = broker_name((node - 1) // 2) if node else None
         self._values: dict[str, bytes] = {}
         self._given: dict[str, set[BrokerName]] = {}  # by name: the brokers that have the value from this one
-        self._asked: dict[str, deque[_Asked]] = {}  # by name: who waits for the value, in the order of asking
+        self._asked: dict[str, deque[_Asked]] = {}  # by name: questions without an answer, in their order
 
     def set(self, message: SetShared) -> list[Send]:
-        """Take new values, all or none of them, or pass them on to who decides."""
+        """Set new values, all or none of them; any broker but 0 passes them on."""
         if self._parent is not None:
             return [Send(self._parent, message)]
         clashes = tuple(name for name in message.values if name in self._values)
@@ -47,7 +47,7 @@ class SharedValues:
         return answers
 
     def get(self, message: GetShared, sender: ProcessName) -> list[Send]:
-        """Answer *sender*, or ask the parent; who wants to wait is answered when the value is there."""
+        """Answer *sender*, or ask the parent; a question that waits is answered once there is a value."""
         if message.name in self._values:
             return self._give(message.name, [_Asked(sender, message)])
         if self._parent is None and not message.wait:
@@ -56,7 +56,7 @@ class SharedValues:
         return [] if self._parent is None else [Send(self._parent, GetShared(message.name, None, message.wait))]
 
     def heard(self, message: Shared) -> list[Send]:
-        """Take the parent's answer. It answers in the order of asking, but for who waits."""
+        """Take the parent's answer. It answers questions in their order, except those that wait."""
         if message.value is not None:
             return self._learn(message.name, message.value)
         asked = self._asked.get(message.name, deque())

@@ -96,11 +96,11 @@ class BrokerState:
         self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
     def knows(self, name: ProcessName) -> bool:
-        """Return whether *name* belongs to the run, as far as known: its agent, a worker here, a peer."""
+        """Return whether *name* is known as part of the run: the agent, a worker here, a peer."""
         return name == AGENT or name in self.workers or name in self.peers
 
     def handle(self, message: Message, sender: ProcessName) -> list[Send]:
-        """Take in one message; return what to send because of it. Raises ProtocolError, before anything has changed."""
+        """Take in one message; return the messages to send. Raises ProtocolError before anything has changed."""
         handler = _HANDLERS.get(type(message))
         if handler is None:
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
@@ -150,9 +150,9 @@ class BrokerState:
         for batch in message.batches:
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
-        wanted = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
-        sends = [Send(to, Results(batches, None, wanted.get(to))) for to, batches in batches_to.items()]
-        return sends + [send for send in more if send.message is not wanted.get(send.to)]
+        demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
+        sends = [Send(to, Results(batches, None, demands.get(to))) for to, batches in batches_to.items()]
+        return sends + [send for send in more if send.message is not demands.get(send.to)]
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
         count = self._policy.share(len(self.queue), message.count)
@@ -171,7 +171,7 @@ class BrokerState:
         return self._seek(message)
 
     def _seek(self, question: Question) -> list[Send]:
-        """Look for a task in the queue, then at the workers, then, if it is one of theirs, at the peers."""
+        """Look for a task in the queue, then at the workers, then, if its owner is here, at the peers."""
         if self.queue.find(question.owner, question.serial, drop=isinstance(question, Cancel)):
             return self._answer(_answer_to(question, True))
         for name, worker in self.workers.items():
@@ -203,7 +203,7 @@ class BrokerState:
         return [Send(message.owner, message)] if left >= 0 else []
 
     def _answer(self, answer: Answer) -> list[Send]:
-        """Return the way of an answer to who asked, if anybody waits for it."""
+        """Return *answer* on its way to the owner, if an answer is wanted."""
         return [] if answer.number is None else [Send(self._way_to(answer.owner), answer)]
 
     def _on_set_shared(self, message: SetShared, sender: ProcessName) -> list[Send]:
@@ -236,11 +236,11 @@ class BrokerState:
         return [Send(AGENT, message)]
 
     def connection_broke(self, peer: BrokerName, now: float) -> None:
-        """Note that the connection to *peer* broke: what was under way on it is lost."""
+        """Note that the connection to *peer* broke: messages under way on it are lost."""
         self._broken.setdefault(peer, now)
 
     def tick(self, now: float) -> list[Send]:
-        """Do what is due by the time *now*; call this often."""
+        """Return the messages that are due at the time *now*; to be called often."""
         if now < self._next_tick:
             return []
         self._next_tick = now + self._policy.tick
@@ -248,7 +248,7 @@ class BrokerState:
         return self._settle() + self._give_up(now)
 
     def _give_up(self, now: float) -> list[Send]:
-        """End the run if a connection broke long ago: by now the death of a peer would have been told."""
+        """End the run if a connection broke long ago: had the peer died, its agent would have said so by now."""
         sends = []
         for peer, since in list(self._broken.items()):
             if now > since + self._policy.broken:
@@ -265,7 +265,7 @@ class BrokerState:
             requests = [*self.waiting.values(), *self.ahead.values()]
             sends.append(Send(peer, Steal(sum(request.count for request in requests))))
         if not self.queue:
-            sends += self._want()
+            sends += self._demand()
         return sends + self._publish() if self.peers else sends
 
     def _match(self) -> list[Send]:
@@ -289,26 +289,25 @@ class BrokerState:
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
-    def _want(self) -> list[Send]:
-        """Tell the busy workers how many batches more would be welcome, so far as they do not know."""
+    def _demand(self) -> list[Send]:
+        """Tell the busy workers how many more batches are welcome, unless they know."""
         idle = len(self.waiting) + sum(self._idle.values())
         hunger = idle + len(self.ahead)
         sends = []
         if hunger:
             for name, worker in self.workers.items():
-                if (worker.granted < hunger or worker.granted_idle < idle) and name not in self.waiting:
-                    more = Demand(max(0, hunger - worker.granted), max(0, idle - worker.granted_idle))
-                    worker.granted, worker.granted_idle = max(hunger, worker.granted), max(idle, worker.granted_idle)
+                more = None if name in self.waiting else worker.demand(hunger, idle)
+                if more is not None:
                     sends.append(Send(name, more))
         return sends
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        before, now = self._published, Load(self.name, len(self.queue), len(self.waiting))
-        if bool(before.queued) == bool(now.queued) and bool(before.idle) == bool(now.idle):
+        queued, idle, before = len(self.queue), len(self.waiting), self._published
+        if bool(queued) == bool(before.queued) and bool(idle) == bool(before.idle):
             return []
-        self._published = now
-        return [Send(META, now)]
+        self._published = Load(self.name, queued, idle)
+        return [Send(META, self._published)]
 
 
 _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchmethod takes 0.7 us more for a message

@@ -5,33 +5,41 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Query, QueryAnswer
+from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Demand, Query, QueryAnswer
 
 Question = Query | Cancel
 Answer = QueryAnswer | CancelAnswer
 
 
 class Worker:
-    """One worker: the demand that it knows of, and the batches that it may not have begun, in the order of giving."""
+    """One worker: the demand that it was told of, and the batches that it has and may not have begun, oldest first."""
 
-    __slots__ = ("_asked", "_begun", "_given", "granted", "granted_idle")
+    __slots__ = ("_asked", "_begun", "_given", "_told", "_told_idle")
 
     def __init__(self) -> None:
-        self.granted = 0  # batches that it knows to be wanted
-        self.granted_idle = 0  # of these for the idle
+        self._told = 0  # batches that it knows to be welcome
+        self._told_idle = 0  # of these for workers that are idle
         self._given: deque[Batch] = deque()  # what it may not have begun
         self._begun = 0  # tasks given before those
         self._asked: list[Question] = []  # about what it was given
 
+    def demand(self, batches: int, idle: int) -> Demand | None:
+        """Return how much more to ask of it where so many *batches* are welcome, *idle* of them for idle workers."""
+        if self._told >= batches and self._told_idle >= idle:
+            return None
+        more = Demand(max(0, batches - self._told), max(0, idle - self._told_idle))
+        self._told, self._told_idle = max(batches, self._told), max(idle, self._told_idle)
+        return more
+
     def give(self, batches: Sequence[Batch]) -> None:
         """Note that *batches* are sent to it."""
-        self.granted_idle = 0  # it takes what it gets as a sign that nobody is idle
+        self._told_idle = 0  # it takes what it gets as a sign that nobody is idle
         self._given.extend(batches)
 
     def took_back(self, batches: int) -> None:
-        """Note that it has sent so many batches to the broker: they meet as much of the demand."""
-        self.granted = max(0, self.granted - batches)
-        self.granted_idle = max(0, self.granted_idle - batches)
+        """Note that so many of its batches have come: they meet as much of the demand."""
+        self._told = max(0, self._told - batches)
+        self._told_idle = max(0, self._told_idle - batches)
 
     def has_begun(self, count: int) -> list[Question]:
         """Forget the batches among the first *count* tasks; return the questions that it will not answer any more."""
@@ -51,7 +59,7 @@ class Worker:
         self._asked.append(question)
 
     def take_question(self, answer: Answer) -> Question | None:
-        """Return the question that *answer* is for, and forget it; None if there is none."""
+        """Forget the question that *answer* is for, and return it; None if there is none."""
         question: Question
         if isinstance(answer, QueryAnswer):
             question = Query(answer.owner, answer.serial, answer.number)

@@ -17,7 +17,7 @@ from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import WorkerName, broker_name
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
-from scoop_hpc.run.connect import Ended
+from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
@@ -91,4 +91,9 @@ def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: Work
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
-    return lambda last_word: worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()
+
+    def work(last_word: LastWord) -> int:
+        worker_options.run_observers(options, node, f"worker {name}")  # takes the place of the agent's
+        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()
+
+    return work

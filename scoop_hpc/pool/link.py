@@ -23,7 +23,8 @@ class ClientLink:
         self._policy = policy
         self._addresses = way.broker.main
         self._dialer = Dialer(self._context, CLIENT, way.broker, way.curve, policy.next_address)
-        self._dialer.keep_trying(time.monotonic())
+        self._looked = time.monotonic()
+        self._dialer.keep_trying(self._looked)
         self._broken_since: float | None = None
         self.poller = zmq.Poller()
         self.poller.register(self._dialer.socket, zmq.POLLIN)
@@ -41,8 +42,13 @@ class ClientLink:
         self._dialer.socket.poll(max(0, int(timeout * 1000)))
 
     def look(self) -> None:
-        """Go on with the search for the broker; raise BrokenPoolError if that is in vain, or the connection is lost."""
+        """Keep trying to reach the broker; raise BrokenPoolError if that fails, or the connection is lost."""
         now = time.monotonic()
+        if (
+            now < self._looked + self._policy.look
+        ):  # a look takes some microseconds, and this is called for each message
+            return
+        self._looked = now
         self._dialer.keep_trying(now)
         if not self._dialer.is_open and self._dialer.rounds() >= self._policy.rounds:
             raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(self._addresses)}")

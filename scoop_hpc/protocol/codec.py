@@ -1,4 +1,4 @@
-"""Messages to and from ZeroMQ frames: a MessagePack header, then the frames of its batches untouched."""
+"""Messages to and from ZeroMQ frames: a header in MessagePack, then the frames of the batches as they are."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     wanted: Demand | None
 
 
-_SHOWN = 200  # characters of what cannot be understood
+_SHOWN = 200  # characters of an invalid message that an error shows
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message | _TaskHeads | _ResultHeads] = msgspec.msgpack.Decoder(
@@ -91,7 +91,7 @@ def encode(message: Message) -> list[Buffer]:
 
 
 def decode(frames: Sequence[Buffer]) -> Message:
-    """Return the message in *frames*; raise ProtocolError, and nothing else, if there is none."""
+    """Return the message in *frames*; raise ProtocolError, and no other error, if they are invalid."""
     try:
         header = _decoder.decode(frames[0])
     except (msgspec.MsgspecError, IndexError, ValueError, RecursionError) as error:  # ValueError: text not in UTF-8

@@ -90,7 +90,7 @@ Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising
 
 
 class Reference(bytes):
-    """A frame that stands for a large one, which lies in memory of the machine that it comes from.
+    """A frame that stands for a large one in shared memory of the sender's machine.
 
     The header of a message says which frames of a batch are references; `transport.segments` makes and follows them.
     """
@@ -143,7 +143,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What the origin runs, and every worker imports, in the bytes of the operating system [os.fsencode]."""
+    """The program that the origin runs and every worker imports, in the bytes of the operating system [os.fsencode]."""
 
     path: bytes
     arguments: tuple[bytes, ...]
@@ -152,10 +152,10 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """What the workers of a pool need of its client."""
+    """The client's settings for the workers of its pool."""
 
     modules: tuple[bytes, ...]  # where they are found: the client's sys.path
-    initializer: tuple[bytes, ...]  # frames of a call, for each worker to make before its first task; empty: none
+    initializer: tuple[bytes, ...] | None  # frames of a call, for each worker to make before its first task
 
 
 class Welcome(Message, frozen=True):

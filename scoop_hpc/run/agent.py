@@ -216,8 +216,8 @@ class Agent:
             if child is not None:
                 self._pipes.finish(child.name)
                 code = os.waitstatus_to_exitcode(status)
-                starved = code == -signal.SIGKILL and self._oom_kills.have_come()
-                self._do(self._state.exited(pid, code, time.monotonic(), starved, child.last_word.said()))
+                out_of_memory = code == -signal.SIGKILL and self._oom_kills.have_come()
+                self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, child.last_word.said()))
 
     # acting
 

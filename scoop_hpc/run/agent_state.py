@@ -40,7 +40,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, described, worker_name
-from scoop_hpc.run.driver_state import describe_exit
+from scoop_hpc.run.exits import describe_exit
 from scoop_hpc.run.policy import AgentPolicy
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"

@@ -1,7 +1,6 @@
 """An agent finds the driver: it tries all its addresses at once, and stays with the first where it is welcome.
 
-A node may have an address that leads elsewhere (every Docker host is 172.17.0.1), so an address counts only when the
-driver, known by its key, has answered there.
+When to go on, and when to give up, is decided by `SearchState`.
 """
 
 from __future__ import annotations
@@ -17,18 +16,14 @@ from dataclasses import dataclass
 import zmq
 
 from scoop_hpc.cpus import count_cpus
-from scoop_hpc.errors import LaunchError
-from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
+from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Welcome
+from scoop_hpc.run.policy import AgentPolicy
+from scoop_hpc.run.search_state import Gone, SearchState
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.probe import all_refuse
 
-_PROBE = 2.0  # seconds without a connection after which it matters whether anybody listens
-_LOST = 2.0  # seconds without a connection after which the driver is gone
-
-
-class Ended(LaunchError):
-    """The run ended before this agent was welcome: there is nothing for it to do."""
+_POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +51,17 @@ def find_driver(
     for way in ways:
         sockets.send(way.socket, _hello(node))
     try:
-        found = _wait(ways, patience, parent)
-    except Ended:
-        raise
-    except LaunchError:
+        found, welcome = _wait(ways, patience, parent)
+    except Gone:
         for address in addresses:
             if address.startswith("ipc://"):  # the driver had no time to remove its directory
                 shutil.rmtree(os.path.dirname(address[len("ipc://") :]), ignore_errors=True)
         raise
     for way in ways:
-        if found is None or way is not found[0]:
+        if way is not found:
             way.watch.close()
             way.socket.close()
-    if found is None:
-        raise LaunchError(f"no welcome from the driver at {', '.join(addresses)} within {patience:g} s")
-    return found
+    return found, welcome
 
 
 def _dial(context: sockets.Context, name: str, address: str, curve: Curve | None) -> Way:
@@ -82,35 +73,23 @@ def _dial(context: sockets.Context, name: str, address: str, curve: Curve | None
     return Way(dealer, watch, address)
 
 
-def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welcome] | None:
+def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welcome]:
     poller = zmq.Poller()
     for way in ways:
         poller.register(way.socket, zmq.POLLIN)
-    deadline = time.monotonic() + patience
-    tcp = [way.address for way in ways if way.address.startswith("tcp://")]
-    next_probe = time.monotonic() + _PROBE
-    connected: set[int] = set()  # ways
-    last_seen: float | None = None  # a connection to the driver
-    while time.monotonic() < deadline:
-        ready = dict(poller.poll(200))
+    state = SearchState([way.address for way in ways], patience, time.monotonic(), AgentPolicy())
+    while True:
+        ready = dict(poller.poll(int(_POLL * 1000)))
         for way in ways:
             message = sockets.receive(way.socket) if way.socket in ready else None
-            if isinstance(message, Welcome):
-                return way, message
-            if isinstance(message, Shutdown):
-                raise Ended("the run ended before this agent was welcome")
-        for number, way in enumerate(ways):
+            if message is not None:
+                return way, state.hear(message)
+        for way in ways:
             for made, _ in way.watch.news():
-                (connected.add if made else connected.discard)(number)
-        last_seen = time.monotonic() if connected else last_seen
-        if os.getppid() != parent or (last_seen is not None and time.monotonic() > last_seen + _LOST):
-            raise LaunchError("the driver was gone before this agent was welcome")
-        if tcp and last_seen is None and time.monotonic() > next_probe:
-            next_probe = time.monotonic() + _PROBE
-            if all_refuse(tcp, 0.2):
-                where = ", ".join(tcp)
-                raise LaunchError(f"nothing listens at {where}: the driver is gone, or --interface must name another")
-    return None
+                state.connected(way.address, made)
+        probed = state.pass_time(time.monotonic(), has_parent=os.getppid() == parent)
+        if probed and all_refuse(probed, _POLL):
+            state.refused()
 
 
 def _hello(node: str) -> Hello:

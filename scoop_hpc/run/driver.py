@@ -108,15 +108,15 @@ class Driver:
             nodes=request.nodes,
             program=request.program,
             curve=self._curve,
-            directory=self._directory,
+            directory=self._directory or None,
             inherit=self._shared_streams(),
             python="" if request.container else "{}.{}".format(*sys.version_info),
             driver_process=proc.identity(os.getpid()),
             driver_pid=os.getpid(),
             host=socket.gethostname(),
-            record=request.record,
+            record=request.record or None,
             attempt=attempt,
-            complaints=_file_behind(2),
+            complaints=_file_behind(2) or None,
             pool=request.pool,
             one_machine=self._one_machine,
             outlived=request.launcher.outlived,
@@ -327,6 +327,8 @@ class Driver:
                     self._oom_kills.look()
 
     def _start(self, command: Command) -> None:
+        if self._state.ending is not None:  # the one before could not be started
+            return
         try:
             pid = self._processes.start(command, self._input)
         except LaunchError as error:

@@ -47,7 +47,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, described
 from scoop_hpc.protocol.strangers import Strangers
-from scoop_hpc.run.oom_kills import OUT_OF_MEMORY
+from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 
@@ -69,7 +69,7 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start *command*; say so by `command_failed` if that cannot be."""
+    """Start *command*, unless the run ends; tell `command_started` or `command_failed`."""
 
     command: Command
 
@@ -130,15 +130,17 @@ class RunPlan:
     nodes: tuple[NodePlan, ...]
     program: Program
     curve: Curve | None
-    directory: str
+    directory: str | None  # for all sockets, if all nodes are this machine
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
     driver_process: str  # what tells it from all others
     driver_pid: int
     python: str  # "3.11"; empty: whatever the agents have, if it is the same for all
     host: str  # that the driver is on
-    record: str = ""  # file
+    record: str | None = None  # file
     attempt: str = ""  # what the record is known by as this run's
-    complaints: str = ""  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+    complaints: str | None = (
+        None  # the file behind the driver's stderr, if it is one: for last words when the driver is dead
+    )
     pool: Pool | None = None  # instead of a program to run
     one_machine: bool = False  # the launcher's commands are the agents themselves, and children of the driver
     outlived: bool = False  # an agent may live on when the command that brought it has ended
@@ -243,7 +245,7 @@ class DriverState:
             reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
             actions += self.end(1, reason, now, show_last_words=True)
         if self.phase is Phase.ENDING and self._leave_until is not None and now >= self._leave_until:
-            left = ", ".join(node.name for node in self._nodes if node.index in self._expected)
+            left = ", ".join(self.remaining())
             actions += self._warn(f"no farewell within {self._policy.farewell:g} s from: {left}")
             self.phase = Phase.OVER
         return actions
@@ -346,14 +348,14 @@ class DriverState:
             program=self._plan.program,
             nodes=self._names,
             curve=self._plan.curve,
-            directory=self._plan.directory or None,
+            directory=self._plan.directory,
             inherit=self._plan.inherit,
             driver=f"the driver (pid {self._plan.driver_pid}) on {self._plan.host}",
-            record=self._plan.record or None,
+            record=self._plan.record,
             attempt=self._plan.attempt,
             driver_process=self._plan.driver_process,
             driver_pid=self._plan.driver_pid,
-            complaints=self._plan.complaints or None,
+            complaints=self._plan.complaints,
             pool=self._plan.pool,
         )
 
@@ -625,15 +627,3 @@ class DriverState:
 def dialling_part(curve: Curve | None) -> Curve | None:
     """Return of a run's keys what is needed to connect: an agent gets the rest later, over the encrypted connection."""
     return None if curve is None else Curve(curve.server_public, "", curve.client_public, curve.client_secret)
-
-
-def describe_exit(status: int) -> str:
-    """Say what an exit status as of `os.waitstatus_to_exitcode` means.
-
-    >>> describe_exit(3), describe_exit(-9)
-    ('exit status 3', 'killed by SIGKILL')
-    """
-    if status >= 0:
-        return f"exit status {status}"
-    known = -status in signal.valid_signals()
-    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"

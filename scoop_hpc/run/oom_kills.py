@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 _V2 = "/sys/fs/cgroup{}/memory.events"  # cgroup-v2.rst, Memory Interface Files
 _V1 = "/sys/fs/cgroup/memory{}/memory.oom_control"  # cgroup-v1/memory.rst, OOM Control
-OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
 
 
 class OomKills:

@@ -19,13 +19,14 @@ class DriverPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AgentPolicy:
-    """The numbers of `AgentState`.
+    """The numbers of `AgentState`, and of `SearchState`, which comes before.
 
     How long a process is stopped, or does not answer, is counted in looks. Where a scheduler suspends a whole job, or a
     user a whole run by Ctrl-Z, nobody looks meanwhile, and nobody is taken for hung when all go on.
     """
 
     driver_lost_after: float = 2.0  # without a connection, the driver is gone
+    probe: float = 2.0  # without a connection to the driver, between looks whether anybody listens
     look: float = 2.0  # from one look at the processes to the next
     stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
     unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung

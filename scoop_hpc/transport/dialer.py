@@ -1,11 +1,11 @@
-"""The way to a broker that has several addresses: they are tried in turn until the broker itself answers at one.
+"""Reach a broker that has several addresses: try them in turn, until the broker itself answers at one.
 
 ::
 
     TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN
 
 An address may lead elsewhere (every Docker host is 172.17.0.1), so it counts only when the broker, known by its name
-and by the key of the run, has answered there. What is sent before is held back until then.
+and by the key of the run, has answered there. Messages for it are held back until then.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Dialer:
 
     @property
     def is_open(self) -> bool:
-        """Whether the broker has answered."""
+        """True once the broker has answered."""
         return self._search.is_over
 
     def rounds(self) -> int:
@@ -94,12 +94,12 @@ class Dialer:
             self._held.append(message)
 
     def _send(self, message: Message) -> None:
-        """Send *message*, with what it refers to where the broker has no access to that."""
+        """Send *message*; to another machine, large frames in full instead of references to memory here."""
         whole = spelled_out(message) if self._is_far else message
         sockets.send(self.socket, whole, copy=whole is message)
 
     def receive(self) -> list[Message]:
-        """Return what has arrived, but for answers to the search; the one that ends it lets what was held back go."""
+        """Return the messages that have arrived, without answers to the search; its end sends those held back."""
         messages = []
         message = sockets.receive(self.socket)
         while message is not None:

@@ -1,4 +1,4 @@
-"""A byte that a process shares with its parent, where it says that it is about to end on its own account.
+"""A byte that a process shares with its parent, to say that it is about to end of its own accord.
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
 It is memory, because a program may close every descriptor that it did not open.
@@ -18,7 +18,7 @@ class LastWord:
         self._owner = 0
 
     def take_over(self) -> None:
-        """Make this process the one that may say it."""
+        """Make this process its owner."""
         self._owner = os.getpid()
 
     def say(self) -> None:
@@ -27,7 +27,7 @@ class LastWord:
             self._page[0] = 1
 
     def withdraw(self) -> None:
-        """Say that it goes on after all."""
+        """Say that this process goes on after all."""
         if os.getpid() == self._owner:
             self._page[0] = 0
 

@@ -41,7 +41,7 @@ _SOON, _LATE = 0.005, 0.5  # seconds between looks: at first, and after many in 
 
 
 class _Segment:
-    """A segment and what is known of its content."""
+    """A segment, and the state of its content."""
 
     __slots__ = ("capacity", "descriptor", "device", "inode", "number", "serials")
 
@@ -64,7 +64,7 @@ class _Segment:
         return Reference(LAYOUT.pack(*place, self.capacity, raw.nbytes, number))
 
     def taken(self) -> bool:
-        """Whether somebody has mapped the content."""
+        """Return whether another process has mapped the content."""
         return os.pread(self.descriptor, WORD.size, self.capacity) == WORD.pack(2 * self.number + 1)
 
     def void(self) -> bool:
@@ -96,7 +96,7 @@ class Segments:
 
     @property
     def lent(self) -> bool:
-        """Whether somebody may still take what is here, of which this process is not told."""
+        """True if there is content that other processes may still map: this process is not told when they do."""
         return bool(self._lent)
 
     def put(self, raw: memoryview) -> Reference | None:

@@ -1,4 +1,4 @@
-"""Sockets made as this project wants them, and the news of their connections."""
+"""ZeroMQ sockets with the options of this project, and the changes of their connections."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bind_tcp(socket: Socket, curve: Curve) -> int:
 
 
 def connect(socket: Socket, address: str) -> None:
-    """Connect *socket* to where somebody said to be; raise ProtocolError if that is no address."""
+    """Connect *socket* to an *address* from a message; raise ProtocolError if it is invalid."""
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
@@ -107,14 +107,14 @@ class Change(NamedTuple):
 
 
 class Watch:
-    """News of a socket's connections: which were made, which were lost."""
+    """Watches a socket's connections."""
 
     def __init__(self, watched: Socket) -> None:
         self._watched = watched
         self.socket = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
     def news(self) -> list[Change]:
-        """Return what has changed since the last call."""
+        """Return the changes since the last call."""
         found = []
         while self.socket.poll(0):
             event = recv_monitor_message(self.socket)

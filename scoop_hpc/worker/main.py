@@ -151,7 +151,7 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
     sys.argv = arguments
     main_by_value.become_worker()
     try:
-        if pool.initializer:
+        if pool.initializer is not None:
             initializer, args, kwargs = batching.load_call(pool.initializer)
             initializer(*args, **kwargs)
     except BaseException as error:  # the user's function: it may raise anything

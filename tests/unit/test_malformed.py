@@ -198,7 +198,7 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
 
 def driver() -> DriverState:
     nodes = NodePlan("n1", 1), NodePlan("n2", None)
-    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
+    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, None, (), "", 7, "3.11", "the driver"))
     run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), AgentName("n1/0"), 0.0)
     return run
 

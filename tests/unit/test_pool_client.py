@@ -12,10 +12,12 @@ from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
+from scoop_hpc.pool.client import PoolClient
+from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
+    Cancel,
     CancelAnswer,
     Message,
     Query,
@@ -51,11 +53,11 @@ class Pool:
         self.client.pump()
         self.client.tell()
 
-    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
-        question = Question(future, cancel)
+    def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
+        question = Question(future, kind)
         self.client.ask(question)
         self.pump()
-        return question.queued
+        return question.answer
 
     def work(self, count: int = 1, deaf: float = 0.0) -> None:
         """Let the worker run *count* tasks."""
@@ -104,10 +106,10 @@ def test_results_and_errors_come_back() -> None:
     pool.work(2)
     assert good.result() == 32
     assert isinstance(bad.exception(), ZeroDivisionError)
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
-def test_guest_is_never_asked_for_work() -> None:
+def test_client_is_never_asked_for_work() -> None:
     broker = BrokerState(broker_name(0))
     broker.handle(Ready(), WORKER)
     broker.handle(Tasks([Batch(CLIENT, 1, [b""])]), CLIENT)
@@ -168,7 +170,7 @@ def test_sent_future_is_cancelled_unless_it_has_begun() -> None:
     pool.work(2)
     assert [future.running() for future in submitted] == [False] * 4
     assert [future.cancel() for future in submitted] == [False, False, True, True]
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
 def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> None:
@@ -178,7 +180,7 @@ def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> Non
     pool.client.cancel()
     pool.pump()
     assert [future.cancelled() for future in submitted] == [True] * 9
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
 def test_call_that_cannot_be_pickled_fails_alone() -> None:
@@ -198,14 +200,14 @@ def test_every_future_of_a_broken_pool_fails_by_an_error_of_its_own() -> None:
     submitted = [pool.submit(abs, n) for n in range(9)]
     submitted[5].cancel()
     pool.pump()
-    question = Question(submitted[0], cancel=True)
+    question = Question(submitted[0], Cancel)
     pool.client.ask(question)
     pool.client.fail(lambda: BrokenPoolError("worker 0.1 died"))
     pool.client.tell()
     errors = [future.exception(0) for future in submitted if not future.cancelled()]
     assert [type(error) for error in errors] == [BrokenPoolError] * 8
     assert len(set(map(id, errors))) == 8
-    assert pool.client.idle
+    assert pool.client.is_idle
     assert question.told.is_set()
 
 

@@ -136,7 +136,7 @@ class World:
             nodes=(NodePlan("n1", 3), NodePlan("n2", 2)),
             program=Program(b"p.py", (), b"/", {}),
             curve=None,
-            directory="",
+            directory=None,
             inherit=(),
             driver_process="",
             driver_pid=7,
