@@ -36,7 +36,7 @@ class ToyReader(Reader):
 class Toy(Scheduler):
     name = "toy"
     reader: ClassVar[Reader | None] = ToyReader()
-    commands = ("toy",)
+    commands: ClassVar[tuple[str, ...]] = ("toy",)
     expresses = MappingProxyType({"name": "``-N``"})
 
     def submit_argv(self, script: str) -> list[str]:
