@@ -33,13 +33,23 @@ def test_paths_that_developers_are_told_exist(page: Path) -> None:
     assert [path for path in paths if not any(place.exists() for place in places(path))] == []
 
 
-def test_the_layers_are_drawn_as_the_linter_holds_them() -> None:
+def contract(name: str, key: str) -> list[str]:
+    """Return the lines that setup.cfg has for a contract of the linter."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    layers = setup["importlinter:contract:layers"]["layers"].split("\n")[1:]
+    return setup[f"importlinter:contract:{name}"][key].split("\n")[1:]
+
+
+def test_state_machines_that_the_linter_keeps_from_the_clock_are_in_the_table() -> None:
+    modules = [module.removeprefix("scoop_hpc.").replace(".", "/") for module in contract("clock", "source_modules")]
+    text = (ROOT / "docs" / "architecture.rst").read_text()
+    assert [module for module in modules if f"``{module}``" not in text] == []
+
+
+def test_the_layers_are_drawn_as_the_linter_holds_them() -> None:
     text = (ROOT / "docs" / "architecture.rst").read_text()
     picture = text[text.index("Rooms and layers") :].split("::\n\n", 1)[1].split("\n\n", 1)[0]
-    assert [re.split(" {2,}", line.strip())[0] for line in picture.split("\n")] == layers
+    assert [re.split(" {2,}", line.strip())[0] for line in picture.split("\n")] == contract("layers", "layers")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
