@@ -106,7 +106,7 @@ class Executor(concurrent.futures.Executor):
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
         refuse_unsendable(args, kwargs)
-        if os.getpid() != self._process:  # whose other threads may have held the lock
+        if os.getpid() != self._process:  # other threads of which may have held the lock
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
         with self._lock:
             workers = self._workers

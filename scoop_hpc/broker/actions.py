@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scoop_hpc.protocol.messages import Message
 from scoop_hpc.protocol.names import ProcessName
 
-META = ProcessName("meta")  # the receiver of what is published
+META = ProcessName("meta")  # the receiver of messages that are published
 
 
 @dataclass(frozen=True, slots=True)

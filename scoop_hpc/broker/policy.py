@@ -13,12 +13,12 @@ from scoop_hpc.protocol.names import BrokerName
 class Policy:
     """The numbers of one broker. Times are in seconds."""
 
-    tick: float = 0.25  # between repeats of what a peer may not have heard
+    tick: float = 0.25  # between repeats of messages that a peer may have missed
     stolen_share: float = 0.5  # of a queue, for one thief
     next_address: float = 1.0  # for an answer from one address of a peer
     broken: float = 5.0  # from a broken connection to the end of the run: a dead peer has a better name by then
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn
-    linger: float = 0.2  # for what is still to be sent at the end
+    linger: float = 0.2  # for messages that are still to be sent at the end
 
     def share(self, queued: int, asked: int) -> int:
         """Return how many of *queued* batches to give to a peer that *asked* for some: both keep work.

@@ -74,7 +74,7 @@ class BrokerServer:
         self._state = BrokerState(self._name, policy, observers)
         self._strangers = Strangers()
         self._agent_is_here = False
-        self._for_agent: list[Message] = []  # until it is: a ROUTER drops what is for somebody unknown
+        self._for_agent: list[Message] = []  # until then: a ROUTER drops messages for unknown names
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: keys.Authenticator | None = None

@@ -1,7 +1,7 @@
 """The shared values of a run, as one broker has them.
 
-Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for what they do not have, and
-keep it. So a value crosses the network once for each node, and no broker sends it more than twice.
+Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for values that they lack, and
+keep them. So a value crosses the network once for each node, and no broker sends it more than twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, is_br
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question, and who has asked it."""
+    """A question, and its sender."""
 
     sender: ProcessName
     question: GetShared

@@ -5,11 +5,13 @@
       worker --Request--> [ waiting ] <--match--> [ queue ] <--Tasks-- worker, peer
       worker <--Tasks------------------------------'  '--Tasks--> peer (answer to its Steal)
 
-A task is in exactly one place: the worker that made it, one broker's queue, one message, or the worker that runs it.
-While there are tasks in the queue nobody waits; while somebody waits the queue is empty. A worker waits because it is
-idle, or ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Demand: they may
-hold tasks back) and steals from the peer with the longest queue; it tells its peers (Load) when tasks begin to wait
-here or workers to be idle, and at every tick while that lasts.
+A task is in exactly one place: the worker that made it, one broker's queue, one message, or the worker that runs it. No
+worker waits while tasks are queued, and no task is queued while a worker waits. A worker waits because it is idle, or
+ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Demand: they may hold tasks
+back), and steals from the peer with the longest queue. It tells its peers (Load) when its first task waits or its first
+worker is idle, when that is over, and at every tick while it lasts.
+
+The only clock is the argument of `tick` and `connection_broke`.
 
 Query and Cancel look for a task in the queue, then at the workers here that may not have begun it, then in all peers'
 queues.
@@ -80,8 +82,8 @@ class BrokerState:
     def __init__(self, name: BrokerName, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
         self.name = name
         self.queue = Queue()
-        self.waiting: dict[WorkerName, Request] = {}  # idle workers, and what each asked for
-        self.ahead: dict[WorkerName, Request] = {}  # those that will soon be
+        self.waiting: dict[WorkerName, Request] = {}  # by idle workers
+        self.ahead: dict[WorkerName, Request] = {}  # by workers that will soon be idle
         self.workers: dict[WorkerName, Worker] = {}
         self.peers: set[BrokerName] = set()
         self._queued: dict[BrokerName, int] = {}  # at each peer, as far as known
@@ -244,7 +246,7 @@ class BrokerState:
         if now < self._next_tick:
             return []
         self._next_tick = now + self._policy.tick
-        self._published = Load(self.name, 0, 0)  # PUB sockets lose what is sent before a subscription arrives
+        self._published = Load(self.name, 0, 0)  # PUB drops messages to peers that have not subscribed yet
         return self._settle() + self._give_up(now)
 
     def _give_up(self, now: float) -> list[Send]:

@@ -19,7 +19,7 @@ class Worker:
     def __init__(self) -> None:
         self._told = 0  # batches that it knows to be welcome
         self._told_idle = 0  # of these for workers that are idle
-        self._given: deque[Batch] = deque()  # what it may not have begun
+        self._given: deque[Batch] = deque()  # the batches that it may not have begun
         self._begun = 0  # tasks given before those
         self._asked: list[Question] = []  # about what it was given
 
@@ -33,7 +33,7 @@ class Worker:
 
     def give(self, batches: Sequence[Batch]) -> None:
         """Note that *batches* are sent to it."""
-        self._told_idle = 0  # it takes what it gets as a sign that nobody is idle
+        self._told_idle = 0  # for the worker takes tasks as a sign that nobody is idle
         self._given.extend(batches)
 
     def took_back(self, batches: int) -> None:

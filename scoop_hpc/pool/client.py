@@ -81,7 +81,7 @@ class PoolClient:
 
     def pump(self) -> None:
         """Send the questions, and as many tasks as may be under way."""
-        self.is_stalled = False  # before the last offers are admitted: who sees it set later need not wake this thread
+        self.is_stalled = False  # before the last offers are admitted: if set later, an offer need not wake us
         self._admit()
         batches: list[Batch] = []
         together = self._take_together()

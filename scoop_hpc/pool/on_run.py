@@ -76,7 +76,7 @@ class _Queued(Future):
     def __init__(self, controller: Controller, call: _Call) -> None:
         super().__init__(controller, None, (), {}, Cost())
         self._call: _Call | None = call  # until its turn comes
-        self.inner: Future | None = None  # from then on: what the controller knows
+        self.inner: Future | None = None  # from then on: the worker's future
 
     def take_call(self) -> _Call | None:
         """Take the call, to submit it; None if it was taken or cancelled before."""

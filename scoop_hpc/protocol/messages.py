@@ -3,14 +3,14 @@
 ============ =================== ====== ===============================================================================
 message      from -> to          socket meaning
 ============ =================== ====== ===============================================================================
-Hello        agent -> driver     meet   I run on this node; also the knock on each of the driver's addresses
+Hello        agent -> driver     meet   I run on this node; sent to each of the driver's addresses
 Welcome      driver -> agent     meet   this address works; run this
 BrokerUp     broker -> agent     main   my main and meta sockets are bound to these addresses
              agent -> driver     meet   the same, passed on
 Peers        driver -> agent     meet   where all brokers are reached
              agent -> broker     main   the same, passed on
 Output       agent -> driver     meet   whole lines that a worker printed
-OutputSeen   driver -> agent     meet   so many Outputs were written; bounds what is under way
+OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Exited       agent -> driver     meet   a broker or worker ended, and how
 Fault        worker -> broker    main   I cannot go on, because
              broker -> agent     main   the same, passed on, or my own
@@ -23,7 +23,7 @@ Ready        worker -> broker    main   I am here
 Request      worker -> broker    main   send me up to so many tasks: I have nothing to do, or soon shall
 Withdraw     worker -> broker    main   forget my last Request: I have enough to do after all
 Demand       broker -> worker    main   so many more batches of your tasks are welcome
-Tasks        worker <-> broker   main   tasks to be executed, by whoever holds them now
+Tasks        worker <-> broker   main   tasks to be executed by their receiver, or to be passed on
              broker -> broker    main   the answer to Steal, perhaps without any
 Results      worker <-> broker   main   outcomes, each on the way to the owner of its future
              broker -> broker    main   the same
@@ -65,7 +65,7 @@ A pool is a run without a program, for an Executor in some other process, its cl
 counted from 1 there. The client, ``"0.g1"``, sends Tasks, Query and Cancel as workers do, to the broker whose index its
 name begins with. It is never asked to execute anything, because it sends no Ready and no Request.
 
-The names in messages are those of `names`: who sent a message is said by its socket, not in the message.
+For the names in messages see `names`. No message names its sender: its socket does.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Hello(Message, frozen=True):
     node: str
     host: str
     pid: Number
-    cpus: Number  # what the process may use: len(os.sched_getaffinity(0))
+    cpus: Number  # that the process may use: len(os.sched_getaffinity(0))
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -167,7 +167,7 @@ class Welcome(Message, frozen=True):
     curve: Curve | None  # of the federation; None if all brokers are on this machine
     directory: str | None  # for the sockets of all nodes, if all are on the driver's machine
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
-    driver: str  # who it is, in words: for when it is dead
+    driver: str  # a description of the driver, for the error when it is dead
     record: str | None  # the run's record file
     attempt: str  # stands in the record, to tell this run from another of the same job
     driver_process: str  # see `proc.identity`
@@ -206,7 +206,7 @@ class Exited(Message, frozen=True):
 
 class Fault(Message, frozen=True):
     reason: str
-    status: Status = 1  # what the run should exit with
+    status: Status = 1  # the exit status of the run
 
 
 class Interrupt(Message, frozen=True):
@@ -283,7 +283,7 @@ class CancelAnswer(Message, frozen=True):
 
 
 class SetShared(Message, frozen=True):
-    owner: WorkerName  # who sets them
+    owner: WorkerName  # the worker that sets them
     number: Number | None  # of the owner's questions; None: no answer is wanted
     values: dict[str, bytes]  # pickles
 
@@ -338,7 +338,7 @@ class Order(Message, frozen=True):
 class Open(Message, frozen=True):
     workers: int
     broker: BrokerUp
-    curve: Curve | None  # what a client needs of it; None if the broker is reached by ipc
+    curve: Curve | None  # None if the broker is reached by ipc
 
 
 MESSAGES = (

@@ -32,7 +32,7 @@ def usable(addresses: Iterable[str]) -> list[str]:
 def own_addresses(interface: str = "") -> list[str]:
     """Return the addresses of all interfaces that are up, or those of *interface* alone.
 
-    Raises InputError if there is none that another node could reach.
+    Raises InputError if no other node could reach any of them.
     """
     states = psutil.net_if_stats()
     found: dict[str, list[str]] = {}

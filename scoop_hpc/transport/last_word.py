@@ -11,7 +11,7 @@ import os
 
 
 class LastWord:
-    """Made by the parent before it forks; *owner* is set by the child, whose own children have the page, too."""
+    """Made by the parent before it forks. The child sets *owner*, because its own children have the page, too."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared, of no file

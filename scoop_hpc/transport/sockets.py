@@ -21,7 +21,7 @@ _SILENCE = 15_000  # ms without an answer until the connection counts as lost
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
 
 
-def make(context: Context, kind: int, name: str = "", watch_silence: bool = False) -> Socket:
+def make(context: Context, kind: int, name: str | None = None, watch_silence: bool = False) -> Socket:
     """Return a socket without high-water marks: ROUTER and PUB drop at theirs; flow is bounded by credit."""
     socket: Socket = context.socket(kind)
     socket.linger = 0
@@ -29,7 +29,7 @@ def make(context: Context, kind: int, name: str = "", watch_silence: bool = Fals
     socket.ipv6 = True
     socket.reconnect_ivl = _RECONNECT
     socket.reconnect_ivl_max = 1_000
-    if name:
+    if name is not None:
         socket.identity = name.encode()
     if kind == zmq.ROUTER:
         socket.router_handover = True
@@ -75,7 +75,7 @@ def send_to(socket: Socket, name: str, message: Message) -> None:
 
 
 def receive(socket: Socket) -> Message | None:
-    """Return the next message that is already there, None if there is none."""
+    """Return the next message that has arrived, None if there is none."""
     if not zmq.zmq_poll([(socket, zmq.POLLIN)], 0):  # 1.5 us; to try, and to catch zmq.Again, takes 12
         return None
     return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
