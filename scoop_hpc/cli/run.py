@@ -13,7 +13,7 @@ import click
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
-from scoop_hpc.cli.programs import check_program
+from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.configured import ConfiguredCommand
-from scoop_hpc.cli.job_options import Asked, asking, command_line, read_options
+from scoop_hpc.cli.options.job import Asked, command_line, job_options, read_options
+from scoop_hpc.cli.options.job_command import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
@@ -33,7 +33,7 @@ _SETTINGS = {"allow_interspersed_args": False}
 
 
 @click.command(cls=ConfiguredCommand, context_settings=_SETTINGS)
-@asking
+@job_options
 def render(**options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
     asked = read_options(options, os.environ)
@@ -52,7 +52,7 @@ def render(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the job's id, scheduler, output and directory as JSON.")
 @click.option("--wait", is_flag=True, help="Print what the job prints, and take its exit status.")
 @click.option("--dry-run", is_flag=True, help="Print the script, and what the scheduler thinks of it; submit nothing.")
-@asking
+@job_options
 def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: Any) -> None:
     """Submit PROGRAM with its ARGUMENTS as a job: a Python file that `scoop-hpc run` would run.
 
@@ -175,11 +175,11 @@ def _check_output(path: str, option: str) -> None:
     if "{" in directory:
         return  # named by the job's id: the scheduler may make it, or fail
     if not os.path.isdir(directory):
-        raise InputError(f"there is no directory {directory!r} for the output: make it, or change {option}")
+        raise InputError(f"there is no directory {directory!r} for the output: make it, or change {option}", option)
     if os.path.isdir(path):
-        raise InputError(f"the output {path!r} is a directory: name a file by {option}")
+        raise InputError(f"the output {path!r} is a directory: name a file by {option}", option)
     if os.path.exists(path):
         if not os.access(path, os.W_OK):
-            raise InputError(f"the output {path!r} is not yours to write: change {option}")
+            raise InputError(f"the output {path!r} is not yours to write: change {option}", option)
     elif not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {directory!r} is not yours to write the output to: change {option}")
+        raise InputError(f"the directory {directory!r} is not yours to write the output to: change {option}", option)

@@ -1,4 +1,4 @@
-"""Walltimes, memory sizes and points in time: what users write, and what is kept of it."""
+"""Read what users write of walltimes, memory sizes, points in time and lists; write it as schedulers read it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_walltime(text: str, what: str = "walltime") -> int:
         units = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
         seconds = sum(value * units[name.rpartition("_")[2]] for name, value in parts.items())
     if not seconds:
-        raise JobSpecError(f"the {what} {text!r} is no time at all: leave it out for the scheduler's default")
+        raise JobSpecError(f"{what} must be positive, got {text!r}: leave it out for the scheduler's default")
     return seconds
 
 
@@ -56,6 +56,15 @@ def format_walltime(seconds: int) -> str:
     """
     minutes, seconds = divmod(seconds, 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def parse_events(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas.
+
+    >>> parse_events("begin,end")
+    ('begin', 'end')
+    """
+    return tuple(text.split(",")) if text else ()
 
 
 def parse_gpus(text: str) -> tuple[str | None, int]:
@@ -80,7 +89,7 @@ def parse_memory(text: str) -> int:
     if match is None:
         raise JobSpecError(f"cannot read the memory {text!r}: write a whole number and K, M, G or T, such as '8G'")
     if not int(match[1]):
-        raise JobSpecError(f"the memory {text!r} is none at all: leave it out for the scheduler's default")
+        raise JobSpecError(f"memory must be positive, got {text!r}: leave it out for the scheduler's default")
     return int(match[1]) << _POWERS[match[2].upper()]
 
 

@@ -16,6 +16,7 @@ from scoop_hpc.errors import (
     SchedulerError,
     ScoopError,
     UnansweredError,
+    about,
 )
 from scoop_hpc.fields.spec import JobSpec, JobState, option_of
 from scoop_hpc.files import private
@@ -103,7 +104,8 @@ class Client:
                 if scheduler.key(report.status.job_id).job not in known:
                     raise JobSpecError(
                         f"{option} {report.status.job_id}: {scheduler.name} knows of no such job any more, and would "
-                        f"remove this one without a word: see how that one ended, and leave {option} out"
+                        f"remove this one without a word: see how that one ended, and leave {option} out",
+                        option,
                     )
         if wanted is None:
             return
@@ -113,15 +115,18 @@ class Client:
             if unknown or _has_succeeded(report) is (not wanted):
                 raise JobSpecError(
                     f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
-                    "begin, or begin without that; submit it again, or use --after-any"
+                    "begin, or begin without that; submit it again, or use --after-any",
+                    option,
                 )
 
     def _wanted_before(self, spec: JobSpec, field: str, scheduler: Scheduler) -> list[Report]:
         """Return the jobs that *spec* depends on by *field*, all of them of the cluster that it will be sent to."""
         job_ids, here = getattr(spec, field), scheduler.site(self._environ, spec)
+        with about(option_of(field)):
+            found = self.find(job_ids, scheduler, here)
         reports = [
             report if report.scheduler == scheduler.name else unasked(scheduler.name, text, None)
-            for text, report in zip(dict.fromkeys(job_ids), self.find(job_ids, scheduler, here))
+            for text, report in zip(dict.fromkeys(job_ids), found)
         ]
         for report in reports:
             if report.site is not None and not report.site.agrees_with(here):
@@ -129,7 +134,8 @@ class Client:
                 goal = f"the cluster {here.cluster!r}" if here.cluster else "the cluster of this shell"
                 raise JobSpecError(
                     f"{option_of(field)} {report.label}: that job was sent to {there}, and this one would be sent to "
-                    f"{goal}, while a dependency holds within one cluster: name the same one"
+                    f"{goal}, while a dependency holds within one cluster: name the same one",
+                    option_of(field),
                 )
         return reports
 

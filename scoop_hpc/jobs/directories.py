@@ -158,7 +158,7 @@ def read_record(job: Job, index: int | None = None) -> Record | None:
 
 
 def last_complaint(job: Job, index: int | None = None) -> str:
-    """Return the error of ours in the last lines that *job*, or one of an array, has printed; empty if there is none.
+    """Return the last error of our own that *job*, or one of an array, has printed; empty if its last lines have none.
 
     A job script tells so why it did not come to the driver.
     """

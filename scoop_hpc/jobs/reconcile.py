@@ -13,7 +13,7 @@ _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
 
 
 def is_guess(status: JobStatus) -> bool:
-    """Return whether how a job ended is not told by *status*: the scheduler's accounts may do it yet.
+    """Return whether *status* does not tell how a job ended, so that the scheduler's accounts may do it yet.
 
     They have where there is an exit status: neither a silent driver nor its agent leaves one.
     """

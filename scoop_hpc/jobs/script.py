@@ -50,9 +50,9 @@ def render(
     """
     scheduler.check(spec)
     if template is not None and os.path.isdir(template):
-        raise TemplateError(f"the template {template!r} is a directory: name a file")
+        raise TemplateError(f"the template {template!r} is a directory: name a file", "--template")
     if template is not None and os.path.exists(template) and not os.path.isfile(template):
-        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file", "--template")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)
@@ -83,7 +83,8 @@ def render(
         ValueError,
     ) as error:
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}"
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}",
+            "--template",
         ) from error
 
 
@@ -107,7 +108,7 @@ def list_templates(directories: Sequence[str] = (), schedulers: Iterable[Schedul
 
 
 def _array(spec: JobSpec) -> str | None:
-    """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
+    """Return the array as sbatch(1), qsub(1B) -J and our own directives have it."""
     if spec.array is None:
         return None
     step = f":{spec.array.step}" if spec.array.step > 1 else ""
@@ -116,7 +117,7 @@ def _array(spec: JobSpec) -> str | None:
 
 
 def _dependency(spec: JobSpec) -> str | None:
-    """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
+    """Return the dependencies as sbatch(1) and qsub(1B) have them."""
     kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
     return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import ClassVar
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, asked_for, option_of, with_default_output
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.option import Refused, Words
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, asked_for, with_default_output
 from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, unheard
 from scoop_hpc.schedulers.output_patterns import OutputPatterns
 from scoop_hpc.schedulers.reader import Reader
@@ -63,9 +63,7 @@ class Scheduler(ABC):
 
     commands: ClassVar[tuple[str, ...]]  # the programs that must be on PATH
 
-    expresses: ClassVar[Mapping[str, str]]  # the fields of JobSpec that it has words for, with these; reStructuredText
-
-    instead: ClassVar[Mapping[str, str]] = MappingProxyType({})  # for some of the others, what a user can do
+    words: ClassVar[Mapping[str, Words]]  # by field of JobSpec: how it is told, or why not; what is missing is refused
 
     output_patterns: ClassVar[OutputPatterns | None] = None  # what it puts itself into the names of output files
 
@@ -125,7 +123,9 @@ class Scheduler(ABC):
     def check(self, spec: JobSpec) -> None:
         """Raise JobSpecError for a field that this scheduler cannot express, or a dependency that is no job's id."""
         refuse_unsaid(self, spec)
-        self.checked([*spec.after, *spec.after_any, *spec.after_failure])
+        for field in ("after", "after_any", "after_failure"):
+            with about(OPTIONS[field].name):
+                self.checked(getattr(spec, field))
 
     def template(self) -> str | None:
         """Return the path of its template's file, NAME.sh.j2; None where it is among scoop_hpc's own, in templates/."""
@@ -253,11 +253,13 @@ class Scheduler(ABC):
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
     """Raise JobSpecError for the first field of *spec* that neither *scheduler* nor the script can express."""
     for field in asked_for(spec):
-        if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
-            advice = scheduler.instead.get(field, "leave it out")
-            value = getattr(spec, field)
+        option, value = OPTIONS[field], getattr(spec, field)
+        said = option.said_to(scheduler.words)
+        if isinstance(said, Refused):
             shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
+            raise JobSpecError(
+                f"the scheduler {scheduler.name!r} cannot express {option.shown}{shown}: {said.instead}", option.name
+            )
 
 
 def double_quoted(text: str) -> str:

@@ -48,7 +48,8 @@ class OutputOption:
                 instead = {"": "leave it out", USER: f"write {self.user}", HOME: f"write {self.home}"}
                 raise JobSpecError(
                     f"{self._shown(match)}, {patterns.owner}'s pattern, which {scheduler} would take literally: "
-                    f"{instead.get(ours, f'write {ours}')}"
+                    f"{instead.get(ours, f'write {ours}')}",
+                    self.option,
                 )
         if own is None:
             return self.text
@@ -62,13 +63,13 @@ class OutputOption:
         name = match[1]
         ours = patterns.ours.get(name)
         if ours is None:
-            raise JobSpecError(f"{self._shown(match)}, which {patterns.untold[name]}")
+            raise JobSpecError(f"{self._shown(match)}, which {patterns.untold[name]}", self.option)
         if ours == INDEX and not self.is_array:
-            raise JobSpecError(f"{self._shown(match)}, an index: that is for a job with --array")
+            raise JobSpecError(f"{self._shown(match)}, an index: that is for a job with --array", self.option)
         if self.is_array and name in patterns.untold_in_arrays:
-            raise JobSpecError(f"{self._shown(match)}, {patterns.untold_in_arrays[name]}")
+            raise JobSpecError(f"{self._shown(match)}, {patterns.untold_in_arrays[name]}", self.option)
         if match[0][1:-1].isdecimal() and ours in (JOB_ID, INDEX):
-            raise JobSpecError(f"{self._shown(match)}, with a width: write {ours}, which has none")
+            raise JobSpecError(f"{self._shown(match)}, with a width: write {ours}, which has none", self.option)
         return {USER: self.user, HOME: self.home}.get(ours, ours)
 
     def _shown(self, match: re.Match[str]) -> str:

@@ -64,7 +64,7 @@ def _made(point: Point) -> Scheduler:
     if not (isinstance(made, type) and issubclass(made, Scheduler)):
         raise TypeError(f"{made!r} is no subclass of {Scheduler.__module__}.{Scheduler.__name__}")
     scheduler = made()
-    _check_named(scheduler, ("name", "commands", "expresses"))
+    _check_named(scheduler, ("name", "commands", "words"))
     if scheduler.reader is not None:
         _check_named(scheduler.reader, ("name", "title", "needed"))
     if scheduler.name != point.name:

@@ -94,7 +94,7 @@ def _is_set_up(scheduler: Scheduler, ask: Ask) -> bool:
 def named(name: str) -> Scheduler:
     """Return the scheduler of that name; raise JobSpecError."""
     if name not in SCHEDULERS:
-        raise JobSpecError(f"there is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}")
+        raise JobSpecError(f"there is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}", "--scheduler")
     return SCHEDULERS[name]
 
 

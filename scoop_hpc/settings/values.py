@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from scoop_hpc.errors import SettingsError
+from scoop_hpc.fields.option import parameter_of
+from scoop_hpc.fields.spec import OPTIONS
 from scoop_hpc.settings.foreign import ours
 
 Value = str | bool | tuple[str, ...]
@@ -53,17 +55,12 @@ class Setting:
 
 # not for files, variables and programs: they are about one call, or about these sources
 COMMAND_LINE_ONLY = frozenset(("help", "profile", "parsable", "json", "wait", "dry_run", "program", "arguments"))
-_DISPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "workers": ("workers_per_node", "nodes"),
-        "workers_per_node": ("workers",),
-        "memory": ("memory_per_cpu",),
-        "memory_per_cpu": ("memory",),
-        "conda": ("venv",),
-        "venv": ("conda",),
-    }
+_REPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {each.parameter: [parameter_of(option) for option in each.replaces] for each in OPTIONS.values() if each.replaces}
 )
-_NEEDS: Mapping[str, str] = MappingProxyType({"container_runtime": "container", "mail_events": "mail_user"})
+_NEEDS: Mapping[str, str] = MappingProxyType(
+    {each.parameter: parameter_of(each.needs) for each in OPTIONS.values() if each.needs}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +94,11 @@ def _waiting(given: Iterable[str], found: Mapping[str, Setting]) -> list[Waiting
 def _strongest(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[str, Setting]:
     taken: dict[str, Setting] = {}
     closed = set(given)
-    closed.update(other for name in given for other in _DISPLACES.get(name, ()))
+    closed.update(other for name in given for other in _REPLACES.get(name, ()))
     for source in sources:
         new = {setting.name: setting for setting in source if setting.name not in closed}
         taken.update(new)
-        closed.update(new, *(_DISPLACES.get(name, ()) for name in new))
+        closed.update(new, *(_REPLACES.get(name, ()) for name in new))
     return taken
 
 

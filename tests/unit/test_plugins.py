@@ -36,8 +36,8 @@ class ToyReader(Reader):
 class Toy(Scheduler):
     name = "toy"
     reader: ClassVar[Reader | None] = ToyReader()
-    commands = ("toy",)
-    expresses = MappingProxyType({"name": "``-N``"})
+    commands: ClassVar[tuple[str, ...]] = ("toy",)
+    words = MappingProxyType({"name": "``-N``"})
 
     def submit_argv(self, script: str) -> list[str]:
         return ["toy", script]

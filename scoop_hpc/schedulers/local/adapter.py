@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec, JobState, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -34,34 +33,6 @@ _SUBMITTED = re.compile(r"(?<![\w-])(local-[0-9]+)(?![\w-])")
 _SUBMIT = SubmitCommand("the local scheduler", _SUBMITTED, (_SUBMITTED,), look="scoop-hpc history")
 
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``--job-name``",
-        "nodes": "``--nodes``",
-        "workers": "``--workers``",
-        "workers_per_node": "``--workers-per-node``",
-        "cpus_per_worker": "``--cpus-per-worker``",
-        "walltime": "``--walltime``",
-        "queue": "only recorded",
-        "account": "only recorded",
-        "output": "``--output``",
-        "error": "``--error``",
-        "array": "``--array``",
-        "after": "``--dependency=afterok:``",
-        "after_any": "``--dependency=afterany:``",
-        "after_failure": "``--dependency=afternotok:``",
-        "begin": "``--begin``",
-        "signal": "``--signal``",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "memory_per_node": "nothing here sets memory aside, leave it out",
-        "memory_per_cpu": "nothing here sets memory aside, leave it out",
-        "exclusive": "this machine is shared with whatever else runs on it, leave it out",
-        "requeue": "no node fails here but all at once, leave it out",
-    }
-)
 _ADVICE = (  # the beginning of a reason, and what can be done about it
     ("it waits for ", "wait, or cancel it and submit it again without that dependency"),
     ("its time has not come", "wait, or cancel it and submit it again without --begin"),
@@ -78,8 +49,7 @@ class LocalScheduler(Scheduler):
     name = "local"
     reader = LocalReader()
     commands = ()
-    expresses = _EXPRESSES
-    instead = _INSTEAD
+    words = words_of("local")
     passes_environment = True
 
     def __init__(self, python: str) -> None:
@@ -89,11 +59,15 @@ class LocalScheduler(Scheduler):
         super().check(spec)
         nodes = spec.nodes or 1
         if nodes > _MOST_NODES:
-            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}")
+            raise JobSpecError(f"the scheduler 'local' plays {_MOST_NODES} nodes at most, not {nodes}", "--nodes")
         if spec.array is not None and len(spec.array.indices) > _MOST_ELEMENTS:
-            raise JobSpecError(f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller")
+            raise JobSpecError(
+                f"the scheduler 'local' takes arrays of {_MOST_ELEMENTS} jobs at most: make it smaller", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end of the walltime, and there is none: give --walltime")
+            raise JobSpecError(
+                "--signal counts from the end of the walltime, and there is none: give --walltime", "--signal"
+            )
 
     def submit_argv(self, script: str) -> list[str]:
         return [*self._localjobs, "submit", script]

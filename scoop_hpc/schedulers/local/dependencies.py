@@ -31,7 +31,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Why a job has to wait; if *never*, why it cannot begin any more. Without a *reason*, it begins."""
+    """The reason why a job has to wait, or, if *never*, why it cannot begin any more. Without a *reason*, it begins."""
 
     reason: str = ""
     never: bool = False

@@ -1,4 +1,4 @@
-"""Processes of a supervisor's: it hears of their ends, ends them, and neither outlives the other."""
+"""The processes of a supervisor: it learns of their ends, it ends them, and neither outlives the other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Signals:
 
 @contextlib.contextmanager
 def holding_signals() -> Iterator[None]:
-    """Keep the signals until the end: a child that is forked meanwhile gets none that is for its parent's `Signals`."""
+    """Block the signals until the end: a child that is forked meanwhile must take none that is meant for its parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     try:
         yield

@@ -153,7 +153,7 @@ class Home:
         return False
 
     def current(self) -> State | None:
-        """Return how the job, which is no array's, or the array as one stands now."""
+        """Return the present state of the job, or of the array as one."""
         written = self.read()
         if written is None or written.state.ended or self.is_supervised():
             return written
@@ -163,7 +163,7 @@ class Home:
         return replace(written, state=JobState.FAILED, reason=_KILLED)
 
     def current_within(self, whole: State) -> State:
-        """Return how the job stands now that is one of an array, of which *whole* was heard before."""
+        """Return the present state of this job of an array; *whole* is the array's, as it was read before."""
         written = self.current()
         if written is not None:
             return written

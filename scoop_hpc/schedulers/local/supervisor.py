@@ -27,7 +27,7 @@ class Submitter:
         self.waits = True
 
     def let_go(self, stderr: int | None = None) -> None:
-        """Tell it to go; *stderr*, or the log, gets what is to be said from now on."""
+        """Tell it to go; *stderr*, or the log, gets all messages from now on."""
         new = os.dup(stderr) if stderr is not None else self._open_log()
         if self.waits:
             with contextlib.suppress(BrokenPipeError):  # it was interrupted
@@ -94,7 +94,7 @@ def _run(home: Home, job: State, request: Request, signals: Signals, lock: int, 
 
 
 def main() -> None:
-    """Supervise the job in the directory that the command line names; what keeps it from its submission is one line."""
+    """Supervise the job in the directory that the command line names; an error during its submission is one line."""
     (path,) = sys.argv[1:]
     try:
         supervise(Home(path), Submitter(Home(path).log))

@@ -7,10 +7,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.spec import JobSpec, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -75,44 +74,6 @@ _SAID = {  # resources that the script asks for: PBS heeds the first of several 
     "place": "use --nodes or --exclusive",
 }
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``-N``",
-        "nodes": "``-l select=``, ``-l place=scatter``",
-        "workers": "``:mpiprocs=``",
-        "workers_per_node": "``:mpiprocs=``; without: as many as a node has CPUs, as pbsnodes tells, and ``excl``",
-        "cpus_per_worker": "``:ncpus=``, ``:ompthreads=``",
-        "memory_per_node": "``:mem=``",
-        "memory_per_cpu": "``:mem=``, times the CPUs",
-        "gpus_per_node": "``:ngpus=``",
-        "walltime": "``-l walltime=``",
-        "queue": "``-q``",
-        "account": "``-A``",
-        "output": "the script's own redirection",
-        "error": "the script's own redirection",
-        "mail_user": "``-M``",
-        "mail_events": "``-m``",
-        "array": "``-J``",
-        "after": "``-W depend=afterok:``",
-        "after_any": "``-W depend=afterany:``",
-        "after_failure": "``-W depend=afternotok:``",
-        "exclusive": "``-l place=scatter:excl``",
-        "constraint": "in the chunk",
-        "reservation": "``-q``, its queue",
-        "licenses": "``-l NAME=N``",
-        "begin": "``-a``",
-        "requeue": "``-r y``, ``-r n``; an array has ``-r y`` always",
-        "directives": "verbatim",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "gpu_type": "say what nodes must have by --constraint, such as gpu_model=a100",
-        "qos": "sites have queues for it, use --queue",
-        "signal": "it warns of nothing but its end, leave it out",
-        "parallel_environment": "PBS has none, leave it out",
-    }
-)
 _IN_SCRIPT = {"{job_id}": '"${PBS_JOBID%%[!0-9]*}"', "{array_index}": '"$PBS_ARRAY_INDEX"'}  # placeholders of files
 _MAIL = {"begin": "b", "end": "e", "fail": "a"}
 
@@ -129,8 +90,7 @@ class PbsScheduler(Scheduler):
     name = "pbs"
     reader = PbsReader()
     commands = ("qsub", "qstat", "qdel")
-    expresses = _EXPRESSES
-    instead = _INSTEAD
+    words = words_of("pbs")
     output_patterns = OutputPatterns("PBS", re.compile(r"\^(array_index)\^"), {"array_index": INDEX})  # qsub(1B), -o
     foreign_patterns = (_TORQUE,)
     removes_unfulfillable = True
@@ -153,7 +113,10 @@ class PbsScheduler(Scheduler):
             raise SchedulerError(f"pbsnodes failed: {advise(one_line(done))}")
         cpus = chunks.cpus_of_nodes(done.stdout, spec.queue or "")
         if cpus < spec.cpus_per_worker:
-            raise JobSpecError(f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}")
+            raise JobSpecError(
+                f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}",
+                "--cpus-per-worker",
+            )
         return replace(spec, workers_per_node=cpus // spec.cpus_per_worker, exclusive=True)
 
     def check(self, spec: JobSpec) -> None:
@@ -161,17 +124,21 @@ class PbsScheduler(Scheduler):
         chunks.check(spec)
         if not _NAME.fullmatch(spec.name):
             raise JobSpecError(
-                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'"
+                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'",
+                "--name",
             )
         if spec.queue is not None and spec.reservation is not None:
-            raise JobSpecError("PBS has a reservation's own queue: give --reservation without --queue")
+            raise JobSpecError(
+                "PBS has a reservation's own queue: give --reservation without --queue", "--reservation", "--queue"
+            )
         if spec.array is not None and len(spec.array.indices) == 1:
-            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out")
+            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out", "--array")
         if spec.mail_user is not None and not spec.mail_user.isascii():
-            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII")
+            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII", "--mail-user")
         said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
-            _check_directive(directive, said)
+            with about("--directive"):
+                _check_directive(directive, said)
 
     def directive_word(self, text: str) -> str:
         r"""Return *text* in quotes that all versions read alike: a backslash within double ones some take for itself.

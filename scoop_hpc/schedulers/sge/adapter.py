@@ -11,10 +11,9 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -32,44 +31,6 @@ from scoop_hpc.schedulers.sge.allocation import SgeReader
 from scoop_hpc.schedulers.sge.reasons import advise
 from scoop_hpc.schedulers.sge.status import read_accounts, read_listing
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``-N``, with ``_`` for what cannot be in it",
-        "nodes": "``-pe`` of a fixed number of slots per host, or ``$pe_slots`` for one node",
-        "workers": "``-pe``: ``$round_robin`` or ``$fill_up``",
-        "workers_per_node": "``-pe`` of that number per host; without: the only one of a fixed number",
-        "cpus_per_worker": "slots, and a variable that the run reads",
-        "memory_per_cpu": "``-l h_vmem``, for a slot is a CPU",
-        "walltime": "``-l h_rt``",
-        "queue": "``-q``",
-        "account": "``-P``",
-        "output": "``-o``; appended to",
-        "error": "``-e``; without: ``-j y``",
-        "mail_user": "``-M``",
-        "mail_events": "``-m``",
-        "array": "``-t``, ``-tc``",
-        "after_any": "``-hold_jid``",
-        "constraint": "``-l``",
-        "reservation": "``-ar``",
-        "begin": "``-a``",
-        "signal": "the script's own timer: ``s_rt`` and ``-notify`` would reach every process",
-        "requeue": "``-r y``, ``-r n``",
-        "parallel_environment": "``-pe``",
-        "directives": "verbatim",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "after": "-hold_jid waits for any end, so use --after-any, and let the program look whether it succeeded",
-        "after_failure": "-hold_jid waits for any end, so use --after-any, and let the program look whether it failed",
-        "memory_per_node": "its memory is counted by slots, use --memory-per-cpu",
-        "gpus_per_node": "the name is the site's (qconf -sc), such as --directive '-l gpu=1', for each slot",
-        "gpu_type": "the name is the site's (qconf -sc), such as --directive '-l gpu_model=a100'",
-        "exclusive": "the name is the site's (qconf -sc), such as --directive '-l exclusive=true'",
-        "licenses": "the name is the site's (qconf -sc), such as --directive '-l matlab=1', for each slot",
-        "qos": "it has none, use --queue or --directive '-p ...'",
-    }
-)
 _OURS = {  # directives of the user's that would make status and logs look in the wrong place, or the run miscount
     "-t": "use --array",
     "-tc": "use --array",
@@ -126,8 +87,7 @@ class SgeScheduler(Scheduler):
     name = "sge"
     reader = SgeReader()
     commands = ("qsub", "qstat", "qdel", "qconf")
-    expresses = _EXPRESSES
-    instead = _INSTEAD
+    words = words_of("sge")
     output_patterns = _PATTERNS
     site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT")
 
@@ -164,29 +124,43 @@ class SgeScheduler(Scheduler):
         where = f"the queue {spec.queue!r} does not have" if spec.queue is not None else "no queue has"
         which = " or ".join(repr(each.name) for each in fitting)
         raise JobSpecError(
-            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers"
+            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers",
+            "--queue",
+            "--pe",
         )
 
     def check(self, spec: JobSpec) -> None:
         super().check(spec)
-        for file in (spec.output, spec.error):
-            self.file_pattern(spec, file or default_output(spec))
+        for option, file in (("--output", spec.output), ("--error", spec.error)):
+            with about(option):
+                self.file_pattern(spec, file or default_output(spec))
         if spec.name != _usable_name(spec.name):
-            raise JobSpecError(f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -")
+            raise JobSpecError(
+                f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -", "--name"
+            )
         for job_id in spec.after_any:
             if self.key(job_id).index is not None:
-                raise JobSpecError(f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone")
+                raise JobSpecError(
+                    f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone", "--after-any"
+                )
         if spec.array is not None and spec.array.first < 1:
-            raise JobSpecError(f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more")
+            raise JobSpecError(
+                f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well")
+            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well", "--signal")
         if spec.parallel_environment is None and not _is_serial(spec):
-            raise JobSpecError("a job of several slots needs a parallel environment: give --pe")
+            raise JobSpecError(
+                "a job of several slots needs a parallel environment: give --pe", "--workers", "--workers-per-node"
+            )
         for option, text in (("prologue", "\n".join(spec.prologue)), ("setup", "\n".join(spec.setup))):
             if (line := next((each for each in text.split("\n") if each.startswith("#$")), None)) is not None:
-                raise JobSpecError(f"the {option} {line!r} would be a directive: give it as --directive, without #$")
+                raise JobSpecError(
+                    f"the {option} {line!r} would be a directive: give it as --directive, without #$", f"--{option}"
+                )
         for directive in spec.directives:
-            _check_directive(directive)
+            with about("--directive"):
+                _check_directive(directive)
 
     def directive_word(self, text: str) -> str:
         """Return *text* within double quotes if need be: within them, all but a quote and ``#`` is itself."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError, about
+from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -73,40 +72,6 @@ _OF_COMMANDS = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")  # variables that cha
 _OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
 _OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``--job-name``",
-        "nodes": "``--nodes``",
-        "workers": "``--ntasks``",
-        "workers_per_node": "``--ntasks-per-node``; without: ``--exclusive``",
-        "cpus_per_worker": "``--cpus-per-task``",
-        "memory_per_node": "``--mem``",
-        "memory_per_cpu": "``--mem-per-cpu``",
-        "gpus_per_node": "``--gpus-per-node``",
-        "gpu_type": "``--gpus-per-node=TYPE:N``",
-        "walltime": "``--time``",
-        "queue": "``--partition``",
-        "account": "``--account``",
-        "output": "``--output``",
-        "error": "``--error``",
-        "mail_user": "``--mail-user``",
-        "mail_events": "``--mail-type``",
-        "array": "``--array``",
-        "after": "``--dependency=afterok:``",
-        "after_any": "``--dependency=afterany:``",
-        "after_failure": "``--dependency=afternotok:``",
-        "exclusive": "``--exclusive``",
-        "constraint": "``--constraint``",
-        "qos": "``--qos``",
-        "reservation": "``--reservation``",
-        "licenses": "``--licenses``",
-        "begin": "``--begin``",
-        "signal": "``--signal=B:USR1@``",
-        "requeue": "``--requeue``, ``--no-requeue``",
-        "directives": "verbatim",
-    }
-)
-
 _PATTERNS = OutputPatterns(  # sbatch(1), FILENAME PATTERN; b, r and S since 24.11
     "Slurm",
     re.compile(r"%[0-9]*([AJNSabjnrstux])"),
@@ -133,8 +98,7 @@ class SlurmScheduler(Scheduler):
     name = "slurm"
     reader = SlurmReader()
     commands = ("sbatch", "squeue", "scancel")
-    expresses = _EXPRESSES
-    instead = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
+    words = words_of("slurm")
     output_patterns = _PATTERNS
     passes_environment = True
     forgotten_is_fulfilled = True
@@ -152,21 +116,21 @@ class SlurmScheduler(Scheduler):
 
     def check(self, spec: JobSpec) -> None:
         super().check(spec)
-        for file in (spec.output or default_output(spec), spec.error):
+        for option, file in (("--output", spec.output or default_output(spec)), ("--error", spec.error)):
             if file is not None:
-                self.file_pattern(spec, file)
+                with about(option):
+                    self.file_pattern(spec, file)
         for directive in spec.directives:
-            option = option_in(directive)
-            if not option:
-                raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
-            for ours, advice in _OURS.items():
-                if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
-                    raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
-
+            with about("--directive"):
+                _check_directive(directive)
         ruled = self.ruled_out(spec)
         for option, ours in ((MEMORY, _memory_option(spec)), (CPUS, _cpus_option(spec)), (EXCLUSIVE, _exclusive(spec))):
             if ours and option in ruled:
-                raise JobSpecError(f"{ours} and the directive {ruled[option]!r} exclude each other: give one")
+                raise JobSpecError(
+                    f"{ours} and the directive {ruled[option]!r} exclude each other: give one",
+                    ours.split()[0],
+                    "--directive",
+                )
 
     def ruled_out(self, spec: JobSpec) -> Mapping[str, str]:
         """Return which options cannot be in a script beside the directives of *spec*; for the template."""
@@ -305,6 +269,15 @@ def _cpus_option(spec: JobSpec) -> str:
 
 def _exclusive(spec: JobSpec) -> str:
     return "--exclusive" if spec.exclusive else ""
+
+
+def _check_directive(directive: str) -> None:
+    option = option_in(directive)
+    if not option:
+        raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
+    for ours, advice in _OURS.items():
+        if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
+            raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
 
 
 def _is_unanswered(done: Completed) -> bool:

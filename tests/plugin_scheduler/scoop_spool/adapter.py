@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
+from scoop_hpc.fields.option import Refused
 from scoop_hpc.fields.spec import JobSpec, JobState
 from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, SubmitCommand, one_line, unheard, unread
 from scoop_hpc.schedulers.base import Ask, Scheduler
@@ -34,16 +35,16 @@ class SpoolScheduler(Scheduler):
     name = "spool"
     reader = SpoolReader()
     commands = ("spool",)
-    expresses = MappingProxyType(
+    words = MappingProxyType(
         {
             "name": "``--name``",
             "nodes": "``--nodes``",
             "workers_per_node": "``--slots``",
             "output": "``--output``",
             "directives": "verbatim",
+            "workers": Refused("give --nodes and --workers-per-node"),
         }
     )
-    instead = MappingProxyType({"workers": "give --nodes and --workers-per-node"})
     passes_environment = True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from scoop_hpc.cli.job_options import asking, choose
-from scoop_hpc.cli.programs import MOST_OF_A_PROGRAM
+from scoop_hpc.cli.options.job import choose, job_options
+from scoop_hpc.cli.options.program import MOST_OF_A_PROGRAM
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.files.reading import TRUST, read_file
@@ -41,7 +41,7 @@ _OF_THE_SITE = "/etc/scoop_hpc/config.toml"
 
 
 @click.command(add_help_option=False)
-@asking
+@job_options
 def _asks(**options: Any) -> None:
     """Do nothing: this has the options of submit, without its arguments."""
 

@@ -43,13 +43,13 @@ def conda_variables(environ: Mapping[str, str], which: Callable[[str], str | Non
     return variables
 
 
-def absolute_environment(name: str) -> str:
+def absolute_environment(name: str | None) -> str | None:
     """Return the conda environment *name* as it is; one that is a directory, by a path, by its whole path."""
-    if "/" not in name:
+    if name is None or "/" not in name:
         return name
     path = os.path.abspath(os.path.expanduser(name))
     if not os.path.isdir(path):
-        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one")
+        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one", "--conda")
     return path
 
 
