@@ -1,4 +1,4 @@
-"""Seeing jobs through from the terminal: what they print, what they are waiting for, how they ended."""
+"""Follow jobs from the terminal: their output, what they wait for, how they ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READER_GONE = 141  # 128 + SIGPIPE
 
 
 class Tail:
-    """What was not shown yet of a growing file, apart from what was in it before: *former*."""
+    """Shows what is new in a growing file, apart from what was in it before: *former*."""
 
     def __init__(self, path: str, former: Former | None = None) -> None:
         self._path = path

@@ -24,7 +24,7 @@ _PLACEHOLDERS = ("job_id", "array_index", "name")
 
 
 class JobState(enum.Enum):
-    """Where a job stands, in words that hold for every scheduler."""
+    """The states of a job, the same for every scheduler."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -39,13 +39,13 @@ class JobState(enum.Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job will not run any more."""
+        """The job will not run any more."""
         return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class JobArray:
-    """The numbers *first*, *first* + *step*, ... up to *last*: a job for each, *limit* of them at a time."""
+    """A job for each of the numbers *first*, *first* + *step*, ... up to *last*, at most *limit* of them at a time."""
 
     first: int
     last: int
@@ -58,7 +58,7 @@ class JobArray:
 
 
 def parse_array(text: str) -> JobArray:
-    """Return the array that *text* asks for.
+    """Read an array.
 
     >>> parse_array("0-99:3%10")
     JobArray(first=0, last=99, step=3, limit=10)
@@ -560,7 +560,7 @@ def option_of(field: str) -> str:
 
 
 def words_of(scheduler: str) -> Mapping[str, Words]:
-    """Return the words that the rows have for the scheduler of that name, by field.
+    """Return how a scheduler is told of each field, by the rows' words for its name.
 
     >>> words_of("slurm")["queue"], words_of("sge")["memory_per_node"]
     ('``--partition``', Refused(instead='its memory is counted by slots, use --memory-per-cpu'))
@@ -569,7 +569,7 @@ def words_of(scheduler: str) -> Mapping[str, Words]:
 
 
 def asked_for(spec: JobSpec) -> list[str]:
-    """Return the fields of *spec* that ask a scheduler for something, in their order: those that are not the default.
+    """Return the names of the fields of *spec* that are not their defaults: what a scheduler has to be told.
 
     >>> asked_for(JobSpec(("pi.py",), "/home/me", "pi", nodes=2, exclusive=True))
     ['nodes', 'exclusive']
@@ -579,12 +579,12 @@ def asked_for(spec: JobSpec) -> list[str]:
 
 
 def whole_nodes(spec: JobSpec) -> bool:
-    """Return whether *spec* asks for whatever its nodes have."""
+    """Return whether *spec* asks for whole nodes: whatever they have."""
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
-    """Return the file that a job's output goes to: absolute, with what its placeholders stand for.
+    """Return the absolute path of a job's output, its placeholders filled in.
 
     ``{job_id}`` is the number in the scheduler's id.
 
@@ -603,7 +603,7 @@ def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
 
 
 def default_output(spec: JobSpec) -> str:
-    """Return the name of the output file where the user gave none."""
+    """Return the name of the output file that a job has without --output."""
     return DEFAULT_OUTPUT if spec.array is None else DEFAULT_ARRAY_OUTPUT
 
 
@@ -640,7 +640,7 @@ def _check_workers(spec: JobSpec) -> None:
 
 
 def _check_pairs(spec: JobSpec) -> None:
-    """Refuse what makes no sense without, or with, another field."""
+    """Refuse fields that contradict each other, or that need another one."""
     if spec.mail_events and spec.mail_user is None:
         events = ",".join(spec.mail_events)
         raise JobSpecError(f"--mail-events {events}: to whom? give --mail-user as well", "--mail-events")
@@ -664,7 +664,7 @@ def _check_pairs(spec: JobSpec) -> None:
 
 
 def _check_array_outputs(spec: JobSpec) -> None:
-    """Refuse files that all jobs of an array would write to, and names of files for an array where there is none."""
+    """Refuse one file for all jobs of an array, and a file per job where there is no array."""
     for what, text in (("output", spec.output), ("error", spec.error)):
         has_index = text is not None and "{array_index}" in text
         if text is not None and spec.array is not None and not has_index:

@@ -1,4 +1,4 @@
-"""The schedulers' own options, as users of sbatch and qsub type them, and ours that mean the same.
+"""Translate the schedulers' own options, as users of sbatch and qsub type them, into ours.
 
 Their letters mean different things: ``-N`` is a number of nodes to sbatch, and a job's name to qsub; ``-t`` a time, and
 an array.
@@ -201,7 +201,7 @@ _RESOURCES = MappingProxyType(  # of ``-l``, PBS's and Grid Engine's [pbs_resour
 
 
 def ours(option: str, value: str | None = None, scheduler: str | None = None) -> str | None:
-    """Return what to write here for an *option* of a scheduler's own, None for one that none has.
+    """Return advice on a scheduler's own *option*, None for one that no scheduler has.
 
     *value* is what stands behind it. Only what it means to *scheduler* is told, if it means something there.
 
@@ -238,7 +238,7 @@ def _means(option: str, scheduler: str) -> bool:
 
 
 def _here(meaning: str) -> str:
-    """Return *meaning* with "here" before what is said of it in parentheses."""
+    """Return *meaning* with "here" before its parenthesis."""
     head, parenthesis, rest = meaning.partition(" (")
     return f"{head} here{parenthesis}{rest}"
 
@@ -260,7 +260,7 @@ def _resources(value: str) -> str:
 
 
 def mistyped(words: Sequence[str], name: str) -> tuple[str, str | None]:
-    """Return which of *words* holds the option that was not found under *name*, as a user means it, and its value.
+    """Return the option as typed, and its value, that the parser did not find under *name*.
 
     A parser takes ``-pe`` for ``-p -e``, and ``-N4`` for ``-N``.
 
