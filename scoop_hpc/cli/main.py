@@ -111,11 +111,12 @@ def _answer(words: Sequence[str], scoops_flags: bool) -> int:
 def _run(words: Sequence[str], scoops_flags: bool) -> int:
     """Run the command, and write out what it printed; return its exit status."""
     stdout = sys.stdout
+    status: str | int | None = 0
     try:
         if scoops_flags and words[0] not in (*_COMMANDS, "-h", "--help", "--version"):
-            from scoop_hpc.cli import classic  # it loads all of `run`, which no other command needs
+            from scoop_hpc.cli import classic  # noqa: PLC0415  # it loads all of `run`, which other commands do not need
 
-            status = classic.main(words)
+            classic.main(words)
         else:
             status = scoop_hpc.main(words, prog_name="scoop-hpc", standalone_mode=False)
     except SystemExit as end:
