@@ -9,13 +9,14 @@ from typing import BinaryIO
 
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobState, default_output
+from scoop_hpc.fields.spec import default_output
 from scoop_hpc.files import private
 from scoop_hpc.jobs import former_output
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.former_output import Former
 from scoop_hpc.jobs.report import Report, goes_on
 from scoop_hpc.jobs.status import is_unanswered
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20

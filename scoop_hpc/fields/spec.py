@@ -1,8 +1,7 @@
-"""The table of all job options: JobSpec, what a user asks a scheduler for; and the states that a job can be in."""
+"""The table of all job options: JobSpec, what a user asks a scheduler for."""
 
 from __future__ import annotations
 
-import enum
 import os.path
 import re
 import unicodedata
@@ -11,73 +10,18 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError
+from scoop_hpc.fields.array import JobArray, parse_array
 from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, option, options
 from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse_walltime
 
 MAIL_EVENTS = ("begin", "end", "fail")
 RUNTIMES = ("apptainer", "singularity", "pyxis")
 
-_ARRAY = re.compile(r"(\d{1,9})-(\d{1,9})(?::(\d{1,9}))?(?:%(\d{1,9}))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("job_id", "array_index", "name")
 
 
-class JobState(enum.Enum):
-    """The states of a job, the same for every scheduler."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUSPENDED = "SUSPENDED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    TIMEOUT = "TIMEOUT"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    NODE_FAIL = "NODE_FAIL"
-    UNKNOWN = "UNKNOWN"  # the scheduler does not know the job, and the job left no record
-
-    @property
-    def ended(self) -> bool:
-        """The job will not run any more."""
-        return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class JobArray:
-    """A job for each of the numbers *first*, *first* + *step*, ... up to *last*, at most *limit* of them at a time."""
-
-    first: int
-    last: int
-    step: int = 1
-    limit: int | None = None
-
-    @property
-    def indices(self) -> range:
-        return range(self.first, self.last + 1, self.step)
-
-
-def parse_array(text: str) -> JobArray:
-    """Read an array.
-
-    >>> parse_array("0-99:3%10")
-    JobArray(first=0, last=99, step=3, limit=10)
-    """
-    match = _ARRAY.fullmatch(text)
-    if match is None:
-        raise JobSpecError(f"cannot read the array {text!r}: write FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%LIMIT")
-    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
-    limit = None if match[4] is None else int(match[4])
-    if last < first:
-        raise JobSpecError(f"the array {text!r} ends before it begins: write FIRST-LAST with the lower number first")
-    if not step or limit == 0:
-        raise JobSpecError(f"the array {text!r} holds a step or a limit of 0: give a positive number, or leave it out")
-    if (last - first) // step >= _MOST_ELEMENTS:
-        raise JobSpecError(f"the array {text!r} is of more than {_MOST_ELEMENTS} jobs: make it smaller")
-    return JobArray(first, last, step, limit)
-
-
-_MOST_ELEMENTS = 10**6
 _CENTURY = 100 * 365 * 86400  # seconds
 DEFAULT_OUTPUT = "scoop-{job_id}.out"
 DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
