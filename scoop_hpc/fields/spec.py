@@ -20,9 +20,8 @@ RUNTIMES = ("apptainer", "singularity", "pyxis")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("job_id", "array_index", "name")
-
-
 _CENTURY = 100 * 365 * 86400  # seconds
+
 DEFAULT_OUTPUT = "scoop-{job_id}.out"
 DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
 
