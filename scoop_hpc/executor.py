@@ -25,10 +25,10 @@ from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import NotRunningError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
-from scoop_hpc.pool.client import PoolFuture
+from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.pool.on_run import OnRun
-from scoop_hpc.pool.pool import Pool
-from scoop_hpc.pool.shutdown import exits
+from scoop_hpc.pool.pool import WorkerPool
+from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
 from scoop_hpc.worker.current import current, running
@@ -72,18 +72,18 @@ class Executor(concurrent.futures.Executor):
         self._initializer = initializer
         self._initargs = tuple(initargs)
         self._key = uuid.uuid4().hex
-        self._frames: Sequence[Buffer] = ()  # of the initializer's call
+        self._frames: Sequence[Buffer] | None = None  # of the initializer's call, once it is pickled
         self._attached = False  # this is a task's copy of an Executor, and belongs to the run that the task is in
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
         self._process = os.getpid()
         self._shut_down = False
-        self._workers: Pool | OnRun | None = None
+        self._workers: WorkerPool | OnRun | None = None
 
     @property
     def num_workers(self) -> int:
-        """How many workers execute its calls, known before the first: what libraries ask a pool for.
+        """The number of workers that execute its calls, known before the first call: libraries ask a pool for it.
 
-        Raises AllocationError in a job whose nodes cannot be told.
+        Raises AllocationError in a job whose nodes are unknown.
         """
         worker = running()
         if self._attached or worker is not None:
@@ -106,7 +106,7 @@ class Executor(concurrent.futures.Executor):
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
         refuse_unsendable(args, kwargs)
-        if os.getpid() != self._process:  # whose other threads may have held the lock
+        if os.getpid() != self._process:  # other threads of which may have held the lock
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
         with self._lock:
             workers = self._workers
@@ -155,9 +155,9 @@ class Executor(concurrent.futures.Executor):
         return _results(futures, more, deadline, chunksize > 1, self._workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and end the workers, if they are this Executor's own, once all futures are done.
+        """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
 
-        Returns when that is so, unless *wait* is false. With *cancel_futures*, what has not begun is cancelled.
+        Waits for that, unless *wait* is false. With *cancel_futures*, calls that have not begun are cancelled.
         """
         if os.getpid() != self._process:
             return
@@ -171,28 +171,29 @@ class Executor(concurrent.futures.Executor):
             workers.join()
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        """Shut down, and wait; but leave at once by Ctrl-C, having ended what runs."""
-        if kind is KeyboardInterrupt and isinstance(self._workers, Pool):
+        """Shut down, and wait; after Ctrl-C, end all that runs, and leave at once."""
+        if kind is KeyboardInterrupt and isinstance(self._workers, WorkerPool):
             self._workers.interrupt()
         self.shutdown(cancel_futures=kind is KeyboardInterrupt)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A task gets an Executor that uses the workers of the run that it is in."""
-        return _attached, (self._key, () if isinstance(self._workers, Pool) else self._call_frames())
+        return _attached, (self._key, None if isinstance(self._workers, WorkerPool) else self._call_frames())
 
-    def _find_workers(self) -> Pool | OnRun:
+    def _find_workers(self) -> WorkerPool | OnRun:
         if self._attached or running() is not None:
             return OnRun(current(), self._limit, self._key, self._call_frames())
-        initializer = tuple(map(bytes, self._call_frames()))
-        pool = Pool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
-        exits.watch(pool)
+        frames = self._call_frames()
+        initializer = None if frames is None else tuple(map(bytes, frames))
+        pool = WorkerPool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
+        hooks.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
         return pool
 
-    def _call_frames(self) -> Sequence[Buffer]:
-        """Return the frames of the initializer's call; raise UnpicklableError."""
-        if self._initializer is not None and not self._frames:
+    def _call_frames(self) -> Sequence[Buffer] | None:
+        """Return the frames of the initializer's call, if there is one; raise UnpicklableError."""
+        if self._initializer is not None and self._frames is None:
             if running() is None:
                 main_by_value.send_by_value()
             self._frames = batching.dump_call(self._initializer, self._initargs, {})
@@ -210,14 +211,14 @@ def _count(max_workers: Any) -> int:
 
 
 def _count_places() -> int:
-    """Return how many workers a pool starts here: one on each CPU, or as the job that this process is in has it."""
+    """Return how many workers a pool starts here: one for each CPU, or as many as the job of this process has."""
     # 45 ms to import, which a program that never asks need not spend
     from scoop_hpc.cpus import count_cpus  # noqa: PLC0415
     from scoop_hpc.run.placement import place  # noqa: PLC0415
     from scoop_hpc.schedulers.readers import read_allocation  # noqa: PLC0415
 
     allocation = read_allocation(os.environ, _read)
-    return count_cpus() if allocation is None else sum(node.workers for node in place(allocation))
+    return count_cpus() if allocation is None else sum(node.workers or 0 for node in place(allocation))
 
 
 def _read(path: str) -> str:
@@ -225,7 +226,7 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _attached(key: str, frames: Sequence[Buffer]) -> Executor:
+def _attached(key: str, frames: Sequence[Buffer] | None) -> Executor:
     executor = Executor()
     executor._key = key
     executor._frames = frames
@@ -234,7 +235,7 @@ def _attached(key: str, frames: Sequence[Buffer]) -> Executor:
 
 
 def _modules() -> tuple[bytes, ...]:
-    """Return where this process finds modules; its current directory by its name."""
+    """Return this process's module path; the current directory by its name."""
     return tuple(os.fsencode(os.path.abspath(entry)) for entry in sys.path if isinstance(entry, str))
 
 
@@ -258,7 +259,7 @@ def _take(futures: deque[_AnyFuture], deadline: float | None) -> Any:
 def _submit_next(
     reference: weakref.ref[Executor], tasks: Iterator[tuple[Any, ...]]
 ) -> Callable[[], Iterable[_AnyFuture]]:
-    """Return what submits the next of *tasks*, if there is one, and the Executor is still there."""
+    """Return a function that submits the next of *tasks*, if there is one, and the Executor is still there."""
 
     def more() -> Iterable[_AnyFuture]:
         executor = reference()
@@ -272,9 +273,9 @@ def _results(
     more: Callable[[], Iterable[_AnyFuture]] | None,
     deadline: float | None,
     chunked: bool,
-    workers: Pool | OnRun | None,
+    workers: WorkerPool | OnRun | None,
 ) -> Iterator[Any]:
-    """Yield the results of *futures* in order; what is left at the end, by an error or by choice, is cancelled."""
+    """Yield the results of *futures* in order; cancel the futures that are left, after an error or by choice."""
     try:
         while futures:
             if more is not None:
@@ -282,7 +283,7 @@ def _results(
             if chunked:
                 yield from _take(futures, deadline).unpacked()
             else:
-                yield _take(futures, deadline)  # no name is given to it here: whoever takes it may want to be rid of it
+                yield _take(futures, deadline)  # it gets no name here: the caller may want to free it
     finally:
         if workers is not None:
             workers.cancel(futures)

@@ -1,37 +1,43 @@
-"""How much work one broker asks of others, or gives away."""
+"""A broker's policy: every number that decides how work is shared among nodes, and when a peer is given up."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from scoop_hpc.protocol.messages import Batch
+from scoop_hpc.protocol.names import BrokerName
 
 
-def victim(queued: Mapping[str, int]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The numbers of one broker. Times are in seconds."""
+
+    tick: float = 0.25  # between repeats of messages that a peer may have missed
+    stolen_share: float = 0.5  # of a queue, for one thief
+    next_address: float = 1.0  # for an answer from one address of a peer
+    broken: float = 5.0  # from a broken connection to the end of the run: a dead peer has a better name by then
+    messages_at_once: int = 100  # of the main socket, before other sockets have their turn
+    linger: float = 0.2  # for messages that are still to be sent at the end
+
+    def share(self, queued: int, asked: int) -> int:
+        """Return how many of *queued* batches to give to a peer that *asked* for some: both keep work.
+
+        >>> policy = Policy()
+        >>> policy.share(5, 100), policy.share(1, 100), policy.share(0, 100)
+        (3, 1, 0)
+        """
+        return min(asked, math.ceil(queued * self.stolen_share))
+
+
+def victim(queued: Mapping[BrokerName, int]) -> BrokerName | None:
     """Return the peer to steal from: the one with the longest queue, None if all are empty.
 
-    >>> victim({"1": 0, "2": 7})
+    >>> from scoop_hpc.protocol.names import broker_name
+    >>> victim({broker_name(1): 0, broker_name(2): 7})
     '2'
     """
     if not queued:
         return None
     best = max(queued, key=queued.__getitem__)
     return best if queued[best] else None
-
-
-def share(queued: int, asked: int) -> int:
-    """Return how many of *queued* tasks to give to a peer that asked for some: at most half, so that both have work.
-
-    >>> share(5, 100), share(1, 100), share(0, 100)
-    (3, 1, 0)
-    """
-    return min(asked, (queued + 1) // 2)
-
-
-def tasks_in(batch: Batch) -> int:
-    """Return how many tasks *batch* stands for.
-
-    >>> tasks_in(Batch("0.0", 1, [], count=3, dropped=(2,)))
-    2
-    """
-    return batch.count - len(batch.dropped)

@@ -1,73 +1,82 @@
-"""The shared constants of a run, as one broker has them.
+"""The shared values of a run, as one broker has them.
 
-Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for what they do not have, and
-keep it, so that a constant crosses the network once for each node, and no broker sends it more than twice.
+Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for values that they lack, and
+keep them. So a value crosses the network once for each node, and no broker sends it more than twice.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from scoop_hpc.protocol.messages import Constant, ConstantsTaken, GetConstant, SetConstants
-from scoop_hpc.protocol.names import broker_of
-
-_Asked = deque[tuple[str, GetConstant]]
-_Answer = SetConstants | ConstantsTaken | GetConstant | Constant
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.protocol.messages import GetShared, SetShared, Shared, SharedSet
+from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, is_broker, node_of
 
 
-class Constants:
-    """What broker *name* knows of the constants; answers are pairs of receiver and message."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, and its sender."""
 
-    def __init__(self, name: str) -> None:
-        self._parent = "" if name == "0" else str((int(name) - 1) // 2)
+    sender: ProcessName
+    question: GetShared
+
+
+class SharedValues:
+    """The values that broker *name* knows. A SharedSet is for the worker that it names, which may be far away."""
+
+    def __init__(self, name: BrokerName) -> None:
+        node = node_of(name)
+        self._parent = broker_name((node - 1) // 2) if node else None
         self._values: dict[str, bytes] = {}
-        self._given: set[tuple[str, str]] = set()  # broker, constant
-        self._asked: dict[str, _Asked] = {}  # by constant: who waits for it, in the order of asking
+        self._given: dict[str, set[BrokerName]] = {}  # by name: the brokers that have the value from this one
+        self._asked: dict[str, deque[_Asked]] = {}  # by name: questions without an answer, in their order
 
-    def set(self, message: SetConstants) -> list[tuple[str, _Answer]]:
-        """Take new constants, all or none of them, or pass them on to who decides."""
-        if self._parent:
-            return [(self._parent, message)]
+    def set(self, message: SetShared) -> list[Send]:
+        """Set new values, all or none of them; any broker but 0 passes them on."""
+        if self._parent is not None:
+            return [Send(self._parent, message)]
         clashes = tuple(name for name in message.values if name in self._values)
-        answers: list[tuple[str, _Answer]] = []
+        answers: list[Send] = []
+        if message.number is not None:
+            answers.append(Send(message.owner, SharedSet(message.owner, message.number, clashes)))
         if not clashes:
             for name, value in message.values.items():
                 answers += self._learn(name, value)
-        return [(message.owner, ConstantsTaken(message.owner, message.number, clashes)), *answers]
+        return answers
 
-    def get(self, message: GetConstant, sender: str) -> list[tuple[str, _Answer]]:
-        """Answer *sender*, or ask the parent; who wants to wait is answered when the constant is there."""
-        value = self._values.get(message.name)
-        if value is not None:
-            return self._give(message.name, [(sender, message)])
-        if not self._parent and not message.wait:
-            return [(sender, Constant(message.name, message.number, b"", False))]
-        self._asked.setdefault(message.name, deque()).append((sender, message))
-        return [(self._parent, GetConstant(message.name, 0, message.wait))] if self._parent else []
+    def get(self, message: GetShared, sender: ProcessName) -> list[Send]:
+        """Answer *sender*, or ask the parent; a question that waits is answered once there is a value."""
+        if message.name in self._values:
+            return self._give(message.name, [_Asked(sender, message)])
+        if self._parent is None and not message.wait:
+            return [Send(sender, Shared(message.name, message.number, None))]
+        self._asked.setdefault(message.name, deque()).append(_Asked(sender, message))
+        return [] if self._parent is None else [Send(self._parent, GetShared(message.name, None, message.wait))]
 
-    def heard(self, message: Constant) -> list[tuple[str, _Answer]]:
-        """Take the parent's answer. It answers in the order of asking, but for who waits."""
-        if message.found:
+    def heard(self, message: Shared) -> list[Send]:
+        """Take the parent's answer. It answers questions in their order, except those that wait."""
+        if message.value is not None:
             return self._learn(message.name, message.value)
         asked = self._asked.get(message.name, deque())
-        for index, (sender, question) in enumerate(asked):
-            if not question.wait:
+        for index, each in enumerate(asked):
+            if not each.question.wait:
                 del asked[index]
-                return [(sender, Constant(message.name, question.number, b"", False))]
+                return [Send(each.sender, Shared(message.name, each.question.number, None))]
         return []  # it was found meanwhile
 
-    def _learn(self, name: str, value: bytes) -> list[tuple[str, _Answer]]:
+    def _learn(self, name: str, value: bytes) -> list[Send]:
         self._values.setdefault(name, value)
         return self._give(name, self._asked.pop(name, ()))
 
-    def _give(self, name: str, asked: Iterable[tuple[str, GetConstant]]) -> list[tuple[str, _Answer]]:
-        """Answer all of *asked*; a broker that has asked more than once meanwhile gets the constant once."""
-        answers: list[tuple[str, _Answer]] = []
-        for sender, question in asked:
-            if broker_of(sender) == sender:
-                if (sender, name) in self._given:
+    def _give(self, name: str, asked: Iterable[_Asked]) -> list[Send]:
+        """Answer all of *asked*; a broker that has asked more than once meanwhile gets the value once."""
+        answers: list[Send] = []
+        for each in asked:
+            if is_broker(each.sender):
+                if each.sender in self._given.setdefault(name, set()):
                     continue
-                self._given.add((sender, name))
-            answers.append((sender, Constant(name, question.number, self._values[name], True)))
+                self._given[name].add(each.sender)
+            answers.append(Send(each.sender, Shared(name, each.question.number, self._values[name])))
         return answers

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.job_options import choose
+from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import fold

@@ -1,14 +1,13 @@
-"""What every start of a run has in common: from this process and its environment to the wishes that a driver gets."""
+"""Make the request for a run out of this process and its environment, whichever command starts it."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
@@ -21,14 +20,10 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
-from scoop_hpc.launchers.local import LocalLauncher
-from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
-from scoop_hpc.launchers.qrsh import QrshLauncher
-from scoop_hpc.launchers.srun import SrunLauncher
-from scoop_hpc.launchers.ssh import SshLauncher
+from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.run.driver import RunRequest
 from scoop_hpc.run.placement import NodePlan, place
+from scoop_hpc.run.request import RunRequest
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.pbs.allocation import read_nodefile
 from scoop_hpc.schedulers.readers import reader_of
@@ -36,14 +31,6 @@ from scoop_hpc.schedulers.readers import reader_of
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
-    "local": lambda _: LocalLauncher(),
-    "qrsh": lambda allocation: QrshLauncher(allocation.nodes[0].name),
-    "srun": lambda _: SrunLauncher(),
-    "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
-    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile(os.environ, read_file)),
-    "ssh": lambda _: SshLauncher(is_here),
-}
 
 
 def open_missing_streams() -> None:
@@ -55,7 +42,7 @@ def open_missing_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
-def wishes(
+def run_request(
     program: bytes,
     arguments: Sequence[bytes],
     workers: int | None,
@@ -67,8 +54,8 @@ def wishes(
     reader: str | None = None,
     record: str = "",
 ) -> RunRequest:
-    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
-    or on those *hosts* of it that are named; outside of jobs on *hosts*, if any.
+    """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
+    of it that are named; outside of jobs on *hosts*, if any.
 
     *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
@@ -136,11 +123,15 @@ def _make(launcher: str, container: Container | None, directory: str, allocation
         if theirs is None:
             raise AllocationError(f"nothing brings the launcher {launcher!r} of {allocation.scheduler}")
         return theirs
-    if container is None or container.runtime != PYXIS:
-        return LAUNCHERS[launcher](allocation)
-    if launcher != SrunLauncher.name:
+    if container is not None and container.runtime == PYXIS and launcher != "srun":
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
-    return SrunLauncher(srun_options(container, directory))
+    here = Place(
+        first_node=allocation.nodes[0].name,
+        nodefile=lambda: read_nodefile(os.environ, read_file),
+        is_here=is_here,
+        srun_options=() if container is None else tuple(srun_options(container, directory)),
+    )
+    return LAUNCHERS[launcher](here)
 
 
 def is_here(host: str) -> bool:
@@ -148,9 +139,10 @@ def is_here(host: str) -> bool:
     own = socket.gethostname()
     if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
         return True
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and is needed here only
+
     try:
-        return host in interfaces.own_addresses() or host == socket.getfqdn()
+        return host in addresses.own_addresses() or host == socket.getfqdn()
     except InputError:  # a machine without a network
         return False
 
@@ -180,6 +172,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: str | None, given: Allocation 
 
 
 def _own_addresses(interface: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
-    addresses: Sequence[str] = interfaces.own_addresses(interface)
-    return addresses
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and one machine does not need it
+
+    return addresses.own_addresses(interface)

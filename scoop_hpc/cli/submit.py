@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.configured import ConfiguredCommand
-from scoop_hpc.cli.job_options import Asked, command_line, job_options, read_options
+from scoop_hpc.cli.options.job import Asked, command_line, job_options, read_options
+from scoop_hpc.cli.options.job_command import ConfiguredCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError

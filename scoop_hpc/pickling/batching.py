@@ -8,8 +8,10 @@ item is a pickle of its own (`Packed`), so that one bad value spoils its own ite
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.packed import ATOMS, Packed
 from scoop_hpc.pickling.pickles import Outcome
@@ -50,6 +52,41 @@ def dump_again(function: Callable[..., Any], item: _Item, environment: _Environm
     """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
     items = item.unpack() if isinstance(item, _Whole) else [item]
     return pickles.dump_task((function, items), None, environment)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCalls:
+    """The frames of a batch of calls, and the calls that are not in it because they cannot be pickled."""
+
+    frames: list[Buffer]  # empty if there is no call in it
+    refused: dict[int, UnpicklableError]  # by their places among the calls
+
+
+def pack_calls(
+    function: Callable[..., Any],
+    calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]],
+    segments: Segments | None = None,
+    environment: _Environment | None = None,
+) -> PackedCalls:
+    """Pack calls of *function*, given by their positional and keyword arguments, into one batch."""
+    if len(calls) == 1:
+        try:
+            return PackedCalls(dump_calls(function, calls[0], segments, environment), {})
+        except UnpicklableError as error:
+            return PackedCalls([], {0: error})
+    items = []
+    refused: dict[int, UnpicklableError] = {}
+    for place, (args, kwargs) in enumerate(calls):
+        try:
+            items.append(pack_item(args, kwargs, environment))
+        except UnpicklableError as error:
+            refused[place] = error
+    if not items:
+        return PackedCalls([], refused)
+    try:
+        return PackedCalls(dump_calls(function, items, segments, environment), refused)
+    except UnpicklableError as error:  # of the function
+        return PackedCalls([], {place: refused.get(place, error) for place in range(len(calls))})
 
 
 def load_calls(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], list[_Item]]:

@@ -1,7 +1,4 @@
-"""The client's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp.
-
-Of several addresses, one counts only when the broker, known by its key, has answered there.
-"""
+"""The client's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp."""
 
 from __future__ import annotations
 
@@ -11,72 +8,56 @@ from collections.abc import Iterable
 import zmq
 
 from scoop_hpc.errors import BrokenPoolError
-from scoop_hpc.protocol.messages import Greet, Greeted, Message, Open
-from scoop_hpc.protocol.names import CLIENT, broker_of
-from scoop_hpc.transport import curve as keys
+from scoop_hpc.pool.policy import ClientPolicy
+from scoop_hpc.protocol.messages import Message, Open
+from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport import sockets
-
-_NEXT_ADDRESS = 1.0  # seconds to wait for an answer from one
-_ROUNDS = 10  # tries of all addresses
-_BROKEN = (
-    5.0  # seconds that a connection may be lost: what was under way on it is lost, but its end may have a better name
-)
+from scoop_hpc.transport.dialer import Dialer
 
 
 class ClientLink:
     """A DEALER connected to the main socket of a broker; made, used and closed in one thread."""
 
-    def __init__(self, way: Open) -> None:
+    def __init__(self, way: Open, policy: ClientPolicy) -> None:
         self._context: sockets.Context = zmq.Context()
+        self._policy = policy
+        self._addresses = way.broker.main
+        self._dialer = Dialer(self._context, CLIENT, way.broker, way.curve, policy.next_address)
+        self._looked = time.monotonic()
+        self._dialer.keep_trying(self._looked)
+        self._broken_since: float | None = None
         self.poller = zmq.Poller()
-        self._lost_at: float | None = None
-        self._watch: sockets.Watch | None = None
-        if way.curve is None:
-            self._socket = sockets.make(self._context, zmq.DEALER, CLIENT)
-            self._socket.connect(way.broker.main[0])
-        else:
-            self._socket = self._find(way)
-        self.poller.register(self._socket, zmq.POLLIN)
-
-    def _find(self, way: Open) -> sockets.Socket:
-        """Return a socket that the broker has answered on."""
-        assert way.curve is not None
-        for attempt in range(_ROUNDS * len(way.broker.main)):
-            socket = sockets.make(self._context, zmq.DEALER, CLIENT, watch_silence=True)
-            keys.dial(socket, way.curve)
-            watch = sockets.Watch(socket)
-            socket.connect(way.broker.main[attempt % len(way.broker.main)])
-            sockets.send(socket, Greet(broker_of(CLIENT), attempt))
-            if socket.poll(int(_NEXT_ADDRESS * 1000)) and isinstance(sockets.receive(socket), Greeted):
-                self._watch = watch
-                return socket
-            watch.close()
-            socket.close()
-        self._context.destroy(linger=0)
-        raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(way.broker.main)}")
+        self.poller.register(self._dialer.socket, zmq.POLLIN)
 
     def send(self, message: Message) -> None:
         """Send *message*, without waiting."""
-        sockets.send(self._socket, message)
+        self._dialer.send(message)
 
     def receive(self) -> list[Message]:
         """Return what has arrived."""
-        messages = []
-        message = sockets.receive(self._socket)
-        while message is not None:
-            messages.append(message)
-            message = sockets.receive(self._socket)
-        return messages
+        return self._dialer.receive()
 
     def wait(self, timeout: float) -> None:
         """Wait up to *timeout* seconds until something has arrived."""
-        self._socket.poll(max(0, int(timeout * 1000)))
+        self._dialer.socket.poll(max(0, int(timeout * 1000)))
 
-    def broken(self) -> bool:
-        """Whether the connection is lost."""
-        for made, _ in self._watch.news() if self._watch is not None else ():
-            self._lost_at = None if made else self._lost_at or time.monotonic()
-        return self._lost_at is not None and time.monotonic() > self._lost_at + _BROKEN
+    def look(self) -> None:
+        """Keep trying to reach the broker; raise BrokenPoolError if that fails, or the connection is lost."""
+        now = time.monotonic()
+        if (
+            now < self._looked + self._policy.look
+        ):  # a look takes some microseconds, and this is called for each message
+            return
+        self._looked = now
+        self._dialer.keep_trying(now)
+        if not self._dialer.is_open and self._dialer.rounds() >= self._policy.rounds:
+            raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(self._addresses)}")
+        if self._dialer.has_broken() and self._broken_since is None:
+            self._broken_since = now
+        if self._dialer.is_connected:
+            self._broken_since = None
+        if self._broken_since is not None and now > self._broken_since + self._policy.broken:
+            raise BrokenPoolError("the connection to the pool's first broker broke: tasks may be lost")
 
     def close(self) -> None:
         """Close the socket."""

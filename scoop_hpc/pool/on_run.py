@@ -1,6 +1,7 @@
-"""An Executor's futures in a run: those of this worker's controller, so many at once at the most.
+"""An Executor's futures in a run: futures of this worker, at most so many of them under way at once.
 
-What its own tasks submit is not counted: they wait for it, and so might all others that the limit allows.
+Futures that its own tasks submit do not count: tasks wait for them, and if all that the limit allows did so, none would
+ever end.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError
 from scoop_hpc.pickling import batching
-from scoop_hpc.protocol.messages import Buffer, Find, Found
+from scoop_hpc.protocol.messages import Buffer, Cancel, CancelAnswer
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
 
-_failures: dict[str, str] = {}  # of initializers that this worker has run, by the key of their Executor; empty: none
-_inside: contextvars.ContextVar[str] = contextvars.ContextVar("inside", default="")  # whose call this task is
+_failures: dict[str, str | None] = {}  # of initializers run here, by the key of their Executor; None: it went well
+_inside: contextvars.ContextVar[str | None] = contextvars.ContextVar("inside", default=None)  # whose call this task is
 _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
 _Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
 
 
 class CallFor:
-    """The function *func* as the Executor called *key* calls it: in a worker that has made the call *initializer*."""
+    """The function *func*, called for the Executor *key*: in a worker where the call *initializer* was made before."""
 
     __slots__ = ("func", "initializer", "key")
 
-    def __init__(self, key: str, initializer: Sequence[Buffer], func: Callable[..., Any]) -> None:
+    def __init__(self, key: str, initializer: Sequence[Buffer] | None, func: Callable[..., Any]) -> None:
         self.key = key
         self.initializer = initializer
         self.func = func  # a name that the controller looks for, when it learns how long functions take
@@ -45,39 +46,40 @@ class CallFor:
         return CallFor, (self.key, self.initializer, self.func)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.initializer:
-            self._initialize()
+        if self.initializer is not None:
+            self._initialize(self.initializer)
         outer = _inside.set(self.key)
         try:
             return self.func(*args, **kwargs)
         finally:
             _inside.reset(outer)
 
-    def _initialize(self) -> None:
+    def _initialize(self, call: Sequence[Buffer]) -> None:
         if self.key not in _failures:
-            _failures[self.key] = ""
+            _failures[self.key] = None
             try:
-                function, args, kwargs = batching.load_call(self.initializer)
+                function, args, kwargs = batching.load_call(call)
                 function(*args, **kwargs)
             except BaseException as error:  # the user's function: it may raise anything
                 traceback.print_exc(file=sys.stderr)
                 _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
-        if _failures[self.key]:
-            failure = BrokenPoolError(_failures[self.key])
-            failure.executor = self.key
-            raise failure
+        failure = _failures[self.key]
+        if failure is not None:
+            broken = BrokenPoolError(failure)
+            broken.executor = self.key
+            raise broken
 
 
 class _Queued(Future):
-    """A future whose turn the Executor decides on: nobody who waits for it runs it."""
+    """A future that waits for its turn within the limit: waiting for it does not run it."""
 
     def __init__(self, controller: Controller, call: _Call) -> None:
         super().__init__(controller, None, (), {}, Cost())
         self._call: _Call | None = call  # until its turn comes
-        self.inner: Future | None = None  # from then on: what the controller knows
+        self.inner: Future | None = None  # from then on: the worker's future
 
     def take_call(self) -> _Call | None:
-        """Take the call, to submit it; None if it was cancelled, or somebody has taken it."""
+        """Take the call, to submit it; None if it was taken or cancelled before."""
         with _taking:
             call, self._call = self._call, None
         return call
@@ -94,23 +96,25 @@ class _Queued(Future):
 
 
 class OnRun:
-    """Futures of one Executor, no more than *limit* of them under way at once."""
+    """The futures of one Executor, at most *limit* of them under way at once."""
 
-    def __init__(self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer]) -> None:
+    def __init__(
+        self, controller: Controller, limit: int | None, key: str, initializer: Sequence[Buffer] | None
+    ) -> None:
         self._controller = controller
         self._limit = limit if limit is not None and limit < controller.size else None
         self._key = key
         self._initializer = initializer
         self._last: CallFor | None = None  # calls of one function travel together if it is one object
-        self._broken = ""
+        self._broken: str | None = None  # why an initializer has failed
         self._queue: deque[_Queued] = deque()
         self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
         self._under_way = 0
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
-        """Make a future of a call; raise BrokenPoolError if an initializer has failed."""
-        if self._broken:
+        """Return the future of a call; raise BrokenPoolError if an initializer has failed."""
+        if self._broken is not None:
             raise BrokenPoolError(self._broken)
         self._controller.check()
         call = self._last
@@ -128,17 +132,17 @@ class OnRun:
         return future
 
     def called_inside(self) -> bool:
-        """Whether the caller is a task of this Executor."""
+        """Return whether the caller is a task of this Executor."""
         return _inside.get() == self._key
 
     def cancel(self, futures: Iterable[Future]) -> None:
-        """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
+        """Cancel those of *futures* that have not begun, wherever they wait. All questions go out before any answer."""
         exchange, waiter = self._controller.exchange, self._controller.waiter(None)
         sought: dict[int, Future] = {}
-        answers: list[Found] = []
+        answers: list[CancelAnswer] = []
 
-        def reply(found: Found) -> None:
-            answers.append(found)
+        def reply(answer: CancelAnswer) -> None:
+            answers.append(answer)
             if len(answers) == len(sought):
                 waiter.wake()
 
@@ -149,21 +153,21 @@ class OnRun:
             else:
                 known.cancel()
         for serial in sought:
-            exchange.question(functools.partial(Find, self._controller.name, serial, True), reply)
+            exchange.question(functools.partial(Cancel, self._controller.name, serial), reply)
         if sought:
             waiter.park()
-        for found in answers:
-            if found.dropped and exchange.sent.pop(found.serial, None) is not None:
-                sought[found.serial].drop()
+        for answer in answers:
+            if answer.is_dropped and exchange.sent.pop(answer.serial, None) is not None:
+                sought[answer.serial].drop()
 
     def finish(self, cancel: bool) -> None:
-        """Cancel what has not begun, if that is wanted."""
+        """Shut down; with *cancel*, cancel futures that have not begun."""
         if cancel:
             self._queue.clear()
             self.cancel(list(self._open))
 
     def join(self) -> None:
-        """Wait until all futures are done, having let the worker do other work."""
+        """Wait until all futures are done; the worker does other work meanwhile."""
         while self._open:
             self._controller.wait_for(next(iter(self._open)), None)
 
@@ -180,7 +184,7 @@ class OnRun:
             future = self._next()
 
     def _next(self) -> _Queued | None:
-        """Return the next of the queue, if one more may be under way."""
+        """Return the next future of the queue, if one more may be under way."""
         with self._lock:
             if not self._queue or self._limit is None or self._under_way >= self._limit:
                 return None
@@ -188,7 +192,7 @@ class OnRun:
             return self._queue.popleft()
 
     def _pass_on(self, future: Future, inner: Any) -> None:
-        """Give the outcome of *inner*, which the controller knows, to *future*, which the program has."""
+        """Give the outcome of *inner*, a future of the worker, to *future*, which the program has."""
         with self._lock:
             self._under_way -= 1
         self._feed()
@@ -201,7 +205,7 @@ class OnRun:
     def _on_done(self, future: Future) -> None:
         self._open.pop(future, None)
         error = None if future.cancelled() else future.exception()
-        if isinstance(error, BrokenPoolError) and error.executor == self._key and not self._broken:
+        if isinstance(error, BrokenPoolError) and error.executor == self._key and self._broken is None:
             self._broken = str(error)
             while self._queue:
                 waiting = self._queue.popleft()

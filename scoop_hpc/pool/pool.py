@@ -1,12 +1,12 @@
-"""A pool of workers of an Executor's own, and the thread that talks to it.
+"""An Executor's own pool of workers, and the thread that talks to it.
 
 ::
 
     any thread: submit, shutdown --[ client, flags ]--> thread --pipes--> driver of the pool
                                     wake-up socket -->   '----DEALER---> its first broker
 
-The thread is the only one to touch pipes and the DEALER. It is a second thread because futures must be settled, and
-tasks sent, while the program computes or sleeps.
+Only the thread touches the pipes and the DEALER. It is there because futures must be settled, and tasks sent, while the
+program computes or sleeps.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from collections.abc import Iterable
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
-from scoop_hpc.pool import link as guestlink
-from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
-from scoop_hpc.pool.link import ClientLink
+from scoop_hpc.pool.client import PoolClient
+from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.link import ClientLink, wait
+from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
-from scoop_hpc.protocol.messages import Fault, Open, Order
-
-_TICK = 1.0  # seconds between looks at a connection
-_PATIENCE = 1.0  # seconds to wait for an answer; a worker that executes no Python code meanwhile gives none
+from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order
 
 
-class Pool:
-    """Workers started for *order*, and gone after `shutdown`, or when this process ends."""
+class WorkerPool:
+    """The workers that are started for *order*; they end by `finish`, or with this process."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:
         self._order = order
-        self._client = PoolClient()
-        self._lock = threading.Lock()  # for what `submit` looks at
-        self._closed = ""  # why nothing more may be submitted
-        self._broken = ""  # why nothing that was submitted will be done
+        self._policy = policy
+        self._client = PoolClient(policy)
+        self._lock = threading.Lock()  # guards the two reasons below
+        self._closed: str | None = None  # the reason to refuse more futures
+        self._broken: str | None = None  # the error of all futures that are not done
         self._cancelling = False
         self._interrupted = False
         self._process: PoolProcess | None = None
@@ -57,58 +56,61 @@ class Pool:
     def submit(self, future: PoolFuture) -> None:
         """Take on *future*; raise RuntimeError after the end, BrokenPoolError if the pool has failed."""
         with self._lock:
-            if self._broken:
+            if self._broken is not None:
                 raise BrokenPoolError(self._broken)
-            if self._closed:
+            if self._closed is not None:
                 raise RuntimeError(self._closed)
             self._client.offer(future)
-        if not self._client.stalled:
+        if not self._client.is_stalled:
             self._wake()
 
-    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
-        """Return whether a task that was sent still waits in a queue, None if nobody knows; drop it if *cancel*."""
-        question = Question(future, cancel)
+    def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
+        """Ask about a task that was sent; return the answer, None if it does not come in time."""
+        question = Question(future, kind)
         self._client.ask(question)
         if threading.current_thread() is self._thread:
             self._converse(question)
         else:
             self._wake()
-            question.told.wait(_PATIENCE)
-        return question.queued
+            question.told.wait(self._policy.answer)
+        return question.answer
 
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
-        """Cancel what of *futures* has not begun, without waiting for that."""
+        """Cancel those of *futures* that have not begun, without waiting."""
         for future in futures:
             if future.take_call() is not None:
                 future.drop()
             elif not future.done():
-                self._client.ask(Question(future, cancel=True))
+                self._client.ask(Question(future, Cancel))
         self._wake()
 
     def finish(self, why: str = "cannot schedule new futures after shutdown", cancel: bool = False) -> None:
-        """End once everything is done; with *cancel*, what has not begun is cancelled. Do not wait for that."""
+        """End once all futures are done; with *cancel*, cancel those that have not begun. This does not wait."""
         with self._lock:
             self._closed = self._closed or why
             self._cancelling = self._cancelling or cancel
         self._wake()
 
     def abandon(self) -> None:
-        """Do the same; called when the Executor is collected, in whatever thread that is, whatever lock it holds."""
+        """End once all futures are done.
+
+        Called when the Executor is collected, in any thread, with any lock held: so it takes none.
+        """
         self._closed = self._closed or "the Executor is gone"
         self._wake()
 
     def interrupt(self) -> None:
-        """End at once, and let fail what is not done."""
+        """End at once; futures that are not done fail."""
         self._interrupted = True
         self.finish(cancel=True)
 
     def join(self) -> None:
-        """Wait until the pool is gone; from a callback, which runs in the pool's thread, that is not possible."""
+        """Wait until the pool has ended; a callback, which runs in the pool's thread, does not wait."""
         if threading.current_thread() is not self._thread and os.getpid() == self._owner:
             self._thread.join()
 
     def note_fork(self) -> None:
-        """Be the copy of a pool in a process forked by its client."""
+        """Let go of the pool, in a child forked by its client."""
         self._lock = threading.Lock()
         self._bell.close()
         self._ears.close()
@@ -124,22 +126,22 @@ class Pool:
     # in the thread
 
     def _run(self) -> None:
-        reason = "the thread that talks to the pool died"
+        reason: str | None = "the thread that talks to the pool died"
         try:
             reason = self._serve()
         except ScoopError as error:
             reason = str(error)
-        except BaseException as error:  # a callback's SystemExit, or a bug: nobody may wait for ever
+        except BaseException as error:  # a callback's SystemExit, or a bug: no thread may wait for ever
             reason = f"{reason}: {type(error).__name__}: {error}"
             raise
         finally:
             self._end(reason)
 
-    def _serve(self) -> str:
-        """Serve until all is done; return why what is not done will never be, if that is how it ends."""
+    def _serve(self) -> str | None:
+        """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
-        self._process = PoolProcess(self._order)
-        self._process.order()
+        self._process = PoolProcess.start(self._policy.end)
+        self._process.order(self._order)
         while True:
             if self._cancelling:
                 self._cancelling = False
@@ -149,9 +151,9 @@ class Pool:
             self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
-            if self._closed and self._client.idle:
-                return ""
-            ready = guestlink.wait(self._link, (self._ears.fileno(), self._process.fileno()), _TICK)
+            if self._closed is not None and self._client.is_idle:
+                return None
+            ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
             if self._ears.fileno() in ready:
                 self._ringing = False
                 self._ears.recv(64)
@@ -164,7 +166,7 @@ class Pool:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
-                self._link = ClientLink(report)
+                self._link = ClientLink(report, self._policy)
                 self._client.open(self._link.send, report.workers)
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
@@ -172,26 +174,25 @@ class Pool:
     def _receive(self, link: ClientLink) -> None:
         for message in link.receive():
             self._client.take(message)
-        if link.broken():
-            raise BrokenPoolError("the connection to the pool's first broker broke: tasks may be lost")
+        link.look()
 
     def _converse(self, question: Question) -> None:
-        """Wait for the answer to a question that a callback has; other futures are told later."""
-        deadline = time.monotonic() + _PATIENCE
-        while self._link is not None and question.queued is None and time.monotonic() < deadline:
+        """Wait for the answer to a callback's question; other futures are settled later."""
+        deadline = time.monotonic() + self._policy.answer
+        while self._link is not None and question.answer is None and time.monotonic() < deadline:
             self._client.pump()
             self._link.wait(deadline - time.monotonic())
             self._receive(self._link)
-        if question.queued and question.cancel:
+        if question.answer and question.kind is Cancel:
             question.future.drop()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str | None) -> None:
         with self._lock:
             self._broken = reason
             self._closed = self._closed or reason
         self._client.fail(lambda: BrokenPoolError(reason))
         while self._client.has_news:
-            with contextlib.suppress(SystemExit):  # a callback's: the other futures shall be told none the less
+            with contextlib.suppress(SystemExit):  # a callback's: the other futures must be settled all the same
                 self._client.tell()
         if self._link is not None:
             self._link.close()

@@ -1,4 +1,4 @@
-"""The process of a pool, as its client sees it: orders go in through a pipe, reports come out of another."""
+"""The process of a pool, for its client: orders go in through one pipe, reports come out of another."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ import subprocess
 import sys
 
 from scoop_hpc.errors import BrokenPoolError, ProtocolError
+from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.interpreter import python_argv
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 
-_END = 10.0  # seconds that a pool has to end: its agents have four
-
 
 class PoolProcess:
-    """A pool that was asked for by *order*. It ends with this process at the latest."""
+    """The driver of a pool, and the pipes to it. It has *patience* seconds to end; without its client it ends, too."""
 
-    def __init__(self, order: Order) -> None:
-        self._reports, write = os.pipe()
-        self._rest = b""
-        self._order = order
+    def __init__(self, process: subprocess.Popen[bytes], reports: int, patience: float) -> None:
+        assert process.stdin is not None
+        self._process = process
+        self._orders = process.stdin
+        self._reports = reports
+        self._patience = patience
+        self._is_let_go = False
+        self._buffer = LineBuffer()
+
+    @classmethod
+    def start(cls, patience: float) -> PoolProcess:
+        """Start a driver; raise BrokenPoolError."""
         if not sys.executable:
             raise BrokenPoolError("cannot start a pool: this Python does not know its own executable (sys.executable)")
+        reports, write = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write)],
                 stdin=subprocess.PIPE,
                 bufsize=0,  # so that closing it in a forked child has nothing to flush
@@ -34,52 +42,50 @@ class PoolProcess:
                 start_new_session=True,  # Ctrl-C is for this process to decide on
             )
         except OSError as error:
-            os.close(self._reports)
+            os.close(reports)
             raise BrokenPoolError(f"cannot start a pool by {sys.executable!r}: {error.strerror}") from error
         finally:
             os.close(write)
-        assert self._process.stdin is not None
-        self._orders = self._process.stdin
+        return cls(process, reports, patience)
 
-    def order(self) -> None:
-        """Hand in the order; its pool may have died before."""
-        self._write(self._order)
+    def order(self, order: Order) -> None:
+        """Send the order; the driver may have died by then."""
+        self._write(order)
 
     def fileno(self) -> int:
         """Return the descriptor to poll for reports."""
         return self._reports
 
     def hear(self) -> list[lines.Line]:
-        """Wait for something to be reported, and return all of it; when the process has died, a Fault that says so."""
+        """Wait for reports, and return all that have come; if the process has died, a Fault that says so."""
         text = os.read(self._reports, 65536)
         if not text:
             return [Fault(f"the driver of the pool (pid {self._process.pid}) died: {self._how_it_ended()}")]
-        *whole, self._rest = (self._rest + text).split(b"\n")
         try:
-            return [lines.decode(line) for line in whole]
+            return [lines.decode(line) for line in self._buffer.add(text)]
         except ProtocolError as error:
-            return [Fault(f"the driver of the pool is out of its mind: {error}")]
+            return [Fault(f"invalid message from the pool's driver: {error}")]
 
     def end(self) -> None:
         """End the pool, and wait until it is gone."""
-        self._write(Shutdown(0))
+        self._write(Shutdown())
         self.let_go()
         try:
-            self._process.wait(_END)
+            self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()  # its agents leave when they see that it is gone
             self._process.wait()
 
     def let_go(self) -> None:
-        """Close the pipes: a pool whose client has done so ends. A forked child does so for itself, too."""
+        """Close the pipes, and with that end the pool; in a forked child, close the child's copies of them."""
         with contextlib.suppress(OSError):
             self._orders.close()
-        if self._reports >= 0:
+        if not self._is_let_go:
+            self._is_let_go = True
             os.close(self._reports)
-            self._reports = -1
 
     def _write(self, message: lines.Line) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it has died: its reports tell
+        with contextlib.suppress(OSError, ValueError):  # the pool has died: `hear` says so
             text = memoryview(lines.encode(message))
             while text:
                 text = text[self._orders.write(text) or 0 :]
@@ -87,7 +93,7 @@ class PoolProcess:
     def _how_it_ended(self) -> str:
         status: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self._process.wait(_END)
+            status = self._process.wait(self._patience)
         if status is None:
             return "it has closed its pipes"
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

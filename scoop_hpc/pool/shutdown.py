@@ -1,4 +1,4 @@
-"""What becomes of pools when their process exits, or forks."""
+"""Shutdown hooks: pools finish their work before the interpreter ends, and a forked child lets go of them."""
 
 from __future__ import annotations
 
@@ -8,40 +8,37 @@ import sys
 import threading
 from weakref import WeakSet
 
-from scoop_hpc.pool.pool import Pool
+from scoop_hpc.pool.pool import WorkerPool
 
 _TOO_LATE = "cannot schedule new futures after interpreter shutdown"
 
 
-class Exits:
-    """The pools of this process, and its hooks. There is one of it, because hooks cannot be taken back."""
+class ShutdownHooks:
+    """The hooks of this process, for all its pools. There is one instance, because hooks cannot be unregistered."""
 
     def __init__(self) -> None:
-        self.over = False  # the interpreter is ending
-        self._pools: WeakSet[Pool] = WeakSet()
-        self._hooked = False
+        self._is_ending = False  # the interpreter
+        self._pools: WeakSet[WorkerPool] = WeakSet()
+        self._are_registered = False
 
-    def watch(self, pool: Pool) -> None:
-        """See to it that *pool* finishes what it has when the interpreter ends, and knows when it is a forked copy.
-
-        Raises RuntimeError when the interpreter is ending already.
-        """
-        if self.over:
+    def watch(self, pool: WorkerPool) -> None:
+        """Take on *pool*; raise RuntimeError if the interpreter is ending already."""
+        if self._is_ending:
             raise RuntimeError(_TOO_LATE)
-        if not self._hooked:
+        if not self._are_registered:
             try:  # as ProcessPoolExecutor does: atexit's own hooks run when other threads are gone
                 getattr(threading, "_register_atexit", atexit.register)(self._finish)
             except RuntimeError as error:
                 raise RuntimeError(_TOO_LATE) from error
             os.register_at_fork(after_in_child=self._note_fork)
-            self._hooked = True
+            self._are_registered = True
         self._pools.add(pool)
 
     def _finish(self) -> None:
-        self.over = True
+        self._is_ending = True
         pools = list(self._pools)
         for pool in pools:
-            if _ended_by_ctrl_c():
+            if _was_interrupted():
                 pool.interrupt()
             else:
                 pool.finish(_TOO_LATE)
@@ -54,10 +51,13 @@ class Exits:
         self._pools.clear()
 
 
-def _ended_by_ctrl_c() -> bool:
-    """Whether the program, no interactive session, was ended by KeyboardInterrupt: then pending work is not for it."""
+def _was_interrupted() -> bool:
+    """Return whether KeyboardInterrupt ended the program: then nobody wants its pending work.
+
+    An interactive session goes on after one.
+    """
     last: type | None = getattr(sys, "last_type", None)
     return last is KeyboardInterrupt and not hasattr(sys, "ps1")
 
 
-exits = Exits()
+hooks = ShutdownHooks()

@@ -1,1 +1,1 @@
-"""What the processes of a run say to each other: values and their encoding, no sockets."""
+"""The protocol between the processes of a run: messages, their encoding, names; no sockets."""

@@ -1,4 +1,4 @@
-"""Messages to and from ZeroMQ frames: a MessagePack header, then the frames of its batches untouched."""
+"""Messages to and from ZeroMQ frames: a header in MessagePack, then the frames of the batches as they are."""
 
 from __future__ import annotations
 
@@ -20,34 +20,53 @@ from scoop_hpc.protocol.messages import (
     Request,
     Results,
     Tasks,
+    Withdraw,
 )
+from scoop_hpc.protocol.names import WorkerName
 
 _Places = tuple[int, ...]  # of the references among a batch's frames
-_TaskHead = tuple[
-    str, Count, Count, _Places, Number, tuple[int, ...]
-]  # owner, serial, frames, references, tasks, dropped
 
 
-class TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
-    """What travels in the header of Tasks."""
+class _TaskHead(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of tasks without its frames."""
+
+    owner: WorkerName
+    serial: Count
+    length: Count  # frames
+    places: _Places
+    count: Number
+    dropped: tuple[int, ...]
+
+
+class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
+    """The header of Tasks."""
 
     heads: list[_TaskHead]
-    answer: int
+    answer: Number | None
 
 
-class ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
-    """What travels in the header of Results."""
+class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of outcomes without its frames."""
 
-    heads: list[tuple[str, Count, Count, _Places]]  # owner, serial, frames, references
-    request: Request | None
+    owner: WorkerName
+    serial: Count
+    length: Count  # frames
+    places: _Places
+
+
+class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
+    """The header of Results."""
+
+    heads: list[_ResultHead]
+    request: Request | Withdraw | None
     wanted: Demand | None
 
 
-_SHOWN = 200  # characters of what cannot be understood
+_SHOWN = 200  # characters of an invalid message that an error shows
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message | TaskHeads | ResultHeads] = msgspec.msgpack.Decoder(
-    Union[_PLAIN + (TaskHeads, ResultHeads)]  # noqa: UP007
+_decoder: msgspec.msgpack.Decoder[Message | _TaskHeads | _ResultHeads] = msgspec.msgpack.Decoder(
+    Union[_PLAIN + (_TaskHeads, _ResultHeads)]  # noqa: UP007
 )
 
 
@@ -57,13 +76,13 @@ def encode(message: Message) -> list[Buffer]:
     if kind is Tasks:
         assert isinstance(message, Tasks)
         batches = message.batches
-        heads = [(p.owner, p.serial, len(p.frames), _references(p.frames), p.count, p.dropped) for p in batches]
-        frames: list[Buffer] = [_encoder.encode(TaskHeads(heads, message.answer))]
+        heads = [_TaskHead(p.owner, p.serial, len(p.frames), _places(p.frames), p.count, p.dropped) for p in batches]
+        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer))]
     elif kind is Results:
         assert isinstance(message, Results)
         batches = message.batches
-        outcomes = [(p.owner, p.serial, len(p.frames), _references(p.frames)) for p in batches]
-        frames = [_encoder.encode(ResultHeads(outcomes, message.request, message.wanted))]
+        outcomes = [_ResultHead(p.owner, p.serial, len(p.frames), _places(p.frames)) for p in batches]
+        frames = [_encoder.encode(_ResultHeads(outcomes, message.request, message.wanted))]
     else:
         return [_encoder.encode(message)]
     for batch in batches:
@@ -72,7 +91,7 @@ def encode(message: Message) -> list[Buffer]:
 
 
 def decode(frames: Sequence[Buffer]) -> Message:
-    """Return the message in *frames*; raise ProtocolError, and nothing else, if there is none."""
+    """Return the message in *frames*; raise ProtocolError, and no other error, if they are invalid."""
     try:
         header = _decoder.decode(frames[0])
     except (msgspec.MsgspecError, IndexError, ValueError, RecursionError) as error:  # ValueError: text not in UTF-8
@@ -81,20 +100,22 @@ def decode(frames: Sequence[Buffer]) -> Message:
         if len(frames) != 1:
             raise ProtocolError(f"{len(frames) - 1} frames too many after {_shown(header)}")
         return header
-    if 1 + sum([head[2] for head in header.heads]) != len(frames):
+    if 1 + sum([head.length for head in header.heads]) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
     batches = []
     start = 1
-    if isinstance(header, TaskHeads):
-        for owner, serial, length, places, count, dropped in header.heads:
-            if dropped and len(dropped) >= count:
-                raise ProtocolError(f"{len(dropped)} tasks of {count} cannot be dropped, and one be left")
-            batches.append(Batch(owner, serial, _body(frames[start : start + length], places), count, dropped))
-            start += length
+    if isinstance(header, _TaskHeads):
+        for head in header.heads:
+            if head.dropped and len(head.dropped) >= head.count:
+                raise ProtocolError(f"{len(head.dropped)} of {head.count} tasks are dropped, and none is left")
+            body = _body(frames[start : start + head.length], head.places)
+            batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped))
+            start += head.length
         return Tasks(batches, header.answer)
-    for owner, serial, length, places in header.heads:
-        batches.append(Batch(owner, serial, _body(frames[start : start + length], places)))
-        start += length
+    for outcome in header.heads:
+        body = _body(frames[start : start + outcome.length], outcome.places)
+        batches.append(Batch(outcome.owner, outcome.serial, body))
+        start += outcome.length
     return Results(batches, header.request, header.wanted)
 
 
@@ -103,15 +124,15 @@ def _shown(header: object) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def _references(frames: Sequence[Buffer]) -> _Places:
+def _places(frames: Sequence[Buffer]) -> _Places:
     if len(frames) == 1 and type(frames[0]) is not Reference:  # nearly all batches
         return ()
     return tuple([place for place, frame in enumerate(frames) if type(frame) is Reference])
 
 
-def _body(frames: Sequence[Buffer], references: _Places) -> list[Buffer]:
+def _body(frames: Sequence[Buffer], places: _Places) -> list[Buffer]:
     body = list(frames)
-    for place in references:
+    for place in places:
         if not 0 <= place < len(body):
             raise ProtocolError(f"frame {place} of {len(body)} cannot be a reference")
         body[place] = Reference(body[place])

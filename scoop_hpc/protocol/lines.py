@@ -23,7 +23,7 @@ def encode(message: Line) -> bytes:
 
 
 def decode(line: bytes) -> Line:
-    """Return the message in *line*; raise ProtocolError if there is none."""
+    """Return the message in *line*; raise ProtocolError if it is invalid."""
     try:
         return _decoder.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -1,60 +1,71 @@
 """Every message of a run, declared once.
 
-============== ==================== ====== ==========================================================
-message        from -> to           socket meaning
-============== ==================== ====== ==========================================================
-Hello          agent -> driver      meet   I run on this node; also the knock on each of the driver's addresses
-Welcome        driver -> agent      meet   this address works; what you shall run
-BrokerUp       broker -> agent      main   my main and meta sockets are bound to these addresses
-               agent -> driver      meet   the same, passed on
-Peers          driver -> agent      meet   where all brokers are reached
-               agent -> broker      main   the same, passed on
-Output         agent -> driver      meet   whole lines that a worker printed
-OutputSeen     driver -> agent      meet   so many Outputs were written; bounds what is under way
-Exited         agent -> driver      meet   a broker or worker ended, and how
-Fault          worker -> broker     main   I cannot go on, because
-               broker -> agent      main   the same, passed on, or my own
-               agent -> driver      meet   the same, passed on, or the agent's own
-Interrupt      driver -> agent      meet   the user pressed Ctrl-C: tell the origin
-Shutdown       driver -> agent      meet   end everything on your node
-Bye            agent -> driver      meet   everything on my node has ended
-Ready          worker -> broker     main   I am here
-               agent -> broker      main   the same; answered by BrokerUp
-Request        worker -> broker     main   send me up to so many tasks: I have nothing to do, or soon shall
-Demand         broker -> worker     main   so many more batches of your tasks are welcome
-Tasks          worker <-> broker    main   tasks to be executed, by whoever holds them now
-               broker -> broker     main   the answer to Steal, perhaps without any
-Results        worker <-> broker    main   outcomes, each on the way to the owner of its future
-               broker -> broker     main   the same
-Steal          broker -> broker     main   my workers are idle: send me up to so many tasks
-Find           worker -> broker     main   is this task still in a queue? If so, and I say so, drop it
-               broker -> broker     main   the same, asked of all
-               broker -> worker     main   the same, asked of a worker that may not have begun it
-Found          broker -> worker     main   it was in a queue, or it was not
-               broker -> broker     main   the same
-               worker -> broker     main   the same
-SetConstants   worker -> broker     main   these are the values of these constants from now on
-               broker -> broker     main   the same, on the way to broker 0
-ConstantsTaken broker -> broker     main   they are; or there were such names already
-               broker -> worker     main   the same
-GetConstant    worker -> broker     main   what is the value of this constant?
-               broker -> broker     main   the same, on the way to broker 0
-Constant       broker -> broker     main   it is this, or there is none; the answer to who asked
-               broker -> worker     main   the same
-Greet          broker -> broker     main   is this you? answered by Greeted if it is
-Greeted        broker -> broker     main   this address works
-Load           broker -> brokers    meta   so many tasks wait here, so many workers are idle
-Beat           agent <-> broker     main   do you still answer? And the answer
-Stop           agent -> broker      main   end; passed on to the workers
-Order          client -> driver     pipe   be a pool like this
-Open           driver -> client     pipe   the pool works; the way to its first broker
-Fault          driver -> client     pipe   the pool has ended, because
-Shutdown       client -> driver     pipe   end the pool
-============== ==================== ====== ==========================================================
+============ =================== ====== ===============================================================================
+message      from -> to          socket meaning
+============ =================== ====== ===============================================================================
+Hello        agent -> driver     meet   I run on this node; sent to each of the driver's addresses
+Welcome      driver -> agent     meet   this address works; run this
+BrokerUp     broker -> agent     main   my main and meta sockets are bound to these addresses
+             agent -> driver     meet   the same, passed on
+Peers        driver -> agent     meet   where all brokers are reached
+             agent -> broker     main   the same, passed on
+Output       agent -> driver     meet   whole lines that a worker printed
+OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
+Exited       agent -> driver     meet   a broker or worker ended, and how
+Fault        worker -> broker    main   I cannot go on, because
+             broker -> agent     main   the same, passed on, or my own
+             agent -> driver     meet   the same, passed on, or the agent's own
+Interrupt    driver -> agent     meet   send this signal to the origin: the user pressed Ctrl-C, or the scheduler warns
+Shutdown     driver -> agent     meet   end everything on your node
+Bye          agent -> driver     meet   everything on my node has ended
+Ready        worker -> broker    main   I am here
+             agent -> broker     main   the same; answered by BrokerUp
+Request      worker -> broker    main   send me up to so many tasks: I have nothing to do, or soon shall
+Withdraw     worker -> broker    main   forget my last Request: I have enough to do after all
+Demand       broker -> worker    main   so many more batches of your tasks are welcome
+Tasks        worker <-> broker   main   tasks to be executed by their receiver, or to be passed on
+             broker -> broker    main   the answer to Steal, perhaps without any
+Results      worker <-> broker   main   outcomes, each on the way to the owner of its future
+             broker -> broker    main   the same
+Steal        broker -> broker    main   my workers are idle: send me up to so many tasks
+Query        worker -> broker    main   is this task still in a queue?
+             broker -> broker    main   the same, asked of all
+             broker -> worker    main   the same, asked of a worker that may not have begun it
+QueryAnswer  broker -> worker    main   it is, or it is not; goes back the way of the Query
+             broker -> broker    main   the same
+             worker -> broker    main   the same
+Cancel       worker -> broker    main   drop this task if it is still in a queue; goes the way of a Query
+             broker -> broker    main   the same
+             broker -> worker    main   the same
+CancelAnswer broker -> worker    main   it is dropped, or it was in no queue; goes back the way of the Cancel
+             broker -> broker    main   the same
+             worker -> broker    main   the same
+SetShared    worker -> broker    main   from now on these shared values have these names
+             broker -> broker    main   the same, on the way to broker 0
+SharedSet    broker -> broker    main   they have; or there were such names already, and nothing was set
+             broker -> worker    main   the same
+GetShared    worker -> broker    main   send me the shared value of this name
+             broker -> broker    main   the same, on the way to broker 0
+Shared       broker -> broker    main   here it is, or there is none; the answer to GetShared
+             broker -> worker    main   the same
+Greet        broker -> broker    main   is this you? answered by Greeted if it is
+             client -> broker    main   the same
+Greeted      broker -> broker    main   this address works
+             broker -> client    main   the same
+Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
+Beat         agent <-> broker    main   do you still answer? And the answer
+Stop         agent -> broker     main   end; passed on to the workers
+Order        client -> driver    pipe   be a pool like this
+Open         driver -> client    pipe   the pool works; the way to its first broker
+Fault        driver -> client    pipe   the pool has ended, because
+Shutdown     client -> driver    pipe   end the pool
+============ =================== ====== ===============================================================================
 
 A pool is a run without a program, for an Executor in some other process, its client. It has no origin: workers are
-counted from 1 there. The client is a client, ``"0.g1"``: it sends Tasks and Find, as workers do, to the broker whose
-index its name begins with, and is never asked to execute anything, because it is never Ready and sends no Request.
+counted from 1 there. The client, ``"0.g1"``, sends Tasks, Query and Cancel as workers do, to the broker whose index its
+name begins with. It is never asked to execute anything, because it sends no Ready and no Request.
+
+For the names in messages see `names`. No message names its sender: its socket does.
 """
 
 from __future__ import annotations
@@ -65,19 +76,21 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-VERSION = 6  # raised whenever a field changes; Hello carries it
+from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, WorkerName
 
+VERSION = 7  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
+Index = Annotated[NodeIndex, Meta(ge=0)]
 Status = Annotated[int, Meta(ge=0, le=255)]  # of a process that has ended
-Signal = Annotated[int, Meta(ge=0, le=64)]  # 0: none
+Signal = Annotated[int, Meta(ge=1, le=64)]
 Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising first
 
 
 class Reference(bytes):
-    """A frame that stands for a large one, which lies in memory of the machine that it comes from.
+    """A frame that stands for a large one in shared memory of the sender's machine.
 
     The header of a message says which frames of a batch are references; `transport.segments` makes and follows them.
     """
@@ -95,11 +108,20 @@ class Batch(msgspec.Struct, frozen=True):
     out-of-band buffers (PEP 574); the large among them may be of the type `Reference`.
     """
 
-    owner: str
+    owner: WorkerName
     serial: int
     frames: list[Buffer]
     count: int = 1
     dropped: tuple[int, ...] = ()  # serials: cancelled on the way
+
+    def tasks(self) -> int:
+        """Return how many tasks are to be executed.
+
+        >>> from scoop_hpc.protocol.names import ORIGIN
+        >>> Batch(ORIGIN, 1, [], count=3, dropped=(2,)).tasks()
+        2
+        """
+        return self.count - len(self.dropped)
 
 
 class Hello(Message, frozen=True):
@@ -108,7 +130,7 @@ class Hello(Message, frozen=True):
     node: str
     host: str
     pid: Number
-    cpus: Number  # what the process may use: len(os.sched_getaffinity(0))
+    cpus: Number  # that the process may use: len(os.sched_getaffinity(0))
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -121,7 +143,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What the origin runs, and every worker imports, in the bytes of the operating system [os.fsencode]."""
+    """The program that the origin runs and every worker imports, in the bytes of the operating system [os.fsencode]."""
 
     path: bytes
     arguments: tuple[bytes, ...]
@@ -130,32 +152,32 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """What the workers of a pool need of its client."""
+    """The client's settings for the workers of its pool."""
 
     modules: tuple[bytes, ...]  # where they are found: the client's sys.path
-    initializer: tuple[bytes, ...]  # frames of a call, for each worker to make before its first task; empty: none
+    initializer: tuple[bytes, ...] | None  # frames of a call, for each worker to make before its first task
 
 
 class Welcome(Message, frozen=True):
-    node: int  # index
+    node: Index
     workers: int
     size: int  # workers of the whole run
     program: Program
     nodes: tuple[str, ...]  # names, by index
     curve: Curve | None  # of the federation; None if all brokers are on this machine
-    directory: str  # for the sockets of all nodes, if all are on the driver's machine; else empty
+    directory: str | None  # for the sockets of all nodes, if all are on the driver's machine
     inherit: tuple[int, ...]  # the standard streams that the origin shares with the driver
-    driver: str  # who it is, in words: for when it is dead
-    record: str  # the run's record file, empty if there is none
-    attempt: str  # what that is known by as this run's
-    driver_process: str  # see `stopped.identity`
+    driver: str  # a description of the driver, for the error when it is dead
+    record: str | None  # the run's record file
+    attempt: str  # stands in the record, to tell this run from another of the same job
+    driver_process: str  # see `proc.identity`
     driver_pid: Number
-    complaints: str  # the file behind the driver's stderr, empty if it is none
+    complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run
 
 
 class BrokerUp(Message, frozen=True):
-    node: Count
+    node: Index
     main: Addresses
     meta: Addresses
 
@@ -165,7 +187,7 @@ class Peers(Message, frozen=True):
 
 
 class Output(Message, frozen=True):
-    worker: str
+    worker: ProcessName  # or broker
     stream: Annotated[int, Meta(ge=1, le=2)]
     text: bytes
 
@@ -175,7 +197,7 @@ class OutputSeen(Message, frozen=True):
 
 
 class Exited(Message, frozen=True):
-    name: str  # of a broker or worker
+    name: ProcessName  # of a broker or worker
     pid: Number
     status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
     out_of_memory: bool  # the kernel killed it for that, says its cgroup
@@ -184,7 +206,7 @@ class Exited(Message, frozen=True):
 
 class Fault(Message, frozen=True):
     reason: str
-    status: Status = 1  # what the run should exit with
+    status: Status = 1  # the exit status of the run
 
 
 class Interrupt(Message, frozen=True):
@@ -192,7 +214,7 @@ class Interrupt(Message, frozen=True):
 
 
 class Shutdown(Message, frozen=True):
-    signal: Signal  # that the origin gets first; 0 where it has ended
+    signal: Signal | None = None  # that the origin gets first, if it still runs
 
 
 class Bye(Message, frozen=True):
@@ -204,10 +226,14 @@ class Ready(Message, frozen=True):
 
 
 class Request(Message, frozen=True):
-    count: Count  # 0: none, after all
-    number: int = 0  # of this worker's requests: the answer carries it, so that an old answer is known as such
+    count: Number
+    number: Number = 1  # of this worker's requests: the answer carries it, so that an old answer is known as such
     idle: bool = True  # nothing to do; else there is still something, but not for long
     begun: Count = 0  # tasks of all that came to this worker so far: the others may yet be cancelled
+
+
+class Withdraw(Message, frozen=True):
+    begun: Count = 0  # as in Request
 
 
 class Demand(Message, frozen=True):
@@ -217,12 +243,12 @@ class Demand(Message, frozen=True):
 
 class Tasks(Message, frozen=True):
     batches: list[Batch]
-    answer: int = 0  # the number of the Request; 0 for none
+    answer: Number | None = None  # the number of the Request that this answers
 
 
 class Results(Message, frozen=True):
     batches: list[Batch]
-    request: Request | None = None  # of the worker that sends them to its broker
+    request: Request | Withdraw | None = None  # of the worker that sends them to its broker
     wanted: Demand | None = None  # by the broker that sends them to their owner
 
 
@@ -230,57 +256,67 @@ class Steal(Message, frozen=True):
     count: Count
 
 
-class Find(Message, frozen=True):
-    owner: str
+class Query(Message, frozen=True):
+    owner: WorkerName
     serial: int
-    cancel: bool
-    number: int = 0  # of the owner's questions; 0: no answer is wanted
+    number: Number  # of the owner's questions
 
 
-class Found(Message, frozen=True):
-    owner: str
+class QueryAnswer(Message, frozen=True):
+    owner: WorkerName
     serial: int
-    number: int
-    queued: bool  # it was in a queue
-    dropped: bool = False  # and is cancelled
+    number: Number
+    is_queued: bool
 
 
-class SetConstants(Message, frozen=True):
-    owner: str  # who sets them
-    number: int  # of the owner's questions
+class Cancel(Message, frozen=True):
+    owner: WorkerName
+    serial: int
+    number: Number | None = None  # of the owner's questions; None: no answer is wanted
+
+
+class CancelAnswer(Message, frozen=True):
+    owner: WorkerName
+    serial: int
+    number: Number | None
+    is_dropped: bool
+
+
+class SetShared(Message, frozen=True):
+    owner: WorkerName  # the worker that sets them
+    number: Number | None  # of the owner's questions; None: no answer is wanted
     values: dict[str, bytes]  # pickles
 
 
-class ConstantsTaken(Message, frozen=True):
-    owner: str
-    number: int
-    clashes: tuple[str, ...]  # names that were taken before; if there are any, nothing was taken now
+class SharedSet(Message, frozen=True):
+    owner: WorkerName
+    number: Number
+    clashes: tuple[str, ...]  # names that were taken before; if there are any, nothing was set
 
 
-class GetConstant(Message, frozen=True):
+class GetShared(Message, frozen=True):
     name: str
-    number: int  # of the sender's questions
-    wait: bool  # until there is one
+    number: Number | None  # of a worker's questions; a broker asks its parent without one
+    wait: bool  # until there is a value of this name
 
 
-class Constant(Message, frozen=True):
+class Shared(Message, frozen=True):
     name: str
-    number: int  # of the question
-    value: bytes  # a pickle
-    found: bool
+    number: Number | None  # of the question
+    value: bytes | None  # a pickle; None: there is no value of this name
 
 
 class Greet(Message, frozen=True):
-    to: str  # the broker that is meant: an address may lead to another one
-    attempt: int  # the number of the address tried
+    to: BrokerName  # the broker that is meant: an address may lead to another one
+    attempt: Count  # of the sender's attempts to find it
 
 
 class Greeted(Message, frozen=True):
-    attempt: int  # the same
+    attempt: Count  # the same
 
 
 class Load(Message, frozen=True):
-    broker: str
+    broker: BrokerName
     queued: Count
     idle: Count
 
@@ -302,12 +338,12 @@ class Order(Message, frozen=True):
 class Open(Message, frozen=True):
     workers: int
     broker: BrokerUp
-    curve: Curve | None  # what a client needs of it; None if the broker is reached by ipc
+    curve: Curve | None  # None if the broker is reached by ipc
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye, Ready, Request,
-    Demand, Tasks, Results, Steal, Find, Found,
-    SetConstants, ConstantsTaken, GetConstant, Constant, Greet, Greeted, Load, Beat, Stop,
+    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
+    Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
+    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip

@@ -6,26 +6,28 @@
                                       '--> the client of a pool, "0.g1"          see `is_client`
 
 A pool has no origin: its workers are counted from 1 on the first node. To a type checker the kinds of names differ; at
-run time each is a plain string, so that a name costs nothing on the way through a broker.
+run time each is a plain string, so that a name costs nothing on the way through a broker. No other module takes a name
+apart.
 """
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import NewType, TypeGuard
 
 NodeIndex = NewType("NodeIndex", int)  # of a node, in the order of the allocation
-BrokerName = NewType("BrokerName", str)
-WorkerName = NewType("WorkerName", str)  # of a worker, or of a pool's client: who owns futures
+ProcessName = NewType("ProcessName", str)  # of any process that a broker talks to
+BrokerName = NewType("BrokerName", ProcessName)
+WorkerName = NewType("WorkerName", ProcessName)  # of a worker, or of a pool's client: who owns futures
 AgentName = NewType("AgentName", str)  # of an agent towards the driver
 
-AGENT = "agent"  # the node's agent, towards its broker
-ORIGIN = WorkerName("0.0")
-CLIENT = WorkerName("0.g1")  # the client of a pool
+AGENT = ProcessName("agent")  # the node's agent, towards its broker
+ORIGIN = WorkerName(ProcessName("0.0"))
+CLIENT = WorkerName(ProcessName("0.g1"))  # the client of a pool
 
 
 def broker_name(node: NodeIndex | int) -> BrokerName:
     """Return the name of a node's broker."""
-    return BrokerName(str(node))
+    return BrokerName(ProcessName(str(node)))
 
 
 def worker_name(node: NodeIndex | int, index: int) -> WorkerName:
@@ -34,19 +36,33 @@ def worker_name(node: NodeIndex | int, index: int) -> WorkerName:
     >>> worker_name(3, 0)
     '3.0'
     """
-    return WorkerName(f"{node}.{index}")
+    return WorkerName(ProcessName(f"{node}.{index}"))
 
 
-def broker_of(worker: str) -> BrokerName:
-    """Return the broker in charge of *worker*; of a broker, itself.
+def broker_of(name: str) -> BrokerName:
+    """Return the broker in charge of the worker *name*; of a broker, itself.
 
     >>> broker_of("3.0"), broker_of("3")
     ('3', '3')
     """
-    return BrokerName(worker.partition(".")[0])
+    return BrokerName(ProcessName(name.partition(".")[0]))
 
 
-def is_worker(name: str) -> bool:
+def node_of(broker: BrokerName) -> NodeIndex:
+    """Return the index of a broker's node."""
+    return NodeIndex(int(broker))
+
+
+def is_broker(name: str) -> TypeGuard[BrokerName]:
+    """Return whether *name* is a broker's.
+
+    >>> is_broker("3"), is_broker("3.0"), is_broker("agent")
+    (True, False, False)
+    """
+    return name.isdecimal()
+
+
+def is_worker(name: str) -> TypeGuard[WorkerName]:
     """Return whether *name* is a worker's, which executes tasks.
 
     >>> is_worker("3.0"), is_worker("3"), is_worker("0.g1")
@@ -55,7 +71,16 @@ def is_worker(name: str) -> bool:
     return name.partition(".")[2].isdecimal()
 
 
-def is_client(name: str) -> bool:
+def described(name: ProcessName) -> str:
+    """Say what *name* is, for a user.
+
+    >>> described(ORIGIN), described(worker_name(3, 1)), described(broker_name(3))
+    ('origin', 'worker 3.1', 'broker 3')
+    """
+    return "origin" if name == ORIGIN else f"worker {name}" if is_worker(name) else f"broker {name}"
+
+
+def is_client(name: str) -> TypeGuard[WorkerName]:
     """Return whether *name* is that of a pool's client, which may be on another machine than its broker.
 
     >>> is_client("0.g1"), is_client("0.1")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from scoop_hpc.errors import LaunchError, ScoopError
+from scoop_hpc.protocol.names import ProcessName
 from scoop_hpc.transport.last_word import LastWord
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -31,7 +32,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Child:
     """A forked process."""
 
-    name: str
+    name: ProcessName
     pid: int
     pipes: dict[int, int]  # our ends, and whether it writes stream 1 or 2 into them
     last_word: LastWord
@@ -39,7 +40,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class ProcessOptions:
-    """How a child takes the world: its title, its signals, its standard streams."""
+    """The title, the signals and the standard streams of a child."""
 
     title: str  # as ps -o comm shows it
     ignored: tuple[int, ...]  # signals
@@ -58,7 +59,7 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def fork(name: str, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
+def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
     """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
     last_word = LastWord()
     try:
@@ -86,7 +87,7 @@ def fork(name: str, options: ProcessOptions, main: Callable[[LastWord], int]) ->
     last_word.take_over()
     leave = os._exit
     try:
-        _behave(options, parent)
+        _set_up(options, parent)
         opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in options.inherit)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
@@ -122,7 +123,7 @@ def _flush(opened: Sequence[TextIO]) -> None:
             getattr(stream, "flush", bool)()
 
 
-def _behave(options: ProcessOptions, parent: int) -> None:
+def _set_up(options: ProcessOptions, parent: int) -> None:
     """Set the signals and the title of this process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):

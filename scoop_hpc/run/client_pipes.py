@@ -10,6 +10,7 @@ import contextlib
 import os
 
 from scoop_hpc.errors import ProtocolError
+from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Order, Shutdown
 
@@ -22,7 +23,8 @@ class ClientPipes:
         self.lost = False  # because it has died
         self._orders = orders
         self._reports = reports
-        self._rest = b""
+        self._buffer = LineBuffer()
+        self._early: list[bytes] = []  # lines that came with the order
         self._parent = os.getppid()
 
     def fileno(self) -> int:
@@ -31,13 +33,13 @@ class ClientPipes:
 
     def read_order(self) -> Order:
         """Wait for the first line, and return the order in it; raise ProtocolError if the client is gone first."""
-        pieces: list[bytes] = []
-        while not pieces or b"\n" not in pieces[-1]:
+        whole: list[bytes] = []
+        while not whole:
             piece = os.read(self._orders, 1 << 20)
             if not piece:
                 raise ProtocolError("the client of the pool was gone before it gave an order")
-            pieces.append(piece)
-        line, _, self._rest = b"".join(pieces).partition(b"\n")
+            whole = self._buffer.add(piece)
+        line, *self._early = whole
         order = lines.decode(line)
         if not isinstance(order, Order):
             raise ProtocolError(f"the client of the pool sent {order!r} for an order")
@@ -46,7 +48,7 @@ class ClientPipes:
     def hear(self) -> None:
         """Take in what the client says; its end, too."""
         text = os.read(self._orders, 65536)
-        *whole, self._rest = (self._rest + text).split(b"\n")
+        whole, self._early = self._early + self._buffer.add(text), []
         if any(isinstance(lines.decode(line), Shutdown) for line in whole):
             self.ended = True
         elif not text:

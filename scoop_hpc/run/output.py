@@ -1,4 +1,4 @@
-"""What the children print: whole lines, and updates of progress bars, out of their pipes.
+"""Forward what the children print, out of their pipes: whole lines, and updates of progress bars.
 
 No more is under way than the driver keeps up with.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import zmq
 
 from scoop_hpc.protocol.messages import Output
-from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN, ProcessName
 
 _LINE = 1 << 20  # bytes: a longer line arrives in pieces
 _UPDATES = 0.2  # seconds between updates of a line that is drawn again and again, each from its beginning (CR)
@@ -24,7 +24,7 @@ _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that 
 
 @dataclass(slots=True)
 class _Pipe:
-    name: str  # of the child
+    name: ProcessName  # of the child
     stream: int  # 1 or 2
     pieces: list[bytes] = field(default_factory=list)  # of a line that is not whole yet
     size: int = 0  # of them together
@@ -47,7 +47,7 @@ class OutputPipes:
     def __contains__(self, descriptor: object) -> bool:
         return descriptor in self._pipes
 
-    def add(self, name: str, ends: dict[int, int]) -> None:
+    def add(self, name: ProcessName, ends: dict[int, int]) -> None:
         """Take on the pipes of the child *name*: our end of each, and its stream."""
         for descriptor, stream in ends.items():
             self._pipes[descriptor] = _Pipe(name, stream)
@@ -64,7 +64,7 @@ class OutputPipes:
         else:
             self._close(descriptor)
 
-    def finish(self, name: str) -> None:
+    def finish(self, name: ProcessName) -> None:
         """Pass on all that the ended child *name* left; a process that it started may hold its pipes open."""
         for descriptor in [each for each, pipe in self._pipes.items() if pipe.name == name]:
             os.set_blocking(descriptor, False)
@@ -78,6 +78,11 @@ class OutputPipes:
         full, self._unseen = self._unseen >= _UNSEEN, self._unseen - count
         if full and self._unseen < _UNSEEN:
             self._listen()
+
+    def print(self, name: ProcessName, line: bytes) -> None:
+        """Pass on a *line* for the standard error that a process here says by itself."""
+        self._send(Output(name, 2, line))
+        self._count()
 
     def _forward(self, pipe: _Pipe, text: bytes) -> None:
         lines, newline, rest = text.rpartition(b"\n")
@@ -97,6 +102,9 @@ class OutputPipes:
         self._send(Output(pipe.name, pipe.stream, text))
         pipe.open = not text.endswith(b"\n")
         pipe.pieces, pipe.size = [], len(rest)
+        self._count()
+
+    def _count(self) -> None:
         self._unseen += 1
         if self._unseen == _UNSEEN:
             self._listen()

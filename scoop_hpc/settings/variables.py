@@ -12,7 +12,7 @@ PREFIX = "SCOOP_HPC_"
 PROFILE = "SCOOP_HPC_PROFILE"
 
 # what else is called so: where state is, what an agent is told, what skips tests, and what jobs find
-_OTHERS = frozenset(("PROFILE", "STATE", "TRUST", "KEYS", "DOORS", "WORKER_OPTIONS", "SKIP_CLUSTER"))
+_OTHERS = frozenset(("PROFILE", "STATE", "TRUST", "KEYS", "DRIVER", "WORKER_OPTIONS", "SKIP_CLUSTER"))
 _OTHERS_BEGIN = ("JOB_", "LOCAL_")
 
 

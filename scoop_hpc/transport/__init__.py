@@ -1,1 +1,1 @@
-"""ZeroMQ as the rooms of the house share it: keys, authentication, addresses, lost connections."""
+"""ZeroMQ for all processes of a run: sockets, keys, authentication, addresses, shared memory."""

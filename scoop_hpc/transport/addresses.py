@@ -32,7 +32,7 @@ def usable(addresses: Iterable[str]) -> list[str]:
 def own_addresses(interface: str = "") -> list[str]:
     """Return the addresses of all interfaces that are up, or those of *interface* alone.
 
-    Raises InputError if there is none that another node could reach.
+    Raises InputError if no other node could reach any of them.
     """
     states = psutil.net_if_stats()
     found: dict[str, list[str]] = {}
@@ -47,8 +47,8 @@ def own_addresses(interface: str = "") -> list[str]:
     return chosen
 
 
-def route_to(address: str) -> str:
-    """Return the own address from which this machine would send to *address*; empty if there is no route.
+def route_to(address: str) -> str | None:
+    """Return the own address from which this machine would send to *address*, None if there is no route.
 
     Nothing is sent: a connected UDP socket knows its local address.
     """
@@ -57,11 +57,11 @@ def route_to(address: str) -> str:
         try:
             probe.connect((address, 9))
         except OSError:
-            return ""
+            return None
         return str(probe.getsockname()[0])
 
 
-def preferred(addresses: Sequence[str], first: str) -> list[str]:
+def preferred(addresses: Sequence[str], first: str | None) -> list[str]:
     """Return *addresses* with *first* moved to the front, if it is among them.
 
     >>> preferred(["10.0.0.1", "192.168.0.1"], "192.168.0.1")

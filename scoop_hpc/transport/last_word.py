@@ -1,4 +1,4 @@
-"""A byte that a process shares with its parent, where it says that it is about to end on its own account.
+"""A byte that a process shares with its parent, to say that it is about to end of its own accord.
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
 It is memory, because a program may close every descriptor that it did not open.
@@ -11,14 +11,14 @@ import os
 
 
 class LastWord:
-    """Made by the parent before it forks; *owner* is set by the child, whose own children have the page, too."""
+    """Made by the parent before it forks. The child sets *owner*, because its own children have the page, too."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared, of no file
         self._owner = 0
 
     def take_over(self) -> None:
-        """Make this process the one that may say it."""
+        """Make this process its owner."""
         self._owner = os.getpid()
 
     def say(self) -> None:
@@ -27,7 +27,7 @@ class LastWord:
             self._page[0] = 1
 
     def withdraw(self) -> None:
-        """Say that it goes on after all."""
+        """Say that this process goes on after all."""
         if os.getpid() == self._owner:
             self._page[0] = 0
 

@@ -1,7 +1,7 @@
-"""Processes, threads and open files that the system grants, found out before anything depends on them.
+"""Limits on processes, threads and open files, checked before anything depends on them.
 
 libzmq aborts its process where it gets no thread or no descriptor. The limits of a user (``ulimit -u``, ``-n``), of a
-cgroup (``pids.max``) and of memory do not add up to a number that could be read somewhere: so it is tried.
+cgroup (``pids.max``) and of memory do not add up to a number that could be read somewhere, so they are tried.
 """
 
 from __future__ import annotations

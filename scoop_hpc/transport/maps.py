@@ -1,4 +1,4 @@
-"""Maps of the segments that other processes of this machine have made: what takes a reference in."""
+"""Memory maps of segments that other processes of this machine have made: a reference leads to one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000  # mmap(2), as on nearly all of Linux'
 
 
 def usable() -> bool:
-    """Whether other processes of this user can take segments of this one [memfd_create(2), ptrace(2)]."""
+    """Return whether other processes of this user can map segments of this one [memfd_create(2), ptrace(2)]."""
     if not sys.platform.startswith("linux") or not hasattr(os, "memfd_create"):
         return False
     segments = Segments(most=1)
@@ -61,7 +61,7 @@ def opened(reference: Reference) -> mmap.mmap | bytearray:
 
 
 def taken(batch: Batch) -> Batch:
-    """Return *batch* with its references opened; those to what is gone stay as they are."""
+    """Return *batch* with its references opened; references to lost segments stay as they are."""
     if all(type(frame) is not Reference for frame in batch.frames):
         return batch
     return msgspec.structs.replace(batch, frames=[_taken(frame) for frame in batch.frames])

@@ -1,4 +1,4 @@
-"""Whether anybody listens at TCP endpoints: ZeroMQ keeps trying, and does not tell a refusal from silence."""
+"""A probe of TCP endpoints: is there a listener? ZeroMQ keeps trying, and does not tell a refusal from silence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoop_hpc.transport.sockets import host_of
 
 
 def all_refuse(endpoints: Sequence[str], seconds: float) -> bool:
-    """Tell whether every one of the *endpoints* refuses a connection, all within *seconds*; silence is no refusal."""
+    """Return whether each of the *endpoints* refuses a connection within *seconds*; silence is no refusal."""
     probes = []
     try:
         for endpoint in endpoints:

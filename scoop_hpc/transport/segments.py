@@ -11,7 +11,7 @@ see `maps`: to both it is memory of their own. While a map lasts it holds a shar
 lock belongs to an open file, which the map keeps open although its descriptor is closed.
 
 The last word of a segment is where maker and taker tell each other: it is twice the number of the present content, and
-odd once that was taken. A number comes once only, so that a late reference to what is gone is known as such.
+odd once that was taken. A number comes once only, so that a late reference to lost content is recognised.
 
 New memory from the kernel costs more than to copy into it: for 1 MB 600 us where memory at hand takes 90 (on a virtual
 machine). Therefore the maker keeps a little of it. Larger segments are closed as soon as they are taken.
@@ -41,7 +41,7 @@ _SOON, _LATE = 0.005, 0.5  # seconds between looks: at first, and after many in 
 
 
 class _Segment:
-    """A segment and what is known of its content."""
+    """A segment, and the state of its content."""
 
     __slots__ = ("capacity", "descriptor", "device", "inode", "number", "serials")
 
@@ -64,11 +64,11 @@ class _Segment:
         return Reference(LAYOUT.pack(*place, self.capacity, raw.nbytes, number))
 
     def taken(self) -> bool:
-        """Whether somebody has mapped the content."""
+        """Return whether another process has mapped the content."""
         return os.pread(self.descriptor, WORD.size, self.capacity) == WORD.pack(2 * self.number + 1)
 
     def void(self) -> bool:
-        """Make the content invalid, unless somebody maps it; return whether it is."""
+        """Make the content invalid, unless another process maps it; return whether it is invalid."""
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -96,7 +96,7 @@ class Segments:
 
     @property
     def lent(self) -> bool:
-        """Whether somebody may still take what is here, of which this process is not told."""
+        """True if there is content that other processes may still map: this process is not told when they do."""
         return bool(self._lent)
 
     def put(self, raw: memoryview) -> Reference | None:
@@ -122,18 +122,18 @@ class Segments:
         return reference
 
     def keep(self, frames: Iterable[Buffer], serials: Sequence[int]) -> None:
-        """Keep what *frames* refer to as long as one of the tasks *serials* is waited for, taken or not."""
+        """Keep the segments that *frames* refer to as long as one of the tasks *serials* is waited for."""
         for number in _numbers_in(frames):
             segment = self._kept[number] = self._lent.pop(number)
             segment.serials = serials
 
     def discard(self, frames: Iterable[Buffer]) -> None:
-        """Free what *frames* refer to: they are not sent after all."""
+        """Free the segments that *frames* refer to: they are not sent after all."""
         for number in _numbers_in(frames):
             self._rest(self._lent.pop(number))
 
     def look(self) -> None:
-        """Free what was taken."""
+        """Free the segments that were mapped by others."""
         self.patience = min(2 * self.patience, _LATE)
         for number in list(itertools.islice(self._lent, _LOOK)):
             if self._lent[number].taken():
@@ -143,7 +143,7 @@ class Segments:
                 self._lent.move_to_end(number)
 
     def release(self, waited_for: Container[int]) -> None:
-        """Free what was kept for tasks that are not *waited_for* any more."""
+        """Free the segments kept for tasks that are not *waited_for* any more."""
         for number in list(itertools.islice(self._kept, _LOOK)):
             if any(serial in waited_for for serial in self._kept[number].serials):
                 self._kept.move_to_end(number)
@@ -151,7 +151,7 @@ class Segments:
                 self._rest(self._kept.pop(number))
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all segments."""
         for segment in (*self._lent.values(), *self._kept.values(), *self._resting):
             segment.close()
         self._lent.clear()
@@ -160,7 +160,7 @@ class Segments:
         self._resting_bytes = 0
 
     def _rest(self, segment: _Segment) -> None:
-        """Let *segment* wait until nobody maps it; its content is not wanted any more."""
+        """Let *segment* wait until no process maps it; its content is not needed any more."""
         if segment.capacity > _REST_EACH:
             segment.close()
             return

@@ -1,8 +1,9 @@
-"""Sockets made as this project wants them, and the news of their connections."""
+"""ZeroMQ sockets with the options of this project, and the changes of their connections."""
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -20,7 +21,7 @@ _SILENCE = 15_000  # ms without an answer until the connection counts as lost
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
 
 
-def make(context: Context, kind: int, name: str = "", watch_silence: bool = False) -> Socket:
+def make(context: Context, kind: int, name: str | None = None, watch_silence: bool = False) -> Socket:
     """Return a socket without high-water marks: ROUTER and PUB drop at theirs; flow is bounded by credit."""
     socket: Socket = context.socket(kind)
     socket.linger = 0
@@ -28,7 +29,7 @@ def make(context: Context, kind: int, name: str = "", watch_silence: bool = Fals
     socket.ipv6 = True
     socket.reconnect_ivl = _RECONNECT
     socket.reconnect_ivl_max = 1_000
-    if name:
+    if name is not None:
         socket.identity = name.encode()
     if kind == zmq.ROUTER:
         socket.router_handover = True
@@ -56,7 +57,7 @@ def bind_tcp(socket: Socket, curve: Curve) -> int:
 
 
 def connect(socket: Socket, address: str) -> None:
-    """Connect *socket* to where somebody said to be; raise ProtocolError if that is no address."""
+    """Connect *socket* to an *address* from a message; raise ProtocolError if it is invalid."""
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
@@ -74,7 +75,7 @@ def send_to(socket: Socket, name: str, message: Message) -> None:
 
 
 def receive(socket: Socket) -> Message | None:
-    """Return the next message that is already there, None if there is none."""
+    """Return the next message that has arrived, None if there is none."""
     if not zmq.zmq_poll([(socket, zmq.POLLIN)], 0):  # 1.5 us; to try, and to catch zmq.Again, takes 12
         return None
     return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
@@ -98,19 +99,26 @@ def host_of(endpoint: str) -> str:
     return endpoint[len("tcp://") :].rpartition(":")[0].strip("[]")
 
 
+class Change(NamedTuple):
+    """A connection was made or lost."""
+
+    is_made: bool
+    descriptor: int
+
+
 class Watch:
-    """News of a socket's connections: which were made, which were lost."""
+    """Watches a socket's connections."""
 
     def __init__(self, watched: Socket) -> None:
         self._watched = watched
         self.socket = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
-    def news(self) -> list[tuple[bool, int]]:
-        """Return (made, file descriptor) for each connection made or lost since the last call."""
+    def news(self) -> list[Change]:
+        """Return the changes since the last call."""
         found = []
         while self.socket.poll(0):
             event = recv_monitor_message(self.socket)
-            found.append((event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
+            found.append(Change(event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
         return found
 
     def close(self) -> None:

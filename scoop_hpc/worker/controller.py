@@ -25,7 +25,8 @@ from time import monotonic
 from typing import Any
 
 from scoop_hpc.errors import NotRunningError, ProgramError
-from scoop_hpc.protocol.messages import Find, Message
+from scoop_hpc.protocol.messages import Cancel, Message, Query
+from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
@@ -56,7 +57,7 @@ class Controller:
     """
 
     def __init__(
-        self, link: Link, name: str, size: int, serial: bool = False, segments: Segments | None = None
+        self, link: Link, name: WorkerName, size: int, serial: bool = False, segments: Segments | None = None
     ) -> None:
         self.name = name
         self.size = size
@@ -219,7 +220,9 @@ class Controller:
         """Whether an exported task waits in some queue; drop it there if *cancel*."""
         if self._barred is not None or (get_ident() == self._thread and self.hub.is_current()):
             return False
-        return bool(self.ask(lambda number: Find(self.name, future.serial, cancel, number)).queued)
+        if cancel:
+            return bool(self.ask(lambda number: Cancel(self.name, future.serial, number)).is_dropped)
+        return bool(self.ask(lambda number: Query(self.name, future.serial, number)).is_queued)
 
     def ask(self, message_of: Callable[[int], Message], deadline: float | None = None, soon: bool = True) -> Any:
         """Ask the broker; return the message that answers, None if the *deadline* is over.

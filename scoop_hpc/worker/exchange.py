@@ -33,18 +33,21 @@ from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import (
     Batch,
-    Constant,
-    ConstantsTaken,
+    Cancel,
+    CancelAnswer,
     Demand,
-    Find,
-    Found,
     Message,
+    Query,
+    QueryAnswer,
     Request,
     Results,
+    Shared,
+    SharedSet,
     Stop,
     Tasks,
+    Withdraw,
 )
-from scoop_hpc.protocol.names import is_client
+from scoop_hpc.protocol.names import WorkerName, is_client
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import UNKNOWN, Cost, wanted_at_once
@@ -67,7 +70,7 @@ def _nothing_to_watch(busy: float) -> bool:
 class Exchange:
     """The queues of the worker called *name*, one of *size* in all, and its *link* to the broker."""
 
-    def __init__(self, link: Link, name: str, size: int, segments: Segments | None = None) -> None:
+    def __init__(self, link: Link, name: WorkerName, size: int, segments: Segments | None = None) -> None:
         self.name = name
         self.size = size
         self.lock = threading.RLock()
@@ -94,12 +97,13 @@ class Exchange:
         self._usual = UNKNOWN  # seconds that tasks of late kept this worker deaf
         self._link = link
         self._segments = segments
-        self._outcomes: dict[str, Outgoing] = {}  # by owner
+        self._outcomes: dict[WorkerName, Outgoing] = {}  # by owner
         self._oldest_outcome = 0.0  # when the first of these came
         self._serial = 1  # of the next task exported
         self._questions = itertools.count(1)
-        self._request = Request(0)  # the last one
-        self._due = False  # to be sent
+        self._requests = itertools.count(1)
+        self._request: Request | None = None  # that was not answered
+        self._due: Request | Withdraw | None = None  # to be sent
         self._untold = False  # the broker may believe that what it sent has not begun
         self._relief = Relief(self.relieve)
 
@@ -317,7 +321,7 @@ class Exchange:
                 self._relief.arm()
             if isinstance(task, Task) and self.size > 1:
                 left, cost = len(self.inbox), task.cost
-                if not self._request.count and left * cost.deaf <= POLL and self._is_late(left, cost):
+                if self._request is None and left * cost.deaf <= POLL and self._is_late(left, cost):
                     self.ask(wanted_at_once(self._usual) if cost.moderate and not self.local else 0, idle=False)
                 elif self._untold and not self._relief.armed:
                     self._relief.arm()
@@ -332,7 +336,7 @@ class Exchange:
         """Note how long a task of somebody else's kept this worker deaf."""
         self._usual += 0.2 * (deaf - self._usual)
 
-    def finish(self, owner: str, serial: int, outcome: Outcome) -> None:
+    def finish(self, owner: WorkerName, serial: int, outcome: Outcome) -> None:
         """Note the outcome of a task that came from the broker, to be sent soon."""
         if owner == self.name:
             self.own.append((serial, outcome))
@@ -365,25 +369,25 @@ class Exchange:
     def ask(self, count: int, idle: bool) -> None:
         """Tell the broker, at the next `flush`, how many tasks are welcome, unless it knows; 0: none, after all."""
         last = self._request
-        known = bool(count) == bool(last.count) and (not count or idle == last.idle)
+        known = not count if last is None else count > 0 and idle == last.idle
         if self.size > 1 and (self._untold or not known):
             with self.lock:
                 begun = self.inbox.begun()
                 self._untold = begun < self.inbox.received
-                self._due = True
-                self._request = Request(count, self._request.number + 1, idle, begun)
+                self._request = Request(count, next(self._requests), idle, begun) if count else None
+                self._due = self._request or Withdraw(begun)
             if count and not idle and not self._relief.armed:
                 self._relief.arm()
 
     @property
     def due(self) -> bool:
         """Whether something was asked that was not sent."""
-        return self._due
+        return self._due is not None
 
     def want(self) -> None:
         """Ask for tasks, for there is nothing to do; look first whether those that were asked for are here."""
         with self.lock:  # which the other thread may hold until it has seen that nothing is busy here
-            if self._request.count and not self._request.idle:
+            if self._request is not None and not self._request.idle:
                 self.poll(0)
             if not self.inbox:
                 self.ask(wanted_at_once(self._usual), idle=True)
@@ -431,8 +435,7 @@ class Exchange:
     def flush(self) -> None:
         """Send the outcomes that have been collected, and what was asked."""
         with self.lock:
-            request = self._request if self._due else None
-            self._due = False
+            request, self._due = self._due, None
             if self._outcomes:
                 outcomes, self._outcomes = self._outcomes, {}
                 self._link.send(Results([Batch(owner, 0, each.dump()) for owner, each in outcomes.items()], request))
@@ -446,8 +449,8 @@ class Exchange:
             if message.wanted is not None:
                 self.receive(message.wanted)
         elif isinstance(message, Tasks):
-            if message.answer == self._request.number:
-                self._request = Request(0, self._request.number)
+            if self._request is not None and message.answer == self._request.number:
+                self._request = None
             self._wanted_by_idle = 0  # the idle come first: there is none
             self._untold = True
             self.inbox.extend(message.batches)
@@ -456,15 +459,17 @@ class Exchange:
         elif isinstance(message, Demand):
             self.wanted += message.count
             self._wanted_by_idle += message.idle
-        elif isinstance(message, Find):
+        elif isinstance(message, Query):
             queued = self.inbox.find(message)
-            dropped = queued and message.cancel
-            self._link.send(Found(message.owner, message.serial, message.number, queued, dropped))
-        elif isinstance(message, (Found, Constant, ConstantsTaken)):
-            reply = self.replies.pop(message.number, None)
+            self._link.send(QueryAnswer(message.owner, message.serial, message.number, queued))
+        elif isinstance(message, Cancel):
+            dropped = self.inbox.find(message)
+            self._link.send(CancelAnswer(message.owner, message.serial, message.number, dropped))
+        elif isinstance(message, (QueryAnswer, CancelAnswer, Shared, SharedSet)):
+            reply = None if message.number is None else self.replies.pop(message.number, None)
             if reply is not None:
                 reply(message)
-            elif isinstance(message, Found) and message.dropped and message.serial in self.sent:  # found late
+            elif isinstance(message, CancelAnswer) and message.is_dropped and message.serial in self.sent:  # late
                 self.failed.append((self.sent.pop(message.serial), CancelledError()))
         elif isinstance(message, Stop):
             self.stopped = True
@@ -487,11 +492,12 @@ class Exchange:
                 if self.inbox and (self._wanted_by_idle or now - max(busy_since, self.substituted_since) > _TOO_LONG):
                     self.give_back_inbox()
                 elif self._untold:
-                    self.ask(self._request.count, self._request.idle)
+                    last = self._request
+                    self.ask(0 if last is None else last.count, last is None or last.idle)
                 if self._due or self.urgent() or now - busy_since > _TOO_LONG:
                     self.flush()
         watched = self.watchdog(now - busy_since if busy_since else 0.0)
-        waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request.count or self._untold
+        waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request or self._untold
         return bool(watched or waiting or (self._segments is not None and self._segments.lent))
 
     def serve(self, wants_tasks: bool) -> bool:
@@ -568,4 +574,4 @@ class Exchange:
         """Do not wait for an exported future any more, nor let others begin it."""
         with self.lock:
             if self.sent.pop(future.serial, None) is not None:
-                self._link.send(Find(self.name, future.serial, cancel=True))
+                self._link.send(Cancel(self.name, future.serial))

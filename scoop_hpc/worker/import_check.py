@@ -8,7 +8,7 @@ left to be feared is that the import fails for another reason.
 
 ::
 
-    witness --SetConstants--> broker 0 <--GetConstant-- origin, and others whose import has ended oddly
+    witness --SetShared--> broker 0 <--GetShared-- origin, and others whose import has ended oddly
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 
 from scoop_hpc.pickling.guard import under_guard
-from scoop_hpc.protocol.messages import GetConstant, SetConstants
+from scoop_hpc.protocol.messages import GetShared, SetShared
+from scoop_hpc.protocol.names import WorkerName, worker_name
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Link
 
-WITNESSES = ("0.1", "1.0")  # one of them is there if there is more than one worker; the first to say it is believed
+WITNESSES = (worker_name(0, 1), worker_name(1, 0))  # one is there if there are two workers; the first is believed
 ENDS = "the program ends while it is imported: put what it does under `if __name__ == '__main__':`"
 _CONSTANT = "(import of the program)"  # no name that `set_const` takes by itself
 
 
-def testify(link: Link, name: str, reason: str) -> None:
+def testify(link: Link, name: WorkerName, reason: str) -> None:
     """Say why the import of the program shows that it has no guard, or, if that is empty, that it went well."""
     if name in WITNESSES:
-        link.send(SetConstants(name, 0, {_CONSTANT: reason.encode()}))
+        link.send(SetShared(name, None, {_CONSTANT: reason.encode()}))
 
 
-def question(number: int) -> GetConstant:
+def question(number: int) -> GetShared:
     """Return the question what the witness says."""
-    return GetConstant(_CONSTANT, number, wait=True)
+    return GetShared(_CONSTANT, number, wait=True)
 
 
 class ImportCheck:

@@ -9,7 +9,8 @@ from typing import Any
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Find
+from scoop_hpc.protocol.messages import Batch, Cancel, Query
+from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.worker.durations import Cost
 
 
@@ -21,7 +22,7 @@ class Task:
     count = 1
     dropped: tuple[int, ...] = ()
 
-    def __init__(self, owner: str, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
+    def __init__(self, owner: WorkerName, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
         self.owner = owner
         self.serial = serial
         self.function = function
@@ -79,12 +80,12 @@ class Inbox:
         self._given.clear()
         return batches
 
-    def find(self, find: Find) -> bool:
-        """Whether the task is here; drop it if that is asked for."""
+    def find(self, find: Query | Cancel) -> bool:
+        """Return whether the task is here; drop it if that is asked for."""
         for index, given in enumerate(self._given):
             inside = given.serial <= find.serial < given.serial + given.count and find.serial not in given.dropped
             if given.owner == find.owner and inside:
-                if find.cancel:
+                if isinstance(find, Cancel):
                     self._drop(index, find.serial)
                 return True
         return False

@@ -17,14 +17,14 @@ from scoop_hpc.errors import ProgramError
 from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
 from scoop_hpc.protocol.messages import (
-    Constant,
     Fault,
     Pool,
     Program,
     Ready,
+    Shared,
     Stop,
 )
-from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.segments import Segments
@@ -39,7 +39,7 @@ from scoop_hpc.worker.process_state import ProcessState
 class WorkerPlan:
     """What a worker must know to start."""
 
-    name: str
+    name: WorkerName
     size: int  # workers of the whole run
     endpoint: str  # its broker's
     program: Program
@@ -121,18 +121,18 @@ def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) ->
     sys.exit(_fail(link, f"{path}: {reason}", 2))
 
 
-def _hold_back(link: BrokerLink, name: str, reason: str) -> int:
+def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
     """Do nothing: the program has ended while it was imported, which is a fault only if it uses futures.
 
     That the origin decides, by what the witness says. Where the witness could import it, the fault is this worker's.
     """
     testify(link, name, ENDS)
-    link.send(question(0))
+    link.send(question(1))
     while True:
         for message in link.receive():
             if isinstance(message, Stop):
                 return 0
-            if isinstance(message, Constant) and not message.value:
+            if isinstance(message, Shared) and message.value == b"":
                 return _fail(link, reason, 2)
         link.wait(None)
 
@@ -151,7 +151,7 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
     sys.argv = arguments
     main_by_value.become_worker()
     try:
-        if pool.initializer:
+        if pool.initializer is not None:
             initializer, args, kwargs = batching.load_call(pool.initializer)
             initializer(*args, **kwargs)
     except BaseException as error:  # the user's function: it may raise anything

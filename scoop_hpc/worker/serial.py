@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Unlinked
 from scoop_hpc.worker.shared_values import Constants
@@ -26,6 +27,6 @@ class NoLink(Unlinked):
 
 def alone(constants: dict[str, Any]) -> Controller:
     """Return a controller for the current thread, whose shared constants are *constants*."""
-    controller = Controller(NoLink(), "0.0", 1, serial=True)
+    controller = Controller(NoLink(), ORIGIN, 1, serial=True)
     controller.constants = Constants(controller, constants)
     return controller

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 from scoop_hpc.errors import ConstantError
 from scoop_hpc.pickling import pickles as calls
 from scoop_hpc.pickling.unpicklable import go_on_after
-from scoop_hpc.protocol.messages import GetConstant, Message, SetConstants
+from scoop_hpc.protocol.messages import GetShared, Message, SetShared
+from scoop_hpc.protocol.names import WorkerName
 
 
 class Asks(Protocol):
     """What constants need of their worker."""
 
-    name: str
+    name: WorkerName
     serial: bool
 
     def ask(self, message_of: Callable[[int], Message], deadline: float | None = None, soon: bool = True) -> Any:
@@ -35,7 +36,7 @@ class Constants:
         if not clashes and not self._worker.serial:
             pickles = {name: calls.dump_whole(value) for name, value in constants.items()}
             worker = self._worker
-            clashes = worker.ask(lambda number: SetConstants(worker.name, number, pickles)).clashes
+            clashes = worker.ask(lambda number: SetShared(worker.name, number, pickles)).clashes
         if clashes:
             raise ConstantError(f"the constant {clashes[0]!r} is set already, and cannot be set again")
         self._values.update(constants)
@@ -46,7 +47,7 @@ class Constants:
             raise TypeError(f"the name of a constant is {name!r}: it must be a string")
         if name not in self._values:
             answer = None if self._worker.serial else self._ask(name, timeout)
-            if answer is None or not answer.found:
+            if answer is None or answer.value is None:
                 raise ConstantError(f"there is no constant {name!r}: set it with shared.set_const({name}=...)")
             try:
                 self._values[name] = calls.load([answer.value])
@@ -56,8 +57,8 @@ class Constants:
         return self._values[name]
 
     def _ask(self, name: str, timeout: float | None) -> Any:
-        answer = self._worker.ask(lambda number: GetConstant(name, number, wait=False))
-        if answer.found or timeout == 0:
+        answer = self._worker.ask(lambda number: GetShared(name, number, wait=False))
+        if answer.value is not None or timeout == 0:
             return answer
         deadline = None if timeout is None else time.monotonic() + timeout
-        return self._worker.ask(lambda number: GetConstant(name, number, wait=True), deadline, soon=False)
+        return self._worker.ask(lambda number: GetShared(name, number, wait=True), deadline, soon=False)

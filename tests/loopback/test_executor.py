@@ -13,6 +13,8 @@ import pytest
 from conftest import Runs, until, with_suppressed_kill
 
 from scoop_hpc import Executor
+from scoop_hpc.pool.process import PoolProcess
+from scoop_hpc.protocol.messages import Fault
 
 HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
 
@@ -693,3 +695,17 @@ print(Executor().num_workers, Executor(2)._max_workers, Executor(9).size)
 print(Executor().submit(ask, Executor()).result())
 """
     assert in_run(runs, functions, program, 4) == "4 2 4\n4\n"
+
+
+def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "python"
+    driver.write_text(f"#!{sys.executable}\nimport os, sys\nos.write(int(sys.argv[-1]), b'nonsense\\n')\n")
+    driver.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(driver))
+    process = PoolProcess.start(patience=10.0)
+    (fault,) = process.hear()
+    process.end()
+    assert isinstance(fault, Fault)
+    assert "invalid message from the pool's driver: cannot read the line b'nonsense'" in fault.reason

@@ -17,6 +17,7 @@ from conftest import Runs, members, until
 
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Exited, Fault, Output, Request
+from scoop_hpc.protocol.names import worker_name
 
 PROGRAM = """
 import pathlib, sys, time
@@ -101,7 +102,12 @@ def junk(seed: int) -> Iterator[list[bytes]]:
     chance = random.Random(seed)
     whole = [
         codec.encode(each)
-        for each in (Exited("0.1", 7, 0, False, True), Fault("why", 0), Request(2), Output("x", 1, b""))
+        for each in (
+            Exited(worker_name(0, 1), 7, 0, False, True),
+            Fault("why", 0),
+            Request(2),
+            Output(worker_name(0, 1), 1, b""),
+        )
     ]
     yield [b"\x92\xa5Fault\xa2\xff\xfe"]
     for _ in range(300):

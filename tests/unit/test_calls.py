@@ -21,6 +21,7 @@ from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome, RemoteTraceback
 from scoop_hpc.protocol.messages import Batch, Reference
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import Segments
 
@@ -120,7 +121,7 @@ def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments)
     outgoing.add(4, Outcome(error=KeyError("d")))
     frames = outgoing.dump()
     assert sum(map(len, frames)) < 5_000
-    items = batching.load_outcomes(maps.taken(Batch("0.0", 0, frames)).frames)
+    items = batching.load_outcomes(maps.taken(Batch(ORIGIN, 0, frames)).frames)
     values = [batching.value_of(item) for _, item, _ in items]
     assert type(values[0][0].data.obj) is mmap.mmap
     assert not values[0][0].data.readonly
@@ -134,7 +135,7 @@ def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: S
     outgoing.add(2, Outcome("c"))
     frames = outgoing.dump()
     segments.close()
-    (_, lost, _), (_, good, _) = batching.load_outcomes(maps.taken(Batch("0.0", 0, frames)).frames)
+    (_, lost, _), (_, good, _) = batching.load_outcomes(maps.taken(Batch(ORIGIN, 0, frames)).frames)
     value, error = batching.value_of(lost)
     assert isinstance(error, TaskError)
     assert "600" in str(error)

@@ -24,18 +24,35 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Welcome,
 )
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
 
+NODE = NodeIndex(0)
 PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
 SAMPLES = [
     Hello(1, "3.11", "n1", "h1", 7, 4),
-    Welcome(0, 2, 4, PROGRAM, ("n1",), Curve("a", "b", "c", "d"), "", (0, 1), "the driver", "", "", "b 7", 7, ""),
-    Welcome(0, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
-    Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Welcome(
+        NodeIndex(0),
+        2,
+        4,
+        PROGRAM,
+        ("n1",),
+        Curve("a", "b", "c", "d"),
+        None,
+        (0, 1),
+        "the driver",
+        None,
+        "",
+        "b 7",
+        7,
+        None,
+    ),
+    Welcome(NODE, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
+    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Request(3),
     Stop(),
     Tasks([]),
-    Tasks([Batch("0.0", 1, [b"call", b"buffer"]), Batch("1.0", 2, [b""])]),
-    Results([Batch("0.0", 1, [b"outcome"])]),
+    Tasks([Batch(ORIGIN, 1, [b"call", b"buffer"]), Batch(worker_name(1, 0), 2, [b""])]),
+    Results([Batch(ORIGIN, 1, [b"outcome"])]),
 ]
 
 
@@ -46,12 +63,12 @@ def test_message_survives_the_trip(message: Message) -> None:
 
 def test_bodies_travel_as_frames_of_their_own() -> None:
     body = bytearray(1000)
-    assert codec.encode(Tasks([Batch("0.0", 1, [body])]))[1] is body
+    assert codec.encode(Tasks([Batch(ORIGIN, 1, [body])]))[1] is body
 
 
 @pytest.mark.parametrize("kind", [Tasks, Results])
 def test_reference_is_known_as_one_where_it_arrives(kind: Any) -> None:
-    batches = [Batch("0.0", 1, [b"a", Reference(b"b"), b"c"]), Batch("0.0", 2, [Reference(b"d")])]
+    batches = [Batch(ORIGIN, 1, [b"a", Reference(b"b"), b"c"]), Batch(ORIGIN, 2, [Reference(b"d")])]
     frames = [bytes(frame) for frame in codec.encode(kind(batches))]
     arrived: Any = codec.decode(frames)
     assert [[type(frame) is Reference for frame in batch.frames] for batch in arrived.batches] == [
@@ -77,7 +94,7 @@ def test_every_message_has_its_row_in_the_table() -> None:
         [msgspec.msgpack.encode(["NoSuchMessage", 1])],
         [msgspec.msgpack.encode(["Request", "three"])],
         [*codec.encode(Stop()), b"too much"],
-        codec.encode(Tasks([Batch("0.0", 1, [b"call"])]))[:1],
+        codec.encode(Tasks([Batch(ORIGIN, 1, [b"call"])]))[:1],
         [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [1]]]]), b"outcome"],
         [msgspec.msgpack.encode(["Results", [["0.0", 0, 1, [-1]]]]), b"outcome"],
     ],

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_hpc.broker.shared_values import Constants as BrokersConstants
+from scoop_hpc.broker.shared_values import SharedValues
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ConstantError, UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
-    Constant,
-    ConstantsTaken,
-    GetConstant,
+    GetShared,
     Message,
     Ready,
-    SetConstants,
+    SetShared,
+    Shared,
+    SharedSet,
 )
-from scoop_hpc.protocol.names import broker_of
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, ProcessName, WorkerName, broker_name, broker_of, worker_name
 from scoop_hpc.worker.shared_values import Constants
 
 
@@ -31,13 +31,13 @@ class Tree:
     """Brokers with a worker each; messages between two of them arrive in their order, others as the dice have it."""
 
     def __init__(self, brokers: int, seed: int = 0) -> None:
-        self.brokers = {str(index): BrokerState(str(index)) for index in range(brokers)}
+        self.brokers = {str(index): BrokerState(BrokerName(ProcessName(str(index)))) for index in range(brokers)}
         self.lines: dict[tuple[str, str], list[Message]] = {}
         self.answers: dict[str, list[Message]] = {}
         self.carried: list[tuple[str, str, Message]] = []
         self._dice = random.Random(seed)
         for name, broker in self.brokers.items():
-            broker.handle(Ready(), f"{name}.0")
+            broker.handle(Ready(), ProcessName(f"{name}.0"))
 
     def say(self, worker: str, message: Message) -> None:
         self.lines.setdefault((worker, broker_of(worker)), []).append(message)
@@ -50,7 +50,7 @@ class Tree:
                 del self.lines[line]
             sender, to = line
             self.carried.append((sender, to, message))
-            for send in self.brokers[to].handle(codec.decode(codec.encode(message)), sender):
+            for send in self.brokers[to].handle(codec.decode(codec.encode(message)), ProcessName(sender)):
                 if send.to in self.brokers:
                     self.lines.setdefault((to, send.to), []).append(send.message)
                 else:
@@ -58,7 +58,7 @@ class Tree:
 
 
 def set_one(tree: Tree, worker: str, value: bytes = b"v") -> list[Message]:
-    tree.say(worker, SetConstants(worker, 1, {"name": value}))
+    tree.say(worker, SetShared(WorkerName(ProcessName(worker)), 1, {"name": value}))
     tree.settle()
     return tree.answers.pop(worker)
 
@@ -67,37 +67,37 @@ def set_one(tree: Tree, worker: str, value: bytes = b"v") -> list[Message]:
 def test_constant_is_seen_everywhere_once_it_is_taken(brokers: int, seed: int) -> None:
     tree = Tree(brokers, seed)
     setter = f"{seed % brokers}.0"
-    assert set_one(tree, setter) == [ConstantsTaken(setter, 1, ())]
+    assert set_one(tree, setter) == [SharedSet(WorkerName(ProcessName(setter)), 1, ())]
     for node in range(brokers):
-        tree.say(f"{node}.0", GetConstant("name", 7, wait=False))
+        tree.say(f"{node}.0", GetShared("name", 7, wait=False))
     tree.settle()
-    assert tree.answers == {f"{node}.0": [Constant("name", 7, b"v", True)] for node in range(brokers)}
+    assert tree.answers == {f"{node}.0": [Shared("name", 7, b"v")] for node in range(brokers)}
 
 
 @given(st.integers(0, 1000))
 def test_who_waits_hears_when_it_is_set_and_who_does_not_hears_at_once(seed: int) -> None:
     tree = Tree(7, seed)
-    for number, wait in enumerate([True, False, True, False]):
-        tree.say("6.0", GetConstant("name", number, wait))
-        tree.say("2.0", GetConstant("name", number, wait))
+    for number, wait in enumerate([True, False, True, False], start=1):
+        tree.say("6.0", GetShared("name", number, wait))
+        tree.say("2.0", GetShared("name", number, wait))
     tree.settle()
-    missing = [Constant("name", 1, b"", False), Constant("name", 3, b"", False)]
+    missing = [Shared("name", 2, None), Shared("name", 4, None)]
     assert tree.answers == {"6.0": missing, "2.0": missing}
     tree.answers.clear()
     set_one(tree, "5.0")
-    found = [Constant("name", 0, b"v", True), Constant("name", 2, b"v", True)]
+    found = [Shared("name", 1, b"v"), Shared("name", 3, b"v")]
     assert tree.answers == {"6.0": found, "2.0": found}
 
 
 def test_second_setter_of_a_name_is_refused_and_sets_nothing() -> None:
     tree = Tree(3)
     set_one(tree, "1.0")
-    tree.say("2.0", SetConstants("2.0", 4, {"other": b"x", "name": b"y"}))
+    tree.say("2.0", SetShared(worker_name(2, 0), 4, {"other": b"x", "name": b"y"}))
     tree.settle()
-    assert tree.answers.pop("2.0") == [ConstantsTaken("2.0", 4, ("name",))]
-    tree.say("2.0", GetConstant("other", 5, wait=False))
+    assert tree.answers.pop("2.0") == [SharedSet(worker_name(2, 0), 4, ("name",))]
+    tree.say("2.0", GetShared("other", 5, wait=False))
     tree.settle()
-    assert tree.answers.pop("2.0") == [Constant("other", 5, b"", False)]
+    assert tree.answers.pop("2.0") == [Shared("other", 5, None)]
 
 
 def test_constant_crosses_each_edge_of_the_tree_once() -> None:
@@ -106,30 +106,30 @@ def test_constant_crosses_each_edge_of_the_tree_once() -> None:
     tree.carried.clear()
     for _ in range(3):
         for node in range(15):
-            tree.say(f"{node}.0", GetConstant("name", 1, wait=False))
+            tree.say(f"{node}.0", GetShared("name", 1, wait=False))
         tree.settle()
-    between = [(sender, to) for sender, to, message in tree.carried if isinstance(message, Constant)]
+    between = [(sender, to) for sender, to, message in tree.carried if isinstance(message, Shared)]
     assert sorted(between) == sorted({(str((node - 1) // 2), str(node)) for node in range(1, 15)})
 
 
 class Asked:
     """A worker whose broker is alone."""
 
-    name = "0.0"
+    name = ORIGIN
     serial = False
 
     def __init__(self) -> None:
         self.asked = 0
-        self._broker = BrokersConstants("0")
+        self._broker = SharedValues(broker_name(0))
 
     def ask(self, message_of: Callable[[int], Message], deadline: Any = None, soon: bool = True) -> Any:
         self.asked += 1
         message = message_of(self.asked)
-        if isinstance(message, SetConstants):
-            return self._broker.set(message)[0][1]
-        assert isinstance(message, GetConstant)
-        answers = self._broker.get(message, self.name)
-        return answers[0][1] if answers else None  # the deadline is over
+        if isinstance(message, SetShared):
+            return self._broker.set(message)[0].message
+        assert isinstance(message, GetShared)
+        answers = self._broker.get(message, ProcessName(self.name))
+        return answers[0].message if answers else None  # the deadline is over
 
 
 def test_values_come_back_as_they_were_set() -> None:

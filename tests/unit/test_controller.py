@@ -29,7 +29,7 @@ from scoop_hpc.protocol.messages import (
     Results,
     Tasks,
 )
-from scoop_hpc.protocol.names import broker_of
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, broker_of, worker_name
 from scoop_hpc.worker import current
 from scoop_hpc.worker import durations as costs
 from scoop_hpc.worker.controller import Controller
@@ -47,14 +47,14 @@ class Home:
         self.exported = 0
         self.hands_out = hands_out
         self.broker = BrokerState(broker_of(name))
-        self.broker.handle(Ready(), name)
+        self.broker.handle(Ready(), ProcessName(name))
 
     def send(self, message: Message) -> None:
         message = codec.decode(codec.encode(message))
         self.sent.append(message)
         self.exported += len(message.batches) if isinstance(message, Tasks) else 0
         if self.hands_out or not isinstance(message, Request):
-            self.arriving += [send.message for send in self.broker.handle(message, self.name)]
+            self.arriving += [send.message for send in self.broker.handle(message, ProcessName(self.name))]
 
     def wake(self) -> None:
         self.woken.set()
@@ -80,7 +80,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     def run(program: Callable[[], Any], link: Home | None = None, size: int = request.param) -> Any:
         link = link or Home()
-        worker = Controller(link, "0.0", size)
+        worker = Controller(link, ORIGIN, size)
         monkeypatch.setattr(current, "_worker", worker)
         results = []
         # a program that fails does not wait for what it submitted
@@ -354,9 +354,9 @@ def test_future_that_runs_elsewhere_is_not_cancelled(run: Run) -> None:
     def program() -> tuple[bool, ...]:
         future = futures.submit(square, 3)
         waiting = future.running()
-        link.broker.handle(Ready(), "0.1")
-        link.broker.handle(Request(1), "0.1")  # it gets the task
-        link.broker.handle(Request(1, idle=False, begun=1), "0.1")  # and has begun it
+        link.broker.handle(Ready(), worker_name(0, 1))
+        link.broker.handle(Request(1), worker_name(0, 1))  # it gets the task
+        link.broker.handle(Request(1, idle=False, begun=1), worker_name(0, 1))  # and has begun it
         return waiting, future.cancel(), future.running(), future.done()
 
     assert run(program, link, size=4) == (False, False, True, False)
@@ -506,7 +506,7 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
         outcome = Outgoing()
         for serial in (future.serial, future.serial):
             outcome.add(serial, Outcome(9))
-        link.arriving.append(Results([Batch("0.0", 0, outcome.dump())]))
+        link.arriving.append(Results([Batch(ORIGIN, 0, outcome.dump())]))
         assert future.result() == 9
         current.current().waiter(time.monotonic()).park()
         return current.current().exchange.late
@@ -556,8 +556,8 @@ def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(run: Run
 
 def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
     link = Home("1.0")
-    worker = Controller(link, "1.0", 4)
-    worker.exchange.finish("0.0", 1, Outcome(1))
+    worker = Controller(link, worker_name(1, 0), 4)
+    worker.exchange.finish(ORIGIN, 1, Outcome(1))
     worker.exchange.poll(0)
     assert not link.sent
     link.arriving.append(Demand(1, idle=1))
@@ -568,8 +568,8 @@ def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
 
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
-    worker = Controller(link, "1.0", 4)
-    link.arriving.append(Tasks([Batch("0.0", 1, batching.dump_call(square, (5,), {}))]))
+    worker = Controller(link, worker_name(1, 0), 4)
+    link.arriving.append(Tasks([Batch(ORIGIN, 1, batching.dump_call(square, (5,), {}))]))
     worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
     for _ in range(4):
         worker.hub.step()
@@ -578,13 +578,13 @@ def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     assert (serial, batching.value_of(item)) == (1, (25, None))
     (first,) = [message for message in link.sent if isinstance(message, Request)]
     assert (first.count > 0, first.idle, first.begun) == (True, True, 0)
-    assert results.request is not None
+    assert isinstance(results.request, Request)
     assert (results.request.count > 0, results.request.idle, results.request.begun) == (True, True, 1)
 
 
 def test_idle_worker_asks_for_tasks_once() -> None:
     link = Home()
-    worker = Controller(link, "1.0", 4)
+    worker = Controller(link, worker_name(1, 0), 4)
     worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # keeps the played broker from being waited for
     for _ in range(3):
         worker.exchange.poll = lambda timeout: worker.exchange.flush()  # type: ignore[method-assign]
@@ -593,7 +593,7 @@ def test_idle_worker_asks_for_tasks_once() -> None:
 
 
 def test_futures_while_the_program_is_imported_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Controller(Home(), "0.1", 2)
+    worker = Controller(Home(), worker_name(0, 1), 2)
     worker.bar()
     monkeypatch.setattr(current, "_worker", worker)
     with pytest.raises(ProgramError, match="__main__"):
@@ -685,7 +685,7 @@ def test_watcher_of_a_settled_future_is_called_at_once(run: Run) -> None:
 
 def test_foreign_message_is_an_error() -> None:
     with pytest.raises(ProtocolError):
-        Controller(Home(), "0.0", 2).exchange.receive(Hello(1, "3.11", "n", "h", 1, 1))
+        Controller(Home(), ORIGIN, 2).exchange.receive(Hello(1, "3.11", "n", "h", 1, 1))
 
 
 def test_function_never_seen_counts_as_slow() -> None:

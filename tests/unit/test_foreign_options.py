@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from scoop_hpc.cli.sources import KINDS, read_settings
+from scoop_hpc.cli.options.settings import KINDS, read_settings
 from scoop_hpc.cli.submit import submit
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.schedulers.registry import SCHEDULERS

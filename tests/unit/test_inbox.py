@@ -11,7 +11,8 @@ from test_controller import Home
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Find, Tasks
+from scoop_hpc.protocol.messages import Batch, Cancel, Query, Tasks
+from scoop_hpc.protocol.names import ORIGIN, worker_name
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.inbox import Inbox, Task, opened
@@ -20,7 +21,7 @@ from scoop_hpc.worker.relief import Relief
 
 def bundle(first: int, *values: Any) -> Batch:
     items = [batching.pack_item((value,), {}) for value in values]
-    return Batch("0.0", first, batching.dump_calls(abs, items), len(values))
+    return Batch(ORIGIN, first, batching.dump_calls(abs, items), len(values))
 
 
 def of(_: object) -> Cost:
@@ -56,7 +57,7 @@ def test_opened_parcel_comes_back_as_the_same_calls() -> None:
 
 def test_call_that_came_alone_goes_on_alone() -> None:
     inbox = Inbox()
-    batch = Batch("0.0", 7, batching.dump_call(abs, ([1],), {}))
+    batch = Batch(ORIGIN, 7, batching.dump_call(abs, ([1],), {}))
     inbox.extend([batch])
     inbox.open(batch, opened(inbox.pop(), of))  # type: ignore[arg-type]
     assert calls_in(inbox.empty(none_refused)) == [(7, [1])]
@@ -70,10 +71,10 @@ def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
     if open_first:
         inbox.pop()
         inbox.open(batch, opened(batch, of))
-    assert inbox.find(Find("0.0", 2, cancel=False))
-    assert inbox.find(Find("0.0", 2, cancel=True))
-    assert not inbox.find(Find("0.0", 2, cancel=True))
-    assert not inbox.find(Find("1.0", 1, cancel=True))
+    assert inbox.find(Query(ORIGIN, 2, 1))
+    assert inbox.find(Cancel(ORIGIN, 2))
+    assert not inbox.find(Cancel(ORIGIN, 2))
+    assert not inbox.find(Cancel(worker_name(1, 0), 1))
     left = inbox.empty(none_refused)
     assert [serial for serial, _ in calls_in(left) if all(serial not in batch.dropped for batch in left)] == [1, 3]
 
@@ -81,14 +82,14 @@ def test_cancelled_call_is_dropped_and_found_no_more(open_first: bool) -> None:
 def test_parcel_whose_calls_are_all_cancelled_is_gone() -> None:
     inbox = Inbox()
     inbox.extend([bundle(1, 10, 20)])
-    assert inbox.find(Find("0.0", 1, cancel=True))
-    assert inbox.find(Find("0.0", 2, cancel=True))
+    assert inbox.find(Cancel(ORIGIN, 1))
+    assert inbox.find(Cancel(ORIGIN, 2))
     assert (len(inbox), inbox.begun()) == (0, 2)
 
 
 def test_call_that_cannot_be_pickled_again_is_refused_and_the_others_go() -> None:
     inbox = Inbox()
-    bad = Task("0.0", 1, threading.Lock().acquire, (1,), Cost())
+    bad = Task(ORIGIN, 1, threading.Lock().acquire, (1,), Cost())
     batch = bundle(2, 5)
     inbox.open(batch, [bad])
     inbox.extend([batch])
@@ -130,7 +131,7 @@ class BackMeanwhile:
 
 def test_other_thread_does_not_take_what_the_main_thread_is_about_to_wait_for() -> None:
     home = Home()
-    exchange = Exchange(home, "0.0", 4)
+    exchange = Exchange(home, ORIGIN, 4)
     exchange.receive(Tasks([bundle(1, 10)]))
     exchange.busy_since = 1e-9  # for as long as the machine is up
     exchange.lock = BackMeanwhile(exchange)  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import types
 import typing
 from typing import Any
 
@@ -19,40 +20,55 @@ from scoop_hpc.protocol.messages import (
     VERSION,
     Batch,
     BrokerUp,
+    Cancel,
     Demand,
     Exited,
     Fault,
-    Find,
-    Found,
     Hello,
     Load,
     Message,
     Output,
     Peers,
     Program,
+    Query,
+    QueryAnswer,
     Ready,
     Reference,
     Request,
     Results,
-    SetConstants,
+    SetShared,
+    Shutdown,
     Stop,
     Tasks,
+    Withdraw,
 )
-from scoop_hpc.run.driver_state import DriverState, RunPlan
+from scoop_hpc.protocol.names import (
+    AGENT,
+    ORIGIN,
+    AgentName,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    broker_name,
+    worker_name,
+)
+from scoop_hpc.run.driver_state import DriverState, RunPlan, Warn
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
 SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
-    Peers((BrokerUp(0, ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
-    Output("0.1", 1, b"text\n"),
-    Exited("0.1", 7, -9, False, False),
+    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Output(worker_name(0, 1), 1, b"text\n"),
+    Exited(worker_name(0, 1), 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
-    Tasks([Batch("0.0", 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch("1.0", 2, [b""])], 4),
-    Results([Batch("0.0", 1, [b"outcome"])], Request(1), Demand(2)),
-    Find("0.0", 1, True, 2),
-    SetConstants("0.0", 1, {"name": b"value"}),
+    Withdraw(2),
+    Tasks([Batch(ORIGIN, 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch(worker_name(1, 0), 2, [b""])], 4),
+    Results([Batch(ORIGIN, 1, [b"outcome"])], Request(1), Demand(2)),
+    Query(ORIGIN, 1, 2),
+    Cancel(ORIGIN, 1, None),
+    SetShared(ORIGIN, 1, {"name": b"value"}),
 ]
 
 
@@ -61,7 +77,9 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "__metadata__"):
         return strategy(kind.__origin__)
-    if origin is typing.Union:
+    if hasattr(kind, "__supertype__"):
+        return strategy(kind.__supertype__)
+    if origin in (typing.Union, types.UnionType) and kind is not messages.Buffer:
         return st.one_of([strategy(each) for each in arguments])
     if origin is tuple and arguments[-1] is Ellipsis:
         return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
@@ -141,15 +159,18 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Request(-1),
-        Load("1", -5, 0),
-        BrokerUp(0, (), ("a",)),
-        Output("0.1", 3, b""),
-        Exited("0.0", 7, 2**40, False, True),
+        Request(0),
+        Request(1, 0),
+        Query(ORIGIN, 1, 0),
+        Shutdown(0),
+        Load(broker_name(1), -5, 0),
+        BrokerUp(NodeIndex(0), (), ("a",)),
+        Output(worker_name(0, 1), 3, b""),
+        Exited(ORIGIN, 7, 2**40, False, True),
         Fault("why", 256),
         Hello(VERSION, "3.11", "n1", "h", 7, -4),
-        Tasks([Batch("0.0", 1, [b""], 0)]),
-        Tasks([Batch("0.0", 1, [b""], 1, (1,))]),
+        Tasks([Batch(ORIGIN, 1, [b""], 0)]),
+        Tasks([Batch(ORIGIN, 1, [b""], 1, (1,))]),
     ],
     ids=repr,
 )
@@ -159,10 +180,10 @@ def test_numbers_out_of_range_are_refused(message: Message) -> None:
 
 
 def broker() -> BrokerState:
-    state = BrokerState("0")
-    state.handle(Peers(tuple(BrokerUp(node, ("a",), ("b",)) for node in range(2))), "agent")
+    state = BrokerState(broker_name(0))
+    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(2))), AGENT)
     for worker in ("0.0", "0.1"):
-        state.handle(Ready(), worker)
+        state.handle(Ready(), ProcessName(worker))
     return state
 
 
@@ -172,23 +193,23 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
     state = broker()
     for message, sender in conversation:
         with contextlib.suppress(ProtocolError):
-            state.handle(arrived(message), sender)
+            state.handle(arrived(message), ProcessName(sender))
 
 
-def rendezvous() -> DriverState:
-    nodes = NodePlan("n1", 1), NodePlan("n2", 0)
-    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
-    run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), "n1/0")
+def driver() -> DriverState:
+    nodes = NodePlan("n1", 1), NodePlan("n2", None)
+    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, None, (), "", 7, "3.11", "the driver"))
+    run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), AgentName("n1/0"), 0.0)
     return run
 
 
 @settings(max_examples=50, deadline=None)
 @given(CONVERSATION)
 def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation: list[tuple[Message, str]]) -> None:
-    run = rendezvous()
+    run = driver()
     for message, sender in conversation:
         with contextlib.suppress(ProtocolError):
-            run.handle(arrived(message), sender)
+            run.handle(arrived(message), AgentName(sender), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -199,10 +220,11 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
         (Peers(()), "1"),
         (Fault("why"), "x"),
         (Request(1), "0.7"),
+        (Withdraw(), "0.7"),
         (Ready(), "1.0"),
         (Ready(), "0.x"),
-        (Load("x", 1000, 0), "x"),
-        (Load("1", 1000, 0), "0.0"),
+        (Load(BrokerName(ProcessName("x")), 1000, 0), "x"),
+        (Load(broker_name(1), 1000, 0), "0.0"),
         (Hello(VERSION, "3.11", "n1", "h", 7, 4), "0.0"),
     ],
     ids=repr,
@@ -210,42 +232,48 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
 def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sender: str) -> None:
     state = broker()
     with pytest.raises(ProtocolError):
-        state.handle(message, sender)
-    assert (set(state.workers), state.peers, state.tick()) == ({"0.0", "0.1"}, {"1"}, [])
+        state.handle(message, ProcessName(sender))
+    assert (set(state.workers), state.peers, state.tick(0.0)) == ({"0.0", "0.1"}, {"1"}, [])
 
 
 @pytest.mark.parametrize(
     "message",
-    [BrokerUp(0, ("a",), ("b",)), Exited("0.0", 7, 0, False, True), Fault("why", 0), messages.Bye(), Ready()],
+    [
+        BrokerUp(NodeIndex(0), ("a",), ("b",)),
+        Exited(ORIGIN, 7, 0, False, True),
+        Fault("why", 0),
+        messages.Bye(),
+        Ready(),
+    ],
     ids=repr,
 )
 def test_a_stranger_does_not_end_the_run(message: Message) -> None:
-    run = rendezvous()
+    run = driver()
     with pytest.raises(ProtocolError) as caught:
-        run.handle(message, "x")
-    assert run.refuse("x", caught.value) == []
+        run.handle(message, AgentName("x"), 0.0)
+    assert run.refuse(AgentName("x"), caught.value, 0.0) == [Warn(f"dropped a message of 'x': {caught.value}")]
     assert run.ending is None
 
 
 def test_an_agents_invalid_message_ends_the_run_with_a_reason() -> None:
-    run = rendezvous()
-    assert run.refuse("n1/0", ProtocolError("cannot read it"))
+    run = driver()
+    assert run.refuse(AgentName("n1/0"), ProtocolError("cannot read it"), 0.0)
     assert run.ending is not None
     assert (run.ending.status, run.ending.reason) == (1, "invalid message of the agent on n1: cannot read it")
 
 
 def test_an_agent_speaks_for_the_broker_of_its_own_node_only() -> None:
     with pytest.raises(ProtocolError):
-        rendezvous().handle(BrokerUp(1, ("a",), ("b",)), "n1/0")
+        driver().handle(BrokerUp(NodeIndex(1), ("a",), ("b",)), AgentName("n1/0"), 0.0)
 
 
 def test_a_fault_is_never_a_success() -> None:
-    run = rendezvous()
-    run.handle(Fault("why", 0), "n1/0")
+    run = driver()
+    run.handle(Fault("why", 0), AgentName("n1/0"), 0.0)
     assert run.ending is not None
     assert run.ending.status == 1
 
 
 def test_an_answer_that_nobody_asked_for_is_passed_over() -> None:
     state = broker()
-    assert state.handle(Found("0.0", 1, 1, True), "1") == []
+    assert state.handle(QueryAnswer(ORIGIN, 1, 1, True), broker_name(1)) == []

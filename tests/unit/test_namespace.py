@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batching, main_by_value, main_received, pickles
 from scoop_hpc.protocol.messages import Batch
+from scoop_hpc.protocol.names import ORIGIN, worker_name
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.inbox import opened
@@ -313,7 +314,7 @@ def test_task_begins_with_the_globals_that_it_came_with_though_others_came_meanw
     for scale in (3, 4):
         sides.client.scale = scale
         sides.be_client()
-        batches.append(Batch("0.0", 1, batching.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
+        batches.append(Batch(ORIGIN, 1, batching.dump_calls(sides.client.inner, [(1,), (2,)]), 2))
     sides.be_worker()
     (first, second), (other, _) = (opened(batch, lambda function: Cost()) for batch in batches)
     assert [task.function(*task.arguments()[0]) for task in (first, other, second)] == [3, 4, 6]
@@ -332,7 +333,7 @@ def test_future_of_a_task_runs_with_the_globals_of_that_task_though_others_came_
     quick = Cost()
     quick.learn(1e-5)
     sides.be_worker()
-    controller = Controller(NoLink(), "0.1", 2)
+    controller = Controller(NoLink(), worker_name(0, 1), 2)
     future = controller.submit(batching.load_call(first)[0], (1,), {}, quick)  # stays here until others want it
     assert batching.load_call(second)[0](1) == 4
     assert future.unstarted

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from scoop_hpc.protocol.messages import Output
-from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN, ProcessName
 from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.output import OutputPipes
 
@@ -47,7 +47,7 @@ class Child:
         self.now = 0.0
         self.read, self.write = os.pipe()
         self.pipes = OutputPipes(zmq.Poller(), self._take, lambda: self.now)
-        self.pipes.add(name, {self.read: 2})
+        self.pipes.add(ProcessName(name), {self.read: 2})
 
     def _take(self, output: Output) -> None:
         self.sent.append(output.text)

@@ -6,25 +6,30 @@ import concurrent.futures
 import threading
 from typing import Any
 
-from scoop_hpc.broker.state import BrokerState, Send
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.pool.client import PoolClient, PoolFuture, Question
+from scoop_hpc.pool.client import PoolClient
+from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
-    Found,
+    Cancel,
+    CancelAnswer,
     Message,
+    Query,
+    QueryAnswer,
     Ready,
     Request,
     Results,
     Tasks,
 )
-from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.protocol.names import CLIENT, ProcessName, broker_name, worker_name
 
-WORKER = "0.1"
+WORKER = worker_name(0, 1)
 
 
 class Pool:
@@ -33,7 +38,7 @@ class Pool:
     def __init__(self, workers: int = 1) -> None:
         self.client = PoolClient()
         self.sent: list[Batch] = []
-        self._broker = BrokerState("0")
+        self._broker = BrokerState(broker_name(0))
         self._broker.handle(Ready(), WORKER)
         self._inbox: list[tuple[int, Any, Any]] = []
         self._received = 0
@@ -48,11 +53,11 @@ class Pool:
         self.client.pump()
         self.client.tell()
 
-    def is_queued(self, future: PoolFuture, cancel: bool) -> bool | None:
-        question = Question(future, cancel)
+    def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
+        question = Question(future, kind)
         self.client.ask(question)
         self.pump()
-        return question.queued
+        return question.answer
 
     def work(self, count: int = 1, deaf: float = 0.0) -> None:
         """Let the worker run *count* tasks."""
@@ -74,7 +79,7 @@ class Pool:
         self._route(message, CLIENT)
 
     def _route(self, message: Message, sender: str) -> None:
-        sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), sender)
+        sends: list[Send] = self._broker.handle(codec.decode(codec.encode(message)), ProcessName(sender))
         for send in sends:
             if send.to == WORKER and isinstance(send.message, Tasks):
                 for batch in send.message.batches:
@@ -82,9 +87,10 @@ class Pool:
                     tasks = [(serial, function, item) for serial, item in enumerate(items, batch.serial)]
                     self._inbox += [task for task in tasks if task[0] not in batch.dropped]
                     self._received += len(tasks) - len(batch.dropped)
-            elif send.to == WORKER:  # Find: it has begun all that it has
-                self._route(Found(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
-            elif send.to == CLIENT and isinstance(send.message, (Results, Found)):
+            elif send.to == WORKER:  # a question: it has begun all that it has
+                kind = QueryAnswer if isinstance(send.message, Query) else CancelAnswer
+                self._route(kind(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore[attr-defined]
+            elif send.to == CLIENT and isinstance(send.message, (Results, QueryAnswer, CancelAnswer)):
                 self.client.take(send.message)
                 self.pump()
 
@@ -100,14 +106,18 @@ def test_results_and_errors_come_back() -> None:
     pool.work(2)
     assert good.result() == 32
     assert isinstance(bad.exception(), ZeroDivisionError)
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
-def test_guest_is_never_asked_for_work() -> None:
-    broker = BrokerState("0")
+def test_client_is_never_asked_for_work() -> None:
+    broker = BrokerState(broker_name(0))
     broker.handle(Ready(), WORKER)
     broker.handle(Tasks([Batch(CLIENT, 1, [b""])]), CLIENT)
-    sends = [*broker.handle(Request(9), WORKER), *broker.handle(Request(9), WORKER), *broker.tick()]
+    sends = [
+        *broker.handle(Request(9), WORKER),
+        *broker.handle(Request(9), WORKER),
+        *broker.tick(0.0),
+    ]
     assert {send.to for send in sends} == {WORKER}
 
 
@@ -160,7 +170,7 @@ def test_sent_future_is_cancelled_unless_it_has_begun() -> None:
     pool.work(2)
     assert [future.running() for future in submitted] == [False] * 4
     assert [future.cancel() for future in submitted] == [False, False, True, True]
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
 def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> None:
@@ -170,7 +180,7 @@ def test_cancelling_all_reaches_what_was_sent_and_spares_what_has_begun() -> Non
     pool.client.cancel()
     pool.pump()
     assert [future.cancelled() for future in submitted] == [True] * 9
-    assert pool.client.idle
+    assert pool.client.is_idle
 
 
 def test_call_that_cannot_be_pickled_fails_alone() -> None:
@@ -190,14 +200,14 @@ def test_every_future_of_a_broken_pool_fails_by_an_error_of_its_own() -> None:
     submitted = [pool.submit(abs, n) for n in range(9)]
     submitted[5].cancel()
     pool.pump()
-    question = Question(submitted[0], cancel=True)
+    question = Question(submitted[0], Cancel)
     pool.client.ask(question)
     pool.client.fail(lambda: BrokenPoolError("worker 0.1 died"))
     pool.client.tell()
     errors = [future.exception(0) for future in submitted if not future.cancelled()]
     assert [type(error) for error in errors] == [BrokenPoolError] * 8
     assert len(set(map(id, errors))) == 8
-    assert pool.client.idle
+    assert pool.client.is_idle
     assert question.told.is_set()
 
 

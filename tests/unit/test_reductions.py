@@ -26,6 +26,7 @@ from scoop_hpc.bulk.splitting import NOTHING, Fold
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.packed import Packed
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.worker import controller, current
 from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
 
@@ -36,7 +37,7 @@ Run = Callable[..., Any]
 def run_program(program: Callable[[], Any], link: Home | None = None, size: int = 4) -> Any:
     """Run *program* as the origin's, on one of *size* workers; return its result."""
     link = link or Home()
-    worker = controller.Controller(link, "0.0", size)
+    worker = controller.Controller(link, ORIGIN, size)
     handler = signal.getsignal(signal.SIGINT)
     results: list[Any] = []
     try:

@@ -12,6 +12,7 @@ import pytest
 
 from scoop_hpc.errors import SegmentError
 from scoop_hpc.protocol.messages import Batch, Reference, Request, Results, Tasks
+from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.transport import maps
 from scoop_hpc.transport import segments as module
 from scoop_hpc.transport.segments import LEAST, Segments
@@ -215,7 +216,7 @@ def test_where_no_more_maps_are_allowed_the_content_is_read(
 
 def test_message_to_another_machine_has_the_buffers_themselves(segments: Segments) -> None:
     content = os.urandom(MAPPED)
-    near = Tasks([Batch("0.0", 5, [b"call", put(segments, content)], 2, (6,)), Batch("0.0", 7, [b"call"])], 3)
+    near = Tasks([Batch(ORIGIN, 5, [b"call", put(segments, content)], 2, (6,)), Batch(ORIGIN, 7, [b"call"])], 3)
     far = maps.spelled_out(near)
     assert isinstance(far, Tasks)
     assert bytes(far.batches[0].frames[1]) == content
@@ -223,12 +224,12 @@ def test_message_to_another_machine_has_the_buffers_themselves(segments: Segment
     assert far.batches[1] is near.batches[1]
 
 
-@pytest.mark.parametrize("message", [Request(1), Results([Batch("0.0", 0, [b"outcome"])])])
+@pytest.mark.parametrize("message", [Request(1), Results([Batch(ORIGIN, 0, [b"outcome"])])])
 def test_message_without_references_is_left_as_it_is(message: Any) -> None:
     assert maps.spelled_out(message) is message
 
 
 def test_reference_to_what_is_gone_is_left_for_who_can_say_so(segments: Segments) -> None:
-    batch = Batch("0.0", 0, [b"outcome", put(segments, bytes(MAPPED))])
+    batch = Batch(ORIGIN, 0, [b"outcome", put(segments, bytes(MAPPED))])
     segments.close()
     assert maps.taken(batch).frames == batch.frames

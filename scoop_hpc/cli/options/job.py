@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from scoop_hpc.cli.conda import absolute_environment, conda_variables
-from scoop_hpc.cli.programs import check_program
+from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
+from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.errors import InputError, about
 from scoop_hpc.fields.option import Option, Takes
 from scoop_hpc.fields.spec import OPTIONS, JobSpec

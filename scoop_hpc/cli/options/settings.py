@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from scoop_hpc.cli.job_options import choose, job_options
-from scoop_hpc.cli.programs import MOST_OF_A_PROGRAM
+from scoop_hpc.cli.options.job import choose, job_options
+from scoop_hpc.cli.options.program import MOST_OF_A_PROGRAM
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.files.reading import TRUST, read_file

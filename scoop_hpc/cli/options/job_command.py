@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.job_options import choose, make_spec
-from scoop_hpc.cli.sources import KINDS, InForce, read_settings
+from scoop_hpc.cli.options.job import choose, make_spec
+from scoop_hpc.cli.options.settings import KINDS, InForce, read_settings
 from scoop_hpc.errors import InputError, SettingsError
+from scoop_hpc.fields.option import parameter_of
 from scoop_hpc.settings import foreign
-from scoop_hpc.settings.values import Setting
 
 _META = "scoop_hpc.settings"
 
@@ -45,19 +45,14 @@ class ConfiguredCommand(click.Command):
         found = read_settings(os.environ, ctx.params["program"], profile, given)
         for warning in found.warnings:
             follow.say(f"warning: {warning}")
-        ctx.meta[_META] = (found, dict(ctx.params))
+        ctx.meta[_META] = found
         ctx.params.update(found.values)
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        found, plain = ctx.meta[_META]
-        try:
+        found: InForce = ctx.meta[_META]
+        with naming_origins(found):
             return super().invoke(ctx)
-        except InputError as error:
-            blamed = blame(str(error), found, plain, os.environ)
-            if not blamed:
-                raise
-            raise SettingsError(f"{blamed}: {error}") from error
 
 
 def _scheduler_of(words: Sequence[str]) -> str | None:
@@ -78,48 +73,19 @@ def profile_option() -> click.Option:
 
 def check(found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     """Refuse the settings *found* beside *plain* options as submit would, before it asks the scheduler."""
-    message = _complaint({**plain, **found.values}, environ)
-    if message is not None:
-        origins = blame(message, found, plain, environ)
-        raise SettingsError(f"{origins}: {message}" if origins else message)
-
-
-def blame(message: str, found: InForce, plain: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Return the origins of the settings without which all is well, or else *message* is not made.
-
-    What only the scheduler can tell, or the disk, is of the settings that *message* names.
-    """
     options = {**plain, **found.values}
-    options["scheduler"] = options["scheduler"] or choose(None, environ).name  # ask once which is here
-    if _refusal(options, environ) == message:
-        without = {name: _refusal({**options, name: plain[name]}, environ) for name in found.settings}
-        blamed = [name for name, other in without.items() if other is None]
-        blamed = blamed or [name for name, other in without.items() if other != message]
-    else:
-        blamed = [name for name, setting in found.settings.items() if _names(message, setting)]
-    return " and ".join(dict.fromkeys(str(found.settings[name].origin) for name in blamed))
-
-
-def _names(message: str, setting: Setting) -> bool:
-    if setting.name == "template":
-        return f"the template {setting.value!r} " in message
-    return re.search(rf"(?<![\w-])--{setting.name.replace('_', '-')}(?![\w-])", message) is not None
-
-
-def _complaint(options: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:
-    """Return why there is no job with these *options*, None if there is."""
-    try:
+    with naming_origins(found):
         make_spec(options, choose(options["scheduler"], environ), environ)
-    except InputError as error:
-        return str(error)
-    return None
 
 
-def _refusal(options: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:
-    """Return why there is no job with these *options*, or why its scheduler would not have it; None if all is well."""
+@contextlib.contextmanager
+def naming_origins(found: InForce) -> Iterator[None]:
+    """Say, in the errors that leave this block, where those of the settings *found* are made that they are about."""
     try:
-        scheduler = choose(options["scheduler"], environ)
-        scheduler.check(make_spec(options, scheduler, environ))
+        yield
     except InputError as error:
-        return str(error)
-    return None
+        names = set(map(parameter_of, error.options))
+        origins = dict.fromkeys(str(each.origin) for name, each in found.settings.items() if name in names)
+        if not origins:
+            raise
+        raise SettingsError(f"{' and '.join(origins)}: {error}", *error.options) from error

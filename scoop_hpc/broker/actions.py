@@ -1,0 +1,18 @@
+"""The actions of a broker's state machine: messages to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoop_hpc.protocol.messages import Message
+from scoop_hpc.protocol.names import ProcessName
+
+META = ProcessName("meta")  # the receiver of messages that are published
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send *message* to the process called *to*, or publish it if *to* is META."""
+
+    to: ProcessName
+    message: Message

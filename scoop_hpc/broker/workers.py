@@ -1,0 +1,80 @@
+"""The workers of a broker's node, as the broker knows them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Demand, Query, QueryAnswer
+
+Question = Query | Cancel
+Answer = QueryAnswer | CancelAnswer
+
+
+class Worker:
+    """One worker: the demand that it was told of, and the batches that it has and may not have begun, oldest first."""
+
+    __slots__ = ("_asked", "_begun", "_given", "_told", "_told_idle")
+
+    def __init__(self) -> None:
+        self._told = 0  # batches that it knows to be welcome
+        self._told_idle = 0  # of these for workers that are idle
+        self._given: deque[Batch] = deque()  # the batches that it may not have begun
+        self._begun = 0  # tasks given before those
+        self._asked: list[Question] = []  # about what it was given
+
+    def demand(self, batches: int, idle: int) -> Demand | None:
+        """Return how much more to ask of it where so many *batches* are welcome, *idle* of them for idle workers."""
+        if self._told >= batches and self._told_idle >= idle:
+            return None
+        more = Demand(max(0, batches - self._told), max(0, idle - self._told_idle))
+        self._told, self._told_idle = max(batches, self._told), max(idle, self._told_idle)
+        return more
+
+    def give(self, batches: Sequence[Batch]) -> None:
+        """Note that *batches* are sent to it."""
+        self._told_idle = 0  # for the worker takes tasks as a sign that nobody is idle
+        self._given.extend(batches)
+
+    def took_back(self, batches: int) -> None:
+        """Note that so many of its batches have come: they meet as much of the demand."""
+        self._told = max(0, self._told - batches)
+        self._told_idle = max(0, self._told_idle - batches)
+
+    def has_begun(self, count: int) -> list[Question]:
+        """Forget the batches among the first *count* tasks; return the questions that it will not answer any more."""
+        while self._given and self._begun + self._given[0].tasks() <= count:
+            self._begun += self._given.popleft().tasks()
+        settled = [question for question in self._asked if not self.may_hold(question)]
+        for question in settled:
+            self._asked.remove(question)
+        return settled
+
+    def may_hold(self, question: Question) -> bool:
+        """Return whether the task in *question* was given to it, and may not have begun."""
+        return any(_holds(batch, question) for batch in self._given)
+
+    def ask(self, question: Question) -> None:
+        """Note that *question* is sent to it."""
+        self._asked.append(question)
+
+    def take_question(self, answer: Answer) -> Question | None:
+        """Forget the question that *answer* is for, and return it; None if there is none."""
+        question: Question
+        if isinstance(answer, QueryAnswer):
+            question = Query(answer.owner, answer.serial, answer.number)
+        else:
+            question = Cancel(answer.owner, answer.serial, answer.number)
+        if question not in self._asked:
+            return None
+        self._asked.remove(question)
+        return question
+
+    def does_not_hold(self, question: Question) -> None:
+        """Forget the batch with this task: it has begun, or was given back."""
+        self._begun += sum(batch.tasks() for batch in self._given if _holds(batch, question))
+        self._given = deque(batch for batch in self._given if not _holds(batch, question))
+
+
+def _holds(batch: Batch, question: Question) -> bool:
+    return batch.owner == question.owner and batch.serial <= question.serial < batch.serial + batch.count

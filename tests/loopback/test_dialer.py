@@ -1,0 +1,92 @@
+"""A broker is found among its addresses, over real sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zmq
+
+from scoop_hpc.errors import BrokenPoolError
+from scoop_hpc.pool.link import ClientLink
+from scoop_hpc.pool.policy import ClientPolicy
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Beat, BrokerUp, Greet, Greeted, Open
+from scoop_hpc.protocol.names import NodeIndex, broker_name
+
+POLICY = ClientPolicy(next_address=0.05, rounds=1000, look=0.01, broken=0.1)
+
+
+class Broker:
+    """A socket at the second of two addresses."""
+
+    def __init__(self, directory: Path) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(zmq.ROUTER)
+        addresses = f"ipc://{directory}/nobody", f"ipc://{directory}/broker"
+        self.socket.bind(addresses[1])
+        self.way = Open(1, BrokerUp(NodeIndex(0), addresses, ("ipc://meta",)), None)
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    yield broker
+    broker.close()
+
+
+def test_messages_are_held_back_until_the_broker_answers_at_one_address(broker: Broker) -> None:
+    link = ClientLink(broker.way, POLICY)
+    link.send(Beat())
+    while not broker.socket.poll(10):
+        link.look()
+    name, *frames = broker.socket.recv_multipart()
+    greet = codec.decode(frames)
+    assert isinstance(greet, Greet)
+    assert greet.to == broker_name(0)
+    assert not broker.socket.poll(20)
+    broker.socket.send_multipart([name, *codec.encode(Greeted(greet.attempt))])
+    link.wait(5.0)
+    assert link.receive() == []
+    assert broker.socket.poll(5000)
+    assert codec.decode(broker.socket.recv_multipart()[1:]) == Beat()
+    link.close()
+
+
+def test_broker_that_never_answers_breaks_the_pool(broker: Broker) -> None:
+    link = ClientLink(broker.way, replace(POLICY, rounds=2))
+    with pytest.raises(BrokenPoolError, match="no answer from the first broker of the pool at ipc://.*/nobody, ipc://"):
+        until_broken(link)
+    link.close()
+
+
+def test_lost_connection_breaks_the_pool(broker: Broker) -> None:
+    link = ClientLink(broker.way, POLICY)
+    while not broker.socket.poll(10):
+        link.look()
+    name, *frames = broker.socket.recv_multipart()
+    greet = codec.decode(frames)
+    assert isinstance(greet, Greet)
+    broker.socket.send_multipart([name, *codec.encode(Greeted(greet.attempt))])
+    link.wait(5.0)
+    link.receive()
+    time.sleep(0.02)
+    link.look()
+    broker.close()
+    with pytest.raises(BrokenPoolError, match="the connection to the pool's first broker broke: tasks may be lost"):
+        until_broken(link)
+    link.close()
+
+
+def until_broken(link: ClientLink) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        link.receive()
+        link.look()
+        time.sleep(0.01)
