@@ -79,9 +79,9 @@ def main(plan: WorkerPlan, last_word: LastWord) -> int:
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
         leaving.announce(last_word, controller.runs_task)
-        status = controller.hub.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        status = controller.loop.run_program(lambda: _run_program(prepared, verdict), _join_threads)
         state.to_program()  # what is done at the end of a process, is the program's
-        controller.exchange.end()
+        controller.end()
         return status
     controller.bar()
     try:
@@ -117,7 +117,7 @@ def _run_program(prepared: program.Prepared, verdict: ImportCheck) -> int:
 
 def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) -> None:
     """End the run of a program without a guard."""
-    controller.exchange.end()
+    controller.end()
     sys.exit(_fail(link, f"{path}: {reason}", 2))
 
 
@@ -138,8 +138,8 @@ def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:
-    controller.hub.serve()
-    controller.exchange.end()
+    controller.loop.serve()
+    controller.end()
     link.close()
     return 0
 

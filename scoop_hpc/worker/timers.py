@@ -33,6 +33,9 @@ class Timers:
             self._crowded = 64 + 2 * len(self._heap)
         heapq.heappush(self._heap, (waiter.deadline, id(waiter), waiter))
 
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
     def left(self) -> float | None:
         """Return the seconds until the next deadline, None if there is none."""
         return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
