@@ -4,15 +4,16 @@
 
     ScoopError
     ├── InputError (ValueError)      what the user wrote cannot be right; the command line exits with 2
-    │   ├── HostlistError            a nodelist that is none
+    │   ├── HostlistError            an invalid nodelist
     │   ├── AllocationError          the scheduler's environment contradicts itself
     │   ├── JobSpecError             a job that cannot be asked for, here or anywhere
-    │   ├── SettingsError            a setting of a file, a variable or a program that is none, or is not possible
+    │   ├── SettingsError            an unknown setting, or an invalid value, in a file, a variable or a program
     │   ├── TemplateError            a template that does not render
     │   ├── ProgramError             the program to run is missing, or unfit to be run by many workers
     │   └── ConstantError (LookupError)  a shared constant that is set already, or is not there
-    ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read
-    │   └── UnansweredError          whether the scheduler did what it was asked, nobody can tell
+    ├── SchedulerError               a scheduler's command is missing, failed, or printed what cannot be read; status 2
+    │   └── UnansweredError          a scheduler's command gave no answer, or none in time
+    ├── PerhapsSubmittedError        a submission had no clear answer: the job may exist; the command line exits with 1
     ├── LaunchError                  the run could not be started
     ├── ProtocolError                a process of the run said what it may not say
     ├── SegmentError                 memory that another process shares cannot be had
@@ -24,6 +25,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 
 
@@ -32,11 +35,36 @@ class ScoopError(Exception):
 
 
 class InputError(ScoopError, ValueError):
-    """Bad input of a user: the message is one line that shows the value and says what to do."""
+    """Bad input of a user: the message is one line that shows the value and says what to do.
+
+    *options* are the options that it is about, as in ``"--walltime"``: who set one learns where.
+    """
+
+    def __init__(self, message: str, *options: str) -> None:
+        super().__init__(message)
+        self.options = options
+
+
+@contextlib.contextmanager
+def about(*options: str) -> Iterator[None]:
+    """Attribute the InputErrors that leave this block to *options*, unless they name some themselves.
+
+    >>> try:
+    ...     with about("--walltime"):
+    ...         raise InputError("cannot read the walltime 'x'")
+    ... except InputError as error:
+    ...     print(error.options)
+    ('--walltime',)
+    """
+    try:
+        yield
+    except InputError as error:
+        error.options = error.options or options
+        raise
 
 
 class HostlistError(InputError):
-    """A nodelist text that is not one."""
+    """An invalid nodelist."""
 
 
 class AllocationError(InputError):
@@ -48,7 +76,7 @@ class JobSpecError(InputError):
 
 
 class SettingsError(InputError):
-    """A setting that is none, or whose value cannot be; the text says where it is made."""
+    """An unknown setting, or one with an invalid value; the message says where it is set."""
 
 
 class TemplateError(InputError):
@@ -68,7 +96,11 @@ class SchedulerError(ScoopError):
 
 
 class UnansweredError(SchedulerError):
-    """A scheduler gave no answer, or none that can be understood: it may have done what it was asked all the same."""
+    """A scheduler's command gave no answer, or none in time: the scheduler may have done what it was asked."""
+
+
+class PerhapsSubmittedError(ScoopError):
+    """A submission had no answer, or none that can be understood: the job may exist. Look before you submit again."""
 
 
 class LaunchError(ScoopError):

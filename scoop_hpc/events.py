@@ -16,6 +16,7 @@ observer must neither block nor raise. Each process has its own observers; what 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -59,6 +60,252 @@ class Observers:
 
 
 NOBODY = Observers()  # never added to
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# runs: what the driver and the agents do
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarting(Event):
+    """The driver starts agents."""
+
+    nodes: int
+    program: str  # empty for a pool
+
+    def __str__(self) -> str:
+        return f"starting {repr(self.program) if self.program else 'a pool'} on {_count(self.nodes, 'node')}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStarted(Event):
+    """A command of the launcher was started. Keys are in its environment or its input, which are no part of this."""
+
+    argv: tuple[str, ...]
+    nodes: str  # a nodelist
+    pid: int
+
+    def __str__(self) -> str:
+        return f"launch command for {self.nodes} (pid {self.pid}): {shlex.join(self.argv)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnded(Event):
+    """A command of the launcher has ended."""
+
+    program: str
+    nodes: str  # a nodelist
+    pid: int
+    ended: str  # how
+
+    def __str__(self) -> str:
+        return f"launch command {self.program} for {self.nodes} (pid {self.pid}) has ended: {self.ended}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined(Event):
+    """A node's agent has reported."""
+
+    node: str
+    host: str
+    pid: int
+    cpus: int
+    workers: int
+
+    def __str__(self) -> str:
+        agent = f"agent (pid {self.pid}) on {self.host}"
+        return f"node {self.node} joined: {agent}, {_count(self.cpus, 'CPU')}, {_count(self.workers, 'worker')}"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerJoined(Event):
+    """A node's broker is ready."""
+
+    node: str
+    addresses: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"the broker of node {self.node} is ready at {', '.join(self.addresses)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan(Event):
+    """All nodes are ready, and know of each other: the program is started."""
+
+    nodes: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f"the run begins: {_count(self.nodes, 'node')}, {_count(self.workers, 'worker')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """The driver has warned the user, who sees it on the standard error as well."""
+
+    level: ClassVar[int] = WARNING
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived(Event):
+    """A signal has come to the driver or an agent."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"received {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherGone(Event):
+    """The command that brought agents has ended, and they live on."""
+
+    level: ClassVar[int] = WARNING
+    nodes: str  # a nodelist
+    ended: str  # how
+
+    def __str__(self) -> str:
+        return f"the launcher of {self.nodes} has ended, the agents go on: {self.ended}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDisconnected(Event):
+    """The connection to an agent is lost."""
+
+    level: ClassVar[int] = WARNING
+    node: str
+
+    def __str__(self) -> str:
+        return f"lost the connection to the agent on {self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLeft(Event):
+    """An agent has left: everything on its node has ended."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"the agent on {self.node} has left"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding(Event):
+    """The driver begins the end of the run."""
+
+    status: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the run ends with status {self.status}{': ' if self.reason else ''}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailing(RunEnding):
+    """The driver begins the end of the run, for a reason that is not the program's own end."""
+
+    level: ClassVar[int] = ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class RunOver(Event):
+    """The run is over: its processes are gone."""
+
+    state: str  # as a job's
+    status: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the run is over: {self.state}, status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStarted(Event):
+    """An agent has started a broker or a worker."""
+
+    name: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"started {self.name} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded(Event):
+    """A broker or worker has ended, as it was meant to, or because the run ends."""
+
+    name: str
+    pid: int
+    ended: str  # how
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid}) has ended: {self.ended}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDied(ProcessEnded):
+    """A broker or worker has ended, and was not meant to."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid}) died: {self.ended}"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverDisconnected(Event):
+    """An agent's connection to the driver is lost."""
+
+    level: ClassVar[int] = WARNING
+
+    def __str__(self) -> str:
+        return "lost the connection to the driver"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverReconnected(Event):
+    """An agent is connected to the driver again."""
+
+    def __str__(self) -> str:
+        return "connected to the driver again"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultReported(Event):
+    """An agent tells the driver why it cannot go on."""
+
+    level: ClassVar[int] = ERROR
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnding(Event):
+    """An agent ends everything on its node."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"ending all processes of this node: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesKilled(Event):
+    """An agent kills what has not ended by itself."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"killing {', '.join(self.names)}"
 
 
 # brokers

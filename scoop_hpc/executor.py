@@ -218,7 +218,7 @@ def _count_places() -> int:
     from scoop_hpc.schedulers.readers import read_allocation  # noqa: PLC0415
 
     allocation = read_allocation(os.environ, _read)
-    return count_cpus() if allocation is None else sum(node.workers for node in place(allocation))
+    return count_cpus() if allocation is None else sum(node.workers or 0 for node in place(allocation))
 
 
 def _read(path: str) -> str:

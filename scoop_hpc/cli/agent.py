@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-import msgspec
-
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.protocol.messages import Curve, Welcome
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.messages import Welcome
+from scoop_hpc.protocol.names import WorkerName, broker_name
 from scoop_hpc.run import environment
-from scoop_hpc.run.agent import Agent, AgentPlan, Main, Rooms
-from scoop_hpc.run.connect import Ended
-from scoop_hpc.run.driver import DOORS, KEYS
+from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
+from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
@@ -41,22 +37,23 @@ def main() -> None:
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args()
-    keys = os.environ.pop(KEYS, None)
-    worker = functools.partial(_worker, worker_options.decode(os.environ.pop(worker_options.VARIABLE, "")))
+    addresses, keys = environment.take_agent_variables(os.environ)
+    options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
+    mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options))
     plan = AgentPlan(
         node=arguments.node or os.environ[arguments.node_variable],
-        driver=tuple(os.environ.pop(DOORS).split(",")),
-        curve=msgspec.json.decode(keys, type=Curve) if keys else None,
+        driver=addresses,
+        curve=keys,
         patience=arguments.patience,
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
-    agent = Agent(plan, Rooms(_broker, worker), SignalFd((signal.SIGCHLD, signal.SIGTERM)))
+    agent = Agent(plan, mains, SignalFd((signal.SIGCHLD, signal.SIGTERM)))
     try:
         agent.join()
-        agent.run()
+        agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
     except Ended:
         return
     except ScoopError as error:
@@ -68,14 +65,18 @@ def main() -> None:
 
 
 def _own_addresses(interface: str, driver: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
-    addresses: Sequence[str] = interfaces.own_addresses(interface)
-    return interfaces.preferred(addresses, interfaces.route_to(sockets.host_of(driver)))  # type: ignore[no-any-return]
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and one machine does not need it
+
+    return addresses.preferred(addresses.own_addresses(interface), addresses.route_to(sockets.host_of(driver)))
 
 
-def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
+def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
+    plan = BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses))
+    node = welcome.nodes[welcome.node]
+
     def serve(last_word: LastWord) -> int:
-        server = BrokerServer(BrokerPlan(welcome.node, welcome.workers, directory, welcome.curve, tuple(addresses)))
+        observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}")
+        server = BrokerServer(plan, observers=observers)
         try:
             server.serve()
         finally:
@@ -85,9 +86,14 @@ def _broker(welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
     return serve
 
 
-def _worker(wanted: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
+def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
-    return lambda last_word: worker_options.keeping(wanted, name, node, lambda: worker_main.main(plan, last_word))()
+
+    def work(last_word: LastWord) -> int:
+        observers = worker_options.run_observers(options, node, f"worker {name}")  # in the place of the agent's
+        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
+
+    return work

@@ -11,13 +11,9 @@ from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation
 from scoop_hpc.schedulers.copies import describe, read_copy
 from scoop_hpc.schedulers.readers import READERS, read_allocation
-from scoop_hpc.schedulers.slots import read_hosts
 
 CHOICES = tuple(READERS)  # of --allocation
 HELP = "Whose job this is, where the environment speaks of more than one scheduler's; pbs is Torque, too."
-
-# what a job script of Grid Engine does by its exit status [submit(1), EXIT STATUS]
-_ORDERS = {99: "puts a job back into the queue", 100: "puts a job into an error state"}
 
 
 def find_allocation(reader: str | None = None) -> Allocation | None:
@@ -52,20 +48,14 @@ def refuse_second_pool() -> None:
         raise AllocationError(describe(copy))
 
 
-def read_nodefile() -> list[str]:
-    """Return the lines of the node file of the PBS job that this is the script of; raise AllocationError."""
-    path = os.environ.get("PBS_NODEFILE")
-    if not path:
-        raise AllocationError("pbsdsh is for the script of a PBS job: PBS_NODEFILE is not set here")
-    return [node.name for node in read_hosts(path, "PBS_NODEFILE", read_file)]
-
-
 def exit_status(status: int, environ: Mapping[str, str]) -> tuple[int, str]:
     """Return the exit status for a program's *status* in the job that *environ* is of, and what to say of it if it is
-    another: a program does not mean by it what Grid Engine would do."""
-    if status not in _ORDERS or not READERS["sge"].in_job(environ):
-        return status, ""
-    return 1, f"the program's exit status {status} becomes 1: to Grid Engine, {status} {_ORDERS[status]}"
+    another: a program does not mean by it what its job's scheduler would do."""
+    for reader in READERS.values():
+        if status in reader.orders and reader.in_job(environ):
+            order = f"to {reader.title}, {status} {reader.orders[status]}"
+            return 1, f"the program's exit status {status} becomes 1: {order}"
+    return status, ""
 
 
 def read_file(path: str) -> str:

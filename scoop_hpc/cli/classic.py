@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ def main(words: Sequence[str]) -> None:
     if not asked.run:
         print(USAGE, end="")
         return
+    # SCOOP's flags are about what programs say by scoop.logger
+    asked = dataclasses.replace(asked, run=("--only-logger", *asked.run))
     command = _command(asked)
     if asked.pythonpath:
         entries = [*asked.pythonpath.split(os.pathsep), os.environ.get("PYTHONPATH", "")]

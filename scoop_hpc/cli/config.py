@@ -1,4 +1,4 @@
-"""`scoop-hpc config`: what is set without a command line, and where."""
+"""`scoop-hpc config`: the settings in force, and their origins."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.configured import check, profile_option
 from scoop_hpc.cli.jobs import table
-from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.sources import KINDS, InForce, files, plain_options, read_settings
+from scoop_hpc.cli.options.job_command import check, profile_option
+from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.options.settings import KINDS, InForce, files, plain_options, read_settings
 from scoop_hpc.settings import values
 
 _COLUMNS = ("SETTING", "VALUE", "ORIGIN")

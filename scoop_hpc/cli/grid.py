@@ -18,13 +18,14 @@ def plan_hosts(hosts: Sequence[Host], workers: int | None) -> tuple[NodePlan, ..
     where it is to have a share.
 
     >>> plan_hosts([Host("a", 2), Host("b", None), Host("a", 1)], None)
-    (NodePlan(name='a', workers=3), NodePlan(name='b', workers=0))
+    (NodePlan(name='a', workers=3), NodePlan(name='b', workers=None))
     >>> plan_hosts([Host("a", 2), Host("b", None)], 6)
     (NodePlan(name='a', workers=4), NodePlan(name='b', workers=2))
     """
     _check(hosts)
     if workers is None:
-        return tuple(NodePlan(node.name, node.slots) for node in merge(Node(h.name, h.workers or 0, 0) for h in hosts))
+        counted = merge(Node(host.name, host.workers or 0, 0) for host in hosts)
+        return tuple(NodePlan(node.name, node.slots or None) for node in counted)
     return place(Allocation("", merge(Node(host.name, host.workers or 1, 0) for host in hosts)), workers)
 
 

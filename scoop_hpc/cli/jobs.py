@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.job_options import choose
+from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.report import Report, goes_on, is_queued
 from scoop_hpc.jobs.status import is_unanswered
+from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.schedulers.registry import named
 
 _RECENT = 20
 _UNOPENED = 66  # of a job script whose directory or output is not to be had: see templates/
@@ -180,15 +181,10 @@ def why(client: Client, report: Report) -> list[str]:
         return []
     culprit = next((element for element in each if element.status.state is report.status.state), report)
     if culprit.status.state is JobState.CANCELLED and culprit.record is None:
-        return [_NEVER_BEGUN.get(report.scheduler, _NEVER_BEGUN[""])]
+        return [named(report.scheduler).never_began]
     return [_ENDINGS[report.status.state].format(job=report.status.job_id, element=culprit.status.job_id)]
 
 
-_NEVER_BEGUN = {
-    "": "its run never began: somebody cancelled it, or the scheduler did, which could not start it",
-    "slurm": "its run never began: somebody cancelled it, or Slurm did, which could not start it; with "
-    "SBATCH_EXPORT=NONE your login shell has to succeed on the node, whose slurmd logs what failed",
-}
 _ENDINGS = {
     JobState.TIMEOUT: "its walltime was over: change --walltime, or ask for more workers",
     JobState.OUT_OF_MEMORY: "it used more memory than it had asked for: change --memory or --memory-per-cpu",

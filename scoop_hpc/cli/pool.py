@@ -1,4 +1,4 @@
-"""The command line of a pool, for Executors: a driver without a program, on the leash of a client."""
+"""The command line of a pool, for Executors: a driver without a program, which works for a client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 
 from scoop_hpc.cli.allocated import refuse_second_pool
-from scoop_hpc.cli.start import SIGNALS, open_missing_streams, wishes
+from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.errors import ProtocolError, ScoopError
 from scoop_hpc.protocol.messages import Fault
 from scoop_hpc.run.client_pipes import ClientPipes
@@ -22,18 +22,18 @@ def main() -> None:
     parser.add_argument("--reports", type=int, required=True, help="the descriptor of the pipe to the client")
     arguments = parser.parse_args()
     open_missing_streams()
-    leash = ClientPipes(0, arguments.reports)
+    client = ClientPipes(0, arguments.reports)
     os.set_inheritable(arguments.reports, False)
-    wakeup = SignalFd(SIGNALS)
+    signals = SignalFd(SIGNALS)
     try:
-        order = leash.read_order()
+        order = client.read_order()
     except ProtocolError:
         return
     try:
         refuse_second_pool()
-        wanted = dataclasses.replace(wishes(b"", order.arguments, order.workers), pool=order.pool)
-        ending = Driver(wanted, wakeup, leash).run()
+        request = dataclasses.replace(run_request(b"", order.arguments, order.workers), pool=order.pool)
+        ending = Driver(request, signals, client).run()
     except ScoopError as error:  # what is wrong with the environment or the allocation
-        leash.report(Fault(str(error), 2))
+        client.report(Fault(str(error), 2))
         sys.exit(2)
     sys.exit(ending.status)

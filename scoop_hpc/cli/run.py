@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import socket
 import sys
 
 import click
@@ -12,15 +13,17 @@ import click
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
-from scoop_hpc.cli.programs import check_program
-from scoop_hpc.cli.start import LAUNCHERS, SIGNALS, open_missing_streams, wishes
-from scoop_hpc.cli.worker_options import LOG_LEVELS, WorkerOptions
+from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
+from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
 from scoop_hpc.fields.spec import RUNTIMES
 from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
+from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
+from scoop_hpc.run.log import LEVELS
 from scoop_hpc.run.signal_fd import SignalFd
 
 
@@ -37,8 +40,9 @@ from scoop_hpc.run.signal_fd import SignalFd
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
-@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", help="What scoop.logger shows.")
-@click.option("--log-file", default="", metavar="FILE", help="Where scoop.logger writes; default: standard error.")
+@click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
+@click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
+@click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -55,8 +59,9 @@ def run(
     allocation: str | None,
     nice: int,
     profile: bool,
-    log_level: str,
+    log_level: str | None,
     log_file: str,
+    only_logger: bool,
     record: str,
     program: str,
     arguments: tuple[str, ...],
@@ -71,13 +76,13 @@ def run(
     machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
-    wakeup = SignalFd(SIGNALS)
+    signals = SignalFd(SIGNALS)
     check_program(program)
     refuse_copies()
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
-    wanted = wishes(
+    request = run_request(
         os.fsencode(program),
         [*map(os.fsencode, arguments)],
         workers,
@@ -89,15 +94,16 @@ def run(
         reader=allocation,
         record=record,
     )
-    os.environ[worker_options.VARIABLE] = worker_options.encode(
-        WorkerOptions(
-            nice=nice,
-            log_level=log_level,
-            log_file=_usable(log_file),
-            profile=_made("profile") if profile else "",
-        )
+    options = WorkerOptions(
+        nice=nice,
+        log_level=log_level or "info",
+        log_file=_usable(log_file),
+        log_events=bool(log_level or log_file) and not only_logger,
+        profile=_made("profile") if profile else "",
     )
-    ending = Driver(dataclasses.replace(wanted, label=label), wakeup).run()
+    os.environ[worker_options.VARIABLE] = worker_options.encode(options)
+    observers = worker_options.run_observers(options, socket.gethostname(), "driver")
+    ending = Driver(dataclasses.replace(request, label=label), signals, observers=observers).run()
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
@@ -122,7 +128,7 @@ def _check_nice(nice: int) -> None:
 
 
 def _usable(log_file: str) -> str:
-    """Return the whole path of a file that workers can append to; empty if there shall be none."""
+    """Return the whole path of a file that can be appended to; empty if no *log_file* is wanted."""
     if not log_file:
         return ""
     try:

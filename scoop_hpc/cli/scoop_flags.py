@@ -56,7 +56,7 @@ _ONLY = {  # flags with the one value that they may have
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a command line asks for: words for `run`, and what to do before; or help, if there are no words."""
+    """The meaning of a command line: words for `run`, and what to do before; or help, if there are no words."""
 
     run: tuple[str, ...] = ()
     directory: str = ""
@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """In view of what a command line is read."""
+    """The facts that the meaning of a command line depends on."""
 
     cpus: int
     in_job: bool

@@ -1,16 +1,15 @@
-"""What every start of a run has in common: from this process and its environment to the wishes that a driver gets."""
+"""Make the request for a run out of this process and its environment, whichever command starts it."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from scoop_hpc.cli.allocated import find_allocation, read_nodefile
+from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
@@ -21,30 +20,17 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
-from scoop_hpc.launchers.local import LocalLauncher
-from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
-from scoop_hpc.launchers.qrsh import QrshLauncher
-from scoop_hpc.launchers.srun import SrunLauncher
-from scoop_hpc.launchers.ssh import SshLauncher
+from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
-from scoop_hpc.run.driver import RunRequest
 from scoop_hpc.run.placement import NodePlan, place
+from scoop_hpc.run.request import RunRequest
 from scoop_hpc.schedulers.allocation import Allocation, Node
-from scoop_hpc.schedulers.pbs.allocation import idle_cpus
+from scoop_hpc.schedulers.pbs.allocation import read_nodefile
+from scoop_hpc.schedulers.readers import reader_of
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-LAUNCHERS: dict[str, Callable[[Allocation], Launcher]] = {
-    "local": lambda _: LocalLauncher(),
-    "qrsh": lambda allocation: QrshLauncher(allocation.nodes[0].name),
-    "srun": lambda _: SrunLauncher(),
-    "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
-    "pbsdsh": lambda _: PbsdshLauncher(read_nodefile()),
-    "ssh": lambda _: SshLauncher(is_here),
-}
-# the launchers that go with a scheduler: the first whose command is found, or the first; with others, local
-_OF_SCHEDULER = {"slurm": ("srun",), "pbs": ("pbs_tmrsh", "pbsdsh"), "torque": ("pbsdsh",), "sge": ("qrsh",)}
 
 
 def open_missing_streams() -> None:
@@ -56,7 +42,7 @@ def open_missing_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
-def wishes(
+def run_request(
     program: bytes,
     arguments: Sequence[bytes],
     workers: int | None,
@@ -68,8 +54,8 @@ def wishes(
     reader: str | None = None,
     record: str = "",
 ) -> RunRequest:
-    """Return the wishes of somebody who wants *program* run here: on the job's whole allocation, if this is in a job,
-    or on those *hosts* of it that are named; outside of jobs on *hosts*, if any.
+    """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
+    of it that are named; outside of jobs on *hosts*, if any.
 
     *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
     """
@@ -82,14 +68,15 @@ def wishes(
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
     allocation = given or _this_machine(workers)
-    idle = idle_cpus(os.environ, allocation) if workers is None else ""
-    if idle:
-        print(f"scoop-hpc: warning: {idle}", file=sys.stderr)
+    reader_here = reader_of(allocation)
+    advice = reader_here.advice(os.environ, allocation) if workers is None and reader_here is not None else ""
+    if advice:
+        print(f"scoop-hpc: warning: {advice}", file=sys.stderr)
     if hosts and given is not None:
         nodes = plan_part(given, hosts, workers, is_here)
     else:
         nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = _make(launcher or _fitting(allocation.scheduler), container, os.fsdecode(directory), allocation)
+    kind = _make(launcher or _fitting(allocation), container, os.fsdecode(directory), allocation)
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
     return RunRequest(
@@ -122,17 +109,29 @@ def _ends_at(environ: Mapping[str, str]) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _fitting(scheduler: str) -> str:
-    names = _OF_SCHEDULER.get(scheduler, ("local",))
+def _fitting(allocation: Allocation) -> str:
+    """Return the name of the launcher to use: of the scheduler's, the first whose command is found, else the first."""
+    reader = reader_of(allocation)
+    names = ("local",) if reader is None else reader.launchers_for(allocation)
     return next((name for name in names if shutil.which(name)), names[0])
 
 
 def _make(launcher: str, container: Container | None, directory: str, allocation: Allocation) -> Launcher:
-    if container is None or container.runtime != PYXIS:
-        return LAUNCHERS[launcher](allocation)
-    if launcher != SrunLauncher.name:
+    if launcher not in LAUNCHERS:  # a package brings it with its scheduler
+        reader = reader_of(allocation)
+        theirs = None if reader is None else reader.launcher(launcher, allocation)
+        if theirs is None:
+            raise AllocationError(f"nothing brings the launcher {launcher!r} of {allocation.scheduler}")
+        return theirs
+    if container is not None and container.runtime == PYXIS and launcher != "srun":
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
-    return SrunLauncher(srun_options(container, directory))
+    here = Place(
+        first_node=allocation.nodes[0].name,
+        nodefile=lambda: read_nodefile(os.environ, read_file),
+        is_here=is_here,
+        srun_options=() if container is None else tuple(srun_options(container, directory)),
+    )
+    return LAUNCHERS[launcher](here)
 
 
 def is_here(host: str) -> bool:
@@ -140,9 +139,10 @@ def is_here(host: str) -> bool:
     own = socket.gethostname()
     if host in ("localhost", "127.0.0.1", "::1", own, own.partition(".")[0]):
         return True
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and is needed here only
+
     try:
-        return host in interfaces.own_addresses() or host == socket.getfqdn()
+        return host in addresses.own_addresses() or host == socket.getfqdn()
     except InputError:  # a machine without a network
         return False
 
@@ -172,6 +172,6 @@ def _check_hosts(hosts: Sequence[Host], launcher: str | None, given: Allocation 
 
 
 def _own_addresses(interface: str) -> Sequence[str]:
-    interfaces = importlib.import_module("scoop_hpc.transport.addresses")  # psutil, where it is needed only
-    addresses: Sequence[str] = interfaces.own_addresses(interface)
-    return addresses
+    from scoop_hpc.transport import addresses  # noqa: PLC0415  psutil takes 15 ms, and one machine does not need it
+
+    return addresses.own_addresses(interface)

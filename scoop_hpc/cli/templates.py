@@ -51,9 +51,9 @@ def template() -> None:
 def list_() -> None:
     """Print every template with its file: the one that counts, where several have a name."""
     directories = template_directories(os.environ)
-    for name in list_templates(directories):
+    for name in list_templates(directories, SCHEDULERS.values()):
         if not name.startswith(OURS):
-            print(name, read_template(name, directories, os.environ.get(TRUST, ""))[0])
+            print(name, read_template(name, directories, os.environ.get(TRUST, ""), SCHEDULERS.values())[0])
 
 
 @template.command()
@@ -61,7 +61,8 @@ def list_() -> None:
 def show(name: str) -> None:
     """Print the template NAME: slurm, slurm.sh.j2, or scoop_hpc/slurm.sh.j2 for ours, whatever others there are."""
     file = name if name.endswith(".j2") else name + SUFFIX
-    print(read_template(file, template_directories(os.environ), os.environ.get(TRUST, ""))[1], end="")
+    directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
+    print(read_template(file, directories, trust, SCHEDULERS.values())[1], end="")
 
 
 @template.command()

@@ -1,4 +1,4 @@
-"""How many threads the numerical libraries of a worker start, unless the user says so.
+"""Limit the threads that numerical libraries start in each worker, unless the user says so.
 
 OpenBLAS, MKL, BLIS, Accelerate, numba and numexpr each start a thread for every CPU of the machine. With a worker on
 every CPU that is the square of what there is; so each worker's libraries get the worker's own CPUs. They read these

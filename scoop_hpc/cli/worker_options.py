@@ -1,30 +1,32 @@
-"""What `run` asks of every worker's process, beside its work: niceness, a log, a profile.
+"""The options of `run` that processes on all nodes keep, beside their work: niceness, the log, a profile.
 
 The driver hands it to the agents as a variable of their environment, which ends there: programs do not see it.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from scoop_hpc.events import Observers
+from scoop_hpc.run import log
+from scoop_hpc.run.log import LogFile, LogStream, Write
 
 VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker behaves."""
+    """The options that the agents, and the processes that they start, keep."""
 
     nice: int = 0  # added to the niceness that it has
     log_level: str = "info"
     log_file: str = ""  # instead of stderr
+    log_events: bool = False  # the log tells of the whole run, not only what programs say by scoop.logger
     profile: str = ""  # directory for what cProfile finds
 
 
@@ -42,8 +44,27 @@ def decode(text: str) -> WorkerOptions:
     return WorkerOptions(**json.loads(text)) if text else WorkerOptions()
 
 
+def run_observers(options: WorkerOptions, node: str, process: str, write: Write | None = None) -> Observers:
+    """Return the observers of a *process* of the run, such as "broker 3": its log, if the user wants one.
+
+    *write* takes lines where the log file cannot be opened, or there is none; without it, the standard error does.
+    """
+    if not options.log_events:
+        return Observers()
+    stream = write or LogStream().write
+    if options.log_file:
+        try:
+            stream = LogFile(options.log_file).write
+        except OSError as error:
+            stream(f"scoop-hpc: error: cannot write the log {options.log_file!r}: {error.strerror}\n".encode())
+    observer = log.make_observer(options.log_level, node, process, stream)
+    if process == "driver" and not options.log_file:
+        observer = log.without_what_is_said(observer, options.log_level)
+    return Observers([observer])
+
+
 def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
-    """Return *main* of the *worker* such that it keeps *options*. To be called in the worker's own process."""
+    """Return *main* of the *worker* such that it keeps *options*; call the result in the worker's own process."""
 
     def work() -> int:
         try:
@@ -82,7 +103,9 @@ class _LogFile(logging.FileHandler):
 
 def _profiled(main: Callable[[], int], path: str) -> int:
     """Run *main* under cProfile, and write what that finds to the file *path*."""
-    profile: Any = importlib.import_module("cProfile").Profile()  # a few milliseconds, where it is needed only
+    import cProfile  # noqa: PLC0415  it takes a few milliseconds, and few want it
+
+    profile = cProfile.Profile()
     try:
         status: int = profile.runcall(main)
         return status

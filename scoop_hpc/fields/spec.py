@@ -1,8 +1,7 @@
-"""What a user asks a scheduler for, in units of ours, and the states that a job can be in."""
+"""The table of all job options: JobSpec, what a user asks a scheduler for."""
 
 from __future__ import annotations
 
-import enum
 import os.path
 import re
 import unicodedata
@@ -11,171 +10,487 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError
+from scoop_hpc.fields.array import JobArray, parse_array
+from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, option, options
+from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse_walltime
 
 MAIL_EVENTS = ("begin", "end", "fail")
 RUNTIMES = ("apptainer", "singularity", "pyxis")
 
-_ARRAY = re.compile(r"(\d{1,9})-(\d{1,9})(?::(\d{1,9}))?(?:%(\d{1,9}))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("job_id", "array_index", "name")
+_CENTURY = 100 * 365 * 86400  # seconds
+
+DEFAULT_OUTPUT = "scoop-{job_id}.out"
+DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
 
 
-class JobState(enum.Enum):
-    """Where a job stands, in words that hold for every scheduler."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUSPENDED = "SUSPENDED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    TIMEOUT = "TIMEOUT"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    NODE_FAIL = "NODE_FAIL"
-    UNKNOWN = "UNKNOWN"  # the scheduler does not know the job, and the job left no record
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job will not run any more."""
-        return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
+def _parse_signal(text: str) -> int:
+    return parse_walltime(text, "time of --signal")
 
 
-@dataclass(frozen=True, slots=True)
-class JobArray:
-    """The numbers *first*, *first* + *step*, ... up to *last*: a job for each, *limit* of them at a time."""
-
-    first: int
-    last: int
-    step: int = 1
-    limit: int | None = None
-
-    @property
-    def indices(self) -> range:
-        return range(self.first, self.last + 1, self.step)
+def check_line(what: str, value: str) -> None:
+    """Raise JobSpecError for a text that cannot be in one line of a script: empty, or with control characters."""
+    if not value.strip():
+        raise JobSpecError(f"the {what} {value!r} is empty: give a text, or leave it out")
+    for character in value:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            raise JobSpecError(f"the {what} {value!r} holds {character!r}: write it without control characters")
 
 
-def parse_array(text: str) -> JobArray:
-    """Return the array that *text* asks for.
-
-    >>> parse_array("0-99:3%10")
-    JobArray(first=0, last=99, step=3, limit=10)
-    """
-    match = _ARRAY.fullmatch(text)
-    if match is None:
-        raise JobSpecError(f"cannot read the array {text!r}: write FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%LIMIT")
-    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
-    limit = None if match[4] is None else int(match[4])
-    if last < first:
-        raise JobSpecError(f"the array {text!r} ends before it begins: write FIRST-LAST with the lower number first")
-    if not step or limit == 0:
-        raise JobSpecError(f"the array {text!r} holds a step or a limit of 0: give a positive number, or leave it out")
-    if (last - first) // step >= _MOST_ELEMENTS:
-        raise JobSpecError(f"the array {text!r} is of more than {_MOST_ELEMENTS} jobs: make it smaller")
-    return JobArray(first, last, step, limit)
+def _check_directory(what: str, value: str) -> None:
+    check_line(what, value)
+    if not os.path.isabs(value):
+        raise JobSpecError(f"the {what} {value!r} is relative: give an absolute path")
 
 
-_MOST_ELEMENTS = 10**6
+def _check_file(what: str, value: str) -> None:
+    check_line(what, value)
+    for name in _PLACEHOLDER.findall(value):
+        if name not in _PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
+            raise JobSpecError(f"the {what} {value!r} holds {{{name}}}: the placeholders are {known}")
 
-# larger numbers are slips, and schedulers take them modulo 2**32
-_MOST = {
-    "nodes": 2**20,
-    "workers": 2**26,
-    "workers_per_node": 2**16,
-    "cpus_per_worker": 2**16,
-    "gpus_per_node": 2**10,
-    "memory_per_node": 2**50,
-    "memory_per_cpu": 2**50,
-    "walltime": 100 * 365 * 86400,
-}
-_LINES = (
-    *("name", "directory", "queue", "account", "output", "error", "mail_user", "constraint", "qos", "reservation"),
-    *("begin", "conda", "venv", "container", "parallel_environment", "gpu_type"),
-)
-_LISTS_OF_LINES = ("after", "after_any", "after_failure", "licenses", "modules", "directives")
+
+def _check_event(what: str, value: str) -> None:
+    if value not in MAIL_EVENTS:
+        raise JobSpecError(f"there is no mail event {value!r}: choose of {', '.join(MAIL_EVENTS)}")
+
+
+def _check_runtime(what: str, value: str) -> None:
+    if value not in RUNTIMES:
+        raise JobSpecError(f"there is no container runtime {value!r}: choose of {', '.join(RUNTIMES)}")
+
+
+def _check_variable(what: str, variable: tuple[str, str]) -> None:
+    name, value = variable
+    if not _VARIABLE.fullmatch(name) or "\0" in value:
+        raise JobSpecError(f"{what} {name + '=' + value!r} sets no variable: write NAME=VALUE")
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """One job: what to run and what to ask for. ``None`` leaves a field to the scheduler's default.
 
+    Its fields are the table of all job options: a row says all of an option but its line in the templates.
+
     Workers are asked for by *workers*, in all, or by *workers_per_node*; by neither, whole nodes are, and a worker runs
-    on every CPU that is granted. *nodes* is None where *workers* may be on any number of them. *directory* is
-    absolute. A JobSpec that could not be said in any dialect cannot be made: JobSpecError.
+    on every CPU that is granted. *nodes* is None where *workers* may be on any number of them. A JobSpec that no
+    scheduler could be told of cannot be made: JobSpecError.
     """
 
     program: tuple[str, ...]  # the program's file, then its arguments
-    directory: str
-    name: str
-    nodes: int | None = 1
-    workers: int | None = None  # in all
-    workers_per_node: int | None = None
-    cpus_per_worker: int = 1
-    memory_per_node: int | None = None  # bytes
-    memory_per_cpu: int | None = None  # bytes
-    gpus_per_node: int | None = None
-    gpu_type: str | None = None  # of these
-    walltime: int | None = None  # seconds
-    queue: str | None = None
-    account: str | None = None
-    output: str | None = None  # may hold {job_id}, {array_index} and {name}
-    error: str | None = None  # as output; None: the output's
-    mail_user: str | None = None
-    mail_events: tuple[str, ...] = ()  # of MAIL_EVENTS
-    array: JobArray | None = None
-    after: tuple[str, ...] = ()  # ids of jobs that have to succeed before
-    after_any: tuple[str, ...] = ()  # ids of jobs that have to end before
-    after_failure: tuple[str, ...] = ()  # ids of jobs that have to fail before
-    exclusive: bool = False
-    constraint: str | None = None  # in the scheduler's words
-    qos: str | None = None
-    reservation: str | None = None
-    licenses: tuple[str, ...] = ()  # such as "matlab:2"
-    begin: str | None = None  # ISO 8601, local time, to the second
-    signal: int | None = None  # seconds before the end at which the run gets SIGUSR1
-    requeue: bool = False
-    parallel_environment: str | None = None
-    setup: tuple[str, ...] = ()  # lines of shell, verbatim, before all else
-    modules: tuple[str, ...] = ()
-    conda: str | None = None  # name or path of an environment
-    venv: str | None = None  # path of a virtual environment
-    container: str | None = None  # image
-    container_runtime: str | None = None  # one of RUNTIMES
-    environment: tuple[tuple[str, str], ...] = ()  # variables, and what they are set to
-    prologue: tuple[str, ...] = ()  # lines of shell, verbatim
-    directives: tuple[str, ...] = ()  # verbatim, without the prefix
+    directory: str = option(
+        REQUIRED,
+        Group.RUN,
+        "Directory to run in; default: the current one.",
+        name="--chdir",
+        metavar="DIR",
+        check=_check_directory,
+        script="``cd``, or as a directive",
+    )
+    name: str = option(
+        REQUIRED,
+        Group.OUTPUT,
+        "Name of the job; default: the program's.",
+        check=check_line,
+        slurm="``--job-name``",
+        pbs="``-N``",
+        sge="``-N``, with ``_`` for what cannot be in it",
+        local="``--job-name``",
+    )
+    nodes: int | None = option(
+        1,
+        Group.RESOURCES,
+        "Nodes to ask for; default: 1, or any number with --workers.",
+        most=2**20,
+        slurm="``--nodes``",
+        pbs="``-l select=``, ``-l place=scatter``",
+        sge="``-pe`` of a fixed number of slots per host, or ``$pe_slots`` for one node",
+        local="``--nodes``",
+    )
+    workers: int | None = option(  # in all
+        None,
+        Group.RESOURCES,
+        "Workers in all, spread as the scheduler likes.",
+        most=2**26,
+        replaces=("--workers-per-node", "--nodes"),
+        slurm="``--ntasks``",
+        pbs="``:mpiprocs=``",
+        sge="``-pe``: ``$round_robin`` or ``$fill_up``",
+        local="``--workers``",
+    )
+    workers_per_node: int | None = option(
+        None,
+        Group.RESOURCES,
+        "Default: whole nodes, a worker per CPU.",
+        most=2**16,
+        replaces=("--workers",),
+        slurm="``--ntasks-per-node``; without: ``--exclusive``",
+        pbs="``:mpiprocs=``; without: as many as a node has CPUs, as pbsnodes tells, and ``excl``",
+        sge="``-pe`` of that number per host; without: the only one of a fixed number",
+        local="``--workers-per-node``",
+    )
+    cpus_per_worker: int = option(
+        1,
+        Group.RESOURCES,
+        "CPUs of each worker.",
+        shows_default=True,
+        most=2**16,
+        slurm="``--cpus-per-task``",
+        pbs="``:ncpus=``, ``:ompthreads=``",
+        sge="slots, and a variable that the run reads",
+        local="``--cpus-per-worker``",
+    )
+    gpus_per_node: int | None = option(
+        None,
+        Group.RESOURCES,
+        "GPUs on each node, such as 2 or a100:2.",
+        metavar="[TYPE:]N",
+        read=parse_gpus,
+        most=2**10,
+        slurm="``--gpus-per-node``",
+        pbs="``:ngpus=``",
+        sge=Refused("the name is the site's (qconf -sc), such as --directive '-l gpu=1', for each slot"),
+    )
+    gpu_type: str | None = option(
+        None,
+        Group.RESOURCES,
+        "Type of these.",
+        name="--gpus-per-node",
+        part="TYPE:N",
+        check=check_line,
+        slurm="``--gpus-per-node=TYPE:N``",
+        pbs=Refused("say what nodes must have by --constraint, such as gpu_model=a100"),
+        sge=Refused("the name is the site's (qconf -sc), such as --directive '-l gpu_model=a100'"),
+    )
+    memory_per_node: int | None = option(  # bytes
+        None,
+        Group.RESOURCES,
+        "Memory on each node, such as 8G.",
+        name="--memory",
+        metavar="SIZE",
+        read=parse_memory,
+        most=2**50,
+        replaces=("--memory-per-cpu",),
+        slurm="``--mem``",
+        pbs="``:mem=``",
+        sge=Refused("its memory is counted by slots, use --memory-per-cpu"),
+        local=Refused("nothing here sets memory aside, leave it out"),
+    )
+    memory_per_cpu: int | None = option(  # bytes
+        None,
+        Group.RESOURCES,
+        "Memory for each CPU, such as 2G.",
+        metavar="SIZE",
+        read=parse_memory,
+        most=2**50,
+        replaces=("--memory",),
+        slurm="``--mem-per-cpu``",
+        pbs="``:mem=``, times the CPUs",
+        sge="``-l h_vmem``, for a slot is a CPU",
+        local=Refused("nothing here sets memory aside, leave it out"),
+    )
+    walltime: int | None = option(  # seconds
+        None,
+        Group.RESOURCES,
+        "Minutes, H:MM:SS, D-HH:MM:SS, or 90s, 45m, 2h, 1d.",
+        metavar="TIME",
+        read=parse_walltime,
+        most=_CENTURY,
+        slurm="``--time``",
+        pbs="``-l walltime=``",
+        sge="``-l h_rt``",
+        local="``--walltime``",
+    )
+    output: str | None = option(  # None: see `default_output`
+        None,
+        Group.OUTPUT,
+        f"File for what the job prints; default: {DEFAULT_OUTPUT}",
+        metavar="FILE",
+        check=_check_file,
+        slurm="``--output``",
+        pbs="the script's own redirection",
+        sge="``-o``; appended to",
+        local="``--output``",
+    )
+    error: str | None = option(  # None: the output's
+        None,
+        Group.OUTPUT,
+        "File for its standard error; default: the output's.",
+        metavar="FILE",
+        check=_check_file,
+        slurm="``--error``",
+        pbs="the script's own redirection",
+        sge="``-e``; without: ``-j y``",
+        local="``--error``",
+    )
+    array: JobArray | None = option(
+        None,
+        Group.RUN,
+        "A job for each number, LIMIT at a time.",
+        metavar="FIRST-LAST[:STEP][%LIMIT]",
+        read=parse_array,
+        slurm="``--array``",
+        pbs="``-J``",
+        sge="``-t``, ``-tc``",
+        local="``--array``",
+    )
+    after: tuple[str, ...] = option(  # ids of jobs
+        (),
+        Group.RUN,
+        "Begin when JOB has succeeded; repeatable.",
+        metavar="JOB",
+        check=check_line,
+        slurm="``--dependency=afterok:``",
+        pbs="``-W depend=afterok:``",
+        sge=Refused("-hold_jid waits for any end, so use --after-any, and let the program look whether it succeeded"),
+        local="``--dependency=afterok:``",
+    )
+    after_any: tuple[str, ...] = option(  # ids of jobs
+        (),
+        Group.RUN,
+        "Begin when JOB has ended; repeatable.",
+        metavar="JOB",
+        check=check_line,
+        slurm="``--dependency=afterany:``",
+        pbs="``-W depend=afterany:``",
+        sge="``-hold_jid``",
+        local="``--dependency=afterany:``",
+    )
+    after_failure: tuple[str, ...] = option(  # ids of jobs
+        (),
+        Group.RUN,
+        "Begin when JOB has failed; repeatable.",
+        metavar="JOB",
+        check=check_line,
+        slurm="``--dependency=afternotok:``",
+        pbs="``-W depend=afternotok:``",
+        sge=Refused("-hold_jid waits for any end, so use --after-any, and let the program look whether it failed"),
+        local="``--dependency=afternotok:``",
+    )
+    begin: str | None = option(  # ISO 8601, local time, to the second
+        None,
+        Group.RUN,
+        "Begin not before: HH:MM, YYYY-MM-DDTHH:MM, or +2h.",
+        metavar="TIME",
+        check=check_line,
+        slurm="``--begin``",
+        pbs="``-a``",
+        sge="``-a``",
+        local="``--begin``",
+    )
+    signal: int | None = option(  # seconds before the end
+        None,
+        Group.RUN,
+        "Send SIGUSR1 this long before the walltime is over, such as 90s.",
+        metavar="TIME",
+        read=_parse_signal,
+        most=_CENTURY,
+        slurm="``--signal=B:USR1@``",
+        pbs=Refused("it warns of nothing but its end, leave it out"),
+        sge="the script's own timer: ``s_rt`` and ``-notify`` would reach every process",
+        local="``--signal``",
+    )
+    requeue: bool = option(
+        False,
+        Group.RUN,
+        "Let the scheduler run the job again after a node failed.",
+        slurm="``--requeue``, ``--no-requeue``",
+        pbs="``-r y``, ``-r n``; an array has ``-r y`` always",
+        sge="``-r y``, ``-r n``",
+        local=Refused("no node fails here but all at once, leave it out"),
+    )
+    mail_user: str | None = option(
+        None,
+        Group.RUN,
+        "Whom to write to.",
+        metavar="ADDRESS",
+        check=check_line,
+        slurm="``--mail-user``",
+        pbs="``-M``",
+        sge="``-M``",
+    )
+    mail_events: tuple[str, ...] = option(
+        (),
+        Group.RUN,
+        f"When: of {','.join(MAIL_EVENTS)}; default: end,fail.",
+        metavar="LIST",
+        read=parse_events,
+        check=_check_event,
+        needs="--mail-user",
+        slurm="``--mail-type``",
+        pbs="``-m``",
+        sge="``-m``",
+    )
+    queue: str | None = option(
+        None,
+        Group.QUEUE,
+        "Queue, in Slurm's words partition.",
+        check=check_line,
+        slurm="``--partition``",
+        pbs="``-q``",
+        sge="``-q``",
+        local="only recorded",
+    )
+    account: str | None = option(
+        None,
+        Group.QUEUE,
+        "Account that the job is charged to.",
+        check=check_line,
+        slurm="``--account``",
+        pbs="``-A``",
+        sge="``-P``",
+        local="only recorded",
+    )
+    qos: str | None = option(
+        None,
+        Group.QUEUE,
+        "Quality of service.",
+        check=check_line,
+        slurm="``--qos``",
+        pbs=Refused("sites have queues for it, use --queue"),
+        sge=Refused("it has none, use --queue or --directive '-p ...'"),
+    )
+    reservation: str | None = option(
+        None,
+        Group.QUEUE,
+        "Reservation to run in.",
+        check=check_line,
+        slurm="``--reservation``",
+        pbs="``-q``, its queue",
+        sge="``-ar``",
+    )
+    constraint: str | None = option(  # in the scheduler's words
+        None,
+        Group.QUEUE,
+        "What nodes must have, in the scheduler's words.",
+        check=check_line,
+        slurm="``--constraint``",
+        pbs="in the chunk",
+        sge="``-l``",
+    )
+    exclusive: bool = option(
+        False,
+        Group.QUEUE,
+        "Share the nodes with nobody.",
+        slurm="``--exclusive``",
+        pbs="``-l place=scatter:excl``",
+        sge=Refused("the name is the site's (qconf -sc), such as --directive '-l exclusive=true'"),
+        local=Refused("this machine is shared with whatever else runs on it, leave it out"),
+    )
+    parallel_environment: str | None = option(
+        None,
+        Group.QUEUE,
+        "Parallel environment of Grid Engine; default: one that fits.",
+        name="--pe",
+        check=check_line,
+        slurm=Refused("Slurm has none, leave it out"),
+        pbs=Refused("PBS has none, leave it out"),
+        sge="``-pe``",
+    )
+    licenses: tuple[str, ...] = option(  # such as "matlab:2"
+        (),
+        Group.QUEUE,
+        "Licences to take; repeatable.",
+        name="--license",
+        metavar="NAME[:N]",
+        check=check_line,
+        slurm="``--licenses``",
+        pbs="``-l NAME=N``",
+        sge=Refused("the name is the site's (qconf -sc), such as --directive '-l matlab=1', for each slot"),
+    )
+    setup: tuple[str, ...] = option(  # lines, verbatim
+        (),
+        Group.ENVIRONMENT,
+        "Shell line before modules, conda, venv; repeatable.",
+        metavar="LINE",
+        script="as it is, before modules, conda and venv",
+    )
+    modules: tuple[str, ...] = option(
+        (),
+        Group.ENVIRONMENT,
+        "Environment module to load; repeatable.",
+        name="--module",
+        metavar="NAME",
+        check=check_line,
+        script="``module load``",
+    )
+    conda: str | None = option(  # name or path
+        None,
+        Group.ENVIRONMENT,
+        "Conda environment to activate, by name or path.",
+        metavar="ENV",
+        check=check_line,
+        replaces=("--venv",),
+        script="``conda activate``",
+    )
+    venv: str | None = option(  # path
+        None,
+        Group.ENVIRONMENT,
+        "Virtual environment whose Python runs the program.",
+        metavar="DIR",
+        check=check_line,
+        replaces=("--conda",),
+        script="its ``python``",
+    )
+    container: str | None = option(  # image
+        None,
+        Group.ENVIRONMENT,
+        "Container image that the workers run in.",
+        metavar="IMAGE",
+        check=check_line,
+        script="what starts the workers",
+    )
+    container_runtime: str | None = option(
+        None,
+        Group.ENVIRONMENT,
+        "What runs it; default: apptainer.",
+        choices=RUNTIMES,
+        check=_check_runtime,
+        needs="--container",
+        script="what starts the workers",
+    )
+    environment: tuple[tuple[str, str], ...] = option(  # names and values
+        (),
+        Group.ENVIRONMENT,
+        "Variable for the job; repeatable.",
+        name="--env",
+        metavar="NAME[=VALUE]",
+        check=_check_variable,
+        script="``export``",
+    )
+    prologue: tuple[str, ...] = option(  # lines, verbatim
+        (),
+        Group.ENVIRONMENT,
+        "Shell line before the run; repeatable.",
+        metavar="LINE",
+        script="as it is",
+    )
+    directives: tuple[str, ...] = option(  # without the prefix
+        (),
+        Group.VERBATIM,
+        "More for the scheduler, verbatim; repeatable.",
+        name="--directive",
+        metavar="TEXT",
+        check=check_line,
+        slurm="verbatim",
+        pbs="verbatim",
+        sge="verbatim",
+    )
 
     def __post_init__(self) -> None:
         _check_program(self.program)
-        for field in (*_MOST, "signal"):
-            _check_count(field, getattr(self, field))
-        for field in _LINES:
-            check_line(field, getattr(self, field))
-        for field in _LISTS_OF_LINES:
-            for value in getattr(self, field):
-                check_line(option_of(field), value)
-        if not os.path.isabs(self.directory):
-            raise JobSpecError(f"the directory {self.directory!r} is relative: give an absolute path")
+        for each in OPTIONS.values():
+            each.refuse_invalid(getattr(self, each.field))
         _check_workers(self)
         _check_pairs(self)
-        for field in ("output", "error"):
-            _check_placeholders(self, field)
-        for name, value in self.environment:
-            if not _VARIABLE.fullmatch(name) or "\0" in value:
-                raise JobSpecError(f"--env {name + '=' + value!r} sets no variable: write NAME=VALUE")
+        _check_array_outputs(self)
 
 
-_OPTIONS = {
-    "memory_per_node": "--memory",
-    "gpu_type": "--gpus-per-node TYPE:N",
-    "directory": "--chdir",
-    "licenses": "--license",
-    "modules": "--module",
-    "environment": "--env",
-    "parallel_environment": "--pe",
-    "directives": "--directive",
-    "mail_events": "--mail-events",
-}
+# by field, in the order in which they are listed
+OPTIONS: Mapping[str, Option] = MappingProxyType(options(JobSpec))
 
 
 def option_of(field: str) -> str:
@@ -184,27 +499,20 @@ def option_of(field: str) -> str:
     >>> option_of("cpus_per_worker"), option_of("modules")
     ('--cpus-per-worker', '--module')
     """
-    return _OPTIONS.get(field, "--" + field.replace("_", "-"))
+    return OPTIONS[field].shown
 
 
-# what the job script says for itself, in any scheduler's
-BY_THE_SCRIPT: Mapping[str, str] = MappingProxyType(
-    {
-        "directory": "``cd``, or as a directive",
-        "setup": "as it is, before modules, conda and venv",
-        "modules": "``module load``",
-        "conda": "``conda activate``",
-        "venv": "its ``python``",
-        "container": "what starts the workers",
-        "container_runtime": "what starts the workers",
-        "environment": "``export``",
-        "prologue": "as it is",
-    }
-)
+def words_of(scheduler: str) -> Mapping[str, Words]:
+    """Return how a scheduler is told of each field, by the rows' words for its name.
+
+    >>> words_of("slurm")["queue"], words_of("sge")["memory_per_node"]
+    ('``--partition``', Refused(instead='its memory is counted by slots, use --memory-per-cpu'))
+    """
+    return {field: each.words[scheduler] for field, each in OPTIONS.items() if scheduler in each.words}
 
 
 def asked_for(spec: JobSpec) -> list[str]:
-    """Return the fields of *spec* that ask a scheduler for something, in their order: those that are not the default.
+    """Return the names of the fields of *spec* that are not their defaults: what a scheduler has to be told.
 
     >>> asked_for(JobSpec(("pi.py",), "/home/me", "pi", nodes=2, exclusive=True))
     ['nodes', 'exclusive']
@@ -214,12 +522,12 @@ def asked_for(spec: JobSpec) -> list[str]:
 
 
 def whole_nodes(spec: JobSpec) -> bool:
-    """Return whether *spec* asks for whatever its nodes have."""
+    """Return whether *spec* asks for whole nodes: whatever they have."""
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
-    """Return the file that a job's output goes to: absolute, with what its placeholders stand for.
+    """Return the absolute path of a job's output, its placeholders filled in.
 
     ``{job_id}`` is the number in the scheduler's id.
 
@@ -238,28 +546,13 @@ def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
 
 
 def default_output(spec: JobSpec) -> str:
-    """Return the name of the output file where the user gave none."""
+    """Return the name of the output file that a job has without --output."""
     return DEFAULT_OUTPUT if spec.array is None else DEFAULT_ARRAY_OUTPUT
-
-
-DEFAULT_OUTPUT = "scoop-{job_id}.out"
-DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
 
 
 def with_default_output(spec: JobSpec) -> JobSpec:
     """Return *spec* with an output file."""
     return spec if spec.output is not None else replace(spec, output=default_output(spec))
-
-
-def check_line(field: str, value: str | None) -> None:
-    """Raise JobSpecError for what cannot be in one line of a script: control and separating characters, no text."""
-    if value is None:
-        return
-    if not value.strip():
-        raise JobSpecError(f"the {field} {value!r} is empty: give a text, or leave it out")
-    for character in value:
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise JobSpecError(f"the {field} {value!r} holds {character!r}: write it without control characters")
 
 
 def _check_program(program: tuple[str, ...]) -> None:
@@ -270,60 +563,60 @@ def _check_program(program: tuple[str, ...]) -> None:
             raise JobSpecError(f"the program's argument {word!r} holds a NUL, which no command line can")
 
 
-def _check_count(field: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise JobSpecError(f"{field.replace('_', ' ')} is {value!r}: give a positive number")
-    if value is not None and value > _MOST.get(field, value):
-        raise JobSpecError(f"{field.replace('_', ' ')} is {value!r}: give at most {_MOST[field]}")
-
-
 def _check_workers(spec: JobSpec) -> None:
     if spec.workers is not None and spec.workers_per_node is not None:
         raise JobSpecError(
-            "--workers and --workers-per-node exclude each other: give the number in all, or of each node"
+            "--workers and --workers-per-node exclude each other: give the number in all, or of each node",
+            "--workers",
+            "--workers-per-node",
         )
     if spec.nodes is None and spec.workers is None:
-        raise JobSpecError("the number of nodes is missing: give --nodes, or --workers")
+        raise JobSpecError("the number of nodes is missing: give --nodes, or --workers", "--nodes")
     if spec.workers is not None and spec.nodes is not None and spec.workers < spec.nodes:
         raise JobSpecError(
-            f"--workers {spec.workers} leaves some of --nodes {spec.nodes} without any: ask for fewer nodes"
+            f"--workers {spec.workers} leaves some of --nodes {spec.nodes} without any: ask for fewer nodes",
+            "--workers",
+            "--nodes",
         )
     if spec.memory_per_node is not None and spec.memory_per_cpu is not None:
-        raise JobSpecError("--memory and --memory-per-cpu exclude each other: give one")
+        raise JobSpecError("--memory and --memory-per-cpu exclude each other: give one", "--memory", "--memory-per-cpu")
 
 
 def _check_pairs(spec: JobSpec) -> None:
-    """Refuse what makes no sense without, or with, another field."""
+    """Refuse fields that contradict each other, or that need another one."""
     if spec.mail_events and spec.mail_user is None:
-        raise JobSpecError(f"--mail-events {','.join(spec.mail_events)}: to whom? give --mail-user as well")
-    for event in spec.mail_events:
-        if event not in MAIL_EVENTS:
-            raise JobSpecError(f"there is no mail event {event!r}: choose of {', '.join(MAIL_EVENTS)}")
+        events = ",".join(spec.mail_events)
+        raise JobSpecError(f"--mail-events {events}: to whom? give --mail-user as well", "--mail-events")
     if spec.gpu_type is not None and spec.gpus_per_node is None:
-        raise JobSpecError(f"GPUs of the type {spec.gpu_type!r}: how many? give --gpus-per-node {spec.gpu_type}:N")
+        raise JobSpecError(
+            f"GPUs of the type {spec.gpu_type!r}: how many? give --gpus-per-node {spec.gpu_type}:N", "--gpus-per-node"
+        )
     if spec.conda is not None and spec.venv is not None:
-        raise JobSpecError("--conda and --venv exclude each other: give one")
+        raise JobSpecError("--conda and --venv exclude each other: give one", "--conda", "--venv")
     if spec.container_runtime is not None and spec.container is None:
-        raise JobSpecError(f"--container-runtime {spec.container_runtime}: of which image? give --container as well")
-    if spec.container_runtime is not None and spec.container_runtime not in RUNTIMES:
-        raise JobSpecError(f"there is no container runtime {spec.container_runtime!r}: choose of {', '.join(RUNTIMES)}")
+        raise JobSpecError(
+            f"--container-runtime {spec.container_runtime}: of which image? give --container as well",
+            "--container-runtime",
+        )
     if spec.signal is not None and spec.walltime is not None and spec.signal >= spec.walltime:
         raise JobSpecError(
-            f"--signal {spec.signal} s before the end is before the beginning: the walltime is {spec.walltime} s"
+            f"--signal {spec.signal} s before the end is before the beginning: the walltime is {spec.walltime} s",
+            "--signal",
+            "--walltime",
         )
 
 
-def _check_placeholders(spec: JobSpec, field: str) -> None:
-    text = getattr(spec, field)
-    if text is None:
-        return
-    for name in _PLACEHOLDER.findall(text):
-        if name not in _PLACEHOLDERS:
-            known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
-            raise JobSpecError(f"the {field} {text!r} holds {{{name}}}: the placeholders are {known}")
-    if spec.array is not None and "{array_index}" not in text:
-        raise JobSpecError(
-            f"the {field} {text!r} would be one file for all jobs of the array: put {{array_index}} into it"
-        )
-    if spec.array is None and "{array_index}" in text:
-        raise JobSpecError(f"the {field} {text!r} holds {{array_index}}: that is for a job with --array")
+def _check_array_outputs(spec: JobSpec) -> None:
+    """Refuse one file for all jobs of an array, and a file per job where there is no array."""
+    for what, text in (("output", spec.output), ("error", spec.error)):
+        has_index = text is not None and "{array_index}" in text
+        if text is not None and spec.array is not None and not has_index:
+            raise JobSpecError(
+                f"the {what} {text!r} would be one file for all jobs of the array: put {{array_index}} into it",
+                f"--{what}",
+                "--array",
+            )
+        if spec.array is None and has_index:
+            raise JobSpecError(
+                f"the {what} {text!r} holds {{array_index}}: that is for a job with --array", f"--{what}"
+            )

@@ -1,4 +1,4 @@
-"""Walltimes, memory sizes and points in time: what users write, and what is kept of it."""
+"""Read what users write of walltimes, memory sizes, points in time and lists; write it as schedulers read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_SECONDS = 100 * 365 * 86400  # larger numbers are slips
 
 
 def parse_walltime(text: str, what: str = "walltime") -> int:
-    """Return the seconds of a walltime: minutes, Slurm's forms with colons and days, or one number and a unit.
+    """Read a walltime as seconds: minutes, Slurm's forms with colons and days, or one number and a unit.
 
     The forms are ``m``, ``m:s``, ``h:m:s``, ``d-h``, ``d-h:m``, ``d-h:m:s`` [sbatch(1) --time], and ``90s``, ``45m``,
     ``2h``, ``1d``. Errors call it *what*.
@@ -44,7 +44,7 @@ def parse_walltime(text: str, what: str = "walltime") -> int:
         units = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
         seconds = sum(value * units[name.rpartition("_")[2]] for name, value in parts.items())
     if not seconds:
-        raise JobSpecError(f"the {what} {text!r} is no time at all: leave it out for the scheduler's default")
+        raise JobSpecError(f"{what} must be positive, got {text!r}: leave it out for the scheduler's default")
     return seconds
 
 
@@ -58,8 +58,17 @@ def format_walltime(seconds: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
+def parse_events(text: str) -> tuple[str, ...]:
+    """Read a list with commas.
+
+    >>> parse_events("begin,end")
+    ('begin', 'end')
+    """
+    return tuple(text.split(",")) if text else ()
+
+
 def parse_gpus(text: str) -> tuple[str | None, int]:
-    """Return the type, None if any will do, and the number of GPUs.
+    """Read the type, None for any, and the number of GPUs.
 
     >>> parse_gpus("2"), parse_gpus("a100:2")
     ((None, 2), ('a100', 2))
@@ -71,7 +80,7 @@ def parse_gpus(text: str) -> tuple[str | None, int]:
 
 
 def parse_memory(text: str) -> int:
-    """Return the bytes of a memory size; the units are powers of 1024.
+    """Read a memory size as bytes; the units are powers of 1024.
 
     >>> parse_memory("8G"), parse_memory("512MiB")
     (8589934592, 536870912)
@@ -80,7 +89,7 @@ def parse_memory(text: str) -> int:
     if match is None:
         raise JobSpecError(f"cannot read the memory {text!r}: write a whole number and K, M, G or T, such as '8G'")
     if not int(match[1]):
-        raise JobSpecError(f"the memory {text!r} is none at all: leave it out for the scheduler's default")
+        raise JobSpecError(f"memory must be positive, got {text!r}: leave it out for the scheduler's default")
     return int(match[1]) << _POWERS[match[2].upper()]
 
 
@@ -94,7 +103,7 @@ def format_memory(memory: int) -> str:
 
 
 def parse_begin(text: str, now: datetime) -> str:
-    """Return the time before which a job shall not begin: ISO 8601, local time, to the second.
+    """Read the earliest time at which a job may begin; return it in ISO 8601, local time, to the second.
 
     The forms are ``HH:MM``, the next time that the clock shows it; ``YYYY-MM-DD`` and ``YYYY-MM-DDTHH:MM``, with
     seconds or without; and ``+`` with one number and a unit, counted from *now*.

@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose files are believed: *uids* are the user's and root's; of *groups*, nobody else is a member."""
+    """The owners whose files are believed: *uids* are the user's and root's; *groups* have no other member."""
 
     uids: frozenset[int]
     groups: frozenset[int] = frozenset()

@@ -1,1 +1,1 @@
-"""What a user does with jobs: scripts, submission, status, reports, records."""
+"""A user's jobs: scripts, submission, status, reports, records."""

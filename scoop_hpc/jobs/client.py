@@ -1,4 +1,4 @@
-"""The client of the schedulers: what a user does with jobs, as the jobs under one state directory are known."""
+"""A user's jobs: submitted, found again by their ids, followed, ended, as the directories under one state know them."""
 
 from __future__ import annotations
 
@@ -9,28 +9,46 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
-from scoop_hpc.fields.spec import JobSpec, JobState, option_of
+from scoop_hpc.errors import (
+    InputError,
+    JobSpecError,
+    PerhapsSubmittedError,
+    SchedulerError,
+    ScoopError,
+    UnansweredError,
+    about,
+)
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.files import private
 from scoop_hpc.jobs import directories, former_output
-from scoop_hpc.jobs.commands import Run, run_command
+from scoop_hpc.jobs.commands import PAUSES, Answer, Commands, Run, run_command
 from scoop_hpc.jobs.directories import Job
-from scoop_hpc.jobs.report import Doubts, Report, goes_on, unasked
-from scoop_hpc.jobs.status import NOT_BEGUN, Questions, by_place, place_of, record_of, with_record
-from scoop_hpc.schedulers.base import JobKey, JobStatus, Scheduler, Site, at_site
-
-_TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
-_SLOWEST = 5.0  # seconds between two of these looks
-_SOONEST, _LATEST = 0.5, 15.0  # seconds between two questions to a scheduler
-_BELIEF = 60.0  # seconds that a job is believed in that nobody has ever told of
-_LATE = 20.0  # seconds by which a scheduler's accounts may be
+from scoop_hpc.jobs.record import Record
+from scoop_hpc.jobs.report import Report, goes_on, unasked
+from scoop_hpc.jobs.status import (
+    NOT_BEGUN,
+    Known,
+    Place,
+    by_place,
+    elements_of,
+    keys_of,
+    place_of,
+    stand,
+    stand_elsewhere,
+)
+from scoop_hpc.jobs.waiting import Waiting
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.schedulers.readers import outside_jobs
+from scoop_hpc.schedulers.site import Site
 
 # the fields of JobSpec that name other jobs, and whether these shall succeed
 _DEPENDENCIES: Mapping[str, bool | None] = MappingProxyType({"after": True, "after_any": None, "after_failure": False})
 
 
 class Client:
-    """The schedulers, as the jobs under one state directory know them."""
+    """The jobs of all *schedulers*; those submitted from here have a directory under *state*."""
 
     def __init__(
         self,
@@ -44,14 +62,15 @@ class Client:
         self._schedulers = schedulers
         self._environ = environ
         self._state = state
-        self._run = run
         self._warn = warn  # of what does not keep from the answer
-        self._questions = Questions(schedulers, environ, run, warn, sleep)
+        self._commands = Commands(schedulers, environ, run, warn, sleep)
+
+    # submitting
 
     def prepare(self, spec: JobSpec, scheduler: Scheduler) -> JobSpec:
         """Return *spec* with what only the site can tell; raise JobSpecError for what cannot be said to *scheduler*."""
         spec = self._with_whole_ids(spec, scheduler)
-        prepared = scheduler.prepare(spec, lambda argv: self._questions.ask(scheduler, argv, None))
+        prepared = scheduler.prepare(spec, lambda argv: self._commands.ask(scheduler, argv, None))
         scheduler.check(prepared)
         return prepared
 
@@ -78,12 +97,16 @@ class Client:
         self, option: str, reports: Sequence[Report], wanted: bool | None, scheduler: Scheduler
     ) -> None:
         if scheduler.removes_unfulfillable and reports:
-            known = {key.job for key in self._questions.known(scheduler, reports)}
+            answer = self._ask(scheduler, reports)
+            if answer.trouble is not None:
+                raise answer.trouble
+            known = {key.job for key in answer.said}
             for report in reports:
                 if scheduler.key(report.status.job_id).job not in known:
                     raise JobSpecError(
                         f"{option} {report.status.job_id}: {scheduler.name} knows of no such job any more, and would "
-                        f"remove this one without a word: see how that one ended, and leave {option} out"
+                        f"remove this one without a word: see how that one ended, and leave {option} out",
+                        option,
                     )
         if wanted is None:
             return
@@ -93,15 +116,18 @@ class Client:
             if unknown or _has_succeeded(report) is (not wanted):
                 raise JobSpecError(
                     f"{option} {status.job_id}: that job is {status.state.value} already, so this one would never "
-                    "begin, or begin without that; submit it again, or use --after-any"
+                    "begin, or begin without that; submit it again, or use --after-any",
+                    option,
                 )
 
     def _wanted_before(self, spec: JobSpec, field: str, scheduler: Scheduler) -> list[Report]:
         """Return the jobs that *spec* depends on by *field*, all of them of the cluster that it will be sent to."""
         job_ids, here = getattr(spec, field), scheduler.site(self._environ, spec)
+        with about(option_of(field)):
+            found = self.find(job_ids, scheduler, here)
         reports = [
             report if report.scheduler == scheduler.name else unasked(scheduler.name, text, None)
-            for text, report in zip(dict.fromkeys(job_ids), self.find(job_ids, scheduler, here))
+            for text, report in zip(dict.fromkeys(job_ids), found)
         ]
         for report in reports:
             if report.site is not None and not report.site.agrees_with(here):
@@ -109,7 +135,8 @@ class Client:
                 goal = f"the cluster {here.cluster!r}" if here.cluster else "the cluster of this shell"
                 raise JobSpecError(
                     f"{option_of(field)} {report.label}: that job was sent to {there}, and this one would be sent to "
-                    f"{goal}, while a dependency holds within one cluster: name the same one"
+                    f"{goal}, while a dependency holds within one cluster: name the same one",
+                    option_of(field),
                 )
         return reports
 
@@ -131,11 +158,9 @@ class Client:
             private.write_text(job.script, render(job))
             directories.write(job)
             self._note_former(job, scheduler)
-            environ = at_site(scheduler.submit_environ(self._environ, spec), within)
-            argv = scheduler.submit_argv(job.script)
-            done = self._run(scheduler.directed(argv, within.cluster) if within and within.cluster else argv, environ)
+            done = self._run_submission(scheduler, spec, job.script, within)
             job_id = scheduler.parse_job_id(done)
-        except UnansweredError:  # it may have been taken all the same
+        except PerhapsSubmittedError:  # the job may run, and write its record there
             raise
         except ScoopError:
             directories.remove(job)
@@ -149,12 +174,19 @@ class Client:
             raise ScoopError(f"job {job_id} was submitted to {scheduler.name}, but: {error}") from error
         return job
 
+    def _run_submission(self, scheduler: Scheduler, spec: JobSpec, script: str, within: Site | None) -> Completed:
+        environ = scheduler.submit_environ(outside_jobs(self._environ), spec)
+        try:
+            return self._commands.submit(scheduler, scheduler.submit_argv(script), environ, within)
+        except UnansweredError as error:
+            raise PerhapsSubmittedError(str(error)) from error
+
     def _note_former(self, job: Job, scheduler: Scheduler) -> None:
         """Keep which output files are there already: what is in them is not the job's."""
         site = job.site or scheduler.site(self._environ, job.spec)
         former_output.note(
             job,
-            lambda: scheduler.appends(job.spec, self._environ, lambda argv: self._questions.ask(scheduler, argv, site)),
+            lambda: scheduler.appends(job.spec, self._environ, lambda argv: self._commands.ask(scheduler, argv, site)),
         )
 
     def submit_again(self, report: Report, now: float) -> Job:
@@ -170,7 +202,7 @@ class Client:
         # the script names the directory of the job that it was made for, where the new one's record would go
         return self.submit(
             old.spec,
-            self._questions.scheduler(old.scheduler),
+            self._commands.scheduler(old.scheduler),
             lambda job: text.replace(os.path.basename(old.directory), os.path.basename(job.directory)),
             now,
             old.site,
@@ -184,9 +216,12 @@ class Client:
             argv = scheduler.test_argv(job.script)
             if argv is None:
                 return None
-            return scheduler.parse_test(self._run(argv, scheduler.submit_environ(self._environ, spec)))
+            environ = scheduler.submit_environ(outside_jobs(self._environ), spec)
+            return scheduler.parse_test(self._commands.submit(scheduler, argv, environ, None))
         finally:
             directories.remove(job)
+
+    # finding
 
     def recent(self, count: int | None) -> list[Job]:
         """Return the jobs submitted last, the newest last; all, if *count* is None."""
@@ -239,8 +274,8 @@ class Client:
         if others and not here:
             known = {place_of(report): report for report in self.reports([*others, newest])}
             names = " and ".join(
-                f"{report.label} of {name} ({os.path.basename(report.job.directory)})"
-                for (name, _), report in known.items()
+                f"{report.label} of {place.scheduler} ({os.path.basename(report.job.directory)})"
+                for place, report in known.items()
                 if report.job is not None
             )
             raise InputError(
@@ -264,26 +299,98 @@ class Client:
             return unasked(job.scheduler, job.job_id or "", job)
         if job.spec.array is None or key.index not in job.spec.array.indices:
             raise InputError(f"no job {text!r}: job {job.job_id} is no array, or not of that many jobs")
-        job_id = self._questions.scheduler(job.scheduler).element_id(job.job_id, key.index)
+        job_id = self._commands.scheduler(job.scheduler).element_id(job.job_id, key.index)
         return replace(unasked(job.scheduler, job_id, job), index=key.index)
 
     def first_of(self, report: Report) -> str:
         """Return the id of an array's first job."""
-        return self._questions.elements(report)[0].status.job_id
+        return elements_of(self._commands.scheduler(report.scheduler), report)[0].status.job_id
 
     def reports(self, jobs: Sequence[Job]) -> list[Report]:
         """Return *jobs* with their status still to be asked."""
         return [unasked(job.scheduler, job.job_id or "", job) for job in jobs]
 
+    # asking
+
     def status(
-        self, reports: Sequence[Report], on_trouble: Callable[[SchedulerError], None] | None = None
+        self,
+        reports: Sequence[Report],
+        on_trouble: Callable[[SchedulerError], None] | None = None,
+        pauses: Sequence[float] = PAUSES,
     ) -> list[Report]:
-        """Ask how the jobs stand: see `Questions.status`."""
-        return self._questions.status(reports, on_trouble)
+        """Ask how the jobs stand, each cluster once for all of its jobs.
+
+        Raise InputError for a job that none knows. A scheduler that does not answer, or that is unknown here, is an
+        error, or, if *on_trouble* is given, told to it; what is known here has to do then. An answer that is an error
+        is asked for again after each of *pauses*, in seconds.
+        """
+        answers: dict[Place, Answer] = {}
+        for place, own in by_place(reports).items():
+            try:
+                scheduler = self._commands.scheduler(place.scheduler)
+            except JobSpecError as error:
+                if on_trouble is None:
+                    raise
+                on_trouble(SchedulerError(str(error)))
+                continue
+            answers[place] = answer = self._ask(scheduler, own, pauses)
+            if answer.trouble is not None:
+                if on_trouble is None:
+                    raise answer.trouble
+                on_trouble(answer.trouble)
+        told = [
+            self._stand(report, answers[place_of(report)]) if place_of(report) in answers else _with_record(report)
+            for report in reports
+        ]
+        whole = {place for place, answer in answers.items() if answer.trouble is None}
+        unknown = [
+            report
+            for report in told
+            if report.job is None and report.status.state is JobState.UNKNOWN and not report.status.unread
+        ]
+        unknown = [report for report in unknown if place_of(report) in whole]
+        if unknown:
+            ids_text = ", ".join(repr(report.label) for report in unknown)
+            raise InputError(
+                f"no job {ids_text}: unknown to {unknown[0].scheduler}, and not submitted from here; "
+                "`scoop-hpc history` lists those that were"
+            )
+        return told
+
+    def _ask(self, scheduler: Scheduler, reports: Sequence[Report], pauses: Sequence[float] = PAUSES) -> Answer:
+        """Ask how jobs stand that are all of one cluster."""
+        ids = [report.status.job_id for report in reports]
+        wanted = [key for report in reports for key in keys_of(scheduler, report)]
+        return self._commands.statuses(scheduler, ids, wanted, reports[0].site, pauses)
+
+    def _stand(self, report: Report, answer: Answer) -> Report:
+        """Return how a job stands in view of its cluster's *answer*, and keep what it says of the job's end."""
+        scheduler, job = self._commands.scheduler(report.scheduler), report.job
+        if job is None:
+            return stand_elsewhere(scheduler, report, answer)
+        ends = directories.read_ends(job)
+        standing = stand(scheduler, report, answer, ends, Known(_record_of, _last_complaint))
+        if standing.ends != ends:
+            try:
+                directories.write_ends(job, standing.ends)
+            except InputError as error:
+                self._warn(f"the end of job {report.status.job_id} is known, but not kept: {error}")
+        return standing.report
+
+    def _unanswered(self, report: Report) -> Report:
+        """Return what is known here of a job whose scheduler does not answer."""
+        return self._stand(report, Answer({}, UnansweredError(f"no answer from {report.scheduler}")))
 
     def remembered(self, reports: Sequence[Report]) -> list[Report]:
         """Return how the jobs stand; only those whose end was not heard of yet are asked for."""
-        return self._questions.remembered(reports)
+        ended = {
+            position: self._stand(report, Answer({}))
+            for position, report in enumerate(reports)
+            if report.job is not None and report.scheduler in self._schedulers and _is_settled(report.job)
+        }
+        asked = [report for position, report in enumerate(reports) if position not in ended]
+        answers = iter(self.status(asked, lambda error: self._warn(str(error))) if asked else [])
+        return [ended[position] if position in ended else next(answers) for position in range(len(reports))]
 
     def wait(
         self,
@@ -293,67 +400,46 @@ class Client:
         timeout: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        wall: Callable[[], float] = time.time,
     ) -> list[Report]:
-        """Ask until no job goes on, or *timeout* seconds are over; return how they stand.
+        """Ask until no job goes on, or *timeout* seconds are over; return how they stand: see `scoop_hpc.jobs.waiting`.
 
-        Schedulers are asked ever more seldom, but at once when a driver's record tells news. One that does not answer
-        for a while does not end the waiting, nor does a job's end that the scheduler's accounts do not tell of yet.
+        *on_tick* is given the reports now and then, *on_trouble* an error despite which the waiting goes on.
         """
-        began = heard = clock()
-        asked = float("-inf")
-        # as if they were to begin, until somebody knows better
-        answers = [replace(each, status=replace(each.status, state=JobState.PENDING), elements=()) for each in reports]
-        doubts = Doubts(_LATE)
-        troubled = heard_of = False
-        unheard = any(report.job is None for report in reports)
-        while any(goes_on(report) for report in answers):
-            on_tick(answers)
+        waiting = Waiting(reports, clock(), timeout)
+        while waiting.goes_on():
+            on_tick(waiting.reports)
             now = clock()
-            if timeout is not None and now - began >= timeout and asked > float("-inf"):
-                return answers if heard_of else [self._questions.unanswered(report) for report in answers]
-            if self._is_news(answers):
-                heard, asked = now, float("-inf")
-            if now - asked >= min(max(_SOONEST, (now - heard) / 4), _LATEST):
-                asked = now
+            if waiting.is_over(now):
+                return waiting.reports if waiting.is_answered else [self._unanswered(each) for each in waiting.reports]
+            if _is_news(waiting.reports):
+                waiting.note_news(now)
+            if waiting.is_due(now):
                 try:
-                    told = self._questions.status(answers, pauses=())
-                    unread = [after for after in told if after.status.unread]
-                    if unread and not troubled:
-                        on_trouble(SchedulerError(f"job {unread[0].status.job_id}: {unread[0].status.reason}"))
-                    told = [before if after.status.unread else after for before, after in zip(answers, told)]
-                    answers = [doubts.weigh(before, after, now, time.time()) for before, after in zip(answers, told)]
-                    heard = heard if answers == told else now  # a doubt: asked about soon again
-                    troubled, unheard = bool(unread), False
-                    heard_of = True
+                    trouble = waiting.take(self.status(waiting.reports, pauses=()), now, wall())
+                    if trouble is not None:
+                        on_trouble(trouble)
                     continue
                 except SchedulerError as error:
-                    if isinstance(error.__cause__, FileNotFoundError):
-                        raise
-                    if unheard and now - began > _BELIEF:
-                        raise
-                    if not troubled:
-                        on_trouble(error)
-                    troubled = True
-                    answers = [with_record(report) for report in answers]
-            # each look opens a file for every job; those of an array of thousands are looked at less often
-            pause = min(_TICK + sum(len(report.elements) or 1 for report in answers) / 500, _SLOWEST)
-            sleep(pause if timeout is None else max(0.0, min(pause, began + timeout - clock())))
-        on_tick(answers)
-        return answers
+                    trouble = waiting.take_trouble(error, now)
+                    if trouble is not None:
+                        on_trouble(trouble)
+                    waiting.reports = [_with_record(report) for report in waiting.reports]
+            sleep(waiting.pause(clock()))
+        on_tick(waiting.reports)
+        return waiting.reports
 
-    def _is_news(self, reports: Sequence[Report]) -> bool:
-        each = [element for report in reports for element in report.elements or (report,)]
-        return any(goes_on(report) and record_of(report) != report.record for report in each)
+    # acting
 
     def cancel(self, reports: Sequence[Report]) -> None:
         """End the jobs, each cluster's with one command."""
         for scheduler, site, ids in self._by_place(reports):
-            scheduler.parse_cancel(self._questions.ask(scheduler, scheduler.cancel_argv(ids), site))
+            scheduler.parse_cancel(self._commands.ask(scheduler, scheduler.cancel_argv(ids), site))
         for report in reports:
             self._keep_cancelled(report)
 
     def _keep_cancelled(self, report: Report) -> None:
-        """Keep that a job was cancelled before it began: Grid Engine has no accounts of it, nor has who keeps none."""
+        """Keep that a job was cancelled before it began: some schedulers have no accounts of it, others keep none."""
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
@@ -370,22 +456,23 @@ class Client:
             argv = scheduler.requeue_argv(ids)
             if argv is None:
                 raise InputError(f"{scheduler.name} puts no job back into its queue: cancel it, and requeue it then")
-            scheduler.parse_requeue(self._questions.ask(scheduler, argv, site))
+            scheduler.parse_requeue(self._commands.ask(scheduler, argv, site))
 
     def explain(self, report: Report) -> list[str]:
         """Return why a job that waits does not run."""
-        scheduler = self._questions.scheduler(report.scheduler)
+        scheduler = self._commands.scheduler(report.scheduler)
         argv = scheduler.explain_argv(report.status.job_id)
-        return scheduler.explain(report.status, self._questions.ask(scheduler, argv, report.site))
+        done = Completed((), 0, "", "") if argv is None else self._commands.ask(scheduler, argv, report.site)
+        return scheduler.explain(report.status, done)
 
     def _by_place(self, reports: Sequence[Report]) -> list[tuple[Scheduler, Site | None, list[str]]]:
         return [
-            (self._questions.scheduler(name), site, [report.status.job_id for report in each])
-            for (name, site), each in by_place(reports).items()
+            (self._commands.scheduler(place.scheduler), place.site, [report.status.job_id for report in each])
+            for place, each in by_place(reports).items()
         ]
 
     def _owner(self, job_id: str, fallback: Scheduler) -> Scheduler:
-        return self._schedulers["local"] if job_id.startswith("local-") else fallback
+        return next((each for each in self._schedulers.values() if each.owns(job_id)), fallback)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -405,3 +492,35 @@ def _has_succeeded(report: Report) -> bool | None:
     if any(state.ended and state is not JobState.COMPLETED for state in states):
         return False
     return True if all(state.ended for state in states) else None
+
+
+def _is_settled(job: Job) -> bool:
+    """Return whether the end of a job, or of each of an array, was heard of."""
+    indices = [None] if job.spec.array is None else job.spec.array.indices
+    ends = directories.read_ends(job)
+    return all(index in ends for index in indices)
+
+
+def _is_news(reports: Sequence[Report]) -> bool:
+    """Return whether a driver has recorded something since it was last looked at."""
+    each = [element for report in reports for element in report.elements or (report,)]
+    return any(goes_on(report) and _record_of(report) != report.record for report in each)
+
+
+def _with_record(report: Report) -> Report:
+    """Return *report* with what its driver has recorded until now."""
+    if report.elements:
+        return replace(report, elements=tuple(map(_with_record, report.elements)))
+    return replace(report, record=_record_of(report))
+
+
+def _record_of(report: Report) -> Record | None:
+    """Return the driver's record, None if it cannot be read now: the scheduler may know all the same."""
+    try:
+        return None if report.job is None else directories.read_record(report.job, report.index)
+    except ScoopError:
+        return None
+
+
+def _last_complaint(report: Report) -> str:
+    return "" if report.job is None else directories.last_complaint(report.job, report.index)

@@ -1,19 +1,19 @@
-"""How a job stands, put together from what its scheduler said and what its driver recorded."""
+"""Put together what a scheduler said of a job and what the job's driver recorded."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 _SILENT = "the driver ended without a word"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
 
 
 def is_guess(status: JobStatus) -> bool:
-    """Return whether how a job ended is not told by *status*: the scheduler's accounts may do it yet.
+    """Return whether *status* does not tell how a job ended, so that the scheduler's accounts may do it yet.
 
     They have where there is an exit status: neither a silent driver nor its agent leaves one.
     """
@@ -40,7 +40,7 @@ def settle(job_id: str, said: JobStatus | None, record: Record | None) -> JobSta
         if said.state.ended:
             said = _complete(said, record)
     if said.exit_status == 0 and said.state is not JobState.COMPLETED:
-        return replace(said, exit_status=None)  # Slurm's 0:0 of a job that was cancelled
+        return replace(said, exit_status=None)  # what did not complete is no success
     return said
 
 
@@ -48,7 +48,7 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     """Fill in from the driver's record what the scheduler could not say of a job that has ended."""
     state = said.state
     if state is JobState.CANCELLED and (
-        record.state is JobState.COMPLETED or (said.reason == DELETED_WITH_ITS_ARRAY and record.state.ended)
+        record.state is JobState.COMPLETED or (said.with_its_array and record.state.ended)
     ):  # it had ended before
         return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     if state is JobState.COMPLETED and record.state.ended:
@@ -56,9 +56,9 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
     if state is JobState.FAILED and record.state is JobState.OUT_OF_MEMORY:
         state = record.state
     failed = record.state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and not record.reason.endswith(DRIVER_LOST)
-    if said.reason == KILLED_BY_SOMEBODY and failed:
-        # it had failed before it was killed: Grid Engine kills what is left of a job whose task dies; where somebody
-        # has cancelled it, the driver may well have failed of that
+    if said.killed and failed:
+        # it had failed before it was killed: a scheduler may kill what is left of a job of which a task has died. Where
+        # somebody is known to have cancelled it, the driver may well have failed of that
         return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and said.state is JobState.FAILED:

@@ -1,4 +1,4 @@
-"""The driver's own record of a run: how it stands, or how and why it ended; it outlives the scheduler's memory.
+"""The driver's own record of a run, from its state to the reason of its end; it outlives the scheduler's memory.
 
 A scheduler may run a job again, while processes of the run before are still about to end: so a record carries its run's
 *attempt*, and only a run that begins may replace the record of another one. Who looks before he writes holds a lock.
@@ -14,8 +14,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 
+from scoop_hpc.complaints import say
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.events import CommandStarted, Event, RunOver
+from scoop_hpc.schedulers.job_state import JobState
 
 FILE = "record.json"  # in the job's directory
 LOCK = "record.lock"  # beside it: one for all jobs of an array
@@ -25,7 +27,7 @@ DRIVER_LOST = "died, or its node was lost"  # the end of the reason that an agen
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a run stands. Times are seconds since the epoch on the driver's clock."""
+    """The state of a run. Times are seconds since the epoch on the driver's clock."""
 
     state: JobState
     started: float
@@ -37,6 +39,42 @@ class Record:
     exit_status: int | None = None
     reason: str = ""
     attempt: str = ""  # of the job: which of its runs this is, unlike any other
+
+
+class Recorder:
+    """The observer of a driver that keeps the record of its run in the file *path*.
+
+    It may take the time that the lock of the record takes: when the run has begun, and when it is over.
+    """
+
+    def __init__(self, path: str, attempt: str, nodes: tuple[str, ...], job_id: str | None, pid: int) -> None:
+        host = os.uname().nodename
+        self._path = path
+        self._record = Record(JobState.RUNNING, time.time(), nodes, host, pid, job_id, attempt=attempt)
+        self._has_begun = False
+
+    def __call__(self, event: Event) -> None:
+        """Write what *event* changes."""
+        if isinstance(event, CommandStarted) and not self._has_begun:
+            try:
+                self._write(self._record)
+            except OSError as error:  # said once: the end cannot be written either
+                say(
+                    f"warning: cannot write the record {self._path!r}: {error.strerror}; "
+                    "SCOOP_HPC_STATE should name a directory that all nodes see"
+                )
+        elif isinstance(event, RunOver):
+            state = JobState(event.state)
+            over = replace(self._record, state=state, ended=time.time(), exit_status=event.status, reason=event.reason)
+            with contextlib.suppress(OSError):
+                self._write(over)
+
+    def _write(self, record: Record) -> None:
+        if self._has_begun:
+            end(self._path, record)
+        else:  # what is there is a former run's
+            self._has_begun = True
+            begin(self._path, record)
 
 
 def of_element(path: str, index: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What is known of one submitted job, put together from its scheduler, its driver and what was heard before."""
+"""A report on a job: how it stands, and what is known of it here."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.directories import Job
-from scoop_hpc.jobs.reconcile import is_guess
 from scoop_hpc.jobs.record import Record
-from scoop_hpc.schedulers.base import JobStatus, Site
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.schedulers.site import Site
 
 # of jobs that have ended, the first that one of them has is the array's
 _WORST = (
@@ -61,36 +61,6 @@ def goes_on(report: Report) -> bool:
 def is_queued(report: Report) -> bool:
     """Return whether there is something to cancel of a job."""
     return goes_on(report) or any(each.status.stuck or each.status.unread for each in report.elements or (report,))
-
-
-class Doubts:
-    """Which jobs that went on have ended as nobody tells, and since when: accounts come late, Grid Engine's by 15 s.
-
-    Until *patience* seconds have passed, such a job goes on.
-    """
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._seen: set[tuple[str, str]] = set()
-        self._since: dict[tuple[str, str], float] = {}
-
-    def weigh(self, before: Report, after: Report, now: float, wall: float) -> Report:
-        """Return the report to believe: *after*, or, while there is doubt about it, *before*.
-
-        *now* is monotonic, *wall* seconds since the epoch: what a driver's record says has ended just now may have been
-        put back into its queue.
-        """
-        job = (after.scheduler, after.label)
-        each = after.elements or (after,)
-        if not any(is_guess(one.status) for one in each):
-            if goes_on(after):
-                self._seen.add(job)
-            return after
-        if any(one.record is not None and wall - (one.record.ended or 0) < self._patience for one in each):
-            self._seen.add(job)
-        if job not in self._seen or now - self._since.setdefault(job, now) >= self._patience:
-            return after
-        return before
 
 
 def aggregate(job_id: str, elements: Sequence[JobStatus]) -> JobStatus:

@@ -1,7 +1,7 @@
 """Render a job script: a JobSpec, a scheduler's template, and the command that the script becomes.
 
 A template sees ``job`` (the JobSpec), ``command``, and what a scheduler has words of its own for: the files ``output``
-and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``; ``scheduler`` (the phrase book) is for its
+and ``error``, ``array``, ``dependency``, and the truth of ``whole_nodes``; ``scheduler`` (the adapter) is for its
 own template, which may call what that has of its own. Its filters are ``directive`` (one word of a
 directive), ``quote`` (one word of the shell), ``walltime`` and ``memory``. All of ours have the blocks directives,
 output, environment, prologue, run and epilogue. A template of one's own goes into a directory of one's own, extends
@@ -15,7 +15,7 @@ import functools
 import os.path
 import shlex
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 
 import jinja2
@@ -50,13 +50,13 @@ def render(
     """
     scheduler.check(spec)
     if template is not None and os.path.isdir(template):
-        raise TemplateError(f"the template {template!r} is a directory: name a file")
+        raise TemplateError(f"the template {template!r} is a directory: name a file", "--template")
     if template is not None and os.path.exists(template) and not os.path.isfile(template):
-        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file")
+        raise TemplateError(f"the template {template!r} is a pipe or a device: name a file", "--template")
     if template is not None and os.path.isfile(template):
         directories = [os.path.dirname(os.path.abspath(template)), *directories]
         template = os.path.basename(template)
-    environment = _environment(scheduler.directive_word, tuple(directories), trust)
+    environment = _environment(scheduler, tuple(directories), trust)
     name = scheduler.name + SUFFIX if template is None else template
     names = {
         "job": spec,
@@ -83,14 +83,17 @@ def render(
         ValueError,
     ) as error:
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}"
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}",
+            "--template",
         ) from error
 
 
-def read_template(name: str, directories: Sequence[str] = (), trust: str = "") -> tuple[str, str]:
+def read_template(
+    name: str, directories: Sequence[str] = (), trust: str = "", schedulers: Iterable[Scheduler] = ()
+) -> tuple[str, str]:
     """Return the file of the template *name*, the one of ``scoop_hpc/`` or of the first directory that has it, and its
-    text; raise TemplateError."""
-    environment = jinja2.Environment(loader=_loader(directories, trust), autoescape=False)
+    text; raise TemplateError. Ours are also those that *schedulers* bring."""
+    environment = jinja2.Environment(loader=_loader(directories, trust, schedulers), autoescape=False)
     try:
         assert environment.loader is not None
         text, file, _ = environment.loader.get_source(environment, name)
@@ -99,13 +102,13 @@ def read_template(name: str, directories: Sequence[str] = (), trust: str = "") -
     return file or name, text
 
 
-def list_templates(directories: Sequence[str] = ()) -> list[str]:
-    """Return the names of all templates, ours twice: by ``scoop_hpc/``, too."""
-    return _loader(directories, "").list_templates()
+def list_templates(directories: Sequence[str] = (), schedulers: Iterable[Scheduler] = ()) -> list[str]:
+    """Return the names of all templates, ours twice: by ``scoop_hpc/``, too. Ours are also those of *schedulers*."""
+    return _loader(directories, "", schedulers).list_templates()
 
 
 def _array(spec: JobSpec) -> str | None:
-    """Return the array in words that sbatch(1), qsub(1B) -J and we ourselves have."""
+    """Return the array as sbatch(1), qsub(1B) -J and our own directives have it."""
     if spec.array is None:
         return None
     step = f":{spec.array.step}" if spec.array.step > 1 else ""
@@ -114,13 +117,13 @@ def _array(spec: JobSpec) -> str | None:
 
 
 def _dependency(spec: JobSpec) -> str | None:
-    """Return the dependencies in words that sbatch(1) and qsub(1B) share."""
+    """Return the dependencies as sbatch(1) and qsub(1B) have them."""
     kinds = {"afterok": spec.after, "afterany": spec.after_any, "afternotok": spec.after_failure}
     return ",".join(":".join((kind, *ids)) for kind, ids in kinds.items() if ids) or None
 
 
-def _loader(directories: Sequence[str], trust: str) -> jinja2.BaseLoader:
-    ours = jinja2.PackageLoader("scoop_hpc", "templates")
+def _loader(directories: Sequence[str], trust: str, schedulers: Iterable[Scheduler]) -> jinja2.BaseLoader:
+    ours = jinja2.ChoiceLoader([jinja2.PackageLoader("scoop_hpc", "templates"), _Brought(schedulers)])
     theirs = [_Believed(directory, trust) for directory in directories]
     return jinja2.ChoiceLoader([*theirs, ours, jinja2.PrefixLoader({OURS.rstrip("/"): ours})])
 
@@ -140,10 +143,27 @@ class _Believed(jinja2.FileSystemLoader):
         return content.decode(), path, lambda: False
 
 
+class _Brought(jinja2.BaseLoader):
+    """Loads the templates that schedulers of other packages bring."""
+
+    def __init__(self, schedulers: Iterable[Scheduler]) -> None:
+        files = {scheduler.name + SUFFIX: scheduler.template() for scheduler in schedulers}
+        self._files = {name: file for name, file in files.items() if file is not None}
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        if template not in self._files:
+            raise jinja2.TemplateNotFound(template)
+        with open(self._files[template], encoding="utf-8") as file:
+            return file.read(), self._files[template], lambda: False
+
+    def list_templates(self) -> list[str]:
+        return sorted(self._files)
+
+
 @functools.lru_cache(maxsize=8)  # it keeps its templates compiled, which takes 20 ms; a file that changes is read again
-def _environment(directive_word: Callable[[str], str], directories: tuple[str, ...], trust: str) -> jinja2.Environment:
+def _environment(scheduler: Scheduler, directories: tuple[str, ...], trust: str) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=_loader(directories, trust),
+        loader=_loader(directories, trust, [scheduler]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # a shell script is no HTML: the filters quote
         trim_blocks=True,
@@ -151,7 +171,7 @@ def _environment(directive_word: Callable[[str], str], directories: tuple[str, .
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        directive=lambda value: directive_word(_checked(value)),
+        directive=lambda value: scheduler.directive_word(_checked(value)),
         quote=quote,
         walltime=format_walltime,
         memory=format_memory,

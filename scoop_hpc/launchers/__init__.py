@@ -1,1 +1,1 @@
-"""Ways to start one agent on every node: each is a function that returns commands."""
+"""Start one agent on every node: each launcher returns the commands that do it."""

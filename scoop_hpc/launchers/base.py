@@ -28,7 +28,7 @@ from typing import Protocol
 
 
 class Forwarding(enum.Enum):
-    """What brings an agent its environment."""
+    """The means by which an agent gets its environment."""
 
     LAUNCHER = "launcher"
     INPUT = "input"

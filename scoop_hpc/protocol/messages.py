@@ -170,7 +170,7 @@ class Welcome(Message, frozen=True):
     driver: str  # a description of the driver, for the error when it is dead
     record: str | None  # the run's record file
     attempt: str  # stands in the record, to tell this run from another of the same job
-    driver_process: str  # see `stopped.identity`
+    driver_process: str  # see `proc.identity`
     driver_pid: Number
     complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run

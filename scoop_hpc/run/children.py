@@ -40,7 +40,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class ProcessOptions:
-    """How a child takes the world: its title, its signals, its standard streams."""
+    """The title, the signals and the standard streams of a child."""
 
     title: str  # as ps -o comm shows it
     ignored: tuple[int, ...]  # signals
@@ -87,7 +87,7 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
     last_word.take_over()
     leave = os._exit
     try:
-        _behave(options, parent)
+        _set_up(options, parent)
         opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in options.inherit)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
@@ -123,7 +123,7 @@ def _flush(opened: Sequence[TextIO]) -> None:
             getattr(stream, "flush", bool)()
 
 
-def _behave(options: ProcessOptions, parent: int) -> None:
+def _set_up(options: ProcessOptions, parent: int) -> None:
     """Set the signals and the title of this process."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):

@@ -1,7 +1,6 @@
-"""How an agent finds the driver: it knocks at all its addresses, and stays at the door that opens first.
+"""An agent finds the driver: it tries all its addresses at once, and stays with the first where it is welcome.
 
-A node may have an address that leads elsewhere (every Docker host is 172.17.0.1), so an address counts only when the
-driver, known by its key, has answered there.
+When to go on, and when to give up, is decided by `SearchState`.
 """
 
 from __future__ import annotations
@@ -17,22 +16,18 @@ from dataclasses import dataclass
 import zmq
 
 from scoop_hpc.cpus import count_cpus
-from scoop_hpc.errors import LaunchError
-from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Shutdown, Welcome
+from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Welcome
+from scoop_hpc.run.policy import AgentPolicy
+from scoop_hpc.run.search_state import Gone, SearchState
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.probe import all_refuse
 
-_PROBE = 2.0  # seconds without a connection after which it matters whether anybody listens
-LOST = 2.0  # seconds without a connection after which the driver is gone
-
-
-class Ended(LaunchError):
-    """The run ended before this agent was welcome: there is nothing for it to do."""
+_POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Way:
     """A way to the driver."""
 
     socket: sockets.Socket
@@ -40,77 +35,61 @@ class Door:
     address: str
 
 
-def knock(
+def find_driver(
     context: sockets.Context,
     node: str,
     addresses: Sequence[str],
     curve: Curve | None,
     patience: float,
     parent: int,
-) -> tuple[Door, Welcome]:
-    """Return the door that opened, and what the driver said.
+) -> tuple[Way, Welcome]:
+    """Return the way on which the driver has answered, and its welcome.
 
     Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
     """
-    doors = [_stand_at(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
-    for door in doors:
-        sockets.send(door.socket, _hello(node))
+    ways = [_dial(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
+    for way in ways:
+        sockets.send(way.socket, _hello(node))
     try:
-        opened = _wait(doors, patience, parent)
-    except Ended:
-        raise
-    except LaunchError:
+        found, welcome = _wait(ways, patience, parent)
+    except Gone:
         for address in addresses:
             if address.startswith("ipc://"):  # the driver had no time to remove its directory
                 shutil.rmtree(os.path.dirname(address[len("ipc://") :]), ignore_errors=True)
         raise
-    for door in doors:
-        if opened is None or door is not opened[0]:
-            door.watch.close()
-            door.socket.close()
-    if opened is None:
-        raise LaunchError(f"no welcome from the driver at {', '.join(addresses)} within {patience:g} s")
-    return opened
+    for way in ways:
+        if way is not found:
+            way.watch.close()
+            way.socket.close()
+    return found, welcome
 
 
-def _stand_at(context: sockets.Context, name: str, address: str, curve: Curve | None) -> Door:
-    door = sockets.make(context, zmq.DEALER, name, watch_silence=True)
+def _dial(context: sockets.Context, name: str, address: str, curve: Curve | None) -> Way:
+    dealer = sockets.make(context, zmq.DEALER, name, watch_silence=True)
     if curve is not None:
-        keys.dial(door, curve)
-    watch = sockets.Watch(door)
-    door.connect(address)
-    return Door(door, watch, address)
+        keys.dial(dealer, curve)
+    watch = sockets.Watch(dealer)
+    dealer.connect(address)
+    return Way(dealer, watch, address)
 
 
-def _wait(doors: Sequence[Door], patience: float, parent: int) -> tuple[Door, Welcome] | None:
+def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welcome]:
     poller = zmq.Poller()
-    for door in doors:
-        poller.register(door.socket, zmq.POLLIN)
-    deadline = time.monotonic() + patience
-    tcp = [door.address for door in doors if door.address.startswith("tcp://")]
-    next_probe = time.monotonic() + _PROBE
-    connected: set[int] = set()  # doors
-    last_seen: float | None = None  # a connection to the driver
-    while time.monotonic() < deadline:
-        ready = dict(poller.poll(200))
-        for door in doors:
-            message = sockets.receive(door.socket) if door.socket in ready else None
-            if isinstance(message, Welcome):
-                return door, message
-            if isinstance(message, Shutdown):
-                raise Ended("the run ended before this agent was welcome")
-        for number, door in enumerate(doors):
-            for made, _ in door.watch.news():
-                (connected.add if made else connected.discard)(number)
-        last_seen = time.monotonic() if connected else last_seen
-        if os.getppid() != parent or (last_seen is not None and time.monotonic() > last_seen + LOST):
-            raise LaunchError("the driver was gone before this agent was welcome")
-        if tcp and last_seen is None and time.monotonic() > next_probe:
-            next_probe = time.monotonic() + _PROBE
-            if all_refuse(tcp, 0.2):
-                where = ", ".join(tcp)
-                raise LaunchError(f"nothing listens at {where}: the driver is gone, or --interface must name another")
-    return None
+    for way in ways:
+        poller.register(way.socket, zmq.POLLIN)
+    state = SearchState([way.address for way in ways], patience, time.monotonic(), AgentPolicy())
+    while True:
+        ready = dict(poller.poll(int(_POLL * 1000)))
+        for way in ways:
+            message = sockets.receive(way.socket) if way.socket in ready else None
+            if message is not None:
+                return way, state.hear(message)
+        for way in ways:
+            for made, _ in way.watch.news():
+                state.connected(way.address, made)
+        probed = state.pass_time(time.monotonic(), has_parent=os.getppid() == parent)
+        if probed and all_refuse(probed, _POLL):
+            state.refused()
 
 
 def _hello(node: str) -> Hello:

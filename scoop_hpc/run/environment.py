@@ -1,4 +1,6 @@
-"""The environment of agents whose launcher carries none: shell text, in a file or through standard input.
+"""An agent's command, and what its environment brings it: the driver's addresses, the run's keys.
+
+Where a launcher carries no environment, it is shell text, in a file or through standard input.
 
 ::
 
@@ -18,10 +20,18 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+
+import msgspec
 
 from scoop_hpc.errors import InputError
 from scoop_hpc.files.private import make_private
+from scoop_hpc.interpreter import installed_argv, python_argv
+from scoop_hpc.protocol.messages import Curve
+
+_KEYS = "SCOOP_HPC_KEYS"  # what the agent needs of the run's keys
+_ADDRESSES = "SCOOP_HPC_DRIVER"  # where the driver is reached, with commas between
+_AGENT = "scoop_hpc.cli.agent"
 
 _FOLDER = "environments"
 _SLACK = 3600.0  # seconds by which the clocks of two nodes may differ
@@ -35,6 +45,30 @@ _FROM_FILE = (
     '[ -r "$0" ] || { echo "scoop-hpc: error: $(uname -n) cannot read $0: '
     'let SCOOP_HPC_STATE name a directory that all nodes see" >&2; exit 2; }; . "$0"; exec "$@"'
 )
+
+
+def agent_argv(patience: float, interface: str, parent: int | None, python: str = "") -> list[str]:
+    """Return the command of an agent, but for the name of its node; *python* is another one than this, if any."""
+    options = ["--patience", f"{patience:g}"]
+    if interface:
+        options += ["--interface", interface]
+    if parent is not None:
+        options += ["--parent", str(parent)]
+    return [*(installed_argv(python, _AGENT) if python else python_argv(_AGENT)), *options]
+
+
+def agent_variables(addresses: Sequence[str], curve: Curve | None) -> dict[str, str]:
+    """Return the variables by which an agent finds the driver, and is let in."""
+    variables = {_ADDRESSES: ",".join(addresses)}
+    if curve is not None:
+        variables[_KEYS] = msgspec.json.encode(curve).decode()
+    return variables
+
+
+def take_agent_variables(environ: MutableMapping[str, str]) -> tuple[tuple[str, ...], Curve | None]:
+    """Remove these variables from *environ*: programs do not see them. Return the addresses, and the keys, if any."""
+    keys = environ.pop(_KEYS, None)
+    return tuple(environ.pop(_ADDRESSES).split(",")), msgspec.json.decode(keys, type=Curve) if keys else None
 
 
 def shell_text(environ: Mapping[str, str], directory: str) -> bytes:

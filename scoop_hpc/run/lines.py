@@ -12,7 +12,7 @@ _LINE = 1 << 20  # bytes: a longer line is written in pieces
 
 
 class Lines:
-    """What is to be written to a stream now; of a *terminal*, everything."""
+    """Decides what to write to a stream now, and what to keep until its line is whole; a *terminal* gets everything."""
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
@@ -35,6 +35,6 @@ class Lines:
         return whole + newline
 
     def rest(self) -> Iterator[bytes]:
-        """Yield what nobody has ended, at the end of the run."""
+        """Yield the lines that nobody has ended, at the end of the run."""
         while self._held:
             yield self._held.popitem()[1]

@@ -1,4 +1,4 @@
-"""How many processes of this one's cgroup the kernel has killed for want of memory: SIGKILL alone does not say why."""
+"""Count the processes of this one's cgroup that the kernel has killed, out of memory: SIGKILL does not say why."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 _V2 = "/sys/fs/cgroup{}/memory.events"  # cgroup-v2.rst, Memory Interface Files
 _V1 = "/sys/fs/cgroup/memory{}/memory.oom_control"  # cgroup-v1/memory.rst, OOM Control
-OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
 
 
 class OomKills:
-    """Counts them, from now on; *read* returns the text of a file, None if there is none."""
+    """Counts such kills from now on; *read* returns the text of a file, None if there is none."""
 
     def __init__(self, read: Callable[[str], str | None]) -> None:
         self._read = read
@@ -36,7 +35,7 @@ class OomKills:
 
 
 def _candidates(cgroups: str) -> list[str]:
-    """Return where the count may be, in view of /proc/self/cgroup [cgroups(7)].
+    """Return the files that the count may be in, in view of /proc/self/cgroup [cgroups(7)].
 
     >>> _candidates("4:memory:/job_7/step_0\\n1:name=systemd:/\\n0::/user")
     ['/sys/fs/cgroup/memory/job_7/step_0/memory.oom_control', '/sys/fs/cgroup/user/memory.events']

@@ -1,4 +1,4 @@
-"""What the children print: whole lines, and updates of progress bars, out of their pipes.
+"""Forward what the children print, out of their pipes: whole lines, and updates of progress bars.
 
 No more is under way than the driver keeps up with.
 """
@@ -79,6 +79,11 @@ class OutputPipes:
         if full and self._unseen < _UNSEEN:
             self._listen()
 
+    def print(self, name: ProcessName, line: bytes) -> None:
+        """Pass on a *line* for the standard error that a process here says by itself."""
+        self._send(Output(name, 2, line))
+        self._count()
+
     def _forward(self, pipe: _Pipe, text: bytes) -> None:
         lines, newline, rest = text.rpartition(b"\n")
         pipe.pieces.append(lines + newline)
@@ -97,6 +102,9 @@ class OutputPipes:
         self._send(Output(pipe.name, pipe.stream, text))
         pipe.open = not text.endswith(b"\n")
         pipe.pieces, pipe.size = [], len(rest)
+        self._count()
+
+    def _count(self) -> None:
         self._unseen += 1
         if self._unseen == _UNSEEN:
             self._listen()

@@ -10,13 +10,10 @@ from scoop_hpc.schedulers.allocation import Allocation
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """What one node is to run: a broker and ``workers`` workers; the first worker of the first node is the origin.
-
-    No workers stand for as many as the node turns out to have CPUs.
-    """
+    """The part of one node: a broker and ``workers`` workers; the first worker of the first node is the origin."""
 
     name: str
-    workers: int
+    workers: int | None  # None: as many as the node turns out to have CPUs
 
 
 def place(allocation: Allocation, workers: int | None = None) -> tuple[NodePlan, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import zmq
 
 from scoop_hpc.errors import LaunchError
+from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 
@@ -45,47 +46,45 @@ class Processes:
         self._poller = poller
         self._share = share
         self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
-        self._partial: dict[int, bytes] = {}  # descriptor: a line that is not whole yet
+        self._lines: dict[int, LineBuffer] = {}  # by descriptor
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
 
-    def start(self, commands: Iterable[Command], text: bytes = b"") -> None:
-        """Start *commands*, with *text* for the input of each; raise LaunchError if one cannot be started."""
-        for command in commands:
-            try:
-                with _input(text) as stdin, _blocked(signal.SIGINT) if self._share else contextlib.nullcontext():
-                    process = subprocess.Popen(
-                        command.argv,
-                        env=command.environ,
-                        stdin=None if self._share else stdin,
-                        stdout=None if self._share else subprocess.PIPE,
-                        stderr=None if self._share else subprocess.STDOUT,
-                        start_new_session=not self._share,  # Ctrl-C must not reach srun
-                    )
-            except OSError as error:
-                nodes = fold(command.nodes)
-                raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
-            self._running[process.pid] = command, process
-            if process.stdout is not None:
-                self._partial[process.stdout.fileno()] = b""
-                self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+    def start(self, command: Command, text: bytes = b"") -> int:
+        """Start *command*, with *text* for its input; return its process id. Raises LaunchError."""
+        try:
+            with _input(text) as stdin, _blocked(signal.SIGINT) if self._share else contextlib.nullcontext():
+                process = subprocess.Popen(
+                    command.argv,
+                    env=command.environ,
+                    stdin=None if self._share else stdin,
+                    stdout=None if self._share else subprocess.PIPE,
+                    stderr=None if self._share else subprocess.STDOUT,
+                    start_new_session=not self._share,  # Ctrl-C must not reach srun
+                )
+        except OSError as error:
+            nodes = fold(command.nodes)
+            raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
+        self._running[process.pid] = command, process
+        if process.stdout is not None:
+            self._lines[process.stdout.fileno()] = LineBuffer()
+            self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+        return process.pid
 
     def __contains__(self, descriptor: object) -> bool:
-        return descriptor in self._partial
+        return descriptor in self._lines
 
     def hear(self, descriptor: int) -> bool:
         """Keep what a command has printed; return whether there may be more."""
         text = os.read(descriptor, 65536)
-        *lines, rest = (self._partial[descriptor] + text).split(b"\n")
-        self._partial[descriptor] = rest
-        self._keep(descriptor, lines)
+        self._keep(descriptor, self._lines[descriptor].add(text))
         if not text:
             self._forget(descriptor)
         return bool(text)
 
     def _forget(self, descriptor: int) -> None:
         """Hear no more of *descriptor*, which is about to be closed."""
-        rest = self._partial.pop(descriptor)
+        rest = self._lines.pop(descriptor).rest()
         self._poller.unregister(descriptor)
         if rest:
             self._keep(descriptor, [rest])
@@ -107,12 +106,12 @@ class Processes:
             if status is not None:
                 del self._running[pid]
                 last_line = complaint = ""
-                if process.stdout is not None and process.stdout.fileno() in self._partial:
+                if process.stdout is not None and process.stdout.fileno() in self._lines:
                     os.set_blocking(process.stdout.fileno(), False)  # its own children may hold it open
                     with contextlib.suppress(BlockingIOError):
                         while self.hear(process.stdout.fileno()):
                             pass
-                    if process.stdout.fileno() in self._partial:
+                    if process.stdout.fileno() in self._lines:
                         self._forget(process.stdout.fileno())
                 if process.stdout is not None:
                     last_line = self._last_lines.pop(process.stdout.fileno(), "")

@@ -1,7 +1,7 @@
-"""Writing what workers print to the driver's own standard streams, without ever waiting for their reader.
+"""Write what workers print to the driver's own standard streams, without ever waiting for their reader.
 
-A reader may be slow, or stopped (``| less``); a driver that waits for it is deaf to agents and signals. What is queued
-here is bounded by the agents, which send no more than `OutputSeen` has told them of.
+A reader may be slow, or stopped (``| less``); a driver that waits for it serves no agents and takes no signals. What is
+queued here is bounded by the agents, which send no more than `OutputSeen` has told them of.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Writer:
 
     @property
     def pending(self) -> bool:
-        """Whether there is text that is not out yet."""
+        """True while there is text that is not out yet."""
         return bool(self._queues)
 
     def has_room(self) -> bool:

@@ -1,4 +1,4 @@
-"""The schedulers' dialects: a phrase book for each that jobs go to, a reader for each that allocations come from."""
+"""The schedulers: an adapter for each that jobs are submitted to, a reader for each that allocations come from."""
 
 from scoop_hpc.schedulers.readers import read_allocation
 

@@ -1,4 +1,4 @@
-"""What a scheduler gave to a job: nodes, in the scheduler's order, with their slots."""
+"""An allocation: the nodes that a scheduler gave to a job, in the scheduler's order, with their slots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The nodes of a job. ``scheduler`` is the name of the dialect that it was read from.
+    """The nodes of a job. ``scheduler`` is the name of the one that gave them.
 
     ``job_id`` is written as the scheduler writes it; of a job of an array, whose index is ``array_index``, it is that
     job's own. ``beside`` names the other readers whose variables are there as well: one of these jobs may be around
@@ -37,7 +37,7 @@ class Allocation:
 
     @property
     def slots(self) -> int:
-        """How many workers fit in all."""
+        """The number of workers that fit in all."""
         return sum(node.slots for node in self.nodes)
 
 

@@ -1,251 +1,219 @@
-"""The contract between the client and a scheduler: a phrase book, argv out and text in.
-
-A phrase book runs nothing and reads no file or environment by itself. The life of a job, in the words of
-`scoop_hpc.fields.spec.JobState`: PENDING (also after a requeue) -> RUNNING <-> SUSPENDED -> one of COMPLETED, FAILED,
-CANCELLED, TIMEOUT, OUT_OF_MEMORY, NODE_FAIL. A job that the scheduler has forgotten is in no answer at all.
-"""
+"""The base class of the schedulers' adapters: argv out and text in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from re import Pattern
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
-from scoop_hpc.errors import JobSpecError, UnansweredError
-from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobSpec, JobState, asked_for, option_of
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.option import Refused, Words
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, asked_for, with_default_output
+from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, unheard
+from scoop_hpc.schedulers.output_patterns import OutputPatterns
+from scoop_hpc.schedulers.own_options import OwnOptions
+from scoop_hpc.schedulers.reader import Reader
+from scoop_hpc.schedulers.site import Site
 
 # what is advised where a scheduler cannot be used; the registry knows whether there is another one here
 OR_LOCAL = ", or use --scheduler local"
 LOCAL_RUNS = "; --scheduler local runs jobs on this machine"
 
-# of a scheduler's variables, those that say which cluster is meant and who one is [slurm(1), qsub(1B)]
-_SITE = (
-    *("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"),
-    *("PBS_DEFAULT", "PBS_SERVER", "PBS_EXEC", "PBS_HOME", "PBS_CONF_FILE", "PBS_DPREFIX"),
-)
-_OF_JOBS = (
-    *("SLURM_", "SLURMD_", "SRUN_", "SALLOC_", "PBS_", "LSB_", "OAR_", "SGE_TASK_", "PE_"),
-    *("SCOOP_HPC_LOCAL_", "SCOOP_HPC_JOB_"),
-    # of one of the processes that an MPI started
-    *("OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "PMI_RANK", "PMI_SIZE", "PMIX_RANK", "PMIX_NAMESPACE"),
-    *("JSM_NAMESPACE_", "FLUX_JOB_", "FLUX_TASK_"),
-)
-_OF_GRID_ENGINE_JOBS = (  # submit(1), ENVIRONMENTAL VARIABLES
-    *("JOB_ID", "JOB_NAME", "JOB_SCRIPT", "REQUEST", "QUEUE", "PE", "NSLOTS", "NHOSTS", "NQUEUES", "RESTARTED"),
-    *("SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_STDERR_PATH", "SGE_CWD_PATH", "SGE_JOB_SPOOL_DIR"),
-)
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A command that ran: its exit status and what it printed."""
-
-    argv: tuple[str, ...]
-    status: int
-    stdout: str
-    stderr: str
-
-
-# the reason of a job of which the scheduler knows only that SIGKILL ended it
-KILLED_BY_SOMEBODY = "ended by SIGKILL: by qdel, or by somebody else's kill"
-# the reason of a job of an array that was deleted, where the scheduler says the same of those that had ended before
-DELETED_WITH_ITS_ARRAY = "deleted with its array, unless it had ended before: PBS does not tell"
-
-
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """One job as the scheduler sees it. ``exit_status`` is None until it ended, or where the scheduler cannot say."""
-
-    job_id: str
-    state: JobState
-    reason: str = ""  # the scheduler's own word, such as Resources or NonZeroExitCode
-    nodes: tuple[str, ...] = ()
-    exit_status: int | None = None  # 128 + n for a signal n
-    stuck: bool = False  # FAILED, and in the queue all the same, until somebody mends or cancels it
-    unread: bool = False  # UNKNOWN, for what the scheduler told of it cannot be read
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Which of a scheduler's clusters has a job: the name that its commands have for it, empty where none was given,
-    and the variables that choose a cluster, as they were at the submission; None: not set."""
-
-    cluster: str = ""
-    variables: tuple[tuple[str, str | None], ...] = ()
-
-    def agrees_with(self, other: Site) -> bool:
-        """Return whether both may be the same cluster; a variable that only one of them has tells nothing."""
-        own, theirs = dict(self.variables), dict(other.variables)
-        return self.cluster == other.cluster and all(own[name] == theirs[name] for name in own if name in theirs)
-
-
-def at_site(environ: Mapping[str, str], site: Site | None) -> dict[str, str]:
-    """Return *environ* for the commands that ask *site*, whatever the shell of now would choose.
-
-    >>> at_site({"SLURM_CLUSTERS": "b", "HOME": "/home/me"}, Site("a", (("SLURM_CLUSTERS", None),)))
-    {'HOME': '/home/me'}
-    """
-    if site is None:
-        return dict(environ)
-    said = dict(site.variables)
-    kept = {name: value for name, value in environ.items() if name not in said}
-    return {**kept, **{name: value for name, value in said.items() if value is not None}}
-
-
-@dataclass(frozen=True, slots=True)
-class JobKey:
-    """What an id of a job means, however it is written: the job, and which one of an array's, None for the whole."""
-
-    job: str
-    index: int | None = None
-
 
 Ask = Callable[[Sequence[str]], Completed]  # runs one of a scheduler's commands
 Which = Callable[[str], str | None]  # finds a program: shutil.which
-Heard = Callable[[str], None]  # is given a line of an answer that is about no job
 
 
-def unheard(line: str) -> None:
-    """Let a line go that is about no job."""
+class Scheduler(ABC):
+    """The adapter of one scheduler: it says which commands are to be run, and reads what they answer.
 
+    It runs nothing, and reads no file or environment by itself. What a scheduler lacks, its adapter leaves as it is
+    here; abstract are only the hooks that every one has: to submit, to ask, to cancel. This is the life of a job:
 
-def unread(job_id: str, command: str, text: str) -> JobStatus:
-    """Return a job of which *command* told what cannot be read.
+    **Choosing.** Without ``--scheduler``, the first scheduler is meant whose `commands` are all on PATH. `probe_argv`
+    and `recognises` tell it from another with commands of the same names, `setup_argv` and `is_set_up` from one whose
+    commands came with a package and have no server.
 
-    >>> unread("7", "squeue", "7|NEW|").reason
-    "cannot read what squeue says of it: '7|NEW|'"
+    **Submitting.** The options become a `JobSpec`: `output_patterns` translates the scheduler's own placeholders in
+    ``--output``, `job_variables` adds what a job needs of the environment. `prepare` fills in what only the site can
+    tell, for which it may ask; `check` refuses what the scheduler cannot express. The script is rendered from
+    `template`, which sees the JobSpec as ``job``, the files as `file_pattern` writes them, and the adapter itself as
+    ``scheduler``; each word of a directive goes through `directive_word`. With ``--dry-run``, `test_argv` asks what
+    would become of the script, and `parse_test` reads the answer. Else `submit_argv` submits it, in the environment
+    that `submit_environ` returns; `parse_job_id` finds the id in the answer, and `site` the cluster that took the job.
+
+    **Asking.** From now on, a job is an id and a site. Each command below runs in the environment that `query_environ`
+    returns, and is `directed` to the job's cluster. `status_argv` asks how jobs stand, `parse_status` reads it: PENDING
+    (also after a requeue) -> RUNNING <-> SUSPENDED -> one of COMPLETED, FAILED, CANCELLED, TIMEOUT,
+    OUT_OF_MEMORY, NODE_FAIL; one that the scheduler has forgotten is in no answer at all. Ids are compared by their
+    `key`; `element_id` writes that of one job of an array.
+
+    **Acting.** `cancel_argv` and `parse_cancel` end jobs; `requeue_argv` and `parse_requeue` put running ones back into
+    the queue; `explain_argv` and `explain` say why one waits.
+
+    **Running.** On the nodes, the script becomes a run. `reader` tells it which job it is in, on which nodes, and which
+    launcher starts a process there.
     """
-    return JobStatus(job_id, JobState.UNKNOWN, f"cannot read what {command} says of it: {short(text)}", unread=True)
 
+    name: ClassVar[str]  # "slurm": also the name of its template, slurm.sh.j2
 
-_LONGEST = 160  # characters of an odd line that are shown
+    # it reads the environment of its jobs; None: scoop_hpc has a reader of this name already
+    reader: ClassVar[Reader | None] = None
 
+    commands: ClassVar[tuple[str, ...]]  # the programs that must be on PATH
 
-def short(text: str) -> str:
-    """Return *text* for the end of a message, its middle left out where it is long."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return repr(text)
+    words: ClassVar[Mapping[str, Words]]  # by field of JobSpec: how it is told, or why not; what is missing is refused
 
+    own_options: ClassVar[OwnOptions | None] = None  # of its submit command: who types one is told ours
 
-_COLOUR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[@-Z\\^_=>])")
+    output_patterns: ClassVar[OutputPatterns | None] = None  # what it puts itself into the names of output files
 
+    foreign_patterns: ClassVar[tuple[OutputPatterns, ...]] = ()  # relatives': it takes them literally
 
-def without_colour(text: str) -> str:
-    r"""Return *text* without the escape sequences by which terminals are told of colours and such [ECMA-48].
+    passes_environment: ClassVar[bool] = False  # a job has the variables of the shell that submitted it
 
-    >>> without_colour("\x1b[1;32m4711\x1b[0m\x1b]0;title\x07\x1b(B")
-    '4711'
-    """
-    return _COLOUR.sub("", text)
+    # a dependency on a job that it has forgotten is no hindrance, however that job ended
+    forgotten_is_fulfilled: ClassVar[bool] = False
 
+    # a job that depends on a forgotten one, or on one that ended otherwise, is removed without a word
+    removes_unfulfillable: ClassVar[bool] = False
 
-class Scheduler(Protocol):
-    """One scheduler's dialect."""
+    has_clusters: ClassVar[bool] = False  # its commands take the name of a cluster
 
-    name: str  # "slurm": also the name of its template, slurm.sh.j2
+    site_variables: ClassVar[tuple[str, ...]] = ()  # they choose the cluster that its commands speak to
 
-    commands: tuple[str, ...]  # the programs that must be on PATH
-
-    expresses: Mapping[str, str]  # the fields of JobSpec that it has words for, with these; reStructuredText
-
-    instead: Mapping[str, str]  # for some of the others, what a user can do
-
-    passes_environment: bool  # whether a job has the variables of the shell that submitted it
-
-    forgotten_is_fulfilled: (
-        bool  # whether a dependency on a job that it has forgotten is no hindrance, however that ended
+    # what is said of a job that was cancelled and left no record
+    never_began: ClassVar[str] = (
+        "its run never began: somebody cancelled it, or the scheduler did, which could not start it"
     )
 
-    removes_unfulfillable: (
-        bool  # whether a job that depends on a forgotten one, or on one that ended otherwise, is removed without a word
-    )
-
-    has_clusters: bool  # whether its commands take the name of a cluster
+    # choosing
 
     def probe_argv(self) -> list[str] | None:
         """Return the command whose answer tells this scheduler from others with commands of the same names."""
+        return None
 
     def recognises(self, done: Completed) -> bool:
         """Return whether the answer to `probe_argv`'s command is this scheduler's."""
+        return True
 
     def setup_argv(self) -> list[str] | None:
         """Return the command whose answer tells whether this scheduler is set up here, None where none does."""
+        return None
 
     def is_set_up(self, done: Completed) -> bool:
         """Return whether the answer to `setup_argv`'s command is that of a scheduler which is set up, if it is down."""
+        return True
 
-    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
-        """Return *spec* with what it leaves open and only the site can tell, which *ask* asks; its output is given.
-
-        Raise JobSpecError for what the site cannot do, SchedulerError if it does not answer.
-        """
-
-    def check(self, spec: JobSpec) -> None:
-        """Raise JobSpecError for a field that this scheduler cannot express; see `refuse_unsaid`."""
+    # submitting
 
     def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
         """Return the variables that a job needs to find the scheduler's commands, where it would not have them.
 
         *environ* is that of the submission, *directives* are the user's.
         """
+        return {}
+
+    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
+        """Return *spec* with what it leaves open and only the site can tell, which *ask* asks; its output is given.
+
+        Raise JobSpecError for what the site cannot do, SchedulerError if it does not answer.
+        """
+        return with_default_output(spec)
+
+    def check(self, spec: JobSpec) -> None:
+        """Raise JobSpecError for a field that this scheduler cannot express, or a dependency that is no job's id."""
+        refuse_unsaid(self, spec)
+        for field in ("after", "after_any", "after_failure"):
+            with about(OPTIONS[field].name):
+                self.checked(getattr(spec, field))
+
+    def template(self) -> str | None:
+        """Return the path of its template's file, NAME.sh.j2; None where it is among scoop_hpc's own, in templates/."""
+        return None
 
     def directive_word(self, text: str) -> str:
         """Return *text*, which is one line, as one word of a directive."""
+        return double_quoted(text)
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return a file for the output of *spec*, its placeholders in the scheduler's words, all else literal."""
+        return file
 
     def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
         """Return whether a job that is submitted in *environ* leaves in its output file what is there already."""
+        return False
 
+    @abstractmethod
     def submit_argv(self, script: str) -> list[str]:
         """Return the command that submits the file *script*."""
 
     def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
         """Return *environ* without what would change the job *spec* behind the user's back.
 
-        Variables of the job that this process is in, of any scheduler, are not passed on to another job.
+        The variables of the job that this process is in, of any scheduler, are left out of *environ* already.
         """
+        return dict(environ)
 
+    @abstractmethod
     def parse_job_id(self, done: Completed) -> str:
         """Return the job id that the submission printed; raise SchedulerError with its words when it failed.
 
-        Raise UnansweredError where the job may have been taken all the same: no id can be read, or it failed and
-        printed one.
+        Raise PerhapsSubmittedError where the job may have been taken all the same: no id can be read, or it failed and
+        printed one. `scoop_hpc.schedulers.answers.SubmitCommand` does so.
         """
 
     def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         """Return the cluster that took *spec*, as the submission in *environ* said, or the one that it will be sent
         to."""
-
-    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
-        """Return one of the commands below, for the cluster of that name."""
+        return Site(variables=tuple((name, environ.get(name) or None) for name in self.site_variables))
 
     def test_argv(self, script: str) -> list[str] | None:
         """Return the command that asks what would become of *script*, None where there is none."""
+        return None
 
     def parse_test(self, done: Completed) -> str:
         """Return what the scheduler thinks of the script; raise SchedulerError with its words if it would refuse it."""
+        return ""
+
+    # asking
 
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return *environ* for the commands below, without what would change their output."""
+        return dict(environ)
 
+    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
+        """Return one of the commands, for the cluster of that name."""
+        return list(argv)
+
+    @abstractmethod
     def key(self, job_id: str) -> JobKey:
         """Return what *job_id*, as users and the scheduler write it, means; raise JobSpecError if it cannot be one."""
 
+    def owns(self, job_id: str) -> bool:
+        """Return whether *job_id* can be no other scheduler's, whichever is the one that is meant here."""
+        return False
+
+    def checked(self, job_ids: Sequence[str]) -> list[str]:
+        """Return *job_ids*; raise JobSpecError for one that cannot be this scheduler's."""
+        for job_id in job_ids:
+            self.key(job_id)
+        return list(job_ids)
+
     def element_id(self, job_id: str, index: int) -> str:
         """Return the id of one job of the array *job_id*."""
+        return f"{job_id}_{index}"
 
+    @abstractmethod
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         """Return the commands to ask, in turn, until every job is known: one command for all jobs, never one each.
 
         The answer about an array has its jobs one by one.
         """
 
+    @abstractmethod
     def parse_status(self, done: Completed, pass_over: Heard = unheard) -> list[JobStatus]:
         """Return the jobs in the answer to one of `status_argv`'s commands, perhaps others as well.
 
@@ -253,36 +221,48 @@ class Scheduler(Protocol):
         site's, are given to *pass_over*. Raise SchedulerError for an answer that is nothing but such lines.
         """
 
+    # acting
+
+    @abstractmethod
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
         """Return the command that ends the jobs."""
 
     def parse_cancel(self, done: Completed) -> None:
         """Raise SchedulerError if the jobs could not be cancelled; a job that has ended is no error."""
+        if done.status:
+            raise SchedulerError(f"{done.argv[0]} failed: {one_line(done)}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
         """Return the command that puts running jobs back into the queue, None where there is none."""
+        return None
 
     def parse_requeue(self, done: Completed) -> None:
         """Raise SchedulerError if the jobs could not be put back."""
+        if done.status:
+            raise SchedulerError(f"{done.argv[0]} failed: {one_line(done)}")
 
-    def explain_argv(self, job_id: str) -> list[str]:
-        """Return the command that tells all about one job that waits."""
+    def explain_argv(self, job_id: str) -> list[str] | None:
+        """Return the command that tells all about one job that waits, None where its status is all that there is."""
+        return None
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         """Return why the job of *status* does not run: sentences, those that say what can be changed last.
 
-        *done* is the answer to `explain_argv`'s command, which may have failed.
+        *done* is the answer to `explain_argv`'s command, which may have failed; an empty one where there is none.
         """
+        return [status.reason or "it is about to begin"]
 
 
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:
     """Raise JobSpecError for the first field of *spec* that neither *scheduler* nor the script can express."""
     for field in asked_for(spec):
-        if field not in scheduler.expresses and field not in BY_THE_SCRIPT:
-            advice = scheduler.instead.get(field, "leave it out")
-            value = getattr(spec, field)
+        option, value = OPTIONS[field], getattr(spec, field)
+        said = option.said_to(scheduler.words)
+        if isinstance(said, Refused):
             shown = f" {value[0]!r}" if isinstance(value, tuple) else f" {value!r}" if isinstance(value, str) else ""
-            raise JobSpecError(f"the scheduler {scheduler.name!r} cannot express {option_of(field)}{shown}: {advice}")
+            raise JobSpecError(
+                f"the scheduler {scheduler.name!r} cannot express {option.shown}{shown}: {said.instead}", option.name
+            )
 
 
 def double_quoted(text: str) -> str:
@@ -294,63 +274,3 @@ def double_quoted(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def without(environ: Mapping[str, str], *prefixes: str) -> dict[str, str]:
-    """Return *environ* without the variables that begin with one of *prefixes*, but those of the site."""
-    return {name: value for name, value in environ.items() if name in _SITE or not name.startswith(prefixes)}
-
-
-def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* without the variables of the job that this process is in, whichever scheduler's it is."""
-    kept = without(environ, *_OF_JOBS)
-    if "JOB_ID" in environ and "SGE_TASK_ID" in environ:  # Grid Engine's have no prefix of their own
-        return {name: value for name, value in kept.items() if name not in _OF_GRID_ENGINE_JOBS}
-    return kept
-
-
-def find_job_id(text: str, alone: Pattern[str], within: Sequence[Pattern[str]]) -> str | None:
-    """Return the job id, the first group of a pattern, in what a submission printed; None if it cannot be told.
-
-    The last line that is an id *alone* is it: sites' wrappers and plugins add lines of their own, mostly before it.
-    Else it is what the patterns *within* find, if that is one id only.
-    """
-    lines = [line.strip() for line in text.splitlines()]
-    matches = [match for match in map(alone.fullmatch, lines) if match]
-    if matches:
-        return matches[-1][1]
-    found = {match[1] for pattern in within for line in lines for match in pattern.finditer(line)}
-    return found.pop() if len(found) == 1 else None
-
-
-def perhaps_taken(command: str, done: Completed, job_id: str | None, look: str) -> UnansweredError:
-    """Return the error of a submission of which nobody can tell whether it was one; *look* shows the user's jobs."""
-    if done.status:
-        what = f"{command} failed, but printed the job id {job_id}: {one_line(done)}"
-    else:
-        what = f"no job id in {command}'s output {short(done.stdout)}"
-    return UnansweredError(
-        f"{what}; it may have been taken all the same: look for it with {look} before you submit it again"
-    )
-
-
-def complaints(lines: Iterable[str], fine: Sequence[str], own: Pattern[str]) -> list[str] | None:
-    """Return the *lines* of a command that failed which are its *own* and not *fine*; None if nothing else explains it.
-
-    An empty list says that all is well: a line that is fine is there, and what else there is, a site's wrapper printed.
-
-    >>> complaints(["Notice", "qdel: Job has finished 7"], ["has finished"], re.compile("qdel:"))
-    []
-    """
-    lines = list(lines)
-    wrong = [line for line in lines if own.match(line) and not any(words in line for words in fine)]
-    return wrong if wrong or any(words in line for line in lines for words in fine) else None
-
-
-_LINES = 5  # of what a command said: the last ones are about the end
-
-
-def one_line(done: Completed) -> str:
-    """Return what a command that failed said, or its exit status, for the end of an error message."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return "; ".join(list(dict.fromkeys(lines))[-_LINES:]) or f"exit status {done.status}"

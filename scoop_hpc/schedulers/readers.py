@@ -3,72 +3,83 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Protocol
+import functools
+import sys
+from collections.abc import Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation
-from scoop_hpc.schedulers.flux import allocation as flux_allocation
-from scoop_hpc.schedulers.incomplete import refuse_incomplete
-from scoop_hpc.schedulers.local import allocation as local_allocation
-from scoop_hpc.schedulers.lsf import allocation as lsf_allocation
-from scoop_hpc.schedulers.oar import allocation as oar_allocation
-from scoop_hpc.schedulers.pbs import allocation as pbs_allocation
-from scoop_hpc.schedulers.sge import allocation as sge_allocation
-from scoop_hpc.schedulers.slurm import allocation as slurm_allocation
+from scoop_hpc.schedulers.flux.allocation import FluxReader
+from scoop_hpc.schedulers.known import Known, is_announced
+from scoop_hpc.schedulers.local.allocation import LocalReader
+from scoop_hpc.schedulers.lsf.allocation import LsfReader
+from scoop_hpc.schedulers.oar.allocation import OarReader
+from scoop_hpc.schedulers.pbs.allocation import PbsReader
+from scoop_hpc.schedulers.reader import Reader, ReadFile
+from scoop_hpc.schedulers.sge.allocation import SgeReader
+from scoop_hpc.schedulers.slurm.allocation import SlurmReader
 
-
-class Reader(Protocol):
-    """A module that reads one scheduler's environment. It runs no command, so that it needs no scheduler."""
-
-    def in_job(self, environ: Mapping[str, str]) -> bool:
-        """Return whether *environ* is of a job of this scheduler: not by variables that a whole site has."""
-
-    def read_allocation(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
-        """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
-
+# of one of the processes that an MPI started
+_OF_MPI = ("OMPI_COMM_WORLD_", "MV2_COMM_WORLD_", "PMI_RANK", "PMI_SIZE", "PMIX_RANK", "PMIX_NAMESPACE")
+_OF_SCRIPTS = "SCOOP_HPC_JOB_"  # set by our own job scripts
 
 # In the order of detection. The built-in scheduler's jobs are inside all others', whose variables it drops; a Flux
 # instance is started in a job of another scheduler; Slurm can imitate PBS; PBS before those with less of a name.
-READERS: Mapping[str, Reader] = MappingProxyType(
-    {
-        "local": local_allocation,
-        "flux": flux_allocation,
-        "slurm": slurm_allocation,
-        "pbs": pbs_allocation,
-        "sge": sge_allocation,
-        "lsf": lsf_allocation,
-        "oar": oar_allocation,
-    }
+_OURS: tuple[Reader, ...] = (
+    *(LocalReader(), FluxReader(), SlurmReader(), PbsReader(), SgeReader(), LsfReader(), OarReader()),
 )
 
 
-def read_allocation(
-    environ: Mapping[str, str], read_file: Callable[[str], str], reader: str | None = None
-) -> Allocation | None:
+@functools.cache
+def _of_packages() -> Mapping[str, Reader]:
+    """Return the readers that other packages bring."""
+    if not is_announced(sys.path):
+        return {}
+    # takes the modules of the adapters' base class, which most runs do without
+    from scoop_hpc.schedulers.plugins import schedulers  # noqa: PLC0415
+
+    return {name: each.reader for name, each in schedulers().items() if each.reader is not None}
+
+
+READERS: Mapping[str, Reader] = Known({reader.name: reader for reader in _OURS}, _of_packages)
+
+
+def read_allocation(environ: Mapping[str, str], read_file: ReadFile, reader: str | None = None) -> Allocation | None:
     """Return the allocation that *environ* speaks of, None outside a job; raise AllocationError.
 
     An environment that has some of a job's variables, but not all, is an error.
 
-    *read_file* returns the text of a file, or raises OSError or ValueError. Where *environ* speaks of jobs of more
-    than one scheduler, the first of `READERS` is taken, and the others are named in `Allocation.beside`; which of
-    them is inside the other, or left over, no variable tells. *reader* is the name of the one to take instead.
+    Where *environ* speaks of jobs of more than one scheduler, the first of `READERS` is taken, and the others are named
+    in `Allocation.beside`; which of them is inside the other, or left over, no variable tells. *reader* is the name of
+    the one to take instead.
     """
     if reader is not None and reader not in READERS:
         raise AllocationError(f"there is no reader of {reader!r} allocations: choose one of {', '.join(READERS)}")
-    found = [name for name, module in READERS.items() if module.in_job(environ)]
+    found = [name for name, each in READERS.items() if each.in_job(environ)]
     if reader is not None and reader not in found:
         raise AllocationError(f"not in a job of {reader!r}: its variables are not in the environment")
     if not found:
-        refuse_incomplete(environ)
+        for each in READERS.values():
+            each.refuse_incomplete(environ)
         return None
     beside = () if reader else tuple(found[1:])
     try:
-        allocation = READERS[reader or found[0]].read_allocation(environ, read_file)
+        allocation = READERS[reader or found[0]].read(environ, read_file)
     except AllocationError as error:
         if not beside:
             raise
         others = " or ".join(f"--allocation {name}" for name in beside)
         raise AllocationError(f"{error}; or is it another scheduler's job? {others}") from error
-    return None if allocation is None else dataclasses.replace(allocation, beside=beside)
+    return dataclasses.replace(allocation, beside=beside)
+
+
+def reader_of(allocation: Allocation) -> Reader | None:
+    """Return the reader that read *allocation*, None for one of no scheduler's."""
+    return next((reader for reader in READERS.values() if reader.reads(allocation)), None)
+
+
+def outside_jobs(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without the variables of the job that this process is in, whichever scheduler's it is."""
+    own = frozenset().union(*(reader.variables(environ) for reader in READERS.values()))
+    ours = (*_OF_MPI, _OF_SCRIPTS)
+    return {name: value for name, value in environ.items() if name not in own and not name.startswith(ours)}

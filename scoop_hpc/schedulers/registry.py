@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler
+from scoop_hpc.schedulers import plugins
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Scheduler, Which
+from scoop_hpc.schedulers.known import Known
 from scoop_hpc.schedulers.local.adapter import LocalScheduler
+from scoop_hpc.schedulers.output_patterns import OutputOption
 from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
 from scoop_hpc.schedulers.sge.adapter import SgeScheduler
 from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
@@ -24,16 +26,17 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-_LOCAL = LocalScheduler(sys.executable)
+LOCAL = LocalScheduler(sys.executable)
 
-# in the order in which they are looked for
-SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
-    {"slurm": SlurmScheduler(), "pbs": PbsScheduler(), "sge": SgeScheduler(user_name), "local": _LOCAL}
+# in the order in which they are looked for; the local one is never found, but taken where no other is
+SCHEDULERS: Mapping[str, Scheduler] = Known(
+    {each.name: each for each in (SlurmScheduler(), PbsScheduler(), SgeScheduler(user_name), LOCAL)},
+    plugins.schedulers,
 )
 
 
-def find(which: Callable[[str], str | None], ask: Ask) -> Scheduler:
-    """Return the scheduler whose commands *which* (such as `shutil.which`) finds, the local one if none.
+def find(which: Which, ask: Ask) -> Scheduler:
+    """Return the scheduler whose commands *which* finds, the local one where there is none.
 
     Of several, it is the first that is set up: a machine may have Slurm's commands in its packages, and another's
     server. *ask* runs their commands.
@@ -45,22 +48,20 @@ def find(which: Callable[[str], str | None], ask: Ask) -> Scheduler:
             if len(on_path) == 1 or _is_set_up(scheduler, ask):
                 return scheduler
             first = first or scheduler
-    return first or _LOCAL
+    return first or LOCAL
 
 
-def found(which: Callable[[str], str | None], ask: Ask) -> list[Scheduler]:
-    """Return the schedulers whose commands are here, but for the local one.
-
-    PBS and Grid Engine have commands of the same names: *ask* runs one of them.
-    """
+def found(which: Which, ask: Ask) -> list[Scheduler]:
+    """Return the schedulers whose commands are here. Several may have commands of the same names: *ask* runs one."""
     return [scheduler for scheduler in _on_path(which) if _is_recognised(scheduler, ask)]
 
 
-def _on_path(which: Callable[[str], str | None]) -> list[Scheduler]:
-    return [each for each in SCHEDULERS.values() if each.commands and all(which(command) for command in each.commands)]
+def _on_path(which: Which) -> list[Scheduler]:
+    others = [each for each in SCHEDULERS.values() if each is not LOCAL]
+    return [each for each in others if each.commands and all(which(command) for command in each.commands)]
 
 
-def naming_others(message: str, chosen: str, which: Callable[[str], str | None], ask: Ask) -> str:
+def naming_others(message: str, chosen: str, which: Which, ask: Ask) -> str:
     """Return *message*, why no job goes to *chosen*, with the schedulers that are here as well for the local one."""
     others = [each for each in found(which, ask) if each.name != chosen and _is_set_up(each, ask)]
     if not others:
@@ -93,5 +94,19 @@ def _is_set_up(scheduler: Scheduler, ask: Ask) -> bool:
 def named(name: str) -> Scheduler:
     """Return the scheduler of that name; raise JobSpecError."""
     if name not in SCHEDULERS:
-        raise JobSpecError(f"there is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}")
+        raise JobSpecError(f"there is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}", "--scheduler")
     return SCHEDULERS[name]
+
+
+def in_our_words(scheduler: Scheduler, option: OutputOption) -> str:
+    """Return the file of *option* with our placeholders for the patterns of *scheduler*.
+
+    Raise JobSpecError for a pattern that only the running job knows, and for one of another scheduler's.
+
+    >>> in_our_words(SCHEDULERS["slurm"], OutputOption("--output", "logs/%x-%j.out", False, "me", "/home/me"))
+    'logs/{name}-{job_id}.out'
+    """
+    others = [each.output_patterns for each in SCHEDULERS.values() if each is not scheduler]
+    relatives = [patterns for each in SCHEDULERS.values() for patterns in each.foreign_patterns]
+    foreign = [*filter(None, others), *relatives]
+    return option.in_our_words(scheduler.name, scheduler.output_patterns, foreign)

@@ -1,4 +1,4 @@
-"""What the readers of allocations have in common: numbers, files of hosts, and slots that are CPUs."""
+"""Tools of the readers of allocations: numbers, files of hosts, and slots that are CPUs."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import traceback
 from dataclasses import dataclass
 
 from scoop_hpc.errors import ProgramError
+from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
 from scoop_hpc.protocol.messages import (
@@ -46,13 +47,13 @@ class WorkerPlan:
     pool: Pool | None  # instead of a program to run
 
 
-def main(plan: WorkerPlan, last_word: LastWord) -> int:
-    """Be the worker *plan.name* until the end; return the exit status."""
+def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -> int:
+    """Be the worker *plan.name* until the end, and tell *observers* what it does; return the exit status."""
     link = BrokerLink(plan.endpoint, plan.name)
     link.send(Ready())
     # the only worker of a pool is not alone: the client has tasks for it
     size = plan.size if plan.pool is None else max(2, plan.size)
-    controller = Controller(link, plan.name, size, segments=_segments())
+    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers)
     current.install(controller)
     origin = plan.name == ORIGIN
     path = os.fsdecode(plan.program.path)

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from scoop_hpc.cli.start import SIGNALS, wishes
+from scoop_hpc.cli.start import SIGNALS, run_request
 from scoop_hpc.launchers.base import Command, Forwarding
-from scoop_hpc.run import driver
+from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.signal_fd import SignalFd
 
 
@@ -33,11 +34,11 @@ class BareLauncher:
 
 def main() -> None:
     """Run the program in argv; before it are the forwarding, the patience and how many agents are started at once."""
-    driver._AT_ONCE = int(sys.argv[3])
-    wakeup = SignalFd(SIGNALS)
-    wanted = wishes(os.fsencode(sys.argv[4]), [], None, patience=float(sys.argv[2]))
+    policy = DriverPolicy(agents_at_once=int(sys.argv[3]))
+    request = run_request(os.fsencode(sys.argv[4]), [], None, patience=float(sys.argv[2]))
     nodes = (NodePlan("n1", 1), NodePlan("n2", 2))
-    ending = driver.Driver(dataclasses.replace(wanted, nodes=nodes, launcher=BareLauncher(sys.argv[1])), wakeup).run()
+    request = dataclasses.replace(request, nodes=nodes, launcher=BareLauncher(sys.argv[1]))
+    ending = Driver(request, SignalFd(SIGNALS), policy=policy).run()
     print(ending.reason, file=sys.stderr)
     sys.exit(ending.status)
 

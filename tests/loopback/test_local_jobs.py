@@ -78,7 +78,7 @@ class Machine:
         return name
 
     def submit_script(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Submit a job script as the phrase book does."""
+        """Submit a job script as the adapter does."""
         return self.call("scoop_hpc.schedulers.local", "submit", self.write("job.sh", text))
 
     def run_script(self, body: str, *directives: str) -> str:

@@ -108,6 +108,14 @@ def test_a_refusal_is_one_line_and_leaves_nothing(slurm: FakeSlurm) -> None:
     assert not list((slurm.directory / "state" / "jobs").iterdir())
 
 
+def test_a_submission_without_a_clear_answer_is_no_bad_input(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", "", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", 1)
+    done = slurm.scoop_hpc("submit", "program.py")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "look for it with squeue before you submit it again" in done.stderr
+    assert len(list((slurm.directory / "state" / "jobs").iterdir())) == 1  # where it would write its record
+
+
 def test_many_jobs_are_one_call(slurm: FakeSlurm) -> None:
     slurm.submit(12)
     slurm.submit(13)
@@ -184,7 +192,7 @@ def test_colours_notices_and_words_around_cost_nothing(slurm: FakeSlurm) -> None
 def test_a_job_whose_id_cannot_be_read_is_no_success(slurm: FakeSlurm) -> None:
     slurm.answer("sbatch", "job accepted\n")
     done = slurm.scoop_hpc("submit", "--parsable", "program.py")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "it may have been taken all the same: look for it with squeue" in done.stderr
 
 

@@ -159,6 +159,16 @@ def agent_on(grid: Grid, host: str) -> tuple[int, int]:
     return pid, int(Path(f"/proc/{pid}/status").read_text().partition("PPid:")[2].split()[0])
 
 
+def test_log_of_agents_elsewhere_comes_to_the_drivers_standard_error(grid: Grid) -> None:
+    words = ("--launcher", "ssh", "--hosts", "n1:1,n2:1", "--log-level", "info")
+    done = grid.runs.run(*words, grid.runs.write(SHOW))
+    assert done.returncode == 3, done.stderr
+    for line in ("n1 agent INFO: started origin", "n2 agent INFO: started broker 1", "driver INFO: node n2 joined"):
+        assert f" {line}" in done.stderr
+    assert "driver INFO: launch command for n1 (pid " in done.stderr
+    assert "client_secret" not in done.stderr
+
+
 def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid) -> None:
     driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())

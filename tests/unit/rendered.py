@@ -76,10 +76,10 @@ def _at_a_site() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("os.getcwd", return_value=DIRECTORY))
         stack.enter_context(mock.patch("sys.executable", PYTHON))
-        stack.enter_context(mock.patch("scoop_hpc.cli.job_options.check_program"))
+        stack.enter_context(mock.patch("scoop_hpc.cli.options.job.check_program"))
         conda = {"CONDA_EXE": "/home/me/miniforge3/bin/conda"}
-        stack.enter_context(mock.patch("scoop_hpc.cli.job_options.conda_variables", return_value=conda))
-        stack.enter_context(mock.patch("scoop_hpc.cli.sources.read_file", return_value=None))
+        stack.enter_context(mock.patch("scoop_hpc.cli.options.job.conda_variables", return_value=conda))
+        stack.enter_context(mock.patch("scoop_hpc.cli.options.settings.read_file", return_value=None))
         stack.enter_context(mock.patch("scoop_hpc.jobs.commands.subprocess.run", _answer))
         stack.enter_context(mock.patch.dict(os.environ, {"HOME": "/home/me"}, clear=True))
         yield

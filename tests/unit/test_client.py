@@ -12,8 +12,16 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import InputError, JobSpecError, SchedulerError, ScoopError, UnansweredError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.errors import (
+    InputError,
+    JobSpecError,
+    PerhapsSubmittedError,
+    SchedulerError,
+    ScoopError,
+    UnansweredError,
+)
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.client import Client
@@ -22,7 +30,8 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report, goes_on, is_queued
 from scoop_hpc.jobs.status import is_unanswered
-from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]
@@ -127,7 +136,7 @@ def test_a_job_that_may_have_been_taken_keeps_its_directory(tmp_path: Path) -> N
     slurm = Slurm({"sbatch": answers})
     client = client_of(slurm, tmp_path)
     for number in range(1, 4):
-        with pytest.raises(UnansweredError):
+        with pytest.raises(PerhapsSubmittedError):
             client.submit(SPEC, SLURM, lambda job: "", 1.0)
         assert len(os.listdir(tmp_path / "jobs")) == number
     (directory, *_) = sorted((tmp_path / "jobs").iterdir())
@@ -232,6 +241,11 @@ def test_a_scheduler_of_another_version_is_named(tmp_path: Path) -> None:
     reports = old.reports(old.recent(1))
     with pytest.raises(JobSpecError, match="'slurm'"):
         old.status(reports)
+    troubles: list[SchedulerError] = []
+    (report,) = old.status(reports, troubles.append)
+    assert report.status.state is JobState.UNKNOWN
+    assert "'slurm' is unknown here" in str(troubles[0])
+    assert old.remembered(reports) == [report]
 
 
 def test_a_silent_scheduler_makes_no_job_failed(tmp_path: Path) -> None:

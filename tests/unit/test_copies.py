@@ -9,8 +9,9 @@ import pytest
 
 from scoop_hpc.cli.allocated import refuse_copies, refuse_second_pool
 from scoop_hpc.errors import AllocationError
-from scoop_hpc.schedulers.base import outside_jobs
-from scoop_hpc.schedulers.copies import Copy, read_copy
+from scoop_hpc.schedulers.copies import read_copy
+from scoop_hpc.schedulers.reader import Copy
+from scoop_hpc.schedulers.readers import outside_jobs
 
 ENVIRONMENTS = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8" / "env"
 

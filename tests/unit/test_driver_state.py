@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from signal import SIGINT, SIGTERM, SIGUSR1
 
 import pytest
 
 from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import Event, Observers
+from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     VERSION,
@@ -15,52 +18,116 @@ from scoop_hpc.protocol.messages import (
     Exited,
     Fault,
     Hello,
+    Interrupt,
     Message,
+    Open,
     Peers,
+    Pool,
     Program,
     Ready,
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, NodeIndex, ProcessName, worker_name
-from scoop_hpc.run.driver_state import DriverState, Ending, Phase, RunPlan, Send
+from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, worker_name
+from scoop_hpc.run.driver_state import (
+    Action,
+    CommandEnd,
+    DriverState,
+    Ending,
+    LookAtMemory,
+    Phase,
+    RemoveEnvironment,
+    Report,
+    RunPlan,
+    Send,
+    ShowLastWords,
+    Start,
+    Warn,
+)
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.schedulers.job_state import JobState
 
 PLAN = RunPlan(
     nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 1)),
     program=Program(b"p.py", (), b"/", {}),
     curve=None,
-    directory="",
+    directory=None,
     inherit=(),
     driver_process="",
     driver_pid=7,
     python="3.11",
-    driver="the driver",
+    host="head",
+    patience=30.0,
 )
+FIRST, SECOND = AgentName("n1/0"), AgentName("n2/0")
 
 
-class Run(DriverState):
-    def __init__(self, plan: RunPlan = PLAN) -> None:
-        super().__init__(plan)
+class Run:
+    """A driver's state, the time, and all that it has asked for so far."""
+
+    def __init__(self, plan: RunPlan = PLAN, policy: DriverPolicy | None = None) -> None:
+        self.observed: list[Event] = []
+        self.state = DriverState(plan, policy, Observers([self.observed.append]))
+        self.now = 0.0
+        self.done: list[Action] = []
+
+    @property
+    def ending(self) -> Ending | None:
+        return self.state.ending
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.phase
+
+    def do(self, actions: list[Action]) -> list[Send]:
+        """Keep *actions*; return those that send messages."""
+        self.done += actions
+        return [action for action in actions if isinstance(action, Send)]
 
     def say(self, message: Message, sender: str) -> list[Send]:
-        return self.handle(codec.decode(codec.encode(message)), sender)
+        return self.do(self.state.handle(codec.decode(codec.encode(message)), AgentName(sender), self.now))
 
     def hello(self, node: str, sender: str | None = None, python: str = "3.11", cpus: int = 4) -> list[Send]:
         return self.say(Hello(VERSION, python, node, "host", 42, cpus), sender or f"{node}/0")
 
+    def end(self, status: int, reason: str, number: int | None = None) -> list[Send]:
+        return self.do(self.state.end(status, reason, self.now, number))
+
+    def signal(self, number: int) -> list[Send]:
+        return self.do(self.state.signalled(number, self.now))
+
+    def disconnect(self, agent: AgentName) -> None:
+        self.do(self.state.disconnected(agent, self.now))
+
+    def command_ends(self, end: CommandEnd) -> None:
+        self.do(self.state.command_ended(end, self.now))
+
+    def wait(self, seconds: float) -> list[Action]:
+        """Let *seconds* pass, from one time that something is due to the next; return what was done."""
+        until, before = self.now + seconds, len(self.done)
+        while (due := self.state.deadline()) is not None and due <= until:
+            self.now = due
+            self.done += self.state.pass_time(due)
+        self.now = until
+        self.done += self.state.pass_time(until)
+        return self.done[before:]
+
+    def begin(self) -> Run:
+        """Let all agents and brokers report."""
+        for index, node in enumerate(("n1", "n2")):
+            self.hello(node)
+            self.say(BrokerUp(NodeIndex(index), (f"main{index}",), (f"meta{index}",)), f"{node}/0")
+        assert self.phase is Phase.RUNNING
+        return self
+
 
 @pytest.fixture
 def running() -> Run:
-    run = Run()
-    for index, node in enumerate(("n1", "n2")):
-        run.hello(node)
-        run.say(BrokerUp(NodeIndex(index), (f"main{index}",), (f"meta{index}",)), f"{node}/0")
-    assert run.phase is Phase.RUNNING
-    return run
+    return Run().begin()
 
 
-COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 0)))  # n2: as many as it has CPUs
+COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", None)))  # n2: as many as it has CPUs
 
 
 def test_nobody_is_welcome_before_all_workers_can_be_counted() -> None:
@@ -69,7 +136,7 @@ def test_nobody_is_welcome_before_all_workers_can_be_counted() -> None:
     sends = run.hello("n2", cpus=5)
     welcomes = {send.to: send.message for send in sends if isinstance(send.message, Welcome)}
     assert {agent: (each.workers, each.size) for agent, each in welcomes.items()} == {"n1/0": (2, 7), "n2/0": (5, 7)}
-    assert not run.warnings
+    assert not any(isinstance(action, Warn) for action in run.done)
 
 
 def test_those_that_can_be_counted_wait_for_no_others() -> None:
@@ -81,7 +148,7 @@ def test_those_that_can_be_counted_wait_for_no_others() -> None:
 def test_end_before_a_welcome_waits_for_no_farewell() -> None:
     run = Run(COUNTED)
     run.hello("n1")
-    assert run.end(1, "no n2") == [Send("n1/0", Shutdown())]
+    assert run.end(1, "no n2") == [Send(FIRST, Shutdown())]
     assert run.phase is Phase.OVER
 
 
@@ -107,15 +174,16 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
     run.hello("n2")
     up = BrokerUp(NodeIndex(1), ("b",), ("b2",)), BrokerUp(NodeIndex(0), ("a",), ("a2",))
     assert run.say(up[0], "n2/0") == []
-    assert run.missing() == ["n1.site"]
+    assert run.state.missing() == ["n1.site"]
     peers = Peers((up[1], up[0]))
-    assert run.say(up[1], "n1/0") == [Send("n1/0", peers), Send("n2/0", peers)]
+    assert run.say(up[1], "n1/0") == [Send(FIRST, peers), Send(SECOND, peers)]
+    assert RemoveEnvironment() in run.done
 
 
 def test_origins_exit_status_is_the_runs(running: Run) -> None:
     assert running.say(Exited(ORIGIN, 7, 3, False, True), "n1/0") == [
-        Send("n1/0", Shutdown()),
-        Send("n2/0", Shutdown()),
+        Send(FIRST, Shutdown()),
+        Send(SECOND, Shutdown()),
     ]
     assert running.ending == Ending(3, "")
 
@@ -146,7 +214,7 @@ def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, st
 def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
     running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
-    assert running.ending == Ending(status, died, starved=True)
+    assert running.ending == Ending(status, died, out_of_memory=True)
 
 
 def test_first_reason_counts(running: Run) -> None:
@@ -165,28 +233,212 @@ def test_run_is_over_when_all_agents_have_left(running: Run) -> None:
     running.end(0, "")
     running.say(Bye(), "n1/0")
     before = running.phase
-    assert running.remaining() == ["n2.site"]
+    assert running.state.remaining() == ["n2.site"]
     running.say(Bye(), "n2/0")
     assert (before, running.phase) == (Phase.ENDING, Phase.OVER)
 
 
 def test_lost_agent_ends_the_run_for_the_others(running: Run) -> None:
-    running.lost("n2/0")
+    running.disconnect(SECOND)
+    running.wait(1.9)
+    assert running.ending is None
+    running.wait(0.1)
     assert running.ending == Ending(1, "the agent (pid 42) on n2.site died, or the connection to it broke")
     running.say(Bye(), "n1/0")
     assert running.phase is Phase.OVER
 
 
-def test_lost_agent_is_told_with_what_its_launcher_had_said_before(running: Run) -> None:
-    assert running.has_agents(["n1", "n2"])
-    running.lost("n2/0", "pbs_tmrsh: not connected")
-    assert running.ending == Ending(
+def test_lost_agent_is_told_with_what_its_launcher_had_said_before() -> None:
+    run = Run(replace(PLAN, outlived=True)).begin()
+    run.command_ends(CommandEnd(N2, 8, 1, said="pbs_tmrsh: not connected"))
+    run.wait(60)
+    assert run.ending is None
+    run.disconnect(SECOND)
+    run.wait(2)
+    assert run.ending == Ending(
         1,
         "the agent (pid 42) on n2.site died, or the connection to it broke, after its launcher had ended: "
         "pbs_tmrsh: not connected",
     )
-    assert running.has_agents(["n1"])
-    assert not running.has_agents(["n1", "n2"])
+
+
+N2 = Command(("/usr/bin/pbs_tmrsh", "n2.site"), {}, ("n2.site",))
+BOTH = Command(("srun",), {}, ("n1.site", "n2.site"))
+
+
+def test_agent_and_launcher_that_end_together_are_one_loss_and_no_time_is_lost() -> None:
+    run = Run(replace(PLAN, outlived=True)).begin()
+    run.command_ends(CommandEnd(N2, 8, 1, said="node n2.site: out of disk"))
+    assert run.ending is None
+    run.wait(1)
+    run.disconnect(SECOND)
+    assert run.ending == Ending(1, "lost the agent on n2.site: out of disk")
+
+
+def test_launcher_that_its_agent_does_not_outlive_ends_the_run(running: Run) -> None:
+    running.command_ends(CommandEnd(BOTH, 8, -9))
+    assert running.ending == Ending(1, "srun (pid 8) on head died: killed by SIGKILL")
+    assert ShowLastWords() in running.done
+
+
+def test_launcher_that_ends_before_its_agent_has_reported_ends_the_run() -> None:
+    run = Run(replace(PLAN, outlived=True))
+    run.hello("n1")
+    run.command_ends(CommandEnd(N2, 8, 1, said="pbs_tmrsh: no such host", complaint=""))
+    assert run.ending == Ending(1, "no agent on n2.site: pbs_tmrsh: no such host")
+    other = Run(replace(PLAN, outlived=True))
+    other.command_ends(CommandEnd(N2, 8, 0))
+    assert other.ending == Ending(1, "pbs_tmrsh (pid 8) on head for n2.site died: exit status 0")
+
+
+def test_agent_on_this_machine_that_is_killed_for_want_of_memory_is_named_so() -> None:
+    run = Run(replace(PLAN, one_machine=True)).begin()
+    run.command_ends(CommandEnd(N2, 8, -9, out_of_memory=True))
+    died = "the agent (pid 8) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
+    assert run.ending == Ending(1, died, out_of_memory=True)
+    run.say(Bye(), "n1/0")
+    assert run.phase is Phase.OVER
+
+
+def test_memory_is_looked_at_again_and_again_on_one_machine() -> None:
+    run = Run(replace(PLAN, one_machine=True))
+    run.do(run.state.start([], 0.0))
+    assert run.wait(10).count(LookAtMemory()) == 5
+
+
+def commands(count: int) -> list[Command]:
+    return [Command(("ssh", f"n{index + 1}"), {}, (f"n{index + 1}",)) for index in range(count)]
+
+
+def test_few_agents_are_started_at_once_and_the_next_when_one_has_reported() -> None:
+    nodes = tuple(NodePlan(f"n{index + 1}", 1) for index in range(4))
+    run = Run(replace(PLAN, nodes=nodes), DriverPolicy(agents_at_once=2))
+    first, second, third, fourth = commands(4)
+    assert run.state.start([first, second, third, fourth], 0.0) == [Start(first), Start(second)]
+    run.hello("n2")
+    assert run.done[0] == Start(third)
+    run.hello("n1")
+    assert Start(fourth) in run.done
+
+
+def test_all_agents_of_one_machine_are_started_at_once() -> None:
+    run = Run(replace(PLAN, one_machine=True), DriverPolicy(agents_at_once=1))
+    assert run.state.start(commands(2), 0.0) == [Start(command) for command in commands(2)]
+
+
+def test_command_that_cannot_be_started_ends_the_run_and_no_more_are_started() -> None:
+    run = Run(PLAN, DriverPolicy(agents_at_once=1))
+    run.do(run.state.start(commands(2), 0.0))
+    run.do(run.state.command_failed("cannot start 'ssh' for n1", 0.0))
+    assert run.ending == Ending(1, "cannot start 'ssh' for n1")
+    assert (run.done.count(Start(commands(2)[1])), run.phase) == (0, Phase.OVER)
+
+
+def test_nodes_that_do_not_report_in_time_are_named() -> None:
+    run = Run()
+    run.do(run.state.start(commands(2), 0.0))
+    run.hello("n1")
+    run.wait(29)
+    assert run.ending is None
+    assert ShowLastWords() in run.wait(1)
+    assert run.ending == Ending(1, "no word within 30 s from: n1.site, n2.site")
+
+
+def test_nobody_waits_longer_for_a_farewell_than_is_agreed(running: Run) -> None:
+    running.end(0, "")
+    running.say(Bye(), "n1/0")
+    assert running.wait(3) == []
+    assert running.wait(1) == [Warn("no farewell within 4 s from: n2.site")]
+    assert running.phase is Phase.OVER
+
+
+def test_ctrl_c_is_the_programs_and_ends_the_run_when_it_goes_on(running: Run) -> None:
+    assert running.signal(SIGINT) == [Send(FIRST, Interrupt(SIGINT))]
+    running.wait(1)
+    assert running.ending is None
+    running.wait(1)
+    assert running.ending == Ending(130, "interrupted")
+    assert Send(FIRST, Shutdown(SIGTERM)) in running.done
+
+
+def test_second_ctrl_c_ends_the_run(running: Run) -> None:
+    running.signal(SIGINT)
+    running.signal(SIGINT)
+    assert running.ending == Ending(130, "interrupted")
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGUSR1])
+def test_signal_before_there_is_a_program_ends_the_run(number: int) -> None:
+    run = Run()
+    run.hello("n1")
+    run.signal(number)
+    assert run.ending == (Ending(130, "interrupted") if number == SIGINT else Ending(138, "ended by SIGUSR1"))
+
+
+def test_warning_of_a_scheduler_is_the_programs(running: Run) -> None:
+    assert running.signal(SIGUSR1) == [Send(FIRST, Interrupt(SIGUSR1))]
+    running.wait(60)
+    assert running.ending is None
+
+
+@pytest.mark.parametrize(
+    ("now", "reason", "state"),
+    [
+        (994.0, "ended by SIGTERM", JobState.CANCELLED),
+        (995.0, "ended by SIGTERM: its walltime was over", JobState.TIMEOUT),
+    ],
+)
+def test_sigterm_at_the_end_of_the_walltime_is_a_timeout(now: float, reason: str, state: JobState) -> None:
+    run = Run(replace(PLAN, ends_at=1000.0)).begin()
+    run.now = now
+    assert run.signal(SIGTERM) == [Send(FIRST, Shutdown(SIGTERM)), Send(SECOND, Shutdown(SIGTERM))]
+    assert run.ending == Ending(143, reason)
+    assert run.state.job_state(now) is state
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"),
+    [
+        (Ending(0), JobState.COMPLETED),
+        (Ending(3), JobState.FAILED),
+        (Ending(143), JobState.FAILED),  # the program's own
+        (Ending(130, "interrupted"), JobState.CANCELLED),
+    ],
+)
+def test_ending_makes_the_jobs_state(running: Run, ending: Ending, state: JobState) -> None:
+    running.end(ending.status, ending.reason)
+    assert running.state.job_state(0.0) is state
+
+
+def test_want_of_memory_makes_the_jobs_state(running: Run) -> None:
+    running.say(Exited(worker_name(0, 1), 7, -9, True, False), "n1/0")
+    assert running.state.job_state(0.0) is JobState.OUT_OF_MEMORY
+
+
+def test_output_that_is_lost_after_the_programs_end_is_no_success(running: Run) -> None:
+    running.say(Exited(ORIGIN, 7, 0, False, True), "n1/0")
+    running.do(running.state.output_failed("cannot write", 0.0))
+    assert running.ending == Ending(1, "cannot write")
+
+
+def test_driver_that_cannot_go_on_says_why_whatever_the_run_ended_by(running: Run) -> None:
+    running.end(0, "")
+    running.do(running.state.fail(2, "no directory"))
+    assert (running.ending, running.phase) == (Ending(2, "no directory"), Phase.OVER)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_invalid_message_ends_the_run_if_an_agent_sends_it_and_is_told_of_once_if_not(
+    running: Run, known: bool
+) -> None:
+    sender = SECOND if known else AgentName("evil")
+    for _ in range(2):
+        running.do(running.state.refuse(sender, ProtocolError("what?"), 0.0))
+    if known:
+        assert running.ending == Ending(1, "invalid message of the agent on n2.site: what?")
+    else:
+        assert running.ending is None
+        assert running.done[-2:].count(Warn("dropped a message of 'evil': what?")) == 1
 
 
 def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:
@@ -195,7 +447,7 @@ def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:
 
 
 def test_signal_is_passed_on_with_the_shutdown(running: Run) -> None:
-    assert Send("n1/0", Shutdown(15)) in running.end(143, "ended by SIGTERM", 15)
+    assert Send(FIRST, Shutdown(15)) in running.end(143, "ended by SIGTERM", 15)
 
 
 def test_end_before_anyone_reported_is_over_at_once() -> None:
@@ -220,14 +472,14 @@ def test_other_python_is_refused() -> None:
 def test_more_workers_than_cpus_is_a_warning() -> None:
     run = Run()
     run.hello("n1", cpus=1)
-    assert run.warnings == ["node n1.site: 2 workers on 1 CPUs"]
+    assert run.done[0] == Warn("node n1.site: 2 workers on 1 CPUs")
 
 
 def test_agent_that_reports_after_the_end_is_sent_away() -> None:
     run = Run()
     run.hello("n1")
     run.say(Fault("no guard", 2), "n1/0")
-    assert run.hello("n2") == [Send("n2/0", Shutdown())]
+    assert run.hello("n2") == [Send(SECOND, Shutdown())]
     run.say(Bye(), "n1/0")
     assert run.phase is Phase.OVER
 
@@ -237,8 +489,42 @@ def test_foreign_message_is_an_error(running: Run) -> None:
         running.say(Ready(), "n1/0")
 
 
-def test_entrance_of_a_pool_is_its_first_broker_once_all_are_up(running: Run) -> None:
-    assert Run().entrance() is None
-    assert running.entrance() == BrokerUp(NodeIndex(0), ("main0",), ("meta0",))
-    running.end(0, "")
-    assert running.entrance() is None
+POOL = replace(PLAN, pool=Pool((), ()))
+
+
+def reports(run: Run) -> list[Open | Fault]:
+    return [action.message for action in run.done if isinstance(action, Report)]
+
+
+def test_client_of_a_pool_is_told_the_first_broker_once_all_are_up() -> None:
+    run = Run(POOL)
+    run.hello("n1")
+    run.say(BrokerUp(NodeIndex(0), ("main0",), ("meta0",)), "n1/0")
+    assert reports(run) == []
+    assert reports(Run(POOL).begin()) == [Open(3, BrokerUp(NodeIndex(0), ("main0",), ("meta0",)), None)]
+
+
+def test_client_of_a_pool_is_told_once_why_it_ended() -> None:
+    run = Run(POOL).begin()
+    run.say(Fault("out of disk", 3), "n2/0")
+    run.do(run.state.fail(1, "worse"))
+    assert reports(run)[1:] == [Fault("out of disk", 3)]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_pool_ends_with_its_client_who_need_not_be_told(lost: bool) -> None:
+    run = Run(POOL).begin()
+    run.do(run.state.client_left(0.0, lost))
+    assert (run.ending, reports(run)[1:], run.state.is_abandoned) == (Ending(0), [], lost)
+
+
+def test_what_happens_is_told_to_observers_in_its_order() -> None:
+    run = Run()
+    run.do(run.state.start(commands(2), 0.0))
+    run.state.command_started(commands(1)[0], 8)
+    run.begin()
+    run.command_ends(CommandEnd(N2, 8, 1))
+    names = [type(event).__name__ for event in run.observed]
+    joined = ["NodeJoined", "BrokerJoined"] * 2
+    assert names == ["RunStarting", "CommandStarted", *joined, "RunBegan", "CommandEnded", "RunFailing"]
+    assert str(run.observed[2]) == "node n1.site joined: agent (pid 42) on host, 4 CPUs, 2 workers"

@@ -12,6 +12,7 @@ import pytest
 
 from scoop_hpc.cli import jobs
 from scoop_hpc.cli.main import scoop_hpc
+from scoop_hpc.fields.option import Refused
 from scoop_hpc.schedulers.pbs import adapter as pbs
 from scoop_hpc.schedulers.pbs import reasons as pbs_reasons
 from scoop_hpc.schedulers.registry import SCHEDULERS
@@ -65,5 +66,5 @@ def test_no_explained_limit_names_an_option_that_there_is_not() -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_what_a_scheduler_offers_instead_exists(name: str) -> None:
-    texts = SCHEDULERS[name].instead.values()
+    texts = [said.instead for said in SCHEDULERS[name].words.values() if isinstance(said, Refused)]
     assert {option for text in texts for option in OPTION.findall(text)} <= options()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.reconcile import settle
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
-from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, KILLED_BY_SOMEBODY, JobStatus
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 S = JobState
 LOST = f"x {DRIVER_LOST}"
@@ -16,6 +16,10 @@ SILENT = "the driver ended without a word"
 
 def said(state: JobState, reason: str = "", exit_status: int | None = None) -> JobStatus:
     return JobStatus("7", state, reason, (), exit_status)
+
+
+KILLED = JobStatus("7", S.CANCELLED, "ended by SIGKILL", killed=True)
+DELETED = JobStatus("7", S.CANCELLED, "deleted with its array", with_its_array=True)
 
 
 def recorded(state: JobState, exit_status: int | None = None, reason: str = "") -> Record:
@@ -45,8 +49,8 @@ def recorded(state: JobState, exit_status: int | None = None, reason: str = "") 
         (said(S.PENDING, "BeginTime"), recorded(S.FAILED, 143), S.PENDING, None, "BeginTime"),
         # what was done from outside, the scheduler knows
         (said(S.CANCELLED), recorded(S.CANCELLED, 143, "ended by SIGTERM"), S.CANCELLED, 143, "ended by SIGTERM"),
-        (said(S.CANCELLED, KILLED_BY_SOMEBODY), recorded(S.FAILED, 1, "qrsh died"), S.FAILED, 1, "qrsh died"),
-        (said(S.CANCELLED, KILLED_BY_SOMEBODY), recorded(S.FAILED, 1, LOST), S.CANCELLED, 1, KILLED_BY_SOMEBODY),
+        (KILLED, recorded(S.FAILED, 1, "qrsh died"), S.FAILED, 1, "qrsh died"),
+        (KILLED, recorded(S.FAILED, 1, LOST), S.CANCELLED, 1, KILLED.reason),
         (said(S.CANCELLED, "deleted by me"), recorded(S.FAILED, 1, "qrsh died"), S.CANCELLED, 1, "deleted by me"),
         (said(S.CANCELLED), recorded(S.FAILED, 1, "no agent on n1"), S.CANCELLED, 1, "no agent on n1"),
         (said(S.TIMEOUT, "TimeLimit"), recorded(S.CANCELLED, 143, "SIGTERM"), S.TIMEOUT, 143, "TimeLimit"),
@@ -55,10 +59,10 @@ def recorded(state: JobState, exit_status: int | None = None, reason: str = "") 
         (said(S.TIMEOUT, "TimeLimit", 0), recorded(S.COMPLETED, 0), S.TIMEOUT, None, "TimeLimit"),
         # what it recorded before its job was deleted, is how it ended
         (said(S.CANCELLED, "by me"), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
-        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
-        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.FAILED, 3), S.FAILED, 3, ""),
-        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), recorded(S.RUNNING), S.CANCELLED, None, DELETED_WITH_ITS_ARRAY),
-        (said(S.CANCELLED, DELETED_WITH_ITS_ARRAY), None, S.CANCELLED, None, DELETED_WITH_ITS_ARRAY),
+        (DELETED, recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
+        (DELETED, recorded(S.FAILED, 3), S.FAILED, 3, ""),
+        (DELETED, recorded(S.RUNNING), S.CANCELLED, None, DELETED.reason),
+        (DELETED, None, S.CANCELLED, None, DELETED.reason),
         # how the program ended, the driver knows
         (said(S.COMPLETED), recorded(S.COMPLETED, 0), S.COMPLETED, 0, ""),
         (

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError, TemplateError
-from scoop_hpc.fields.spec import BY_THE_SCRIPT, JobArray, JobSpec, option_of
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.option import Refused
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, option_of
 from scoop_hpc.jobs.script import quote, render
 from scoop_hpc.schedulers.registry import SCHEDULERS, named
 
@@ -317,11 +319,12 @@ def test_every_field_is_said_or_refused_by_its_option(scheduler: str) -> None:
         needed = NEEDED.get(field, {})
         spec = replace(NEUTRAL[scheduler], **{field: value, **needed})
         without = replace(NEUTRAL[scheduler], **({} if field in ("array", "workers") else needed))
-        if field not in dialect.expresses and field not in BY_THE_SCRIPT:
+        said = OPTIONS[field].said_to(dialect.words)
+        if isinstance(said, Refused):
             options = "|".join(map(option_of, [field, *needed]))
             with pytest.raises(JobSpecError, match=f"cannot express ({options})"):
                 render(spec, dialect, COMMAND)
-        elif field not in ("container", "container_runtime") and dialect.expresses.get(field) != "only recorded":
+        elif field not in ("container", "container_runtime") and said != "only recorded":
             assert render(spec, dialect, COMMAND) != render(without, dialect, COMMAND), field
 
 

@@ -1,4 +1,4 @@
-"""The phrase book of the built-in scheduler, and the registry that chooses between it and the others."""
+"""The adapter of the built-in scheduler, and the registry that chooses between it and the others."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import AllocationError, JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.errors import AllocationError, JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.schedulers import read_allocation, registry
 from scoop_hpc.schedulers.allocation import Allocation, Node
-from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask, Completed, JobKey, JobStatus
-from scoop_hpc.schedulers.local import allocation as local_allocation
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.adapter import LocalScheduler
+from scoop_hpc.schedulers.local.allocation import LocalReader
+from scoop_hpc.schedulers.readers import outside_jobs
 
 LOCAL = LocalScheduler("/usr/bin/python3")
 LOCALJOBS = ["/usr/bin/python3", "-m", "scoop_hpc.schedulers.local"]
@@ -43,7 +47,7 @@ def test_the_job_id_is_the_last_line_that_is_one() -> None:
 
 @pytest.mark.parametrize("done", [completed("local-1\n", "no space left\n", 1), completed("job 7\n"), completed()])
 def test_no_job_id_is_an_error(done: Completed) -> None:
-    with pytest.raises(SchedulerError):
+    with pytest.raises(PerhapsSubmittedError):
         LOCAL.parse_job_id(done)
 
 
@@ -97,13 +101,13 @@ def test_a_failed_command_is_an_error_with_its_words() -> None:
 
 
 def test_the_environment_says_what_a_job_was_given() -> None:
-    assert local_allocation.read_allocation(JOB, _no_file) == Allocation(
+    assert LocalReader().read(JOB, _no_file) == Allocation(
         "local", (Node("local1", 2, 2), Node("local2", 1, 1)), "local-7"
     )
 
 
 def test_cpus_are_slots_times_cpus_per_worker() -> None:
-    allocation = local_allocation.read_allocation({**JOB, "SCOOP_HPC_LOCAL_CPUS_PER_WORKER": "3"}, _no_file)
+    allocation = LocalReader().read({**JOB, "SCOOP_HPC_LOCAL_CPUS_PER_WORKER": "3"}, _no_file)
     assert allocation is not None
     assert allocation.nodes == (Node("local1", 2, 6), Node("local2", 1, 3))
     assert allocation.cpus_per_worker == 3
@@ -139,13 +143,13 @@ def test_outside_a_job(environ: dict[str, str]) -> None:
 )
 def test_a_malformed_allocation_is_an_error_that_shows_it(name: str, value: str) -> None:
     with pytest.raises(AllocationError) as caught:
-        local_allocation.read_allocation({**JOB, name: value}, _no_file)
+        LocalReader().read({**JOB, name: value}, _no_file)
     assert f"{name} is {value!r}" in str(caught.value)
 
 
 def test_a_local_job_inside_a_slurm_job_does_not_see_the_nodes_around_it() -> None:
     slurm = {"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_TASKS_PER_NODE": "1(x2)", "SLURM_CONF": "c"}
-    environ = LOCAL.submit_environ({**slurm, **JOB, "HOME": "/home/me"}, SPEC)
+    environ = LOCAL.submit_environ(outside_jobs({**slurm, **JOB, "HOME": "/home/me"}), SPEC)
     assert environ == {"HOME": "/home/me", "SLURM_CONF": "c"}
     allocation = read_allocation({**environ, **JOB}, _no_file)
     assert allocation is not None

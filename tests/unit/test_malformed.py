@@ -42,8 +42,17 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Withdraw,
 )
-from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, NodeIndex, ProcessName, broker_name, worker_name
-from scoop_hpc.run.driver_state import DriverState, RunPlan
+from scoop_hpc.protocol.names import (
+    AGENT,
+    ORIGIN,
+    AgentName,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    broker_name,
+    worker_name,
+)
+from scoop_hpc.run.driver_state import DriverState, RunPlan, Warn
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
@@ -187,20 +196,20 @@ def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation:
             state.handle(arrived(message), ProcessName(sender))
 
 
-def rendezvous() -> DriverState:
-    nodes = NodePlan("n1", 1), NodePlan("n2", 0)
-    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, "", (), "", 7, "3.11", "the driver"))
-    run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), "n1/0")
+def driver() -> DriverState:
+    nodes = NodePlan("n1", 1), NodePlan("n2", None)
+    run = DriverState(RunPlan(nodes, Program(b"p.py", (), b"/", {}), None, None, (), "", 7, "3.11", "the driver"))
+    run.handle(Hello(VERSION, "3.11", "n1", "h", 7, 4), AgentName("n1/0"), 0.0)
     return run
 
 
 @settings(max_examples=50, deadline=None)
 @given(CONVERSATION)
 def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation: list[tuple[Message, str]]) -> None:
-    run = rendezvous()
+    run = driver()
     for message, sender in conversation:
         with contextlib.suppress(ProtocolError):
-            run.handle(arrived(message), sender)
+            run.handle(arrived(message), AgentName(sender), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -239,28 +248,28 @@ def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sende
     ids=repr,
 )
 def test_a_stranger_does_not_end_the_run(message: Message) -> None:
-    run = rendezvous()
+    run = driver()
     with pytest.raises(ProtocolError) as caught:
-        run.handle(message, "x")
-    assert run.refuse("x", caught.value) == []
+        run.handle(message, AgentName("x"), 0.0)
+    assert run.refuse(AgentName("x"), caught.value, 0.0) == [Warn(f"dropped a message of 'x': {caught.value}")]
     assert run.ending is None
 
 
 def test_an_agents_invalid_message_ends_the_run_with_a_reason() -> None:
-    run = rendezvous()
-    assert run.refuse("n1/0", ProtocolError("cannot read it"))
+    run = driver()
+    assert run.refuse(AgentName("n1/0"), ProtocolError("cannot read it"), 0.0)
     assert run.ending is not None
     assert (run.ending.status, run.ending.reason) == (1, "invalid message of the agent on n1: cannot read it")
 
 
 def test_an_agent_speaks_for_the_broker_of_its_own_node_only() -> None:
     with pytest.raises(ProtocolError):
-        rendezvous().handle(BrokerUp(NodeIndex(1), ("a",), ("b",)), "n1/0")
+        driver().handle(BrokerUp(NodeIndex(1), ("a",), ("b",)), AgentName("n1/0"), 0.0)
 
 
 def test_a_fault_is_never_a_success() -> None:
-    run = rendezvous()
-    run.handle(Fault("why", 0), "n1/0")
+    run = driver()
+    run.handle(Fault("why", 0), AgentName("n1/0"), 0.0)
     assert run.ending is not None
     assert run.ending.status == 1
 

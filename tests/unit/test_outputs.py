@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.fields.spec import JobSpec, output_path, parse_array
-from scoop_hpc.schedulers.output_patterns import in_our_words
-from scoop_hpc.schedulers.registry import SCHEDULERS
+from scoop_hpc.fields.array import parse_array
+from scoop_hpc.fields.spec import JobSpec, output_path
+from scoop_hpc.schedulers.output_patterns import OutputOption
+from scoop_hpc.schedulers.registry import SCHEDULERS, in_our_words
 
 
-def words(scheduler: str, text: str | None, is_array: bool = False) -> str | None:
-    return in_our_words(scheduler, "--output", text, is_array, "me", "/home/me")
+def words(scheduler: str, text: str, is_array: bool = False) -> str:
+    return in_our_words(SCHEDULERS[scheduler], OutputOption("--output", text, is_array, "me", "/home/me"))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,6 @@ def words(scheduler: str, text: str | None, is_array: bool = False) -> str | Non
         ("slurm", "100%.out", False, "100%.out"),
         ("slurm", "%d%%j%%%j", False, "%d%j%{job_id}"),  # %d is no pattern, as 22.05 showed
         ("slurm", "{name}.{job_id}", False, "{name}.{job_id}"),
-        ("slurm", None, False, None),
         ("sge", "$HOME/$JOB_NAME.o$JOB_ID", False, "/home/me/{name}.o{job_id}"),
         ("sge", "$USER/$JOB_ID.$TASK_ID", True, "me/{job_id}.{array_index}"),
         ("sge", "$JOB_IDS", False, "$JOB_IDS"),
@@ -32,9 +32,7 @@ def words(scheduler: str, text: str | None, is_array: bool = False) -> str | Non
         ("local", "100%.out", False, "100%.out"),
     ],
 )
-def test_a_scheduler_s_own_patterns_are_ours(
-    scheduler: str, text: str | None, is_array: bool, ours: str | None
-) -> None:
+def test_a_scheduler_s_own_patterns_are_ours(scheduler: str, text: str, is_array: bool, ours: str) -> None:
     assert words(scheduler, text, is_array) == ours
 
 

@@ -13,7 +13,7 @@ from scoop_hpc.schedulers.allocation import Allocation, Node
 JOB = Allocation("slurm", tuple(Node(f"n{number}", 4, 4) for number in (1, 2, 3)))
 
 
-def plan(hostfile: str, workers: int | None = None, job: Allocation = JOB) -> list[tuple[str, int]]:
+def plan(hostfile: str, workers: int | None = None, job: Allocation = JOB) -> list[tuple[str, int | None]]:
     """Return names and workers of the nodes in *hostfile*, read on n2."""
     here = {"localhost", "127.0.0.1", "n2", "n2.example.org"}
     nodes = plan_part(job, read_hostfile(hostfile.replace(";", "\n")), workers, here.__contains__)

@@ -1,4 +1,4 @@
-"""PBS's phrase book: what is asked, and what real answers mean."""
+"""PBS's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, output_path
 from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.schedulers import registry
-from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.pbs import chunks
 from scoop_hpc.schedulers.pbs import status as pbs_status
 from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
+from scoop_hpc.schedulers.readers import outside_jobs
 
 DATA = Path(__file__).parents[1] / "data" / "pbs" / "23.06.06-85-gcd7ab5eda"
 FAKES = Path(__file__).parents[1] / "fakes" / "pbs"
@@ -69,7 +72,7 @@ def test_an_array_has_brackets() -> None:
 
 @pytest.mark.parametrize("stdout", ["", "hello\n", "24\n"])
 def test_an_answer_without_a_job_id_is_an_error(stdout: str) -> None:
-    with pytest.raises(SchedulerError) as caught:
+    with pytest.raises(PerhapsSubmittedError) as caught:
         PBS.parse_job_id(completed("qsub", stdout))
     assert repr(stdout) in str(caught.value)
 
@@ -106,7 +109,7 @@ def test_a_refusal_keeps_qsub_s_words_and_names_our_option(stderr: str, status: 
 
 def test_variables_that_would_change_the_job_are_dropped() -> None:
     environ = {"HOME": "/h", "PBS_SERVER": "head", "PBS_JOBID": "7.head", "PBS_O_HOST": "n1", "PBS_DPREFIX": "#QQ"}
-    assert PBS.submit_environ(environ, SPEC) == {"HOME": "/h", "PBS_SERVER": "head"}
+    assert PBS.submit_environ(outside_jobs(environ), SPEC) == {"HOME": "/h", "PBS_SERVER": "head"}
 
 
 # what is asked for

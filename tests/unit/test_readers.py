@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers import read_allocation
 from scoop_hpc.schedulers.allocation import Allocation, Node
-from scoop_hpc.schedulers.pbs import allocation as pbs_allocation
-from scoop_hpc.schedulers.readers import READERS
+from scoop_hpc.schedulers.readers import READERS, reader_of
 
 DATA = Path(__file__).parents[1] / "data"
 PBS = DATA / "pbs" / "23.06.06-85-gcd7ab5eda"
@@ -73,6 +72,12 @@ def refusal(environ: dict[str, str], *texts: str, reader: str | None = None) -> 
     return str(caught.value)
 
 
+def advice_of(environ: dict[str, str], allocation: Allocation) -> str:
+    reader = reader_of(allocation)
+    assert reader is not None
+    return reader.advice(environ, allocation)
+
+
 def shape(allocation: Allocation) -> str:
     return " ".join(f"{node.name}:{node.slots}/{node.cpus}" for node in allocation.nodes)
 
@@ -120,10 +125,10 @@ def test_ncpus_of_the_first_chunk_is_not_multiplied() -> None:
 )
 def test_cpus_that_no_worker_would_use_are_named(lines: str, about: dict[str, str], advice: str) -> None:
     environ = {**PBS_JOB, **about}
-    said = pbs_allocation.idle_cpus(environ, read(environ, lines))
+    said = advice_of(environ, read(environ, lines))
     assert said.endswith(advice)
     assert bool(said) == bool(advice)
-    assert pbs_allocation.idle_cpus(environ, Allocation("slurm", (Node("h1", 1, 1),))) == ""
+    assert advice_of(environ, Allocation("slurm", (Node("h1", 1, 1),))) == ""
 
 
 def test_cpus_of_pbs_pro_are_what_the_job_script_asked_for() -> None:
@@ -365,9 +370,9 @@ def test_each_reader_is_alone_in_its_own_job(name: str) -> None:
     allocation = read_allocation(JOBS[name], files(FILES))
     assert allocation is not None
     assert (allocation.scheduler, allocation.beside) == (name, ())
-    for other, module in READERS.items():
-        assert module.in_job(JOBS[name]) == (other == name)
-        assert (module.read_allocation(JOBS[name], files(FILES)) is not None) == (other == name)
+    assert allocation == READERS[name].read(JOBS[name], files(FILES))
+    for other, reader in READERS.items():
+        assert (reader.in_job(JOBS[name]), reader.reads(allocation)) == (other == name, other == name)
 
 
 @given(st.sets(st.sampled_from(list(JOBS)), min_size=1))

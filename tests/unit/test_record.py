@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.events import CommandStarted, RunOver, Warned
 from scoop_hpc.jobs import record as records
-from scoop_hpc.jobs.record import Record
+from scoop_hpc.jobs.record import Record, Recorder
+from scoop_hpc.schedulers.job_state import JobState
 
 FIRST = Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7, job_id="12", attempt="a")
 SECOND = replace(FIRST, started=2.0, pid=8, attempt="b")
@@ -86,3 +87,43 @@ def test_a_lock_that_is_not_to_be_had_keeps_nobody_from_the_record(path: str, mo
     records.begin(path, SECOND)
     assert records.read(path) == SECOND
     assert sorted(os.listdir(os.path.dirname(path))) == [records.FILE, records.LOCK]
+
+
+STARTED = CommandStarted(("srun",), "n[1-2]", 9)
+
+
+def test_a_record_is_written_from_the_drivers_events(path: str) -> None:
+    recorder = Recorder(path, "b", ("n1", "n2"), "12", 8)
+    recorder(Warned("more workers than CPUs"))
+    assert records.read(path) == FIRST  # nothing of this run's has started
+    recorder(STARTED)
+    recorder(STARTED)
+    begun = records.read(path)
+    assert begun is not None
+    assert (begun.state, begun.nodes, begun.pid, begun.attempt) == (JobState.RUNNING, ("n1", "n2"), 8, "b")
+    recorder(RunOver("TIMEOUT", 143, "ended by SIGTERM: its walltime was over"))
+    over = records.read(path)
+    assert over == replace(
+        begun,
+        state=JobState.TIMEOUT,
+        ended=over.ended if over else None,
+        exit_status=143,
+        reason="ended by SIGTERM: its walltime was over",
+    )
+
+
+def test_a_run_that_ends_before_anything_has_started_is_recorded_too(path: str) -> None:
+    Recorder(path, "b", ("n1",), None, 8)(RunOver("FAILED", 2, "no such launcher"))
+    over = records.read(path)
+    assert over is not None
+    assert (over.state, over.attempt, over.reason) == (JobState.FAILED, "b", "no such launcher")
+
+
+def test_a_record_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "nowhere" / "record.json")
+    recorder = Recorder(path, "b", ("n1",), None, 8)
+    recorder(STARTED)
+    recorder(STARTED)
+    recorder(RunOver("COMPLETED", 0, ""))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"scoop-hpc: warning: cannot write the record {path!r}: No such file or directory; ")

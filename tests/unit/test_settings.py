@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoop_hpc.cli.sources import KINDS
+from scoop_hpc.cli.options.settings import KINDS
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.program_lines import ProgramLine, read_program_lines

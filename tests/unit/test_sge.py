@@ -1,4 +1,4 @@
-"""Grid Engine's phrase book: what is asked, and what real answers mean."""
+"""Grid Engine's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.cli import allocated
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState, parse_array
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError
+from scoop_hpc.fields.array import parse_array
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.base import Forwarding
 from scoop_hpc.launchers.qrsh import QrshLauncher
-from scoop_hpc.schedulers.base import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.sge.adapter import SgeScheduler
 from scoop_hpc.schedulers.sge.environments import ParallelEnvironment, usable
 from scoop_hpc.schedulers.sge.status import read_accounts
@@ -99,7 +101,7 @@ def test_lines_of_a_sites_wrapper_are_no_job_id() -> None:
 
 @pytest.mark.parametrize("stdout", ["", "hello\n", "job 123\n", "123 124\n"])
 def test_an_answer_without_a_job_id_is_an_error(stdout: str) -> None:
-    with pytest.raises(SchedulerError, match="no job id"):
+    with pytest.raises(PerhapsSubmittedError, match="no job id"):
         SGE.parse_job_id(completed("qsub", stdout))
 
 

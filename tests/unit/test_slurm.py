@@ -1,4 +1,4 @@
-"""Slurm's phrase book: what is asked, and what real answers mean."""
+"""Slurm's adapter: the commands, and the meaning of real answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.script import render
-from scoop_hpc.schedulers.base import Completed, JobStatus
+from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.schedulers.readers import outside_jobs
 from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
 
 DATA = Path(__file__).parents[1] / "data" / "slurm" / "22.05.8"
@@ -56,14 +58,16 @@ def test_the_job_id_is_the_last_line_that_is_one(stdout: str) -> None:
 
 @pytest.mark.parametrize("stdout", ["", "hello\n", "job 123\n", "123 124\n"])
 def test_an_answer_without_a_job_id_is_an_error(stdout: str) -> None:
-    with pytest.raises(SchedulerError) as caught:
+    with pytest.raises(PerhapsSubmittedError) as caught:
         SLURM.parse_job_id(completed("sbatch", stdout))
     assert repr(stdout) in str(caught.value)
 
 
 def test_a_submission_that_timed_out_is_no_refusal() -> None:
     stderr = (DATA / "sbatch" / "timed-out.err").read_text()
-    with pytest.raises(UnansweredError, match=r"no answer: Socket timed out .*; it may have been taken .* squeue"):
+    with pytest.raises(
+        PerhapsSubmittedError, match=r"no answer: Socket timed out .*; it may have been taken .* squeue"
+    ):
         SLURM.parse_job_id(completed("sbatch", stderr=stderr, status=1))
 
 
@@ -74,7 +78,7 @@ def test_a_trial_that_timed_out_is_no_refusal() -> None:
 
 
 def test_a_failed_submission_has_no_job_id_even_if_one_was_printed() -> None:
-    with pytest.raises(SchedulerError, match="exit status|123"):
+    with pytest.raises(PerhapsSubmittedError, match="exit status|123"):
         SLURM.parse_job_id(completed("sbatch", "123\n", status=1))
 
 
@@ -133,7 +137,7 @@ def test_variables_of_the_job_around_are_not_passed_on() -> None:
         "SALLOC_ACCOUNT": "a",
         "SCOOP_HPC_LOCAL_JOB_ID": "local-1",
     }
-    assert SLURM.submit_environ(environ, SPEC) == {"HOME": "/home/me"}
+    assert SLURM.submit_environ(outside_jobs(environ), SPEC) == {"HOME": "/home/me"}
 
 
 def test_variables_of_the_site_are_kept() -> None:
@@ -149,7 +153,7 @@ def test_variables_of_the_site_are_kept() -> None:
         "SBATCH_QOS": "high",
         "SCOOP_HPC_STATE": "/scratch/state",
     }
-    assert SLURM.submit_environ(environ, SPEC) == environ
+    assert SLURM.submit_environ(outside_jobs(environ), SPEC) == environ
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_numbers_of_a_host_add_up() -> None:
 
 
 def test_host_without_a_number_is_counted_when_it_reports() -> None:
-    assert plan_hosts([Host("a", None)], None) == (NodePlan("a", 0),)
+    assert plan_hosts([Host("a", None)], None) == (NodePlan("a", None),)
 
 
 def test_number_in_all_is_shared_out() -> None:

@@ -11,11 +11,12 @@ Only a task of ``flux run`` on one node knows all of its job: the tasks of FLUX_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from scoop_hpc.errors import AllocationError, HostlistError
 from scoop_hpc.hostlist import expand, expand_counts
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
+from scoop_hpc.schedulers.reader import Reader, ReadFile, Starter
 from scoop_hpc.schedulers.slots import cpus_per_worker, read_hosts, read_positive, share_cpus
 
 HOSTLIST = "SCOOP_HPC_JOB_HOSTLIST"
@@ -28,29 +29,35 @@ _TASKS = "FLUX_JOB_SIZE"
 _OWN_NAME = "/proc/sys/kernel/hostname"  # HOSTNAME may have come along from where the job was submitted
 
 
-def in_job(environ: Mapping[str, str]) -> bool:
-    """Return whether *environ* is of a Flux job, or of an instance that is one."""
-    return bool(environ.get(_URI)) and any(environ.get(name) for name in _JOB_ID)
+class FluxReader(Reader):
+    """Flux's environment."""
 
+    name = "flux"
+    title = "Flux"
+    needed = ((_URI,),)  # [flux-environment(7)]
+    proofs = ("FLUX_JOB_ID",)
+    prefixes = ("FLUX_JOB_", "FLUX_TASK_")
+    starters = (Starter("flux run", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"),)
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
-    """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
-    if not in_job(environ):
-        return None
-    job_id = next(environ[name] for name in _JOB_ID if environ.get(name))
-    per_worker = cpus_per_worker(environ)
-    if environ.get(HOSTLIST) and environ.get(CPUS):
-        nodes = share_cpus(_read_hosts(environ[HOSTLIST], environ[CPUS]), per_worker)
-    elif environ.get("FLUX_JOB_ID") and environ.get(_NODES) == "1" and environ.get(_TASKS):
-        tasks = read_positive(environ[_TASKS], _TASKS)
-        own = merge(read_hosts(_OWN_NAME, "the kernel", read_file))
-        nodes = tuple(Node(node.name, tasks, tasks * per_worker) for node in own)
-    else:
-        raise AllocationError(
-            f"the Flux job {job_id!r} does not say its nodes by itself: "
-            f'export {HOSTLIST}="$(flux getattr hostlist)", and {CPUS}=N with the CPUs of each'
-        )
-    return Allocation("flux", nodes, job_id, per_worker)
+    def in_job(self, environ: Mapping[str, str]) -> bool:
+        """Return whether *environ* is of a Flux job, or of an instance that is one."""
+        return super().in_job(environ) and any(environ.get(name) for name in _JOB_ID)
+
+    def read(self, environ: Mapping[str, str], read_file: ReadFile) -> Allocation:
+        job_id = next(environ[name] for name in _JOB_ID if environ.get(name))
+        per_worker = cpus_per_worker(environ)
+        if environ.get(HOSTLIST) and environ.get(CPUS):
+            nodes = share_cpus(_read_hosts(environ[HOSTLIST], environ[CPUS]), per_worker)
+        elif environ.get("FLUX_JOB_ID") and environ.get(_NODES) == "1" and environ.get(_TASKS):
+            tasks = read_positive(environ[_TASKS], _TASKS)
+            own = merge(read_hosts(_OWN_NAME, "the kernel", read_file))
+            nodes = tuple(Node(node.name, tasks, tasks * per_worker) for node in own)
+        else:
+            raise AllocationError(
+                f"the Flux job {job_id!r} does not say its nodes by itself: "
+                f'export {HOSTLIST}="$(flux getattr hostlist)", and {CPUS}=N with the CPUs of each'
+            )
+        return Allocation("flux", nodes, job_id, per_worker)
 
 
 def _read_hosts(hostlist: str, counted: str) -> tuple[Node, ...]:

@@ -11,10 +11,11 @@ Its environment says what the job was given::
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
+from scoop_hpc.schedulers.reader import Reader, ReadFile
 from scoop_hpc.schedulers.slots import read_index, read_positive
 
 JOB_ID = "SCOOP_HPC_LOCAL_JOB_ID"
@@ -25,18 +26,18 @@ ARRAY_INDEX = "SCOOP_HPC_LOCAL_ARRAY_INDEX"
 _NODE = re.compile(r"([A-Za-z0-9_.-]+):([1-9][0-9]{0,8})")
 
 
-def in_job(environ: Mapping[str, str]) -> bool:
-    """Return whether *environ* is of a job of the built-in scheduler."""
-    return bool(environ.get(JOB_ID) and environ.get(NODES))
+class LocalReader(Reader):
+    """The environment of the built-in scheduler."""
 
+    name = "local"
+    title = "the local scheduler"
+    needed = ((JOB_ID,), (NODES,))
+    prefixes = ("SCOOP_HPC_LOCAL_",)
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
-    """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
-    if not in_job(environ):
-        return None
-    per_worker = read_positive(environ.get(CPUS_PER_WORKER) or "1", CPUS_PER_WORKER)
-    nodes = merge(_read_nodes(environ[NODES], per_worker))
-    return Allocation("local", nodes, environ[JOB_ID], per_worker, read_index(environ, ARRAY_INDEX))
+    def read(self, environ: Mapping[str, str], read_file: ReadFile) -> Allocation:
+        per_worker = read_positive(environ.get(CPUS_PER_WORKER) or "1", CPUS_PER_WORKER)
+        nodes = merge(_read_nodes(environ[NODES], per_worker))
+        return Allocation("local", nodes, environ[JOB_ID], per_worker, read_index(environ, ARRAY_INDEX))
 
 
 def _read_nodes(text: str, per_worker: int) -> Iterator[Node]:

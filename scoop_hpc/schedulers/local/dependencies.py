@@ -1,4 +1,4 @@
-"""Whether a local job may begin, in view of the time and of the jobs that it depends on."""
+"""Decide whether a local job may begin, in view of the time and of the jobs that it depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.request import Request
 
 
@@ -31,7 +31,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Why a job has to wait; if *never*, why it cannot begin any more. Without a *reason*, it begins."""
+    """The reason why a job has to wait, or, if *never*, why it cannot begin any more. Without a *reason*, it begins."""
 
     reason: str = ""
     never: bool = False

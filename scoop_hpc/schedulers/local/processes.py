@@ -1,4 +1,4 @@
-"""What supervisors do to processes: hear of their ends, end them, and not outlive or be outlived by each other."""
+"""The processes of a supervisor: it learns of their ends, it ends them, and neither outlives the other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Signals:
 
 @contextlib.contextmanager
 def holding_signals() -> Iterator[None]:
-    """Keep the signals until the end: a child that is forked meanwhile gets none that is for its parent's `Signals`."""
+    """Block the signals until the end: a child that is forked meanwhile must take none that is meant for its parent."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     try:
         yield
@@ -67,10 +67,11 @@ def signal_group(leader: int, *numbers: int) -> None:
             os.killpg(leader, number)
 
 
-def signal_process(pid: int, number: int) -> None:
-    """Send a signal to a child that is not reaped yet."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def signal_process(pid: int, *numbers: int) -> None:
+    """Send signals to a child that is not reaped yet."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def reap() -> dict[int, int]:

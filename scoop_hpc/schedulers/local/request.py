@@ -1,4 +1,4 @@
-"""What a job asks of the local scheduler, as it is kept beside the job."""
+"""A job's request to the local scheduler, as it is kept beside the job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 
-from scoop_hpc.fields.spec import JobArray
+from scoop_hpc.fields.array import JobArray
 
 _PLACEHOLDER = re.compile(r"\{(job_id|array_index|name)\}")
 
@@ -22,7 +22,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a script's directives ask for; *output* and *error* may hold placeholders."""
+    """The request of a script's directives; *output* and *error* may hold placeholders."""
 
     name: str
     directory: str

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.fields.spec import JobArray, JobState
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.files import private
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import request as requests
 from scoop_hpc.schedulers.local.request import Request
 
@@ -58,7 +59,7 @@ class Home:
 
     @property
     def log(self) -> str:
-        """What the supervisor says while there is no output of the job."""
+        """The file for what the supervisor says while there is no output of the job."""
         return os.path.join(self.path, "log")
 
     def element(self, index: int) -> Home:
@@ -153,7 +154,7 @@ class Home:
         return False
 
     def current(self) -> State | None:
-        """Return how the job, which is no array's, or the array as one stands now."""
+        """Return the present state of the job, or of the array as one."""
         written = self.read()
         if written is None or written.state.ended or self.is_supervised():
             return written
@@ -163,7 +164,7 @@ class Home:
         return replace(written, state=JobState.FAILED, reason=_KILLED)
 
     def current_within(self, whole: State) -> State:
-        """Return how the job stands now that is one of an array, of which *whole* was heard before."""
+        """Return the present state of this job of an array; *whole* is the array's, as it was read before."""
         written = self.current()
         if written is not None:
             return written

@@ -9,14 +9,15 @@ import time
 from dataclasses import replace
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import states
+from scoop_hpc.schedulers.local.course import end_from_outside
 from scoop_hpc.schedulers.local.dependencies import consider
 from scoop_hpc.schedulers.local.elements import run_elements
 from scoop_hpc.schedulers.local.processes import TICK, Signals, inherit_orphans, say
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.states import Home, State
-from scoop_hpc.schedulers.local.watch import end_from_outside, see_through
+from scoop_hpc.schedulers.local.watch import see_through
 
 
 class Submitter:
@@ -27,7 +28,7 @@ class Submitter:
         self.waits = True
 
     def let_go(self, stderr: int | None = None) -> None:
-        """Tell it to go; *stderr*, or the log, gets what is to be said from now on."""
+        """Tell it to go; *stderr*, or the log, gets all messages from now on."""
         new = os.dup(stderr) if stderr is not None else self._open_log()
         if self.waits:
             with contextlib.suppress(BrokenPipeError):  # it was interrupted
@@ -78,7 +79,7 @@ def _wait(home: Home, job: State, request: Request, signals: Signals, submitter:
             home.write(job)
         if submitter.waits:
             submitter.let_go()
-        ended = end_from_outside(home, job, signals.wait(TICK))
+        ended = end_from_outside(job, home.is_cancelled(), signals.wait(TICK))
         if ended is not None:
             return ended
 
@@ -94,7 +95,7 @@ def _run(home: Home, job: State, request: Request, signals: Signals, lock: int, 
 
 
 def main() -> None:
-    """Supervise the job in the directory that the command line names; what keeps it from its submission is one line."""
+    """Supervise the job in the directory that the command line names; an error during its submission is one line."""
     (path,) = sys.argv[1:]
     try:
         supervise(Home(path), Submitter(Home(path).log))

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.allocation import Allocation, Node, merge
+from scoop_hpc.schedulers.reader import Reader, ReadFile, Starter
 from scoop_hpc.schedulers.slots import check_host, cpus_per_worker, read_hosts, read_index, read_positive, share_cpus
 
 _JOB_ID = "LSB_JOBID"
@@ -19,27 +20,29 @@ _WORDS = "LSB_HOSTS"  # a word for each slot
 _LAUNCH_NODE = "CSM_ALLOCATION_ID"  # of clusters whose jobs' first host is a launch node, with one slot, for no work
 
 
-def in_job(environ: Mapping[str, str]) -> bool:
-    """Return whether *environ* is of an LSF job."""
-    return bool(environ.get(_JOB_ID)) and any(environ.get(name) for name in (_PAIRS, _FILE, _WORDS))
+class LsfReader(Reader):
+    """LSF's environment."""
+
+    name = "lsf"
+    title = "LSF"
+    needed = ((_JOB_ID,), (_PAIRS, _FILE, _WORDS))
+    proofs = (_JOB_ID, _PAIRS, _FILE)
+    prefixes = ("LSB_", "JSM_NAMESPACE_")
+    starters = (Starter("jsrun", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK"),)
+
+    def read(self, environ: Mapping[str, str], read_file: ReadFile) -> Allocation:
+        job_id, index = environ[_JOB_ID], read_index(environ, _INDEX) or None
+        nodes = merge(_read_slots(environ, read_file))
+        if environ.get(_LAUNCH_NODE) and len(nodes) > 1 and nodes[0].slots == 1:
+            nodes = nodes[1:]
+        if not nodes:
+            raise AllocationError(f"the LSF job {job_id!r} names no host: look at {_PAIRS}, {_FILE} and {_WORDS}")
+        per_worker = cpus_per_worker(environ)
+        own_id = job_id if index is None else f"{job_id}[{index}]"
+        return Allocation("lsf", share_cpus(nodes, per_worker), own_id, per_worker, index)
 
 
-def read_allocation(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Allocation | None:
-    """Return the allocation of the job that *environ* is of, None if it is of none; raise AllocationError."""
-    if not in_job(environ):
-        return None
-    job_id, index = environ[_JOB_ID], read_index(environ, _INDEX) or None
-    nodes = merge(_read_slots(environ, read_file))
-    if environ.get(_LAUNCH_NODE) and len(nodes) > 1 and nodes[0].slots == 1:
-        nodes = nodes[1:]
-    if not nodes:
-        raise AllocationError(f"the LSF job {job_id!r} names no host: look at {_PAIRS}, {_FILE} and {_WORDS}")
-    per_worker = cpus_per_worker(environ)
-    own_id = job_id if index is None else f"{job_id}[{index}]"
-    return Allocation("lsf", share_cpus(nodes, per_worker), own_id, per_worker, index)
-
-
-def _read_slots(environ: Mapping[str, str], read_file: Callable[[str], str]) -> Iterable[Node]:
+def _read_slots(environ: Mapping[str, str], read_file: ReadFile) -> Iterable[Node]:
     if environ.get(_PAIRS):
         return _read_pairs(environ[_PAIRS])
     if environ.get(_FILE):

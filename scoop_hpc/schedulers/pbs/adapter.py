@@ -1,4 +1,4 @@
-"""PBS's phrase book: qsub, qstat, qdel, qrerun, pbsnodes [their man pages, 1B and 8B; PBS Pro and OpenPBS]."""
+"""PBS's adapter: qsub, qstat, qdel, qrerun, pbsnodes [their man pages, 1B and 8B; PBS Pro and OpenPBS]."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec
-from scoop_hpc.schedulers.base import (
-    Ask,
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.spec import JobSpec, words_of
+from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
     JobKey,
     JobStatus,
-    Site,
-    Which,
+    SubmitCommand,
     complaints,
-    find_job_id,
     one_line,
-    outside_jobs,
-    perhaps_taken,
-    refuse_unsaid,
     unheard,
 )
+from scoop_hpc.schedulers.base import Ask, Scheduler
+from scoop_hpc.schedulers.output_patterns import INDEX, JOB_ID, NAME, OutputPatterns
 from scoop_hpc.schedulers.pbs import chunks, reasons
 from scoop_hpc.schedulers.pbs import status as pbs_status
+from scoop_hpc.schedulers.pbs.allocation import PbsReader
+from scoop_hpc.schedulers.pbs.options import QSUB_OF_PBS
 from scoop_hpc.schedulers.pbs.reasons import advise
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
-_SUBMITTED = re.compile(r"([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)")
-_SUBMITTED_IN_WORDS = re.compile(r"(?<![\w.-])([0-9]+(?:\[\])?\.[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9])")
+_QSUB = SubmitCommand(
+    "qsub",
+    re.compile(r"([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)"),
+    (re.compile(r"(?<![\w.-])([0-9]+(?:\[\])?\.[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9])"),),
+    look="qstat",
+)
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,230}")  # openpbs src/lib/Libcmds/ck_job_name.c
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=^\[\]-]+")
 _VERSION = re.compile(
@@ -74,71 +75,34 @@ _SAID = {  # resources that the script asks for: PBS heeds the first of several 
     "place": "use --nodes or --exclusive",
 }
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``-N``",
-        "nodes": "``-l select=``, ``-l place=scatter``",
-        "workers": "``:mpiprocs=``",
-        "workers_per_node": "``:mpiprocs=``; without: as many as a node has CPUs, as pbsnodes tells, and ``excl``",
-        "cpus_per_worker": "``:ncpus=``, ``:ompthreads=``",
-        "memory_per_node": "``:mem=``",
-        "memory_per_cpu": "``:mem=``, times the CPUs",
-        "gpus_per_node": "``:ngpus=``",
-        "walltime": "``-l walltime=``",
-        "queue": "``-q``",
-        "account": "``-A``",
-        "output": "the script's own redirection",
-        "error": "the script's own redirection",
-        "mail_user": "``-M``",
-        "mail_events": "``-m``",
-        "array": "``-J``",
-        "after": "``-W depend=afterok:``",
-        "after_any": "``-W depend=afterany:``",
-        "after_failure": "``-W depend=afternotok:``",
-        "exclusive": "``-l place=scatter:excl``",
-        "constraint": "in the chunk",
-        "reservation": "``-q``, its queue",
-        "licenses": "``-l NAME=N``",
-        "begin": "``-a``",
-        "requeue": "``-r y``, ``-r n``; an array has ``-r y`` always",
-        "directives": "verbatim",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "gpu_type": "say what nodes must have by --constraint, such as gpu_model=a100",
-        "qos": "sites have queues for it, use --queue",
-        "signal": "it warns of nothing but its end, leave it out",
-        "parallel_environment": "PBS has none, leave it out",
-    }
-)
 _IN_SCRIPT = {"{job_id}": '"${PBS_JOBID%%[!0-9]*}"', "{array_index}": '"$PBS_ARRAY_INDEX"'}  # placeholders of files
 _MAIL = {"begin": "b", "end": "e", "fail": "a"}
 
+_TORQUE = OutputPatterns(
+    "Torque",
+    re.compile(r"\$\{?(PBS_JOBID|PBS_JOBNAME|PBS_ARRAYID|PBS_ARRAY_INDEX)\b\}?"),
+    {"PBS_JOBID": JOB_ID, "PBS_JOBNAME": NAME, "PBS_ARRAYID": INDEX, "PBS_ARRAY_INDEX": INDEX},
+)
 
-class PbsScheduler:
-    """The dialect of PBS Pro and OpenPBS."""
+
+class PbsScheduler(Scheduler):
+    """The adapter of PBS Pro and OpenPBS."""
 
     name = "pbs"
-    commands: tuple[str, ...] = ("qsub", "qstat", "qdel")
-    expresses: Mapping[str, str] = _EXPRESSES
-    instead: Mapping[str, str] = _INSTEAD
-    passes_environment = False
-    forgotten_is_fulfilled = False
+    reader = PbsReader()
+    commands = ("qsub", "qstat", "qdel")
+    words = words_of("pbs")
+    own_options = QSUB_OF_PBS
+    output_patterns = OutputPatterns("PBS", re.compile(r"\^(array_index)\^"), {"array_index": INDEX})  # qsub(1B), -o
+    foreign_patterns = (_TORQUE,)
     removes_unfulfillable = True
-    has_clusters = False
+    site_variables = ("PBS_SERVER", "PBS_DEFAULT")
 
     def probe_argv(self) -> list[str] | None:
         return ["qstat", "--version"]
 
     def recognises(self, done: Completed) -> bool:
         return _VERSION.search(done.stdout.strip() or done.stderr) is not None
-
-    def setup_argv(self) -> list[str] | None:
-        return None
-
-    def is_set_up(self, done: Completed) -> bool:
-        return True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with the name of its output that PBS gives it, and with workers for whole nodes."""
@@ -151,29 +115,32 @@ class PbsScheduler:
             raise SchedulerError(f"pbsnodes failed: {advise(one_line(done))}")
         cpus = chunks.cpus_of_nodes(done.stdout, spec.queue or "")
         if cpus < spec.cpus_per_worker:
-            raise JobSpecError(f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}")
+            raise JobSpecError(
+                f"no node has the CPUs for --cpus-per-worker {spec.cpus_per_worker}: they have {cpus}",
+                "--cpus-per-worker",
+            )
         return replace(spec, workers_per_node=cpus // spec.cpus_per_worker, exclusive=True)
 
     def check(self, spec: JobSpec) -> None:
-        refuse_unsaid(self, spec)
+        super().check(spec)
         chunks.check(spec)
         if not _NAME.fullmatch(spec.name):
             raise JobSpecError(
-                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'"
+                f"PBS takes no name {spec.name!r}: give by --name up to 230 letters, digits and any of '-_+.'",
+                "--name",
             )
         if spec.queue is not None and spec.reservation is not None:
-            raise JobSpecError("PBS has a reservation's own queue: give --reservation without --queue")
+            raise JobSpecError(
+                "PBS has a reservation's own queue: give --reservation without --queue", "--reservation", "--queue"
+            )
         if spec.array is not None and len(spec.array.indices) == 1:
-            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out")
+            raise JobSpecError(f"PBS takes no array of one job, {spec.array.first}: leave --array out", "--array")
         if spec.mail_user is not None and not spec.mail_user.isascii():
-            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII")
-        _checked([*spec.after, *spec.after_any, *spec.after_failure])
+            raise JobSpecError(f"PBS takes no --mail-user {spec.mail_user!r}: give an address in ASCII", "--mail-user")
         said = {**_SAID, **({"walltime": "it is given by --walltime"} if spec.walltime is not None else {})}
         for directive in spec.directives:
-            _check_directive(directive, said)
-
-    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
-        return {}
+            with about("--directive"):
+                _check_directive(directive, said)
 
     def directive_word(self, text: str) -> str:
         r"""Return *text* in quotes that all versions read alike: a backslash within double ones some take for itself.
@@ -227,46 +194,23 @@ class PbsScheduler:
 
     # submitting
 
-    def appends(self, spec: JobSpec, environ: Mapping[str, str], ask: Ask) -> bool:
-        return False  # the script opens it
-
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", script]
 
     def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
-        kept = outside_jobs(environ)
-        kept.pop("PBS_DPREFIX", None)  # another word for #PBS [qsub(1B), -C]
-        return kept
+        # another word for #PBS [qsub(1B), -C]
+        return {name: value for name, value in environ.items() if name != "PBS_DPREFIX"}
 
     def parse_job_id(self, done: Completed) -> str:
-        job_id = find_job_id(done.stdout, _SUBMITTED, [_SUBMITTED_IN_WORDS])
-        if done.status and job_id is None:
-            said = done.stderr.partition("\nusage: ")[0]  # the reason is the first line, its usage has seven
-            raise SchedulerError(f"qsub refused the job: {advise(one_line(replace(done, stderr=said)))}")
-        if done.status or job_id is None:
-            raise perhaps_taken("qsub", done, job_id, "qstat")
-        return job_id
-
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
-        return Site(variables=tuple((name, environ.get(name) or None) for name in ("PBS_SERVER", "PBS_DEFAULT")))
-
-    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
-        return list(argv)
-
-    def test_argv(self, script: str) -> list[str] | None:
-        return None
-
-    def parse_test(self, done: Completed) -> str:
-        return ""
+        said = done.stderr.partition("\nusage: ")[0]  # the reason is the first line, its usage has seven
+        return _QSUB.job_id(replace(done, stderr=said), advise)
 
     # asking
 
-    def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        return dict(environ)
-
     def key(self, job_id: str) -> JobKey:
-        match = _JOB_ID.fullmatch(_checked([job_id])[0])
-        assert match is not None
+        match = _JOB_ID.fullmatch(job_id)
+        if match is None:
+            raise JobSpecError(f"{job_id!r} is no job id of PBS: write such as '7', '7.server', '7[]' or '7[2]'")
         return JobKey(match[1], int(match[2]) if match[2] else None)
 
     def element_id(self, job_id: str, index: int) -> str:
@@ -274,7 +218,7 @@ class PbsScheduler:
 
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
         """Return the command that knows live jobs, and the one that knows ended ones where a site keeps history."""
-        ids = _checked(job_ids)
+        ids = self.checked(job_ids)
         arrays = ["-t"] if any("[]" in job_id for job_id in ids) else []
         return [["qstat", "-f", *arrays, *ids], ["qstat", "-x", "-f", *arrays, *ids]]
 
@@ -285,21 +229,21 @@ class PbsScheduler:
         return pbs_status.parse_status(done.stdout, numbers, pass_over, may_be_none=bool(done.status))
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
-        return ["qdel", *_checked(job_ids)]
+        return ["qdel", *self.checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         if done.status and complaints(done.stderr.splitlines(), _ENDED, _OF_QDEL) != []:
             raise SchedulerError(f"qdel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
-        return ["qrerun", *_checked(job_ids)]
+        return ["qrerun", *self.checked(job_ids)]
 
     def parse_requeue(self, done: Completed) -> None:
         if done.status:
             raise SchedulerError(f"PBS does not run the job again: {advise(one_line(done))}")
 
-    def explain_argv(self, job_id: str) -> list[str]:
-        return ["/bin/sh", "-c", reasons.PASSES, "scoop-hpc", *_checked([job_id])]
+    def explain_argv(self, job_id: str) -> list[str] | None:
+        return ["/bin/sh", "-c", reasons.PASSES, "scoop-hpc", *self.checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return reasons.explain(done.stdout, status.job_id, status.reason)
@@ -343,10 +287,3 @@ def _names(words: Sequence[str], option: str) -> list[str]:
     values = [value for word, value in zip(words, words[1:]) if word == option]
     values += [word[len(option) :] for word in words if word.startswith(option) and word != option]
     return [part.partition("=")[0] for value in values for part in value.split(",")]
-
-
-def _checked(job_ids: Sequence[str]) -> Sequence[str]:
-    for job_id in job_ids:
-        if not _JOB_ID.fullmatch(job_id):
-            raise JobSpecError(f"{job_id!r} is no job id of PBS: write such as '7', '7.server', '7[]' or '7[2]'")
-    return job_ids

@@ -1,4 +1,4 @@
-"""What a job asks of nodes, in PBS's words: chunks, and how they are placed [pbs_resources(7B)]."""
+"""A job's nodes in PBS's words: chunks, and how they are placed [pbs_resources(7B)]."""
 
 from __future__ import annotations
 
@@ -54,10 +54,13 @@ def check(spec: JobSpec) -> None:
     """Raise JobSpecError for what no chunk can say."""
     if spec.nodes is None and (spec.memory_per_node is not None or spec.gpus_per_node is not None):
         given = "--memory" if spec.memory_per_node is not None else "--gpus-per-node"
-        raise JobSpecError(f"PBS cannot express {given} for --workers on any number of nodes: give --nodes as well")
+        raise JobSpecError(
+            f"PBS cannot express {given} for --workers on any number of nodes: give --nodes as well", given, "--workers"
+        )
     if spec.constraint is not None and not re.fullmatch(r":?\w+=[^\s+:]+(:\w+=[^\s+:]+)*", spec.constraint):
         raise JobSpecError(
-            f"--constraint {spec.constraint!r} is nothing that a chunk of PBS has: write such as 'arch=linux:model=a'"
+            f"--constraint {spec.constraint!r} is nothing that a chunk of PBS has: write such as 'arch=linux:model=a'",
+            "--constraint",
         )
 
 

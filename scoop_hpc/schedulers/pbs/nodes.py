@@ -150,7 +150,7 @@ def _no_such_node(asked: Mapping[str, str], hosts: _Hosts) -> Never:
 
 
 class _Hosts:
-    """What each host has: its vnodes together."""
+    """The resources of each host: those of its vnodes together."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._available: dict[str, dict[str, list[str]]] = {}

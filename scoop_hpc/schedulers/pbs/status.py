@@ -1,4 +1,4 @@
-"""What ``qstat -f`` says of jobs [qstat(1B), pbs_job_attributes(7B); OpenPBS src/include/job.h].
+"""Read the jobs in the answer of ``qstat -f`` [qstat(1B), pbs_job_attributes(7B); OpenPBS src/include/job.h].
 
 Its text is right in every version; its JSON is not: until the release 23.06.06, a variable set to ``inf`` or ``+5``
 makes it unreadable.
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
-from scoop_hpc.schedulers.base import DELETED_WITH_ITS_ARRAY, Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.job_state import JobState
 
 _STATES: Mapping[str, JobState | None] = MappingProxyType(  # qstat(1B); None: it has ended
     {
@@ -55,6 +55,8 @@ _SIGNALLED = 256  # plus the signal that killed the top process
 _DELETED = 91  # substate
 _TELLING = ("job_state", "substate", "Exit_status", "exec_host")  # the attributes that say how a job stands
 _REWRITTEN = "Subjob "  # finished, failed, terminated: the comment on jobs of a deleted array [src/server/stat_job.c]
+# of a job of an array that was deleted: the same is said of those that had ended before
+_DELETED_WITH_ITS_ARRAY = "deleted with its array, unless it had ended before: PBS does not tell"
 IN_ITS_ARRAY = "its turn in the array has not come"
 
 _VARIABLES = "Variable_List"
@@ -141,7 +143,7 @@ def _status(job_id: str, attributes: Mapping[str, str]) -> JobStatus:
             reason = waiting_for(attributes) if state is JobState.PENDING else ""
             return JobStatus(job_id, state, reason, nodes)
         if not nodes and attributes.get("comment", "").startswith(_REWRITTEN):
-            return JobStatus(job_id, JobState.CANCELLED, DELETED_WITH_ITS_ARRAY)
+            return JobStatus(job_id, JobState.CANCELLED, _DELETED_WITH_ITS_ARRAY, with_its_array=True)
         said = attributes.get("Exit_status") if nodes or "[" not in job_id else None  # else a sibling's
         code = None if said is None else int(said)
         ended, reason = _how_it_ended(code, int(attributes["substate"]), attributes.get("comment", ""))

@@ -1,4 +1,4 @@
-"""Grid Engine's phrase book: qsub, qstat, qacct, qdel, qmod, qconf [their man pages, section 1, and sge_types(5)].
+"""Grid Engine's adapter: qsub, qstat, qacct, qdel, qmod, qconf [their man pages, section 1, and sge_types(5)].
 
 It speaks to Son of Grid Engine 8.1.9, and to what the others share with it: Sun's 6.2, Univa's and Altair's, Open
 Cluster Scheduler.
@@ -11,68 +11,27 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output
-from scoop_hpc.schedulers.base import (
-    Ask,
+from scoop_hpc.errors import JobSpecError, SchedulerError, about
+from scoop_hpc.fields.spec import JobSpec, default_output, with_default_output, words_of
+from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
     JobKey,
     JobStatus,
-    Site,
-    Which,
+    SubmitCommand,
     complaints,
-    find_job_id,
     one_line,
-    outside_jobs,
-    perhaps_taken,
-    refuse_unsaid,
     unheard,
 )
+from scoop_hpc.schedulers.base import Ask, Scheduler, refuse_unsaid
+from scoop_hpc.schedulers.output_patterns import HOME, INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
 from scoop_hpc.schedulers.sge import environments, reasons
+from scoop_hpc.schedulers.sge.allocation import SgeReader
+from scoop_hpc.schedulers.sge.options import QSUB_OF_SGE
 from scoop_hpc.schedulers.sge.reasons import advise
 from scoop_hpc.schedulers.sge.status import read_accounts, read_listing
 
-_EXPRESSES = MappingProxyType(
-    {
-        "name": "``-N``, with ``_`` for what cannot be in it",
-        "nodes": "``-pe`` of a fixed number of slots per host, or ``$pe_slots`` for one node",
-        "workers": "``-pe``: ``$round_robin`` or ``$fill_up``",
-        "workers_per_node": "``-pe`` of that number per host; without: the only one of a fixed number",
-        "cpus_per_worker": "slots, and a variable that the run reads",
-        "memory_per_cpu": "``-l h_vmem``, for a slot is a CPU",
-        "walltime": "``-l h_rt``",
-        "queue": "``-q``",
-        "account": "``-P``",
-        "output": "``-o``; appended to",
-        "error": "``-e``; without: ``-j y``",
-        "mail_user": "``-M``",
-        "mail_events": "``-m``",
-        "array": "``-t``, ``-tc``",
-        "after_any": "``-hold_jid``",
-        "constraint": "``-l``",
-        "reservation": "``-ar``",
-        "begin": "``-a``",
-        "signal": "the script's own timer: ``s_rt`` and ``-notify`` would reach every process",
-        "requeue": "``-r y``, ``-r n``",
-        "parallel_environment": "``-pe``",
-        "directives": "verbatim",
-    }
-)
-_INSTEAD = MappingProxyType(
-    {
-        "after": "-hold_jid waits for any end, so use --after-any, and let the program look whether it succeeded",
-        "after_failure": "-hold_jid waits for any end, so use --after-any, and let the program look whether it failed",
-        "memory_per_node": "its memory is counted by slots, use --memory-per-cpu",
-        "gpus_per_node": "the name is the site's (qconf -sc), such as --directive '-l gpu=1', for each slot",
-        "gpu_type": "the name is the site's (qconf -sc), such as --directive '-l gpu_model=a100'",
-        "exclusive": "the name is the site's (qconf -sc), such as --directive '-l exclusive=true'",
-        "licenses": "the name is the site's (qconf -sc), such as --directive '-l matlab=1', for each slot",
-        "qos": "it has none, use --queue or --directive '-p ...'",
-    }
-)
 _OURS = {  # directives of the user's that would make status and logs look in the wrong place, or the run miscount
     "-t": "use --array",
     "-tc": "use --array",
@@ -94,10 +53,16 @@ _OURS = {  # directives of the user's that would make status and logs look in th
 # what qstat -help begins with: "SGE 8.1.9", "GE 6.2u5", "OGS/GE 2011.11p1", "UGE 8.6", "AGE 2023.1", "OCS 9.0"
 _BANNER = re.compile(r"^\s*(?:(?:OGS/|[SUAO])?GE\s|[OG]CS\s|.*\bGrid Engine\b|.*\bCluster Scheduler\b)", re.MULTILINE)
 _JOB_ID = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_SUBMITTED = re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?")
-_SUBMITTED_IN_WORDS = (
-    re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
-    re.compile(r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE),
+_QSUB = SubmitCommand(
+    "qsub",
+    re.compile(r"([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)?"),
+    (
+        re.compile(r"[Yy]our job(?:-array)? ([0-9]+)[. ].*has been submitted"),
+        re.compile(
+            r"^([0-9]+)(?:\.[0-9]+-[0-9]+:[0-9]+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queue)\b.*)", re.IGNORECASE
+        ),
+    ),
+    look="qstat",
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=$-]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+=,-]")
@@ -109,19 +74,24 @@ _OF_QDEL = re.compile(r".*\b(?:denied|error|critical|unable|cannot|can't|not)\b"
 _OF_QMOD = re.compile(r".*\b(?:job|queue|denied|error|critical|unable)\b", re.IGNORECASE)
 _NO_ACCOUNTS = ("not found", "no jobs running since startup", "No such file or directory", "Permission denied")
 _RECENT = 3  # days: the accounts of all days take minutes to read at a large site
+_PATTERNS = OutputPatterns(  # submit(1), -o
+    "Grid Engine",
+    re.compile(r"\$(JOB_ID|TASK_ID|JOB_NAME|USER|HOME|HOSTNAME|HOST)\b"),
+    {"JOB_ID": JOB_ID, "TASK_ID": INDEX, "JOB_NAME": NAME, "USER": USER, "HOME": HOME},
+    dict.fromkeys(("HOSTNAME", "HOST"), f"is the first node's name, and {NOT_YET}"),
+)
 
 
-class SgeScheduler:
-    """Grid Engine's dialect; *owner* returns the name of the user whose jobs are asked for."""
+class SgeScheduler(Scheduler):
+    """Grid Engine's adapter; *owner* returns the name of the user whose jobs are asked for."""
 
     name = "sge"
-    commands: tuple[str, ...] = ("qsub", "qstat", "qdel", "qconf")
-    expresses: Mapping[str, str] = _EXPRESSES
-    instead: Mapping[str, str] = _INSTEAD
-    passes_environment = False
-    forgotten_is_fulfilled = False
-    removes_unfulfillable = False
-    has_clusters = False
+    reader = SgeReader()
+    commands = ("qsub", "qstat", "qdel", "qconf")
+    words = words_of("sge")
+    own_options = QSUB_OF_SGE
+    output_patterns = _PATTERNS
+    site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT")
 
     def __init__(self, owner: Callable[[], str]) -> None:
         self._owner = owner
@@ -131,12 +101,6 @@ class SgeScheduler:
 
     def recognises(self, done: Completed) -> bool:
         return _BANNER.search(done.stdout.strip() or done.stderr) is not None
-
-    def setup_argv(self) -> list[str] | None:
-        return None
-
-    def is_set_up(self, done: Completed) -> bool:
-        return True
 
     def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
         """Return *spec* with a name that Grid Engine takes, and the parallel environment that fits."""
@@ -162,32 +126,43 @@ class SgeScheduler:
         where = f"the queue {spec.queue!r} does not have" if spec.queue is not None else "no queue has"
         which = " or ".join(repr(each.name) for each in fitting)
         raise JobSpecError(
-            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers"
+            f"{where} the parallel environment {which}: change --queue or --pe, or ask for other numbers of workers",
+            "--queue",
+            "--pe",
         )
 
     def check(self, spec: JobSpec) -> None:
-        refuse_unsaid(self, spec)
-        for file in (spec.output, spec.error):
-            self.file_pattern(spec, file or default_output(spec))
+        super().check(spec)
+        for option, file in (("--output", spec.output), ("--error", spec.error)):
+            with about(option):
+                self.file_pattern(spec, file or default_output(spec))
         if spec.name != _usable_name(spec.name):
-            raise JobSpecError(f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -")
+            raise JobSpecError(
+                f"Grid Engine takes no job name {spec.name!r}: write letters, digits, _ . + = , -", "--name"
+            )
         for job_id in spec.after_any:
             if self.key(job_id).index is not None:
-                raise JobSpecError(f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone")
+                raise JobSpecError(
+                    f"--after-any {job_id}: Grid Engine waits for whole jobs, write the number alone", "--after-any"
+                )
         if spec.array is not None and spec.array.first < 1:
-            raise JobSpecError(f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more")
+            raise JobSpecError(
+                f"the array begins with {spec.array.first}: Grid Engine's begin with 1 or more", "--array"
+            )
         if spec.signal is not None and spec.walltime is None:
-            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well")
+            raise JobSpecError("--signal counts from the end, which is not known: give --walltime as well", "--signal")
         if spec.parallel_environment is None and not _is_serial(spec):
-            raise JobSpecError("a job of several slots needs a parallel environment: give --pe")
+            raise JobSpecError(
+                "a job of several slots needs a parallel environment: give --pe", "--workers", "--workers-per-node"
+            )
         for option, text in (("prologue", "\n".join(spec.prologue)), ("setup", "\n".join(spec.setup))):
             if (line := next((each for each in text.split("\n") if each.startswith("#$")), None)) is not None:
-                raise JobSpecError(f"the {option} {line!r} would be a directive: give it as --directive, without #$")
+                raise JobSpecError(
+                    f"the {option} {line!r} would be a directive: give it as --directive, without #$", f"--{option}"
+                )
         for directive in spec.directives:
-            _check_directive(directive)
-
-    def job_variables(self, environ: Mapping[str, str], directives: Sequence[str], which: Which) -> dict[str, str]:
-        return {}
+            with about("--directive"):
+                _check_directive(directive)
 
     def directive_word(self, text: str) -> str:
         """Return *text* within double quotes if need be: within them, all but a quote and ``#`` is itself."""
@@ -197,6 +172,10 @@ class SgeScheduler:
         if unsayable:
             raise JobSpecError(f"Grid Engine cannot read {unsayable[0]} in {text!r}: write it without")
         return f'"{text}"'
+
+    def slots(self, spec: JobSpec) -> int:
+        """Return how many slots *spec* asks for; for the template."""
+        return environments.slots(spec)
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         path = os.path.join(spec.directory, file)
@@ -213,24 +192,8 @@ class SgeScheduler:
     def submit_argv(self, script: str) -> list[str]:
         return ["qsub", "-terse", script]
 
-    def submit_environ(self, environ: Mapping[str, str], spec: JobSpec) -> dict[str, str]:
-        return outside_jobs(environ)
-
     def parse_job_id(self, done: Completed) -> str:
-        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
-        if done.status and job_id is None:
-            raise SchedulerError(f"qsub refused the job: {advise(one_line(done))}")
-        if done.status or job_id is None:
-            raise perhaps_taken("qsub", done, job_id, "qstat")
-        return job_id
-
-    def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
-        return Site(
-            variables=tuple((name, environ.get(name) or None) for name in ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT"))
-        )
-
-    def directed(self, argv: Sequence[str], cluster: str) -> list[str]:
-        return list(argv)
+        return _QSUB.job_id(done, advise)
 
     def test_argv(self, script: str) -> list[str] | None:
         return ["qsub", "-w", "v", script]
@@ -242,9 +205,6 @@ class SgeScheduler:
             what = "take the job, but it could never begin" if never else "refuse the job"
             raise SchedulerError(f"qsub would {what}: {advise(one_line(done))}")
         return found[1].strip()
-
-    def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        return dict(environ)
 
     def key(self, job_id: str) -> JobKey:
         match = _JOB_ID.fullmatch(job_id)
@@ -275,7 +235,7 @@ class SgeScheduler:
         return [] if done.status else read_accounts(done.stdout, pass_over)
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
-        return ["qdel", *_checked(self, job_ids)]
+        return ["qdel", *self.checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip(". \t")]
@@ -285,7 +245,7 @@ class SgeScheduler:
             raise SchedulerError(f"qdel failed: {advise('; '.join(problems or lines) or one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
-        return ["qmod", "-rj", *_checked(self, job_ids)]
+        return ["qmod", "-rj", *self.checked(job_ids)]
 
     def parse_requeue(self, done: Completed) -> None:
         """Raise SchedulerError if a job was not put back: qmod ends with 0 all the same."""
@@ -297,7 +257,7 @@ class SgeScheduler:
         if done.status or problems:
             raise SchedulerError(f"qmod cannot requeue the job: {advise('; '.join(problems) or one_line(done))}")
 
-    def explain_argv(self, job_id: str) -> list[str]:
+    def explain_argv(self, job_id: str) -> list[str] | None:
         return ["/bin/sh", "-c", reasons.PASSES, "scoop-hpc", self.key(job_id).job]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
@@ -339,9 +299,3 @@ def _check_directive(directive: str) -> None:
         raise JobSpecError(f"the directive {directive!r} is no option of qsub: write such as '-l gpu=1'")
     if first in _OURS:
         raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {_OURS[first]}")
-
-
-def _checked(scheduler: SgeScheduler, job_ids: Sequence[str]) -> Sequence[str]:
-    for job_id in job_ids:
-        scheduler.key(job_id)
-    return job_ids

@@ -31,7 +31,7 @@ class ParallelEnvironment:
 
     @property
     def per_host(self) -> int:
-        """How many slots each host gives, 0 where that is not fixed."""
+        """The slots that each host gives, 0 where that is not fixed."""
         return int(self.rule) if self.rule.isdigit() else 0
 
 
@@ -62,7 +62,7 @@ def named(wanted: str | None, names: Sequence[str]) -> list[str]:
     if not meant:
         known = ", ".join(map(repr, names)) or "none"
         what = "no parallel environment at all" if wanted is None else f"no parallel environment {wanted!r} (--pe)"
-        raise JobSpecError(f"there is {what}: the site has {known}; a job of one slot needs none")
+        raise JobSpecError(f"there is {what}: the site has {known}; a job of one slot needs none", "--pe")
     return meant
 
 
@@ -76,12 +76,16 @@ def usable(spec: JobSpec, known: Sequence[ParallelEnvironment]) -> list[Parallel
     refusals = {each.name: _refusal(spec, each) for each in known}
     fitting = [each for each in known if refusals[each.name] is None]
     if not fitting and spec.parallel_environment is not None:
-        raise JobSpecError(f"--pe {spec.parallel_environment}: {refusals[known[0].name]}")
+        raise JobSpecError(f"--pe {spec.parallel_environment}: {refusals[known[0].name]}", "--pe")
     if not fitting:
         raise JobSpecError(
             f"no parallel environment of the site promises {_said(spec)} ("
             + "; ".join(f"{each.name!r}: {each.rule}{'' if each.starts_tasks else ', no tasks'}" for each in known)
-            + f"): {_advice(spec)}"
+            + f"): {_advice(spec)}",
+            "--nodes",
+            "--workers",
+            "--workers-per-node",
+            "--cpus-per-worker",
         )
     return sorted(fitting, key=lambda each: _preference(spec, each))
 
@@ -152,6 +156,7 @@ def _whole_hosts(spec: JobSpec, known: Sequence[ParallelEnvironment]) -> list[Pa
         which = f"several parallel environments of a fixed number do ({rules})" if fixed else "no fixed number is known"
         raise JobSpecError(
             f"Grid Engine gives slots, not nodes, and how many a node has is not clear: {which}: give "
-            "--workers-per-node, or --workers without --nodes"
+            "--workers-per-node, or --workers without --nodes",
+            "--nodes",
         )
     return fixed

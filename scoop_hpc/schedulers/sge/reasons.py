@@ -1,4 +1,4 @@
-"""What Grid Engine says when a job is refused or waits, in plain words, with the option of ours that has to do with it.
+"""Grid Engine's words for a job that is refused or waits, explained, with the option of ours that has to do with it.
 
 A job's reasons come from three answers: ``qstat -j``, which knows what the scheduler found in its last round where the
 site lets it tell (``schedd_job_info``); ``qalter -w p``, whether the job could begin now; and ``qalter -w v``, whether

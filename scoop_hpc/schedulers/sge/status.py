@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
-from scoop_hpc.schedulers.base import KILLED_BY_SOMEBODY, Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.job_state import JobState
 
 # qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
 # that is being deleted still runs; "z" has ended, how is for qacct to say
@@ -46,6 +46,7 @@ _FAILED = {  # sge_status(5), "Failed" states: those that are not the job's own 
     37: JobState.TIMEOUT,  # qmaster enforced h_rt, h_cpu, or h_vmem limit
 }
 _KILLED = 128 + 9
+_KILLED_BY_SOMEBODY = "ended by SIGKILL: by qdel, or by somebody else's kill"
 _BY_SIGNAL = 100  # "assumedly after job": it ran, and a signal ended it
 _NEARLY = 0.95  # of the memory limit: how much was in use is looked at now and then only
 
@@ -180,7 +181,7 @@ def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a job ended, in Grid Engine's numbers."""
+    """A job's end in Grid Engine's numbers."""
 
     failed: int
     words: str
@@ -197,7 +198,7 @@ def _read_record(record: Mapping[str, str]) -> JobStatus:
     state, reason = _judge(end, record)
     # of a job that did not run, Grid Engine gives 0; what Grid Engine killed has no status of its own
     known = end.exit_status if end.failed in (0, _BY_SIGNAL, 37) or end.exit_status else None
-    return JobStatus(_account_id(record), state, reason, (), known)
+    return JobStatus(_account_id(record), state, reason, (), known, killed=reason == _KILLED_BY_SOMEBODY)
 
 
 def _account_id(record: Mapping[str, str]) -> str:
@@ -221,7 +222,7 @@ def _judge(end: _End, record: Mapping[str, str]) -> tuple[JobState, str]:
     if by not in ("NONE", ""):
         return JobState.CANCELLED, f"deleted by {by}"
     if end.exit_status == _KILLED:
-        return JobState.CANCELLED, KILLED_BY_SOMEBODY
+        return JobState.CANCELLED, _KILLED_BY_SOMEBODY
     return JobState.FAILED, reason
 
 

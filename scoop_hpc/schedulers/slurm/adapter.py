@@ -1,35 +1,31 @@
-"""Slurm's phrase book: sbatch, squeue, sacct, scancel [their man pages, section 1; Slurm 20.11 and later]."""
+"""Slurm's adapter: sbatch, squeue, sacct, scancel [their man pages, section 1; Slurm 20.11 and later]."""
 
 from __future__ import annotations
 
 import os.path
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
-from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, with_default_output
-from scoop_hpc.schedulers.base import (
-    Ask,
+from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError, about
+from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes, words_of
+from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
     JobKey,
     JobStatus,
-    Site,
-    Which,
+    SubmitCommand,
     complaints,
-    double_quoted,
-    find_job_id,
     one_line,
-    outside_jobs,
-    perhaps_taken,
-    refuse_unsaid,
     unheard,
-    without,
     without_colour,
 )
+from scoop_hpc.schedulers.base import Ask, Scheduler, Which
+from scoop_hpc.schedulers.output_patterns import INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
+from scoop_hpc.schedulers.site import Site
 from scoop_hpc.schedulers.slurm import reasons
+from scoop_hpc.schedulers.slurm.allocation import SlurmReader
 from scoop_hpc.schedulers.slurm.directives import CPUS, EXCLUSIVE, MEMORY, option_in, ruled_out, value_in
+from scoop_hpc.schedulers.slurm.options import SBATCH
 from scoop_hpc.schedulers.slurm.reasons import advise
 from scoop_hpc.schedulers.slurm.status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
 
@@ -61,70 +57,58 @@ _UNANSWERED = ("timed out", "Zero Bytes were transmitted or received", "Message 
 # of any command where there is no slurm.conf, nor who has one [slurm src/common/read_config.c, fetch_config.c]
 _NOT_SET_UP = ("configuration", "slurm.conf")
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")  # what shells find programs on where nobody says
-_PERHAPS_TAKEN = "it may have been taken all the same: look for it with squeue before you submit it again"
 
 _JOB_ID = re.compile(r"([0-9]+)(?:_([0-9]+))?(?:\+[0-9]+)?")
-_SUBMITTED = re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?")
-_SUBMITTED_IN_WORDS = (
-    re.compile(r"\bSubmitted batch job ([0-9]+)\b"),
-    re.compile(r"^([0-9]+)(?:;\S+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queued|partition)\b.*)", re.IGNORECASE),
+_SBATCH = SubmitCommand(
+    "sbatch",
+    re.compile(r"(?:Submitted batch job )?([0-9]+)(?:;\S+| on cluster \S+)?"),
+    (
+        re.compile(r"\bSubmitted batch job ([0-9]+)\b"),
+        re.compile(r"^([0-9]+)(?:;\S+)? +(?:[(\[#:,-].*|.*\b(?:job|submitted|queued|partition)\b.*)", re.IGNORECASE),
+    ),
+    look="squeue",
 )
 
+_OF_COMMANDS = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")  # variables that change what they print
 _OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
 _OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
-_EXPRESSES = MappingProxyType(
+_PATTERNS = OutputPatterns(  # sbatch(1), FILENAME PATTERN; b, r and S since 24.11
+    "Slurm",
+    re.compile(r"%[0-9]*([AJNSabjnrstux])"),
+    {"j": JOB_ID, "A": JOB_ID, "a": INDEX, "x": NAME, "u": USER},
     {
-        "name": "``--job-name``",
-        "nodes": "``--nodes``",
-        "workers": "``--ntasks``",
-        "workers_per_node": "``--ntasks-per-node``; without: ``--exclusive``",
-        "cpus_per_worker": "``--cpus-per-task``",
-        "memory_per_node": "``--mem``",
-        "memory_per_cpu": "``--mem-per-cpu``",
-        "gpus_per_node": "``--gpus-per-node``",
-        "gpu_type": "``--gpus-per-node=TYPE:N``",
-        "walltime": "``--time``",
-        "queue": "``--partition``",
-        "account": "``--account``",
-        "output": "``--output``",
-        "error": "``--error``",
-        "mail_user": "``--mail-user``",
-        "mail_events": "``--mail-type``",
-        "array": "``--array``",
-        "after": "``--dependency=afterok:``",
-        "after_any": "``--dependency=afterany:``",
-        "after_failure": "``--dependency=afternotok:``",
-        "exclusive": "``--exclusive``",
-        "constraint": "``--constraint``",
-        "qos": "``--qos``",
-        "reservation": "``--reservation``",
-        "licenses": "``--licenses``",
-        "begin": "``--begin``",
-        "signal": "``--signal=B:USR1@``",
-        "requeue": "``--requeue``, ``--no-requeue``",
-        "directives": "verbatim",
-    }
+        "J": "is a job's step: write {job_id}",
+        "N": f"is the first node's name, and {NOT_YET}",
+        "n": "is a step's: leave it out",
+        "s": "is a step's: leave it out",
+        "t": "is a step's: leave it out",
+        "b": "is something else to older versions of Slurm: write {array_index}",
+        "r": f"counts restarts, and {NOT_YET}",
+        "S": "is something else to older versions of Slurm: leave it out",
+    },
+    untold_in_arrays={"j": "in an array a number of its own for each job: write %A, the array's, and %a"},
+    doubled="%",
+    relatives={"J": JOB_ID},  # LSF's
 )
 
 
-class SlurmScheduler:
-    """Slurm's dialect."""
+class SlurmScheduler(Scheduler):
+    """Slurm's adapter."""
 
     name = "slurm"
-    commands: tuple[str, ...] = ("sbatch", "squeue", "scancel")
-    expresses: Mapping[str, str] = _EXPRESSES
-    instead: Mapping[str, str] = MappingProxyType({"parallel_environment": "Slurm has none, leave it out"})
+    reader = SlurmReader()
+    commands = ("sbatch", "squeue", "scancel")
+    words = words_of("slurm")
+    own_options = SBATCH
+    output_patterns = _PATTERNS
     passes_environment = True
     forgotten_is_fulfilled = True
-    removes_unfulfillable = False
     has_clusters = True
-
-    def probe_argv(self) -> list[str] | None:
-        return None
-
-    def recognises(self, done: Completed) -> bool:
-        return True
+    never_began = (
+        "its run never began: somebody cancelled it, or Slurm did, which could not start it; with "
+        "SBATCH_EXPORT=NONE your login shell has to succeed on the node, whose slurmd logs what failed"
+    )
 
     def setup_argv(self) -> list[str] | None:
         return ["scontrol", "ping"]
@@ -132,27 +116,23 @@ class SlurmScheduler:
     def is_set_up(self, done: Completed) -> bool:
         return not (done.status and any(words in done.stderr for words in _NOT_SET_UP))
 
-    def prepare(self, spec: JobSpec, ask: Ask) -> JobSpec:
-        return with_default_output(spec)
-
     def check(self, spec: JobSpec) -> None:
-        refuse_unsaid(self, spec)
-        for file in (spec.output or default_output(spec), spec.error):
+        super().check(spec)
+        for option, file in (("--output", spec.output or default_output(spec)), ("--error", spec.error)):
             if file is not None:
-                self.file_pattern(spec, file)
-        _checked([*spec.after, *spec.after_any, *spec.after_failure])
+                with about(option):
+                    self.file_pattern(spec, file)
         for directive in spec.directives:
-            option = option_in(directive)
-            if not option:
-                raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
-            for ours, advice in _OURS.items():
-                if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
-                    raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
-
+            with about("--directive"):
+                _check_directive(directive)
         ruled = self.ruled_out(spec)
         for option, ours in ((MEMORY, _memory_option(spec)), (CPUS, _cpus_option(spec)), (EXCLUSIVE, _exclusive(spec))):
             if ours and option in ruled:
-                raise JobSpecError(f"{ours} and the directive {ruled[option]!r} exclude each other: give one")
+                raise JobSpecError(
+                    f"{ours} and the directive {ruled[option]!r} exclude each other: give one",
+                    ours.split()[0],
+                    "--directive",
+                )
 
     def ruled_out(self, spec: JobSpec) -> Mapping[str, str]:
         """Return which options cannot be in a script beside the directives of *spec*; for the template."""
@@ -166,9 +146,6 @@ class SlurmScheduler:
         if export.split(",")[0] != "NIL" or srun is None:
             return {}
         return {"PATH": ":".join(dict.fromkeys([os.path.dirname(os.path.abspath(srun)), *_PATH]))}
-
-    def directive_word(self, text: str) -> str:
-        return double_quoted(text)
 
     def file_pattern(self, spec: JobSpec, file: str) -> str:
         """Return an absolute path: Slurm takes ``%`` and a backslash for its own in the directory, too."""
@@ -199,17 +176,12 @@ class SlurmScheduler:
         said = {f"SBATCH_{name}" for name in (*_ALWAYS, *_said(spec))}
         if _clusters(spec):
             said.add("SLURM_CLUSTERS")
-        return {name: value for name, value in outside_jobs(environ).items() if name not in said}
+        return {name: value for name, value in environ.items() if name not in said}
 
     def parse_job_id(self, done: Completed) -> str:
         if done.status and _is_unanswered(done):
-            raise UnansweredError(f"sbatch got no answer: {advise(one_line(done))}; {_PERHAPS_TAKEN}")
-        job_id = find_job_id(done.stdout, _SUBMITTED, _SUBMITTED_IN_WORDS)
-        if done.status and job_id is None:
-            raise SchedulerError(f"sbatch refused the job: {advise(one_line(done))}")
-        if done.status or job_id is None:
-            raise perhaps_taken("sbatch", done, job_id, "squeue")
-        return job_id
+            raise PerhapsSubmittedError(f"sbatch got no answer: {advise(one_line(done))}; {_SBATCH.perhaps_taken}")
+        return _SBATCH.job_id(done, advise)
 
     def site(self, environ: Mapping[str, str], spec: JobSpec, done: Completed | None = None) -> Site:
         asked = _clusters(spec) or environ.get("SLURM_CLUSTERS") or environ.get("SBATCH_CLUSTERS") or ""
@@ -235,18 +207,21 @@ class SlurmScheduler:
 
     def query_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
         # the whole list of an array's jobs, not the first 64 characters of it [squeue(1), ENVIRONMENT VARIABLES]
-        return {**without(environ, "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_"), "SLURM_BITSTR_LEN": "0"}
+        kept = {
+            name: value
+            for name, value in environ.items()
+            if name in SlurmReader.site_variables or not name.startswith(_OF_COMMANDS)
+        }
+        return {**kept, "SLURM_BITSTR_LEN": "0"}
 
     def key(self, job_id: str) -> JobKey:
-        match = _JOB_ID.fullmatch(_checked([job_id])[0])
-        assert match is not None
+        match = _JOB_ID.fullmatch(job_id)
+        if match is None:
+            raise JobSpecError(f"{job_id!r} is no job id of Slurm: write a number, or NUMBER_INDEX for one of an array")
         return JobKey(match[1], None if match[2] is None else int(match[2]))
 
-    def element_id(self, job_id: str, index: int) -> str:
-        return f"{job_id}_{index}"
-
     def status_argv(self, job_ids: Sequence[str]) -> list[list[str]]:
-        ids = ",".join(_checked(job_ids))
+        ids = ",".join(self.checked(job_ids))
         squeue = ["squeue", "--noheader", "--states=all", "--array", f"--jobs={ids}", f"--Format={SQUEUE_FORMAT}"]
         sacct = ["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={ids}", f"--format={SACCT_FORMAT}"]
         return [squeue, sacct]
@@ -260,7 +235,7 @@ class SlurmScheduler:
         return read_lines(done.argv[0], lines, pass_over, may_be_none=bool(done.status))
 
     def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
-        return ["scancel", *_checked(job_ids)]
+        return ["scancel", *self.checked(job_ids)]
 
     def parse_cancel(self, done: Completed) -> None:
         ended = ("Invalid job id specified", "already completing or completed")
@@ -268,15 +243,15 @@ class SlurmScheduler:
             raise SchedulerError(f"scancel failed: {advise(one_line(done))}")
 
     def requeue_argv(self, job_ids: Sequence[str]) -> list[str] | None:
-        return ["scontrol", "requeue", ",".join(_checked(job_ids))]
+        return ["scontrol", "requeue", ",".join(self.checked(job_ids))]
 
     def parse_requeue(self, done: Completed) -> None:
         fine = ("No error", "Job is pending execution")  # of an array, a line for each group of its jobs
         if done.status and complaints(done.stderr.splitlines(), fine, _OF_REQUEUE) != []:
             raise SchedulerError(f"scontrol cannot requeue the job: {advise(one_line(done))}")
 
-    def explain_argv(self, job_id: str) -> list[str]:
-        return ["scontrol", "--oneliner", "show", "job", *_checked([job_id])]
+    def explain_argv(self, job_id: str) -> list[str] | None:
+        return ["scontrol", "--oneliner", "show", "job", *self.checked([job_id])]
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         lines = reasons.explain(status.job_id, status.reason, done.stdout)
@@ -296,6 +271,15 @@ def _cpus_option(spec: JobSpec) -> str:
 
 def _exclusive(spec: JobSpec) -> str:
     return "--exclusive" if spec.exclusive else ""
+
+
+def _check_directive(directive: str) -> None:
+    option = option_in(directive)
+    if not option:
+        raise JobSpecError(f"the directive {directive!r} is no option of sbatch: write such as '--qos=high'")
+    for ours, advice in _OURS.items():
+        if ours.startswith(option):  # sbatch takes any beginning that is nobody else's
+            raise JobSpecError(f"the directive {directive!r} would mislead scoop-hpc: {advice}")
 
 
 def _is_unanswered(done: Completed) -> bool:
@@ -338,10 +322,3 @@ def _said(spec: JobSpec) -> list[str]:
 def _appends(mode: str) -> bool:
     """Return whether *mode*, or what it is the beginning of, is ``append`` [sbatch(1), --open-mode]."""
     return mode.strip("\"' ").lower().startswith("a")
-
-
-def _checked(job_ids: Sequence[str]) -> Sequence[str]:
-    for job_id in job_ids:
-        if not _JOB_ID.fullmatch(job_id):
-            raise JobSpecError(f"{job_id!r} is no job id of Slurm: write a number, or NUMBER_INDEX for one of an array")
-    return job_ids

@@ -1,4 +1,4 @@
-"""What a user's own directives of sbatch mean for those that we write [sbatch(1), OPTIONS].
+"""A user's own directives of sbatch, and those of ours that they exclude [sbatch(1), OPTIONS].
 
 Some options exclude each other: of ``--mem``, ``--mem-per-cpu`` and ``--mem-per-gpu`` sbatch takes one. What a JobSpec
 only implies, such as all memory of whole nodes, gives way to a directive; what it says is refused beside one.

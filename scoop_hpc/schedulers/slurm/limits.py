@@ -19,7 +19,7 @@ _LIMIT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """What is limited, as it follows "so" and "minutes of", and the options that ask for it."""
+    """A limited resource, as it follows "so" and "minutes of", and the options that ask for it."""
 
     amount: str
     unit: str
@@ -61,7 +61,7 @@ _UNTIL_OTHERS_END = "wait until others of them have ended"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a job's quality of service and its account are called; empty where nobody told."""
+    """The names of a job's quality of service and of its account; empty where they are not known."""
 
     qos: str = ""
     account: str = ""

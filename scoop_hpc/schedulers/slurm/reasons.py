@@ -1,4 +1,4 @@
-"""What Slurm says when a job is refused or waits, in plain words, with the option of ours that has to do with it."""
+"""Slurm's words for a job that is refused or waits, explained, with the option of ours that has to do with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where conda, mamba or micromamba is for a job whose shell does not find it as the user's does.
+"""Help a job find conda, mamba or micromamba, where its shell is not set up as the user's is.
 
 The job script takes, of these, the first that it finds on the node: a shell function that --setup or a module has
 defined; ``$CONDA_EXE`` and ``$MAMBA_EXE``, which these programs set in the user's shell, and --env can; what is on
@@ -43,13 +43,13 @@ def conda_variables(environ: Mapping[str, str], which: Callable[[str], str | Non
     return variables
 
 
-def absolute_environment(name: str) -> str:
+def absolute_environment(name: str | None) -> str | None:
     """Return the conda environment *name* as it is; one that is a directory, by a path, by its whole path."""
-    if "/" not in name:
+    if name is None or "/" not in name:
         return name
     path = os.path.abspath(os.path.expanduser(name))
     if not os.path.isdir(path):
-        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one")
+        raise InputError(f"--conda {name!r} is no directory: name an environment, or the directory of one", "--conda")
     return path
 
 

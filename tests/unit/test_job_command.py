@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from scoop_hpc.cli import sources
 from scoop_hpc.cli.config import config
+from scoop_hpc.cli.options import settings
 from scoop_hpc.cli.submit import render, submit
 from scoop_hpc.errors import InputError, ScoopError
 
@@ -25,7 +25,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOOP_HPC_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("PATH", str(tmp_path))  # no scheduler is found
-    monkeypatch.setattr(sources, "_OF_THE_SITE", str(tmp_path / "etc.toml"))
+    monkeypatch.setattr(settings, "_OF_THE_SITE", str(tmp_path / "etc.toml"))
     monkeypatch.setattr("socket.gethostname", lambda: "login1.big.org")
     (tmp_path / "pi.py").write_text("print(3)\n")
     (tmp_path / "config" / "scoop_hpc").mkdir(parents=True)
@@ -297,7 +297,7 @@ def test_show_lists_the_defaults_when_asked() -> None:
     assert rows["cpus_per_worker"] == ["1", "default"]
     assert rows["exclusive"] == ["false", "default"]
     assert rows["container_runtime"] == ["default"]
-    assert set(sources.KINDS) <= set(rows)
+    assert set(settings.KINDS) <= set(rows)
 
 
 def test_show_tells_what_waits() -> None:

@@ -1,0 +1,200 @@
+"""The options of submit and render, of the rows of `scoop_hpc.fields.spec`, and the JobSpec that they make."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
+from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.errors import InputError, about
+from scoop_hpc.fields.option import Option, Takes
+from scoop_hpc.fields.spec import OPTIONS, JobSpec
+from scoop_hpc.fields.units import parse_begin
+from scoop_hpc.jobs.commands import run_command
+from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.output_patterns import OutputOption
+from scoop_hpc.schedulers.registry import SCHEDULERS, find, in_our_words, named, user_name
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_POSITIVE = click.IntRange(min=1)
+
+
+def _click_option(each: Option) -> Callable[[_Command], _Command]:
+    """Return the decorator that adds the option of a row."""
+    if each.takes is Takes.FLAG:
+        return click.option(f"{each.name}/--no-{each.name[2:]}", help=each.summary)
+    return click.option(
+        each.name,
+        type=_POSITIVE if each.takes is Takes.COUNT else click.Choice(each.choices) if each.choices else None,
+        metavar=each.metavar,
+        multiple=each.takes is Takes.LIST,
+        default=each.default if each.shows_default else None,
+        show_default=each.shows_default,
+        help=each.summary,
+    )
+
+
+_ALL = (
+    *(_click_option(each) for each in OPTIONS.values() if not each.part),
+    click.option("--template", metavar="FILE", help="Template of the job script; see scoop-hpc template."),
+    click.option(
+        "--scheduler",
+        metavar="NAME",
+        help=f"One of {', '.join(SCHEDULERS)}; default: the one that is found, local if none.",
+    ),
+    click.argument("program", nargs=1),
+    click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
+)
+
+
+def job_options(command: _Command) -> _Command:
+    """Add the options and arguments that describe a job."""
+    for add in reversed(_ALL):
+        command = add(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A command line's request: the job, its scheduler and the template."""
+
+    spec: JobSpec
+    scheduler: Scheduler
+    template: str | None
+
+
+def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> JobRequest:
+    """Check the values of the options that `job_options` adds, and go to the directory where the job shall run."""
+    program, template = options["program"], options["template"]
+    check_program(program)
+    paths = {
+        "program": program,
+        "venv": _existing_venv(options["venv"]),
+        "conda": absolute_environment(options["conda"]),
+        "container": _absolute_image(options["container"]),
+    }
+    if options["chdir"] is not None:
+        paths["program"] = os.path.abspath(program)
+        template = os.path.abspath(template) if template is not None and os.path.exists(template) else template
+        _enter(options["chdir"])
+    scheduler = choose(options["scheduler"], environ)
+    spec = make_spec({**options, **paths}, scheduler, environ)
+    return JobRequest(spec, scheduler, template)
+
+
+def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
+    """Return the job that the options describe, to be run in the current directory; raise InputError."""
+    program, workers = options["program"], options["workers"]
+    try:
+        directory = os.getcwd()
+    except OSError as error:
+        raise InputError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
+    fields = {each.field: each.parse(options[each.parameter]) for each in OPTIONS.values() if not each.part}
+    # what an option's own text does not tell
+    fields["directory"] = directory
+    fields["name"] = _name_of(program) if options["name"] is None else options["name"]
+    fields["nodes"] = 1 if options["nodes"] is None and workers is None else options["nodes"]
+    fields["gpu_type"], fields["gpus_per_node"] = fields["gpus_per_node"] or (None, None)
+    fields["output"] = _output(options, "output", scheduler, environ)
+    fields["error"] = _output(options, "error", scheduler, environ)
+    fields["begin"] = _begin(options["begin"])
+    fields["mail_events"] = fields["mail_events"] or (("end", "fail") if options["mail_user"] else ())
+    fields["environment"] = _variables(options, environ, scheduler)
+    return JobSpec(program=(program, *options["arguments"]), **fields)
+
+
+def choose(name: str | None, environ: Mapping[str, str]) -> Scheduler:
+    """Return the scheduler *name*, or without a name the one that is found here."""
+    return find(shutil.which, lambda argv: run_command(argv, environ)) if name is None else named(name)
+
+
+def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> list[str]:
+    """Return the command that the job script becomes: the driver, which keeps its record in the file *record*.
+
+    It is told whose job it is in, so that what another scheduler's job has left in the environment does not matter.
+    """
+    python = sys.executable
+    if spec.venv is not None:
+        python = os.path.join(spec.venv, "bin", "python")
+    elif spec.conda is not None:
+        python = "python"  # of the environment that the script activates
+    options = ["--allocation", scheduler.name]
+    if record is not None:
+        options += ["--record", record]
+    if spec.container is not None:
+        options += ["--container", spec.container]
+    if spec.container_runtime is not None:
+        options += ["--container-runtime", spec.container_runtime]
+    return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
+
+
+def _enter(directory: str) -> None:
+    """Go where the job shall run: some schedulers put its output where it is submitted."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise InputError(f"--chdir {directory!r}: {error.strerror}; name a directory", "--chdir") from error
+
+
+def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> str | None:
+    """Return the file of --output or --error, the scheduler's own patterns replaced by our placeholders."""
+    option, text = f"--{name}", options[name]
+    if text is None:
+        return None
+    is_array, home = options["array"] is not None, environ.get("HOME", "~")
+    with about(option):
+        return in_our_words(scheduler, OutputOption(option, text, is_array, user_name(), home))
+
+
+def _begin(text: str | None) -> str | None:
+    with about("--begin"):
+        return None if text is None else parse_begin(text, datetime.now())
+
+
+def _name_of(program: str) -> str:
+    """Return the job's default name: the program's, with ``_`` for characters that are not printable."""
+    stem = os.path.splitext(os.path.basename(program))[0]
+    return "".join(character if character.isprintable() else "_" for character in stem)
+
+
+def _existing_venv(directory: str | None) -> str | None:
+    if directory is None:
+        return None
+    path = os.path.abspath(directory)
+    if not os.path.exists(os.path.join(path, "bin", "python")):
+        raise InputError(
+            f"--venv {directory!r} holds no bin/python: name the directory of a virtual environment", "--venv"
+        )
+    return path
+
+
+def _absolute_image(image: str | None) -> str | None:
+    """Return *image*; a file by its absolute path."""
+    return os.path.abspath(image) if image is not None and os.path.exists(image) else image
+
+
+def _variables(
+    options: Mapping[str, Any], environ: Mapping[str, str], scheduler: Scheduler
+) -> tuple[tuple[str, str], ...]:
+    """Return the variables that the script sets: those of --env, and those by which the job finds the scheduler's
+    commands, modules, conda and state."""
+    variables = scheduler.job_variables(environ, options["directive"], shutil.which)
+    if options["conda"] is not None:
+        variables.update(conda_variables(environ, shutil.which))
+    if not scheduler.passes_environment:
+        variables.update({name: environ[name] for name in ("PYTHONPATH", "SCOOP_HPC_STATE") if environ.get(name)})
+    for setting in options["env"]:
+        name, equals, value = setting.partition("=")
+        if not equals and name not in environ:
+            raise InputError(f"--env {name}: there is no such variable here, write NAME=VALUE", "--env")
+        variables[name] = value if equals else environ[name]
+    return tuple(variables.items())

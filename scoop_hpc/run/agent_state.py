@@ -1,0 +1,369 @@
+"""An agent's decisions: what to start when, what to tell whom, and the steps of the end; no socket, no clock.
+
+::
+
+    SERVING --Shutdown, or the driver is lost--> AWAITING_SIGNAL --> SIGNALLED --> STOPPING --> KILLING --> OVER
+        '--- without a signal for the origin ------------------------------------->'
+
+    AWAITING_SIGNAL   SIGTERM may be on its way to all processes of the job, the program among them
+    SIGNALLED         the origin has its signal, and some time to end
+    STOPPING          the broker, and by it the workers, are told to stop
+    KILLING           everything that is left is killed
+
+What happens is told by method calls, each with the time *now*: in seconds, of a clock that only goes forward. Each
+returns actions for the shell to carry out, in their order. When nothing happens, `pass_time` is to be called at
+`deadline`.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from scoop_hpc import events
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import NOBODY, Observers
+from scoop_hpc.jobs.record import DRIVER_LOST
+from scoop_hpc.protocol.messages import (
+    Beat,
+    BrokerUp,
+    Exited,
+    Fault,
+    Interrupt,
+    Message,
+    Peers,
+    Ready,
+    Shutdown,
+    Stop,
+    Welcome,
+)
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, described, worker_name
+from scoop_hpc.run.exits import describe_exit
+from scoop_hpc.run.policy import AgentPolicy
+
+_DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
+_TERMINATED = 128 + signal.SIGTERM
+
+
+class Phase(enum.Enum):
+    """The step of an agent's life."""
+
+    SERVING = 1
+    AWAITING_SIGNAL = 2
+    SIGNALLED = 3
+    STOPPING = 4
+    KILLING = 5
+    OVER = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Start the broker, or a worker; tell `started` of it."""
+
+    name: BrokerName | WorkerName
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectBroker:
+    """Connect to the broker, which may not be up yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send *message* to the driver."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class TellBroker:
+    """Send *message* to the broker."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send the signal *number* to the process *pid*, a child."""
+
+    pid: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtProcesses:
+    """Look which children are stopped, and how many processes were killed, out of memory; tell `looked`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectDriver:
+    """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillDriver:
+    """Kill the driver, which is on this machine: it would keep the allocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveWord:
+    """Say what became of the driver where it would have said so itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillAll:
+    """Kill everything that was started on this node."""
+
+
+Action = (
+    Fork
+    | ConnectBroker
+    | Tell
+    | TellBroker
+    | Signal
+    | LookAtProcesses
+    | InspectDriver
+    | KillDriver
+    | LeaveWord
+    | KillAll
+)
+
+
+class AgentState:
+    """The state machine of the agent on the node that its scheduler calls *node*, from its *welcome* on."""
+
+    def __init__(
+        self, node: str, welcome: Welcome, policy: AgentPolicy | None = None, observers: Observers = NOBODY
+    ) -> None:
+        self.phase = Phase.SERVING
+        self._node = node
+        self._index = NodeIndex(welcome.node)
+        self._welcome = welcome
+        self._policy = policy or AgentPolicy()
+        self._observers = observers
+        self._children: dict[int, BrokerName | WorkerName] = {}  # by process id
+        self._stopped: dict[int, int] = {}  # process id: looks in a row that found it stopped
+        self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
+        self._has_origin = False  # it was started
+        self._look_at: float | None = None
+        self._lost_at: float | None = None  # the connection to the driver
+        self._terminated_at: float | None = None  # by SIGTERM to this process
+        self._signal: int | None = None  # for the origin, at the end
+        self._next_step = 0.0  # of the end, when the present one takes too long
+
+    @property
+    def has_driver(self) -> bool:
+        """True while there is a connection to the driver."""
+        return self._lost_at is None
+
+    # time
+
+    def deadline(self) -> float | None:
+        """Return when to call `pass_time` at the latest; None: nothing is due."""
+        if self.phase is Phase.OVER:
+            return None
+        if self.phase is not Phase.SERVING:
+            return self._next_step
+        times = [] if self._look_at is None else [self._look_at]
+        if self._lost_at is not None:
+            times.append(self._lost_at + self._policy.driver_lost_after)
+        if self._terminated_at is not None:
+            times.append(self._terminated_at + self._policy.signal_grace)
+        return min(times, default=None)
+
+    def pass_time(self, now: float) -> list[Action]:
+        """Do what is due at *now*."""
+        if self.phase is not Phase.SERVING:
+            return self._go_on(now)
+        actions: list[Action] = []
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = now + self._policy.look
+            actions.append(LookAtProcesses())
+        if self._lost_at is not None and now >= self._lost_at + self._policy.driver_lost_after:
+            return [*actions, InspectDriver(), *self._end("the driver is gone", signal.SIGTERM, now)]
+        if self._terminated_at is not None and now >= self._terminated_at + self._policy.signal_grace:
+            reason = f"the agent on {self._node} was told to end by SIGTERM"
+            actions += self._report(Fault(reason, _TERMINATED))
+            actions += self._end("received SIGTERM", signal.SIGTERM, now)
+        return actions
+
+    # starting
+
+    def start(self, now: float) -> list[Action]:
+        """Start the broker and the workers, but the origin: it comes when all brokers are known."""
+        self._look_at = now + self._policy.look
+        first = 0 if self._welcome.pool is None else 1  # a pool has no origin
+        names = [worker_name(self._index, first + number) for number in range(self._welcome.workers)]
+        workers = [Fork(name) for name in names if name != ORIGIN]
+        return [Fork(broker_name(self._index)), *workers, ConnectBroker(), TellBroker(Ready())]
+
+    def started(self, name: BrokerName | WorkerName, pid: int) -> None:
+        """Note the process id of a child."""
+        self._children[pid] = name
+        if self._observers:
+            self._observers.tell(events.ProcessStarted(described(name), pid))
+
+    def fail(self, reason: str, status: int, now: float) -> list[Action]:
+        """Take it that this agent cannot go on."""
+        actions = self._report(Fault(f"node {self._node}: {reason}", status))
+        return actions + self._end(reason, None, now)
+
+    # messages
+
+    def hear_driver(self, message: Message, now: float) -> list[Action]:
+        """Take in a message of the driver; raise ProtocolError for one that has no meaning here."""
+        match message:
+            case Peers():
+                return [TellBroker(message), *self._start_origin()]
+            case Interrupt(number):
+                return self._signal_origin(number)
+            case Shutdown(number):
+                return self._end("the driver says so", number, now)
+            case _:
+                raise ProtocolError(f"the driver sent an agent {message!r}")
+
+    def hear_broker(self, message: Message, now: float) -> list[Action]:
+        """Take in a message of the broker; raise ProtocolError for one that has no meaning here."""
+        match message:
+            case BrokerUp():
+                self._unanswered = 0
+                return [Tell(message)]
+            case Beat():
+                self._unanswered = 0
+                return []
+            case Fault():
+                return self._report(message)
+            case _:
+                raise ProtocolError(f"broker {self._index} sent its agent {message!r}")
+
+    def _start_origin(self) -> list[Action]:
+        if self._index or self._welcome.pool is not None or self._has_origin:
+            return []
+        self._has_origin = True
+        return [Fork(ORIGIN)]
+
+    def _signal_origin(self, number: int) -> list[Action]:
+        return [Signal(pid, number) for pid, name in self._children.items() if name == ORIGIN]
+
+    # what happens to processes
+
+    def exited(self, pid: int, status: int, now: float, out_of_memory: bool, own_end: bool) -> list[Action]:
+        """Take the exit of a child, with a status as of `os.waitstatus_to_exitcode`; *own_end*: it meant to end."""
+        name = self._children.pop(pid)
+        if self._observers:
+            meant = own_end or self.phase is not Phase.SERVING
+            kind = events.ProcessEnded if meant else events.ProcessDied
+            self._observers.tell(kind(described(name), pid, describe_exit(status)))
+        return [Tell(Exited(name, pid, status, out_of_memory, own_end)), *self._go_on(now)]
+
+    def looked(self, stopped: Collection[int]) -> list[Action]:
+        """Take what a look at the children has found: which are *stopped*.
+
+        A child that is stopped for long, or a broker that does not answer, is not dead, and hangs.
+        """
+        policy = self._policy
+        self._stopped = {pid: self._stopped.get(pid, 0) + 1 for pid in self._children if pid in stopped}
+        actions: list[Action] = []
+        for pid, looks in self._stopped.items():
+            if looks == policy.stopped_looks:
+                seconds = f"{looks * policy.look:g} s"
+                actions += self._report_child(pid, f"has been stopped for {seconds}, by SIGSTOP or the like")
+        if self._unanswered is None:
+            return actions
+        if not self._unanswered:
+            actions.append(TellBroker(Beat()))
+        self._unanswered += 1
+        if self._unanswered == policy.unanswered_looks + 1:
+            for pid, name in self._children.items():
+                if name == broker_name(self._index):
+                    seconds = f"{policy.unanswered_looks * policy.look:g} s"
+                    actions += self._report_child(pid, f"has not answered for {seconds}")
+        return actions
+
+    def _report_child(self, pid: int, what: str) -> list[Action]:
+        return self._report(Fault(f"{described(self._children[pid])} (pid {pid}) on {self._node} {what}"))
+
+    # the driver
+
+    def connected(self, made: bool, now: float) -> None:
+        """Note that the connection to the driver was *made* again, or lost."""
+        if self._observers and made != self.has_driver:
+            self._observers.tell(events.DriverReconnected() if made else events.DriverDisconnected())
+        self._lost_at = None if made else now
+
+    def driver_inspected(self, stopped: bool) -> list[Action]:
+        """Leave word of the lost driver where it cannot any more: the first node does, or that of a *stopped* one."""
+        if stopped:
+            return [LeaveWord(f"{self._welcome.driver} {_DRIVER_STOPPED}"), KillDriver()]
+        return [] if self._index else [LeaveWord(f"{self._welcome.driver} {DRIVER_LOST}")]
+
+    def terminated(self, now: float) -> list[Action]:
+        """Take SIGTERM: the driver has it too, most likely, and decides."""
+        if self._observers:
+            self._observers.tell(events.SignalReceived(signal.Signals.SIGTERM.name))
+        if self._terminated_at is None:
+            self._terminated_at = now
+        return self._go_on(now)
+
+    def _report(self, fault: Fault) -> list[Action]:
+        if self._observers:
+            self._observers.tell(events.FaultReported(fault.reason))
+        return [Tell(fault)]
+
+    # the end
+
+    def _end(self, reason: str, number: int | None, now: float) -> list[Action]:
+        """Begin the end, unless it has begun: by the signal *number* for the origin, if any."""
+        if self.phase is not Phase.SERVING:
+            return []
+        if self._observers:
+            self._observers.tell(events.NodeEnding(reason))
+        self._signal = number
+        if number is None:
+            return self._stop(now)
+        if number != signal.SIGTERM or not self.has_driver:
+            return self._signal_at_end(number, now)
+        self.phase = Phase.AWAITING_SIGNAL
+        self._next_step = now + self._policy.same_signal
+        return self._go_on(now)
+
+    def _go_on(self, now: float) -> list[Action]:
+        """Take the next step of the end, if the present one is done, or its time is over."""
+        late = now >= self._next_step
+        if self.phase is Phase.AWAITING_SIGNAL and (late or self._terminated_at is not None):
+            return self._signal_at_end(signal.SIGTERM, now)
+        if self.phase is Phase.SIGNALLED and (late or ORIGIN not in self._children.values()):
+            return self._stop(now)
+        if self.phase is Phase.STOPPING and (late or not self._children):
+            if self._observers and self._children:
+                names = tuple(described(name) for name in self._children.values())
+                self._observers.tell(events.ProcessesKilled(names))
+            self.phase = Phase.KILLING
+            self._next_step = now + self._policy.kill_grace
+            return [KillAll(), *self._go_on(now)]
+        if self.phase is Phase.KILLING and (late or not self._children):
+            self.phase = Phase.OVER
+        return []
+
+    def _signal_at_end(self, number: int, now: float) -> list[Action]:
+        actions = [] if number == signal.SIGTERM and self._all_have_sigterm(now) else self._signal_origin(number)
+        self.phase = Phase.SIGNALLED
+        self._next_step = now + self._policy.signal_grace
+        return actions + self._go_on(now)
+
+    def _all_have_sigterm(self, now: float) -> bool:
+        """Return whether SIGTERM came to this process and, as it says, to the driver, so surely to the origin as well.
+
+        A scheduler signals all processes of a job; the program's handler is not to be interrupted by itself.
+        """
+        at = self._terminated_at
+        return at is not None and now < at + self._policy.signal_grace and self.has_driver
+
+    def _stop(self, now: float) -> list[Action]:
+        self.phase = Phase.STOPPING
+        self._next_step = now + self._policy.stop_grace
+        return [TellBroker(Stop()), *self._go_on(now)]

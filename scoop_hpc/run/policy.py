@@ -1,0 +1,36 @@
+"""The numbers that the driver and the agents decide by: times in seconds, and how many at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DriverPolicy:
+    """The numbers of `DriverState`."""
+
+    agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
+    lost_after: float = 2.0  # without a connection, an agent is gone
+    farewell: float = 4.0  # that the agents have to leave
+    interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
+    walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
+    look: float = 2.0  # from one look at the count of kills, out of memory, to the next
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPolicy:
+    """The numbers of `AgentState`, and of `SearchState`, which comes before.
+
+    How long a process is stopped, or does not answer, is counted in looks. Where a scheduler suspends a whole job, or a
+    user a whole run by Ctrl-Z, nobody looks meanwhile, and nobody is taken for hung when all go on.
+    """
+
+    driver_lost_after: float = 2.0  # without a connection, the driver is gone
+    probe: float = 2.0  # without a connection to the driver, between looks whether anybody listens
+    look: float = 2.0  # from one look at the processes to the next
+    stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
+    unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung
+    signal_grace: float = 2.0  # that the origin has to end after its signal
+    same_signal: float = 0.1  # in which a signal to all processes has come to all of them
+    stop_grace: float = 0.3  # that idle workers have to end by themselves
+    kill_grace: float = 2.0  # that killed processes have to be gone

@@ -1,0 +1,31 @@
+"""The request for a run, as the command line hands it to the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.launchers.container import Container
+from scoop_hpc.protocol.messages import Pool, Program
+from scoop_hpc.run.placement import NodePlan
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run: its nodes, its program or pool, and how its agents are started."""
+
+    nodes: tuple[NodePlan, ...]
+    program: Program
+    launcher: Launcher
+    own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
+    state: str = ""  # directory that all nodes see
+    record: str = ""  # file
+    job_id: str | None = None
+    interface: str = ""  # the network interface to be reached by, on every node
+    label: bool = False
+    warn: bool = True  # of more workers than CPUs
+    patience: float = 60.0  # seconds that all nodes have to report
+    ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
+    pool: Pool | None = None  # instead of a program to run
+    container: Container | None = None  # that the agents, and so the workers, run in

@@ -1,0 +1,346 @@
+"""The decisions of a node's agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from signal import SIGINT, SIGKILL, SIGTERM
+
+import msgspec
+import pytest
+
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import Event, Observers
+from scoop_hpc.protocol.messages import (
+    Beat,
+    BrokerUp,
+    Bye,
+    Exited,
+    Fault,
+    Hello,
+    Interrupt,
+    Message,
+    Peers,
+    Pool,
+    Program,
+    Ready,
+    Shutdown,
+    Stop,
+    Welcome,
+)
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
+from scoop_hpc.run.agent_state import (
+    Action,
+    AgentState,
+    ConnectBroker,
+    Fork,
+    InspectDriver,
+    KillAll,
+    KillDriver,
+    LeaveWord,
+    LookAtProcesses,
+    Phase,
+    Signal,
+    Tell,
+    TellBroker,
+)
+
+FIRST = NodeIndex(0)
+BROKER, WORKER = broker_name(FIRST), worker_name(FIRST, 1)
+UP = BrokerUp(FIRST, ("main",), ("meta",))
+WELCOME = Welcome(
+    node=FIRST,
+    workers=2,
+    size=3,
+    program=Program(b"p.py", (), b"/", {}),
+    nodes=("n1", "n2"),
+    curve=None,
+    directory="/tmp/d",
+    inherit=(),
+    driver="the driver (pid 7) on head",
+    record=None,
+    attempt="",
+    driver_process="",
+    driver_pid=7,
+    complaints=None,
+)
+
+
+@dataclass
+class Node:
+    """An agent's state, the time, its children, and all that it has asked for."""
+
+    welcome: Welcome = WELCOME
+    now: float = 0.0
+    done: list[Action] = field(default_factory=list)
+    observed: list[Event] = field(default_factory=list)
+    pids: dict[BrokerName | WorkerName, int] = field(default_factory=dict)
+    stopped: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.state = AgentState("n1", self.welcome, observers=Observers([self.observed.append]))
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.phase
+
+    def do(self, actions: list[Action]) -> list[Action]:
+        """Carry out *actions* that start or look; return them all."""
+        self.done += actions
+        for action in actions:
+            if isinstance(action, Fork):
+                self.pids[action.name] = 100 + len(self.pids)
+                self.state.started(action.name, self.pids[action.name])
+            elif isinstance(action, LookAtProcesses):
+                self.do(self.state.looked(self.stopped))
+        return actions
+
+    def begin(self) -> Node:
+        """Start everything, as far as the origin."""
+        self.do(self.state.start(self.now))
+        self.broker(UP)
+        self.driver(Peers((UP,)))
+        return self
+
+    def driver(self, message: Message) -> list[Action]:
+        return self.do(self.state.hear_driver(message, self.now))
+
+    def broker(self, message: Message) -> list[Action]:
+        return self.do(self.state.hear_broker(message, self.now))
+
+    def exit(self, name: BrokerName | WorkerName, status: int = 0, own_end: bool = True) -> list[Action]:
+        return self.do(self.state.exited(self.pids[name], status, self.now, False, own_end))
+
+    def wait(self, seconds: float) -> list[Action]:
+        """Let *seconds* pass, from one time that something is due to the next; return what was done."""
+        until, before = self.now + seconds, len(self.done)
+        while (due := self.state.deadline()) is not None and due <= until:
+            self.now = due
+            self.do(self.state.pass_time(due))
+        self.now = until
+        self.do(self.state.pass_time(until))
+        return self.done[before:]
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node().begin()
+
+
+def faults(node: Node) -> list[str]:
+    told = [action.message for action in node.done if isinstance(action, Tell)]
+    return [message.reason for message in told if isinstance(message, Fault)]
+
+
+def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
+    node = Node()
+    assert node.do(node.state.start(0.0)) == [Fork(BROKER), Fork(WORKER), ConnectBroker(), TellBroker(Ready())]
+    assert node.broker(UP) == [Tell(UP)]
+    peers = Peers((UP,))
+    assert node.driver(peers) == [TellBroker(peers), Fork(ORIGIN)]
+    assert node.driver(peers) == [TellBroker(peers)]
+
+
+def test_other_nodes_have_no_origin() -> None:
+    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)))
+    forks = [action.name for action in node.do(node.state.start(0.0)) if isinstance(action, Fork)]
+    assert forks == ["1", "1.0", "1.1"]
+    assert node.driver(Peers((UP,))) == [TellBroker(Peers((UP,)))]
+
+
+def test_pool_has_no_origin() -> None:
+    node = Node(msgspec.structs.replace(WELCOME, pool=Pool((), ()))).begin()
+    assert list(node.pids) == ["0", "0.1", "0.2"]
+
+
+def test_exit_is_told_to_the_driver_with_what_is_known_of_it(node: Node) -> None:
+    pid = node.pids[WORKER]
+    assert node.do(node.state.exited(pid, -9, 1.0, True, False)) == [Tell(Exited(WORKER, pid, -9, True, False))]
+
+
+def test_fault_of_a_worker_is_passed_on(node: Node) -> None:
+    assert node.broker(Fault("no guard", 2)) == [Tell(Fault("no guard", 2))]
+
+
+@pytest.mark.parametrize("message", [Hello(1, "3.11", "n1", "h", 7, 4), Ready(), Stop(), Bye()], ids=repr)
+def test_message_without_a_meaning_here_is_an_error(node: Node, message: Message) -> None:
+    for hear in (node.driver, node.broker):
+        with pytest.raises(ProtocolError):
+            hear(message)
+
+
+def test_agent_that_cannot_go_on_tells_why_and_ends_all(node: Node) -> None:
+    actions = node.do(node.state.fail("the driver sent nonsense", 1, 0.0))
+    assert actions == [Tell(Fault("node n1: the driver sent nonsense", 1)), TellBroker(Stop())]
+
+
+def test_interrupt_is_for_the_origin(node: Node) -> None:
+    assert node.driver(Interrupt(SIGINT)) == [Signal(node.pids[ORIGIN], SIGINT)]
+    node.exit(ORIGIN)
+    assert node.driver(Interrupt(SIGINT)) == []
+
+
+# children that hang
+
+
+def test_child_that_is_stopped_for_too_long_is_told_of_once(node: Node) -> None:
+    node.stopped = {node.pids[WORKER]}
+    node.wait(19)
+    assert faults(node) == []
+    node.wait(20)
+    assert faults(node) == ["worker 0.1 (pid 101) on n1 has been stopped for 20 s, by SIGSTOP or the like"]
+
+
+def test_child_that_goes_on_in_time_is_not(node: Node) -> None:
+    for _ in range(3):
+        node.stopped = {node.pids[WORKER]}
+        node.wait(18)
+        node.stopped = set()
+        node.wait(2)
+    assert faults(node) == []
+
+
+def test_broker_that_does_not_answer_is_told_of(node: Node) -> None:
+    assert TellBroker(Beat()) in node.wait(2)
+    node.wait(58)
+    assert faults(node) == []
+    node.wait(2)
+    assert faults(node) == ["broker 0 (pid 100) on n1 has not answered for 60 s"]
+
+
+def test_broker_that_answers_is_asked_again(node: Node) -> None:
+    for _ in range(60):
+        assert TellBroker(Beat()) in node.wait(2)
+        node.broker(Beat())
+    assert faults(node) == []
+
+
+def test_broker_that_is_not_up_yet_is_not_asked() -> None:
+    node = Node()
+    node.do(node.state.start(0.0))
+    assert TellBroker(Beat()) not in node.wait(120)
+
+
+def test_run_that_was_suspended_for_an_hour_goes_on(node: Node) -> None:
+    node.now += 3600  # nobody looked meanwhile
+    node.stopped = {node.pids[WORKER]}
+    node.do(node.state.pass_time(node.now))
+    node.stopped = set()
+    node.broker(Beat())
+    node.wait(10)
+    assert (faults(node), node.phase) == ([], Phase.SERVING)
+
+
+# the end
+
+
+def test_end_without_a_signal_stops_idle_workers_then_kills(node: Node) -> None:
+    assert node.driver(Shutdown()) == [TellBroker(Stop())]
+    assert node.wait(0.2) == []
+    assert node.wait(0.1) == [KillAll()]
+    for name in (ORIGIN, WORKER, BROKER):
+        assert node.phase is Phase.KILLING
+        node.exit(name, -SIGKILL, own_end=False)
+    assert node.phase is Phase.OVER
+
+
+def test_end_is_over_as_soon_as_all_have_ended(node: Node) -> None:
+    node.exit(ORIGIN)
+    node.driver(Shutdown())
+    node.exit(WORKER)
+    assert node.exit(BROKER)[-1] == KillAll()  # what tasks have started is left
+    assert node.phase is Phase.OVER
+
+
+def test_end_waits_for_nobody_that_cannot_be_killed(node: Node) -> None:
+    node.driver(Shutdown())
+    node.wait(0.3 + 2.0)
+    assert node.phase is Phase.OVER
+
+
+def test_origin_has_time_after_its_signal(node: Node) -> None:
+    assert node.driver(Shutdown(SIGINT)) == [Signal(node.pids[ORIGIN], SIGINT)]
+    assert node.wait(1.9) == []
+    assert node.wait(0.1) == [TellBroker(Stop())]
+
+
+def test_origin_that_ends_in_time_is_waited_for_no_longer(node: Node) -> None:
+    node.driver(Shutdown(SIGINT))
+    assert node.exit(ORIGIN)[-1] == TellBroker(Stop())
+
+
+def test_sigterm_is_sent_when_it_has_not_come_to_all_processes(node: Node) -> None:
+    assert node.driver(Shutdown(SIGTERM)) == []
+    assert node.wait(0.1) == [Signal(node.pids[ORIGIN], SIGTERM)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_sigterm_that_has_come_to_all_processes_is_not_sent_again(node: Node, first: bool) -> None:
+    if first:
+        node.do(node.state.terminated(node.now))
+        node.wait(0.5)
+        node.driver(Shutdown(SIGTERM))
+    else:
+        node.driver(Shutdown(SIGTERM))
+        node.wait(0.05)
+        node.do(node.state.terminated(node.now))
+    node.wait(10)
+    assert not any(isinstance(action, Signal) for action in node.done)
+    assert node.done.count(KillAll()) == 1
+
+
+def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> None:
+    node.do(node.state.terminated(node.now))
+    node.wait(1.9)
+    assert (faults(node), node.phase) == ([], Phase.SERVING)
+    node.wait(0.1)
+    assert Tell(Fault("the agent on n1 was told to end by SIGTERM", 143)) in node.done
+    assert node.phase is not Phase.SERVING
+
+
+def test_second_shutdown_changes_nothing(node: Node) -> None:
+    node.driver(Shutdown(SIGINT))
+    assert node.driver(Shutdown()) == []
+    assert node.phase is Phase.SIGNALLED
+
+
+# the driver
+
+
+def test_lost_driver_ends_the_node_and_the_origin_gets_sigterm_at_once(node: Node) -> None:
+    node.state.connected(False, node.now)
+    node.wait(1.9)
+    assert node.phase is Phase.SERVING
+    steps = [action for action in node.wait(0.1) if isinstance(action, InspectDriver | Signal)]
+    assert steps == [InspectDriver(), Signal(node.pids[ORIGIN], SIGTERM)]
+    assert not node.state.has_driver
+
+
+def test_driver_that_is_found_again_in_time_is_not_lost(node: Node) -> None:
+    node.state.connected(False, node.now)
+    node.wait(1)
+    node.state.connected(True, node.now)
+    node.wait(60)
+    assert (node.phase, node.state.has_driver) == (Phase.SERVING, True)
+
+
+def test_word_of_a_lost_driver_is_left_by_the_first_node() -> None:
+    word = LeaveWord("the driver (pid 7) on head died, or its node was lost")
+    assert Node().state.driver_inspected(stopped=False) == [word]
+    assert Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1))).state.driver_inspected(stopped=False) == []
+
+
+def test_driver_that_is_stopped_is_killed_by_the_node_that_it_is_on() -> None:
+    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)))
+    word, kill = node.state.driver_inspected(stopped=True)
+    assert isinstance(word, LeaveWord)
+    assert "head was stopped" in word.reason
+    assert kill == KillDriver()
+
+
+def test_what_happens_is_told_to_observers_in_its_order(node: Node) -> None:
+    node.exit(WORKER, -11, own_end=False)
+    node.driver(Shutdown())
+    node.wait(5)
+    names = [type(event).__name__ for event in node.observed]
+    assert names == ["ProcessStarted"] * 3 + ["ProcessDied", "NodeEnding", "ProcessesKilled"]
+    assert str(node.observed[3]) == "worker 0.1 (pid 101) died: killed by SIGSEGV"

@@ -1,0 +1,391 @@
+"""A whole run of two nodes in memory: driver, agents and brokers as they are, simple workers, and a clock that jumps.
+
+Nothing is patched: each state machine gets what the others send, through the codec, after some latency.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from signal import SIGINT, SIGKILL, SIGSEGV
+from typing import Protocol
+
+import pytest
+
+from scoop_hpc.broker.actions import META
+from scoop_hpc.broker.actions import Send as BrokerSend
+from scoop_hpc.broker.state import BrokerState
+from scoop_hpc.events import Event, Observers
+from scoop_hpc.launchers.base import Command
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import (
+    VERSION,
+    Batch,
+    BrokerUp,
+    Bye,
+    Hello,
+    Message,
+    Program,
+    Ready,
+    Request,
+    Results,
+    Stop,
+    Tasks,
+    Welcome,
+)
+from scoop_hpc.protocol.names import (
+    AGENT,
+    ORIGIN,
+    AgentName,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    WorkerName,
+    broker_name,
+    is_broker,
+    node_of,
+)
+from scoop_hpc.run import agent_state, driver_state
+from scoop_hpc.run.agent_state import AgentState
+from scoop_hpc.run.driver_state import CommandEnd, DriverState, Ending, RunPlan
+from scoop_hpc.run.placement import NodePlan
+
+LATENCY = 0.001  # seconds
+TASKS, LENGTH = 40, 0.5  # seconds
+
+
+def arrived(message: Message) -> Message:
+    return codec.decode(codec.encode(message))
+
+
+class Process(Protocol):
+    """A worker: what it hears is answered by messages to its broker, some of them later; None: it ends."""
+
+    def hear(self, message: Message) -> list[tuple[float, Message | None]]: ...
+
+    def begin(self) -> list[tuple[float, Message | None]]: ...
+
+
+@dataclass
+class Worker:
+    """Executes one task after the other."""
+
+    name: WorkerName
+    done: int = 0
+
+    def begin(self) -> list[tuple[float, Message | None]]:
+        return [(0.0, Ready()), (0.0, Request(1))]
+
+    def hear(self, message: Message) -> list[tuple[float, Message | None]]:
+        if isinstance(message, Stop):
+            return [(0.0, None)]
+        if not isinstance(message, Tasks):
+            return []
+        self.done += len(message.batches)
+        outcomes = [Batch(batch.owner, batch.serial, [b"outcome"]) for batch in message.batches]
+        return [(LENGTH * len(outcomes), Results(outcomes, Request(1, self.done + 1, begun=self.done)))]
+
+
+@dataclass
+class Origin:
+    """Runs a program: it maps a function over `TASKS` items, and ends when it has all results."""
+
+    missing: set[int] = field(default_factory=lambda: set(range(TASKS)))
+
+    def begin(self) -> list[tuple[float, Message | None]]:
+        return [(0.0, Ready()), (0.0, Tasks([Batch(ORIGIN, serial, [b"call"]) for serial in range(TASKS)]))]
+
+    def hear(self, message: Message) -> list[tuple[float, Message | None]]:
+        if isinstance(message, Results):
+            for outcome in message.batches:
+                self.missing.remove(outcome.serial)  # each comes once
+        return [] if self.missing else [(0.0, None)]
+
+
+@dataclass
+class Node:
+    """What runs on a node."""
+
+    name: AgentName
+    agent: AgentState | None = None  # once it is welcome
+    broker: BrokerState | None = None
+    workers: dict[WorkerName, Process] = field(default_factory=dict)
+    pids: dict[ProcessName, int] = field(default_factory=dict)
+    is_gone: bool = False
+
+
+class World:
+    """The time, and everything that is yet to happen."""
+
+    def __init__(self, **changes: object) -> None:
+        self.now = 0.0
+        self.events: list[Event] = []
+        self.warnings: list[str] = []
+        self.hung: set[ProcessName] = set()  # brokers that do not answer
+        self.counted: dict[WorkerName, int] = {}  # tasks of workers, also of those that have ended
+        self._number = itertools.count(100)
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self.nodes = [Node(AgentName("n1/0")), Node(AgentName("n2/0"))]
+        self.silent: set[str] = set()  # nodes whose agents never report
+        self._observers = Observers([self.events.append])
+        plan = RunPlan(
+            nodes=(NodePlan("n1", 3), NodePlan("n2", 2)),
+            program=Program(b"p.py", (), b"/", {}),
+            curve=None,
+            directory=None,
+            inherit=(),
+            driver_process="",
+            driver_pid=7,
+            python="3.11",
+            host="head",
+        )
+        self.driver = DriverState(replace(plan, **changes), observers=self._observers)  # type: ignore[arg-type]
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (self.now + seconds, next(self._number), action))
+
+    def run(self) -> Ending:
+        """Let the run begin, and all happen to its end."""
+        commands = [Command(("ssh", name), {}, (name,)) for name in ("n1", "n2")]
+        self._do(self.driver.start(commands, self.now))
+        while self.driver.phase is not driver_state.Phase.OVER:
+            self.step()
+            assert self.now < 1000, "it never ends"
+        assert self.driver.ending is not None
+        return self.driver.ending
+
+    def step(self) -> None:
+        """Jump to the next time at which something happens, or is due."""
+        due = [self.driver.deadline()]
+        due += [node.agent.deadline() for node in self.nodes if node.agent is not None and not node.is_gone]
+        due += [self._agenda[0][0]] if self._agenda else []
+        self.now = max(self.now, min(time for time in due if time is not None))
+        while self._agenda and self._agenda[0][0] <= self.now:
+            heapq.heappop(self._agenda)[2]()
+        self._do(self.driver.pass_time(self.now))
+        for node in self.nodes:
+            if node.agent is not None and not node.is_gone:
+                self._do_agent(node, node.agent.pass_time(self.now))
+
+    # the driver
+
+    def _do(self, actions: Sequence[driver_state.Action]) -> None:
+        for action in actions:
+            match action:
+                case driver_state.Start(command):
+                    self.driver.command_started(command, next(self._number))
+                    if command.nodes[0] not in self.silent:
+                        hello = Hello(VERSION, "3.11", command.nodes[0], "host", 8, 4)
+                        self._tell_driver(self.nodes[command.nodes[0] == "n2"], hello)
+                case driver_state.Send(to, message):
+                    node = next(node for node in self.nodes if node.name == to)
+                    self.later(LATENCY, partial(self._hear, node, message))
+                case driver_state.Warn(text):
+                    self.warnings.append(text)
+
+    def _tell_driver(self, node: Node, message: Message) -> None:
+        def tell() -> None:
+            self._do(self.driver.handle(arrived(message), node.name, self.now))
+
+        self.later(LATENCY, tell)
+
+    # agents
+
+    def _hear(self, node: Node, message: Message) -> None:
+        message = arrived(message)
+        if node.is_gone:
+            return
+        if isinstance(message, Welcome):
+            node.agent = AgentState(node.name[:2], message, observers=self._observers)
+            self._do_agent(node, node.agent.start(self.now))
+        elif node.agent is not None:
+            self._do_agent(node, node.agent.hear_driver(message, self.now))
+
+    def _do_agent(self, node: Node, actions: Sequence[agent_state.Action]) -> None:
+        assert node.agent is not None
+        for action in actions:
+            match action:
+                case agent_state.Fork(name):
+                    node.pids[name] = next(self._number)
+                    node.agent.started(name, node.pids[name])
+                    self._begin(node, name)
+                case agent_state.Tell(message):
+                    self._tell_driver(node, message)
+                case agent_state.TellBroker(message):
+                    self.later(LATENCY, partial(self._hear_broker, node, message, AGENT))
+                case agent_state.Signal(pid, number):
+                    child = next(child for child, each in node.pids.items() if each == pid)
+                    self.later(0.0, partial(self.die, node, child, -number))
+                case agent_state.LookAtProcesses():
+                    self._do_agent(node, node.agent.looked(()))
+                case agent_state.InspectDriver():
+                    self._do_agent(node, node.agent.driver_inspected(stopped=False))
+                case agent_state.KillAll():
+                    for child in list(node.pids):
+                        self.later(0.0, partial(self.die, node, child, -SIGKILL))
+        if node.agent.phase is agent_state.Phase.OVER and not node.is_gone:
+            node.is_gone = True
+            self._tell_driver(node, Bye())
+
+    def _begin(self, node: Node, name: BrokerName | WorkerName) -> None:
+        if is_broker(name):
+            node.broker = BrokerState(name, observers=self._observers)
+            return
+        worker = WorkerName(name)
+        node.workers[worker] = Origin() if worker == ORIGIN else Worker(worker)
+        self._answer(node, worker, node.workers[worker].begin())
+
+    def die(self, node: Node, name: ProcessName, status: int) -> None:
+        """Let the process *name* end, if it still runs."""
+        pid = node.pids.pop(name, None)
+        if pid is None or node.is_gone or node.agent is None:
+            return
+        ended = node.workers.pop(WorkerName(name), None)
+        if isinstance(ended, Worker):
+            self.counted[ended.name] = ended.done
+        if is_broker(name):
+            node.broker = None
+        self._do_agent(node, node.agent.exited(pid, status, self.now, out_of_memory=False, own_end=status >= 0))
+
+    def lose(self, node: Node) -> None:
+        """Let a node disappear, with all that runs there."""
+        node.is_gone = True
+        node.broker = None
+        node.workers.clear()
+        self._do(self.driver.disconnected(node.name, self.now))
+
+    # brokers and workers
+
+    def _hear_broker(self, node: Node, message: Message, sender: ProcessName) -> None:
+        broker = node.broker
+        if broker is None or broker.name in self.hung:
+            return
+        message = arrived(message)
+        if isinstance(message, Ready) and sender == AGENT:
+            up = BrokerUp(node_of(broker.name), ("main",), ("meta",))
+            self._send(node, [BrokerSend(AGENT, up)])
+            return
+        self._send(node, broker.handle(message, sender))
+        if isinstance(message, Stop):
+            self.later(0.0, lambda: self.die(node, broker.name, 0))
+
+    def _send(self, node: Node, sends: Sequence[BrokerSend]) -> None:
+        assert node.broker is not None
+        own = node.broker.name
+        for send in sends:
+            message = send.message
+            if send.to == META:
+                for peer in self.nodes:
+                    if peer is not node:
+                        self.later(LATENCY, partial(self._hear_broker, peer, message, own))
+            elif send.to == AGENT:
+                self.later(LATENCY, partial(self._hear_from_broker, node, message))
+            elif is_broker(send.to):
+                peer = self.nodes[node_of(send.to)]
+                self.later(LATENCY, partial(self._hear_broker, peer, message, own))
+            else:
+                worker = WorkerName(send.to)
+                self.later(LATENCY, partial(self._hear_worker, node, worker, message))
+
+    def _hear_from_broker(self, node: Node, message: Message) -> None:
+        if node.agent is not None and not node.is_gone:
+            self._do_agent(node, node.agent.hear_broker(arrived(message), self.now))
+
+    def _hear_worker(self, node: Node, name: WorkerName, message: Message) -> None:
+        worker = node.workers.get(name)
+        if worker is not None:
+            self._answer(node, name, worker.hear(arrived(message)))
+
+    def _answer(self, node: Node, name: WorkerName, answers: Sequence[tuple[float, Message | None]]) -> None:
+        for seconds, message in answers:
+            if message is None:
+                self.later(seconds, lambda: self.die(node, name, 0))
+            else:
+                self.later(seconds + LATENCY, partial(self._hear_from_worker, node, name, message))
+
+    def _hear_from_worker(self, node: Node, name: WorkerName, message: Message) -> None:
+        if name in node.workers:
+            self._hear_broker(node, message, name)
+
+    def names(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_run_of_two_nodes_from_its_start_to_its_end(world: World) -> None:
+    assert world.run() == Ending(0)
+    assert sum(world.counted.values()) == TASKS
+    assert sorted(world.counted) == ["0.1", "0.2", "1.0", "1.1"]
+    assert min(world.counted.values()) >= TASKS // 8  # those of the other node have stolen their share
+    assert world.now < 1.5 * TASKS * LENGTH / 4
+    assert world.warnings == []
+    assert not any(node.pids for node in world.nodes)
+
+
+def test_what_happened_is_told_in_its_order(world: World) -> None:
+    world.run()
+    names = world.names()
+    course = [
+        "RunStarting",
+        "CommandStarted",
+        "NodeJoined",
+        "BrokerJoined",
+        "RunBegan",
+        "Stole",
+        "RunEnding",
+        "AgentLeft",
+    ]
+    assert sorted(course, key=names.index) == course
+    assert "ProcessDied" not in names
+
+
+def test_a_worker_that_dies_ends_the_run_on_both_nodes(world: World) -> None:
+    world.later(3.0, lambda: world.die(world.nodes[1], ProcessName("1.1"), -SIGSEGV))
+    ending = world.run()
+    assert re.fullmatch(r"worker 1\.1 \(pid \d+\) on n2 died: killed by SIGSEGV", ending.reason)
+    assert world.now < 3.0 + 1.0
+    assert not any(node.pids for node in world.nodes)
+
+
+def test_a_node_that_is_lost_ends_the_run_when_it_is_known_to_be(world: World) -> None:
+    world.later(3.0, lambda: world.lose(world.nodes[1]))
+    assert world.run() == Ending(1, "the agent (pid 8) on n2 died, or the connection to it broke")
+    assert 5.0 <= world.now < 6.0
+    assert not world.nodes[0].pids
+
+
+def test_a_broker_that_hangs_ends_the_run(world: World) -> None:
+    world.later(3.0, lambda: world.hung.add(broker_name(NodeIndex(0))))
+    ending = world.run()
+    assert "broker 0 (pid " in ending.reason
+    assert "on n1 has not answered for 60 s" in ending.reason
+    assert not any(node.pids for node in world.nodes)
+
+
+def test_a_node_that_never_reports_ends_the_run_when_patience_is_over(world: World) -> None:
+    world.silent.add("n2")
+    assert world.run() == Ending(1, "no word within 60 s from: n2")
+
+
+def test_ctrl_c_ends_a_run_whose_program_dies_of_it(world: World) -> None:
+    world.later(3.0, lambda: world._do(world.driver.signalled(SIGINT, world.now)))
+    ending = world.run()
+    assert ending.status == 128 + SIGINT
+    assert world.now < 4.0
+    assert not any(node.pids for node in world.nodes)
+
+
+def test_a_launcher_that_ends_leaves_a_connected_agent_alone() -> None:
+    world = World(outlived=True)
+    command = Command(("pbs_tmrsh", "n2"), {}, ("n2",))
+    world.later(3.0, lambda: world._do(world.driver.command_ended(CommandEnd(command, 9, 1), world.now)))
+    assert world.run() == Ending(0)
+    assert "LauncherGone" in world.names()
