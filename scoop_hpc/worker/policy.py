@@ -54,7 +54,7 @@ class Policy:
     chunk_bytes: int = 4_000_000  # of a chunk's results
     chunk_worth: float = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
     chunk_last: int = 4  # chunks that a worker should still get, at the least
-    chunk_budget: int = 4  # times what a chunk was thought to take, after which the rest of it is cut anew
+    chunk_budget: float = 4.0  # times what a chunk was thought to take, after which the rest of it is cut anew
     chunk_least_budget: float = 0.05  # seconds
     chunk_pieces: int = 4  # for each worker, at the most, that what is left is cut into
     chunk_decay: float = 0.5  # of what is known of an item, for each chunk
