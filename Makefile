@@ -36,7 +36,7 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # Debian's python3 comes without venv's ensurepip; root may install it, others are told so
-$(READY): setup.py setup.cfg
+$(READY): pyproject.toml setup.py setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "$(PYTHON) is not Python 3.10 or later: make PYTHON=... names another" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \

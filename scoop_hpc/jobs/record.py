@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.events import CommandStarted, Event, RunOver
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 
 FILE = "record.json"  # in the job's directory
 LOCK = "record.lock"  # beside it: one for all jobs of an array

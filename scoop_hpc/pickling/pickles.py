@@ -126,7 +126,8 @@ def dump(value: Any, segments: Segments | None = None, pickler: Callable[..., An
 
     if pickler is None:
         try:
-            return [_stream(pickle.dumps(value, 5, buffer_callback=keep_in_band), segments), *buffers]
+            head = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+            return [head if segments is None or len(head) < LEAST else _stream(head, segments), *buffers]
         except BaseException as error:  # the user's __reduce__ may raise anything; the second attempt tells
             go_on_after(error)
             if segments is not None:

@@ -25,7 +25,6 @@ from functools import singledispatchmethod
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import first_label, fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
@@ -50,6 +49,7 @@ from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)

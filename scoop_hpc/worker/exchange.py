@@ -23,7 +23,7 @@ from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Message, Results, Tasks
+from scoop_hpc.protocol.messages import Batch, Message, Reference, Results, Tasks
 from scoop_hpc.protocol.names import WorkerName, is_client
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
@@ -238,14 +238,12 @@ class Exchange:
 
     def prepare(self, cost: Cost, now: float) -> float:
         """Hand out what must not wait for the end of a call that the main thread begins; return when it did."""
-        state = self.state
-        if not cost.short or not cost.unpolled or state.is_request_due:
-            with self.lock:
-                state.prepare(cost, now)
-                self._drain()
-            now = monotonic()
-        state.user_code_began(now)
-        return now
+        with self.lock:
+            self.state.prepare(cost, now)
+            if not self.state.outbox:
+                return now
+            self._drain()
+        return monotonic()
 
     def finish(self, owner: WorkerName, serial: int, outcome: Outcome) -> None:
         """Note the outcome of a task that came from the broker, to be sent soon."""
@@ -260,20 +258,25 @@ class Exchange:
 
     # the link
 
-    def want(self) -> None:
-        """Ask for tasks, for there is nothing to do; look first whether those that were asked for are here."""
-        state = self.state
+    def want(self) -> bool:
+        """Ask for tasks, for there is nothing to do; return whether it was looked first if they are here."""
         with self.lock:  # which the other thread may hold until it has seen that nothing is busy here
-            if state.expects_tasks:
-                self.poll(0)
-            state.want()
+            if not self.state.want():
+                return False
+            self.poll(0)
+            self.state.want(looked=True)
+        return True
 
-    def stop_wanting(self, at_once: bool = True) -> None:
-        """Tell the broker that what it sent now would wait, and with that the outcomes there are."""
+    def want_nothing(self) -> None:
+        """Tell the broker, with the next message, that what it sent now would wait."""
         with self.lock:
-            self.state.stop_wanting()
-            if at_once:
-                self.state.flush()
+            self.state.want_nothing()
+
+    def withdraw(self) -> None:
+        """Tell the broker that what it sent now would wait, and send the outcomes there are."""
+        with self.lock:
+            self.state.withdraw()
+            if self.state.outbox:
                 self._drain()
 
     def flush(self) -> None:
@@ -310,8 +313,11 @@ class Exchange:
         messages = self._link.receive()
         state = self.state
         for message in messages:
-            if isinstance(message, Results):  # at once: it may be needed where it is
-                message = Results([taken(batch) for batch in message.batches], None, message.wanted)
+            if isinstance(message, Results):
+                batches = message.batches
+                for index, batch in enumerate(batches):
+                    if len(batch.frames) > 1 or type(batch.frames[0]) is Reference:
+                        batches[index] = taken(batch)  # at once: the memory may be needed where it is
             elif isinstance(message, Tasks) and state.busy_since:
                 self.arm()
             state.receive(message)

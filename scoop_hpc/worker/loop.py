@@ -93,7 +93,7 @@ class Loop:
         running, unpolled = self._runner.running, self._runner.unpolled
         state = self._runner.state
         of_program = state is not None and state.of_program
-        loop = asyncio_bridge.suspend()
+        loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None
         waiter.parked = True
         if self._serial:
             self._state.user_code_ended()
@@ -104,7 +104,8 @@ class Loop:
                 self._state.user_code_began(monotonic())
             waiter.parked = False
             waiter.woken = True
-            asyncio_bridge.resume(loop)
+            if loop is not None:
+                asyncio_bridge.resume(loop)
             if state is not None:
                 state.to_program() if of_program else state.to_tasks()
             if self._program_waits is waiter:
@@ -122,9 +123,9 @@ class Loop:
         self._program.gr_context = self._context
         self._state.user_code_began(monotonic())
         self._program.switch()
+        self._state.user_code_ended()
         while not status:
             try:
-                self._state.user_code_ended()
                 if self._interrupted:
                     raise KeyboardInterrupt
                 self.step()
@@ -132,6 +133,7 @@ class Loop:
                 self._interrupted = False
                 self._state.user_code_began(monotonic())
                 self._program.throw(error)
+                self._state.user_code_ended()
         try:
             self._state.user_code_began(monotonic())
             join_threads()  # they may go on with futures
@@ -163,9 +165,9 @@ class Loop:
         self._context = contextvars.copy_context()  # with what the program's module has set
         while not self._state.stopped:
             try:
-                self._state.user_code_ended()
                 self.step()
             except SystemExit:
+                self._state.user_code_ended()
                 print(
                     f"scoop-hpc: worker {self._exchange.name}: a callback of a future called sys.exit()",
                     file=sys.stderr,
@@ -184,16 +186,16 @@ class Loop:
             if self.questions:
                 exchange.poll(self._left())
             elif self._may_start():
-                exchange.want()
-                exchange.poll(0 if self._has_work() else self._left())
+                looked = exchange.want()
+                exchange.poll(0 if looked and self._has_work() else self._left())
             else:
-                exchange.stop_wanting(at_once=False)
+                exchange.want_nothing()
                 exchange.poll(self._left())
         elif state.is_poll_due(monotonic()):
             exchange.poll(0)
         elif state.has_to_share():
             exchange.share()
-        if self.timers:
+        if self.timers.heap:
             self.timers.expire()
         if exchange.deferred:
             self._start(self._runner.as_program, exchange.deferred.popleft())
@@ -210,7 +212,7 @@ class Loop:
         elif self.ready and not (self.ready[0].brief and self._may_run()):
             waiter = self.ready.popleft()
             if not (state.inbox or waiter.brief):
-                exchange.stop_wanting()  # what came now would wait behind what goes on now
+                exchange.withdraw()  # what came now would wait behind what goes on now
             self._runner.since = now = monotonic()
             state.user_code_began(now)
             waiter.resume()
@@ -227,7 +229,7 @@ class Loop:
 
     def _left(self) -> float | None:
         """Return how long to wait at most; None: for ever."""
-        left = self.timers.left() if self.timers else None
+        left = self.timers.left() if self.timers.heap else None
         if not self._state.substituted_since:
             return left
         return _LOOK if left is None else min(left, _LOOK)
@@ -239,6 +241,8 @@ class Loop:
             self._exchange.adopt()
         if self.questions or not (state.local or state.inbox):
             return False
+        if self._program_waits is None and not state.substituted_since:
+            return True
         if not self._may_start():
             if state.size > 1:
                 self._exchange.give_back()
@@ -304,8 +308,7 @@ class Loop:
             if task is not None:
                 self._runner.run_task(task)
             else:
-                if state.has_told:
-                    exchange.stop_wanting()
+                exchange.withdraw()
                 try:
                     future = state.local.pop()
                 except IndexError:

@@ -76,7 +76,12 @@ class Runner:
         try:
             if isinstance(task, Batch):
                 exchange.open(task, self.durations.of)
-                return
+                first = exchange.next_task()
+                if first is None:  # all were cancelled on the way
+                    return
+                task = first
+                if isinstance(task, Batch):
+                    return self.run_task(task)
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
             refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)

@@ -303,7 +303,7 @@ class WorkerState:
         if not self.inbox:
             return None
         task = self.inbox.popleft()
-        self._waiting -= tasks_in(task) if type(task) is Batch else 1
+        self._waiting -= task.count - len(task.dropped)
         if isinstance(task, Task) and self.size > 1 and self._request is None:
             left, cost = len(self.inbox), task.cost
             if left * cost.unpolled <= self._poll_seconds and self._is_late(left, cost):
@@ -326,7 +326,8 @@ class WorkerState:
         return self.next_task()
 
     def prepare(self, cost: Cost, now: float) -> None:
-        """Hand out what must not wait for the end of a call that begins now."""
+        """Begin a call of this *cost*: hand out what must not wait for its end."""
+        self.busy_since = now
         if not cost.short and self.inbox and not cost.moderate:
             self.give_back_inbox()
         if self._due is not None or not cost.brief or (not cost.short and self.is_urgent(now)):
@@ -392,26 +393,29 @@ class WorkerState:
         """Whether something was asked that was not sent."""
         return self._due is not None
 
-    @property
-    def expects_tasks(self) -> bool:
-        """Whether tasks were asked for before there was need of them: they may be here by now."""
-        return self._request is not None and not self._request.idle
+    def want(self, looked: bool = False) -> bool:
+        """Ask for tasks, for there is nothing to do.
 
-    def want(self) -> None:
-        """Ask for tasks, for there is nothing to do."""
-        if self.size > 1 and not self.inbox:
-            last = self._request
-            if self._untold or last is None or not last.idle:
-                self.ask(self._count(), idle=True)
+        Return true if some were asked for before there was need of them, and it was not *looked* whether they are here.
+        """
+        last = self._request
+        if last is not None and not last.idle and not looked:
+            return True
+        if self.size > 1 and not self.inbox and (self._untold or last is None or not last.idle):
+            self.ask(self._count(), idle=True)
+        return False
 
-    @property
-    def has_told(self) -> bool:
-        """Whether outcomes or a request are there to be sent, or one was sent that may have to be withdrawn."""
-        return bool(self._outcomes) or self._due is not None or self._request is not None or self._untold
+    def want_nothing(self) -> None:
+        """Tell the broker, at the next `flush`, to send nothing: it would wait behind what goes on now."""
+        if self._request is not None or self._untold:
+            self.ask(0, idle=True)
 
-    def stop_wanting(self) -> None:
-        """Tell the broker that nothing is to come: it would wait behind what goes on now."""
-        self.ask(0, idle=True)
+    def withdraw(self) -> None:
+        """Tell the broker to send nothing, and send the outcomes there are."""
+        if self._request is not None or self._untold:
+            self.ask(0, idle=True)
+        if self._outcomes or self._due is not None:
+            self.flush()
 
     def flush(self) -> None:
         """Send the outcomes that have been collected, and what was asked."""
@@ -445,7 +449,8 @@ class WorkerState:
         if isinstance(message, Results):
             self.arrived.extend(message.batches)
             if message.wanted is not None:
-                self._on_demand(message.wanted)
+                self.wanted += message.wanted.count
+                self._wanted_by_idle += message.wanted.idle
         elif isinstance(message, Tasks):
             if self._request is not None and message.answer == self._request.number:
                 self._request = None
@@ -453,11 +458,12 @@ class WorkerState:
             self._untold = True
             for batch in message.batches:
                 self.inbox.append(batch)
-                count = tasks_in(batch)
+                count = batch.count - len(batch.dropped)
                 self._received += count
                 self._waiting += count
         elif isinstance(message, Demand):
-            self._on_demand(message)
+            self.wanted += message.count
+            self._wanted_by_idle += message.idle
         elif isinstance(message, Query):
             is_queued = self._position(message.owner, message.serial) is not None
             self.outbox.append(QueryAnswer(message.owner, message.serial, message.number, is_queued))
@@ -474,10 +480,6 @@ class WorkerState:
             self.stopped = True
         else:
             raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
-
-    def _on_demand(self, demand: Demand) -> None:
-        self.wanted += demand.count
-        self._wanted_by_idle += demand.idle
 
     def _position(self, owner: WorkerName, serial: int) -> int | None:
         """Return where in the inbox a task is, None if it is not there."""

@@ -34,7 +34,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=re.escape(f"cannot read the hostfile '{path}': {complaint}")):
             read_text(str(path), "the hostfile")
-    with pytest.raises(InputError, match="^cannot read the hostfile 'a\\\\x00b': embedded null byte"):
+    with pytest.raises(InputError, match="^cannot read the hostfile 'a\\\\x00b': .*embedded null"):  # as Python says it
         read_text("a\0b", "the hostfile")
 
 

@@ -88,7 +88,7 @@ class Pool:
                     self._received += len(tasks) - len(batch.dropped)
             elif send.to == WORKER:  # a question: it has begun all that it has
                 kind = QueryAnswer if isinstance(send.message, Query) else CancelAnswer
-                self._route(kind(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore
+                self._route(kind(CLIENT, send.message.serial, send.message.number, False), WORKER)  # type: ignore[attr-defined]
             elif send.to == CLIENT and isinstance(send.message, (Results, QueryAnswer, CancelAnswer)):
                 self.client.take(send.message)
                 self.pump()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.events import CommandStarted, RunOver, Warned
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record, Recorder
+from scoop_hpc.schedulers.job_state import JobState
 
 FIRST = Record(JobState.RUNNING, 1.0, ("n1",), "n1", 7, job_id="12", attempt="a")
 SECOND = replace(FIRST, started=2.0, pid=8, attempt="b")

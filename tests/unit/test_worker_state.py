@@ -272,8 +272,7 @@ def test_what_was_asked_for_is_withdrawn_by_who_goes_on_with_its_own() -> None:
     state = worker()
     state.want()
     state.flush()
-    state.stop_wanting()
-    state.flush()
+    state.withdraw()
     assert done(state) == [Request(1), Withdraw(0)]
 
 

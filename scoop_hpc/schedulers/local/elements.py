@@ -14,8 +14,10 @@ from dataclasses import replace
 from typing import NoReturn
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobArray, JobState
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.files import private
+from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.schedulers.local.course import end_from_outside
 from scoop_hpc.schedulers.local.processes import (
     TICK,
     Signals,
@@ -29,7 +31,7 @@ from scoop_hpc.schedulers.local.processes import (
 )
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.states import Home, State
-from scoop_hpc.schedulers.local.watch import end_from_outside, see_through
+from scoop_hpc.schedulers.local.watch import see_through
 
 
 def run_elements(home: Home, job: State, array: JobArray, request: Request, signals: Signals, own_lock: int) -> State:
@@ -41,7 +43,7 @@ def run_elements(home: Home, job: State, array: JobArray, request: Request, sign
     while True:
         running.difference_update(reap())
         if ended is None:
-            ended = end_from_outside(home, job, received)
+            ended = end_from_outside(job, home.is_cancelled(), received)
             if ended is not None and ended.state is not JobState.CANCELLED:  # of that, they know by themselves
                 for pid in running:
                     signal_process(pid, signal.SIGTERM)

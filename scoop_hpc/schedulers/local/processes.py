@@ -67,10 +67,11 @@ def signal_group(leader: int, *numbers: int) -> None:
             os.killpg(leader, number)
 
 
-def signal_process(pid: int, number: int) -> None:
-    """Send a signal to a child that is not reaped yet."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def signal_process(pid: int, *numbers: int) -> None:
+    """Send signals to a child that is not reaped yet."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def reap() -> dict[int, int]:

@@ -9,14 +9,15 @@ import time
 from dataclasses import replace
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import states
+from scoop_hpc.schedulers.local.course import end_from_outside
 from scoop_hpc.schedulers.local.dependencies import consider
 from scoop_hpc.schedulers.local.elements import run_elements
 from scoop_hpc.schedulers.local.processes import TICK, Signals, inherit_orphans, say
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.states import Home, State
-from scoop_hpc.schedulers.local.watch import end_from_outside, see_through
+from scoop_hpc.schedulers.local.watch import see_through
 
 
 class Submitter:
@@ -78,7 +79,7 @@ def _wait(home: Home, job: State, request: Request, signals: Signals, submitter:
             home.write(job)
         if submitter.waits:
             submitter.let_go()
-        ended = end_from_outside(home, job, signals.wait(TICK))
+        ended = end_from_outside(job, home.is_cancelled(), signals.wait(TICK))
         if ended is not None:
             return ended
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.fields.spec import JobState
-from scoop_hpc.fields.units import format_walltime
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import allocation
+from scoop_hpc.schedulers.local.course import Course
 from scoop_hpc.schedulers.local.processes import (
-    GRACE,
     TICK,
     Signals,
     die_with,
@@ -30,9 +28,6 @@ from scoop_hpc.schedulers.local.processes import (
 )
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.states import Home, State
-
-_GRACE_OF_WALLTIME = 10.0
-_NEVER = float("inf")
 
 
 def see_through(home: Home, job: State, request: Request, signals: Signals, on_begin: Callable[[int], None]) -> State:
@@ -52,18 +47,6 @@ def see_through(home: Home, job: State, request: Request, signals: Signals, on_b
     ended = _watch(home, job, process, request, signals)
     end_what_is_left(signals)
     return ended
-
-
-def end_from_outside(home: Home, job: State, received: Sequence[int], exceeded: int = 0) -> State | None:
-    """Return how the job ends if it is to be ended now. *exceeded* is its walltime if that is over."""
-    if home.is_cancelled():
-        return replace(job, state=JobState.CANCELLED, reason="cancelled")
-    if exceeded:
-        return replace(job, state=JobState.TIMEOUT, reason=f"its walltime of {format_walltime(exceeded)} is over")
-    if received:
-        name = signal.Signals(received[0]).name
-        return replace(job, state=JobState.FAILED, reason=f"the job's supervisor was ended by {name}")
-    return None
 
 
 @contextlib.contextmanager
@@ -118,34 +101,17 @@ def _start(home: Home, output: int, error: int) -> tuple[subprocess.Popen[bytes]
 
 
 def _watch(home: Home, job: State, process: subprocess.Popen[bytes], request: Request, signals: Signals) -> State:
-    """Wait for the script's end, or bring it about; return what is to be said of it."""
-    over = _NEVER if request.walltime is None else time.monotonic() + request.walltime
-    warn_at = _NEVER if request.signal is None else over - request.signal
-    kill_at = _NEVER
-    ended: State | None = None
+    """Wait for the script's end, or bring it about; return how the job ended."""
+    course = Course(job, request.walltime, request.signal, time.monotonic())
     while process.returncode is None:
         received = signals.wait(TICK)
-        now = time.monotonic()
-        if ended is not None:
-            if now > kill_at:
-                signal_group(process.pid, signal.SIGKILL)
-        else:
-            ended = end_from_outside(home, job, received, request.walltime or 0 if now > over else 0)
-            if ended is not None:
-                kill_at = now + (_GRACE_OF_WALLTIME if ended.state is JobState.TIMEOUT else GRACE)
-                say(f"{job.job_id} {ended.state.value}: {ended.reason}")
-                signal_group(process.pid, signal.SIGTERM, signal.SIGCONT)
-            elif now > warn_at:
-                warn_at = _NEVER
-                signal_process(process.pid, signal.SIGUSR1)
+        had_ended = course.ended is not None
+        sent = course.step(not had_ended and home.is_cancelled(), received, time.monotonic())
+        if course.ended is not None and not had_ended:
+            say(f"{job.job_id} {course.ended.state.value}: {course.ended.reason}")
+        if sent is not None and sent.to_group:
+            signal_group(process.pid, *sent.numbers)
+        elif sent is not None:
+            signal_process(process.pid, *sent.numbers)
         process.returncode = reap().get(process.pid)
-    code = process.returncode
-    if ended is not None:
-        return replace(ended, exit_status=_as_in_a_shell(code))
-    reason = f"ended by {signal.Signals(-code).name}" if code < 0 else ""
-    state = JobState.FAILED if code else JobState.COMPLETED
-    return replace(job, state=state, exit_status=_as_in_a_shell(code), reason=reason)
-
-
-def _as_in_a_shell(code: int) -> int:
-    return code if code >= 0 else 128 - code
+    return course.end(process.returncode)

@@ -13,7 +13,7 @@ QUEUE = "all.q"
 _GROUP = "@allhosts"
 _DEFAULTS = Path("/usr/share/gridengine/default-configuration")
 _PARALLEL_ENVIRONMENTS = {
-    # name: (allocation_rule, control_slaves, job_is_first_task)
+    # allocation_rule, control_slaves and job_is_first_task of each
     "mpi": ("$round_robin", "TRUE", "FALSE"),
     "mpi_fill": ("$fill_up", "TRUE", "TRUE"),
     "mpi2": ("2", "TRUE", "FALSE"),
