@@ -213,6 +213,8 @@ class RunFailing(RunEnding):
 
     level: ClassVar[int] = ERROR
 
+    state: str = "FAILED"  # that the job will have, unless something else comes up until it is over
+
 
 @dataclass(frozen=True, slots=True)
 class RunOver(Event):
@@ -371,3 +373,43 @@ class StrangerRefused(Event):
 
     def __str__(self) -> str:
         return f"broker {self.broker} dropped a message of {self.stranger!r}: {self.reason}"
+
+
+# workers
+
+
+@dataclass(frozen=True, slots=True)
+class Exported(Event):
+    """A worker has sent calls of one function to its broker."""
+
+    level: ClassVar[int] = DEBUG
+    worker: str
+    serial: int  # of the first call
+    count: int
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} exported {self.count} tasks from {self.serial} on"
+
+
+@dataclass(frozen=True, slots=True)
+class GaveBack(Event):
+    """A worker has returned tasks that it would not come to soon."""
+
+    level: ClassVar[int] = DEBUG
+    worker: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} gave back {self.count} tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class LateOutcome(Event):
+    """An outcome came for a future that was cancelled or abandoned, and was dropped."""
+
+    level: ClassVar[int] = DEBUG
+    worker: str
+    serial: int
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} dropped the late outcome of task {self.serial}"

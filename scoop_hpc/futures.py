@@ -63,7 +63,8 @@ class DoneAndNotDone(NamedTuple):
 
 def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
     """Schedule ``function(*args, **kwargs)``; return its future."""
-    check_callable(function)
+    if not callable(function):
+        check_callable(function)
     refuse_unsendable(args, kwargs)
     return current().submit(function, args, kwargs)
 

@@ -25,7 +25,7 @@ def set_const(**constants: Any) -> None:
     Raises `scoop_hpc.errors.ConstantError`, a ValueError, if one is set already, by whomever, and
     `scoop_hpc.errors.UnpicklableError` if one cannot be sent to other workers.
     """
-    current().constants.set(constants)
+    current().shared_values.set(constants)
 
 
 def get_const(name: str, timeout: float | None = 0.0) -> Any:
@@ -33,4 +33,4 @@ def get_const(name: str, timeout: float | None = 0.0) -> Any:
 
     The same object is returned every time. Raises `scoop_hpc.errors.ConstantError`, a LookupError, if there is none.
     """
-    return current().constants.get(name, timeout)
+    return current().shared_values.get(name, timeout)

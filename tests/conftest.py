@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,14 @@ COMMANDS = {
     *("pbs_tmrsh", "pbsdsh", "pbsnodes", "qrsh", "qconf", "qacct", "qhost"),
     *("bsub", "bjobs", "bkill", "blaunch", "oarsub", "oarstat", "oarsh", "flux", "apptainer", "singularity"),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let examples that hypothesis makes take their time: a machine that is busy is no fault of theirs."""
+    hypothesis.settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -108,7 +108,7 @@ class Feed:
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
-        pace, weight = controller.paces.of(task, *head), controller.paces.weight_of(task, *head)
+        pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
         self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight)
         self._bounded = buffersize is not None
         self._finished = finished
@@ -164,7 +164,7 @@ class Feed:
             return False
         self._arrived.append((future, value, error))
         if self._mailbox is None:
-            self._controller.exchange.defer(self._take_in)
+            self._controller.call_in_loop(self._take_in)
         else:
             self._mailbox.post(self._take_in)
         return True
@@ -222,8 +222,8 @@ class Feed:
         """Read no more, and drop the chunks that were not taken."""
         self._exhausted = self._closed = True
         if not self._sizes.fixed:
-            self._controller.paces.learn(self._sizes.pace, self._task, *self._head)
-            self._controller.paces.weigh(self._sizes.weight, self._task, *self._head)
+            self._controller.loop_timings.learn(self._sizes.pace, self._task, *self._head)
+            self._controller.loop_timings.weigh(self._sizes.weight, self._task, *self._head)
         for future in self.chunks:
             self._controller.abandon(future)
 

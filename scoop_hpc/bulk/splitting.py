@@ -57,7 +57,7 @@ class Worker(Protocol):
     """What a fold needs of its worker's controller."""
 
     size: int
-    paces: LoopTimings
+    loop_timings: LoopTimings
 
     def hungry(self) -> bool:
         """Whether somebody else would begin a task now."""
@@ -122,7 +122,7 @@ class Fold:
         self._worker = worker
         self._function = function
         self._reduction = reduction
-        self._pace = LoopTiming(time.monotonic, worker.paces.of(function, reduction) if each is None else each)
+        self._pace = LoopTiming(time.monotonic, worker.loop_timings.of(function, reduction) if each is None else each)
         self._deadline = deadline
         self._aloof = aloof
         self._movable = True  # what is left of this block can be pickled, as far as known
@@ -150,7 +150,7 @@ class Fold:
                     self._gather(_AHEAD)
                 size = max(size, min(2 * size, _BLOCK))
         finally:
-            self._worker.paces.learn(self._pace.each, self._function, self._reduction)
+            self._worker.loop_timings.learn(self._pace.each, self._function, self._reduction)
             for segment in self._segments:
                 if type(segment) is _Part:
                     self._worker.abandon(segment.future)

@@ -93,7 +93,7 @@ def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: Work
     node = welcome.nodes[welcome.node]
 
     def work(last_word: LastWord) -> int:
-        worker_options.run_observers(options, node, f"worker {name}")  # takes the place of the agent's
-        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word))()
+        observers = worker_options.run_observers(options, node, f"worker {name}")  # in the place of the agent's
+        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
 
     return work

@@ -1,4 +1,4 @@
-"""`scoop-hpc config`: what is set without a command line, and where."""
+"""`scoop-hpc config`: the settings in force, and their origins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeing jobs through from the terminal: what they print, what they are waiting for, how they ended."""
+"""Follow jobs from the terminal: their output, what they wait for, how they ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import BinaryIO
 
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobState, default_output
+from scoop_hpc.fields.spec import default_output
 from scoop_hpc.files import private
 from scoop_hpc.jobs import former_output
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.former_output import Former
 from scoop_hpc.jobs.report import Report, goes_on
 from scoop_hpc.jobs.status import is_unanswered
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20
@@ -24,7 +25,7 @@ _READER_GONE = 141  # 128 + SIGPIPE
 
 
 class Tail:
-    """What was not shown yet of a growing file, apart from what was in it before: *former*."""
+    """Shows what is new in a growing file, apart from what was in it before: *former*."""
 
     def __init__(self, path: str, former: Former | None = None) -> None:
         self._path = path

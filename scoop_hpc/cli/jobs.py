@@ -14,11 +14,11 @@ import click
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.report import Report, goes_on, is_queued
 from scoop_hpc.jobs.status import is_unanswered
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import named
 
 _RECENT = 20

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.options.job import Asked, command_line, job_options, read_options
-from scoop_hpc.cli.options.job_command import ConfiguredCommand
+from scoop_hpc.cli.options.job import JobRequest, command_line, job_options, read_options
+from scoop_hpc.cli.options.job_command import JobCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
@@ -32,22 +32,22 @@ from scoop_hpc.schedulers.registry import naming_others
 _SETTINGS = {"allow_interspersed_args": False}
 
 
-@click.command(cls=ConfiguredCommand, context_settings=_SETTINGS)
+@click.command(cls=JobCommand, context_settings=_SETTINGS)
 @job_options
 def render(**options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
-    asked = read_options(options, os.environ)
-    spec = follow.open_client(os.environ).prepare(asked.spec, asked.scheduler)
+    request = read_options(options, os.environ)
+    spec = follow.open_client(os.environ).prepare(request.spec, request.scheduler)
     directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
     print(
         render_script(
-            spec, asked.scheduler, command_line(spec, asked.scheduler, None), directories, asked.template, trust
+            spec, request.scheduler, command_line(spec, request.scheduler, None), directories, request.template, trust
         ),
         end="",
     )
 
 
-@click.command(cls=ConfiguredCommand, context_settings=_SETTINGS)
+@click.command(cls=JobCommand, context_settings=_SETTINGS)
 @click.option("--parsable", is_flag=True, help="Print the job's id, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job's id, scheduler, output and directory as JSON.")
 @click.option("--wait", is_flag=True, help="Print what the job prints, and take its exit status.")
@@ -62,32 +62,37 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
         raise click.UsageError("--json goes with neither --wait nor --parsable: choose one")
     if dry_run and (as_json or wait or parsable):
         raise click.UsageError("--dry-run submits nothing: leave --json, --wait and --parsable out")
-    asked = read_options(options, os.environ)
-    if wait and asked.spec.array is not None:
+    request = read_options(options, os.environ)
+    if wait and request.spec.array is not None:
         raise click.UsageError(
             "--wait cannot print what the many jobs of an --array print: see scoop-hpc wait and logs"
         )
     client = follow.open_client(os.environ)
-    with _naming_others(asked.scheduler):
-        check_present(asked.scheduler, shutil.which)
-        spec = client.prepare(asked.spec, asked.scheduler)
+    with _naming_others(request.scheduler):
+        check_present(request.scheduler, shutil.which)
+        spec = client.prepare(request.spec, request.scheduler)
     _check_outputs(spec)
-    client.check_dependencies(spec, asked.scheduler)
+    client.check_dependencies(spec, request.scheduler)
     directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
 
     def write_script(job: Job) -> str:
         return render_script(
-            spec, asked.scheduler, command_line(spec, asked.scheduler, job.record), directories, asked.template, trust
+            spec,
+            request.scheduler,
+            command_line(spec, request.scheduler, job.record),
+            directories,
+            request.template,
+            trust,
         )
 
     if dry_run:
-        _show(client, asked, spec, directories)
+        _show(client, request, spec, directories)
         return
     try:
-        with _naming_others(asked.scheduler):
-            job = client.submit(spec, asked.scheduler, write_script, time.time())
+        with _naming_others(request.scheduler):
+            job = client.submit(spec, request.scheduler, write_script, time.time())
     except KeyboardInterrupt:
-        follow.say(f"interrupted: {asked.scheduler.name} may have taken the job all the same; ask it")
+        follow.say(f"interrupted: {request.scheduler.name} may have taken the job all the same; ask it")
         sys.exit(130)
     _say_submitted(job, parsable, as_json, wait)
     if wait:
@@ -104,24 +109,26 @@ def _naming_others(scheduler: Scheduler) -> Iterator[None]:
         raise type(error)(named) from error
 
 
-def _show(client: Client, asked: Asked, spec: JobSpec, directories: Sequence[str]) -> None:
+def _show(client: Client, request: JobRequest, spec: JobSpec, directories: Sequence[str]) -> None:
     """Print the script; say how it would be submitted, and what the scheduler thinks of it."""
     record = os.path.join("JOB", "record.json")
-    scheduler = asked.scheduler
+    scheduler = request.scheduler
     trust = os.environ.get(TRUST, "")
 
     def write_script(job: Job) -> str:
-        return render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template, trust)
+        return render_script(
+            spec, scheduler, command_line(spec, scheduler, record), directories, request.template, trust
+        )
 
     print(
-        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, asked.template, trust),
+        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, request.template, trust),
         end="",
         flush=True,
     )
     follow.say(f"would run: {shlex.join(scheduler.submit_argv('JOB/job.sh'))}")
     opinion = client.try_out(spec, scheduler, write_script, time.time())
     if opinion is None:
-        follow.say(f"{scheduler.name} cannot be asked what it thinks of a job that is not submitted")
+        follow.say(f"{scheduler.name} cannot be request what it thinks of a job that is not submitted")
     else:
         follow.say(f"{scheduler.name} would take the job: {opinion}")
 

@@ -1,1 +1,1 @@
-"""What a job may ask for: its options, their units and checks, and the values they become."""
+"""The fields of a job: a row for each option (`option`, `spec`), the units of values, the page that documents them."""

@@ -92,11 +92,13 @@ class Option:
         with about(self.name):
             if self.most is not None:
                 _check_count(self.field.replace("_", " "), value, self.most)
-            if self.check is not None:
-                for each in value if isinstance(value, tuple) else ():
-                    self.check(self.name, each)
-                if not isinstance(value, tuple):
-                    self.check(self.field, value)
+            if self.check is None:
+                return
+            if not isinstance(value, tuple):
+                self.check(self.field, value)
+                return
+            for each in value:
+                self.check(self.name, each)
 
     def said_to(self, own: Mapping[str, Words]) -> Words:
         """Return how the option is said to a scheduler whose *own* words, by field, these are: none is dropped."""

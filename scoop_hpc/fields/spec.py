@@ -1,8 +1,7 @@
-"""The table of all job options: JobSpec, what a user asks a scheduler for; and the states that a job can be in."""
+"""The table of all job options: JobSpec, what a user asks a scheduler for."""
 
 from __future__ import annotations
 
-import enum
 import os.path
 import re
 import unicodedata
@@ -11,74 +10,18 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError
+from scoop_hpc.fields.array import JobArray, parse_array
 from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, option, options
 from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse_walltime
 
 MAIL_EVENTS = ("begin", "end", "fail")
 RUNTIMES = ("apptainer", "singularity", "pyxis")
 
-_ARRAY = re.compile(r"(\d{1,9})-(\d{1,9})(?::(\d{1,9}))?(?:%(\d{1,9}))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("job_id", "array_index", "name")
-
-
-class JobState(enum.Enum):
-    """Where a job stands, in words that hold for every scheduler."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    SUSPENDED = "SUSPENDED"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    TIMEOUT = "TIMEOUT"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    NODE_FAIL = "NODE_FAIL"
-    UNKNOWN = "UNKNOWN"  # the scheduler does not know the job, and the job left no record
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job will not run any more."""
-        return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class JobArray:
-    """The numbers *first*, *first* + *step*, ... up to *last*: a job for each, *limit* of them at a time."""
-
-    first: int
-    last: int
-    step: int = 1
-    limit: int | None = None
-
-    @property
-    def indices(self) -> range:
-        return range(self.first, self.last + 1, self.step)
-
-
-def parse_array(text: str) -> JobArray:
-    """Return the array that *text* asks for.
-
-    >>> parse_array("0-99:3%10")
-    JobArray(first=0, last=99, step=3, limit=10)
-    """
-    match = _ARRAY.fullmatch(text)
-    if match is None:
-        raise JobSpecError(f"cannot read the array {text!r}: write FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%LIMIT")
-    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
-    limit = None if match[4] is None else int(match[4])
-    if last < first:
-        raise JobSpecError(f"the array {text!r} ends before it begins: write FIRST-LAST with the lower number first")
-    if not step or limit == 0:
-        raise JobSpecError(f"the array {text!r} holds a step or a limit of 0: give a positive number, or leave it out")
-    if (last - first) // step >= _MOST_ELEMENTS:
-        raise JobSpecError(f"the array {text!r} is of more than {_MOST_ELEMENTS} jobs: make it smaller")
-    return JobArray(first, last, step, limit)
-
-
-_MOST_ELEMENTS = 10**6
 _CENTURY = 100 * 365 * 86400  # seconds
+
 DEFAULT_OUTPUT = "scoop-{job_id}.out"
 DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
 
@@ -560,7 +503,7 @@ def option_of(field: str) -> str:
 
 
 def words_of(scheduler: str) -> Mapping[str, Words]:
-    """Return the words that the rows have for the scheduler of that name, by field.
+    """Return how a scheduler is told of each field, by the rows' words for its name.
 
     >>> words_of("slurm")["queue"], words_of("sge")["memory_per_node"]
     ('``--partition``', Refused(instead='its memory is counted by slots, use --memory-per-cpu'))
@@ -569,7 +512,7 @@ def words_of(scheduler: str) -> Mapping[str, Words]:
 
 
 def asked_for(spec: JobSpec) -> list[str]:
-    """Return the fields of *spec* that ask a scheduler for something, in their order: those that are not the default.
+    """Return the names of the fields of *spec* that are not their defaults: what a scheduler has to be told.
 
     >>> asked_for(JobSpec(("pi.py",), "/home/me", "pi", nodes=2, exclusive=True))
     ['nodes', 'exclusive']
@@ -579,12 +522,12 @@ def asked_for(spec: JobSpec) -> list[str]:
 
 
 def whole_nodes(spec: JobSpec) -> bool:
-    """Return whether *spec* asks for whatever its nodes have."""
+    """Return whether *spec* asks for whole nodes: whatever they have."""
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
-    """Return the file that a job's output goes to: absolute, with what its placeholders stand for.
+    """Return the absolute path of a job's output, its placeholders filled in.
 
     ``{job_id}`` is the number in the scheduler's id.
 
@@ -603,7 +546,7 @@ def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
 
 
 def default_output(spec: JobSpec) -> str:
-    """Return the name of the output file where the user gave none."""
+    """Return the name of the output file that a job has without --output."""
     return DEFAULT_OUTPUT if spec.array is None else DEFAULT_ARRAY_OUTPUT
 
 
@@ -640,7 +583,7 @@ def _check_workers(spec: JobSpec) -> None:
 
 
 def _check_pairs(spec: JobSpec) -> None:
-    """Refuse what makes no sense without, or with, another field."""
+    """Refuse fields that contradict each other, or that need another one."""
     if spec.mail_events and spec.mail_user is None:
         events = ",".join(spec.mail_events)
         raise JobSpecError(f"--mail-events {events}: to whom? give --mail-user as well", "--mail-events")
@@ -664,7 +607,7 @@ def _check_pairs(spec: JobSpec) -> None:
 
 
 def _check_array_outputs(spec: JobSpec) -> None:
-    """Refuse files that all jobs of an array would write to, and names of files for an array where there is none."""
+    """Refuse one file for all jobs of an array, and a file per job where there is no array."""
     for what, text in (("output", spec.output), ("error", spec.error)):
         has_index = text is not None and "{array_index}" in text
         if text is not None and spec.array is not None and not has_index:

@@ -22,7 +22,7 @@ _MOST_SECONDS = 100 * 365 * 86400  # larger numbers are slips
 
 
 def parse_walltime(text: str, what: str = "walltime") -> int:
-    """Return the seconds of a walltime: minutes, Slurm's forms with colons and days, or one number and a unit.
+    """Read a walltime as seconds: minutes, Slurm's forms with colons and days, or one number and a unit.
 
     The forms are ``m``, ``m:s``, ``h:m:s``, ``d-h``, ``d-h:m``, ``d-h:m:s`` [sbatch(1) --time], and ``90s``, ``45m``,
     ``2h``, ``1d``. Errors call it *what*.
@@ -59,7 +59,7 @@ def format_walltime(seconds: int) -> str:
 
 
 def parse_events(text: str) -> tuple[str, ...]:
-    """Return the words of a list with commas.
+    """Read a list with commas.
 
     >>> parse_events("begin,end")
     ('begin', 'end')
@@ -68,7 +68,7 @@ def parse_events(text: str) -> tuple[str, ...]:
 
 
 def parse_gpus(text: str) -> tuple[str | None, int]:
-    """Return the type, None if any will do, and the number of GPUs.
+    """Read the type, None for any, and the number of GPUs.
 
     >>> parse_gpus("2"), parse_gpus("a100:2")
     ((None, 2), ('a100', 2))
@@ -80,7 +80,7 @@ def parse_gpus(text: str) -> tuple[str | None, int]:
 
 
 def parse_memory(text: str) -> int:
-    """Return the bytes of a memory size; the units are powers of 1024.
+    """Read a memory size as bytes; the units are powers of 1024.
 
     >>> parse_memory("8G"), parse_memory("512MiB")
     (8589934592, 536870912)
@@ -103,7 +103,7 @@ def format_memory(memory: int) -> str:
 
 
 def parse_begin(text: str, now: datetime) -> str:
-    """Return the time before which a job shall not begin: ISO 8601, local time, to the second.
+    """Read the earliest time at which a job may begin; return it in ISO 8601, local time, to the second.
 
     The forms are ``HH:MM``, the next time that the clock shows it; ``YYYY-MM-DD`` and ``YYYY-MM-DDTHH:MM``, with
     seconds or without; and ``+`` with one number and a unit, counted from *now*.

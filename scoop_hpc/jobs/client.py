@@ -18,7 +18,7 @@ from scoop_hpc.errors import (
     UnansweredError,
     about,
 )
-from scoop_hpc.fields.spec import JobSpec, JobState, option_of
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.files import private
 from scoop_hpc.jobs import directories, former_output
 from scoop_hpc.jobs.commands import PAUSES, Answer, Commands, Run, run_command
@@ -39,6 +39,7 @@ from scoop_hpc.jobs.status import (
 from scoop_hpc.jobs.waiting import Waiting
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.readers import outside_jobs
 from scoop_hpc.schedulers.site import Site
 

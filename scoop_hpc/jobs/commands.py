@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scoop_hpc.errors import JobSpecError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus, short, without_colour
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Scheduler
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.site import Site, at_site
 
 PATIENCE = 60.0  # seconds for one command: those of a busy Slurm take tens of them

@@ -25,12 +25,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, output_path
 from scoop_hpc.files.private import check_private, explained, make_private, write_text
 from scoop_hpc.files.reading import read_file
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.site import Site
 
 _SCRIPT, _JOB, _ENDS = "job.sh", "job.json", "ends.json"

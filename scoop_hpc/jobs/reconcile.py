@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 _SILENT = "the driver ended without a word"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"

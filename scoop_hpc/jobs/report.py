@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.site import Site
 
 # of jobs that have ended, the first that one of them has is the array's

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.commands import Answer
 from scoop_hpc.jobs.reconcile import settle
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report, aggregate, unasked
 from scoop_hpc.schedulers.answers import JobKey, JobStatus
 from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.site import Site
 
 NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of

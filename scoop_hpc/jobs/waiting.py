@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.reconcile import is_guess
 from scoop_hpc.jobs.report import Report, goes_on
+from scoop_hpc.schedulers.job_state import JobState
 
 _TICK = 0.2  # seconds between two looks at what costs a scheduler nothing
 _SLOWEST = 5.0  # seconds between two of these looks

@@ -49,8 +49,8 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 
 
 def dump_again(function: Callable[..., Any], item: _Item, environment: _Environment | None = None) -> list[Buffer]:
-    """Return the frames of a call that came in a bundle, in *environment*, to go on alone; raise UnpicklableError."""
-    items = item.unpack() if isinstance(item, _Whole) else [item]
+    """Return the frames of a call that came in a batch, in *environment*, to go on alone; raise UnpicklableError."""
+    items = item.unpack() if isinstance(item, _SingleCall) else [item]
     return pickles.dump_task((function, items), None, environment)
 
 
@@ -93,7 +93,7 @@ def load_calls(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], list[_Item
     """Return the function and the items in *frames*; raises whatever unpickling raises."""
     function, items = pickles.load(frames)
     if type(items) is tuple:  # a single call
-        return function, [_Whole(items)]
+        return function, [_SingleCall(items)]
     return function, items
 
 
@@ -103,7 +103,7 @@ def load_call(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], tuple[Any, 
     return function, args, kwargs
 
 
-class _Whole:
+class _SingleCall:
     """The arguments of a call that came alone."""
 
     __slots__ = ("_arguments",)
@@ -123,41 +123,33 @@ def unpack_item(item: _Item) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return arguments
 
 
-class Outgoing:
-    """The outcomes of tasks of one owner, collected until they are sent."""
-
-    def __init__(self, segments: Segments | None = None) -> None:
-        self._items: list[tuple[Any, ...]] = []
-        self._segments = segments
-
-    def add(self, serial: int, outcome: Outcome) -> None:
-        """Pickle what has to be, now: a function may go on to change what it has returned."""
-        if outcome.error is None:
-            value = outcome.value
-            if type(value) in ATOMS and not (type(value) in (bytes, str) and len(value) >= LEAST):
-                self._items.append((serial, value, outcome.deaf))
-                return
-            try:
-                self._items.append((serial, Packed(pickles.dump(value, self._segments)), outcome.deaf))
-                return
-            except BaseException as error:  # a Ctrl-C is not lost: see `Loop`
-                outcome = Outcome(error=error)
-        self._items.append((serial, _Failed(pickles.dump_outcome(outcome)), outcome.deaf))
-
-    def dump(self) -> list[Buffer]:
-        """Return the frames of all of them."""
-        return pickles.dump(self._items)
+def pack_outcome(serial: int, outcome: Outcome, segments: Segments | None = None) -> tuple[Any, ...]:
+    """Return what stands for one outcome among others. Pickled now: a function may go on to change its result."""
+    if outcome.error is None:
+        value = outcome.value
+        if type(value) in ATOMS and not (type(value) in (bytes, str) and len(value) >= LEAST):
+            return serial, value, outcome.unpolled
+        try:
+            return serial, Packed(pickles.dump(value, segments)), outcome.unpolled
+        except BaseException as error:  # a Ctrl-C is not lost: see `Loop`
+            outcome = Outcome(error=error, unpolled=outcome.unpolled)
+    return serial, _PackedError(pickles.dump_outcome(outcome)), outcome.unpolled
 
 
-class _Failed(Packed):
+def dump_outcomes(items: Sequence[tuple[Any, ...]]) -> list[Buffer]:
+    """Return the frames of outcomes, each packed by `pack_outcome`."""
+    return pickles.dump(items)
+
+
+class _PackedError(Packed):
     """An outcome that is an error."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Failed, (pickles.out_of_band(self.frames),)
+        return _PackedError, (pickles.out_of_band(self.frames),)
 
 
 def load_outcomes(frames: Sequence[Buffer]) -> list[tuple[Any, ...]]:
-    """Return (serial, item for `value_of`, deaf) for each outcome in *frames*."""
+    """Return (serial, item for `value_of`, unpolled seconds) for each outcome in *frames*."""
     items: list[tuple[Any, ...]] = pickles.load_packed(frames)
     return items
 
@@ -169,6 +161,6 @@ def value_of(item: Any) -> tuple[Any, BaseException | None]:
             return item.unpack(last=True), None
         except BaseException as error:  # unpickling runs the user's code
             return None, pickles.refusal("cannot unpickle the task's result", error)
-    if type(item) is _Failed:
+    if type(item) is _PackedError:
         return None, pickles.load_outcome(item.frames).error
     return item, None

@@ -126,7 +126,8 @@ def dump(value: Any, segments: Segments | None = None, pickler: Callable[..., An
 
     if pickler is None:
         try:
-            return [_stream(pickle.dumps(value, 5, buffer_callback=keep_in_band), segments), *buffers]
+            head = pickle.dumps(value, 5, buffer_callback=keep_in_band)
+            return [head if segments is None or len(head) < LEAST else _stream(head, segments), *buffers]
         except BaseException as error:  # the user's __reduce__ may raise anything; the second attempt tells
             go_on_after(error)
             if segments is not None:
@@ -261,7 +262,7 @@ class Outcome:
 
     value: Any = None
     error: BaseException | None = None
-    deaf: float = 0.0  # the longest time that it kept its worker from looking at its link
+    unpolled: float = 0.0  # seconds: the longest time that it kept its worker from polling
 
 
 def dump_outcome(outcome: Outcome) -> list[Buffer]:
@@ -270,25 +271,25 @@ def dump_outcome(outcome: Outcome) -> list[Buffer]:
     An exception that does not survive the trip arrives as a TaskError that shows it.
     """
     if outcome.error is None:
-        return dump((True, outcome.value, outcome.deaf))
+        return dump((True, outcome.value, outcome.unpolled))
     error, text = outcome.error, _traceback_text(outcome.error)
     for form in (error, _Rebuilt(error)):
         try:
-            frames = dump((False, (form, text), outcome.deaf))
+            frames = dump((False, (form, text), outcome.unpolled))
             raised = load(frames)[1][0]  # an exception with an odd constructor can be pickled, but not unpickled
             if type(_exception_in(raised)) is type(error):  # its __reduce__ may lie
                 return frames
         except BaseException:  # the user's class: it may raise anything; the next form is more robust
             continue
-    return dump((False, (TaskError(reason_of(error)), text), outcome.deaf))
+    return dump((False, (TaskError(reason_of(error)), text), outcome.unpolled))
 
 
 def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     """Return the outcome in *frames*; one that cannot be unpickled here is the outcome TaskError."""
     try:
-        good, value, deaf = load(frames)
+        good, value, unpolled = load(frames)
         if good:
-            return Outcome(value, None, deaf)
+            return Outcome(value, None, unpolled)
         raised, text = value
         error = _exception_in(raised)
         if not isinstance(error, BaseException):
@@ -298,7 +299,7 @@ def load_outcome(frames: Sequence[Buffer]) -> Outcome:
     if isinstance(error, SystemExit):
         task_exits.mark(error)
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))  # its class may be frozen
-    return Outcome(None, error, deaf)
+    return Outcome(None, error, unpolled)
 
 
 def refusal(what: str, error: BaseException) -> TaskError:

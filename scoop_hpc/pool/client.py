@@ -26,7 +26,7 @@ from scoop_hpc.pool.future import Call, PoolFuture, Question
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, Tasks
 from scoop_hpc.protocol.names import CLIENT
-from scoop_hpc.worker.durations import Cost, Costs
+from scoop_hpc.worker.durations import Cost, Durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class PoolClient:
         self._news: deque[Callable[[], None]] = deque()
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
-        self._costs = Costs()
+        self._costs = Durations()
         self._send: Callable[[Message], None] = _nowhere
         self._workers = 0
 
@@ -100,12 +100,12 @@ class PoolClient:
         """Take in a message of the broker."""
         if isinstance(message, Results):
             for batch in message.batches:
-                for serial, item, deaf in batching.load_outcomes(batch.frames):
+                for serial, item, unpolled in batching.load_outcomes(batch.frames):
                     future = self._sent.pop(serial, None)
                     if future is None:
                         self.late += 1
                     else:
-                        future.cost.learn(deaf)
+                        future.cost.learn(unpolled)
                         self._news.append(functools.partial(_settle, future, item))
         elif isinstance(message, (QueryAnswer, CancelAnswer)):
             question = None if message.number is None else self._questions.pop(message.number, None)
@@ -163,7 +163,7 @@ class PoolClient:
                 room = self._room(cost)
                 if room <= 0:
                     break
-                most = min(room, cost.bundle(), 1 + len(waiting) // (self._workers + 1))
+                most = min(room, cost.batch_size(), 1 + len(waiting) // (self._workers + 1))
             future = waiting.popleft()
             call = future.take_call()
             if call is not None:
@@ -177,7 +177,7 @@ class PoolClient:
         the duration of such a call is known.
         """
         policy = self._policy
-        ahead = policy.ahead / max(cost.deaf, policy.quickest) if cost.deaf else 0
+        ahead = policy.ahead / max(cost.unpolled, policy.quickest) if cost.unpolled else 0
         return self._workers * (policy.per_worker + int(ahead)) - len(self._sent)
 
     def _pack(self, together: list[_Taken]) -> Batch | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError
 from scoop_hpc.pickling import batching
-from scoop_hpc.protocol.messages import Buffer, Cancel, CancelAnswer
+from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
@@ -137,28 +137,8 @@ class OnRun:
 
     def cancel(self, futures: Iterable[Future]) -> None:
         """Cancel those of *futures* that have not begun, wherever they wait. All questions go out before any answer."""
-        exchange, waiter = self._controller.exchange, self._controller.waiter(None)
-        sought: dict[int, Future] = {}
-        answers: list[CancelAnswer] = []
-
-        def reply(answer: CancelAnswer) -> None:
-            answers.append(answer)
-            if len(answers) == len(sought):
-                waiter.wake()
-
-        for future in futures:
-            known = future.inner or future if isinstance(future, _Queued) else future
-            if known.serial in exchange.sent:
-                sought[known.serial] = known
-            else:
-                known.cancel()
-        for serial in sought:
-            exchange.question(functools.partial(Cancel, self._controller.name, serial), reply)
-        if sought:
-            waiter.park()
-        for answer in answers:
-            if answer.is_dropped and exchange.sent.pop(answer.serial, None) is not None:
-                sought[answer.serial].drop()
+        inner = [(each.inner or each) if isinstance(each, _Queued) else each for each in futures]
+        self._controller.withdraw_all(inner)
 
     def finish(self, cancel: bool) -> None:
         """Shut down; with *cancel*, cancel futures that have not begun."""

@@ -265,28 +265,27 @@ class AgentState:
 
         A child that is stopped for long, or a broker that does not answer, is not dead, and hangs.
         """
-        actions: list[Action] = []
-        self._stopped = {pid: self._stopped.get(pid, 0) + 1 for pid in self._children if pid in stopped}
         policy = self._policy
+        self._stopped = {pid: self._stopped.get(pid, 0) + 1 for pid in self._children if pid in stopped}
+        actions: list[Action] = []
         for pid, looks in self._stopped.items():
             if looks == policy.stopped_looks:
                 seconds = f"{looks * policy.look:g} s"
-                actions += self._report(
-                    Fault(f"{self._describe(pid)} has been stopped for {seconds}, by SIGSTOP or the like")
-                )
+                actions += self._report_child(pid, f"has been stopped for {seconds}, by SIGSTOP or the like")
         if self._unanswered is None:
             return actions
         if not self._unanswered:
             actions.append(TellBroker(Beat()))
         self._unanswered += 1
         if self._unanswered == policy.unanswered_looks + 1:
-            broker = next((pid for pid, name in self._children.items() if name == broker_name(self._index)), 0)
-            seconds = f"{policy.unanswered_looks * policy.look:g} s"
-            actions += self._report(Fault(f"{self._describe(broker)} has not answered for {seconds}"))
+            for pid, name in self._children.items():
+                if name == broker_name(self._index):
+                    seconds = f"{policy.unanswered_looks * policy.look:g} s"
+                    actions += self._report_child(pid, f"has not answered for {seconds}")
         return actions
 
-    def _describe(self, pid: int) -> str:
-        return f"{described(self._children.get(pid, broker_name(self._index)))} (pid {pid}) on {self._node}"
+    def _report_child(self, pid: int, what: str) -> list[Action]:
+        return self._report(Fault(f"{described(self._children[pid])} (pid {pid}) on {self._node} {what}"))
 
     # the driver
 

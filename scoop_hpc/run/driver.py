@@ -201,7 +201,7 @@ class Driver:
         request = self._request
         environ = dict(os.environ)
         ours = environment.agent_variables(addresses, dialling_part(self._curve))
-        parent = os.getpid() if self._one_machine else 0
+        parent = os.getpid() if self._one_machine else None
         python = container.PYTHON if request.container else ""
         agent = environment.agent_argv(request.patience, request.interface, parent, python)
         if request.container is not None:

@@ -25,7 +25,6 @@ from functools import singledispatchmethod
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import first_label, fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
@@ -50,6 +49,7 @@ from scoop_hpc.protocol.strangers import Strangers
 from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -548,8 +548,10 @@ class DriverState:
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason, out_of_memory)
-        if self._observers:
-            self._observers.tell(events.RunFailing(status, reason) if reason else events.RunEnding(status, reason))
+        if self._observers and reason:
+            self._observers.tell(events.RunFailing(status, reason, self.job_state(now).value))
+        elif self._observers:
+            self._observers.tell(events.RunEnding(status, reason))
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
         actions += [
             Send(agent, Shutdown(number)) for agent, node in self._by_agent.items() if node.index not in self._departed

@@ -47,12 +47,12 @@ _FROM_FILE = (
 )
 
 
-def agent_argv(patience: float, interface: str, parent: int, python: str = "") -> list[str]:
+def agent_argv(patience: float, interface: str, parent: int | None, python: str = "") -> list[str]:
     """Return the command of an agent, but for the name of its node; *python* is another one than this, if any."""
     options = ["--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
-    if parent:
+    if parent is not None:
         options += ["--parent", str(parent)]
     return [*(installed_argv(python, _AGENT) if python else python_argv(_AGENT)), *options]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from re import Pattern
 
 from scoop_hpc.errors import PerhapsSubmittedError, SchedulerError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 
 
 @dataclass(frozen=True, slots=True)

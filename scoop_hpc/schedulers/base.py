@@ -12,6 +12,7 @@ from scoop_hpc.fields.option import Refused, Words
 from scoop_hpc.fields.spec import OPTIONS, JobSpec, asked_for, with_default_output
 from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, unheard
 from scoop_hpc.schedulers.output_patterns import OutputPatterns
+from scoop_hpc.schedulers.own_options import OwnOptions
 from scoop_hpc.schedulers.reader import Reader
 from scoop_hpc.schedulers.site import Site
 
@@ -64,6 +65,8 @@ class Scheduler(ABC):
     commands: ClassVar[tuple[str, ...]]  # the programs that must be on PATH
 
     words: ClassVar[Mapping[str, Words]]  # by field of JobSpec: how it is told, or why not; what is missing is refused
+
+    own_options: ClassVar[OwnOptions | None] = None  # of its submit command: who types one is told ours
 
     output_patterns: ClassVar[OutputPatterns | None] = None  # what it puts itself into the names of output files
 

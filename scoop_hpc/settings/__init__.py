@@ -1,6 +1,6 @@
-"""What a job asks for where the command line does not say it: a site's, a user's and a program's own settings.
+"""Settings: defaults of a site, a user and a program for the options that the command line leaves out.
 
-The sources, the strongest first; a stronger one replaces a weaker one's value as a whole, lists too::
+They come from these sources, the strongest first; a stronger value replaces a weaker one as a whole, lists too::
 
     the command line
     SCOOP_HPC_QUEUE=..., a variable for each option       scoop_hpc.settings.variables
@@ -31,6 +31,7 @@ The cluster is the one that --profile or SCOOP_HPC_PROFILE names; else the one w
 else the ``default``; else the only one whose ``scheduler`` is found here. When the command line, a variable or the
 program names a scheduler, clusters of another are passed over, unless they are named.
 
-A setting that excludes another (workers and workers_per_node, memory and memory_per_cpu, conda and venv) replaces a
-weaker source's. One that is of no use alone (container_runtime, mail_events) waits for what it needs.
+A setting that excludes another (workers and workers_per_node, memory and memory_per_cpu, conda and venv) replaces that
+of a weaker source. One that has no use alone (container_runtime, mail_events) waits for the one that it needs: the rows
+of `scoop_hpc.fields.spec` say so by `replaces` and `needs`.
 """

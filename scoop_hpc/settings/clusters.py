@@ -1,4 +1,4 @@
-"""Which cluster of those in the files is meant, and what they say of it."""
+"""Choose one of the clusters in the settings' files, and collect its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scoop_hpc.settings.values import Setting, advice, closest, resolve
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """The cluster whose tables apply, None for none, and why."""
+    """The chosen cluster, None for none, and the reason."""
 
     cluster: str | None
     why: str
@@ -22,7 +22,7 @@ class Picked:
 def pick(
     files: Sequence[SiteFile], profile: Setting | None, host: str, scheduler: str | None, find: Callable[[], str]
 ) -> Picked:
-    """Return the cluster that is meant by *profile*, or on *host*, or by the *scheduler* asked for, or *find* finds.
+    """Choose the cluster by *profile*, *host*, the default or the scheduler: *scheduler*, or the one that *find* finds.
 
     *files* are in the order of their strength.
     """
@@ -55,7 +55,7 @@ def pick(
 
 
 def tables(files: Sequence[SiteFile], cluster: str | None) -> list[tuple[Setting, ...]]:
-    """Return what applies of *files* on *cluster*, the strongest first."""
+    """Return the tables of *files* that apply on *cluster*, the strongest first."""
     found = []
     for file in files:
         of_cluster = file.clusters.get(cluster, ()) if cluster is not None else ()
@@ -73,7 +73,7 @@ def _value(cluster: dict[str, Setting], name: str) -> object:
 
 
 def _fits(setting: Setting, host: str) -> bool:
-    """Return whether *setting* are globs one of which fits the host's name, or that name without its domain."""
+    """Return whether *setting* is a list of hosts that *host* fits, with its domain or without."""
     if setting.name != "hosts" or not isinstance(setting.value, tuple):
         return False
     names = (host.lower(), host.lower().partition(".")[0])

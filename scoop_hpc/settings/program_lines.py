@@ -1,4 +1,4 @@
-"""Settings in a program: comment lines at its head that begin with ``#SCOOP`` and a blank, with options of submit.
+"""Read settings from a program: comment lines at its head that begin with ``#SCOOP`` and a blank.
 
 ::
 
@@ -34,7 +34,7 @@ class ProgramLine:
 
 
 def read_program_lines(text: str, path: str) -> tuple[list[ProgramLine], list[str]]:
-    """Return the settings' lines of a program, and a warning of each line that only looks like one."""
+    """Return the ``#SCOOP`` lines of a program, and a warning of each line that only looks like one."""
     found = []
     warnings = []
     in_head = True
@@ -55,7 +55,7 @@ def read_program_lines(text: str, path: str) -> tuple[list[ProgramLine], list[st
 
 
 def _comments(text: str) -> set[int]:
-    """Return the numbers of the lines that have a comment, as far as *text* is Python."""
+    """Return the numbers of the lines with comments, up to the first mistake in *text*."""
     numbers = set()
     try:
         for token in tokenize.generate_tokens(io.StringIO(_NEWLINE.sub("\n", text)).readline):

@@ -1,4 +1,4 @@
-"""A site's or a user's settings: a TOML file's text, read; the format is in `scoop_hpc.settings`."""
+"""Read the TOML file of a site's or a user's settings; `scoop_hpc.settings` shows its format."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def read_site_file(text: str, path: str, kinds: Mapping[str, Kind]) -> SiteFile:
 
 
 class _Reader:
-    """Turns the tables of one file into settings."""
+    """Reads the tables of one file."""
 
     def __init__(self, path: str, lines: Mapping[_Path, int], kinds: Mapping[str, Kind]) -> None:
         self._path = path
@@ -84,7 +84,7 @@ class _Reader:
         return Origin(self._path, self._lines.get(keys))
 
     def check_part(self, key: str, value: Any) -> None:
-        """Refuse what is in no table, or in one that means nothing."""
+        """Refuse a key outside of tables, and an unknown table."""
         if key in _PARTS:
             return
         origin = self.origin(key)
@@ -141,7 +141,7 @@ def _text(value: Any) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    """Return *value* as TOML has it, near enough."""
+    """Return *value* nearly as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "a table" if isinstance(value, dict) else repr(value)

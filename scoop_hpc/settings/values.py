@@ -1,4 +1,4 @@
-"""Settings as users write them, with where they did, and which of several are in force."""
+"""Settings with their origins, and the choice of those in force."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Value = str | bool | tuple[str, ...]
 
 
 class Kind(enum.Enum):
-    """What a setting takes."""
+    """The kinds of values."""
 
     TEXT = "a text or a number"
     FLAG = "true or false"
@@ -27,7 +27,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A place that can set something: a file's line, or what *place* says.
+    """The place of a setting: a line of a file, a variable, an option.
 
     >>> str(Origin("run.py", 2)), Origin("run.py", 2).brief, Origin("$SCOOP_HPC_QUEUE").brief
     ('run.py, line 2', 'run.py:2', '$SCOOP_HPC_QUEUE')
@@ -46,7 +46,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. A FLAG's value may still be a text, and a TEXT's be none that the option takes."""
+    """One setting, as it was written: the text of a FLAG or a TEXT may still be invalid."""
 
     name: str
     value: Value
@@ -65,7 +65,7 @@ _NEEDS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A setting that would be in force if there were what it *needs*."""
+    """A setting without effect, until there is one of what it *needs*."""
 
     setting: Setting
     needs: str
@@ -75,14 +75,14 @@ class Waiting:
 
 
 def resolve(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> dict[str, Setting]:
-    """Return the settings in force, by name, of *sources*, the strongest first, below what is *given* already."""
+    """Return the settings in force, by name, of *sources*, the strongest first; those *given* are stronger still."""
     found = _strongest(given, sources)
     unmet = {each.setting.name for each in _waiting(given, found)}
     return {name: setting for name, setting in found.items() if name not in unmet}
 
 
 def waiting(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> list[Waiting]:
-    """Return the settings that `resolve` leaves out as they are of no use alone."""
+    """Return the settings that `resolve` leaves out because they lack another one."""
     return _waiting(given, _strongest(given, sources))
 
 
@@ -103,7 +103,7 @@ def _strongest(given: Iterable[str], sources: Iterable[Sequence[Setting]]) -> di
 
 
 def name_of(key: str, kinds: Mapping[str, Kind], origin: Origin) -> str:
-    """Return the setting that *key* names, a list perhaps in the plural; raise SettingsError."""
+    """Return the name of the setting that *key* means, a list perhaps in the plural; raise SettingsError."""
     if key in kinds:
         return key
     if key.endswith("s") and kinds.get(key[:-1]) is Kind.LIST:
@@ -118,7 +118,7 @@ _FEW = 12  # names that a line may list
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return which of *known* one who wrote *word* may have meant.
+    """Return the name of *known* that is most like *word*, None if none is.
 
     >>> closest("waltime", ["walltime", "queue"])
     'walltime'
@@ -127,7 +127,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def advice(word: str, known: Iterable[str]) -> str:
-    """Return what to tell one who wrote *word* for one of *known*.
+    """Return advice on *word*, written for one of the names *known*.
 
     >>> advice("x", ["walltime", "queue"])
     'choose of queue, walltime'

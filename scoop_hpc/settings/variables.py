@@ -1,4 +1,4 @@
-"""Settings in the environment: SCOOP_HPC_QUEUE for --queue. A list is of words as a shell splits them."""
+"""Read settings from the environment: SCOOP_HPC_QUEUE for --queue. A list is split into words as by a shell."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scoop_hpc.settings.values import Kind, Origin, Setting, Value, closest, nam
 PREFIX = "SCOOP_HPC_"
 PROFILE = "SCOOP_HPC_PROFILE"
 
-# what else is called so: where state is, what an agent is told, what skips tests, and what jobs find
+# variables of that prefix that are no settings
 _OTHERS = frozenset(("PROFILE", "STATE", "TRUST", "KEYS", "DRIVER", "WORKER_OPTIONS", "SKIP_CLUSTER"))
 _OTHERS_BEGIN = ("JOB_", "LOCAL_")
 
 
 def read_variables(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> tuple[tuple[Setting, ...], list[str]]:
-    """Return the settings in *environ*, and a warning of each that only looks like one. An empty one is none."""
+    """Return the settings in *environ*, and a warning of each variable that only looks like one; skip empty ones."""
     settings: dict[str, Setting] = {}
     warnings = []
     for variable in sorted(environ):

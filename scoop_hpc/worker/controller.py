@@ -6,7 +6,7 @@
                      |
     result() --------+--> run here and now              how: see `Runner`
                      |
-                     '--> park, and let the hub go on   see `Loop`
+                     '--> park, and let the event loop go on   see `Loop`
 
 A future that has not started is run by the greenlet that waits for it, while its stack is shallow; else by a fresh one.
 Other threads than the main one may submit and wait, too: see `Progress`, which looks after the worker while the main
@@ -15,29 +15,32 @@ thread is elsewhere.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
 from typing import Any
 
 from scoop_hpc.errors import NotRunningError, ProgramError
-from scoop_hpc.protocol.messages import Cancel, Message, Query
+from scoop_hpc.events import NOBODY, Observers
+from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
-from scoop_hpc.worker.exchange import POLL, Exchange
+from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.link import Link
 from scoop_hpc.worker.loop import Loop
 from scoop_hpc.worker.loop_timing import LoopTimings
+from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.progress import Progress
 from scoop_hpc.worker.runner import Runner
-from scoop_hpc.worker.shared_values import Constants
+from scoop_hpc.worker.shared_values import KnownValues
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 
 
@@ -57,24 +60,33 @@ class Controller:
     """
 
     def __init__(
-        self, link: Link, name: WorkerName, size: int, serial: bool = False, segments: Segments | None = None
+        self,
+        link: Link,
+        name: WorkerName,
+        size: int,
+        serial: bool = False,
+        segments: Segments | None = None,
+        policy: Policy = DEFAULT,
+        observers: Observers = NOBODY,
     ) -> None:
         self.name = name
         self.size = size
         self.serial = serial
-        self.paces = LoopTimings()
-        self.constants = Constants(self)
-        self.exchange = Exchange(link, name, size, segments)
+        self.loop_timings = LoopTimings()
+        self.shared_values = KnownValues(self)
+        self.policy = policy
+        self.exchange = Exchange(link, name, size, segments, policy, observers)
+        self._state = self.exchange.state
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)
-        self.hub = Loop(self.exchange, self.runner, serial, self.progress.slot_is_taken)
+        self.loop = Loop(self.exchange, self.runner, serial, self.progress.slot_is_taken)
         if serial:
-            self.exchange.busy_since = monotonic()  # with the program
+            self._state.user_code_began(monotonic())  # the program
         self._thread = get_ident()
         self._barred: Exception | None = None  # why futures cannot be used now
-        self._decide: Callable[[], None] | None = None  # whether they may be, when it comes to that
+        self._on_first_use: Callable[[], None] | None = None  # decides whether they may be
         self.refused = ""  # what somebody was told who used them, and may not have passed on
-        self._loops = AsyncioBridge(self.glance)
+        self._asyncio = AsyncioBridge(self.glance)
         self._glanced = 0.0
 
     # what programs call, by way of `futures`
@@ -91,7 +103,7 @@ class Controller:
         if self._barred is not None:
             self._refuse()
         if cost is None:
-            cost = self.runner.costs.of(function)
+            cost = self.runner.durations.of(function)
         future = make(self, function, args, kwargs, cost)
         if get_ident() != self._thread:
             self._submit_elsewhere(future)
@@ -100,21 +112,13 @@ class Controller:
             self.runner.running.spawns = True
         exchange = self.exchange
         if self.size == 1:
-            exchange.local.append(future)
+            self._state.local.append(future)
             if exchange.on_duty is not None:
                 exchange.on_duty()
-            return future
-        if cost.stays or (cost.brief and not exchange.wanted):
-            exchange.keep(future)
-            if monotonic() - exchange.polled <= POLL:
-                return future
-            self.runner.listen()
-        else:
-            self.runner.listen()
-            exchange.export([future])
-        if monotonic() - exchange.polled > POLL:
-            exchange.poll(0)
-        self.runner.since = monotonic()  # what it takes to send is not the task's time
+        elif exchange.submit(future):
+            self.runner.note_poll()
+            exchange.send_and_look()
+            self.runner.since = monotonic()  # what it takes to send is not the task's time
         return future
 
     def _submit_elsewhere(self, future: Future) -> None:
@@ -122,23 +126,21 @@ class Controller:
         running = self.progress.runner.running
         if running is not None:
             running.spawns = True
-        self.exchange.take_in(future)
+        self.exchange.submit_elsewhere(future)
 
     def cost_of(self, task: Callable[..., Any], function: Callable[..., Any]) -> Cost:
         """Return the cost of *task*, one of this package's, where it calls the user's *function*."""
-        return self.runner.costs.of_pair(task, function)
+        return self.runner.durations.of_pair(task, function)
 
     def hungry(self) -> bool:
-        """Whether other workers have too little to do, as far as known; who asks now and then hears of it in time."""
+        """Return whether other workers have too little to do, as far as known; who asks again hears of it in time."""
         if self.size == 1:
             return False
-        if get_ident() != self._thread:
-            return self.exchange.wanted > 0
-        if monotonic() - self.exchange.polled > POLL:
-            self.runner.listen()
+        if get_ident() == self._thread and self._state.is_poll_due(monotonic()):
+            self.runner.note_poll()
             self.exchange.poll(0)
             self.runner.since = monotonic()
-        return self.exchange.wanted > 0
+        return self._state.wanted > 0
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
@@ -153,7 +155,7 @@ class Controller:
                 self.exchange.drop_taken()
             if future.settled:
                 return
-        waiter = self.progress.waiter(deadline) if is_elsewhere else self.hub.waiter(deadline)
+        waiter = self.progress.waiter(deadline) if is_elsewhere else self.loop.waiter(deadline)
         if not future.settled:
             future.watch(waiter.wake)
             waiter.park()
@@ -171,18 +173,18 @@ class Controller:
 
     def run_if_short(self, future: Future) -> None:
         """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""
-        exchange = self.exchange
+        state = self._state
         if (
             future.function is not None
             and future.cost.short
-            and not (exchange.arrived or exchange.own)
-            and monotonic() - exchange.polled <= POLL
+            and not (state.arrived or state.own)
+            and not state.is_poll_due(monotonic())
             and get_ident() == self._thread
             and self._barred is None
             and _stack_is_shallow()
         ):
             self.runner.run_future(future)
-            exchange.drop_taken()
+            self.exchange.drop_taken()
 
     def glance(self, future: Future) -> None:
         """Get on with *future*: somebody asks again and again whether it is done, and may do nothing else.
@@ -195,14 +197,14 @@ class Controller:
             if not future.is_polled():
                 self.progress.attend(future)
             return
-        if self.hub.is_current():
+        if self.loop.is_current():
             return
         now = monotonic()
         if future.unstarted:
             self.wait_for(future, None)
-        elif now > self._glanced + POLL:
+        elif now > self._glanced + self.policy.poll_seconds:
             self._glanced = now
-            self.hub.waiter(now, brief=True).park()
+            self.loop.waiter(now, brief=True).park()
 
     def withdraw(self, future: Future) -> bool:
         """Keep the task of *future* from being run, wherever it is; return whether it had not begun."""
@@ -210,7 +212,7 @@ class Controller:
             return True
         if not future.serial or not self._is_queued(future, cancel=True):
             return False
-        return self.exchange.sent.pop(future.serial, None) is not None  # else another thread settles it now
+        return self._state.sent.pop(future.serial, None) is not None  # else another thread settles it now
 
     def begun(self, future: Future) -> bool:
         """Whether the task of *future*, which has not begun here, has begun elsewhere."""
@@ -218,7 +220,7 @@ class Controller:
 
     def _is_queued(self, future: Future, cancel: bool) -> bool:
         """Whether an exported task waits in some queue; drop it there if *cancel*."""
-        if self._barred is not None or (get_ident() == self._thread and self.hub.is_current()):
+        if self._barred is not None or (get_ident() == self._thread and self.loop.is_current()):
             return False
         if cancel:
             return bool(self.ask(lambda number: Cancel(self.name, future.serial, number)).is_dropped)
@@ -237,23 +239,55 @@ class Controller:
             waiter.wake()
 
         number = self.exchange.question(message_of, reply)
-        holds_hub = soon and get_ident() == self._thread
-        self.hub.questions += holds_hub
+        holds_loop = soon and get_ident() == self._thread
+        self.loop.questions += holds_loop
         try:
             waiter.park()
         finally:
-            self.hub.questions -= holds_hub
-            self.exchange.replies.pop(number, None)
+            self.loop.questions -= holds_loop
+            self._state.forget(number)
         return answers[0] if answers else None
 
     def abandon(self, future: Future) -> None:
         """Do not care for *future* any more: keep it from being run, or drop its outcome when that comes."""
         if self.exchange.take(future) is None:
-            self.exchange.drop(future)
+            self.exchange.abandon(future)
+
+    def withdraw_all(self, futures: Iterable[Future]) -> None:
+        """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
+        sought: dict[int, Future] = {}
+        answers: list[CancelAnswer] = []
+        waiter = self.waiter(None)
+
+        def reply(answer: CancelAnswer) -> None:
+            answers.append(answer)
+            if len(answers) == len(sought):
+                waiter.wake()
+
+        for future in futures:
+            if future.serial in self._state.sent:
+                sought[future.serial] = future
+            else:
+                future.cancel()
+        for serial in sought:
+            self.exchange.question(functools.partial(Cancel, self.name, serial), reply)
+        if sought:
+            waiter.park()
+        for answer in answers:
+            if answer.is_dropped and self._state.sent.pop(answer.serial, None) is not None:
+                sought[answer.serial].drop()
+
+    def call_in_loop(self, call: Callable[[], None]) -> None:
+        """Have the main thread make *call* in its event loop; called by other threads."""
+        self.exchange.defer(call)
+
+    def end(self) -> None:
+        """Exchange nothing from now on: the worker ends, although other threads of it may still run."""
+        self.exchange.end()
 
     def attend(self, future: Future) -> None:
         """Let *future* get on wherever its owner waits for it: in an event loop of asyncio, or anywhere else."""
-        if get_ident() != self._thread or not self._loops.attend(future):
+        if get_ident() != self._thread or not self._asyncio.attend(future):
             self.progress.attend(future)
 
     def equip(self, waiter: Any) -> None:
@@ -263,7 +297,7 @@ class Controller:
 
     def ending(self) -> bool:
         """Whether the program has ended, so that nothing new is to be begun in its name."""
-        return self.hub.ending
+        return self.loop.ending
 
     def check(self) -> None:
         """Raise NotRunningError, or what else there is against it, if futures cannot be used now."""
@@ -273,7 +307,7 @@ class Controller:
     def waiter(self, deadline: float | None) -> AnyWaiter:
         """Return a waiter for the current greenlet, or for the current thread if that is not the main one."""
         self.check()
-        return self.hub.waiter(deadline) if get_ident() == self._thread else self.progress.waiter(deadline)
+        return self.loop.waiter(deadline) if get_ident() == self._thread else self.progress.waiter(deadline)
 
     def mailbox(self) -> Mailbox | None:
         """Return the mailbox of the current thread, None if it is the main one."""
@@ -288,7 +322,7 @@ class Controller:
 
     def _note_fork(self) -> None:
         self.exchange.forked = True
-        self._decide = None
+        self._on_first_use = None
         self._barred = NotRunningError("a process forked by a task is no worker: use futures in the task itself")
         for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
             if signal.getsignal(number) is not signal.SIG_DFL:
@@ -303,7 +337,7 @@ class Controller:
     def bar_until(self, decide: Callable[[], None]) -> None:
         """Call *decide* when futures are used for the first time, and go on unless that raises."""
         self.bar()
-        self._decide = decide
+        self._on_first_use = decide
 
     def unbar(self) -> None:
         """Take futures, at last."""
@@ -311,8 +345,8 @@ class Controller:
 
     def _refuse(self) -> None:
         """Raise what there is against the use of futures here and now."""
-        if self._decide is not None:
-            decide, self._decide, self._barred = self._decide, None, None
+        if self._on_first_use is not None:
+            decide, self._on_first_use, self._barred = self._on_first_use, None, None
             decide()
         if self._barred is not None:
             self.refused = str(self._barred)

@@ -8,11 +8,11 @@ import warnings
 from typing import Any
 
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.serial import alone
+from scoop_hpc.worker.serial import serial_controller
 
 _worker: Controller | None = None  # set once in a process
 _serial = threading.local()
-_constants: dict[str, Any] = {}  # of a program that is its own only worker, in whichever thread
+_shared_values: dict[str, Any] = {}  # of a program that is its own only worker, in whichever thread
 _warned = threading.Event()
 
 
@@ -42,7 +42,7 @@ def current() -> Controller:
                 RuntimeWarning,
                 stacklevel=_level_of_the_user(),
             )
-        controller = _serial.controller = alone(_constants)
+        controller = _serial.controller = serial_controller(_shared_values)
     return controller
 
 

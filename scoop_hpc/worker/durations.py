@@ -1,8 +1,8 @@
-"""What one worker has learnt of the functions it runs: the guess that decides what stays local, and what goes together.
+"""How long calls of a function take, as one worker has learnt: it decides what stays local, and what goes together.
 
-The measure is how long a call keeps its worker *deaf*, from one look at the link to the next. That is short for a task
-that often submits or waits, however long it lasts in all. The guess is a maximum that decays, so that a function that
-is mostly quick and now and then slow counts as slow; a function never seen counts as slow, too.
+The measure is for how long a call keeps its worker *unpolled*, from one look at the link to the next. That is short for
+a task that often submits or waits, however long it lasts in all. The guess is a maximum that decays, so that a function
+that is mostly quick and now and then slow counts as slow; a function never seen counts as slow, too.
 """
 
 from __future__ import annotations
@@ -12,47 +12,40 @@ from types import CodeType
 from typing import Any
 
 from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.worker.policy import DEFAULT, Policy
 
-SHORT = 0.001  # seconds: a call that keeps its worker deaf for less may wait behind others of its kind
-_DECAY = 0.7  # for each call: the kernel takes the CPU away now and then, which should soon be forgotten
-_BUNDLE = 0.002  # seconds of work that travel together
-_BATCH = 0.03  # seconds of work that a worker asks for at once
-UNKNOWN = _BATCH  # seconds that a task takes as far as a new worker knows: it asks for one
-_MOST = 512  # calls that travel together; a call costs the worker 2 us beside the function's own time
-_MODERATE = 0.15  # seconds: what would wait behind a longer call is not asked for ahead of time
-_BRIEF = 0.02  # seconds: what was done before may wait for the end of a shorter call, to be sent together
-_TRAVEL = 3e-6  # seconds of this worker's time that it takes to have a call done elsewhere
-_WORTH = 1e-4  # seconds of short calls that are worth a message
 _CODES = 1000  # code objects known by their id
 
 
 class Cost:
     """What is known of one function."""
 
-    __slots__ = ("deaf", "short", "spawns")
+    __slots__ = ("_policy", "short", "spawns", "unpolled")
 
-    def __init__(self) -> None:
-        self.deaf = 0.0  # seconds, the most of late
+    def __init__(self, policy: Policy = DEFAULT) -> None:
+        self._policy = policy
+        self.unpolled = 0.0  # seconds, the most of late
         self.short = False  # whether the next call is likely to be
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
 
-    def learn(self, deaf: float) -> None:
-        """Note that a call kept a worker deaf for so many seconds."""
-        decayed = _DECAY * self.deaf
-        self.deaf = deaf if deaf > decayed else decayed
-        self.short = self.deaf <= SHORT
+    def learn(self, unpolled: float) -> None:
+        """Note that a call kept a worker from polling for so many seconds."""
+        decayed = self._policy.call_decay * self.unpolled
+        self.unpolled = unpolled if unpolled > decayed else decayed
+        self.short = self.unpolled <= self._policy.short
 
-    def bundle(self) -> int:
+    def batch_size(self) -> int:
         """Return how many calls should travel together.
 
         >>> cost = Cost()
         >>> cost.learn(0.0001)
-        >>> cost.bundle()
+        >>> cost.batch_size()
         20
         """
         if self.spawns or not self.short:
             return 1
-        return max(1, min(_MOST, int(_BUNDLE / max(self.deaf, 1e-7))))
+        policy = self._policy
+        return max(1, min(policy.batch_calls, int(policy.batch_seconds / max(self.unpolled, 1e-7))))
 
     @property
     def stays(self) -> bool:
@@ -64,24 +57,28 @@ class Cost:
         return self.short or self.spawns
 
     def worth_a_journey(self, count: int) -> bool:
-        """Whether others should have some of *count* calls: to send one and take its result takes about _TRAVEL."""
-        return self.spawns or not self.short or (self.deaf > _TRAVEL and count * self.deaf > _WORTH)
+        """Return whether others should have some of *count* calls, in spite of what it takes to send them."""
+        if self.spawns or not self.short:
+            return True
+        policy = self._policy
+        return self.unpolled > policy.travel_seconds and count * self.unpolled > policy.worth_seconds
 
     @property
     def brief(self) -> bool:
         """Whether the outcomes of other tasks may wait for the end of the next call."""
-        return 0.0 < self.deaf < _BRIEF
+        return 0.0 < self.unpolled < self._policy.brief
 
     @property
     def moderate(self) -> bool:
         """Whether other tasks may wait behind the next call."""
-        return 0.0 < self.deaf < _MODERATE
+        return 0.0 < self.unpolled < self._policy.moderate
 
 
-class Costs:
-    """The costs of all functions seen, found by what a function's copies have in common."""
+class Durations:
+    """The costs of the calls of all functions seen, found by what a function's copies have in common."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = DEFAULT) -> None:
+        self._policy = policy
         self._by_key: dict[Hashable, Cost] = {}
         self._by_code: dict[int, Cost] = {}  # the id of a code object: hashing one takes a microsecond
         self._codes: list[object] = []  # keeps those ids from being used again
@@ -113,14 +110,14 @@ class Costs:
     def _called(self, key: Hashable) -> Cost:
         cost = self._by_key.get(key)
         if cost is None:
-            cost = self._by_key[key] = Cost()
+            cost = self._by_key[key] = Cost(self._policy)
         return cost
 
 
 class Unforeseeable(Cost):
     """The cost of calls that have nothing in common: none is known to be short."""
 
-    def learn(self, deaf: float) -> None:
+    def learn(self, unpolled: float) -> None:
         """Learn nothing."""
 
 
@@ -143,12 +140,3 @@ def _attribute(function: Any, name: str) -> Any:
     except BaseException as error:  # a callable's own __getattr__
         go_on_after(error)
         return None
-
-
-def wanted_at_once(usual: float) -> int:
-    """Return how many tasks that each take *usual* seconds a worker should ask for at once.
-
-    >>> wanted_at_once(10.0), wanted_at_once(0.001)
-    (1, 30)
-    """
-    return max(1, min(_MOST, int(_BATCH / max(usual, 1e-7))))

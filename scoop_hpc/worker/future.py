@@ -152,7 +152,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         return self._exception
 
     def _wait(self, timeout: float | None) -> None:
-        if not self.settled:
+        if self._state not in _SETTLED:
             self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         if self._state != FINISHED:
             raise concurrent.futures.CancelledError if self.settled else concurrent.futures.TimeoutError
@@ -253,7 +253,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
             if self._watchers is None:
                 self._watchers = []
             self._watchers.append(watcher)
-        if self.settled:  # perhaps by another thread, which has not seen the watcher
+        if self._state in _SETTLED:  # perhaps by another thread, which has not seen the watcher
             self._wake_watchers()
 
     def unwatch(self, watcher: Callable[[], object]) -> None:

@@ -1,8 +1,8 @@
-"""The worker's hub: the greenlet that all others leave for when they wait, and that lets them go on.
+"""The event loop: a greenlet that tasks switch to when they block, and that resumes them when they are ready.
 
 ::
 
-    '--park--> hub --step--> greenlet of tasks <-- [ inbox ] tasks of others, [ local ] of this worker
+    '--park--> loop --step-> greenlet of tasks <-- [ inbox ] tasks of others, [ local ] of this worker
                 ^                 |
                 '--- [ ready ] <--'  a waiter whose future is done
 
@@ -26,7 +26,7 @@ from scoop_hpc.errors import NotRunningError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker import asyncio_bridge, frame_chunks
-from scoop_hpc.worker.exchange import POLL, Exchange
+from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.timers import Timers
@@ -38,7 +38,7 @@ _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way
 
 
 class Loop:
-    """The hub is the greenlet that makes it; if *serial*, one of its own: then the program is that greenlet."""
+    """The event loop is the greenlet that makes it; if *serial*, one of its own: the program is the maker then."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Loop:
         self.questions = 0  # that wait for their answers: no task is begun meanwhile
         self.ending = False  # the program has ended; what it submitted is still to be run
         self._exchange = exchange
+        self._state = exchange.state
         self._runner = runner
         self._serial = serial
         self._slot_is_taken = slot_is_taken
@@ -67,7 +68,7 @@ class Loop:
     # what a task does
 
     def is_current(self) -> bool:
-        """Whether the hub runs, and no task."""
+        """Return whether the event loop runs, and no task."""
         return getcurrent() is self._greenlet
 
     def waiter(self, deadline: float | None, brief: bool = False) -> Waiter:
@@ -79,7 +80,7 @@ class Loop:
         self._exchange.wake()
 
     def leave(self, waiter: Waiter) -> None:
-        """Switch to the hub until *waiter* is resumed."""
+        """Switch to the event loop until *waiter* is resumed."""
         if getcurrent() is self._greenlet:
             raise NotRunningError("a future's callback cannot wait for another future here")
         if self._serial and self._greenlet.dead:  # Ctrl-C came while it ran
@@ -88,27 +89,28 @@ class Loop:
             self.timers.add(waiter)
             if getcurrent() is self._program:
                 self._program_waits = waiter
-        self._runner.listen()
-        running, deaf = self._runner.running, self._runner.deaf
+        self._runner.note_poll()
+        running, unpolled = self._runner.running, self._runner.unpolled
         state = self._runner.state
         of_program = state is not None and state.of_program
-        loop = asyncio_bridge.suspend()
+        loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None
         waiter.parked = True
         if self._serial:
-            self._exchange.busy_since = 0.0
+            self._state.user_code_ended()
         try:
             self._greenlet.switch()
         finally:
             if self._serial:
-                self._exchange.busy_since = monotonic()
+                self._state.user_code_began(monotonic())
             waiter.parked = False
             waiter.woken = True
-            asyncio_bridge.resume(loop)
+            if loop is not None:
+                asyncio_bridge.resume(loop)
             if state is not None:
                 state.to_program() if of_program else state.to_tasks()
             if self._program_waits is waiter:
                 self._program_waits = None
-            self._runner.running, self._runner.deaf = running, deaf
+            self._runner.running, self._runner.unpolled = running, unpolled
             self._runner.since = monotonic()
 
     # what the process does
@@ -119,23 +121,24 @@ class Loop:
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._program = greenlet(lambda: status.append(frame_chunks.call(program)), self._greenlet)
         self._program.gr_context = self._context
-        self._exchange.busy_since = monotonic()
+        self._state.user_code_began(monotonic())
         self._program.switch()
+        self._state.user_code_ended()
         while not status:
             try:
-                self._exchange.busy_since = 0.0
                 if self._interrupted:
                     raise KeyboardInterrupt
                 self.step()
             except BaseException as error:  # a signal handler's, or a callback's: the program is who may handle it
                 self._interrupted = False
-                self._exchange.busy_since = monotonic()
+                self._state.user_code_began(monotonic())
                 self._program.throw(error)
+                self._state.user_code_ended()
         try:
-            self._exchange.busy_since = monotonic()
+            self._state.user_code_began(monotonic())
             join_threads()  # they may go on with futures
             self.ending = True
-            self._exchange.busy_since = 0.0
+            self._state.user_code_ended()
             while status[0] == 0 and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run
         except KeyboardInterrupt:
@@ -145,10 +148,10 @@ class Loop:
         return status[0]
 
     def _unfinished(self) -> bool:
-        exchange = self._exchange
-        exchange.drop_taken()
-        here = exchange.local or exchange.leaving or exchange.foreign or exchange.inbox or self.ready
-        return bool(exchange.sent or exchange.news() or here or exchange.substituted_since)
+        state = self._state
+        self._exchange.drop_taken()
+        here = state.local or state.leaving or state.foreign or state.inbox or self.ready
+        return bool(state.sent or self._exchange.has_news() or here or state.substituted_since)
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
@@ -160,11 +163,11 @@ class Loop:
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""
         self._context = contextvars.copy_context()  # with what the program's module has set
-        while not self._exchange.stopped:
+        while not self._state.stopped:
             try:
-                self._exchange.busy_since = 0.0
                 self.step()
             except SystemExit:
+                self._state.user_code_ended()
                 print(
                     f"scoop-hpc: worker {self._exchange.name}: a callback of a future called sys.exit()",
                     file=sys.stderr,
@@ -178,63 +181,71 @@ class Loop:
 
     def step(self) -> None:
         """Do one thing, or wait until there is one."""
-        exchange = self._exchange
-        if not self._pending():
-            if not self.questions:
-                if self._may_start():
-                    exchange.want()
-                else:
-                    exchange.ask(0, idle=True)
-            exchange.poll(0 if self._pending() else self._left())
-        elif monotonic() - exchange.polled > POLL:
+        exchange, state = self._exchange, self._state
+        if not self._has_work():
+            if self.questions:
+                exchange.poll(self._left())
+            elif self._may_start():
+                looked = exchange.want()
+                exchange.poll(0 if looked and self._has_work() else self._left())
+            else:
+                exchange.want_nothing()
+                exchange.poll(self._left())
+        elif state.is_poll_due(monotonic()):
             exchange.poll(0)
-        elif exchange.to_share():
+        elif state.has_to_share():
             exchange.share()
-        self.timers.expire()
+        if self.timers.heap:
+            self.timers.expire()
         if exchange.deferred:
             self._start(self._runner.as_program, exchange.deferred.popleft())
-        elif exchange.arrived:
-            self._deliver(exchange.arrived.popleft())
-        elif exchange.own:
-            serial, outcome = exchange.own.popleft()
-            future = exchange.claim(serial, outcome.deaf)
+        elif state.arrived:
+            self._deliver(state.arrived.popleft())
+        elif state.own:
+            serial, outcome = state.own.popleft()
+            future = state.claim(serial, outcome.unpolled)
             if future is not None:
                 self._settle(future, outcome.value, outcome.error)
-        elif exchange.failed:
-            future, error = exchange.failed.popleft()
+        elif state.failed:
+            future, error = state.failed.popleft()
             self._settle(future, None, error)
-        elif self.ready and not (self.ready[0].brief and self._runnable()):
+        elif self.ready and not (self.ready[0].brief and self._may_run()):
             waiter = self.ready.popleft()
-            if not (exchange.inbox or waiter.brief):
-                exchange.ask(0, idle=True)  # what came now would wait behind what goes on now
-                exchange.flush()
-            self._runner.since = exchange.busy_since = monotonic()
+            if not (state.inbox or waiter.brief):
+                exchange.withdraw()  # what came now would wait behind what goes on now
+            self._runner.since = now = monotonic()
+            state.user_code_began(now)
             waiter.resume()
-            exchange.busy_since = 0.0
-        elif self._runnable():
+            state.user_code_ended()
+        elif self._may_run():
             self._start(self._work)
 
-    def _pending(self) -> bool:
-        """Whether there is something to do."""
-        return bool(self.ready or self._exchange.news()) or self._runnable()
+    def _has_work(self) -> bool:
+        """Return whether there is something to do."""
+        state = self._state
+        if self.ready or state.arrived or state.own or state.failed or self._exchange.deferred:
+            return True
+        return bool(state.local or state.inbox or state.foreign) and self._may_run()
 
     def _left(self) -> float | None:
         """Return how long to wait at most; None: for ever."""
-        left = self.timers.left()
-        if not self._exchange.substituted_since:
+        left = self.timers.left() if self.timers.heap else None
+        if not self._state.substituted_since:
             return left
         return _LOOK if left is None else min(left, _LOOK)
 
-    def _runnable(self) -> bool:
-        """Whether there is a task that may begin; one that may not is given away."""
-        exchange = self._exchange
-        if exchange.foreign:
-            exchange.adopt()
-        if self.questions or not (exchange.local or exchange.inbox):
+    def _may_run(self) -> bool:
+        """Return whether there is a task that may begin; one that may not is given away."""
+        state = self._state
+        if state.foreign:
+            self._exchange.adopt()
+        if self.questions or not (state.local or state.inbox):
             return False
+        if self._program_waits is None and not state.substituted_since:
+            return True
         if not self._may_start():
-            if self._exchange.size > 1:
-                exchange.give_back()
+            if state.size > 1:
+                self._exchange.give_back()
             return False
         return True
 
@@ -243,19 +254,20 @@ class Loop:
 
         Not where the program waits with a deadline, and others can do it, nor where a substitute runs one already.
         """
-        if self._exchange.substituted_since and self._slot_is_taken():
+        if self._state.substituted_since and self._slot_is_taken():
             return False
-        return self._program_waits is None or self._exchange.size == 1
+        return self._program_waits is None or self._state.size == 1
 
     def _start(self, function: Callable[..., object], *args: Any) -> None:
         """Run *function* in a greenlet of its own, in the program's context [contextvars], until it parks or ends."""
         task = self._spare.pop() if self._spare else greenlet(self._serve_turns, self._greenlet)
         task.parent = self._greenlet
         task.gr_context = self._fresh_context()
-        self._runner.since = self._exchange.busy_since = monotonic()
+        self._runner.since = now = monotonic()
+        self._state.user_code_began(now)
         self._runner.running = None
         task.switch(function, args)
-        self._exchange.busy_since = 0.0
+        self._state.user_code_ended()
         self._runner.running = None
 
     def _serve_turns(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -274,37 +286,36 @@ class Loop:
 
     def _deliver(self, batch: Batch) -> None:
         """Give outcomes to their futures."""
-        for serial, item, deaf in batching.load_outcomes(batch.frames):
-            future = self._exchange.claim(serial, deaf)
+        for serial, item, unpolled in batching.load_outcomes(batch.frames):
+            future = self._state.claim(serial, unpolled)
             if future is not None:
                 self._settle(future, *batching.value_of(item))
 
     def _settle(self, future: Future, value: Any, error: BaseException | None) -> None:
-        """Settle a future from the hub: callbacks may wait, and get a greenlet of their own."""
+        """Settle a future from the event loop: callbacks may wait, and get a greenlet of their own."""
         if future.has_callbacks:
             self._start(self._runner.settle, future, value, error)
         elif not future.settled:
             future.settle(value, error)
 
     def _work(self) -> None:
-        """Run tasks, here and now, until one of them parks or the hub has something to do."""
-        exchange = self._exchange
+        """Run tasks, here and now, until one of them parks or the event loop has something to do."""
+        exchange, state = self._exchange, self._state
         if self._runner.state is not None:
             self._runner.state.to_tasks()
         while True:
-            task = exchange.next_task() if exchange.inbox else None
+            task = exchange.next_task() if state.inbox else None
             if task is not None:
                 self._runner.run_task(task)
             else:
-                exchange.ask(0, idle=True)
-                exchange.flush()
+                exchange.withdraw()
                 try:
-                    future = exchange.local.pop()
+                    future = state.local.pop()
                 except IndexError:
                     return
                 self._runner.run_future(future)
-            if monotonic() - exchange.polled > POLL:
+            if state.is_poll_due(monotonic()):
                 exchange.poll(0)
                 self.timers.expire()
-            if self._interrupted or exchange.stopped or self.ready or exchange.news() or not self._runnable():
+            if self._interrupted or state.stopped or self.ready or exchange.has_news() or not self._may_run():
                 return

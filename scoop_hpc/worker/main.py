@@ -14,6 +14,7 @@ import traceback
 from dataclasses import dataclass
 
 from scoop_hpc.errors import ProgramError
+from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
 from scoop_hpc.protocol.messages import (
@@ -46,13 +47,13 @@ class WorkerPlan:
     pool: Pool | None  # instead of a program to run
 
 
-def main(plan: WorkerPlan, last_word: LastWord) -> int:
-    """Be the worker *plan.name* until the end; return the exit status."""
+def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -> int:
+    """Be the worker *plan.name* until the end, and tell *observers* what it does; return the exit status."""
     link = BrokerLink(plan.endpoint, plan.name)
     link.send(Ready())
     # the only worker of a pool is not alone: the client has tasks for it
     size = plan.size if plan.pool is None else max(2, plan.size)
-    controller = Controller(link, plan.name, size, segments=_segments())
+    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers)
     current.install(controller)
     origin = plan.name == ORIGIN
     path = os.fsdecode(plan.program.path)
@@ -79,9 +80,9 @@ def main(plan: WorkerPlan, last_word: LastWord) -> int:
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
         leaving.announce(last_word, controller.runs_task)
-        status = controller.hub.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        status = controller.loop.run_program(lambda: _run_program(prepared, verdict), _join_threads)
         state.to_program()  # what is done at the end of a process, is the program's
-        controller.exchange.end()
+        controller.end()
         return status
     controller.bar()
     try:
@@ -117,7 +118,7 @@ def _run_program(prepared: program.Prepared, verdict: ImportCheck) -> int:
 
 def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) -> None:
     """End the run of a program without a guard."""
-    controller.exchange.end()
+    controller.end()
     sys.exit(_fail(link, f"{path}: {reason}", 2))
 
 
@@ -138,8 +139,8 @@ def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:
-    controller.hub.serve()
-    controller.exchange.end()
+    controller.loop.serve()
+    controller.end()
     link.close()
     return 0
 

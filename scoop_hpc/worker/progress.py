@@ -3,12 +3,12 @@
 ::
 
     main thread        user's code ... queue.get() ............................. goes on
-    relief thread           notices that it is long, and that there are futures somebody waits for
-    progress thread             receives outcomes, settles futures, calls their callbacks --> queue.put()
+    progress thread         notices that it is long, and that there are futures somebody waits for
+    callback thread             receives outcomes, settles futures, calls their callbacks --> queue.put()
     substitutes                 run tasks, one at a time, as the main thread would in a `result()`
 
 Somebody waits for a future if it has a callback of the user's, or if another thread waits in it or polls it. Where the
-main thread waits in this package, its hub does all of this, and these threads sleep.
+main thread waits in this package, its event loop does all of this, and these threads sleep.
 
 A worker runs one task at a time. A thread that is blocked in the user's code does not run, but may not be replaced
 either: it may wait for a program that it has started. Only where what it runs has made futures that somebody waits for
@@ -32,19 +32,12 @@ from time import monotonic
 from typing import Any
 
 from scoop_hpc.pickling import batching
-from scoop_hpc.worker.durations import Cost, Costs
+from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.policy import Policy
 from scoop_hpc.worker.runner import Runner, ThreadRunner
 from scoop_hpc.worker.waiting import Mailbox, ThreadWaiter
-
-_ELSEWHERE = 0.003  # seconds after which the main thread is taken to be elsewhere
-_LOOK = 0.01  # seconds between looks, if nothing comes before
-_LINGER = 0.25  # seconds that the progress thread stays, though nobody waits: the next wait may begin soon
-_STUCK = 0.05  # seconds after which a callback is taken to be blocked, so that others need another thread
-_SAMPLE = 0.005  # seconds over which a thread's use of the CPU is looked at
-_BLOCKED = 0.3  # of the CPU: a thread that uses less is taken to be blocked
-_SPINNING = 1.0  # seconds after which a thread that computes is taken to wait all the same: ``while not flag: pass``
 
 _Key = tuple[int, Cost | None]  # whose futures somebody waits for: those of what runs in a thread
 _USERS: _Key = (0, None)  # somebody is a thread of the user's
@@ -58,13 +51,14 @@ class _Here(threading.local):
         self.mailbox = Mailbox()
         self.runner: Runner | None = None
         self.is_substitute = False
-        self.server = 0  # its number, if it is a progress thread
+        self.server = 0  # its number, if it is a callback thread
 
 
 class _Usage:
     """Tells whether a thread is blocked, by how much of the CPU it uses."""
 
-    def __init__(self, thread: int) -> None:
+    def __init__(self, thread: int, policy: Policy) -> None:
+        self._policy = policy
         find = getattr(time, "pthread_getcpuclockid", None)  # not on macOS
         self._clock: int | None = None if find is None else find(thread)
         self._blocked = False
@@ -78,9 +72,9 @@ class _Usage:
 
     def blocked(self, now: float) -> bool:
         """Return whether the thread used little of the CPU when last looked at."""
-        if now - self._at >= _SAMPLE:
+        if now - self._at >= self._policy.sample_seconds:
             used = self._read()
-            self._blocked = used - self._used < _BLOCKED * (now - self._at)
+            self._blocked = used - self._used < self._policy.blocked_share * (now - self._at)
             self._at, self._used = now, used
         return self._blocked
 
@@ -93,13 +87,15 @@ class Progress:
 
     def __init__(self, exchange: Exchange, runner: Runner) -> None:
         self._exchange = exchange
+        self._state = exchange.state
+        self._policy = exchange.state.policy
         self._main = runner
         self._thread = get_ident()
         self._here = _Here()
         self._lock = threading.Lock()
         self._waiting: dict[_Key, int] = {}  # how many futures, and threads, by who runs what
         self._main_usage: _Usage | None = None
-        self._server = 0  # the number of the progress thread: one that was replaced ends
+        self._server = 0  # the number of the callback thread: one that was replaced ends
         self._needed = threading.Event()
         self._nudged, self._nudger = -1, -1  # a pipe
         self._outcomes: deque[_Settling] = deque()
@@ -131,7 +127,7 @@ class Progress:
     def runner(self) -> Runner:
         """The runner of this thread, which is not the main one."""
         if self._here.runner is None:
-            self._here.runner = ThreadRunner(self._exchange, self._main.costs)
+            self._here.runner = ThreadRunner(self._exchange, self._main.durations)
         return self._here.runner
 
     @contextlib.contextmanager
@@ -165,20 +161,20 @@ class Progress:
             else:
                 del self._waiting[key]
 
-    # the progress thread
+    # the callback thread
 
-    def _look(self, busy: float) -> bool:
-        """Begin to serve if the main thread was *busy* for long. Called by the relief thread; True: look again."""
-        is_elsewhere = busy > _ELSEWHERE and bool(self._waiting)
+    def _look(self) -> bool:
+        """Begin to serve if the main thread is busy for long. Called by the progress thread; True: look again."""
+        is_elsewhere = bool(self._waiting) and self._state.is_neglected(monotonic())
         calling_since = self._calling_since
         if is_elsewhere or self._outcomes:
-            if not self._server or (calling_since and monotonic() - calling_since > _STUCK):
+            if not self._server or (calling_since and monotonic() - calling_since > self._policy.stuck_seconds):
                 self._start_server()
             self._needed.set()
         return bool(self._waiting or self._outcomes)
 
     def _start_server(self) -> None:
-        """Start a progress thread, in the place of the one that there is."""
+        """Start a callback thread, in the place of the one that there is."""
         with self._lock:
             if self._nudger < 0:
                 self._nudged, self._nudger = os.pipe()
@@ -187,11 +183,11 @@ class Progress:
             self._calling_since = 0.0
             self._server += 1
             number = self._server
-        threading.Thread(target=self._serve, args=(number,), name="scoop-hpc progress", daemon=True).start()
+        threading.Thread(target=self._serve, args=(number,), name="scoop-hpc callbacks", daemon=True).start()
         self._needed.set()
 
     def _nudge(self) -> None:
-        """Let the progress thread look up."""
+        """Let the callback thread look up."""
         if self._exchange.on_duty is not None:
             with contextlib.suppress(BlockingIOError):  # it is full: who has not read it yet will
                 os.write(self._nudger, b"\0")
@@ -219,7 +215,7 @@ class Progress:
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
         if self._main_usage is None:
-            self._main_usage = _Usage(self._thread)
+            self._main_usage = _Usage(self._thread, self._policy)
         last = monotonic()
         self._main_usage.reset(last)
         self._main_is_excused = False
@@ -232,18 +228,18 @@ class Progress:
             now = monotonic()
             if self._waiting:
                 last = now
-            elif now - last > _LINGER:
+            elif now - last > self._policy.linger_seconds:
                 return
             wants_tasks = self._substitute(now)
-            for ready, _ in poll.poll(int(_LOOK * 1000)):
+            for ready, _ in poll.poll(int(self._policy.serve_look * 1000)):
                 if ready == self._nudged:
                     os.read(self._nudged, 1000)
 
     def _settle_all(self, me: int) -> None:
-        while self._server == me and (self._outcomes or (self._exchange.busy_since and self._load())):
+        while self._server == me and (self._outcomes or (self._state.busy_since and self._load())):
             try:
                 future, outcome = self._outcomes.popleft()
-            except IndexError:  # another progress thread, which this one has replaced, was faster
+            except IndexError:  # another callback thread, which this one has replaced, was faster
                 continue
             if future.has_callbacks:
                 self._calling_since = monotonic()
@@ -256,21 +252,21 @@ class Progress:
 
     def _load(self) -> bool:
         """Take outcomes to settle futures with; return whether there may be some."""
-        exchange, outcomes = self._exchange, self._outcomes
-        with contextlib.suppress(IndexError):  # the hub was faster
-            if exchange.failed:
-                future, error = exchange.failed.popleft()
+        state, outcomes = self._state, self._outcomes
+        with contextlib.suppress(IndexError):  # the event loop was faster
+            if state.failed:
+                future, error = state.failed.popleft()
                 outcomes.append((future, functools.partial(_both, None, error)))
                 return True
-            if exchange.own:
-                serial, outcome = exchange.own.popleft()
-                claimed = exchange.claim(serial, outcome.deaf)
+            if state.own:
+                serial, outcome = state.own.popleft()
+                claimed = state.claim(serial, outcome.unpolled)
                 if claimed is not None:
                     outcomes.append((claimed, functools.partial(_both, outcome.value, outcome.error)))
                 return True
-            if exchange.arrived:
-                for serial, item, deaf in batching.load_outcomes(exchange.arrived.popleft().frames):
-                    claimed = exchange.claim(serial, deaf)
+            if state.arrived:
+                for serial, item, unpolled in batching.load_outcomes(state.arrived.popleft().frames):
+                    claimed = state.claim(serial, unpolled)
                     if claimed is not None:
                         outcomes.append((claimed, functools.partial(batching.value_of, item)))
                 return True
@@ -279,7 +275,7 @@ class Progress:
     # substitutes
 
     def slot_is_taken(self) -> bool:
-        """Return whether a substitute runs a task, so that the hub should begin none. Called by the hub."""
+        """Return whether a substitute runs a task, so that the event loop should begin none. Called by that."""
         current = self._current
         return current is not None and current.busy and not self._waits_elsewhere(current, monotonic())
 
@@ -296,7 +292,7 @@ class Progress:
             if current is None:
                 current = self._current = _Substitute(self, self._exchange)
                 self._substitutes.append(current)
-        if not self._exchange.has_tasks():
+        if not (self._state.foreign or self._state.local or self._state.inbox):
             return True
         current.begin()
         return False
@@ -304,7 +300,7 @@ class Progress:
     def _main_waits(self, now: float) -> bool:
         assert self._main_usage is not None
         key = (self._thread, self._main.running)
-        if not self._main_is_excused and self._waits(key, self._main_usage, self._exchange.busy_since, now):
+        if not self._main_is_excused and self._waits(key, self._main_usage, self._state.busy_since, now):
             self._main_is_excused = key not in self._waiting
             return True
         return self._main_is_excused
@@ -318,7 +314,9 @@ class Progress:
 
     def _waits(self, key: _Key, usage: _Usage, since: float, now: float) -> bool:
         """Return whether a thread is blocked, as it seems, until some future is done."""
-        return (key in self._waiting or self._excuses()) and (usage.blocked(now) or now - since > _SPINNING)
+        return (key in self._waiting or self._excuses()) and (
+            usage.blocked(now) or now - since > self._policy.spinning_seconds
+        )
 
     def _excuses(self) -> bool:
         """Return whether more threads of the user's wait than others were replaced for."""
@@ -327,16 +325,16 @@ class Progress:
 
     def may_run(self, substitute: _Substitute) -> bool:
         """Return whether *substitute* may take another task."""
-        return self._current is substitute and bool(self._exchange.busy_since) and not self._exchange.stopped
+        return self._current is substitute and bool(self._state.busy_since) and not self._state.stopped
 
     def enter(self) -> Runner:
         """Make this thread a substitute's; return its runner."""
         self._here.is_substitute = True
-        self._here.runner = _SubstituteRunner(self._exchange, self._main.costs, self.leave)
+        self._here.runner = _SubstituteRunner(self._exchange, self._main.durations, self.leave)
         return self._here.runner
 
     def leave(self, future: Future, value: Any, error: BaseException | None) -> None:
-        """Leave it to the progress thread to settle *future*. Called by substitutes, who must not run callbacks."""
+        """Leave it to the callback thread to settle *future*. Called by substitutes, who must not run callbacks."""
         self._outcomes.append((future, functools.partial(_both, value, error)))
         self._exchange.arm()
         self._needed.set()
@@ -349,7 +347,7 @@ class Progress:
             if self._current is not substitute:
                 self._idle.append(substitute)
             if not any(each.busy for each in self._substitutes):
-                self._exchange.substituted_since = 0.0
+                self._exchange.state.substituted_since = 0.0
         self._exchange.wake()
         self._nudge()
 
@@ -363,12 +361,12 @@ def _both(value: Any, error: BaseException | None) -> tuple[Any, BaseException |
 
 
 class _SubstituteRunner(ThreadRunner):
-    """Runs tasks, and leaves callbacks to the progress thread: they may block, and are nobody's task."""
+    """Runs tasks, and leaves callbacks to the callback thread: they may block, and are nobody's task."""
 
     def __init__(
-        self, exchange: Exchange, costs: Costs, leave: Callable[[Future, Any, BaseException | None], None]
+        self, exchange: Exchange, durations: Durations, leave: Callable[[Future, Any, BaseException | None], None]
     ) -> None:
-        super().__init__(exchange, costs)
+        super().__init__(exchange, durations)
         self._leave = leave
 
     def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
@@ -395,13 +393,13 @@ class _Substitute:
     def begin(self) -> None:
         """Run tasks."""
         self.busy = True
-        self._exchange.substituted_since = monotonic()
+        self._exchange.state.substituted_since = monotonic()
         self._wanted.set()
 
     def _run(self, ready: threading.Event) -> None:
         self.thread = get_ident()
         self.runner = self._progress.enter()
-        self.usage = _Usage(self.thread)
+        self.usage = _Usage(self.thread, self._exchange.state.policy)
         ready.set()
         try:
             while True:
@@ -419,7 +417,7 @@ class _Substitute:
         task = exchange.take_oldest()
         if task is None:
             return False
-        self.busy_since = exchange.substituted_since = monotonic()
+        self.busy_since = exchange.state.substituted_since = monotonic()
         self.usage.reset(self.busy_since)
         if isinstance(task, Future):
             self.runner.run_future(task)

@@ -1,4 +1,4 @@
-"""Runs the user's functions, and learns how long they keep the worker deaf."""
+"""Runs the user's functions, and learns for how long they keep the worker from polling."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from scoop_hpc.pickling import main_received, pickles, task_exits
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.worker.durations import Cost, Costs
+from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.forked import exit_status
 from scoop_hpc.worker.future import Future
-from scoop_hpc.worker.inbox import Given
 from scoop_hpc.worker.process_state import ProcessState
+from scoop_hpc.worker.tasks import Given
 
 
 class Runner:
     """Runs the tasks of one worker, one inside another or one after the other."""
 
-    def __init__(self, exchange: Exchange, costs: Costs | None = None) -> None:
-        self.costs = Costs() if costs is None else costs
+    def __init__(self, exchange: Exchange, durations: Durations | None = None) -> None:
+        self.durations = Durations(exchange.state.policy) if durations is None else durations
         self.running: Cost | None = None  # of the task that runs
-        self.deaf = 0.0  # the longest time so far that it kept the worker from looking at its link
+        self.unpolled = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._exchange = exchange
@@ -75,8 +75,13 @@ class Runner:
         exchange = self._exchange
         try:
             if isinstance(task, Batch):
-                exchange.open(task, self.costs.of)
-                return
+                exchange.open(task, self.durations.of)
+                first = exchange.next_task()
+                if first is None:  # all were cancelled on the way
+                    return
+                task = first
+                if isinstance(task, Batch):
+                    return self.run_task(task)
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
             refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
@@ -84,29 +89,24 @@ class Runner:
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             return
         cost = task.cost
-        self._prepare(cost)
+        self.since = self._prepare(cost, monotonic())
         outcome = Outcome(*self._run(task.function, args, kwargs, cost))
-        exchange.learn(outcome.deaf)
+        exchange.state.learn(outcome.unpolled)
         exchange.finish(task.owner, task.serial, outcome)
 
-    def _prepare(self, cost: Cost) -> None:
-        """Hand out what must not wait for the end of a call."""
-        exchange = self._exchange
-        if not cost.short and exchange.inbox and not cost.moderate:
-            exchange.give_back_inbox()
-        if exchange.due or not cost.brief or (not cost.short and exchange.urgent()):
-            exchange.flush()
-        self.since = exchange.busy_since = monotonic()
+    def _prepare(self, cost: Cost, now: float) -> float:
+        """Hand out what must not wait for the end of a call that begins; return when it does."""
+        return self._exchange.prepare(cost, now)
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
     ) -> tuple[Any, BaseException | None, float]:
-        """Call the user's function; return its result or what it raised, and how long it was deaf at most."""
+        """Call the user's function; return its result or what it raised, and how long it was unpolled at most."""
         start = monotonic()
-        outer, outer_deaf = self.running, self.deaf
-        if start - self.since > outer_deaf:
-            outer_deaf = start - self.since
-        self.running, self.deaf, self.since = cost, 0.0, start
+        outer, outer_unpolled = self.running, self.unpolled
+        if start - self.since > outer_unpolled:
+            outer_unpolled = start - self.since
+        self.running, self.unpolled, self.since = cost, 0.0, start
         value = error = None
         try:
             context = copy_context()
@@ -122,25 +122,26 @@ class Runner:
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()
-        deaf = end - self.since
-        if self.deaf > deaf:
-            deaf = self.deaf
-        cost.learn(deaf)
-        self.running, self.deaf, self.since = outer, outer_deaf, end
-        return value, error, deaf
+        unpolled = end - self.since
+        if self.unpolled > unpolled:
+            unpolled = self.unpolled
+        cost.learn(unpolled)
+        self.running, self.unpolled, self.since = outer, outer_unpolled, end
+        return value, error, unpolled
 
-    def listen(self) -> None:
+    def note_poll(self) -> None:
         """Note how long the running task has kept the worker from its link until now."""
         now = monotonic()
-        if now - self.since > self.deaf:
-            self.deaf = now - self.since
+        if now - self.since > self.unpolled:
+            self.unpolled = now - self.since
         self.since = now
 
 
 class ThreadRunner(Runner):
     """Runs tasks in a thread other than the worker's main one."""
 
-    def _prepare(self, cost: Cost) -> None:
-        if not cost.brief:
-            self._exchange.flush()
-        self.since = monotonic()
+    def _prepare(self, cost: Cost, now: float) -> float:
+        if cost.brief:
+            return now
+        self._exchange.flush()
+        return monotonic()

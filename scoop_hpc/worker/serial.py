@@ -8,7 +8,7 @@ from typing import Any
 from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Unlinked
-from scoop_hpc.worker.shared_values import Constants
+from scoop_hpc.worker.shared_values import KnownValues
 
 
 class NoLink(Unlinked):
@@ -25,8 +25,8 @@ class NoLink(Unlinked):
         self._woken.set()
 
 
-def alone(constants: dict[str, Any]) -> Controller:
-    """Return a controller for the current thread, whose shared constants are *constants*."""
+def serial_controller(values: dict[str, Any]) -> Controller:
+    """Return a controller for the current thread, whose shared values are *values*."""
     controller = Controller(NoLink(), ORIGIN, 1, serial=True)
-    controller.constants = Constants(controller, constants)
+    controller.shared_values = KnownValues(controller, values)
     return controller

@@ -1,4 +1,4 @@
-"""The shared constants as one worker knows them."""
+"""The shared values as one worker knows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scoop_hpc.protocol.names import WorkerName
 
 
 class Asks(Protocol):
-    """What constants need of their worker."""
+    """What shared values need of their worker."""
 
     name: WorkerName
     serial: bool
@@ -23,8 +23,8 @@ class Asks(Protocol):
         """Ask the broker; return the message that answers, None if the *deadline* is over."""
 
 
-class Constants:
-    """Constants that were set or got here; for all others the broker is asked."""
+class KnownValues:
+    """Shared values that were set or got here; for all others the broker is asked."""
 
     def __init__(self, worker: Asks, values: dict[str, Any] | None = None) -> None:
         self._worker = worker

@@ -21,23 +21,23 @@ class Timers:
     """The deadlines of parked greenlets."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self.heap: list[tuple[float, int, Timed]] = []  # false while nobody waits with a deadline
         self._crowded = 64
 
     def add(self, waiter: Timed) -> None:
         """Wake *waiter* at its deadline."""
         assert waiter.deadline is not None
-        if len(self._heap) >= self._crowded:  # mostly of waiters that were woken long before their deadline
-            self._heap = [timer for timer in self._heap if not timer[2].woken]
-            heapq.heapify(self._heap)
-            self._crowded = 64 + 2 * len(self._heap)
-        heapq.heappush(self._heap, (waiter.deadline, id(waiter), waiter))
+        if len(self.heap) >= self._crowded:  # mostly of waiters that were woken long before their deadline
+            self.heap = [timer for timer in self.heap if not timer[2].woken]
+            heapq.heapify(self.heap)
+            self._crowded = 64 + 2 * len(self.heap)
+        heapq.heappush(self.heap, (waiter.deadline, id(waiter), waiter))
 
     def left(self) -> float | None:
         """Return the seconds until the next deadline, None if there is none."""
-        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+        return max(0.0, self.heap[0][0] - time.monotonic()) if self.heap else None
 
     def expire(self) -> None:
         """Wake those whose time has come."""
-        while self._heap and self._heap[0][0] <= time.monotonic():
-            heapq.heappop(self._heap)[2].wake()
+        while self.heap and self.heap[0][0] <= time.monotonic():
+            heapq.heappop(self.heap)[2].wake()

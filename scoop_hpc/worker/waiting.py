@@ -1,4 +1,4 @@
-"""What waits for futures: a greenlet, parked at the hub of the worker's main thread, or another thread."""
+"""What waits for futures: a greenlet, parked at the event loop of the worker's main thread, or another thread."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scoop_hpc.pickling import main_received
 
 
 class Parks(Protocol):
-    """What a waiter needs of the hub."""
+    """What a waiter needs of the event loop."""
 
     ready: deque[Waiter]
-    thread: int  # the hub's
+    thread: int  # the event loop's
 
     def leave(self, waiter: Waiter) -> None:
-        """Switch to the hub until *waiter* is resumed."""
+        """Switch to the event loop until *waiter* is resumed."""
 
     def nudge(self) -> None:
-        """Let the hub look at what is ready; called by other threads."""
+        """Let the event loop look at what is ready; called by other threads."""
 
 
 class Waiter:
@@ -32,10 +32,10 @@ class Waiter:
     One that is *brief* will soon be back: tasks that come meanwhile are welcome.
     """
 
-    __slots__ = ("_greenlet", "_hub", "brief", "deadline", "parked", "woken")
+    __slots__ = ("_greenlet", "_loop", "brief", "deadline", "parked", "woken")
 
-    def __init__(self, hub: Parks, greenlet: Any, deadline: float | None, brief: bool = False) -> None:
-        self._hub = hub
+    def __init__(self, loop: Parks, greenlet: Any, deadline: float | None, brief: bool = False) -> None:
+        self._loop = loop
         self._greenlet = greenlet
         self.deadline = deadline
         self.brief = brief
@@ -46,22 +46,22 @@ class Waiter:
         """Let the greenlet go on; fit to watch a future. Any thread may call it."""
         if not self.woken:
             self.woken = True
-            self._hub.ready.append(self)
-            if get_ident() != self._hub.thread:
-                self._hub.nudge()
+            self._loop.ready.append(self)
+            if get_ident() != self._loop.thread:
+                self._loop.nudge()
 
     def park(self) -> bool:
         """Leave the current task until `wake` or the deadline; return whether it was woken before the deadline."""
         if not self.woken:
             environment = main_received.names.given
-            self._hub.leave(self)
+            self._loop.leave(self)
             if main_received.names.given is not environment:  # another task that came meanwhile has globals of its own
                 main_received.enter_again(environment)
         expired = self.deadline is not None and monotonic() >= self.deadline
         return not expired
 
     def resume(self) -> None:
-        """Go on with the greenlet, if it is still here. Called by the hub."""
+        """Go on with the greenlet, if it is still here. Called by the event loop."""
         if self.parked:
             self._greenlet.switch()
 

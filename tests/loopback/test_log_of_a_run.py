@@ -51,6 +51,7 @@ def test_standard_error_has_the_log_of_a_run_whose_worker_dies_and_keys_are_not_
     assert re.search(r"agent WARNING: (origin|worker 0\.\d) \(pid \d+\) died: killed by SIGSEGV\n", done.stderr)
     assert "driver ERROR: the run ends with status" in done.stderr
     assert "broker 0 DEBUG: worker 0.0 is ready\n" in done.stderr
+    assert " worker 0.0 DEBUG: " in done.stderr  # what it has given to others
     assert done.stderr.splitlines()[-1].startswith("scoop-hpc: error: ")
     assert "SCOOP_HPC_KEYS" not in done.stderr
 

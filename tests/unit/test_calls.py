@@ -17,7 +17,6 @@ import pytest
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import batching, pickles
-from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome, RemoteTraceback
 from scoop_hpc.protocol.messages import Batch, Reference
@@ -31,6 +30,13 @@ def segments() -> Iterator[Segments]:
     segments = Segments(most=100)
     yield segments
     segments.close()
+
+
+def dumped(outcomes: list[Outcome], segments: Segments | None = None) -> list[Any]:
+    """Return the frames of *outcomes*, whose tasks are numbered from 1 on."""
+    return batching.dump_outcomes(
+        [batching.pack_outcome(serial, outcome, segments) for serial, outcome in enumerate(outcomes, 1)]
+    )
 
 
 def trip(value: Any) -> Any:
@@ -114,12 +120,13 @@ def test_large_string_goes_into_a_segment(segments: Segments) -> None:
 
 
 def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments) -> None:
-    outgoing = Outgoing(segments)
-    outgoing.add(1, Outcome(PickledBuffer(bytearray(b"a") * 600_000)))
-    outgoing.add(2, Outcome(b"b" * 600_000))
-    outgoing.add(3, Outcome("c"))
-    outgoing.add(4, Outcome(error=KeyError("d")))
-    frames = outgoing.dump()
+    outcomes = [
+        Outcome(PickledBuffer(bytearray(b"a") * 600_000)),
+        Outcome(b"b" * 600_000),
+        Outcome("c"),
+        Outcome(error=KeyError("d")),
+    ]
+    frames = dumped(outcomes, segments)
     assert sum(map(len, frames)) < 5_000
     items = batching.load_outcomes(maps.taken(Batch(ORIGIN, 0, frames)).frames)
     values = [batching.value_of(item) for _, item, _ in items]
@@ -130,10 +137,8 @@ def test_what_is_packed_in_an_outcome_arrives_without_a_copy(segments: Segments)
 
 
 def test_result_whose_memory_is_gone_is_an_error_of_its_future_alone(segments: Segments) -> None:
-    outgoing = Outgoing(segments)
-    outgoing.add(1, Outcome(b"b" * 600_000))
-    outgoing.add(2, Outcome("c"))
-    frames = outgoing.dump()
+    outcomes = [Outcome(b"b" * 600_000), Outcome("c")]
+    frames = dumped(outcomes, segments)
     segments.close()
     (_, lost, _), (_, good, _) = batching.load_outcomes(maps.taken(Batch(ORIGIN, 0, frames)).frames)
     value, error = batching.value_of(lost)
@@ -309,10 +314,9 @@ class Refusing:
 
 @pytest.mark.parametrize("kind", [Stop, SystemExit, GeneratorExit, KeyboardInterrupt, ValueError])
 def test_whatever_is_raised_while_a_result_is_pickled_is_the_error_of_its_future(kind: type[BaseException]) -> None:
-    outgoing = Outgoing()
-    outgoing.add(1, Outcome([Refusing(kind)]))
-    outgoing.add(2, Outcome([5]))
-    (_, bad, _), (_, good, _) = batching.load_outcomes(outgoing.dump())
+    outcomes = [Outcome([Refusing(kind)]), Outcome([5])]
+    frames = dumped(outcomes)
+    (_, bad, _), (_, good, _) = batching.load_outcomes(frames)
     error = batching.value_of(bad)[1]
     assert type(error) is (KeyboardInterrupt if kind is KeyboardInterrupt else UnpicklableError)
     assert batching.value_of(good) == ([5], None)
@@ -364,9 +368,9 @@ class Leave:
 
 
 def test_result_that_exits_while_it_is_unpickled_is_an_error() -> None:
-    outgoing = batching.Outgoing()
-    outgoing.add(1, Outcome(Leave()))
-    ((_, item, _),) = batching.load_outcomes(outgoing.dump())
+    outcomes = [Outcome(Leave())]
+    frames = dumped(outcomes)
+    ((_, item, _),) = batching.load_outcomes(frames)
     value, error = batching.value_of(item)
     assert isinstance(error, TaskError)
     assert isinstance(error.__cause__, SystemExit)

@@ -21,12 +21,13 @@ from scoop_hpc.cli.jobs import as_dict, fitted, logs, status, table, why
 from scoop_hpc.cli.submit import render, submit
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.errors import InputError, JobSpecError, ProgramError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ from scoop_hpc.errors import (
     ScoopError,
     UnansweredError,
 )
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.client import Client
@@ -30,6 +31,7 @@ from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report, goes_on, is_queued
 from scoop_hpc.jobs.status import is_unanswered
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]

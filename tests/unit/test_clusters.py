@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.errors import InputError, JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 from scoop_hpc.schedulers.site import Site
 

@@ -24,7 +24,7 @@ from scoop_hpc.protocol.messages import (
     SharedSet,
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, ProcessName, WorkerName, broker_name, broker_of, worker_name
-from scoop_hpc.worker.shared_values import Constants
+from scoop_hpc.worker.shared_values import KnownValues
 
 
 class Tree:
@@ -135,8 +135,8 @@ class Asked:
 def test_values_come_back_as_they_were_set() -> None:
     worker = Asked()
     base = 40
-    Constants(worker).set({"table": {"a": [1, 2]}, "function": lambda x: base + x})
-    other = Constants(worker)
+    KnownValues(worker).set({"table": {"a": [1, 2]}, "function": lambda x: base + x})
+    other = KnownValues(worker)
     assert other.get("table", 0) == {"a": [1, 2]}
     assert other.get("function", 0)(2) == 42
 
@@ -148,8 +148,8 @@ def test_large_buffers_are_part_of_the_constant() -> None:
 
 def test_constant_is_asked_for_once() -> None:
     worker = Asked()
-    Constants(worker).set({"name": [1]})
-    constants, asked = Constants(worker), worker.asked
+    KnownValues(worker).set({"name": [1]})
+    constants, asked = KnownValues(worker), worker.asked
     assert constants.get("name", 0) is constants.get("name", 0)
     assert worker.asked == asked + 1
 
@@ -157,18 +157,18 @@ def test_constant_is_asked_for_once() -> None:
 @pytest.mark.parametrize("timeout", [0, 0.1])
 def test_missing_constant_is_an_error_that_says_how_to_set_it(timeout: float) -> None:
     with pytest.raises(ConstantError, match=r"set_const\(name=") as caught:
-        Constants(Asked()).get("name", timeout)
+        KnownValues(Asked()).get("name", timeout)
     assert isinstance(caught.value, LookupError)
 
 
 def test_constant_cannot_be_set_again_by_anybody() -> None:
     worker = Asked()
-    Constants(worker).set({"name": 1})
+    KnownValues(worker).set({"name": 1})
     for _ in range(2):
         with pytest.raises(ConstantError, match="'name' is set already"):
-            Constants(worker).set({"name": 1})
+            KnownValues(worker).set({"name": 1})
 
 
 def test_constant_that_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(UnpicklableError, match="generator"):
-        Constants(Asked()).set({"name": (n for n in "")})
+        KnownValues(Asked()).set({"name": (n for n in "")})

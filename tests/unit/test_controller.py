@@ -14,15 +14,12 @@ import pytest
 
 from scoop_hpc import futures
 from scoop_hpc.broker.state import BrokerState
-from scoop_hpc.errors import InputError, ProgramError, ProtocolError, TaskError
+from scoop_hpc.errors import InputError, ProgramError, TaskError
 from scoop_hpc.pickling import batching, pickles
-from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
-    Demand,
-    Hello,
     Message,
     Ready,
     Request,
@@ -31,9 +28,10 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import ORIGIN, ProcessName, broker_of, worker_name
 from scoop_hpc.worker import current
-from scoop_hpc.worker import durations as costs
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.durations import Cost, Costs, wanted_at_once
+from scoop_hpc.worker.durations import Cost, Durations
+from scoop_hpc.worker.policy import DEFAULT, Policy
+from scoop_hpc.worker.state import Export
 
 
 class Home:
@@ -78,13 +76,15 @@ Run = Callable[..., Any]
 def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Run a function as the origin's program, on a worker alone or one of four; return its result."""
 
-    def run(program: Callable[[], Any], link: Home | None = None, size: int = request.param) -> Any:
+    def run(
+        program: Callable[[], Any], link: Home | None = None, size: int = request.param, policy: Policy = DEFAULT
+    ) -> Any:
         link = link or Home()
-        worker = Controller(link, ORIGIN, size)
+        worker = Controller(link, ORIGIN, size, policy=policy)
         monkeypatch.setattr(current, "_worker", worker)
         results = []
         # a program that fails does not wait for what it submitted
-        worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
+        worker.loop.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
         return results[0]
 
     handler = signal.getsignal(signal.SIGINT)
@@ -117,8 +117,8 @@ def test_worker_is_not_busy_once_its_program_has_ended(run: Run) -> None:
     class Watched(Home):
         def receive(self) -> list[Message]:
             worker = current.running()
-            if worker is not None and worker.hub.ending and worker.hub.is_current():
-                busy.append(worker.exchange.busy_since)
+            if worker is not None and worker.loop.ending and worker.loop.is_current():
+                busy.append(worker.exchange.state.busy_since)
             return super().receive()
 
     run(lambda: futures.submit(time.sleep, 0), Watched(), size=4)
@@ -130,8 +130,8 @@ def test_program_ends_although_what_was_to_leave_has_been_run_here(run: Run) -> 
         worker = current.running()
         assert worker is not None
         under_way = [futures.submit(square, i) for i in (1, 2, 3)]
-        worker.exchange.leaving.extend(under_way)
-        worker.exchange.local.clear()
+        worker.exchange.state.leaving.extend(under_way)
+        worker.exchange.state.local.clear()
         for future in under_way:
             worker.runner.run_future(future)
         return sum(future.result() for future in under_way)
@@ -241,16 +241,14 @@ def test_unpicklable_argument_is_an_error_of_that_one_future(run: Run) -> None:
     assert run(program, size=4) == 9
 
 
-def test_unpicklable_item_of_map_is_an_error_at_its_place(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "SHORT", -1.0)  # nothing stays here
-
+def test_unpicklable_item_of_map_is_an_error_at_its_place(run: Run) -> None:
     def program() -> list[Any]:
         got: list[Any] = []
         with pytest.raises(TaskError, match="lock"):
             got.extend(futures.map(str, [1, 2, threading.Lock(), 4], chunksize=4))
         return got
 
-    assert run(program, size=4) == ["1", "2"]
+    assert run(program, size=4, policy=Policy(short=-1.0)) == ["1", "2"]
 
 
 def test_wait_for_the_first(run: Run) -> None:
@@ -277,12 +275,11 @@ def test_wait_refuses_an_unknown_word(run: Run) -> None:
 def test_as_completed_runs_short_tasks_without_leaving_its_greenlet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> set[int]:
         controller = current.current()
-        controller.exchange.polled = time.monotonic() + 60
         kept = keep(controller, 10)
-        monkeypatch.setattr(controller.hub, "leave", pytest.fail)
+        monkeypatch.setattr(controller.loop, "leave", pytest.fail)
         return {future.result() for future in futures.as_completed(kept)}
 
-    assert run(program) == {n * n for n in range(10)}
+    assert run(program, policy=Policy(poll_seconds=60.0)) == {n * n for n in range(10)}
 
 
 def test_as_completed_yields_each_once(run: Run) -> None:
@@ -368,8 +365,9 @@ def test_one_call_of_a_bundle_is_cancelled_alone(run: Run) -> None:
     def program() -> list[bool]:
         controller = current.current()
         kept = keep(controller, 10)
-        controller.exchange.wanted = 1
-        controller.exchange.export(kept)
+        controller.exchange.state.wanted = 1
+        controller.exchange.state.outbox.append(Export([kept]))
+        controller.exchange.send_and_look()
         (batch,) = link.broker.queue
         assert batch.count == 10
         cancelled = [kept[3].cancel(), kept[3].cancel(), kept[4].cancel()]
@@ -391,9 +389,9 @@ def test_copies_of_a_function_leave_apart(run: Run) -> None:
 
     def program() -> list[int]:
         controller = current.current()
-        controller.runner.costs.of(adder(0)).learn(0.0001)
+        controller.runner.durations.of(adder(0)).learn(0.0001)
         kept = [controller.submit(adder(n), (0,), {}) for n in range(40)]
-        controller.exchange.wanted = 3
+        controller.exchange.state.wanted = 3
         controller.exchange.share()
         return [future.result() for future in kept]
 
@@ -410,8 +408,8 @@ def test_futures_of_another_kind_are_refused(run: Run) -> None:
 
 def keep(controller: Controller, count: int) -> list[futures.Future]:
     """Submit calls that are known to be short, and not wanted by others."""
-    controller.runner.costs.of(square).learn(4e-6)
-    controller.exchange.wanted = 0
+    controller.runner.durations.of(square).learn(4e-6)
+    controller.exchange.state.wanted = 0
     return [futures.submit(square, n) for n in range(count)]
 
 
@@ -437,79 +435,16 @@ def test_task_of_unknown_duration_is_exported_at_once(run: Run) -> None:
     assert run(program, link, size=4) == 1
 
 
-def test_wanted_tasks_are_exported_oldest_first_and_at_most_half_of_them(run: Run) -> None:
-    link = Home(hands_out=False)
-
-    def program() -> None:
-        controller = current.current()
-        kept = keep(controller, 1000)
-        assert link.exported == 0
-        link.arriving.append(Demand(1))
-        controller.exchange.poll(0)
-        assert link.exported == 1
-        (batch,) = link.broker.queue
-        assert [future.unstarted for future in kept] == [False] * batch.count + [True] * (1000 - batch.count)
-        assert 400 < batch.count <= 501  # 500 of them take 2 ms
-
-    run(program, link, size=4)
-
-
-def test_a_few_short_tasks_are_not_worth_a_journey(run: Run) -> None:
-    link = Home()
-
-    def program() -> int:
-        controller = current.current()
-        keep(controller, 3)
-        link.arriving.append(Demand(2))
-        controller.exchange.poll(0)
-        return link.exported
-
-    assert run(program, link, size=4) == 0
-
-
-def test_tasks_shorter_than_their_journey_stay(run: Run) -> None:
-    link = Home()
-
-    def program() -> int:
-        controller = current.current()
-        controller.runner.costs.of(square).learn(1e-6)
-        controller.exchange.wanted = 0
-        for n in range(1000):
-            futures.submit(square, n)
-        link.arriving.append(Demand(2))
-        controller.exchange.poll(0)
-        return link.exported
-
-    assert run(program, link, size=4) == 0
-
-
-def test_tasks_that_spawn_leave_one_by_one(run: Run) -> None:
-    link = Home(hands_out=False)
-
-    def program() -> None:
-        controller = current.current()
-        kept = keep(controller, 3)
-        kept[0].cost.spawns = True
-        link.arriving.append(Demand(2))
-        controller.exchange.poll(0)
-        assert [batch.count for batch in link.broker.queue] == [1, 1]
-        assert [future.unstarted for future in kept] == [False, False, True]
-
-    run(program, link, size=4)
-
-
 def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
     link = Home()
 
     def program() -> int:
         future = futures.submit(square, 3)  # exported, for others are idle
-        outcome = Outgoing()
-        for serial in (future.serial, future.serial):
-            outcome.add(serial, Outcome(9))
-        link.arriving.append(Results([Batch(ORIGIN, 0, outcome.dump())]))
+        outcomes = [batching.pack_outcome(future.serial, Outcome(9)) for _ in range(2)]
+        link.arriving.append(Results([Batch(ORIGIN, 0, batching.dump_outcomes(outcomes))]))
         assert future.result() == 9
         current.current().waiter(time.monotonic()).park()
-        return current.current().exchange.late
+        return current.current().exchange.state.late
 
     assert run(program, link, size=4) == 1
 
@@ -521,58 +456,13 @@ def test_exported_task_that_comes_back_sends_no_result(run: Run) -> None:
     assert not [message for message in link.sent if isinstance(message, Results)]
 
 
-def test_brief_tasks_leave_together_while_nobody_is_idle(run: Run) -> None:
-    link = Home(hands_out=False)
-
-    def program() -> None:
-        controller = current.current()
-        controller.runner.costs.of(square).learn(0.005)
-        controller.exchange.wanted = 0
-        controller.exchange.polled = time.monotonic() + 60
-        for n in range(100):
-            futures.submit(square, n)
-        assert link.exported == 0
-        controller.exchange.poll(0)
-        assert [len(message.batches) for message in link.sent if isinstance(message, Tasks)] == [100]
-
-    run(program, link, size=4)
-
-
-@pytest.mark.parametrize("known", [None, 0.5])
-def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(run: Run, known: float | None) -> None:
-    link = Home(hands_out=False)
-
-    def program() -> int:
-        controller = current.current()
-        keep(controller, 2)  # too short for a journey
-        if known is not None:
-            controller.runner.costs.of(str).learn(known)
-        controller.exchange.polled = time.monotonic() + 60
-        futures.submit(str, 1)
-        return link.exported
-
-    assert run(program, link, size=4) == 1
-
-
-def test_outcomes_wait_for_others_while_nobody_is_idle() -> None:
-    link = Home("1.0")
-    worker = Controller(link, worker_name(1, 0), 4)
-    worker.exchange.finish(ORIGIN, 1, Outcome(1))
-    worker.exchange.poll(0)
-    assert not link.sent
-    link.arriving.append(Demand(1, idle=1))
-    for _ in range(2):  # to hear of it, and to act
-        worker.exchange.poll(0)
-    assert [type(message) for message in link.sent] == [Results]
-
-
 def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     link = Home("1.0")
     worker = Controller(link, worker_name(1, 0), 4)
     link.arriving.append(Tasks([Batch(ORIGIN, 1, batching.dump_call(square, (5,), {}))]))
-    worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
+    worker.loop.timers.add(worker.waiter(time.monotonic() + 60))  # the end is not waited for
     for _ in range(4):
-        worker.hub.step()
+        worker.loop.step()
     (results,) = [message for message in link.sent if isinstance(message, Results)]
     ((serial, item, _),) = batching.load_outcomes(results.batches[0].frames)
     assert (serial, batching.value_of(item)) == (1, (25, None))
@@ -580,16 +470,6 @@ def test_others_tasks_are_run_and_their_outcomes_sent() -> None:
     assert (first.count > 0, first.idle, first.begun) == (True, True, 0)
     assert isinstance(results.request, Request)
     assert (results.request.count > 0, results.request.idle, results.request.begun) == (True, True, 1)
-
-
-def test_idle_worker_asks_for_tasks_once() -> None:
-    link = Home()
-    worker = Controller(link, worker_name(1, 0), 4)
-    worker.hub.timers.add(worker.waiter(time.monotonic() + 60))  # keeps the played broker from being waited for
-    for _ in range(3):
-        worker.exchange.poll = lambda timeout: worker.exchange.flush()  # type: ignore[method-assign]
-        worker.hub.step()
-    assert len([message for message in link.sent if isinstance(message, Request)]) == 1
 
 
 def test_futures_while_the_program_is_imported_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -683,11 +563,6 @@ def test_watcher_of_a_settled_future_is_called_at_once(run: Run) -> None:
     assert run(program) == ["watcher"]
 
 
-def test_foreign_message_is_an_error() -> None:
-    with pytest.raises(ProtocolError):
-        Controller(Home(), ORIGIN, 2).exchange.receive(Hello(1, "3.11", "n", "h", 1, 1))
-
-
 def test_function_never_seen_counts_as_slow() -> None:
     assert not Cost().short
 
@@ -709,29 +584,25 @@ def test_cost_that_changes_a_thousandfold_is_noticed_at_once() -> None:
     cost = Cost()
     for _ in range(100):
         cost.learn(1e-5)
-    assert cost.bundle() > 100
+    assert cost.batch_size() > 100
     cost.learn(1e-2)
-    assert (cost.bundle(), cost.short) == (1, False)
-
-
-def test_batches_are_of_quick_tasks_only() -> None:
-    assert (wanted_at_once(10.0), wanted_at_once(1e-6)) == (1, 512)
+    assert (cost.batch_size(), cost.short) == (1, False)
 
 
 def test_copies_of_a_lambda_are_known_as_one_function() -> None:
-    costs = Costs()
+    costs = Durations()
     assert len({costs.of(pickles.load(pickles.dump(lambda x: x))) for _ in range(3)}) == 1
 
 
 def test_builtins_are_told_apart() -> None:
-    costs = Costs()
+    costs = Durations()
     assert costs.of(abs) is not costs.of(time.sleep)
 
 
 def test_futures_run_by_their_waiters_are_not_kept(run: Run) -> None:
     def program() -> int:
         fib(12)
-        return len(current.current().exchange.local)
+        return len(current.current().exchange.state.local)
 
     assert run(program, size=1) == 0
 

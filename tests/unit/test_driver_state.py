@@ -9,7 +9,6 @@ import pytest
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import Event, Observers
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
@@ -47,6 +46,7 @@ from scoop_hpc.run.driver_state import (
 )
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.schedulers.job_state import JobState
 
 PLAN = RunPlan(
     nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", 1)),

@@ -99,11 +99,17 @@ def test_a_setting_of_a_file_is_answered_as_well(key: str, answer: str) -> None:
 
 
 def test_each_scheduler_s_options_are_known_but_our_own_scheduler_s() -> None:
-    assert [*foreign._TABLES, "local"] == list(SCHEDULERS)
+    assert [name for name, each in SCHEDULERS.items() if each.own_options is None] == ["local"]
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "name"), [(each, name) for each in foreign._TABLES for name in foreign._TABLES[each]]
+    ("scheduler", "name"),
+    [
+        (each.name, name)
+        for each in SCHEDULERS.values()
+        if each.own_options is not None
+        for name in each.own_options.ours
+    ],
 )
 def test_no_option_of_ours_is_hidden_and_what_is_told_of_them_exists(scheduler: str, name: str) -> None:
     option = f"--{name}" if scheduler == "slurm" and len(name) > 1 else f"-{name}"

@@ -11,7 +11,8 @@ import pytest
 
 from scoop_hpc.cli.follow import Tail, has_begun, tail_of
 from scoop_hpc.errors import SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs import directories, former_output
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.client import Client
@@ -19,6 +20,7 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
 SLURM = SCHEDULERS["slurm"]

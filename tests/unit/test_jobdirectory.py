@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.files import private
 from scoop_hpc.jobs import directories
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 SPEC = JobSpec(("é \udcff.py", "--nodes=7", "a\nb"), "/home/my dir", "my job", nodes=2, directives=("--qos=high",))
 NOON = 1795348800.25

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.jobs.reconcile import settle
 from scoop_hpc.jobs.record import DRIVER_LOST, Record
 from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 S = JobState
 LOST = f"x {DRIVER_LOST}"

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError, TemplateError
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.fields.option import Refused
-from scoop_hpc.fields.spec import OPTIONS, JobArray, JobSpec, option_of
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, option_of
 from scoop_hpc.jobs.script import quote, render
 from scoop_hpc.schedulers.registry import SCHEDULERS, named
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.fields.spec import JobSpec, JobState, output_path
+from scoop_hpc.fields.spec import JobSpec, output_path
 from scoop_hpc.fields.units import format_memory, format_walltime, parse_memory, parse_walltime
+from scoop_hpc.schedulers.job_state import JobState
 
 SPEC = JobSpec(("pi.py",), "/home/me", "pi")
 

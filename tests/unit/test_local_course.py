@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.course import GRACE_OF_WALLTIME, Course, Send
 from scoop_hpc.schedulers.local.processes import GRACE
 from scoop_hpc.schedulers.local.states import State

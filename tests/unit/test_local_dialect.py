@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from scoop_hpc.errors import AllocationError, JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, option_of
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.schedulers import read_allocation, registry
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
 from scoop_hpc.schedulers.base import LOCAL_RUNS, OR_LOCAL, Ask
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.adapter import LocalScheduler
 from scoop_hpc.schedulers.local.allocation import LocalReader
 from scoop_hpc.schedulers.readers import outside_jobs

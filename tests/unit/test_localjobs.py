@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.errors import InputError, JobSpecError, ScoopError
-from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobArray, JobSpec, JobState, output_path
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, JobSpec, output_path
 from scoop_hpc.files import private
 from scoop_hpc.jobs.script import render
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import commands, states
 from scoop_hpc.schedulers.local import request as requests
 from scoop_hpc.schedulers.local.dependencies import Outlook, consider

@@ -24,8 +24,8 @@ from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.protocol.names import ORIGIN, worker_name
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
-from scoop_hpc.worker.inbox import opened
 from scoop_hpc.worker.serial import NoLink
+from scoop_hpc.worker.tasks import opened
 
 SCRIPT = """
 import functools, math

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from scoop_hpc.errors import InputError, JobSpecError, about
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.fields.option import Group, Refused, Takes, option, options
 from scoop_hpc.fields.page import tables
-from scoop_hpc.fields.spec import OPTIONS, JobArray, JobSpec, words_of
+from scoop_hpc.fields.spec import OPTIONS, JobSpec, words_of
 from scoop_hpc.fields.units import parse_walltime
 from scoop_hpc.schedulers.registry import named
 

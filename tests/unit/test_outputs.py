@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.fields.spec import JobSpec, output_path, parse_array
+from scoop_hpc.fields.array import parse_array
+from scoop_hpc.fields.spec import JobSpec, output_path
 from scoop_hpc.schedulers.output_patterns import OutputOption
 from scoop_hpc.schedulers.registry import SCHEDULERS, in_our_words
 

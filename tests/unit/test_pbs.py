@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError
-from scoop_hpc.fields.spec import JobArray, JobSpec, JobState, output_path
+from scoop_hpc.fields.array import JobArray
+from scoop_hpc.fields.spec import JobSpec, output_path
 from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.schedulers import registry
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.pbs import chunks
 from scoop_hpc.schedulers.pbs import status as pbs_status
 from scoop_hpc.schedulers.pbs.adapter import PbsScheduler

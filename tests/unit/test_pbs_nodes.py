@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.pbs.adapter import PbsScheduler
 from scoop_hpc.schedulers.pbs.chunks import cpus_of_nodes
 from scoop_hpc.schedulers.pbs.nodes import Node, never, of_queue, read_nodes

@@ -10,7 +10,6 @@ from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
-from scoop_hpc.pickling.batching import Outgoing
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
@@ -59,19 +58,19 @@ class Pool:
         self.pump()
         return question.answer
 
-    def work(self, count: int = 1, deaf: float = 0.0) -> None:
+    def work(self, count: int = 1, unpolled: float = 0.0) -> None:
         """Let the worker run *count* tasks."""
         for _ in range(count):
             if not self._inbox:
                 self._route(Request(1, begun=self._received), WORKER)
             serial, function, item = self._inbox.pop(0)
             args, kwargs = batching.unpack_item(item)
-            outgoing = Outgoing()
             try:
-                outgoing.add(serial, Outcome(function(*args, **kwargs), deaf=deaf))
+                outcome = Outcome(function(*args, **kwargs), unpolled=unpolled)
             except Exception as error:
-                outgoing.add(serial, Outcome(error=error, deaf=deaf))
-            self._route(Results([Batch(CLIENT, 0, outgoing.dump())]), WORKER)
+                outcome = Outcome(error=error, unpolled=unpolled)
+            frames = batching.dump_outcomes([batching.pack_outcome(serial, outcome)])
+            self._route(Results([Batch(CLIENT, 0, frames)]), WORKER)
 
     def _on_sent(self, message: Message) -> None:
         if isinstance(message, Tasks):
@@ -127,7 +126,7 @@ def test_of_unknown_calls_no_more_are_sent_than_the_workers_need_next() -> None:
     pool.pump()
     assert [batch.count for batch in pool.sent] == [1] * 6
     assert [future.call is None for future in submitted] == 6 * [True] + 14 * [False]
-    pool.work(deaf=1.0)
+    pool.work(unpolled=1.0)
     assert len(pool.sent) == 7
 
 
@@ -135,9 +134,9 @@ def test_quick_calls_of_one_function_travel_together() -> None:
     pool = Pool()
     submitted = [pool.submit(abs, -n) for n in range(50)] + [pool.submit(pow, n, 2) for n in range(3)]
     pool.pump()
-    pool.work(deaf=1e-6)
+    pool.work(unpolled=1e-6)
     assert max(batch.count for batch in pool.sent) > 10
-    pool.work(52, deaf=1e-6)
+    pool.work(52, unpolled=1e-6)
     assert [future.result(0) for future in submitted] == [*range(50), 0, 1, 4]
 
 
@@ -146,7 +145,7 @@ def test_calls_of_two_copies_of_a_function_stay_apart() -> None:
     first = pool.submit(abs, -1)
     submitted = [pool.submit(adder(n), 0) for n in range(20)]
     pool.pump()
-    pool.work(21, deaf=1e-6)
+    pool.work(21, unpolled=1e-6)
     assert first.result(0) == 1
     assert [future.result(0) for future in submitted] == list(range(20))
 
@@ -187,7 +186,7 @@ def test_call_that_cannot_be_pickled_fails_alone() -> None:
     pool = Pool()
     pool.submit(abs, -3)
     pool.pump()
-    pool.work(deaf=1e-6)
+    pool.work(unpolled=1e-6)
     bad, *good = pool.submit(abs, threading.Lock()), pool.submit(abs, -1), pool.submit(abs, -2)
     pool.pump()
     assert isinstance(bad.exception(0), UnpicklableError)
@@ -217,15 +216,14 @@ def test_next_task_is_sent_before_the_callback_of_the_last() -> None:
     pool.pump()
     sent: list[int] = []
     submitted[0].add_done_callback(lambda _: sent.append(len(pool.sent)))
-    pool.work(deaf=1.0)
+    pool.work(unpolled=1.0)
     assert sent == [3]
 
 
 def test_late_result_is_counted_and_dropped() -> None:
     pool = Pool()
-    outgoing = Outgoing()
-    outgoing.add(99, Outcome(1))
-    pool.client.take(Results([Batch(CLIENT, 0, outgoing.dump())]))
+    frames = batching.dump_outcomes([batching.pack_outcome(99, Outcome(1))])
+    pool.client.take(Results([Batch(CLIENT, 0, frames)]))
     assert pool.client.late == 1
 
 

@@ -43,7 +43,7 @@ def run_program(program: Callable[[], Any], link: Home | None = None, size: int 
     try:
         with mock.patch.object(current, "_worker", worker):
             # a program that fails does not wait for what it submitted
-            worker.hub.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
+            worker.loop.run_program(lambda: results.append(program()) or int(not link.hands_out))  # type: ignore[func-returns-value]
     finally:
         signal.signal(signal.SIGINT, handler)
     return results[0]
@@ -79,7 +79,7 @@ class FakeWorker:
 
     def __init__(self, seed: int, size: int = 3, hunger: float = 0.3) -> None:
         self.size = size
-        self.paces = LoopTimings()
+        self.loop_timings = LoopTimings()
         self.futures: list[FakeFuture] = []
         self._dice = random.Random(seed)
         self._hunger = hunger

@@ -11,11 +11,13 @@ import pytest
 
 from scoop_hpc.cli import allocated
 from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState, parse_array
+from scoop_hpc.fields.array import parse_array
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.script import render
 from scoop_hpc.launchers.base import Forwarding
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.schedulers.answers import Completed, JobKey, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.sge.adapter import SgeScheduler
 from scoop_hpc.schedulers.sge.environments import ParallelEnvironment, usable
 from scoop_hpc.schedulers.sge.status import read_accounts

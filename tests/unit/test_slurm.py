@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from scoop_hpc.errors import JobSpecError, PerhapsSubmittedError, SchedulerError, UnansweredError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.script import render
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.readers import outside_jobs
 from scoop_hpc.schedulers.slurm.adapter import SlurmScheduler
 

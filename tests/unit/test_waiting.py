@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.reconcile import settle
 from scoop_hpc.jobs.report import Report, unasked
 from scoop_hpc.jobs.waiting import Waiting
+from scoop_hpc.schedulers.job_state import JobState
 
 JOB = Job("/state/jobs/1", JobSpec(("pi.py",), "/home/me", "pi"), "slurm", 1.0, "7")
 OURS, ANOTHER = unasked("slurm", "7", JOB), unasked("slurm", "8", None)

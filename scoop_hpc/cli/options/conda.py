@@ -1,4 +1,4 @@
-"""Where conda, mamba or micromamba is for a job whose shell does not find it as the user's does.
+"""Help a job find conda, mamba or micromamba, where its shell is not set up as the user's is.
 
 The job script takes, of these, the first that it finds on the node: a shell function that --setup or a module has
 defined; ``$CONDA_EXE`` and ``$MAMBA_EXE``, which these programs set in the user's shell, and --env can; what is on

@@ -57,23 +57,23 @@ _ALL = (
 
 
 def job_options(command: _Command) -> _Command:
-    """Add the options and arguments that say what job is asked for."""
+    """Add the options and arguments that describe a job."""
     for add in reversed(_ALL):
         command = add(command)
     return command
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a command line asks for, of whom, and by which template."""
+class JobRequest:
+    """A command line's request: the job, its scheduler and the template."""
 
     spec: JobSpec
     scheduler: Scheduler
     template: str | None
 
 
-def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Asked:
-    """Check the options that `job_options` added, as far as it can be done here; go where the job shall run."""
+def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> JobRequest:
+    """Check the values of the options that `job_options` adds, and go to the directory where the job shall run."""
     program, template = options["program"], options["template"]
     check_program(program)
     paths = {
@@ -88,11 +88,11 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> Aske
         _enter(options["chdir"])
     scheduler = choose(options["scheduler"], environ)
     spec = make_spec({**options, **paths}, scheduler, environ)
-    return Asked(spec, scheduler, template)
+    return JobRequest(spec, scheduler, template)
 
 
 def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
-    """Return what the options ask for, to be run in the current directory; raise InputError for what nobody could."""
+    """Return the job that the options describe, to be run in the current directory; raise InputError."""
     program, workers = options["program"], options["workers"]
     try:
         directory = os.getcwd()
@@ -113,7 +113,7 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
 
 
 def choose(name: str | None, environ: Mapping[str, str]) -> Scheduler:
-    """Return the scheduler called *name*, or the one that is here."""
+    """Return the scheduler *name*, or without a name the one that is found here."""
     return find(shutil.which, lambda argv: run_command(argv, environ)) if name is None else named(name)
 
 
@@ -146,7 +146,7 @@ def _enter(directory: str) -> None:
 
 
 def _output(options: Mapping[str, Any], name: str, scheduler: Scheduler, environ: Mapping[str, str]) -> str | None:
-    """Return a file for output, the scheduler's own patterns in our words."""
+    """Return the file of --output or --error, the scheduler's own patterns replaced by our placeholders."""
     option, text = f"--{name}", options[name]
     if text is None:
         return None
@@ -161,7 +161,7 @@ def _begin(text: str | None) -> str | None:
 
 
 def _name_of(program: str) -> str:
-    """Return a job's name made of the program's, whatever characters that has."""
+    """Return the job's default name: the program's, with ``_`` for characters that are not printable."""
     stem = os.path.splitext(os.path.basename(program))[0]
     return "".join(character if character.isprintable() else "_" for character in stem)
 
@@ -178,7 +178,7 @@ def _existing_venv(directory: str | None) -> str | None:
 
 
 def _absolute_image(image: str | None) -> str | None:
-    """Return *image*; a file by its whole path, for the nodes are elsewhere."""
+    """Return *image*; a file by its absolute path."""
     return os.path.abspath(image) if image is not None and os.path.exists(image) else image
 
 

@@ -1,4 +1,4 @@
-"""Commands whose options may be set in files, in the environment and in the program: see `scoop_hpc.settings`."""
+"""Commands whose options may be set in files, in the environment and in the program: submit and render."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scoop_hpc.settings import foreign
 _META = "scoop_hpc.settings"
 
 
-class ConfiguredCommand(click.Command):
+class JobCommand(click.Command):
     """A command with the options of `job_options`: what the command line leaves out is set as `read_settings` says."""
 
     def __init__(self, *args: Any, **parts: Any) -> None:
@@ -56,7 +56,7 @@ class ConfiguredCommand(click.Command):
 
 
 def _scheduler_of(words: Sequence[str]) -> str | None:
-    """Return the scheduler that *words* of a command line name, the one that is here if they name none."""
+    """Return the scheduler that *words* of a command line name, or that is found here."""
     for word, following in zip(words, (*words[1:], "")):
         if word == "--scheduler":
             return following

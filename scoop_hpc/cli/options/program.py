@@ -1,4 +1,4 @@
-"""What every command that takes a program asks of it."""
+"""Check a program before it is run or submitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_OF_A_PROGRAM = 1 << 28  # bytes: what is larger is no program
 
 
 def check_program(path: str) -> None:
-    """Refuse here what would fail in the job."""
+    """Refuse a program that cannot be read, or is not Python."""
     try:
         content = read_file(path, "the program", most=MOST_OF_A_PROGRAM)  # a pipe could not be read by every worker
     except InputError as error:

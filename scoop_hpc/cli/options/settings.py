@@ -1,4 +1,4 @@
-"""Where settings come from: files, the environment and the program, read and made the values of options."""
+"""Read the settings of files, the environment and the program, and make them values of options."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _OF_THE_SITE = "/etc/scoop_hpc/config.toml"
 
 @click.command(add_help_option=False)
 @job_options
-def _asks(**options: Any) -> None:
-    """Do nothing: this has the options of submit, without its arguments."""
+def _submit_options(**options: Any) -> None:
+    """Do nothing: this command has the options of submit, to parse words by."""
 
 
-_asks.params = [option for option in _asks.params if isinstance(option, click.Option)]
+_submit_options.params = [option for option in _submit_options.params if isinstance(option, click.Option)]
 _OPTIONS: Mapping[str, click.Option] = MappingProxyType(
-    {str(option.name): option for option in _asks.params if isinstance(option, click.Option)}
+    {str(option.name): option for option in _submit_options.params if isinstance(option, click.Option)}
 )
 
 
@@ -61,7 +61,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType({name: _kind(option) for name, opti
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """The settings in force below the command line, by name, and the *values* that the options get of them."""
+    """The settings in force below the command line, by name, and the *values* of their options."""
 
     settings: Mapping[str, Setting]
     values: Mapping[str, Any]
@@ -71,7 +71,7 @@ class InForce:
 
 
 def files(environ: Mapping[str, str]) -> list[str]:
-    """Return the files that are looked at for settings, the strongest first."""
+    """Return the paths of the settings' files, the strongest first."""
     return [_HERE, os.path.join(user_directory(environ), "config.toml"), _OF_THE_SITE]
 
 
@@ -111,7 +111,7 @@ def _read_settings(path: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _program(path: str | None) -> str:
-    """Return the text of the program, in the encoding that it says it has; whether it has, its run will tell."""
+    """Return the text of the program, by the encoding that it declares; a wrong one is left to its run."""
     content = None if path is None else read_file(path, "the program", most=MOST_OF_A_PROGRAM)
     if content is None:
         return ""
@@ -141,9 +141,9 @@ def _options_of(lines: list[ProgramLine]) -> tuple[Setting, ...]:
 
 
 def _parse(line: ProgramLine) -> dict[str, Value]:
-    """Return what the options in *line* are set to."""
+    """Return the values of the options in *line*, by name."""
     try:
-        values, rest, _ = _asks.make_parser(click.Context(_asks)).parse_args(list(line.words))
+        values, rest, _ = _submit_options.make_parser(click.Context(_submit_options)).parse_args(list(line.words))
     except click.NoSuchOption as error:
         name = error.option_name
         if name.lstrip("-").replace("-", "_") in COMMAND_LINE_ONLY:
@@ -161,16 +161,16 @@ def _parse(line: ProgramLine) -> dict[str, Value]:
 
 
 def _convert(setting: Setting) -> Any:
-    """Return the value that the option has of *setting*."""
+    """Return the value of *setting* as its option's."""
     option, value = _OPTIONS[setting.name], setting.value
     if isinstance(value, str) and option.metavar in _OF_PATHS:
         value = os.path.expanduser(value)  # on a command line, the shell does it
     try:
-        return option.type_cast_value(click.Context(_asks), value)
+        return option.type_cast_value(click.Context(_submit_options), value)
     except click.BadParameter as error:
         raise SettingsError(f"{setting.origin}: {setting.name} {setting.value!r}: {error.message}") from error
 
 
 def plain_options(program: str) -> dict[str, Any]:
     """Return the options of a command line that names *program* and nothing else."""
-    return {**_asks.make_context("scoop-hpc", []).params, "program": program, "arguments": ()}
+    return {**_submit_options.make_context("scoop-hpc", []).params, "program": program, "arguments": ()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
-from scoop_hpc.fields.spec import JobSpec, JobState, words_of
+from scoop_hpc.fields.spec import JobSpec, words_of
 from scoop_hpc.schedulers.answers import (
     Completed,
     Heard,
@@ -23,6 +23,7 @@ from scoop_hpc.schedulers.answers import (
     unread,
 )
 from scoop_hpc.schedulers.base import Scheduler
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.allocation import LocalReader
 
 _MOST_NODES = 256  # each is a process of this machine, and its workers are, too

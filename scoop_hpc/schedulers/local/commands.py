@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.files import private
 from scoop_hpc.interpreter import python_argv
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import allocation, states
 from scoop_hpc.schedulers.local.request import Request
 from scoop_hpc.schedulers.local.script import parse_script

@@ -9,8 +9,8 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.fields.units import format_walltime
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.processes import GRACE
 from scoop_hpc.schedulers.local.states import State
 

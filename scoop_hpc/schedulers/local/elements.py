@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import NoReturn
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobArray, JobState
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.files import private
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.course import end_from_outside
 from scoop_hpc.schedulers.local.processes import (
     TICK,

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 
-from scoop_hpc.fields.spec import JobArray
+from scoop_hpc.fields.array import JobArray
 
 _PLACEHOLDER = re.compile(r"\{(job_id|array_index|name)\}")
 

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import NoReturn
 
 from scoop_hpc.errors import JobSpecError
-from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT, parse_array
+from scoop_hpc.fields.array import parse_array
+from scoop_hpc.fields.spec import DEFAULT_ARRAY_OUTPUT, DEFAULT_OUTPUT
 from scoop_hpc.fields.units import parse_walltime
 from scoop_hpc.schedulers.local.dependencies import KINDS
 from scoop_hpc.schedulers.local.request import Dependency, Request

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from scoop_hpc.errors import InputError, ScoopError
-from scoop_hpc.fields.spec import JobArray, JobState
+from scoop_hpc.fields.array import JobArray
 from scoop_hpc.files import private
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import request as requests
 from scoop_hpc.schedulers.local.request import Request
 

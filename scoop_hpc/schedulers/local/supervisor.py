@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import states
 from scoop_hpc.schedulers.local.course import end_from_outside
 from scoop_hpc.schedulers.local.dependencies import consider

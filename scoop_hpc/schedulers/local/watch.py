@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.fields.spec import JobState
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local import allocation
 from scoop_hpc.schedulers.local.course import Course
 from scoop_hpc.schedulers.local.processes import (

@@ -25,6 +25,7 @@ from scoop_hpc.schedulers.output_patterns import INDEX, JOB_ID, NAME, OutputPatt
 from scoop_hpc.schedulers.pbs import chunks, reasons
 from scoop_hpc.schedulers.pbs import status as pbs_status
 from scoop_hpc.schedulers.pbs.allocation import PbsReader
+from scoop_hpc.schedulers.pbs.options import QSUB_OF_PBS
 from scoop_hpc.schedulers.pbs.reasons import advise
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
@@ -91,6 +92,7 @@ class PbsScheduler(Scheduler):
     reader = PbsReader()
     commands = ("qsub", "qstat", "qdel")
     words = words_of("pbs")
+    own_options = QSUB_OF_PBS
     output_patterns = OutputPatterns("PBS", re.compile(r"\^(array_index)\^"), {"array_index": INDEX})  # qsub(1B), -o
     foreign_patterns = (_TORQUE,)
     removes_unfulfillable = True

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.job_state import JobState
 
 _STATES: Mapping[str, JobState | None] = MappingProxyType(  # qstat(1B); None: it has ended
     {

@@ -28,6 +28,7 @@ from scoop_hpc.schedulers.base import Ask, Scheduler, refuse_unsaid
 from scoop_hpc.schedulers.output_patterns import HOME, INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
 from scoop_hpc.schedulers.sge import environments, reasons
 from scoop_hpc.schedulers.sge.allocation import SgeReader
+from scoop_hpc.schedulers.sge.options import QSUB_OF_SGE
 from scoop_hpc.schedulers.sge.reasons import advise
 from scoop_hpc.schedulers.sge.status import read_accounts, read_listing
 
@@ -88,6 +89,7 @@ class SgeScheduler(Scheduler):
     reader = SgeReader()
     commands = ("qsub", "qstat", "qdel", "qconf")
     words = words_of("sge")
+    own_options = QSUB_OF_SGE
     output_patterns = _PATTERNS
     site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT")
 

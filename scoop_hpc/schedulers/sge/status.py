@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from scoop_hpc.errors import SchedulerError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unheard, unread
+from scoop_hpc.schedulers.job_state import JobState
 
 # qstat(1), OUTPUT FORMATS: a state is several letters; of these the first that is in it says how the job stands. A job
 # that is being deleted still runs; "z" has ended, how is for qacct to say

@@ -25,6 +25,7 @@ from scoop_hpc.schedulers.site import Site
 from scoop_hpc.schedulers.slurm import reasons
 from scoop_hpc.schedulers.slurm.allocation import SlurmReader
 from scoop_hpc.schedulers.slurm.directives import CPUS, EXCLUSIVE, MEMORY, option_in, ruled_out, value_in
+from scoop_hpc.schedulers.slurm.options import SBATCH
 from scoop_hpc.schedulers.slurm.reasons import advise
 from scoop_hpc.schedulers.slurm.status import SACCT_FORMAT, SQUEUE_FORMAT, read_lines
 
@@ -99,6 +100,7 @@ class SlurmScheduler(Scheduler):
     reader = SlurmReader()
     commands = ("sbatch", "squeue", "scancel")
     words = words_of("slurm")
+    own_options = SBATCH
     output_patterns = _PATTERNS
     passes_environment = True
     forgotten_is_fulfilled = True

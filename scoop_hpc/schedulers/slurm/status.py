@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from scoop_hpc.errors import HostlistError, SchedulerError
-from scoop_hpc.fields.spec import JobState
 from scoop_hpc.hostlist import expand
 from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unread
+from scoop_hpc.schedulers.job_state import JobState
 
 # in the order of parse_line; exit_code is a wait status there, exit:signal in sacct's
 SQUEUE_FORMAT = "JobArrayID:|,State:|,Reason:|,exit_code:|,NodeList:|"

@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError, SchedulerError
 from scoop_hpc.fields.option import Refused
-from scoop_hpc.fields.spec import JobSpec, JobState
+from scoop_hpc.fields.spec import JobSpec
 from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, SubmitCommand, one_line, unheard, unread
 from scoop_hpc.schedulers.base import Ask, Scheduler
+from scoop_hpc.schedulers.job_state import JobState
 from scoop_spool.allocation import SpoolReader
 
 SLOTS = 2  # of every node

@@ -1,4 +1,4 @@
-"""A thread that looks after a worker's queues while its main thread is busy with the user's code.
+"""The progress thread, in MPI's sense: it polls for a worker whose main thread is busy with the user's code.
 
 Python code that computes for ten seconds must not sit on tasks that others could do meanwhile. The thread sleeps while
 the worker holds no task and no outcome back; else it looks up every few milliseconds. It does what the main thread
@@ -12,17 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 
-_FIRST = 0.006  # seconds to a look; Python's switch interval, 5 ms, comes on top while the main thread computes
-_MOST = 0.025  # seconds between looks where there was nothing to do for a while
 
+class ProgressThread:
+    """Calls *look* again and again, each time after so many seconds as that returned, until it returns None."""
 
-class Relief:
-    """Calls *act* every few milliseconds while that says that there is more to look after."""
-
-    def __init__(self, act: Callable[[], bool]) -> None:
+    def __init__(self, look: Callable[[], float | None], first: float) -> None:
         self.armed = False
         self.error: BaseException | None = None  # that ended it: the main thread's to raise
-        self._act = act
+        self._look = look
+        self._first = first  # seconds to the first look
         self._event = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -30,25 +28,22 @@ class Relief:
         """Begin to look after the worker; `armed` says whether this is needed."""
         self.armed = True
         if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="scoop-hpc relief", daemon=True)
+            self._thread = threading.Thread(target=self._watch, name="scoop-hpc progress", daemon=True)
             self._thread.start()
         self._event.set()
 
     def _watch(self) -> None:
-        interval = _FIRST
+        interval: float | None = self._first
         while True:
             self._event.wait()
-            time.sleep(interval)
+            time.sleep(self._first if interval is None else interval)
             self._event.clear()
             self.armed = False  # before the look: what comes after it arms again
             try:
-                more = self._act()
-            except BaseException as error:  # whatever it is: a worker without relief would let others starve
+                interval = self._look()
+            except BaseException as error:  # whatever it is: a worker without progress would let others starve
                 self.error = error
                 return
-            if more:
+            if interval is not None:
                 self.armed = True
                 self._event.set()
-                interval = min(2 * interval, _MOST)
-            else:
-                interval = _FIRST

@@ -1,0 +1,538 @@
+"""What a worker decides: which tasks stay, leave, are asked for and given back, and when. No socket, clock or thread.
+
+::
+
+    submitted --> [ local ] --share--> outbox --> others         a future is in `local`, running here, or in `sent`
+                     |  newest first
+                     v
+                this worker <-- [ inbox ] <-- Tasks <-- others   tasks of others, oldest first
+                     |
+                     '--> outcomes, collected --flush--> outbox
+
+Events are method calls, with the time as an argument where it matters. What is to be sent because of them is in
+`outbox` afterwards, in order: messages, and actions for which somebody has to pickle first. The shell (`Exchange`)
+holds the lock that several threads need, drains the outbox, and never sends from the middle of a decision.
+
+A worker that will not poll for a while exports its queued tasks first, or they starve. A call that may last is exported
+at once, or, if it is brief and nobody is idle, with others a millisecond later; short ones stay until others want them,
+and leave oldest first, so many together as make a batch. A worker asks for tasks when it is idle and, so that it need
+not wait for them, when what it has will soon be done. While it runs the user's code, `look` decides what the progress
+thread does in its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any
+
+from scoop_hpc.errors import ProtocolError
+from scoop_hpc.events import NOBODY, Exported, GaveBack, LateOutcome, Observers
+from scoop_hpc.pickling.pickles import Outcome
+from scoop_hpc.protocol.messages import (
+    Batch,
+    Buffer,
+    Cancel,
+    CancelAnswer,
+    Demand,
+    Message,
+    Query,
+    QueryAnswer,
+    Request,
+    Results,
+    Shared,
+    SharedSet,
+    Stop,
+    Tasks,
+    Withdraw,
+)
+from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.policy import DEFAULT, Policy
+from scoop_hpc.worker.tasks import Given, Task, tasks_in
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Pickle and send *groups* of futures, each of one function, to the broker."""
+
+    groups: Sequence[Sequence[Future]]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Send tasks of others back to the broker; those that were opened must be pickled again."""
+
+    given: Sequence[Given]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcomes:
+    """Pickle and send *outcomes* to their owners, and a request with them."""
+
+    outcomes: dict[WorkerName, list[tuple[Any, ...]]]
+    request: Request | Withdraw | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Tell the one who asked a question the *answer*."""
+
+    to: Callable[[Any], None]
+    answer: Message
+
+
+Action = Message | Export | GiveBack | SendOutcomes | Reply
+
+
+class WorkerState:
+    """The queues of the worker called *name*, one of *size* in all, that exists since *now*."""
+
+    def __init__(
+        self,
+        name: WorkerName,
+        size: int,
+        now: float = 0.0,
+        policy: Policy = DEFAULT,
+        observers: Observers = NOBODY,
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.policy = policy
+        self.outbox: deque[Action] = deque()
+        self.local: deque[Future] = deque()
+        self.leaving: deque[Future] = deque()
+        self.foreign: deque[Future] = deque()  # submitted by other threads where no other worker can run them
+        self.inbox: deque[Given] = deque()
+        self.sent: dict[int, Future] = {}
+        self.late = 0  # outcomes that came for no future
+        self.arrived: deque[Batch] = deque()  # outcomes; only the event loop opens them
+        self.own: deque[tuple[int, Outcome]] = deque()  # of tasks that were exported and came back, by their serials
+        self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
+        self.wanted = size if size > 1 else 0  # batches of this worker
+        self.stopped = False
+        self.busy_since = 0.0  # when the user's code began, 0 while it does not run
+        self.substituted_since = 0.0  # when another thread has begun a task in the place of the main one, 0: none has
+        self.polled = now
+        self._observers = observers
+        self._received = 0  # tasks of others, so far
+        self._waiting = 0  # of these in the inbox
+        self._wanted_by_idle = 0
+        self._usual = policy.unknown  # seconds that tasks of late kept this worker from polling
+        self._outcomes: dict[WorkerName, list[tuple[Any, ...]]] = {}  # by owner
+        self._oldest_outcome = 0.0  # when the first of these came
+        self._serial = 1  # of the next task exported
+        self._questions = itertools.count(1)
+        self._replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
+        self._requests = itertools.count(1)
+        self._request: Request | None = None  # that was not answered
+        self._due: Request | Withdraw | None = None  # to be sent
+        self._untold = False  # the broker may believe that what it sent has not begun
+        self._look_seconds = policy.first_look
+        self._poll_seconds = policy.poll_seconds
+
+    # the time
+
+    def user_code_began(self, now: float) -> None:
+        """Note that the main thread runs the user's code from now on."""
+        self.busy_since = now
+
+    def user_code_ended(self) -> None:
+        """Note that the main thread is back in the event loop."""
+        self.busy_since = 0.0
+
+    def is_poll_due(self, now: float) -> bool:
+        """Return whether it is time to look at the link."""
+        return now - self.polled > self._poll_seconds
+
+    # futures of this worker
+
+    def submitted(self, future: Future, now: float) -> bool:
+        """Take in a new future; return whether there is something to send, or to look at.
+
+        It stays until it is run or wanted by others, or, if it may not stay, for a millisecond, or not at all.
+        """
+        cost = future.cost
+        if cost.short or cost.spawns:
+            self.local.append(future)
+        elif self.wanted or not cost.brief:
+            self.outbox.append(Export(((future,),)))
+            return True
+        else:
+            self.leaving.append(future)
+        return now - self.polled > self._poll_seconds
+
+    def submitted_elsewhere(self, future: Future) -> None:
+        """Take in a new future of another thread, to export it or, where there is no other worker, to run it here."""
+        if self.size == 1:
+            self.foreign.append(future)
+        elif future.cost.stays:
+            self.leaving.append(future)
+        else:
+            self.outbox.append(Export(((future,),)))
+
+    def adopt(self) -> None:
+        """Make the futures that other threads have submitted the main thread's to run."""
+        while self.foreign:
+            self.local.append(self.foreign.popleft())
+
+    def take(self, future: Future) -> Call | None:
+        """Take the call of *future*, to run or to export it; None if somebody has taken it already."""
+        function = future.function
+        if function is None:
+            return None
+        args, kwargs = future.args, future.kwargs
+        future.function = future.args = future.kwargs = None
+        return function, args or (), kwargs or {}
+
+    def exported(self, futures: Sequence[Future], frames: list[Buffer]) -> Batch:
+        """Note that *futures*, whose calls are in *frames*, are under way; return their batch."""
+        first = self._serial
+        self._serial += len(futures)
+        for serial, future in enumerate(futures, first):
+            future.serial = serial
+            self.sent[serial] = future
+        if self.wanted:
+            self.wanted -= 1
+        if self._observers:
+            self._observers.tell(Exported(self.name, first, len(futures)))
+        return Batch(self.name, first, frames, len(futures))
+
+    def fail(self, futures: Sequence[Future], error: Exception) -> None:
+        """Note that *futures* cannot be exported, and will not be run."""
+        self.failed.extend((future, error) for future in futures)
+
+    def share(self, however_short: bool = False) -> None:
+        """Export local tasks, oldest first: all that may last, and of the others what is wanted and worth it."""
+        if self.size == 1:
+            return
+        leaving, self.leaving = self.leaving, deque()
+        groups: list[Sequence[Future]] = [(future,) for future in leaving]
+        group = self._next_group(0, however_short) if self.local else None
+        while group:
+            groups.append(group)
+            group = self._next_group(len(groups), however_short)
+        if groups:
+            self.outbox.append(Export(groups))
+
+    def has_to_share(self) -> bool:
+        """Return whether there may be something to share."""
+        if self.leaving:
+            return True
+        try:
+            return self.size > 1 and bool(self.local) and (self.wanted > 0 or not self.local[0].cost.stays)
+        except IndexError:  # another thread has taken it meanwhile
+            return False
+
+    def _next_group(self, taken_before: int, however_short: bool) -> list[Future]:
+        """Take the oldest local futures, of one function, as many as should travel together."""
+        first = self._oldest()
+        if first is None:
+            return []
+        cost, function = first.cost, first.function
+        worth_it = however_short or cost.worth_a_journey(len(self.local))
+        if cost.stays and (self.wanted <= taken_before or not worth_it):
+            return []
+        most = min(cost.batch_size(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
+        taken: list[Future] = []
+        following: Future | None = first
+        # not a copy of the function, which may have a closure of its own
+        while (
+            following is not None
+            and following.function is function
+            and following.environment is first.environment
+            and self._take_oldest(following)
+        ):
+            taken.append(following)
+            following = self._oldest() if len(taken) < most else None
+        return taken
+
+    def _oldest(self) -> Future | None:
+        """Return the oldest local future that has not been taken; the main thread may take the newest meanwhile."""
+        try:
+            oldest = self.local.popleft()  # first of all: what is only looked at may be another one by then
+            while oldest.function is None:
+                oldest = self.local.popleft()
+        except IndexError:
+            return None
+        self.local.appendleft(oldest)
+        return oldest
+
+    def _take_oldest(self, future: Future) -> bool:
+        """Take *future* from the local ones; return whether it was still the oldest."""
+        try:
+            oldest = self.local.popleft()
+        except IndexError:
+            return False
+        if oldest is not future:
+            self.local.appendleft(oldest)
+        return oldest is future
+
+    def claim(self, serial: int, unpolled: float) -> Future | None:
+        """Take the exported future that an outcome is for, to settle it; None if it was cancelled or dropped."""
+        future = self.sent.pop(serial, None)
+        if future is None:
+            self.late += 1
+            if self._observers:
+                self._observers.tell(LateOutcome(self.name, serial))
+        else:
+            future.cost.learn(unpolled)
+        return future
+
+    def abandon(self, future: Future) -> None:
+        """Do not wait for an exported future any more, nor let others begin it."""
+        if self.sent.pop(future.serial, None) is not None:
+            self.outbox.append(Cancel(self.name, future.serial))
+
+    # tasks of others
+
+    def opened(self, batch: Batch, tasks: Sequence[Task]) -> None:
+        """Put the *tasks* of a batch where that was: at the head of the inbox."""
+        left = [task for task in tasks if task.serial not in batch.dropped] if batch.dropped else tasks
+        self._waiting += len(left)
+        self.inbox.extendleft(reversed(left))
+
+    def next_task(self) -> Given | None:
+        """Take what is to be done next for others, and ask for more if that leaves little."""
+        if not self.inbox:
+            return None
+        task = self.inbox.popleft()
+        self._waiting -= task.count - len(task.dropped)
+        if isinstance(task, Task) and self.size > 1 and self._request is None:
+            left, cost = len(self.inbox), task.cost
+            if left * cost.unpolled <= self._poll_seconds and self._is_late(left, cost):
+                self.ask(self._count() if cost.moderate and not self.local else 0, idle=False)
+        return task
+
+    def _is_late(self, left: int, cost: Cost) -> bool:
+        """Return whether more should be asked for before the end of a call and *left* more of its kind."""
+        return not cost.short or (left + 1) * cost.unpolled > self.policy.request_seconds
+
+    def take_oldest(self) -> Future | Given | None:
+        """Take what a substitute of the main thread is to run: a future of this worker, or the oldest task."""
+        while self.foreign:
+            future = self.foreign.popleft()
+            if future.function is not None:
+                return future
+        oldest = self._oldest()
+        if oldest is not None and self._take_oldest(oldest):
+            return oldest
+        return self.next_task()
+
+    def prepare(self, cost: Cost, now: float) -> None:
+        """Begin a call of this *cost*: hand out what must not wait for its end."""
+        self.busy_since = now
+        if not cost.short and self.inbox and not cost.moderate:
+            self.give_back_inbox()
+        if self._due is not None or not cost.brief or (not cost.short and self.is_urgent(now)):
+            self.flush()
+
+    def finished(self, owner: WorkerName, item: tuple[Any, ...], now: float) -> None:
+        """Note the pickled outcome of a task that came from the broker, to be sent soon."""
+        if not self._outcomes:
+            self._oldest_outcome = now
+        if owner in self._outcomes:
+            self._outcomes[owner].append(item)
+        else:
+            self._outcomes[owner] = [item]
+
+    def learn(self, unpolled: float) -> None:
+        """Note how long a task of somebody else's kept this worker from polling."""
+        self._usual += self.policy.usual_weight * (unpolled - self._usual)
+
+    def is_urgent(self, now: float) -> bool:
+        """Return whether outcomes that have been collected should be sent now: somebody is idle, or they are old."""
+        return bool(self._outcomes) and (
+            self._wanted_by_idle > 0 or now > self._oldest_outcome + self.policy.hold_seconds
+        )
+
+    def give_back(self) -> None:
+        """Hand all that has not started to the broker."""
+        self.give_back_inbox()
+        if self.local:
+            groups = [(future,) for future in self.local]
+            self.local.clear()
+            self.outbox.append(Export(groups))
+
+    def give_back_inbox(self) -> None:
+        """Hand what others have asked for to the broker, and with it the wish for more."""
+        if self.inbox:
+            given = list(self.inbox)
+            self.inbox.clear()
+            if self._observers:
+                self._observers.tell(GaveBack(self.name, self._waiting))
+            self._waiting = 0
+            self.outbox.append(GiveBack(given))
+        self.ask(0, idle=False)
+
+    # what is asked and sent
+
+    def ask(self, count: int, idle: bool) -> None:
+        """Tell the broker, at the next `flush`, how many tasks are welcome, unless it knows; 0: none, after all."""
+        last = self._request
+        known = not count if last is None else count > 0 and idle == last.idle
+        if self.size > 1 and (self._untold or not known):
+            begun = self._received - self._waiting
+            self._untold = begun < self._received
+            self._request = Request(count, next(self._requests), idle, begun) if count else None
+            self._due = self._request or Withdraw(begun)
+
+    def _count(self) -> int:
+        """Return how many tasks, such as came of late, a worker should ask for at once."""
+        policy = self.policy
+        return max(1, min(policy.batch_calls, int(policy.ask_seconds / max(self._usual, 1e-7))))
+
+    @property
+    def is_request_due(self) -> bool:
+        """Whether something was asked that was not sent."""
+        return self._due is not None
+
+    def want(self, looked: bool = False) -> bool:
+        """Ask for tasks, for there is nothing to do.
+
+        Return true if some were asked for before there was need of them, and it was not *looked* whether they are here.
+        """
+        last = self._request
+        if last is not None and not last.idle and not looked:
+            return True
+        if self.size > 1 and not self.inbox and (self._untold or last is None or not last.idle):
+            self.ask(self._count(), idle=True)
+        return False
+
+    def want_nothing(self) -> None:
+        """Tell the broker, at the next `flush`, to send nothing: it would wait behind what goes on now."""
+        if self._request is not None or self._untold:
+            self.ask(0, idle=True)
+
+    def withdraw(self) -> None:
+        """Tell the broker to send nothing, and send the outcomes there are."""
+        if self._request is not None or self._untold:
+            self.ask(0, idle=True)
+        if self._outcomes or self._due is not None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the outcomes that have been collected, and what was asked."""
+        request, self._due = self._due, None
+        if self._outcomes:
+            outcomes, self._outcomes = self._outcomes, {}
+            self.outbox.append(SendOutcomes(outcomes, request))
+        elif request is not None:
+            self.outbox.append(request)
+
+    def question(self, message_of: Callable[[int], Message], reply: Callable[[Any], None]) -> int:
+        """Ask a question with a number of its own, and return that; *reply* is called with the answer."""
+        number = next(self._questions)
+        self._replies[number] = reply
+        self.outbox.append(message_of(number))
+        return number
+
+    def forget(self, number: int) -> None:
+        """Do not wait for the answer to a question any more."""
+        self._replies.pop(number, None)
+
+    def before_poll(self, now: float, waits: bool) -> None:
+        """Send what should be sent before the link is looked at; if this *waits* there, all that there is."""
+        if waits or self._due is not None or (self._outcomes and self.is_urgent(now)):
+            self.flush()
+        if self.leaving:
+            self.share()
+
+    def receive(self, message: Message) -> None:
+        """Take in a message of the broker."""
+        if isinstance(message, Results):
+            self.arrived.extend(message.batches)
+            if message.wanted is not None:
+                self.wanted += message.wanted.count
+                self._wanted_by_idle += message.wanted.idle
+        elif isinstance(message, Tasks):
+            if self._request is not None and message.answer == self._request.number:
+                self._request = None
+            self._wanted_by_idle = 0  # the idle come first: there is none
+            self._untold = True
+            for batch in message.batches:
+                self.inbox.append(batch)
+                count = batch.count - len(batch.dropped)
+                self._received += count
+                self._waiting += count
+        elif isinstance(message, Demand):
+            self.wanted += message.count
+            self._wanted_by_idle += message.idle
+        elif isinstance(message, Query):
+            is_queued = self._position(message.owner, message.serial) is not None
+            self.outbox.append(QueryAnswer(message.owner, message.serial, message.number, is_queued))
+        elif isinstance(message, Cancel):
+            dropped = self._drop(message.owner, message.serial)
+            self.outbox.append(CancelAnswer(message.owner, message.serial, message.number, dropped))
+        elif isinstance(message, (QueryAnswer, CancelAnswer, Shared, SharedSet)):
+            reply = None if message.number is None else self._replies.pop(message.number, None)
+            if reply is not None:
+                self.outbox.append(Reply(reply, message))
+            elif isinstance(message, CancelAnswer) and message.is_dropped and message.serial in self.sent:  # late
+                self.failed.append((self.sent.pop(message.serial), CancelledError()))
+        elif isinstance(message, Stop):
+            self.stopped = True
+        else:
+            raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
+
+    def _position(self, owner: WorkerName, serial: int) -> int | None:
+        """Return where in the inbox a task is, None if it is not there."""
+        for index, given in enumerate(self.inbox):
+            inside = given.serial <= serial < given.serial + given.count and serial not in given.dropped
+            if given.owner == owner and inside:
+                return index
+        return None
+
+    def _drop(self, owner: WorkerName, serial: int) -> bool:
+        """Drop a task if it waits in the inbox; return whether it does."""
+        index = self._position(owner, serial)
+        if index is None:
+            return False
+        self._waiting -= 1
+        given = self.inbox[index]
+        if isinstance(given, Batch) and tasks_in(given) > 1:
+            self.inbox[index] = Batch(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
+        else:
+            del self.inbox[index]
+        return True
+
+    # while the main thread is busy
+
+    def is_neglected(self, now: float) -> bool:
+        """Return whether the main thread has run the user's code for so long that somebody else must look."""
+        return self.busy_since > 0.0 and now - self.busy_since > self.policy.busy_seconds
+
+    def look(self, now: float) -> None:
+        """Decide what the busy main thread would: nobody here comes to the tasks that wait."""
+        self.share(however_short=True)
+        is_long = now - self.busy_since > self.policy.give_back_seconds
+        busiest = max(self.busy_since, self.substituted_since)
+        if self.inbox and (self._wanted_by_idle or now - busiest > self.policy.give_back_seconds):
+            self.give_back_inbox()
+        elif self._untold:
+            last = self._request
+            self.ask(0 if last is None else last.count, last is None or last.idle)
+        if self._due is not None or self.is_urgent(now) or is_long:
+            self.flush()
+
+    def serve(self, wants_tasks: bool) -> None:
+        """Decide what the event loop would, while a thread serves futures in its place."""
+        self.share(however_short=True)
+        if wants_tasks and self.size > 1 and not self.inbox:
+            self.ask(self._count(), idle=True)
+        self.flush()
+
+    def next_look(self, is_watched: bool) -> float | None:
+        """Return after how many seconds somebody else should look, None if nothing waits; *is_watched*: it does."""
+        waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request or self._untold
+        if not (waiting or is_watched):
+            self._look_seconds = self.policy.first_look
+            return None
+        self._look_seconds = min(2 * self._look_seconds, self.policy.longest_look)
+        return self._look_seconds
