@@ -213,6 +213,8 @@ class RunFailing(RunEnding):
 
     level: ClassVar[int] = ERROR
 
+    state: str = "FAILED"  # that the job will have, unless something else comes up until it is over
+
 
 @dataclass(frozen=True, slots=True)
 class RunOver(Event):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import ScoopError
-from scoop_hpc.events import CommandStarted, Event, RunOver
+from scoop_hpc.events import CommandStarted, Event, RunFailing, RunOver
 from scoop_hpc.schedulers.job_state import JobState
 
 FILE = "record.json"  # in the job's directory
@@ -44,7 +44,8 @@ class Record:
 class Recorder:
     """The observer of a driver that keeps the record of its run in the file *path*.
 
-    It may take the time that the lock of the record takes: when the run has begun, and when it is over.
+    It may take the time that the lock of the record takes: when the run has begun, when it fails, and when it is over.
+    A failure is written before all is tidied up: Grid Engine, for one, kills the driver of a job that has lost a task.
     """
 
     def __init__(self, path: str, attempt: str, nodes: tuple[str, ...], job_id: str | None, pid: int) -> None:
@@ -63,7 +64,7 @@ class Recorder:
                     f"warning: cannot write the record {self._path!r}: {error.strerror}; "
                     "SCOOP_HPC_STATE should name a directory that all nodes see"
                 )
-        elif isinstance(event, RunOver):
+        elif isinstance(event, (RunFailing, RunOver)):
             state = JobState(event.state)
             over = replace(self._record, state=state, ended=time.time(), exit_status=event.status, reason=event.reason)
             with contextlib.suppress(OSError):

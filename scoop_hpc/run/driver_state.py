@@ -548,8 +548,10 @@ class DriverState:
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason, out_of_memory)
-        if self._observers:
-            self._observers.tell(events.RunFailing(status, reason) if reason else events.RunEnding(status, reason))
+        if self._observers and reason:
+            self._observers.tell(events.RunFailing(status, reason, self.job_state(now).value))
+        elif self._observers:
+            self._observers.tell(events.RunEnding(status, reason))
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
         actions += [
             Send(agent, Shutdown(number)) for agent, node in self._by_agent.items() if node.index not in self._departed

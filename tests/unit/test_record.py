@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scoop_hpc.events import CommandStarted, RunOver, Warned
+from scoop_hpc.events import CommandStarted, RunFailing, RunOver, Warned
 from scoop_hpc.jobs import record as records
 from scoop_hpc.jobs.record import Record, Recorder
 from scoop_hpc.schedulers.job_state import JobState
@@ -110,6 +110,19 @@ def test_a_record_is_written_from_the_drivers_events(path: str) -> None:
         exit_status=143,
         reason="ended by SIGTERM: its walltime was over",
     )
+
+
+def test_a_failure_is_recorded_before_the_run_is_over(path: str) -> None:
+    recorder = Recorder(path, "b", ("n1",), "12", 8)
+    recorder(STARTED)
+    recorder(RunFailing(1, "qrsh (pid 9) on n1 died: killed by SIGKILL"))
+    failing = records.read(path)
+    assert failing is not None
+    assert (failing.state, failing.exit_status, failing.reason[:4]) == (JobState.FAILED, 1, "qrsh")
+    recorder(RunOver("FAILED", 3, "what is known at last"))
+    over = records.read(path)
+    assert over is not None
+    assert (over.exit_status, over.reason) == (3, "what is known at last")
 
 
 def test_a_run_that_ends_before_anything_has_started_is_recorded_too(path: str) -> None:

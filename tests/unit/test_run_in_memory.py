@@ -1,6 +1,7 @@
-"""A whole run of two nodes in memory: driver, agents and brokers as they are, simple workers, and a clock that jumps.
+"""A whole run of two nodes in memory: driver, agents, brokers and workers decide as ever, under a clock that jumps.
 
-Nothing is patched: each state machine gets what the others send, through the codec, after some latency.
+Nothing is patched: each state machine gets what the others send, through the codec, after some latency. What shells do,
+and the user's program, is played here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from signal import SIGINT, SIGKILL, SIGSEGV
-from typing import Protocol
+from typing import cast
 
 import pytest
 
@@ -31,7 +32,6 @@ from scoop_hpc.protocol.messages import (
     Message,
     Program,
     Ready,
-    Request,
     Results,
     Stop,
     Tasks,
@@ -53,6 +53,10 @@ from scoop_hpc.run import agent_state, driver_state
 from scoop_hpc.run.agent_state import AgentState
 from scoop_hpc.run.driver_state import CommandEnd, DriverState, Ending, RunPlan
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.future import Future, Waits
+from scoop_hpc.worker.state import Export, GiveBack, SendOutcomes, WorkerState
+from scoop_hpc.worker.tasks import Given
 
 LATENCY = 0.001  # seconds
 TASKS, LENGTH = 40, 0.5  # seconds
@@ -62,48 +66,84 @@ def arrived(message: Message) -> Message:
     return codec.decode(codec.encode(message))
 
 
-class Process(Protocol):
-    """A worker: what it hears is answered by messages to its broker, some of them later; None: it ends."""
-
-    def hear(self, message: Message) -> list[tuple[float, Message | None]]: ...
-
-    def begin(self) -> list[tuple[float, Message | None]]: ...
-
-
-@dataclass
 class Worker:
-    """Executes one task after the other."""
+    """A worker's state, in a shell for which a task is some time that passes."""
 
-    name: WorkerName
-    done: int = 0
+    def __init__(self, world: World, node: Node, name: WorkerName) -> None:
+        self.name = name
+        self.done = 0  # tasks
+        self.is_busy = False
+        self.state = WorkerState(name, 5, world.now, observers=world.observers)
+        self.world, self._node = world, node
 
-    def begin(self) -> list[tuple[float, Message | None]]:
-        return [(0.0, Ready()), (0.0, Request(1))]
+    def begin(self) -> None:
+        self._send(Ready())
+        self._go_on()
 
-    def hear(self, message: Message) -> list[tuple[float, Message | None]]:
-        if isinstance(message, Stop):
-            return [(0.0, None)]
-        if not isinstance(message, Tasks):
-            return []
-        self.done += len(message.batches)
-        outcomes = [Batch(batch.owner, batch.serial, [b"outcome"]) for batch in message.batches]
-        return [(LENGTH * len(outcomes), Results(outcomes, Request(1, self.done + 1, begun=self.done)))]
+    def hear(self, message: Message) -> None:
+        self.state.receive(message)
+        if self.state.stopped:
+            self.world.die(self._node, self.name, 0)
+        elif not self.is_busy:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin a task, or ask for one; send what is to be sent."""
+        given = self.state.next_task()
+        if given is None:
+            self.state.want()
+        else:
+            self.is_busy = True
+            self.world.later(LENGTH * given.count, partial(self._finish, given))
+        self.state.flush()
+        self._drain()
+
+    def _finish(self, given: Given) -> None:
+        self.is_busy = False
+        self.done += given.count
+        for serial in range(given.serial, given.serial + given.count):
+            self.state.finished(given.owner, (serial,), self.world.now)
+        if self.name in self._node.workers:
+            self._go_on()
+
+    def _drain(self) -> None:
+        while self.state.outbox:
+            match self.state.outbox.popleft():
+                case Export(groups):
+                    self._send(Tasks([self._export(group) for group in groups]))
+                case GiveBack(given):
+                    self._send(Tasks([batch for batch in given if isinstance(batch, Batch)]))
+                case SendOutcomes(outcomes, request):
+                    batches = [Batch(to, serial, [b"outcome"]) for to, items in outcomes.items() for (serial,) in items]
+                    self._send(Results(batches, request))
+                case Message() as message:
+                    self._send(message)
+
+    def _export(self, futures: Sequence[Future]) -> Batch:
+        for future in futures:
+            assert self.state.take(future) is not None
+        return self.state.exported(futures, [b"calls"])
+
+    def _send(self, message: Message) -> None:
+        self.world.later(LATENCY, partial(self.world.hear_from_worker, self._node, self.name, message))
 
 
-@dataclass
-class Origin:
-    """Runs a program: it maps a function over `TASKS` items, and ends when it has all results."""
+class Origin(Worker):
+    """The worker that runs the program: it maps a function over `TASKS` items, and ends when it has all results."""
 
-    missing: set[int] = field(default_factory=lambda: set(range(TASKS)))
+    def begin(self) -> None:
+        self._send(Ready())
+        for number in range(TASKS):
+            self.state.submitted(Future(cast(Waits, None), abs, (number,), {}, Cost()), self.world.now)
+        self._drain()
 
-    def begin(self) -> list[tuple[float, Message | None]]:
-        return [(0.0, Ready()), (0.0, Tasks([Batch(ORIGIN, serial, [b"call"]) for serial in range(TASKS)]))]
-
-    def hear(self, message: Message) -> list[tuple[float, Message | None]]:
-        if isinstance(message, Results):
-            for outcome in message.batches:
-                self.missing.remove(outcome.serial)  # each comes once
-        return [] if self.missing else [(0.0, None)]
+    def hear(self, message: Message) -> None:
+        self.state.receive(message)
+        while self.state.arrived:
+            future = self.state.claim(self.state.arrived.popleft().serial, LENGTH)
+            assert future is not None  # each comes once
+        if not self.state.sent or self.state.stopped:
+            self.world.die(self._node, self.name, 0)
 
 
 @dataclass
@@ -113,7 +153,7 @@ class Node:
     name: AgentName
     agent: AgentState | None = None  # once it is welcome
     broker: BrokerState | None = None
-    workers: dict[WorkerName, Process] = field(default_factory=dict)
+    workers: dict[WorkerName, Worker] = field(default_factory=dict)
     pids: dict[ProcessName, int] = field(default_factory=dict)
     is_gone: bool = False
 
@@ -131,7 +171,7 @@ class World:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self.nodes = [Node(AgentName("n1/0")), Node(AgentName("n2/0"))]
         self.silent: set[str] = set()  # nodes whose agents never report
-        self._observers = Observers([self.events.append])
+        self.observers = Observers([self.events.append])
         plan = RunPlan(
             nodes=(NodePlan("n1", 3), NodePlan("n2", 2)),
             program=Program(b"p.py", (), b"/", {}),
@@ -143,7 +183,7 @@ class World:
             python="3.11",
             host="head",
         )
-        self.driver = DriverState(replace(plan, **changes), observers=self._observers)  # type: ignore[arg-type]
+        self.driver = DriverState(replace(plan, **changes), observers=self.observers)  # type: ignore[arg-type]
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._number), action))
@@ -200,7 +240,7 @@ class World:
         if node.is_gone:
             return
         if isinstance(message, Welcome):
-            node.agent = AgentState(node.name[:2], message, observers=self._observers)
+            node.agent = AgentState(node.name[:2], message, observers=self.observers)
             self._do_agent(node, node.agent.start(self.now))
         elif node.agent is not None:
             self._do_agent(node, node.agent.hear_driver(message, self.now))
@@ -233,11 +273,11 @@ class World:
 
     def _begin(self, node: Node, name: BrokerName | WorkerName) -> None:
         if is_broker(name):
-            node.broker = BrokerState(name, observers=self._observers)
+            node.broker = BrokerState(name, observers=self.observers)
             return
         worker = WorkerName(name)
-        node.workers[worker] = Origin() if worker == ORIGIN else Worker(worker)
-        self._answer(node, worker, node.workers[worker].begin())
+        node.workers[worker] = (Origin if worker == ORIGIN else Worker)(self, node, worker)
+        node.workers[worker].begin()
 
     def die(self, node: Node, name: ProcessName, status: int) -> None:
         """Let the process *name* end, if it still runs."""
@@ -245,7 +285,7 @@ class World:
         if pid is None or node.is_gone or node.agent is None:
             return
         ended = node.workers.pop(WorkerName(name), None)
-        if isinstance(ended, Worker):
+        if ended is not None and ended.name != ORIGIN:
             self.counted[ended.name] = ended.done
         if is_broker(name):
             node.broker = None
@@ -298,16 +338,9 @@ class World:
     def _hear_worker(self, node: Node, name: WorkerName, message: Message) -> None:
         worker = node.workers.get(name)
         if worker is not None:
-            self._answer(node, name, worker.hear(arrived(message)))
+            worker.hear(arrived(message))
 
-    def _answer(self, node: Node, name: WorkerName, answers: Sequence[tuple[float, Message | None]]) -> None:
-        for seconds, message in answers:
-            if message is None:
-                self.later(seconds, lambda: self.die(node, name, 0))
-            else:
-                self.later(seconds + LATENCY, partial(self._hear_from_worker, node, name, message))
-
-    def _hear_from_worker(self, node: Node, name: WorkerName, message: Message) -> None:
+    def hear_from_worker(self, node: Node, name: WorkerName, message: Message) -> None:
         if name in node.workers:
             self._hear_broker(node, message, name)
 
