@@ -328,6 +328,8 @@ class WorkerState:
     def prepare(self, cost: Cost, now: float) -> None:
         """Begin a call of this *cost*: hand out what must not wait for its end."""
         self.busy_since = now
+        if cost.short and cost.unpolled and self._due is None:
+            return
         if not cost.short and self.inbox and not cost.moderate:
             self.give_back_inbox()
         if self._due is not None or not cost.brief or (not cost.short and self.is_urgent(now)):
