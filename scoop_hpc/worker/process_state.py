@@ -263,8 +263,11 @@ class ProcessState:
         return _AsTask(self) if self.of_program else contextlib.nullcontext()
 
     def prepare(self, context: Context) -> None:
-        """Give the *context* of a task what tasks share, where it refers to an object of the program that changes."""
-        if len(context) and "decimal" in sys.modules:  # in an empty one there is no decimal context of the program's
+        """Give the *context* of a task what tasks share, where it refers to an object of the program that changes.
+
+        An empty one refers to none.
+        """
+        if "decimal" in sys.modules:
             context.run(self.set_decimal_context)
 
     def set_decimal_context(self) -> None:

@@ -109,8 +109,10 @@ class Runner:
             context = copy_context()
             state = self.state
             if state is not None:
-                state.to_tasks()
-                state.prepare(context)
+                if state.of_program:
+                    state.to_tasks()
+                if len(context):
+                    state.prepare(context)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)
