@@ -28,11 +28,11 @@ from scoop_hpc.protocol.names import WorkerName, is_client
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost
-from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link, Unlinked
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.progress_thread import ProgressThread
-from scoop_hpc.worker.state import Call, Export, GiveBack, Reply, SendOutcomes, WorkerState
+from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
 
 
@@ -109,7 +109,7 @@ class Exchange:
     def take(self, future: Future) -> Call | None:
         """Take the call of *future*, to run it or to cancel it; None if somebody has taken it already."""
         with self.lock:
-            return self.state.take(future)
+            return future.take()
 
     def drop_taken(self) -> None:
         """Drop, from the ends of the local and leaving futures, those that were run by a waiter or cancelled."""
@@ -183,7 +183,7 @@ class Exchange:
         items: list[Any] = []
         state = self.state
         for future in futures:
-            call = state.take(future)
+            call = future.take()
             if call is None:
                 continue
             function = call[0]

@@ -18,6 +18,8 @@ PENDING, RUNNING, FINISHED = "PENDING", "RUNNING", "FINISHED"  # the states of c
 CANCELLED, CANCELLED_AND_NOTIFIED = "CANCELLED", "CANCELLED_AND_NOTIFIED"
 _SETTLED = frozenset({FINISHED, CANCELLED, CANCELLED_AND_NOTIFIED})
 
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
 _making = threading.Lock()  # of what is rare, and of lists of watchers, by whichever thread
 
 
@@ -227,6 +229,15 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     def has_callbacks(self) -> bool:
         """Return whether settling it runs the user's functions."""
         return self._rare is not None and bool(self._rare.callbacks)
+
+    def take(self) -> Call | None:
+        """Take the call, to run or to export it; None if somebody has. Called with the worker's lock."""
+        function = self.function
+        if function is None:
+            return None
+        args, kwargs = self.args, self.kwargs
+        self.function = self.args = self.kwargs = None
+        return function, args or (), kwargs or {}
 
     def begin(self) -> None:
         """Note that the task begins here."""

@@ -36,21 +36,25 @@ class Runner:
     def run_future(self, future: Future) -> None:
         """Run a future of this worker's own, here and now, unless that is no longer to be done."""
         call = self._exchange.take(future)
-        if call is not None:
-            future.begin()
-            with_program = self.state is not None and self.state.of_program
-            if future.environment is not None:  # another task may have entered its own meanwhile
-                main_received.enter_again(future.environment)
-            value, error, _ = self._run(*call, future.cost)
-            try:
-                if with_program and self.state is not None:
-                    self.state.to_program()
-            finally:
-                self.settle(future, value, error)
+        if call is None:
+            return
+        future.begin()
+        state = self.state
+        with_program = state is not None and state.of_program
+        if future.environment is not None:  # another task may have entered its own meanwhile
+            main_received.enter_again(future.environment)
+        value, error, _ = self._run(*call, future.cost)
+        if state is None or not with_program:
+            self.settle(future, value, error)
+            return
+        try:
+            state.to_program()
+        finally:
+            self.settle(future, value, error)
 
     def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle *future*; its callbacks are the program's."""
-        if self.state is None or not future.has_callbacks:
+        if not future.has_callbacks:
             future.settle(value, error)
         else:
             self.as_program(future.settle, value, error)

@@ -55,8 +55,6 @@ from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.tasks import Given, Task, tasks_in
 
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -181,15 +179,6 @@ class WorkerState:
         """Make the futures that other threads have submitted the main thread's to run."""
         while self.foreign:
             self.local.append(self.foreign.popleft())
-
-    def take(self, future: Future) -> Call | None:
-        """Take the call of *future*, to run or to export it; None if somebody has taken it already."""
-        function = future.function
-        if function is None:
-            return None
-        args, kwargs = future.args, future.kwargs
-        future.function = future.args = future.kwargs = None
-        return function, args or (), kwargs or {}
 
     def exported(self, futures: Sequence[Future], frames: list[Buffer]) -> Batch:
         """Note that *futures*, whose calls are in *frames*, are under way; return their batch."""

@@ -121,7 +121,7 @@ class Worker:
 
     def _export(self, futures: Sequence[Future]) -> Batch:
         for future in futures:
-            assert self.state.take(future) is not None
+            assert future.take() is not None
         return self.state.exported(futures, [b"calls"])
 
     def _send(self, message: Message) -> None:

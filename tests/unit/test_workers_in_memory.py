@@ -170,7 +170,7 @@ class Worker:
             self._run.send(broker_of(self.state.name), message, self.state.name)
 
     def _pack(self, futures: Any) -> Batch:
-        calls = [self.state.take(future) for future in futures]
+        calls = [future.take() for future in futures]
         return self.state.exported(futures, [repr([call[1] for call in calls if call is not None]).encode()])
 
     def _pack_again(self, given: Batch | Task) -> Batch:
