@@ -14,10 +14,7 @@ from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
-
-_LOOK = 0.001  # seconds between looks at the clock
-_MOST = 8  # items between looks: how many may turn out to be long before anybody notices
-MOST_BYTES = 8_000_000  # of results: then, too, the rest of a chunk is left
+from scoop_hpc.worker.policy import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,8 @@ class Chunk:
 def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: float | None = None) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
 
-    After *budget* seconds, or MOST_BYTES of results, if that is not None, the rest is left: others may do it, now that
-    it is known to last.
+    After *budget* seconds, if that is not None, or `Policy.chunk_result_bytes` of results, the rest is left: others may
+    do it, now that it is known to last.
     """
     results: list[Any] = []
     process = os.getpid()
@@ -56,9 +53,10 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
     size = 0
     rest = iter(items)
     group = len(items) if budget is None else 1
+    most_bytes, look, most_items = DEFAULT.chunk_result_bytes, DEFAULT.chunk_look, DEFAULT.chunk_look_items
     start = now = monotonic()
     try:
-        while len(results) < len(items) and (budget is None or (now - start < budget and size < MOST_BYTES)):
+        while len(results) < len(items) and (budget is None or (now - start < budget and size < most_bytes)):
             for args in islice(rest, group):
                 result = function(*args)
                 kind = type(result)
@@ -72,7 +70,7 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                     atoms = False
                 results.append(result)
             before, now = now, monotonic()
-            group = max(1, min(2 * group, _MOST, int(_LOOK * group / max(now - before, 1e-9))))
+            group = max(1, min(2 * group, most_items, int(look * group / max(now - before, 1e-9))))
     except BaseException as error:  # the user's function: what it raised is sent on
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise

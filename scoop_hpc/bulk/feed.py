@@ -27,9 +27,6 @@ from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.waiting import AnyWaiter
 
-_READING = 0.01  # seconds to read the items of a chunk from what does not know how many it has
-_MOST_AT_ONCE = 1024  # items read between looks at the clock
-
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return the length of the shortest of *iterables*, None if one does not know its own."""
@@ -256,7 +253,7 @@ class Feed:
 
     def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
         """Append *size* of the items that were not read yet, or all; fewer if they take their time to come."""
-        deadline = monotonic() + _READING
+        deadline = monotonic() + self._controller.policy.read_seconds
         group = size if self._count is not None else 1
         while len(items) < size and not self._exhausted:
             wanted = len(items) + min(group, size - len(items))
@@ -264,7 +261,7 @@ class Feed:
             self._exhausted = len(items) < wanted
             if monotonic() > deadline:
                 return
-            group = min(2 * group, _MOST_AT_ONCE)
+            group = min(2 * group, self._controller.policy.read_items)
 
     def _on_done(self, future: Any) -> None:
         items = self.chunks.get(future, [])

@@ -11,10 +11,7 @@ from typing import Any
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.packed import Packed
-
-_TIMED = 16  # reductions of a chunk that are timed
-_MESSAGE = 0.0005  # seconds that a task and its outcome take from those who send and receive them
-_PER_ITEM = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
+from scoop_hpc.worker.policy import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class _Running:
                 refuse_result(self._function, value)
             self._started = True
             self._total = value
-        elif self.timed < _TIMED:
+        elif self.timed < DEFAULT.scan_timed:
             start = time.monotonic()
             self._total = self._reduction(self._total, value)
             self.seconds += time.monotonic() - start
@@ -96,4 +93,4 @@ def worth_a_task(each: float, count: int) -> bool:
     >>> worth_a_task(1e-7, 10_000), worth_a_task(1e-5, 10_000), worth_a_task(1e-5, 10)
     (False, True, False)
     """
-    return each * count > _MESSAGE + _PER_ITEM * count
+    return each * count > DEFAULT.scan_message + DEFAULT.scan_pickling * count

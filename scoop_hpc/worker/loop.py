@@ -33,7 +33,6 @@ from scoop_hpc.worker.timers import Timers
 from scoop_hpc.worker.waiting import Waiter
 
 _SPARE = 16  # greenlets that are kept
-_LOOK = 0.01  # seconds between looks at whether a substitute is blocked
 _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
 
 
@@ -232,7 +231,8 @@ class Loop:
         left = self.timers.left() if self.timers.heap else None
         if not self._state.substituted_since:
             return left
-        return _LOOK if left is None else min(left, _LOOK)
+        look = self._state.policy.serve_look  # whether a substitute is blocked
+        return look if left is None else min(left, look)
 
     def _may_run(self) -> bool:
         """Return whether there is a task that may begin; one that may not is given away."""

@@ -59,6 +59,14 @@ class Policy:
     chunk_pieces: int = 4  # for each worker, at the most, that what is left is cut into
     chunk_decay: float = 0.5  # of what is known of an item, for each chunk
     chunks_per_worker: int = 3  # under way, or as much in seconds: one that runs, and what comes and goes meanwhile
+    chunk_look: float = 0.001  # seconds between a running chunk's looks at the clock
+    chunk_look_items: int = 8  # between these: how many may turn out to be long before anybody notices
+    chunk_result_bytes: int = 8_000_000  # of a running chunk, after which the rest of it is left for others
+    read_seconds: float = 0.01  # to read the items of a chunk from an iterable that does not know how many it has
+    read_items: int = 1024  # read between looks at the clock
+    scan_timed: int = 16  # reductions of a chunk that are timed
+    scan_message: float = 0.0005  # seconds that a task and its outcome take from who sends and who receives them
+    scan_pickling: float = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
     ahead_items: int = 100_000  # of a map that are ahead of its consumer
     ahead_bytes: int = 128_000_000  # of their results
     small_map_items: int = 32  # of a map whose items are tasks of their own

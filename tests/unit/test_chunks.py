@@ -15,7 +15,7 @@ from scoop_hpc import futures
 from scoop_hpc.bulk import chunks
 from scoop_hpc.bulk import feed as mapping
 from scoop_hpc.bulk.chunks import run_chunk
-from scoop_hpc.worker.policy import Policy
+from scoop_hpc.worker.policy import DEFAULT, Policy
 
 
 class Clock:
@@ -79,10 +79,10 @@ def test_quick_items_are_not_held_up_by_the_clock(clock: Clock) -> None:
 
 
 def test_large_results_end_a_chunk() -> None:
-    chunk = run_chunk(bytes, [(chunks.MOST_BYTES // 4,)] * 100, budget=60)
+    chunk = run_chunk(bytes, [(DEFAULT.chunk_result_bytes // 4,)] * 100, budget=60)
     assert len(chunk.results) + chunk.left == 100
     assert 4 <= len(chunk.results) <= 8
-    assert chunk.size >= chunks.MOST_BYTES
+    assert chunk.size >= DEFAULT.chunk_result_bytes
 
 
 def test_one_long_item_at_the_end_leaves_nothing(clock: Clock) -> None:
