@@ -132,7 +132,10 @@ class BrokerState:
         sends = []
         for question in self.workers[sender].has_begun(message.begun):
             sends += self._seek(question)
-        return sends + self._settle()
+        sends += self._settle()
+        if type(message) is Withdraw and message.number is not None:
+            sends.append(Send(sender, Tasks([], message.number)))
+        return sends
 
     def _on_tasks(self, message: Tasks, sender: ProcessName) -> list[Send]:
         if sender in self.peers:

@@ -21,10 +21,11 @@ Bye          agent -> driver     meet   everything on my node has ended
 Ready        worker -> broker    main   I am here
              agent -> broker     main   the same; answered by BrokerUp
 Request      worker -> broker    main   send me up to so many tasks: I have nothing to do, or soon shall
-Withdraw     worker -> broker    main   forget my last Request: I have enough to do after all
+Withdraw     worker -> broker    main   forget my last Request: I have enough to do after all; answered where I ask so
 Demand       broker -> worker    main   so many more batches of your tasks are welcome
 Tasks        worker <-> broker   main   tasks to be executed by their receiver, or to be passed on
              broker -> broker    main   the answer to Steal, perhaps without any
+             broker -> worker    main   the answer to Withdraw, without any
 Results      worker <-> broker   main   outcomes, each on the way to the owner of its future
              broker -> broker    main   the same
 Steal        broker -> broker    main   my workers are idle: send me up to so many tasks
@@ -78,7 +79,7 @@ from msgspec import Meta
 
 from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, WorkerName
 
-VERSION = 7  # raised whenever a field changes; Hello carries it
+VERSION = 8  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -234,6 +235,7 @@ class Request(Message, frozen=True):
 
 class Withdraw(Message, frozen=True):
     begun: Count = 0  # as in Request
+    number: Number | None = None  # as in Request, where an answer is wanted: it says that nothing more is under way
 
 
 class Demand(Message, frozen=True):

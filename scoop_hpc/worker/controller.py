@@ -83,6 +83,8 @@ class Controller:
         if serial:
             self._state.user_code_began(monotonic())  # the program
         self._thread = get_ident()
+        self._left_to_agent: dict[signal.Signals, Any] = {}
+        self._mask: set[Any] = set()
         self._barred: Exception | None = None  # why futures cannot be used now
         self._on_first_use: Callable[[], None] | None = None  # decides whether they may be
         self.refused = ""  # what somebody was told who used them, and may not have passed on
@@ -317,16 +319,33 @@ class Controller:
 
     def watch_forks(self) -> None:
         """See to it that a process forked by a task does not believe to be the worker."""
-        lock = self.exchange.lock
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=self._note_fork)
+        # a worker leaves these to its agent, its children need not
+        self._left_to_agent = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_DFL
+        }
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+        )
 
-    def _note_fork(self) -> None:
+    def _before_fork(self) -> None:
+        """Keep the locks that the child needs, and from it the signals that it could not heed yet."""
+        self.exchange.lock.acquire()
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._left_to_agent)
+
+    def _after_fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        self.exchange.lock.release()
+
+    def _after_fork_in_child(self) -> None:
         self.exchange.forked = True
         self._on_first_use = None
         self._barred = NotRunningError("a process forked by a task is no worker: use futures in the task itself")
-        for number in (signal.SIGTERM, signal.SIGHUP):  # a worker leaves them to its agent; its children need not
-            if signal.getsignal(number) is not signal.SIG_DFL:
+        for number, handler in self._left_to_agent.items():
+            if signal.getsignal(number) is handler:  # and not one of the program's
                 signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # what came meanwhile takes effect now
 
     def bar(self) -> None:
         """Refuse futures: the program's module is being imported."""

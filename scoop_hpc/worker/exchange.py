@@ -349,7 +349,7 @@ class Exchange:
                 if state.busy_since != busy_since:  # the main thread came back: what is asked and sent is its own
                     return state.next_look(True)
                 self._poll_for_main()
-                state.look(now)
+                state.look(now, self.on_duty is not None)
                 self._drain()
         is_watched = self.watchdog()
         return state.next_look(is_watched or (self._segments is not None and self._segments.lent))

@@ -128,8 +128,10 @@ class WorkerState:
         self._serial = 1  # of the next task exported
         self._questions = itertools.count(1)
         self._replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
-        self._requests = itertools.count(1)
+        self._number = 0  # of the last request, or of the last confirmation that was asked for
         self._request: Request | None = None  # that was not answered
+        self._is_in_doubt = False  # whether tasks may be under way that were asked for, but are not any more
+        self._confirming = 0  # the number of the last withdrawal that the broker is to confirm
         self._due: Request | Withdraw | None = None  # to be sent
         self._untold = False  # the broker may believe that what it sent has not begun
         self._look_seconds = policy.first_look
@@ -369,10 +371,26 @@ class WorkerState:
         last = self._request
         known = not count if last is None else count > 0 and idle == last.idle
         if self.size > 1 and (self._untold or not known):
-            begun = self._received - self._waiting
-            self._untold = begun < self._received
-            self._request = Request(count, next(self._requests), idle, begun) if count else None
-            self._due = self._request or Withdraw(begun)
+            begun = self._tell_begun()
+            if count:
+                self._number += 1
+                self._due = self._request = Request(count, self._number, idle, begun)
+            else:
+                self._is_in_doubt = self._is_in_doubt or last is not None
+                self._request, self._due = None, Withdraw(begun)
+
+    def _tell_begun(self) -> int:
+        """Return how many tasks of others have begun, to be told to the broker."""
+        begun = self._received - self._waiting
+        self._untold = begun < self._received
+        return begun
+
+    def _resolve_doubt(self) -> None:
+        """Ask, once, whether tasks are under way that would arrive while nobody looks at the link."""
+        if self._is_in_doubt and self._request is None and self._confirming != self._number:
+            self._number += 1
+            self._confirming = self._number
+            self._due = Withdraw(self._tell_begun(), self._number)
 
     def _count(self) -> int:
         """Return how many tasks, such as came of late, a worker should ask for at once."""
@@ -443,10 +461,12 @@ class WorkerState:
                 self.wanted += message.wanted.count
                 self._wanted_by_idle += message.wanted.idle
         elif isinstance(message, Tasks):
-            if self._request is not None and message.answer == self._request.number:
+            if message.answer == self._number:
                 self._request = None
-            self._wanted_by_idle = 0  # the idle come first: there is none
-            self._untold = True
+                self._is_in_doubt = False
+            if message.batches:
+                self._wanted_by_idle = 0  # the idle come first: there is none
+                self._untold = True
             for batch in message.batches:
                 self.inbox.append(batch)
                 count = batch.count - len(batch.dropped)
@@ -499,30 +519,42 @@ class WorkerState:
         """Return whether the main thread has run the user's code for so long that somebody else must look."""
         return self.busy_since > 0.0 and now - self.busy_since > self.policy.busy_seconds
 
-    def look(self, now: float) -> None:
-        """Decide what the busy main thread would: nobody here comes to the tasks that wait."""
+    def look(self, now: float, is_served: bool = False) -> None:
+        """Decide what the busy main thread would: nobody here comes to the tasks that wait.
+
+        If it *is served*, another thread may have nothing to do in its place, and says so itself.
+        """
         self.share(however_short=True)
         is_long = now - self.busy_since > self.policy.give_back_seconds
         busiest = max(self.busy_since, self.substituted_since)
         if self.inbox and (self._wanted_by_idle or now - busiest > self.policy.give_back_seconds):
             self.give_back_inbox()
-        elif self._untold:
-            last = self._request
-            self.ask(0 if last is None else last.count, last is None or last.idle)
+        else:
+            self._correct_request(may_be_idle=is_served)
+        self._resolve_doubt()
         if self._due is not None or self.is_urgent(now) or is_long:
             self.flush()
 
     def serve(self, wants_tasks: bool) -> None:
         """Decide what the event loop would, while a thread serves futures in its place."""
         self.share(however_short=True)
-        if wants_tasks and self.size > 1 and not self.inbox:
+        if not wants_tasks:
+            self._correct_request(may_be_idle=False)
+        elif self.size > 1 and not self.inbox:
             self.ask(self._count(), idle=True)
         self.flush()
 
+    def _correct_request(self, may_be_idle: bool) -> None:
+        """Tell the broker what has begun, and that a worker that asked for tasks while it was idle is not any more."""
+        last = self._request
+        was_idle = last is not None and last.idle
+        if self._untold or (was_idle and not may_be_idle):
+            self.ask(0 if last is None else last.count, was_idle and may_be_idle)
+
     def next_look(self, is_watched: bool) -> float | None:
         """Return after how many seconds somebody else should look, None if nothing waits; *is_watched*: it does."""
-        waiting = self.local or self.leaving or self.inbox or self._outcomes or self._request or self._untold
-        if not (waiting or is_watched):
+        queued = self.local or self.leaving or self.inbox or self._outcomes
+        if not (queued or self._request or self._untold or self._is_in_doubt or is_watched):
             self._look_seconds = self.policy.first_look
             return None
         self._look_seconds = min(2 * self._look_seconds, self.policy.longest_look)

@@ -171,6 +171,29 @@ def test_task_may_use_multiprocessing(runs: Runs) -> None:
     assert printed(runs, program) == "[3, 6, 10]\n"
 
 
+def test_child_that_is_ended_as_soon_as_it_is_there_ends(runs: Runs) -> None:
+    program = (
+        HEAD + "def end(n):\n    pid = os.fork()\n    if pid == 0: time.sleep(60); os._exit(0)\n"
+        "    os.kill(pid, signal.SIGTERM)\n    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
+        + MAIN
+        + "print(set(futures.map(end, range(300))))"
+    )
+    assert printed(runs, program) == "{-15}\n"
+
+
+def test_child_of_a_task_has_the_programs_own_handlers(runs: Runs) -> None:
+    program = (
+        HEAD + "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
+        "def end(n):\n    read, write = os.pipe()\n    pid = os.fork()\n"
+        "    while pid == 0: os.write(write, b'.'); time.sleep(0.01)\n"
+        "    os.read(read, 1); os.kill(pid, signal.SIGTERM)\n"
+        "    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
+        + MAIN
+        + "print(set(futures.map(end, range(100))))"
+    )
+    assert printed(runs, program) == "{7}\n"
+
+
 def test_forked_child_of_a_task_is_no_second_worker(runs: Runs) -> None:
     program = (
         HEAD + "def fork(n):\n    pid = os.fork()\n    if pid == 0: sys.exit(n)\n"

@@ -103,6 +103,13 @@ def test_withdrawn_request_gets_nothing(broker: Broker) -> None:
     assert list(broker.queue) == [batch(1)]
 
 
+def test_withdrawal_is_confirmed_after_what_was_sent_before(broker: Broker) -> None:
+    broker.say(Request(1), SECOND)
+    assert to(SECOND, broker.say(Tasks([batch(1), batch(2)]), ORIGIN)) == [Tasks([batch(1)], answer=1)]
+    assert to(SECOND, broker.say(Withdraw(1, number=2), SECOND)) == [Tasks([], answer=2)]
+    assert list(broker.queue) == [batch(2)]
+
+
 def test_no_task_is_lost_or_doubled_among_many_requests(broker: Broker) -> None:
     given: list[int] = []
     for turn in range(100):

@@ -501,6 +501,53 @@ def test_busy_worker_gives_back_at_once_what_others_are_idle_for() -> None:
     assert given_back(state) == [1]
 
 
+def test_busy_worker_finds_out_what_comes_after_it_wanted_no_more() -> None:
+    state = worker()
+    state.want()
+    state.flush()
+    state.withdraw()  # which the broker gets when it has already sent what was asked for
+    state.user_code_began(100.0)
+    assert done(state) == [Request(1), Withdraw(0)]
+    assert state.next_look(is_watched=False) is not None
+    state.look(100.1)
+    state.look(100.2)
+    assert done(state) == [Withdraw(0, number=2)]
+    state.receive(Tasks([calls(1, -1)], answer=1))
+    state.look(100.3)
+    assert given_back(state) == [1]
+    state.receive(Tasks([], answer=2))
+    assert state.next_look(is_watched=False) is None
+
+
+def test_nothing_is_in_doubt_once_the_last_request_is_answered() -> None:
+    state = worker()
+    state.want()
+    state.flush()
+    state.withdraw()
+    state.receive(Tasks([calls(1, -1)], answer=1))
+    open_next(state)
+    begin_next(state)
+    state.withdraw()
+    done(state)
+    state.user_code_began(100.0)
+    state.look(100.1)
+    state.receive(Tasks([], answer=2))
+    assert not [action for action in done(state) if isinstance(action, Withdraw) and action.number]
+    assert state.next_look(is_watched=False) is None
+
+
+def test_worker_that_has_begun_something_is_not_idle_any_more() -> None:
+    state = worker()
+    state.want()
+    state.flush()
+    state.user_code_began(100.0)
+    assert done(state) == [Request(1)]
+    state.look(100.01, is_served=True)  # in its place, another thread waits for tasks
+    assert done(state) == []
+    state.look(100.02)
+    assert done(state) == [Request(1, 2, idle=False)]
+
+
 def test_substitute_that_has_just_begun_keeps_what_waits_for_it() -> None:
     state = worker()
     state.user_code_began(100.0)
