@@ -20,19 +20,22 @@ _CODES = 1000  # code objects known by their id
 class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
-    __slots__ = ("_policy", "short", "spawns", "unpolled")
+    __slots__ = ("_decay", "_policy", "_short", "short", "spawns", "unpolled")
 
     def __init__(self, policy: Policy = DEFAULT) -> None:
         self._policy = policy
+        self._decay, self._short = policy.call_decay, policy.short
         self.unpolled = 0.0  # seconds, the most of late
         self.short = False  # whether the next call is likely to be
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
 
     def learn(self, unpolled: float) -> None:
         """Note that a call kept a worker from polling for so many seconds."""
-        decayed = self._policy.call_decay * self.unpolled
-        self.unpolled = unpolled if unpolled > decayed else decayed
-        self.short = self.unpolled <= self._policy.short
+        decayed = self._decay * self.unpolled
+        if decayed > unpolled:
+            unpolled = decayed
+        self.unpolled = unpolled
+        self.short = unpolled <= self._short
 
     def batch_size(self) -> int:
         """Return how many calls should travel together.

@@ -107,7 +107,7 @@ class Exchange:
             self.progress_thread.arm()
 
     def take(self, future: Future) -> Call | None:
-        """Take the call of *future*, to run it or to cancel it; None if somebody has taken it already."""
+        """Take the call of *future*, to cancel it; None if somebody has taken it already."""
         with self.lock:
             return future.take()
 
@@ -120,13 +120,13 @@ class Exchange:
                 while state.leaving and state.leaving[0].function is None:
                     state.leaving.popleft()
         try:
-            while local[-1].function is None:  # at this end only the main thread takes any away
+            while local and local[-1].function is None:  # at this end only the main thread takes any away
                 local.pop()
-            if local[0].function is None:
+            if local and local[0].function is None:
                 with self.lock:
                     while local[0].function is None:
                         local.popleft()
-        except IndexError:
+        except IndexError:  # another thread has taken the last one
             return
 
     def share(self) -> None:

@@ -10,7 +10,7 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from scoop_hpc.worker.durations import Cost
 
@@ -78,7 +78,6 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     __slots__ = (
         "_exception",
-        "_rare",
         "_result",
         "_state",
         "_waits",
@@ -87,6 +86,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "cost",
         "function",
         "kwargs",
+        "rare",
         "serial",
     )
 
@@ -104,7 +104,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._state = PENDING
         self._result = None
         self._exception = None
-        self._rare: _Rare | None = None
+        self.rare: _Rare | None = None
         self._watchers: list[Callable[[], object]] | None = None
         self.function = function
         self.args: tuple[Any, ...] | None = args
@@ -116,11 +116,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
     @property
     def _shared(self) -> _Rare:
-        if self._rare is None:
+        if self.rare is None:
             with _making:
-                if self._rare is None:
-                    self._rare = _Rare(self._waits)
-        return self._rare
+                if self.rare is None:
+                    self.rare = _Rare(self._waits)
+        return self.rare
 
     # not by @property: for type checkers, concurrent.futures.as_completed takes what has these as attributes
     _condition: threading.Condition = property(lambda self: self._shared.condition)  # type: ignore[assignment]
@@ -137,8 +137,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
 
         Raises `concurrent.futures.TimeoutError` after *timeout* seconds, `CancelledError` if it was cancelled.
         """
-        if self._state != FINISHED:
-            self._wait(timeout)
+        if self._state != FINISHED:  # what follows is `_wait`, without a call
+            if self._state not in _SETTLED:
+                self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
+            if self._state != FINISHED:
+                self._raise_unfinished()
         error = self._exception
         if error is None:
             return self._result
@@ -157,7 +160,10 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         if self._state not in _SETTLED:
             self._waits.wait_for(self, None if timeout is None else time.monotonic() + timeout)
         if self._state != FINISHED:
-            raise concurrent.futures.CancelledError if self.settled else concurrent.futures.TimeoutError
+            self._raise_unfinished()
+
+    def _raise_unfinished(self) -> NoReturn:
+        raise concurrent.futures.CancelledError if self.settled else concurrent.futures.TimeoutError
 
     def done(self) -> bool:
         """Return whether the task is done; a program that asks again and again will be told in time."""
@@ -228,10 +234,10 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     @property
     def has_callbacks(self) -> bool:
         """Return whether settling it runs the user's functions."""
-        return self._rare is not None and bool(self._rare.callbacks)
+        return self.rare is not None and bool(self.rare.callbacks)
 
     def take(self) -> Call | None:
-        """Take the call, to run or to export it; None if somebody has. Called with the worker's lock."""
+        """Take the call, to export or to cancel it; None if somebody has. Called with the worker's lock."""
         function = self.function
         if function is None:
             return None
@@ -239,15 +245,21 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self.function = self.args = self.kwargs = None
         return function, args or (), kwargs or {}
 
-    def begin(self) -> None:
-        """Note that the task begins here."""
+    def begin(self) -> Call | None:
+        """Take the call, as it begins here and now; None if somebody has taken it. Called with the worker's lock."""
+        function = self.function
+        if function is None:
+            return None
         self._state = RUNNING
+        args, kwargs = self.args, self.kwargs
+        self.function = self.args = self.kwargs = None
+        return function, args or (), kwargs or {}
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Take the task's outcome, and tell everybody who waits for it, in whichever thread."""
         self._result, self._exception = value, error
         self._state = FINISHED
-        rare = self._rare
+        rare = self.rare
         if rare is not None:  # another thread makes one before it looks at the state
             with rare.condition:
                 for observer in rare.observers:

@@ -263,11 +263,9 @@ class ProcessState:
         return _AsTask(self) if self.of_program else contextlib.nullcontext()
 
     def prepare(self, context: Context) -> None:
-        """Give the *context* of a task what tasks share, where it refers to an object of the program that changes.
-
-        An empty one refers to none.
-        """
-        if "decimal" in sys.modules:
+        """Let the tasks have their state, also where the *context* of one refers to an object of the program's."""
+        self.to_tasks()
+        if context and "decimal" in sys.modules:
             context.run(self.set_decimal_context)
 
     def set_decimal_context(self) -> None:

@@ -31,33 +31,36 @@ class Runner:
         self.since = monotonic()  # that it did so last
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._exchange = exchange
+        self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
     def run_future(self, future: Future) -> None:
         """Run a future of this worker's own, here and now, unless that is no longer to be done."""
-        call = self._exchange.take(future)
+        with self._lock:
+            call = future.begin()
         if call is None:
             return
-        future.begin()
         state = self.state
         with_program = state is not None and state.of_program
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
         value, error, _ = self._run(*call, future.cost)
-        if state is None or not with_program:
-            self.settle(future, value, error)
-            return
         try:
-            state.to_program()
+            if with_program:
+                assert state is not None
+                state.to_program()
         finally:
-            self.settle(future, value, error)
+            if future.rare is None:
+                future.settle(value, error)
+            else:
+                self.settle(future, value, error)
 
     def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle *future*; its callbacks are the program's."""
-        if not future.has_callbacks:
-            future.settle(value, error)
-        else:
+        if future.has_callbacks:
             self.as_program(future.settle, value, error)
+        else:
+            future.settle(value, error)
 
     def as_program(self, function: Callable[..., object], *args: Any) -> None:
         """Call *function* in the state of the program, not of the tasks."""
@@ -112,11 +115,8 @@ class Runner:
         try:
             context = copy_context()
             state = self.state
-            if state is not None:
-                if state.of_program:
-                    state.to_tasks()
-                if len(context):
-                    state.prepare(context)
+            if state is not None and (context or state.of_program):
+                state.prepare(context)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)
