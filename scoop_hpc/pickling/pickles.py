@@ -216,6 +216,8 @@ def load(frames: Sequence[Buffer], last: bool = False) -> Any:
     head = frames[0]
     if type(head) is Reference:
         head = maps.opened(head)
+    if len(frames) == 1:
+        return pickle.loads(head)
     return pickle.loads(head, buffers=[_writable(frame, last) for frame in frames[1:]])
 
 

@@ -217,11 +217,12 @@ class Exchange:
 
     # tasks of others
 
-    def open(self, batch: Batch, cost_of: Callable[[Any], Cost]) -> None:
-        """Put the tasks of *batch* at the head of the inbox; raises whatever unpickling raises."""
+    def open(self, batch: Batch, cost_of: Callable[[Any], Cost]) -> Given | None:
+        """Put the tasks of *batch* at the head of the inbox and take the next; raises whatever unpickling raises."""
         tasks = opened(batch, cost_of)
         with self.lock:
             self.state.opened(batch, tasks)
+            return self.state.next_task()
 
     def next_task(self) -> Given | None:
         """Take what is to be done next for others."""
@@ -258,15 +259,6 @@ class Exchange:
 
     # the link
 
-    def want(self) -> bool:
-        """Ask for tasks, for there is nothing to do; return whether it was looked first if they are here."""
-        with self.lock:  # which the other thread may hold until it has seen that nothing is busy here
-            if not self.state.want():
-                return False
-            self.poll(0)
-            self.state.want(looked=True)
-        return True
-
     def want_nothing(self) -> None:
         """Tell the broker, with the next message, that what it sent now would wait."""
         with self.lock:
@@ -285,12 +277,17 @@ class Exchange:
             self.state.flush()
             self._drain()
 
-    def poll(self, timeout: float | None) -> None:
-        """Send what is due, take what has arrived."""
+    def poll(self, timeout: float | None, wants: bool = False) -> None:
+        """Send what is due, take what has arrived; ask for tasks if it is said that this worker *wants* some."""
         if self.progress_thread.error is not None:
             raise self.progress_thread.error
         state = self.state
-        with self.lock:
+        with self.lock:  # which another thread may hold until it has seen that nothing is busy here
+            if wants:
+                if state.has_asked_ahead and self._receive():
+                    timeout = 0
+                else:
+                    state.want()
             state.before_poll(monotonic(), timeout != 0)
             if state.outbox:
                 self._drain()

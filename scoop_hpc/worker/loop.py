@@ -182,14 +182,14 @@ class Loop:
         """Do one thing, or wait until there is one."""
         exchange, state = self._exchange, self._state
         if not self._has_work():
+            left = self._left() if self.timers.heap or state.substituted_since else None
             if self.questions:
-                exchange.poll(self._left())
+                exchange.poll(left)
             elif (self._program_waits is None and not state.substituted_since) or self._may_start():
-                looked = exchange.want()
-                exchange.poll(0 if looked and self._has_work() else self._left())
+                exchange.poll(left, wants=True)
             else:
                 exchange.want_nothing()
-                exchange.poll(self._left())
+                exchange.poll(left)
         elif state.is_poll_due(monotonic()):
             exchange.poll(0)
         elif (state.local or state.leaving) and state.has_to_share():
@@ -288,8 +288,13 @@ class Loop:
         """Give outcomes to their futures."""
         for serial, item, unpolled in batching.load_outcomes(batch.frames):
             future = self._state.claim(serial, unpolled)
-            if future is not None:
-                self._settle(future, *batching.value_of(item))
+            if future is None:
+                continue
+            value, error = batching.value_of(item)
+            if future.rare is None and not future.settled:
+                future.settle(value, error)
+            else:
+                self._settle(future, value, error)
 
     def _settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle a future from the event loop: callbacks may wait, and get a greenlet of their own."""

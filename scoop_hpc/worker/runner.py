@@ -83,8 +83,7 @@ class Runner:
         exchange = self._exchange
         try:
             if isinstance(task, Batch):
-                exchange.open(task, self.durations.of)
-                first = exchange.next_task()
+                first = exchange.open(task, self.durations.of)
                 if first is None:  # all were cancelled on the way
                     return
                 task = first

@@ -297,13 +297,11 @@ class WorkerState:
         self._waiting -= task.count - len(task.dropped)
         if isinstance(task, Task) and self.size > 1 and self._request is None:
             left, cost = len(self.inbox), task.cost
-            if left * cost.unpolled <= self._poll_seconds and self._is_late(left, cost):
+            # whether the broker's answer would come too late if it were asked after this call and those that are left
+            is_time = not cost.short or (left + 1) * cost.unpolled > self.policy.request_seconds
+            if is_time and left * cost.unpolled <= self._poll_seconds:
                 self.ask(self._count() if cost.moderate and not self.local else 0, idle=False)
         return task
-
-    def _is_late(self, left: int, cost: Cost) -> bool:
-        """Return whether more should be asked for before the end of a call and *left* more of its kind."""
-        return not cost.short or (left + 1) * cost.unpolled > self.policy.request_seconds
 
     def take_oldest(self) -> Future | Given | None:
         """Take what a substitute of the main thread is to run: a future of this worker, or the oldest task."""
@@ -371,7 +369,8 @@ class WorkerState:
         last = self._request
         known = not count if last is None else count > 0 and idle == last.idle
         if self.size > 1 and (self._untold or not known):
-            begun = self._tell_begun()
+            begun = self._received - self._waiting
+            self._untold = self._waiting > 0
             if count:
                 self._number += 1
                 self._due = self._request = Request(count, self._number, idle, begun)
@@ -379,18 +378,13 @@ class WorkerState:
                 self._is_in_doubt = self._is_in_doubt or last is not None
                 self._request, self._due = None, Withdraw(begun)
 
-    def _tell_begun(self) -> int:
-        """Return how many tasks of others have begun, to be told to the broker."""
-        begun = self._received - self._waiting
-        self._untold = begun < self._received
-        return begun
-
     def _resolve_doubt(self) -> None:
         """Ask, once, whether tasks are under way that would arrive while nobody looks at the link."""
         if self._is_in_doubt and self._request is None and self._confirming != self._number:
             self._number += 1
             self._confirming = self._number
-            self._due = Withdraw(self._tell_begun(), self._number)
+            self._due = Withdraw(self._received - self._waiting, self._number)
+            self._untold = self._waiting > 0
 
     def _count(self) -> int:
         """Return how many tasks, such as came of late, a worker should ask for at once."""
@@ -402,17 +396,16 @@ class WorkerState:
         """Return whether something was asked that was not sent."""
         return self._due is not None
 
-    def want(self, looked: bool = False) -> bool:
-        """Ask for tasks, for there is nothing to do.
+    @property
+    def has_asked_ahead(self) -> bool:
+        """Return whether tasks were asked for before there was need of them: perhaps they are here."""
+        return self._request is not None and not self._request.idle
 
-        Return true if some were asked for before there was need of them, and it was not *looked* whether they are here.
-        """
+    def want(self) -> None:
+        """Ask for tasks, for there is nothing to do."""
         last = self._request
-        if last is not None and not last.idle and not looked:
-            return True
         if self.size > 1 and not self.inbox and (self._untold or last is None or not last.idle):
             self.ask(self._count(), idle=True)
-        return False
 
     def want_nothing(self) -> None:
         """Tell the broker, at the next `flush`, to send nothing: it would wait behind what goes on now."""

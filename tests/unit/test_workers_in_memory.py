@@ -133,7 +133,6 @@ class Worker:
             self._begin_own(state.local.pop())
             return
         state.want()
-        state.want(looked=True)
         state.before_poll(now, waits=True)
         self._drain()
 
