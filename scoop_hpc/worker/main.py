@@ -29,11 +29,12 @@ from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import current, leaving, program
+from scoop_hpc.worker import current
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.link import BrokerLink
-from scoop_hpc.worker.process_state import ProcessState
+from scoop_hpc.worker.program import leaving, module
+from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
+from scoop_hpc.worker.program.process_state import ProcessState
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     if plan.pool is not None:
         return _serve_pool(controller, link, plan.pool, arguments, where)
     try:
-        prepared = program.prepare(path, arguments, origin)
+        prepared = module.prepare(path, arguments, origin)
     except ProgramError as error:
         return _fail(link, f"{where}: {error}", 2)
     if origin:
@@ -74,7 +75,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
             controller,
             prepared.code,
             tree,
-            load=lambda: program.load(program.prepare(path, arguments, origin=False)),
+            load=lambda: module.load(module.prepare(path, arguments, origin=False)),
             refuse=functools.partial(_refuse, controller, link, path),
         )
         controller.bar_until(verdict.on_first_use)
@@ -86,7 +87,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
         return status
     controller.bar()
     try:
-        program.load(prepared)
+        module.load(prepared)
     except SystemExit:
         if not controller.refused:
             return _hold_back(link, plan.name, f"{path}: {ENDS}")
@@ -106,8 +107,8 @@ def _join_threads() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
 
 
-def _run_program(prepared: program.Prepared, verdict: ImportCheck) -> int:
-    status = program.run(prepared)
+def _run_program(prepared: module.Prepared, verdict: ImportCheck) -> int:
+    status = module.run(prepared)
     try:
         if status == 0:
             verdict.at_end()

@@ -15,9 +15,9 @@ from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.exchange import Exchange
-from scoop_hpc.worker.forked import exit_status
 from scoop_hpc.worker.future import Future
-from scoop_hpc.worker.process_state import ProcessState
+from scoop_hpc.worker.program.forked import exit_status
+from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.tasks import Given
 
 

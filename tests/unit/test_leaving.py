@@ -11,8 +11,8 @@ import pytest
 
 from scoop_hpc.pickling import task_exits
 from scoop_hpc.transport.last_word import LastWord
-from scoop_hpc.worker import program
-from scoop_hpc.worker.leaving import announce
+from scoop_hpc.worker.program import module
+from scoop_hpc.worker.program.leaving import announce
 
 
 @dataclass
@@ -63,7 +63,7 @@ def test_a_task_that_exits_is_no_success(code: Any, of_task: bool, status: int) 
     end = SystemExit(code)
     if of_task:
         end = task_exits.mark(end)
-    module = ModuleType("__main__")
-    module.__dict__["end"] = end
+    main = ModuleType("__main__")
+    main.__dict__["end"] = end
     text: CodeType = compile("raise end", "p.py", "exec")
-    assert program.run(program.Prepared(b"", text, module)) == status
+    assert module.run(module.Prepared(b"", text, main)) == status

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy
 import pytest
 
-from scoop_hpc.worker import random_state
-from scoop_hpc.worker.random_state import NumpyStream, PythonStream
+from scoop_hpc.worker.program import random_state
+from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
 
 @pytest.fixture(autouse=True)

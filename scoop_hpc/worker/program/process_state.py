@@ -33,7 +33,7 @@ from dataclasses import dataclass, fields, replace
 from os import getcwd
 from typing import Any
 
-from scoop_hpc.worker.random_state import NumpyStream, PythonStream
+from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 _CANARY = -1  # no logger's level
