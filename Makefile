@@ -27,7 +27,7 @@ check: $(READY)
 	for tests in loopback cluster; do \
 	    (cd tests/$$tests && ../../$(BIN)/mypy --strict --config-file ../../setup.cfg .) || exit 1; \
 	done
-	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/lint-imports
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

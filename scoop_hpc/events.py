@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import ClassVar
+
+from msgspec import Struct
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40  # as in `logging`, which this module does not import: it takes 10 ms
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """The root of all events. ``level`` says how much it matters, in the numbers of `logging`."""
 
     level: ClassVar[int] = INFO
@@ -69,8 +69,7 @@ def _count(number: int, what: str) -> str:
 # runs: what the driver and the agents do
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarting(Event):
+class RunStarting(Event, frozen=True):
     """The driver starts agents."""
 
     nodes: int
@@ -80,8 +79,7 @@ class RunStarting(Event):
         return f"starting {repr(self.program) if self.program else 'a pool'} on {_count(self.nodes, 'node')}"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandStarted(Event):
+class CommandStarted(Event, frozen=True):
     """A command of the launcher was started. Keys are in its environment or its input, which are no part of this."""
 
     argv: tuple[str, ...]
@@ -92,8 +90,7 @@ class CommandStarted(Event):
         return f"launch command for {self.nodes} (pid {self.pid}): {shlex.join(self.argv)}"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandEnded(Event):
+class CommandEnded(Event, frozen=True):
     """A command of the launcher has ended."""
 
     program: str
@@ -105,8 +102,7 @@ class CommandEnded(Event):
         return f"launch command {self.program} for {self.nodes} (pid {self.pid}) has ended: {self.ended}"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeJoined(Event):
+class NodeJoined(Event, frozen=True):
     """A node's agent has reported."""
 
     node: str
@@ -120,8 +116,7 @@ class NodeJoined(Event):
         return f"node {self.node} joined: {agent}, {_count(self.cpus, 'CPU')}, {_count(self.workers, 'worker')}"
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerJoined(Event):
+class BrokerJoined(Event, frozen=True):
     """A node's broker is ready."""
 
     node: str
@@ -131,8 +126,7 @@ class BrokerJoined(Event):
         return f"the broker of node {self.node} is ready at {', '.join(self.addresses)}"
 
 
-@dataclass(frozen=True, slots=True)
-class RunBegan(Event):
+class RunBegan(Event, frozen=True):
     """All nodes are ready, and know of each other: the program is started."""
 
     nodes: int
@@ -142,8 +136,7 @@ class RunBegan(Event):
         return f"the run begins: {_count(self.nodes, 'node')}, {_count(self.workers, 'worker')}"
 
 
-@dataclass(frozen=True, slots=True)
-class Warned(Event):
+class Warned(Event, frozen=True):
     """The driver has warned the user, who sees it on the standard error as well."""
 
     level: ClassVar[int] = WARNING
@@ -153,8 +146,7 @@ class Warned(Event):
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class SignalReceived(Event):
+class SignalReceived(Event, frozen=True):
     """A signal has come to the driver or an agent."""
 
     name: str
@@ -163,8 +155,7 @@ class SignalReceived(Event):
         return f"received {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class LauncherGone(Event):
+class LauncherGone(Event, frozen=True):
     """The command that brought agents has ended, and they live on."""
 
     level: ClassVar[int] = WARNING
@@ -175,8 +166,7 @@ class LauncherGone(Event):
         return f"the launcher of {self.nodes} has ended, the agents go on: {self.ended}"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentDisconnected(Event):
+class AgentDisconnected(Event, frozen=True):
     """The connection to an agent is lost."""
 
     level: ClassVar[int] = WARNING
@@ -186,8 +176,7 @@ class AgentDisconnected(Event):
         return f"lost the connection to the agent on {self.node}"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentLeft(Event):
+class AgentLeft(Event, frozen=True):
     """An agent has left: everything on its node has ended."""
 
     node: str
@@ -196,8 +185,7 @@ class AgentLeft(Event):
         return f"the agent on {self.node} has left"
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnding(Event):
+class RunEnding(Event, frozen=True):
     """The driver begins the end of the run."""
 
     status: int
@@ -207,8 +195,7 @@ class RunEnding(Event):
         return f"the run ends with status {self.status}{': ' if self.reason else ''}{self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class RunFailing(RunEnding):
+class RunFailing(RunEnding, frozen=True):
     """The driver begins the end of the run, for a reason that is not the program's own end."""
 
     level: ClassVar[int] = ERROR
@@ -216,8 +203,7 @@ class RunFailing(RunEnding):
     state: str = "FAILED"  # that the job will have, unless something else comes up until it is over
 
 
-@dataclass(frozen=True, slots=True)
-class RunOver(Event):
+class RunOver(Event, frozen=True):
     """The run is over: its processes are gone."""
 
     state: str  # as a job's
@@ -228,8 +214,7 @@ class RunOver(Event):
         return f"the run is over: {self.state}, status {self.status}"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessStarted(Event):
+class ProcessStarted(Event, frozen=True):
     """An agent has started a broker or a worker."""
 
     name: str
@@ -239,8 +224,7 @@ class ProcessStarted(Event):
         return f"started {self.name} (pid {self.pid})"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessEnded(Event):
+class ProcessEnded(Event, frozen=True):
     """A broker or worker has ended, as it was meant to, or because the run ends."""
 
     name: str
@@ -251,8 +235,7 @@ class ProcessEnded(Event):
         return f"{self.name} (pid {self.pid}) has ended: {self.ended}"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessDied(ProcessEnded):
+class ProcessDied(ProcessEnded, frozen=True):
     """A broker or worker has ended, and was not meant to."""
 
     level: ClassVar[int] = WARNING
@@ -261,8 +244,7 @@ class ProcessDied(ProcessEnded):
         return f"{self.name} (pid {self.pid}) died: {self.ended}"
 
 
-@dataclass(frozen=True, slots=True)
-class DriverDisconnected(Event):
+class DriverDisconnected(Event, frozen=True):
     """An agent's connection to the driver is lost."""
 
     level: ClassVar[int] = WARNING
@@ -271,16 +253,14 @@ class DriverDisconnected(Event):
         return "lost the connection to the driver"
 
 
-@dataclass(frozen=True, slots=True)
-class DriverReconnected(Event):
+class DriverReconnected(Event, frozen=True):
     """An agent is connected to the driver again."""
 
     def __str__(self) -> str:
         return "connected to the driver again"
 
 
-@dataclass(frozen=True, slots=True)
-class FaultReported(Event):
+class FaultReported(Event, frozen=True):
     """An agent tells the driver why it cannot go on."""
 
     level: ClassVar[int] = ERROR
@@ -290,8 +270,7 @@ class FaultReported(Event):
         return self.reason
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEnding(Event):
+class NodeEnding(Event, frozen=True):
     """An agent ends everything on its node."""
 
     reason: str
@@ -300,8 +279,7 @@ class NodeEnding(Event):
         return f"ending all processes of this node: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessesKilled(Event):
+class ProcessesKilled(Event, frozen=True):
     """An agent kills what has not ended by itself."""
 
     names: tuple[str, ...]
@@ -313,8 +291,7 @@ class ProcessesKilled(Event):
 # brokers
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady(Event):
+class WorkerReady(Event, frozen=True):
     """A worker can be given tasks."""
 
     level: ClassVar[int] = DEBUG
@@ -324,8 +301,7 @@ class WorkerReady(Event):
         return f"worker {self.worker} is ready"
 
 
-@dataclass(frozen=True, slots=True)
-class PeersKnown(Event):
+class PeersKnown(Event, frozen=True):
     """A broker knows where all others are reached."""
 
     level: ClassVar[int] = DEBUG
@@ -336,8 +312,7 @@ class PeersKnown(Event):
         return f"broker {self.broker} knows {self.peers} peers"
 
 
-@dataclass(frozen=True, slots=True)
-class Stole(Event):
+class Stole(Event, frozen=True):
     """A broker has tasks from a peer, because its own workers were idle."""
 
     level: ClassVar[int] = DEBUG
@@ -349,8 +324,7 @@ class Stole(Event):
         return f"broker {self.broker} stole {self.tasks} tasks from broker {self.peer}"
 
 
-@dataclass(frozen=True, slots=True)
-class WasStolenFrom(Event):
+class WasStolenFrom(Event, frozen=True):
     """A broker has given tasks to a peer whose workers were idle."""
 
     level: ClassVar[int] = DEBUG
@@ -362,8 +336,7 @@ class WasStolenFrom(Event):
         return f"broker {self.broker} gave {self.tasks} tasks to broker {self.peer}"
 
 
-@dataclass(frozen=True, slots=True)
-class StrangerRefused(Event):
+class StrangerRefused(Event, frozen=True):
     """A process that is no part of the run has sent a broker an invalid message, which was dropped."""
 
     level: ClassVar[int] = WARNING
@@ -378,8 +351,7 @@ class StrangerRefused(Event):
 # workers
 
 
-@dataclass(frozen=True, slots=True)
-class Exported(Event):
+class Exported(Event, frozen=True):
     """A worker has sent calls of one function to its broker."""
 
     level: ClassVar[int] = DEBUG
@@ -391,8 +363,7 @@ class Exported(Event):
         return f"worker {self.worker} exported {self.count} tasks from {self.serial} on"
 
 
-@dataclass(frozen=True, slots=True)
-class GaveBack(Event):
+class GaveBack(Event, frozen=True):
     """A worker has returned tasks that it would not come to soon."""
 
     level: ClassVar[int] = DEBUG
@@ -403,8 +374,7 @@ class GaveBack(Event):
         return f"worker {self.worker} gave back {self.count} tasks"
 
 
-@dataclass(frozen=True, slots=True)
-class LateOutcome(Event):
+class LateOutcome(Event, frozen=True):
     """An outcome came for a future that was cancelled or abandoned, and was dropped."""
 
     level: ClassVar[int] = DEBUG

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from scoop_hpc.protocol.messages import Message
 from scoop_hpc.protocol.names import ProcessName
@@ -10,8 +10,7 @@ from scoop_hpc.protocol.names import ProcessName
 META = ProcessName("meta")  # the receiver of messages that are published
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send *message* to the process called *to*, or publish it if *to* is META."""
 
     to: ProcessName

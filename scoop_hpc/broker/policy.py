@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.protocol.names import BrokerName
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The numbers of one broker. Times are in seconds."""
 
     tick: float = 0.25  # between repeats of messages that a peer may have missed

@@ -20,7 +20,8 @@ from __future__ import annotations
 import enum
 import signal
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
@@ -58,64 +59,54 @@ class Phase(enum.Enum):
     OVER = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(Struct, frozen=True):
     """Start the broker, or a worker; tell `started` of it."""
 
     name: BrokerName | WorkerName
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectBroker:
+class ConnectBroker(Struct, frozen=True):
     """Connect to the broker, which may not be up yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Struct, frozen=True):
     """Send *message* to the driver."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class TellBroker:
+class TellBroker(Struct, frozen=True):
     """Send *message* to the broker."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Struct, frozen=True):
     """Send the signal *number* to the process *pid*, a child."""
 
     pid: int
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class LookAtProcesses:
+class LookAtProcesses(Struct, frozen=True):
     """Look which children are stopped, and how many processes were killed, out of memory; tell `looked`."""
 
 
-@dataclass(frozen=True, slots=True)
-class InspectDriver:
+class InspectDriver(Struct, frozen=True):
     """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
 
 
-@dataclass(frozen=True, slots=True)
-class KillDriver:
+class KillDriver(Struct, frozen=True):
     """Kill the driver, which is on this machine: it would keep the allocation."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveWord:
+class LeaveWord(Struct, frozen=True):
     """Say what became of the driver where it would have said so itself."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class KillAll:
+class KillAll(Struct, frozen=True):
     """Kill everything that was started on this node."""
 
 

@@ -19,8 +19,9 @@ import os
 import signal
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import singledispatchmethod
+
+from msgspec import Struct
 
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
@@ -67,55 +68,47 @@ class Phase(enum.Enum):
     OVER = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start *command*, unless the run ends; tell `command_started` or `command_failed`."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send *message* to the agent called *to*."""
 
     to: AgentName
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Tell the client of a pool."""
 
     message: Open | Fault
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(Struct, frozen=True):
     """Tell the user."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShowLastWords:
+class ShowLastWords(Struct, frozen=True):
     """Show the user what the launcher's commands have printed last."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveEnvironment:
+class RemoveEnvironment(Struct, frozen=True):
     """Remove the file that has brought the agents their environment: no agent needs it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class LookAtMemory:
+class LookAtMemory(Struct, frozen=True):
     """Look at the count of processes that were killed, out of memory."""
 
 
 Action = Start | Send | Report | Warn | ShowLastWords | RemoveEnvironment | LookAtMemory
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """The exit status of a run, and the reason of its end, if that is not the program's own."""
 
     status: int
@@ -123,8 +116,7 @@ class Ending:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
+class RunPlan(Struct, frozen=True):
     """The facts that are the same on all nodes, and those of the launcher and the driver's own process."""
 
     nodes: tuple[NodePlan, ...]
@@ -149,8 +141,7 @@ class RunPlan:
     ends_at: float | None = None  # when the job's walltime is over, by the same clock as all times
 
 
-@dataclass(frozen=True, slots=True)
-class CommandEnd:
+class CommandEnd(Struct, frozen=True):
     """The end of a launcher's command."""
 
     command: Command
@@ -161,8 +152,7 @@ class CommandEnd:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Detached:
+class _Detached(Struct, frozen=True):
     """The end of a launcher's command whose agent was connected."""
 
     words: str  # how it ended
@@ -170,8 +160,7 @@ class _Detached:
     since: float
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """The driver's knowledge of a node."""
 
     index: NodeIndex

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class DriverPolicy:
+class DriverPolicy(Struct, frozen=True):
     """The numbers of `DriverState`."""
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
@@ -17,8 +16,7 @@ class DriverPolicy:
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
 
 
-@dataclass(frozen=True, slots=True)
-class AgentPolicy:
+class AgentPolicy(Struct, frozen=True):
     """The numbers of `AgentState`, and of `SearchState`, which comes before.
 
     How long a process is stopped, or does not answer, is counted in looks. Where a scheduler suspends a whole job, or a

@@ -5,11 +5,10 @@ A simulator or a test hands another `Policy` to the state machines; a program ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The numbers of a worker's scheduling policy."""
 
     # how long a call lasts

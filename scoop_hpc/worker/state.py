@@ -26,8 +26,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Exported, GaveBack, LateOutcome, Observers
@@ -56,30 +57,26 @@ from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.tasks import Given, Task, tasks_in
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
+class Export(Struct, frozen=True):
     """Pickle and send *groups* of futures, each of one function, to the broker."""
 
     groups: Sequence[Sequence[Future]]
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBack:
+class GiveBack(Struct, frozen=True):
     """Send tasks of others back to the broker; those that were opened must be pickled again."""
 
     given: Sequence[Given]
 
 
-@dataclass(frozen=True, slots=True)
-class SendOutcomes:
+class SendOutcomes(Struct, frozen=True):
     """Pickle and send *outcomes* to their owners, and a request with them."""
 
     outcomes: dict[WorkerName, list[tuple[Any, ...]]]
     request: Request | Withdraw | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """Tell the one who asked a question the *answer*."""
 
     to: Callable[[Any], None]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from signal import SIGINT, SIGTERM, SIGUSR1
 
 import pytest
+from msgspec.structs import replace
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import Event, Observers

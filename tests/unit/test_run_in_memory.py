@@ -10,12 +10,13 @@ import heapq
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from signal import SIGINT, SIGKILL, SIGSEGV
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from scoop_hpc.broker.actions import META
 from scoop_hpc.broker.actions import Send as BrokerSend
@@ -183,7 +184,7 @@ class World:
             python="3.11",
             host="head",
         )
-        self.driver = DriverState(replace(plan, **changes), observers=self.observers)  # type: ignore[arg-type]
+        self.driver = DriverState(replace(plan, **changes), observers=self.observers)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._number), action))
