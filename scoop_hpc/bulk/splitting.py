@@ -139,14 +139,13 @@ class Fold:
                 if not all_sendable(block):
                     for number, item in enumerate(block, done + 1):
                         _refuse(number, item)
-                with self._worker.as_task():
+                is_last = count < size
+                with self._worker.as_task():  # once: it takes longer than a hundred quick items
                     self._fold(block)
-                if count < size:
-                    with self._worker.as_task():
-                        return self._gather(-1)
+                    result = self._gather(-1 if is_last else self._worker.policy.fold_ahead)
+                if is_last:
+                    return result
                 done += count
-                with self._worker.as_task():
-                    self._gather(self._worker.policy.fold_ahead)
                 size = max(size, min(2 * size, self._worker.policy.fold_block))
         finally:
             self._worker.loop_timings.learn(self._timing.each, self._function, self._reduction)
