@@ -24,6 +24,7 @@ import itertools
 import mmap
 import os
 import struct
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Sequence
 
@@ -83,9 +84,14 @@ class _Segment:
 
 
 class Segments:
-    """The segments that this process has made, at the *most* so many at a time."""
+    """The segments that this process has made, at the *most* so many at a time.
+
+    Any thread may call any method: the main one puts results into segments while the progress thread looks which of
+    them were taken.
+    """
 
     def __init__(self, most: int) -> None:
+        self._lock = threading.RLock()
         self.patience = _SOON  # seconds until another look is worth it
         self._most = most
         self._numbers = itertools.count(1)
@@ -103,6 +109,10 @@ class Segments:
         """Return a reference to a copy of *raw*, None if that should rather travel as it is."""
         if raw.nbytes < LEAST:
             return None
+        with self._lock:
+            return self._put(raw)
+
+    def _put(self, raw: memoryview) -> Reference | None:
         if self._lent:
             self.look()
         segment = self._rested(raw.nbytes)
@@ -123,41 +133,50 @@ class Segments:
 
     def keep(self, frames: Iterable[Buffer], serials: Sequence[int]) -> None:
         """Keep the segments that *frames* refer to as long as one of the tasks *serials* is waited for."""
-        for number in _numbers_in(frames):
-            segment = self._kept[number] = self._lent.pop(number)
-            segment.serials = serials
+        numbers = _numbers_in(frames)
+        if numbers:
+            with self._lock:
+                for number in numbers:
+                    segment = self._kept[number] = self._lent.pop(number)
+                    segment.serials = serials
 
     def discard(self, frames: Iterable[Buffer]) -> None:
         """Free the segments that *frames* refer to: they are not sent after all."""
-        for number in _numbers_in(frames):
-            self._rest(self._lent.pop(number))
+        with self._lock:
+            for number in _numbers_in(frames):
+                self._rest(self._lent.pop(number))
 
     def look(self) -> None:
         """Free the segments that were mapped by others."""
-        self.patience = min(2 * self.patience, _LATE)
-        for number in list(itertools.islice(self._lent, _LOOK)):
-            if self._lent[number].taken():
-                self._rest(self._lent.pop(number))
-                self.patience = _SOON
-            else:
-                self._lent.move_to_end(number)
+        with self._lock:
+            self.patience = min(2 * self.patience, _LATE)
+            for number in list(itertools.islice(self._lent, _LOOK)):
+                if self._lent[number].taken():
+                    self._rest(self._lent.pop(number))
+                    self.patience = _SOON
+                else:
+                    self._lent.move_to_end(number)
 
     def release(self, waited_for: Container[int]) -> None:
         """Free the segments kept for tasks that are not *waited_for* any more."""
-        for number in list(itertools.islice(self._kept, _LOOK)):
-            if any(serial in waited_for for serial in self._kept[number].serials):
-                self._kept.move_to_end(number)
-            else:
-                self._rest(self._kept.pop(number))
+        if not self._kept:
+            return
+        with self._lock:
+            for number in list(itertools.islice(self._kept, _LOOK)):
+                if any(serial in waited_for for serial in self._kept[number].serials):
+                    self._kept.move_to_end(number)
+                else:
+                    self._rest(self._kept.pop(number))
 
     def close(self) -> None:
         """Close all segments."""
-        for segment in (*self._lent.values(), *self._kept.values(), *self._resting):
-            segment.close()
-        self._lent.clear()
-        self._kept.clear()
-        self._resting.clear()
-        self._resting_bytes = 0
+        with self._lock:
+            for segment in (*self._lent.values(), *self._kept.values(), *self._resting):
+                segment.close()
+            self._lent.clear()
+            self._kept.clear()
+            self._resting.clear()
+            self._resting_bytes = 0
 
     def _rest(self, segment: _Segment) -> None:
         """Let *segment* wait until no process maps it; its content is not needed any more."""

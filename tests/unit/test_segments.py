@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,6 +158,24 @@ def test_memory_that_rests_is_bounded(segments: Segments) -> None:
     segments.look()
     assert before - descriptors() >= 12  # of 80 MB, at most 32 are left
     assert all(buffer[:1] == b"\0" for buffer in held)
+
+
+def test_two_threads_may_look_at_once(segments: Segments, monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[threading.Thread] = []
+    taken = module._Segment.taken
+
+    def taken_while_another_looks(segment: module._Segment) -> bool:
+        if not others:
+            others.append(threading.Thread(target=segments.look))
+            others[0].start()
+            others[0].join(0.2)  # it has found the segment by then, or waits for its turn
+        return taken(segment)
+
+    monkeypatch.setattr(module._Segment, "taken", taken_while_another_looks)
+    maps.opened(put(segments, b"x" * MAPPED))
+    segments.look()
+    others[0].join()
+    assert not segments.lent
 
 
 def test_looks_become_rarer_while_nobody_takes_what_is_lent(segments: Segments) -> None:
