@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 from threading import get_ident
 from typing import Protocol
 
@@ -96,9 +97,15 @@ class BrokerLink:
         return messages
 
     def wait(self, timeout: float | None) -> None:
-        for descriptor, _ in self._poll.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
-            if descriptor == self._woken:
-                os.read(self._woken, 1000)
+        # a signal that comes just before the wait would be heeded only after it: Python's handlers run between bytecodes
+        before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        try:
+            for descriptor, _ in self._poll.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
+                if descriptor == self._woken:
+                    os.read(self._woken, 1000)
+        finally:
+            if before != self._waker:
+                signal.set_wakeup_fd(before)  # of an event loop of asyncio, or none
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it is full: who has not read it yet will
