@@ -85,8 +85,8 @@ def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
 
 def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
     program = runs.write(
-        HEAD + "def save(*_):\n    print('heard', flush=True); time.sleep(0.3); print('saved'); sys.exit(9)\n"
-        + MAIN + "signal.signal(signal.SIGTERM, save); print('on', flush=True)\n"
+        HEAD + "def save(*_):\n    os.write(1, b'heard\\n'); time.sleep(0.3); os.write(1, b'saved\\n'); sys.exit(9)\n"
+        + MAIN + "signal.signal(signal.SIGTERM, save); os.write(1, b'on\\n')  # print() is not reentrant\n"
         "    futures.submit(time.sleep, 600).result()"
     )  # fmt: skip
     process = runs.start("-n", "2", program)
