@@ -222,7 +222,10 @@ class Exchange:
         tasks = opened(batch, cost_of)
         with self.lock:
             self.state.opened(batch, tasks)
-            return self.state.next_task()
+            first = self.state.next_task()
+        if not self.progress_thread.armed:  # to unpickle may take long, and it has seen nothing that waits meanwhile
+            self.progress_thread.arm()
+        return first
 
     def next_task(self) -> Given | None:
         """Take what is to be done next for others."""

@@ -610,3 +610,14 @@ def test_other_thread_does_not_take_what_the_main_thread_is_about_to_wait_for() 
     exchange._progress()
     assert len(exchange.state.inbox) == 0
     assert isinstance(home.sent[0], Tasks)
+
+
+def test_opened_tasks_are_looked_after_even_if_it_took_long_to_open_them() -> None:
+    exchange = Exchange(Home(), ORIGIN, 4)
+    exchange.state.receive(Tasks([calls(1, -1, -2, -3)]))
+    batch = exchange.next_task()
+    assert isinstance(batch, Batch)
+    exchange.progress_thread.armed = False  # it has found nothing that waits
+
+    assert exchange.open(batch, no_cost) is not None
+    assert exchange.progress_thread.armed
