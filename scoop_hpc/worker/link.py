@@ -97,7 +97,7 @@ class BrokerLink:
         return messages
 
     def wait(self, timeout: float | None) -> None:
-        # a signal that comes just before the wait would be heeded only after it: Python's handlers run between bytecodes
+        # a signal just before the wait would be heeded only after it: the handlers of Python run between bytecodes
         before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         try:
             for descriptor, _ in self._poll.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
