@@ -212,6 +212,8 @@ class Loop:
             waiter = self.ready.popleft()
             if not (state.inbox or waiter.brief):
                 exchange.withdraw()  # what came now would wait behind what goes on now
+            if state.expects_tasks:
+                exchange.arm()
             self._runner.since = now = monotonic()
             state.user_code_began(now)
             waiter.resume()
@@ -263,6 +265,8 @@ class Loop:
         task = self._spare.pop() if self._spare else greenlet(self._serve_turns, self._greenlet)
         task.parent = self._greenlet
         task.gr_context = self._fresh_context()
+        if self._state.expects_tasks:
+            self._exchange.arm()
         self._runner.since = now = monotonic()
         self._state.user_code_began(now)
         self._runner.running = None

@@ -389,6 +389,11 @@ class WorkerState:
         return max(1, min(policy.batch_calls, int(policy.ask_seconds / max(self._usual, 1e-7))))
 
     @property
+    def expects_tasks(self) -> bool:
+        """Return whether tasks may be under way that were asked for, perhaps in vain: somebody has to look."""
+        return self._request is not None or self._is_in_doubt
+
+    @property
     def is_request_due(self) -> bool:
         """Return whether something was asked that was not sent."""
         return self._due is not None

@@ -616,3 +616,21 @@ def test_waiting_again_and_again_leaves_nothing_at_the_future(run: Run) -> None:
         return len(future._watchers or ())
 
     assert run(program, Home(hands_out=False), size=4) == 0
+
+
+def test_program_that_goes_on_is_looked_after_while_tasks_may_be_under_way(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(hands_out=False)  # the broker hears of no request before the program goes on
+
+    def program() -> list[bool]:
+        armed: list[bool] = []
+        worker = current.current()
+        future = futures.submit(square, 7)
+        monkeypatch.setattr(worker.exchange, "arm", lambda: armed.append(True))
+        item = batching.pack_outcome(future.serial, Outcome(49))
+        home.arriving.append(Results([Batch(ORIGIN, 0, batching.dump_outcomes([item]))]))
+        assert future.result() == 49
+        return armed
+
+    assert run(program, home, size=4) == [True]
