@@ -212,7 +212,7 @@ class Loop:
             waiter = self.ready.popleft()
             if not (state.inbox or waiter.brief):
                 exchange.withdraw()  # what came now would wait behind what goes on now
-            if state.expects_tasks:
+            if state.has_tasks_to_look_after:
                 exchange.arm()
             self._runner.since = now = monotonic()
             state.user_code_began(now)
@@ -265,7 +265,7 @@ class Loop:
         task = self._spare.pop() if self._spare else greenlet(self._serve_turns, self._greenlet)
         task.parent = self._greenlet
         task.gr_context = self._fresh_context()
-        if self._state.expects_tasks:
+        if self._state.has_tasks_to_look_after:
             self._exchange.arm()
         self._runner.since = now = monotonic()
         self._state.user_code_began(now)

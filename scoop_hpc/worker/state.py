@@ -389,9 +389,9 @@ class WorkerState:
         return max(1, min(policy.batch_calls, int(policy.ask_seconds / max(self._usual, 1e-7))))
 
     @property
-    def expects_tasks(self) -> bool:
-        """Return whether tasks may be under way that were asked for, perhaps in vain: somebody has to look."""
-        return self._request is not None or self._is_in_doubt
+    def has_tasks_to_look_after(self) -> bool:
+        """Return whether there are tasks of others that wait here, or are under way, wanted or not any more."""
+        return bool(self.inbox) or self._request is not None or self._is_in_doubt
 
     @property
     def is_request_due(self) -> bool:
