@@ -5,8 +5,9 @@ READY = .venv/ready
 BENCH_READY = .venv/bench-ready
 PYTEST_OPTIONS =
 BENCH_OPTIONS =
+SEEDS = 10000
 
-.PHONY: demo test unit check bench clean
+.PHONY: demo test unit check simulate bench clean
 
 demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
@@ -28,6 +29,9 @@ check: $(READY)
 	    (cd tests/$$tests && ../../$(BIN)/mypy --strict --config-file ../../setup.cfg .) || exit 1; \
 	done
 	$(BIN)/lint-imports
+
+simulate: $(READY)
+	$(BIN)/python -m scoop_hpc.sim --seeds $(SEEDS)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

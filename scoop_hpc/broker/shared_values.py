@@ -33,6 +33,11 @@ class SharedValues:
         self._given: dict[str, set[BrokerName]] = {}  # by name: the brokers that have the value from this one
         self._asked: dict[str, deque[_Asked]] = {}  # by name: questions without an answer, in their order
 
+    @property
+    def is_asked(self) -> bool:
+        """Return whether there are questions without an answer."""
+        return bool(self._asked)
+
     def set(self, message: SetShared) -> list[Send]:
         """Set new values, all or none of them; any broker but 0 passes them on."""
         if self._parent is not None:
@@ -63,6 +68,8 @@ class SharedValues:
         for index, each in enumerate(asked):
             if not each.question.wait:
                 del asked[index]
+                if not asked:
+                    del self._asked[message.name]
                 return [Send(each.sender, Shared(message.name, each.question.number, None))]
         return []  # it was found meanwhile
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.shared_values import SharedValues
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ConstantError, UnpicklableError
@@ -172,3 +173,11 @@ def test_constant_cannot_be_set_again_by_anybody() -> None:
 def test_constant_that_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(UnpicklableError, match="generator"):
         KnownValues(Asked()).set({"name": (n for n in "")})
+
+
+def test_a_broker_keeps_nothing_of_a_question_whose_answer_is_that_there_is_no_such_constant() -> None:
+    values = SharedValues(broker_name(1))
+    asked = values.get(GetShared("a", 7, wait=False), worker_name(1, 0))
+    assert asked == [Send(broker_name(0), GetShared("a", None, wait=False))]
+    assert values.heard(Shared("a", None, None)) == [Send(worker_name(1, 0), Shared("a", 7, None))]
+    assert not values.is_asked

@@ -1,0 +1,65 @@
+"""Scenarios made by a seed, and what came of a run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scoop_hpc.sim.faults import make_fault
+from scoop_hpc.sim.ledger import Violation
+from scoop_hpc.sim.network import NetworkPlan
+from scoop_hpc.sim.program import make_program
+from scoop_hpc.sim.world import Classes, Result, Scenario, World, line_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The bounds of a scenario; what is None is drawn by the seed."""
+
+    nodes: int | None = None
+    workers: int | None = None  # on each node
+    tasks: int | None = None
+    faults: int | None = None
+    most_nodes: int = 8
+    most_workers: int = 4
+    most_tasks: int = 80
+    most_faults: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that broke a promise."""
+
+    scenario: Scenario
+    reason: str
+    trace: tuple[str, ...]  # the last events
+
+
+def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
+    """Return the scenario of a *seed*."""
+    chance = random.Random(seed)
+    nodes = sizes.nodes or chance.choice((1, 2, 2, 2, 3, 4, chance.randint(2, sizes.most_nodes)))
+    nodes = nodes if sizes.nodes else min(nodes, sizes.most_nodes)
+    workers = tuple(sizes.workers or chance.randint(1, sizes.most_workers) for _ in range(nodes))
+    tasks = chance.randint(1, sizes.most_tasks) if sizes.tasks is None else sizes.tasks
+    program = make_program(chance, tasks)
+    latencies = chance.choice(((0.00005,), (0.00005, 0.0002), (0.00005, 0.002, 0.2), (0.001, 0.01)))
+    local = chance.choice(((0.00002,), (0.00002, 0.002), (0.00002, 0.1)))
+    network = NetworkPlan(latencies, local, cost=chance.choice((0.00001, 0.0001, 0.0)))
+    faults = chance.randint(0, sizes.most_faults) if sizes.faults is None else sizes.faults
+    seconds = 0.05 + program.seconds() / sum(workers)
+    made = tuple(make_fault(chance, workers, seconds) for _ in range(faults))
+    return Scenario(seed, workers, program, network, made, stack_depth=chance.choice((1, 3, 10)))
+
+
+def run(
+    scenario: Scenario, classes: Classes = Classes(), tell: Callable[[str], object] | None = None
+) -> Result | Failure:
+    """Run *scenario* to its end, or to the first promise that it breaks."""
+    world = World(scenario, classes, tell)
+    try:
+        return world.run()
+    except (Violation, AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, Violation) else f"{type(error).__name__}: {error}"
+        return Failure(scenario, reason, tuple(line_of(*event) for event in world.remembered))
