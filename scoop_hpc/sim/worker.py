@@ -560,7 +560,7 @@ class Worker(Process):
         self._drain()
 
     def _arm_for_tasks(self) -> None:
-        if self.state.expects_tasks or self.state.inbox:  # what waits in the inbox, too, may wait long behind this
+        if self.state.has_tasks_to_look_after:  # what waits in the inbox, too, may wait long behind this
             self._arm()
 
     def _share(self) -> None:
