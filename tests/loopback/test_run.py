@@ -271,6 +271,30 @@ def test_program_may_clean_up_after_ctrl_c(runs: Runs) -> None:
     assert process.returncode == 5
 
 
+def test_program_heeds_a_signal_that_did_not_wake_it_up(runs: Runs) -> None:
+    # that comes between bytecodes and a call that blocks; here, to another thread while the main one is in such a call
+    program = runs.write(
+        "import queue, signal, threading\n" + HEAD + MAIN + "threading.Thread(target=time.sleep, args=(5,)).start()\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+        "    try:\n        print('on', flush=True); queue.Queue().get()\n"
+        "    except KeyboardInterrupt:\n        print('heard', flush=True); os._exit(5)"
+    )  # fmt: skip
+    process = runs.start("-n", "2", program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    until(lambda: sleeps(process, "scoop-origin"))
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.read() == "heard\n"
+    assert see_the_end(runs, process) == ""
+    assert process.returncode == 5
+
+
+def sleeps(process: subprocess.Popen[str], title: str) -> bool:
+    """Return whether the process *title* of a run is in a call that blocks."""
+    (pid,) = (pid for pid, name in members(process.pid).items() if name == title)
+    return psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+
+
 def test_run_leaves_nothing_on_disk(runs: Runs) -> None:
     runs.run("-n", "2", runs.write(HEAD + MAIN + "print(list(futures.map(abs, range(9))))"))
     assert list(runs.temporary.iterdir()) == []
