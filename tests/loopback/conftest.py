@@ -15,6 +15,14 @@ import pytest
 # what a program does until it is signalled: a signal that comes just before one long sleep would not be heard in it,
 # since Python's handlers run between bytecodes
 NAP = "while True: time.sleep(0.1)"
+# what a task does so that all of *count* workers, or nodes, get one: it waits for a task of each
+MEET = """
+def meet(who, count):
+    import os, time
+    open(f"met-{who}", "w").close()
+    while sum(name.startswith("met-") for name in os.listdir()) < count:
+        time.sleep(0.005)
+"""
 
 
 class Runs:

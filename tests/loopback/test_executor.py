@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Runs, until, with_suppressed_kill
+from conftest import MEET, Runs, until, with_suppressed_kill
 
 from scoop_hpc import Executor
 from scoop_hpc.pool.process import PoolProcess
@@ -580,7 +580,7 @@ def in_run(runs: Runs, functions: str, program: str, workers: int = 3) -> str:
 
 
 def test_in_a_run_the_workers_of_the_run_are_used(runs: Runs) -> None:
-    functions = "def where(n):\n    time.sleep(0.02)\n    return os.getpid()\n"
+    functions = MEET + "def where(n):\n    meet(os.getpid(), 3)\n    return os.getpid()\n"
     functions += "def nested(executor, n):\n    return n and 1 + executor.submit(nested, executor, n - 1).result()\n"
     program = (
         "with Executor() as executor:\n    print(len(set(executor.map(where, range(60)))))\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import NAP, Runs, members, until
+from conftest import MEET, NAP, Runs, members, until
 
 HEAD = "import os, sys, time\nfrom scoop_hpc import futures\n"
 MAIN = "if __name__ == '__main__':\n    "
@@ -64,7 +64,7 @@ def test_unhandled_exception_shows_the_remote_traceback(runs: Runs) -> None:
 
 def test_all_workers_run_tasks(runs: Runs) -> None:
     program = runs.write(
-        HEAD + "def where(n):\n    time.sleep(0.02)\n    return os.getpid()\n"
+        HEAD + MEET + "def where(n):\n    meet(os.getpid(), 3)\n    return os.getpid()\n"
         + MAIN + "print(len(set(futures.map(where, range(60)))))"
     )  # fmt: skip
     assert runs.run("-n", "3", program).stdout == "3\n"
