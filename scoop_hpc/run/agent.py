@@ -34,6 +34,7 @@ from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
+    REMINDER,
     Action,
     AgentState,
     ConnectBroker,
@@ -269,7 +270,7 @@ class Agent:
             main = self._mains.worker(self._welcome, self._directory, name)
             options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL)
             if name == ORIGIN:
-                options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit)
+                options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit, woken=REMINDER)
         child = children.fork(name, options, main)
         self._children[child.pid] = child
         self._pipes.add(child.name, child.pipes)

@@ -46,6 +46,7 @@ from scoop_hpc.run.policy import AgentPolicy
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
 _TERMINATED = 128 + signal.SIGTERM
+REMINDER = signal.SIGURG  # ignored where there is no handler [signal(7)]
 
 
 class Phase(enum.Enum):
@@ -144,6 +145,8 @@ class AgentState:
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._signal: int | None = None  # for the origin, at the end
+        self._signalled_at = 0.0  # the origin
+        self._remind_at: float | None = None  # the origin of its signal
         self._next_step = 0.0  # of the end, when the present one takes too long
 
     @property
@@ -157,9 +160,11 @@ class AgentState:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
         if self.phase is Phase.OVER:
             return None
+        times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
-            return self._next_step
-        times = [] if self._look_at is None else [self._look_at]
+            return min(*times, self._next_step) if times else self._next_step
+        if self._look_at is not None:
+            times.append(self._look_at)
         if self._lost_at is not None:
             times.append(self._lost_at + self._policy.driver_lost_after)
         if self._terminated_at is not None:
@@ -168,9 +173,9 @@ class AgentState:
 
     def pass_time(self, now: float) -> list[Action]:
         """Do what is due at *now*."""
+        actions = self._remind_origin(now)
         if self.phase is not Phase.SERVING:
-            return self._go_on(now)
-        actions: list[Action] = []
+            return actions + self._go_on(now)
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
@@ -211,7 +216,7 @@ class AgentState:
             case Peers():
                 return [TellBroker(message), *self._start_origin()]
             case Interrupt(number):
-                return self._signal_origin(number)
+                return self._signal_origin(number, now)
             case Shutdown(number):
                 return self._end("the driver says so", number, now)
             case _:
@@ -237,8 +242,30 @@ class AgentState:
         self._has_origin = True
         return [Fork(ORIGIN)]
 
-    def _signal_origin(self, number: int) -> list[Action]:
+    def _signal_origin(self, number: int, now: float) -> list[Action]:
+        actions = self._to_origin(number)
+        if actions:
+            self._note_signal(now)
+        return actions
+
+    def _note_signal(self, now: float) -> None:
+        self._signalled_at, self._remind_at = now, now + self._policy.first_reminder
+
+    def _to_origin(self, number: int) -> list[Action]:
         return [Signal(pid, number) for pid, name in self._children.items() if name == ORIGIN]
+
+    def _remind_origin(self, now: float) -> list[Action]:
+        """Wake the program up, so that it heeds a signal that came just before a call that blocks.
+
+        Python's handlers run between bytecodes: who enters `queue.get()` with a signal noted, but not handled, stays
+        there until the next signal. The reminder's handler does nothing. It is repeated, at intervals that double,
+        since the program may not have entered the call yet.
+        """
+        if self._remind_at is None or now < self._remind_at:
+            return []
+        past = max(now - self._signalled_at, self._policy.first_reminder)
+        self._remind_at = now + past if past < self._policy.signal_grace else None
+        return self._to_origin(REMINDER)
 
     # what happens to processes
 
@@ -298,6 +325,7 @@ class AgentState:
             self._observers.tell(events.SignalReceived(signal.Signals.SIGTERM.name))
         if self._terminated_at is None:
             self._terminated_at = now
+            self._note_signal(now)  # it has come to the origin, too, if to all processes
         return self._go_on(now)
 
     def _report(self, fault: Fault) -> list[Action]:
@@ -341,7 +369,7 @@ class AgentState:
         return []
 
     def _signal_at_end(self, number: int, now: float) -> list[Action]:
-        actions = [] if number == signal.SIGTERM and self._all_have_sigterm(now) else self._signal_origin(number)
+        actions = [] if number == signal.SIGTERM and self._all_have_sigterm(now) else self._signal_origin(number, now)
         self.phase = Phase.SIGNALLED
         self._next_step = now + self._policy.signal_grace
         return actions + self._go_on(now)

@@ -47,6 +47,7 @@ class ProcessOptions:
     orphaned: int  # signal that it gets when its agent dies
     inherit: tuple[int, ...] = ()  # the standard streams that are the agent's own; the others are pipes, or no input
     on_orphaned: Callable[[], None] | None = None  # instead of dying of that signal
+    woken: int | None = None  # signal that only wakes it up
 
 
 def _prctl(option: int, argument: object) -> None:
@@ -128,6 +129,8 @@ def _set_up(options: ProcessOptions, parent: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
         signal.signal(number, _ignore if number in options.ignored else signal.SIG_DFL)
+    if options.woken is not None:
+        signal.signal(options.woken, _ignore)
     if options.on_orphaned is not None:
         on_orphaned = options.on_orphaned
         signal.signal(options.orphaned, lambda number, frame: on_orphaned())

@@ -29,6 +29,7 @@ class AgentPolicy(Struct, frozen=True):
     stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
     unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung
     signal_grace: float = 2.0  # that the origin has to end after its signal
+    first_reminder: float = 0.05  # after a signal to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
     stop_grace: float = 0.3  # that idle workers have to end by themselves
     kill_grace: float = 2.0  # that killed processes have to be gone

@@ -105,7 +105,7 @@ def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTe
     for number in (signal.SIGSTOP, signal.SIGKILL):  # srun is two processes: one that outlives the other ends the step
         for pid in sruns:
             os.kill(pid, number)
-    cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 10, "srun is gone")
+    cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 60, "srun is gone")
     assert cluster.status(job)["state"] == "RUNNING"
     (agent,) = [process for process in cluster.processes("node003") if VICTIMS["agent"][0](process)]
     os.kill(agent.outer_pid, signal.SIGKILL)

@@ -45,7 +45,7 @@ def test_executor_in_a_job_reaches_all_its_nodes(cluster: ClusterUnderTest) -> N
 def test_no_key_of_an_executor_is_in_any_argv_and_scancel_leaves_nothing(cluster: ClusterUnderTest) -> None:
     job = start(cluster, "list(executor.map(time.sleep, [300] * 20))")
     output = cluster.directory / "own.out"
-    cluster.wait_until(lambda: output.exists() and "144\n" in output.read_text(), 30, "the tasks sleep")
+    cluster.wait_until(lambda: output.exists() and "144\n" in output.read_text(), 60, "the tasks sleep")
     for _, process in cluster.all_processes():
         assert not any(re.search(r"[^ /]{40}", word) for word in process.argv if "import" not in word), process
     cluster.check(HEAD, ["scancel", job])

@@ -102,7 +102,7 @@ def test_a_cut_node_gets_its_job_when_it_is_healed(grid: ClusterUnderTest) -> No
     try:
         assert grid.machine.status()[node] == "cut"
         with grid.started(HEAD, job(grid, "hostname", host=node)) as waiting:
-            grid.wait_until(lambda: f"all.q@{node}" in grid.check(HEAD, ["qstat"]), 10, "the job is to begin there")
+            grid.wait_until(lambda: f"all.q@{node}" in grid.check(HEAD, ["qstat"]), 60, "the job is to begin there")
             assert not (grid.directory / "job.out").exists()
             grid.machine.heal(node)
             assert waiting.finish().returncode == 0
@@ -115,7 +115,7 @@ def test_a_killed_node_is_gone_and_comes_back(grid: ClusterUnderTest) -> None:
     node = grid.nodes[3]
     script = EVERYWHERE.format(f"touch {grid.directory}/begun.$(hostname); sleep 300")
     with grid.started(HEAD, job(grid, script, "-pe", "mpi", "8")):
-        grid.wait_until(lambda: len(list(grid.directory.glob("begun.*"))) == 4, 20, "the job has begun everywhere")
+        grid.wait_until(lambda: len(list(grid.directory.glob("begun.*"))) == 4, 60, "the job has begun everywhere")
         grid.machine.kill_node(node)
         assert grid.machine.status()[node] == "dead"
         grid.machine.delete_jobs()
@@ -127,7 +127,7 @@ def test_a_killed_node_is_gone_and_comes_back(grid: ClusterUnderTest) -> None:
 def test_all_jobs_can_be_deleted(grid: ClusterUnderTest) -> None:
     with grid.started(HEAD, job(grid, "sleep 300", "-pe", "mpi", "8")):
         grid.check(HEAD, ["qsub", "-h", "-b", "y", "true"])
-        grid.wait_until(lambda: any(grid.processes(node) for node in grid.nodes), 10, "the job has begun")
+        grid.wait_until(lambda: any(grid.processes(node) for node in grid.nodes), 60, "the job has begun")
         grid.machine.delete_jobs()
         assert grid.check(HEAD, ["qstat", "-u", "*"]) == ""
     grid.wait_until_clean()

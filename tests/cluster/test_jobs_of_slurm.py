@@ -82,13 +82,13 @@ def test_jobs_of_an_array_are_run_and_told_one_by_one(cluster: ClusterUnderTest)
 def test_one_job_of_an_array_is_cancelled_and_the_others_go_on(cluster: ClusterUnderTest) -> None:
     hold = str(cluster.write("import time\nif __name__ == '__main__':\n    time.sleep(600)\n"))
     job = submit(cluster, "--workers-per-node", "1", "--array", "0-2%2", hold)
-    cluster.wait_until(lambda: cluster.status(f"{job}_1")["state"] == "RUNNING", 30, "the second runs")
+    cluster.wait_until(lambda: cluster.status(f"{job}_1")["state"] == "RUNNING", 60, "the second runs")
     assert cluster.scoop_hpc("cancel", f"{job}_1").stdout == f"Cancelled job {job}_1\n"
-    cluster.wait_until(lambda: cluster.status(f"{job}_1")["state"] == "CANCELLED", 30, "the second is cancelled")
-    cluster.wait_until(lambda: cluster.status(f"{job}_2")["state"] == "RUNNING", 30, "the third has its place")
+    cluster.wait_until(lambda: cluster.status(f"{job}_1")["state"] == "CANCELLED", 60, "the second is cancelled")
+    cluster.wait_until(lambda: cluster.status(f"{job}_2")["state"] == "RUNNING", 60, "the third has its place")
     assert cluster.status(f"{job}_0")["state"] == "RUNNING"
     assert cluster.scoop_hpc("cancel", job).returncode == 0
-    cluster.wait_until(lambda: cluster.status(job)["reason"] == "3 CANCELLED", 30, "all are cancelled")
+    cluster.wait_until(lambda: cluster.status(job)["reason"] == "3 CANCELLED", 60, "all are cancelled")
 
 
 def test_a_job_begins_after_those_that_it_depends_on(cluster: ClusterUnderTest) -> None:
@@ -141,7 +141,7 @@ def test_what_was_in_the_output_before_the_job_is_not_its_own(cluster: ClusterUn
 def test_why_a_job_waits_is_explained(cluster: ClusterUnderTest) -> None:
     program = str(cluster.write(EXIT))
     later = submit(cluster, "--workers-per-node", "1", "--begin", "+2h", program, "0")
-    cluster.wait_until(lambda: cluster.status(later)["reason"] == "BeginTime", 30, "Slurm has a reason")
+    cluster.wait_until(lambda: cluster.status(later)["reason"] == "BeginTime", 60, "Slurm has a reason")
     first, *lines = explanation(cluster, later).splitlines()
     assert first == f"Job {later} is PENDING: BeginTime"
     assert "--begin" in lines[0]
@@ -165,11 +165,11 @@ def test_a_running_job_goes_back_into_the_queue_if_it_was_submitted_so(cluster: 
     stays = submit(cluster, "--workers-per-node", "1", hold)
     again = submit(cluster, "--workers-per-node", "1", "--requeue", hold)
     for job in (stays, again):
-        cluster.wait_until(lambda job=job: cluster.status(job)["state"] == "RUNNING", 30, "it runs")  # type: ignore[misc]
+        cluster.wait_until(lambda job=job: cluster.status(job)["state"] == "RUNNING", 60, "it runs")  # type: ignore[misc]
     done = cluster.scoop_hpc("requeue", stays)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert cluster.scoop_hpc("requeue", again).stdout == f"Requeued job {again}\n"
-    cluster.wait_until(lambda: cluster.status(again)["state"] == "PENDING", 30, "it waits")
+    cluster.wait_until(lambda: cluster.status(again)["state"] == "PENDING", 60, "it waits")
 
 
 def test_what_slurm_thinks_of_a_job_and_no_job_is_submitted(cluster: ClusterUnderTest) -> None:

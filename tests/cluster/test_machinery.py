@@ -69,7 +69,7 @@ def test_a_cut_node_is_silent_until_healed(cluster: ClusterUnderTest) -> None:
         cluster.machine.cut("node002")
         assert socket.timeout.__name__ in cluster.run("node001", connect).stderr
         cluster.machine.heal("node002")
-        cluster.wait_until(lambda: cluster.run("node001", connect).returncode == 0, 10, "node002 answers again")
+        cluster.wait_until(lambda: cluster.run("node001", connect).returncode == 0, 60, "node002 answers again")
 
 
 def test_a_killed_node_is_gone_and_comes_back(cluster: ClusterUnderTest) -> None:

@@ -161,7 +161,7 @@ class ClusterUnderTest:
             time.sleep(0.05)
         return time.monotonic() - start
 
-    def wait_until_clean(self, timeout: float = 20) -> float:
+    def wait_until_clean(self, timeout: float = 60) -> float:
         """Wait until no process and no file of a run is left on any host; fail naming them."""
         start = time.monotonic()
         while time.monotonic() - start < timeout:

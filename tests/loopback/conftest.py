@@ -12,6 +12,18 @@ from pathlib import Path
 
 import pytest
 
+# what a program does until it is signalled: a signal that comes just before one long sleep would not be heard in it,
+# since Python's handlers run between bytecodes
+NAP = "while True: time.sleep(0.1)"
+# what a task does so that all of *count* workers, or nodes, get one: it waits for a task of each
+MEET = """
+def meet(who, count):
+    import os, time
+    open(f"met-{who}", "w").close()
+    while sum(name.startswith("met-") for name in os.listdir()) < count:
+        time.sleep(0.005)
+"""
+
 
 class Runs:
     """Runs programs written into *directory*; what they leave of temporary files is seen in *temporary*."""
@@ -101,7 +113,7 @@ def without_warnings(stderr: str) -> str:
     return "".join(line for line in lines if not line.startswith("scoop-hpc: warning: node "))
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until *condition* holds; fail if it does not within *seconds*."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Runs
+from conftest import MEET, Runs
 
 # a tree of tasks, each of which waits for its children in one way or another; each leaves a line behind
 TREE = """
@@ -61,7 +61,8 @@ def test_run_that_ends_while_nodes_still_report_ends_quietly(four_nodes: Runs) -
 def test_task_created_on_one_node_runs_on_every_other(four_nodes: Runs) -> None:
     program = (
         "import os, time\nfrom scoop_hpc import futures\n"
-        "def where(n):\n    time.sleep(0.03)\n    return os.getppid()\n"
+        + MEET
+        + "def where(n):\n    meet(os.getppid(), 4)\n    return os.getppid()\n"
         "def spread():\n    return {f.result() for f in [futures.submit(where, n) for n in range(80)]}\n"
         "if __name__ == '__main__':\n    print(len(futures.submit(spread).result()))\n"
     )

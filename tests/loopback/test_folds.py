@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import Runs
+from conftest import MEET, Runs
 
 HEAD = "import functools, itertools, operator, os, time\nfrom scoop_hpc import futures\n"
 
@@ -49,16 +49,18 @@ print('same')"""
     assert printed(runs, MATRICES, body, workers) == "same\n"
 
 
-WHERE = "def where(n):\n    time.sleep(0.02)\n    return {os.getpid()}\n"
+WHERE = MEET + "def where(n):\n    meet(os.getpid(), COUNT)\n    return {os.getpid()}\n"
 
 
 def test_all_workers_take_part(runs: Runs) -> None:
-    assert printed(runs, WHERE, "print(len(futures.map_reduce(where, operator.or_, range(100))))") == "3\n"
+    assert (
+        printed(runs, "COUNT = 3\n" + WHERE, "print(len(futures.map_reduce(where, operator.or_, range(100))))") == "3\n"
+    )
 
 
 def test_all_workers_but_the_origin_take_part_in_what_is_to_be_in_time(runs: Runs) -> None:
     body = "pids = futures.map_reduce(where, operator.or_, range(60), timeout=60)\nprint(len(pids - {os.getpid()}))"
-    assert printed(runs, WHERE, body) == "2\n"
+    assert printed(runs, "COUNT = 2\n" + WHERE, body) == "2\n"
 
 
 def test_one_long_item_does_not_hold_up_the_others(runs: Runs) -> None:

@@ -18,7 +18,7 @@ import pytest
 HOLD = "import sys, time\nif __name__ == '__main__':\n    print('holding', flush=True)\n    time.sleep(300)\n"
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until *condition* holds; fail if it does not within *seconds*."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -105,7 +105,7 @@ class Machine:
     def ended(self, job: str) -> bool:
         return not {"PENDING", "RUNNING"} & {each["state"] for each in self.statuses(job)}
 
-    def end(self, job: str, seconds: float = 20) -> dict[str, Any]:
+    def end(self, job: str, seconds: float = 60) -> dict[str, Any]:
         """Wait for a job's end; return its status."""
         until(lambda: self.ended(job), seconds)
         return self.status(job)
@@ -605,7 +605,7 @@ def test_waiting_prints_what_the_job_prints_as_it_comes(machine: Machine) -> Non
     assert process.stdout.readline() == "holding\n"
     assert "Submitted job local-1 " in process.stderr.readline()
     assert machine.scoop_hpc("cancel", "local-1").stdout == "Cancelled job local-1\n"
-    assert process.wait(30) == 143
+    assert process.wait(60) == 143
     assert "local-1 ended CANCELLED" in process.stderr.read()
 
 
@@ -615,7 +615,7 @@ def test_ctrl_c_while_waiting_leaves_the_job_alone(machine: Machine) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "holding\n"
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr.splitlines()[1:] == ["scoop-hpc: job local-1 goes on; scoop-hpc cancel local-1 ends it"]
     assert machine.status("local-1")["state"] == "RUNNING"
@@ -658,7 +658,7 @@ def test_a_reader_that_is_gone_is_no_traceback(machine: Machine) -> None:
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    assert process.wait(20) == 141
+    assert process.wait(60) == 141
 
 
 def test_a_job_of_slurms_is_not_taken_for_one_of_ours(machine: Machine) -> None:

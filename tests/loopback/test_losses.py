@@ -48,7 +48,7 @@ def test_a_former_run_does_not_write_over_the_record_of_the_one_that_succeeds(ru
     if late:
         os.kill(agent, signal.SIGSTOP)
     first.kill()
-    first.wait(20)
+    first.wait(60)
     second = runs.run(*words, "0", "begun")
     assert second.returncode == 0, second.stderr
     if late:

@@ -8,7 +8,7 @@ import re
 import sys
 
 import pytest
-from conftest import Runs
+from conftest import MEET, Runs
 
 HEAD = "import itertools, operator, os, sys, time\nimport scoop\nfrom scoop import futures, shared\n"
 MAIN = "if __name__ == '__main__':\n    "
@@ -25,7 +25,7 @@ def printed(runs: Runs, text: str, workers: int = 3, status: int = 0) -> str:
 
 
 def test_names_are_right_in_every_worker(runs: Runs) -> None:
-    program = HEAD + "def look(n):\n    time.sleep(0.02)\n"
+    program = HEAD + MEET + "def look(n):\n    meet(os.getpid(), 3)\n"
     program += (
         "    return scoop.worker, scoop.IS_ORIGIN, scoop.SIZE, scoop.IS_RUNNING, scoop.MAIN_MODULE, scoop.VALID\n"
     )
@@ -37,8 +37,8 @@ def test_names_are_right_in_every_worker(runs: Runs) -> None:
 
 
 def test_names_are_there_while_workers_import_the_program(runs: Runs) -> None:
-    program = "from scoop import IS_ORIGIN, SIZE, IS_RUNNING, futures\nimport time\n"
-    program += "def look(n):\n    time.sleep(0.02)\n    return IS_ORIGIN, SIZE, IS_RUNNING\n"
+    program = "from scoop import IS_ORIGIN, SIZE, IS_RUNNING, futures\nimport os\n" + MEET
+    program += "def look(n):\n    meet(os.getpid(), 3)\n    return IS_ORIGIN, SIZE, IS_RUNNING\n"
     program += MAIN + "print(sorted(set(futures.map(look, range(60), chunksize=1))))"
     assert printed(runs, program) == "[(False, 3, True), (True, 3, True)]\n"
 
@@ -159,7 +159,7 @@ def test_second_map_is_as_fast_as_the_first(runs: Runs) -> None:
 
 
 def test_niceness_and_profile_are_the_workers(runs: Runs) -> None:
-    program = HEAD + "def look(n):\n    time.sleep(0.02)\n    return os.getpriority(os.PRIO_PROCESS, 0)\n"
+    program = HEAD + MEET + "def look(n):\n    meet(os.getpid(), 3)\n    return os.getpriority(os.PRIO_PROCESS, 0)\n"
     program += MAIN + "print(set(futures.map(look, range(60), chunksize=1)), 'SCOOP_HPC_WORKER_OPTIONS' in os.environ)"
     nice = os.getpriority(os.PRIO_PROCESS, 0) + 3
     done = runs.run("--nice", "3", "--profile", "-n", "3", runs.write(program), command=())

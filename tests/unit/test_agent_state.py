@@ -29,6 +29,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.run.agent_state import (
+    REMINDER,
     Action,
     AgentState,
     ConnectBroker,
@@ -259,8 +260,27 @@ def test_end_waits_for_nobody_that_cannot_be_killed(node: Node) -> None:
 
 def test_origin_has_time_after_its_signal(node: Node) -> None:
     assert node.driver(Shutdown(SIGINT)) == [Signal(node.pids[ORIGIN], SIGINT)]
-    assert node.wait(1.9) == []
-    assert node.wait(0.1) == [TellBroker(Stop())]
+    node.wait(1.9)
+    assert TellBroker(Stop()) not in node.done
+    assert TellBroker(Stop()) in node.wait(0.1)
+
+
+def test_origin_is_reminded_of_its_signal_until_it_ends(node: Node) -> None:
+    reminder = Signal(node.pids[ORIGIN], REMINDER)
+    node.driver(Interrupt(SIGINT))
+    assert node.wait(0.04) == []
+    assert node.wait(0.02) == [reminder]
+    assert node.wait(0.8) == [reminder] * 4  # 0.1, 0.2, 0.4 and 0.8 s after the signal
+    node.exit(ORIGIN)
+    assert reminder not in node.wait(5.0)
+
+
+def test_reminders_of_a_signal_have_an_end(node: Node) -> None:
+    node.driver(Interrupt(SIGINT))
+    node.wait(10.0)
+    count = node.done.count(Signal(node.pids[ORIGIN], REMINDER))
+    node.wait(100.0)
+    assert count == node.done.count(Signal(node.pids[ORIGIN], REMINDER)) == 7
 
 
 def test_origin_that_ends_in_time_is_waited_for_no_longer(node: Node) -> None:
@@ -284,7 +304,7 @@ def test_sigterm_that_has_come_to_all_processes_is_not_sent_again(node: Node, fi
         node.wait(0.05)
         node.do(node.state.terminated(node.now))
     node.wait(10)
-    assert not any(isinstance(action, Signal) for action in node.done)
+    assert {action.number for action in node.done if isinstance(action, Signal)} <= {REMINDER}
     assert node.done.count(KillAll()) == 1
 
 
