@@ -114,9 +114,13 @@ def test_iterator_of_many_items_is_folded(runs: Runs) -> None:
 
 def test_folds_go_to_all_nodes(runs: Runs) -> None:
     runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:1,b:2,c:1")
-    functions = WHERE + "def row(n):\n    return futures.map_reduce(where, operator.or_, range(n))\n"
+    functions = "COUNT = 4\n" + WHERE
+    functions += "def row(n):\n    return futures.map_reduce(where, operator.or_, range(n))\n"
     body = """
 print(len(futures.map_reduce(where, operator.or_, range(200))))
+for name in os.listdir():
+    if name.startswith('met-'):
+        os.unlink(name)                       # they are to meet again
 print(len(futures.map_reduce(row, operator.or_, range(1, 20))))
 print(list(futures.map_scan(str, operator.add, range(2000)))[-1] == ''.join(map(str, range(2000))))"""
     done = runs.run(runs.write(program(functions, body)))
