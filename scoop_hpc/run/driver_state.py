@@ -369,8 +369,8 @@ class DriverState:
             self._observers.tell(events.RunBegan(len(self._nodes), self._size()))
         brokers = [node.broker for node in self._nodes if node.broker is not None]
         peers = Peers(tuple(brokers))
-        actions: list[Action] = [Send(agent, peers) for agent in self._by_agent]
-        actions.append(RemoveEnvironment())
+        actions: list[Action] = [RemoveEnvironment()]  # before the program begins
+        actions += [Send(agent, peers) for agent in self._by_agent]
         if self._plan.pool is not None:
             actions.append(Report(Open(self._size(), brokers[0], dialling_part(self._plan.curve))))
         return actions
