@@ -4,7 +4,7 @@
 
     workers, agent --ipc--> ROUTER main <--tcp, CURVE-- peers' DEALERs
                             DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each peer, see `PeerLinks`
-                            PUB meta, SUB <-----------> peers' PUBs
+                            XPUB meta, SUB <----------> peers' XPUBs
 
 Where all brokers are on this machine, tcp is replaced by ipc in a private directory. Else that directory is needed only
 until the node's workers are connected; then the broker removes it, so that nothing stays of it if the scheduler kills
@@ -80,7 +80,8 @@ class BrokerServer:
         self._authenticator: keys.Authenticator | None = None
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
-        self._publisher = sockets.make(self._context, zmq.PUB)
+        self._publisher = sockets.make(self._context, zmq.XPUB)  # a PUB that is told of each subscription
+        self._publisher.xpub_verbose = True  # of those that are like others', too
         self._subscriber = sockets.make(self._context, zmq.SUB)
         addresses: tuple[tuple[str, ...], tuple[str, ...]]
         if plan.curve is None:
@@ -96,8 +97,8 @@ class BrokerServer:
             self._poll(self._authenticator.socket)
         self._subscriber.subscribe(b"")
         self._up = BrokerUp(plan.node, *addresses)
-        self._poll(self._main)
-        self._poll(self._subscriber)
+        for socket in (self._main, self._publisher, self._subscriber):
+            self._poll(socket)
         self._peers = PeerLinks(
             self._context, self._name, plan.curve, policy.next_address, self._poll, self._subscribe_to
         )
@@ -120,6 +121,8 @@ class BrokerServer:
                 if socket is self._main:
                     if not self._serve_main():
                         return
+                elif socket is self._publisher:
+                    self._serve_subscriptions()
                 elif socket is self._subscriber:
                     self._guarded(self._serve_meta)
                 elif self._authenticator is not None and socket is self._authenticator.socket:
@@ -194,6 +197,12 @@ class BrokerServer:
 
     def _all_are_here(self) -> bool:
         return self._agent_is_here and len(self._state.workers) == self._plan.workers
+
+    def _serve_subscriptions(self) -> None:
+        """Tell peers that listen from now on what they have missed."""
+        while self._publisher.poll(0):
+            self._publisher.recv(zmq.NOBLOCK)
+        self._dispatch(self._state.is_heard())
 
     def _serve_meta(self) -> None:
         message = sockets.receive(self._subscriber)

@@ -9,7 +9,7 @@ A task is in exactly one place: the worker that made it, one broker's queue, one
 worker waits while tasks are queued, and no task is queued while a worker waits. A worker waits because it is idle, or
 ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Demand: they may hold tasks
 back), and steals from the peer with the longest queue. It tells its peers (Load) when its first task waits or its first
-worker is idle, when that is over, and at every tick while it lasts.
+worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
 
 The only clock is the argument of `tick` and `connection_broke`.
 
@@ -240,6 +240,11 @@ class BrokerState:
         _check(sender == AGENT, message, sender)
         return [Send(AGENT, message)]
 
+    def is_heard(self) -> list[Send]:
+        """Return what a peer has missed that listens from now on: PUB drops what nobody has subscribed to."""
+        self._published = Load(self.name, 0, 0)
+        return self._publish()
+
     def connection_broke(self, peer: BrokerName, now: float) -> None:
         """Note that the connection to *peer* broke: messages under way on it are lost."""
         self._broken.setdefault(peer, now)
@@ -249,7 +254,7 @@ class BrokerState:
         if now < self._next_tick:
             return []
         self._next_tick = now + self._policy.tick
-        self._published = Load(self.name, 0, 0)  # PUB drops messages to peers that have not subscribed yet
+        self._published = Load(self.name, 0, 0)  # what lasts is told again
         return self._settle() + self._give_up(now)
 
     def _give_up(self, now: float) -> list[Send]:

@@ -342,6 +342,12 @@ def test_nothing_is_repeated_between_ticks(broker: Broker) -> None:
     assert to(META, broker.tick(10.0 + POLICY.tick)) == [Load(NAME, 1, 0)]
 
 
+def test_peer_that_begins_to_listen_is_told_at_once(broker: Broker) -> None:
+    assert broker.state.is_heard() == []  # there is nothing to tell
+    broker.say(Tasks([batch(1)]), ORIGIN)
+    assert broker.state.is_heard() == [Send(META, Load(NAME, 1, 0))]
+
+
 def test_broken_connection_ends_the_run_when_the_peers_death_would_be_known(broker: Broker) -> None:
     broker.connection_broke(PEER, 10.0)
     broker.connection_broke(PEER, 12.0)  # made again in vain
