@@ -343,9 +343,9 @@ def test_nothing_is_repeated_between_ticks(broker: Broker) -> None:
 
 
 def test_peer_that_begins_to_listen_is_told_at_once(broker: Broker) -> None:
-    assert broker.state.is_heard() == []  # there is nothing to tell
+    assert broker.is_heard() == []  # there is nothing to tell
     broker.say(Tasks([batch(1)]), ORIGIN)
-    assert broker.state.is_heard() == [Send(META, Load(NAME, 1, 0))]
+    assert broker.is_heard() == [Send(META, Load(NAME, 1, 0))]
 
 
 def test_broken_connection_ends_the_run_when_the_peers_death_would_be_known(broker: Broker) -> None:
