@@ -48,6 +48,7 @@ from scoop_hpc.run.agent_state import (
     Signal,
     Tell,
     TellBroker,
+    Unfinished,
 )
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import find_driver
@@ -218,7 +219,9 @@ class Agent:
                 self._pipes.finish(child.name)
                 code = os.waitstatus_to_exitcode(status)
                 out_of_memory = code == -signal.SIGKILL and self._oom_kills.have_come()
-                self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, child.last_word.said()))
+                said, begun = child.last_word.said(), child.last_word.begun
+                left = Unfinished(tuple(begun.tasks()), begun.function, begun.ended, time.monotonic_ns())
+                self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting
 

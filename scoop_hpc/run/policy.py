@@ -31,5 +31,6 @@ class AgentPolicy(Struct, frozen=True):
     signal_grace: float = 2.0  # that the origin has to end after its signal
     first_reminder: float = 0.05  # after a signal to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
+    barren: int = 3  # workers in a row that died and had not begun a task, after which none takes their place
     stop_grace: float = 0.3  # that idle workers have to end by themselves
     kill_grace: float = 2.0  # that killed processes have to be gone

@@ -1,13 +1,16 @@
 """A byte that a process shares with its parent, to say that it is about to end of its own accord.
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
-It is memory, because a program may close every descriptor that it did not open.
+It is memory, because a program may close every descriptor that it did not open. What the process had begun
+is beside it.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+
+from scoop_hpc.transport.begun import Begun
 
 
 class LastWord:
@@ -16,6 +19,7 @@ class LastWord:
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared, of no file
         self._owner = 0
+        self.begun = Begun()
 
     def take_over(self) -> None:
         """Make this process its owner."""

@@ -29,6 +29,7 @@ from scoop_hpc.errors import NotRunningError, ProgramError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
@@ -68,6 +69,7 @@ class Controller:
         segments: Segments | None = None,
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
+        begun: Begun | None = None,
     ) -> None:
         self.name = name
         self.size = size
@@ -75,7 +77,7 @@ class Controller:
         self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
         self.policy = policy
-        self.exchange = Exchange(link, name, size, segments, policy, observers)
+        self.exchange = Exchange(link, name, size, segments, policy, observers, begun)
         self._state = self.exchange.state
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)

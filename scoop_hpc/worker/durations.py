@@ -12,6 +12,7 @@ from types import CodeType
 from typing import Any
 
 from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.protocol.messages import USUAL
 from scoop_hpc.worker.policy import DEFAULT, Policy
 
 _CODES = 1000  # code objects known by their id
@@ -20,13 +21,14 @@ _CODES = 1000  # code objects known by their id
 class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
-    __slots__ = ("_decay", "_policy", "_short", "short", "spawns", "unpolled")
+    __slots__ = ("_decay", "_policy", "_short", "short", "spawns", "terms", "unpolled")
 
     def __init__(self, policy: Policy = DEFAULT) -> None:
         self._policy = policy
         self._decay, self._short = policy.call_decay, policy.short
         self.unpolled = 0.0  # seconds, the most of late
         self.short = False  # whether the next call is likely to be
+        self.terms = USUAL
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
 
     def learn(self, unpolled: float) -> None:
@@ -57,7 +59,7 @@ class Cost:
         Calls that submit tasks stay, too: were they all to leave for the broker's queue, a tree of tasks would be
         walked breadth first, and be in memory as a whole.
         """
-        return self.short or self.spawns
+        return (self.short or self.spawns) and self.terms.time_limit is None
 
     def worth_a_journey(self, count: int) -> bool:
         """Return whether others should have some of *count* calls, in spite of what it takes to send them."""

@@ -54,9 +54,10 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     link.send(Ready())
     # the only worker of a pool is not alone: the client has tasks for it
     size = plan.size if plan.pool is None else max(2, plan.size)
-    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers)
-    current.install(controller)
     origin = plan.name == ORIGIN
+    begun = None if origin else last_word.begun
+    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers, begun=begun)
+    current.install(controller)
     path = os.fsdecode(plan.program.path)
     arguments = [os.fsdecode(argument) for argument in plan.program.arguments]
     where = f"worker {plan.name} on {socket.gethostname()}"

@@ -29,6 +29,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Exported, GaveBack, LateOutcome, Observers
@@ -39,6 +40,7 @@ from scoop_hpc.protocol.messages import (
     Cancel,
     CancelAnswer,
     Demand,
+    Gone,
     Message,
     Query,
     QueryAnswer,
@@ -47,12 +49,14 @@ from scoop_hpc.protocol.messages import (
     Shared,
     SharedSet,
     Stop,
+    TaskLost,
     Tasks,
     Withdraw,
 )
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import lost
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.tasks import Given, Task, tasks_in
 
@@ -190,7 +194,7 @@ class WorkerState:
             self.wanted -= 1
         if self._observers:
             self._observers.tell(Exported(self.name, first, len(futures)))
-        return Batch(self.name, first, frames, len(futures))
+        return Batch(self.name, first, frames, len(futures), terms=futures[0].cost.terms)
 
     def fail(self, futures: Sequence[Future], error: Exception) -> None:
         """Note that *futures* cannot be exported, and will not be run."""
@@ -482,10 +486,26 @@ class WorkerState:
                 self.outbox.append(Reply(reply, message))
             elif isinstance(message, CancelAnswer) and message.is_dropped and message.serial in self.sent:  # late
                 self.failed.append((self.sent.pop(message.serial), CancelledError()))
+        elif isinstance(message, TaskLost):
+            for serial in message.serials:
+                future = self.sent.pop(serial, None)
+                if future is not None:
+                    self.failed.append((future, lost(message)))
+        elif isinstance(message, Gone):
+            self._forget(message.workers)
         elif isinstance(message, Stop):
             self.stopped = True
         else:
             raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
+
+    def _forget(self, owners: Sequence[WorkerName]) -> None:
+        """Drop the tasks of *owners* that are gone."""
+        left = deque(given for given in self.inbox if given.owner not in owners)
+        if len(left) < len(self.inbox):
+            self._waiting -= sum(tasks_in(given) for given in self.inbox) - sum(tasks_in(given) for given in left)
+            self.inbox = left
+        for owner in owners:
+            self._outcomes.pop(owner, None)
 
     def _position(self, owner: WorkerName, serial: int) -> int | None:
         """Return where in the inbox a task is, None if it is not there."""
@@ -503,7 +523,7 @@ class WorkerState:
         self._waiting -= 1
         given = self.inbox[index]
         if isinstance(given, Batch) and tasks_in(given) > 1:
-            self.inbox[index] = Batch(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
+            self.inbox[index] = replace(given, dropped=(*given.dropped, serial))
         else:
             del self.inbox[index]
         return True
