@@ -396,7 +396,9 @@ class BrokerState:
         [guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987) 1425].
         """
         sends = []
-        fair = -(-(len(self.queue) + len(self.risky)) // max(1, len(self.workers)))
+        asks = ORIGIN in self.waiting or ORIGIN in self.ahead  # it does not where there are others
+        takers = len(self.workers) - (ORIGIN in self.workers and not asks)
+        fair = -(-(len(self.queue) + len(self.risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
             while requests and (self.queue or self.risky):
                 name = next((name for name in requests if self.queue or name != ORIGIN), None)

@@ -57,6 +57,10 @@ class Worker(Protocol):
     loop_timings: LoopTimings
     policy: Policy
 
+    @property
+    def is_shaken(self) -> bool:
+        """True if this process must not call the user's functions any more."""
+
     def hungry(self) -> bool:
         """Return whether somebody else would begin a task now."""
 
@@ -267,7 +271,7 @@ def fold(
     deadline: float | None = None,
 ) -> Any:
     """Return the reduction of ``function(*item)`` over *items*, NOTHING if there are none; raise what they raise."""
-    aloof = deadline is not None and worker.size > 1
+    aloof = (deadline is not None and worker.size > 1) or worker.is_shaken
     try:
         return Fold(worker, function, reduction, None, deadline, aloof).run(
             items, worker.policy.fold_first_block * worker.size

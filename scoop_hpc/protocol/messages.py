@@ -214,6 +214,15 @@ class Welcome(Message, frozen=True):
     complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run
 
+    def is_alone(self) -> bool:
+        """Return whether the origin is the only process that executes tasks."""
+        return self.pool is None and self.size == 1
+
+    def processes(self) -> int:
+        """Return how many processes the node has that are workers to its broker: the origin is no worker else."""
+        has_origin = self.pool is None and self.node == 0
+        return self.workers + int(has_origin and not self.is_alone())
+
 
 class BrokerUp(Message, frozen=True):
     node: Index

@@ -149,10 +149,10 @@ class Agent:
         if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
         limits.raise_file_limit()
-        forked = self._welcome.workers + 1
-        limits.check_files(_FILES + 2 * forked + 2 * len(self._welcome.nodes), _REMEDY)
+        processes = self._welcome.processes()
+        limits.check_files(_FILES + 2 * (processes + 1) + 2 * len(self._welcome.nodes), _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
-            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * self._welcome.workers, _REMEDY)
+            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * processes, _REMEDY)
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)

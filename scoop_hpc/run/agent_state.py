@@ -164,7 +164,7 @@ class AgentState:
         self._stopped: dict[int, int] = {}  # process id: looks in a row that found it stopped
         self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
         self._has_origin = False  # it was started
-        self._next_worker = welcome.workers + (0 if welcome.pool is None else 1)  # index of the next one
+        self._next_worker = 0  # the index of the worker that is started next
         self._barren = 0  # workers in a row that died and had not begun a task
         self._look_at: float | None = None
         self._lost_at: float | None = None  # the connection to the driver
@@ -215,12 +215,23 @@ class AgentState:
     # starting
 
     def start(self, now: float) -> list[Action]:
-        """Start the broker and the workers, but the origin: it comes when all brokers are known."""
+        """Start the broker and the workers, but the origin: it comes when all brokers are known.
+
+        The origin is no worker, unless it is the only one. No worker has its index, in a pool without an origin, either.
+        """
         self._look_at = now + self._policy.look
-        first = 0 if self._welcome.pool is None else 1  # a pool has no origin
-        names = [worker_name(self._index, first + number) for number in range(self._welcome.workers)]
-        workers = [Fork(name) for name in names if name != ORIGIN]
-        return [Fork(broker_name(self._index)), *workers, ConnectBroker(), TellBroker(Ready())]
+        workers = 0 if self._welcome.is_alone() else self._welcome.workers
+        self._next_worker = 0 if self._index else 1
+        return [
+            Fork(broker_name(self._index)),
+            *(self._fork_worker() for _ in range(workers)),
+            ConnectBroker(),
+            TellBroker(Ready()),
+        ]
+
+    def _fork_worker(self) -> Fork:
+        self._next_worker += 1
+        return Fork(worker_name(self._index, self._next_worker - 1))
 
     def started(self, name: BrokerName | WorkerName, pid: int) -> None:
         """Note the process id of a child."""
@@ -329,8 +340,7 @@ class AgentState:
         died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced)
         actions: list[Action] = [TellBroker(died)]
         if is_replaced:
-            actions.append(Fork(worker_name(self._index, self._next_worker)))
-            self._next_worker += 1
+            actions.append(self._fork_worker())
         task = _described(too_long or unfinished.tasks, unfinished.function)
         told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
         return [*actions, Tell(told)]

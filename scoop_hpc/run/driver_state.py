@@ -367,7 +367,7 @@ class DriverState:
     def _begin(self) -> list[Action]:
         """Tell all nodes of each other, now that all are ready; the first starts the program."""
         self.phase = Phase.RUNNING
-        self._workers_left = self._size() - (0 if self._plan.pool is not None else 1)  # beside the origin
+        self._workers_left = self._size()
         if self._observers:
             self._observers.tell(events.RunBegan(len(self._nodes), self._size()))
         brokers = [node.broker for node in self._nodes if node.broker is not None]
@@ -394,7 +394,7 @@ class DriverState:
         return self.end(128 - message.status, died, now, out_of_memory=message.out_of_memory)
 
     def _lose_worker(self, message: Exited, who: str, now: float) -> list[Action]:
-        """Go on without a worker that died: its agent has seen to its tasks, others drop those that it had submitted."""
+        """Go on without a worker that died: its agent has seen to its tasks, all drop those that it had submitted."""
         how = f"{who} {how_it_died(message, message.is_too_long)}"
         if not message.is_replaced:
             self._workers_left -= 1

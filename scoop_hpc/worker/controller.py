@@ -70,6 +70,7 @@ class Controller:
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
         begun: Begun | None = None,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
         self.size = size
@@ -77,7 +78,7 @@ class Controller:
         self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
         self.policy = policy
-        self.exchange = Exchange(link, name, size, segments, policy, observers, begun)
+        self.exchange = Exchange(link, name, size, segments, policy, observers, begun, is_spared)
         self._state = self.exchange.state
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)
@@ -152,7 +153,9 @@ class Controller:
             self._refuse()
         is_elsewhere = get_ident() != self._thread
         if deadline is None and future.function is not None and _stack_is_shallow():
-            if is_elsewhere:
+            if self._state.is_spared and not self._state.stays(future.cost):
+                self.exchange.send_away(future)
+            elif is_elsewhere:
                 self.progress.runner.run_future(future)
             else:
                 self.runner.run_future(future)
@@ -171,6 +174,11 @@ class Controller:
             return True
         return get_ident() != self._thread and self.progress.runner.running is not None
 
+    @property
+    def is_shaken(self) -> bool:
+        """True if a worker has died of a task, perhaps, and this process must not run any."""
+        return self._state.is_shaken
+
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions that are called here and now, instead of in a task."""
         return self.runner.as_task()
@@ -181,6 +189,7 @@ class Controller:
         if (
             future.function is not None
             and future.cost.short
+            and not state.is_shaken
             and not (state.arrived or state.own)
             and not state.is_poll_due(monotonic())
             and get_ident() == self._thread

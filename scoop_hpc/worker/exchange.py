@@ -59,10 +59,11 @@ class Exchange:
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
         begun: Begun | None = None,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
         self.begun = begun  # tells this process's parent of the tasks that it has begun
-        self.state = WorkerState(name, size, monotonic(), policy, observers)
+        self.state = WorkerState(name, size, monotonic(), policy, observers, is_spared)
         self.lock = threading.RLock()  # pickling, under it, runs the user's code, which may submit
         self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the event loop to do
         self.on_duty: Callable[[], None] | None = None  # tells the thread that serves the main one's futures of work
@@ -143,6 +144,12 @@ class Exchange:
         with self.lock:
             self.state.share()
             self._drain()
+
+    def send_away(self, future: Future) -> None:
+        """Export what may not be run here, *future* first of all: it is waited for."""
+        self.share()
+        if future.function is not None:
+            self.give_back()
 
     def give_back(self) -> None:
         """Hand all that has not started to the broker."""

@@ -56,7 +56,9 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     size = plan.size if plan.pool is None else max(2, plan.size)
     origin = plan.name == ORIGIN
     begun = None if origin else last_word.begun
-    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers, begun=begun)
+    controller = Controller(
+        link, plan.name, size, segments=_segments(), observers=observers, begun=begun, is_spared=origin and size > 1
+    )
     current.install(controller)
     path = os.fsdecode(plan.program.path)
     arguments = [os.fsdecode(argument) for argument in plan.program.arguments]

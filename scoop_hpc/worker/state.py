@@ -100,9 +100,12 @@ class WorkerState:
         now: float = 0.0,
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
         self.size = size
+        self.is_spared = is_spared  # it runs none but short tasks of its own: a program dies with the process
+        self.is_shaken = False  # and not even those, since a worker has died
         self.policy = policy
         self.outbox: deque[Action] = deque()
         self.local: deque[Future] = deque()
@@ -160,7 +163,7 @@ class WorkerState:
         It stays until it is run or wanted by others, or, if it may not stay, for a millisecond, or not at all.
         """
         cost = future.cost
-        if cost.short or cost.spawns:
+        if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
         elif self.wanted or not cost.brief:
             self.outbox.append(Export(((future,),)))
@@ -169,11 +172,15 @@ class WorkerState:
             self.leaving.append(future)
         return now - self.polled > self._poll_seconds
 
+    def stays(self, cost: Cost) -> bool:
+        """Return whether a future of this *cost* may stay here until others want it, and be run here."""
+        return (cost.short and not self.is_shaken) if self.is_spared else cost.stays
+
     def submitted_elsewhere(self, future: Future) -> None:
         """Take in a new future of another thread, to export it or, where there is no other worker, to run it here."""
         if self.size == 1:
             self.foreign.append(future)
-        elif future.cost.stays:
+        elif self.stays(future.cost):
             self.leaving.append(future)
         else:
             self.outbox.append(Export(((future,),)))
@@ -218,7 +225,7 @@ class WorkerState:
         if self.leaving:
             return True
         try:
-            return self.size > 1 and bool(self.local) and (self.wanted > 0 or not self.local[0].cost.stays)
+            return self.size > 1 and bool(self.local) and (self.wanted > 0 or not self.stays(self.local[0].cost))
         except IndexError:  # another thread has taken it meanwhile
             return False
 
@@ -229,7 +236,7 @@ class WorkerState:
             return []
         cost, function = first.cost, first.function
         worth_it = however_short or cost.worth_a_journey(len(self.local))
-        if cost.stays and (self.wanted <= taken_before or not worth_it):
+        if self.stays(cost) and (self.wanted <= taken_before or not worth_it):
             return []
         most = min(cost.batch_size(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
         taken: list[Future] = []
@@ -367,6 +374,8 @@ class WorkerState:
 
     def ask(self, count: int, idle: bool) -> None:
         """Tell the broker, at the next `flush`, how many tasks are welcome, unless it knows; 0: none, after all."""
+        if self.is_spared:
+            return
         last = self._request
         known = not count if last is None else count > 0 and idle == last.idle
         if self.size > 1 and (self._untold or not known):
@@ -506,6 +515,9 @@ class WorkerState:
             self.inbox = left
         for owner in owners:
             self._outcomes.pop(owner, None)
+        if self.is_spared:
+            self.is_shaken = True
+            self.give_back()
 
     def _position(self, owner: WorkerName, serial: int) -> int | None:
         """Return where in the inbox a task is, None if it is not there."""

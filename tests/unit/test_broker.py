@@ -35,7 +35,7 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import AGENT, ORIGIN, NodeIndex, ProcessName, WorkerName, broker_name, worker_name
 
 NAME, PEER, OTHER = broker_name(0), broker_name(1), broker_name(2)
-SECOND = worker_name(0, 1)
+SECOND, THIRD = worker_name(0, 1), worker_name(0, 2)
 FAR = worker_name(1, 0)
 POLICY = Policy()
 
@@ -90,6 +90,7 @@ def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
 
 
 def test_worker_that_asks_for_all_leaves_the_others_their_share(broker: Broker) -> None:
+    broker.say(Ready(), THIRD)
     broker.say(Tasks([batch(n) for n in range(10)]), ORIGIN)
     (tasks,) = to(SECOND, broker.say(Request(100, idle=False), SECOND))
     assert isinstance(tasks, Tasks)

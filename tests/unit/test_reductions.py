@@ -81,6 +81,7 @@ class FakeWorker:
     def __init__(self, seed: int, size: int = 3, hunger: float = 0.3, policy: Policy = DEFAULT) -> None:
         self.policy = policy
         self.size = size
+        self.is_shaken = False
         self.loop_timings = LoopTimings()
         self.futures: list[FakeFuture] = []
         self._dice = random.Random(seed)
