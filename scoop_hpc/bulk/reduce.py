@@ -11,7 +11,7 @@ from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
 from scoop_hpc.bulk.scans import Scanned, put_before, scan_chunk, worth_a_task
 from scoop_hpc.bulk.splitting import NOTHING, fold
-from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.errors import UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
@@ -89,6 +89,8 @@ class _Scan:
                     with self._controller.as_task():
                         self._take(feed.first())
                 with self._controller.as_task():
+                    if not self._shifting:  # the chunk was lost, and there are others in its place
+                        continue
                     items, chunk = self._next()
                 yield from feed.each(chunk, items)
                 feed.go_on()
@@ -104,7 +106,12 @@ class _Scan:
     def _take(self, future: Future) -> None:
         """Take a scanned chunk from the feed, and have what came before put in front of its results."""
         items = self._feed.chunks[future]
-        scanned: Scanned = self._result(future, partial(scan_chunk, self._function, self._reduction, items))
+        try:
+            scanned: Scanned = self._result(future, partial(scan_chunk, self._function, self._reduction, items))
+        except WorkerLostError:
+            if self._feed.was_cut(future):
+                return
+            raise
         count = len(self._feed.take(future))  # it may have left some
         chunk, before = scanned.chunk, self._before
         if before is NOTHING:

@@ -195,6 +195,7 @@ class Pool(msgspec.Struct, frozen=True):
 
     modules: tuple[bytes, ...]  # where they are found: the client's sys.path
     initializer: tuple[bytes, ...] | None  # frames of a call, for each worker to make before its first task
+    breaks: bool = False  # it ends when a worker dies
 
 
 class Welcome(Message, frozen=True):

@@ -217,7 +217,7 @@ class AgentState:
     def start(self, now: float) -> list[Action]:
         """Start the broker and the workers, but the origin: it comes when all brokers are known.
 
-        The origin is no worker, unless it is the only one. No worker has its index, in a pool without an origin, either.
+        The origin is no worker, unless it is the only one. No worker has its index, nor in a pool, which has no origin.
         """
         self._look_at = now + self._policy.look
         workers = 0 if self._welcome.is_alone() else self._welcome.workers

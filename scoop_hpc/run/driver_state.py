@@ -396,6 +396,8 @@ class DriverState:
     def _lose_worker(self, message: Exited, who: str, now: float) -> list[Action]:
         """Go on without a worker that died: its agent has seen to its tasks, all drop those that it had submitted."""
         how = f"{who} {how_it_died(message, message.is_too_long)}"
+        if self._plan.pool is not None and self._plan.pool.breaks:
+            return self.end(1, how, now, out_of_memory=message.out_of_memory)
         if not message.is_replaced:
             self._workers_left -= 1
             if self._workers_left <= 0:

@@ -201,7 +201,7 @@ class WorkerState:
             self.wanted -= 1
         if self._observers:
             self._observers.tell(Exported(self.name, first, len(futures)))
-        return Batch(self.name, first, frames, len(futures), terms=futures[0].cost.terms)
+        return Batch(self.name, first, frames, len(futures), terms=futures[0].terms or futures[0].cost.terms)
 
     def fail(self, futures: Sequence[Future], error: Exception) -> None:
         """Note that *futures* cannot be exported, and will not be run."""
@@ -246,6 +246,7 @@ class WorkerState:
             following is not None
             and following.function is function
             and following.environment is first.environment
+            and following.terms is first.terms
             and self._take_oldest(following)
         ):
             taken.append(following)
