@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from scoop_hpc.bulk.chunks import run_chunk
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.errors import NotRunningError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
@@ -149,7 +150,8 @@ class Executor(concurrent.futures.Executor):
         if chunksize == 1:
             tasks = ((fn, *item) for item in items)
         else:
-            tasks = ((run_chunk, fn, chunk) for chunk in _chunks(items, chunksize))
+            run = bulk_task(run_chunk, fn)
+            tasks = ((run, fn, chunk) for chunk in _chunks(items, chunksize))
         futures = deque(self.submit(*task) for task in itertools.islice(tasks, buffersize))
         more = None if buffersize is None else _submit_next(weakref.ref(self), tasks)
         return _results(futures, more, deadline, chunksize > 1, self._workers)
