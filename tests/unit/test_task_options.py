@@ -7,9 +7,11 @@ import inspect
 import os
 import pickle
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
@@ -200,6 +202,17 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert options == TaskOptions(2, time_limit=0.5)
     assert type(options.retries) is int
     assert type(options.time_limit) is float
+
+
+def test_example_of_the_readme_is_right() -> None:
+    readme = (Path(__file__).parents[2] / "README.rst").read_text(encoding="utf-8")
+    block = next(block for block in readme.split(".. code-block:: python\n\n") if "@futures.task(" in block)
+    example = textwrap.dedent(block.split("\n\n*")[0])
+    names: dict[str, Any] = {"futures": SimpleNamespace(task=futures.task, map=map), "urls": ["a", "b"]}
+    exec(example, names)
+    assert names["tables"] == [None, None]
+    assert options_of(names["fetch"]) == TaskOptions(2, (OSError,), 600.0, "download")
+    assert options_of(names["stubborn"]) == TaskOptions(10, (OSError,), 600.0, "download")
 
 
 # what it looks like
