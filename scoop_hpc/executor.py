@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
@@ -31,6 +32,7 @@ from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
+from scoop_hpc.task import options_of
 from scoop_hpc.worker.current import current, running
 
 _ON_LOSS = ("replace", "break")
@@ -155,13 +157,17 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"buffersize is {buffersize!r}: it must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError(f"buffersize is {buffersize!r}: it must be None or at least 1")
+        options = options_of(fn)
+        if options is not None and options.time_limit is not None:
+            chunksize = 1  # the limit is that of one call
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
             tasks = ((fn, *item) for item in items)
         else:
-            tasks = ((run_chunk, fn, chunk) for chunk in _chunks(items, chunksize))
+            run = bulk_task(run_chunk, fn)
+            tasks = ((run, fn, chunk) for chunk in _chunks(items, chunksize))
         mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline)
         mapped.submit(buffersize)
         return mapped.results(buffersize is not None, self._workers)

@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
@@ -104,12 +105,14 @@ class Feed:
         self._mailbox = controller.mailbox()
         self._arrived: deque[tuple[ChunkFuture, Any, BaseException | None]] = deque()  # by other threads
         self._caller = caller
-        self._task = task
+        self._task = task = bulk_task(task, head[0])
         self._cost = controller.cost_of(task, head[0])
         self._head = head
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
+        if self._cost.terms.time_limit is not None:
+            chunksize = 1  # the limit is that of one call
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
         self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight, controller.policy)
         self._bounded = buffersize is not None

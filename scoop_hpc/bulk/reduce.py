@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.scans import Scanned, put_before, scan_chunk, worth_a_task
 from scoop_hpc.bulk.splitting import NOTHING, fold
 from scoop_hpc.errors import UnpicklableError, WorkerLostError
@@ -117,7 +118,7 @@ class _Scan:
         if before is NOTHING:
             self._shifting.append(_Shifted(count, None, lambda: chunk))
         else:
-            here = partial(put_before, self._reduction, before, chunk)
+            here = partial(bulk_task(put_before, self._reduction), self._reduction, before, chunk)
             elsewhere = self._controller.size > 1 and worth_a_task(scanned.each, len(chunk.results))
             task = self._controller.submit(here.func, here.args, {}) if elsewhere else None
             self._shifting.append(_Shifted(count, task, here))

@@ -25,7 +25,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-from scoop_hpc.errors import NotRunningError, ProgramError
+from scoop_hpc.errors import InputError, NotRunningError, ProgramError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
@@ -117,6 +117,11 @@ class Controller:
             self.runner.running.spawns = True
         exchange = self.exchange
         if self.size == 1:
+            if cost.terms.time_limit is not None:
+                raise InputError(
+                    f"the task has a time limit of {cost.terms.time_limit:g} s, and no other worker to run it, which "
+                    "could be killed then: use -n 2, or more"
+                )
             self._state.local.append(future)
             if exchange.on_duty is not None:
                 exchange.on_duty()

@@ -8,6 +8,7 @@ from typing import Any
 from scoop_hpc.errors import TimeLimitError, WorkerLostError
 from scoop_hpc.pickling.unpicklable import go_on_after
 from scoop_hpc.protocol.messages import TaskLost
+from scoop_hpc.task import options_of
 from scoop_hpc.transport.begun import Begun
 
 
@@ -31,6 +32,10 @@ def name_called(begun: Begun, function: Callable[..., Any], args: tuple[Any, ...
     A chunk's function is ours, and the user's is its first argument, another one for each map.
     """
     try:
+        options = options_of(function)
+        if options is not None and options.name is not None:
+            begun.call(options.name)
+            return function
         is_ours = function.__module__.startswith("scoop_hpc.") and bool(args) and callable(args[0])
         begun.call(_name_of(args[0] if is_ours else function))
     except BaseException as error:  # a callable's own __getattr__

@@ -138,7 +138,8 @@ def faults(node: Node) -> list[str]:
 
 def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
     node = Node()
-    assert node.do(node.state.start(0.0)) == [Fork(BROKER), Fork(WORKER), ConnectBroker(), TellBroker(Ready())]
+    forks = [Fork(name) for name in (BROKER, WORKER, OTHER)]
+    assert node.do(node.state.start(0.0)) == [*forks, ConnectBroker(), TellBroker(Ready())]
     assert node.broker(UP) == [Tell(UP)]
     peers = Peers((UP,))
     assert node.driver(peers) == [TellBroker(peers), Fork(ORIGIN)]
@@ -285,7 +286,7 @@ def test_end_without_a_signal_stops_idle_workers_then_kills(node: Node) -> None:
     assert node.driver(Shutdown()) == [TellBroker(Stop())]
     assert node.wait(0.2) == []
     assert node.wait(0.1) == [KillAll()]
-    for name in (ORIGIN, WORKER, BROKER):
+    for name in (ORIGIN, WORKER, OTHER, BROKER):
         assert node.phase is Phase.KILLING
         node.exit(name, -SIGKILL, own_end=False)
     assert node.phase is Phase.OVER
@@ -295,6 +296,7 @@ def test_end_is_over_as_soon_as_all_have_ended(node: Node) -> None:
     node.exit(ORIGIN)
     node.driver(Shutdown())
     node.exit(WORKER)
+    node.exit(OTHER)
     assert node.exit(BROKER)[-1] == KillAll()  # what tasks have started is left
     assert node.phase is Phase.OVER
 

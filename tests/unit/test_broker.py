@@ -406,8 +406,13 @@ def died(name: WorkerName, *begun: int, owner: WorkerName = ORIGIN, too_long: bo
 def give(broker: Broker, *batches: Batch, worker: WorkerName = SECOND) -> None:
     """Let *worker* have these batches, and nothing else."""
     broker.say(Request(1000), worker)
-    assert to(worker, broker.say(Tasks(list(batches)), ORIGIN))
-    assert not broker.queue
+    assert to(worker, broker.say(Tasks(list(batches)), FAR))
+    while broker.queue:
+        broker.say(Request(1000), worker)
+
+
+def losses(sends: list[Send]) -> list[TaskLost]:
+    return [send.message for send in sends if isinstance(send.message, TaskLost)]
 
 
 def queued(broker: Broker) -> dict[int, int]:
@@ -448,9 +453,8 @@ def test_what_is_done_given_back_or_cancelled_is_not_queued_again(node: Broker) 
 def test_origin_gets_no_task_that_has_cost_a_worker(node: Broker) -> None:
     give(node, batch(1))
     node.say(Request(1), ORIGIN)
-    assert to(ORIGIN, node.say(died(SECOND, 1), AGENT)) == []
-    (tasks,) = to(THIRD, node.say(Request(1), THIRD))
-    assert isinstance(tasks, Tasks)
+    assert not any(isinstance(message, Tasks) for message in to(ORIGIN, node.say(died(SECOND, 1), AGENT)))
+    (tasks,) = [message for message in to(THIRD, node.say(Request(1), THIRD)) if isinstance(message, Tasks)]
     assert [(each.serial, len(each.losses)) for each in tasks.batches] == [(1, 1)]
 
 
@@ -458,7 +462,7 @@ def test_task_fails_after_its_last_attempt_and_its_owner_learns_why(node: Broker
     give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=2)))
     node.say(Request(1), THIRD)
     node.say(died(SECOND, 1), AGENT)
-    (lost,) = to(ORIGIN, node.say(died(THIRD, 1), AGENT))
+    (lost,) = losses(node.say(died(THIRD, 1), AGENT))
     assert lost == TaskLost(ORIGIN, (1,), (Loss("0.1 died"), Loss("0.2 died")))
     assert queued(node) == {}
 
@@ -466,9 +470,8 @@ def test_task_fails_after_its_last_attempt_and_its_owner_learns_why(node: Broker
 def test_limit_that_was_exceeded_counts_apart_from_deaths(node: Broker) -> None:
     give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1, time_limit=2.0, in_time=2)))
     node.say(Request(1), THIRD)
-    assert to(ORIGIN, node.say(died(SECOND, 1, too_long=True), AGENT)) == []
-    (lost,) = to(ORIGIN, node.say(died(THIRD, 1, too_long=True), AGENT))
-    assert isinstance(lost, TaskLost)
+    assert losses(node.say(died(SECOND, 1, too_long=True), AGENT)) == []
+    (lost,) = losses(node.say(died(THIRD, 1, too_long=True), AGENT))
     assert lost.time_limit == 2.0
 
 
@@ -483,7 +486,7 @@ def test_what_the_dead_have_said_before_is_not_heeded_any_more(node: Broker) -> 
 def test_tasks_of_an_owner_that_is_gone_are_dropped_wherever_they_wait(node: Broker) -> None:
     give(node, batch(1, owner=THIRD))
     node.say(Tasks([batch(2, owner=THIRD), batch(3)]), ORIGIN)
-    assert to(SECOND, node.say(died(THIRD), AGENT)) == [Gone((THIRD,))]
+    assert Gone((THIRD,)) in to(SECOND, node.say(died(THIRD), AGENT))
     node.say(Tasks([batch(4, owner=THIRD)]), PEER)
     assert queued(node) == {3: 0}
     node.say(died(SECOND, 1, owner=THIRD), AGENT)
@@ -493,7 +496,7 @@ def test_tasks_of_an_owner_that_is_gone_are_dropped_wherever_they_wait(node: Bro
 def test_question_to_a_worker_that_dies_is_answered_in_its_place(node: Broker) -> None:
     give(node, batch(1))
     assert to(SECOND, node.say(Cancel(ORIGIN, 1, 7), ORIGIN)) == [Cancel(ORIGIN, 1, 7)]
-    assert to(ORIGIN, node.say(died(SECOND), AGENT)) == [CancelAnswer(ORIGIN, 1, 7, True)]
+    assert to(ORIGIN, node.say(died(SECOND), AGENT)) == [Gone((SECOND,)), CancelAnswer(ORIGIN, 1, 7, True)]
     assert queued(node) == {}
 
 
