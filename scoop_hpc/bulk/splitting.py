@@ -60,8 +60,8 @@ class Worker(Protocol):
     policy: Policy
 
     @property
-    def is_shaken(self) -> bool:
-        """True if this process must not call the user's functions any more."""
+    def longest_here(self) -> float:
+        """The seconds that a call may last which is made here, as far as it can be made elsewhere."""
 
     def hungry(self) -> bool:
         """Return whether somebody else would begin a task now."""
@@ -197,6 +197,9 @@ class Fold:
                     total = reduction(total, function(*item))
             timing.note(done - at)
             at = done
+            if timing.each is not None and timing.each > self._worker.longest_here and at < len(block):
+                self._aloof = True
+                self._split(block, at, parts)
         return total
 
     def _share(self, block: list[Item], at: int, parts: list[_Part]) -> None:
@@ -282,7 +285,7 @@ def fold(
             f"{function!r} has a time limit, which map_reduce cannot keep, for it calls functions where it is called: "
             "use map, and functools.reduce"
         )
-    aloof = (deadline is not None and worker.size > 1) or worker.is_shaken
+    aloof = (deadline is not None and worker.size > 1) or worker.longest_here < 0
     try:
         return Fold(worker, function, reduction, None, deadline, aloof).run(
             items, worker.policy.fold_first_block * worker.size

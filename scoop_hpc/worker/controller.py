@@ -16,6 +16,7 @@ thread is elsewhere.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import signal
 import sys
@@ -180,9 +181,10 @@ class Controller:
         return get_ident() != self._thread and self.progress.runner.running is not None
 
     @property
-    def is_shaken(self) -> bool:
-        """True if a worker has died of a task, perhaps, and this process must not run any."""
-        return self._state.is_shaken
+    def longest_here(self) -> float:
+        """The seconds that a call may last which is made here: none but short ones where the program is at stake."""
+        state = self._state
+        return math.inf if not state.is_spared else -1.0 if state.is_shaken else self.policy.short
 
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions that are called here and now, instead of in a task."""
