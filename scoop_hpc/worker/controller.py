@@ -141,7 +141,7 @@ class Controller:
 
     def cost_of(self, task: Callable[..., Any], function: Callable[..., Any]) -> Cost:
         """Return the cost of *task*, one of this package's, where it calls the user's *function*."""
-        return self.runner.durations.of_pair(task, function)
+        return self.runner.durations.of_pair(task, function, leaves=self._state.is_spared)
 
     def hungry(self) -> bool:
         """Return whether other workers have too little to do, as far as known; who asks again hears of it in time."""

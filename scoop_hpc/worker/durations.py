@@ -98,9 +98,9 @@ class Durations:
             go_on_after(error)
             return self._find(function)
 
-    def of_pair(self, task: Any, function: Any) -> Cost:
-        """Return the cost of *task* where it calls *function*."""
-        return self._called((key_of(task), key_of(function)), options_of(function))
+    def of_pair(self, task: Any, function: Any, leaves: bool = False) -> Cost:
+        """Return the cost of *task* where it calls *function*; one that *leaves* is not to be run where it is made."""
+        return self._called((key_of(task), key_of(function)), options_of(function), leaves)
 
     def _find(self, function: Any) -> Cost:
         cost = self._called(key_of(function), options_of(function))
@@ -114,16 +114,16 @@ class Durations:
         self._by_code[id(code)] = cost
         return cost
 
-    def _called(self, key: Hashable, options: TaskOptions | None) -> Cost:
+    def _called(self, key: Hashable, options: TaskOptions | None, leaves: bool = False) -> Cost:
         cost = self._by_key.get(key)
         if cost is None:
-            limited = options is not None and options.time_limit is not None
-            cost = self._by_key[key] = (Limited if limited else Cost)(self._policy, options)
+            is_limited = options is not None and options.time_limit is not None
+            cost = self._by_key[key] = (Leaving if leaves or is_limited else Cost)(self._policy, options)
         return cost
 
 
-class Limited(Cost):
-    """The cost of calls that may cost their worker: none may stay where it was submitted, with other work."""
+class Leaving(Cost):
+    """The cost of calls that may cost their worker: none stays where it was submitted, with other work."""
 
     def __init__(self, policy: Policy = DEFAULT, options: TaskOptions | None = None) -> None:
         super().__init__(policy, options)

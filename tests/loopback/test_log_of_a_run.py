@@ -48,8 +48,9 @@ def test_log_file_tells_the_course_of_the_run(runs: Runs) -> None:
 def test_standard_error_has_the_log_of_a_run_whose_worker_dies_and_keys_are_not_in_it(runs: Runs) -> None:
     done = runs.run("-n", "3", "--log-level", "debug", runs.write(PROGRAM), "die")
     assert done.returncode != 0
-    assert re.search(r"agent WARNING: (origin|worker 0\.\d) \(pid \d+\) died: killed by SIGSEGV\n", done.stderr)
-    assert "driver ERROR: the run ends with status" in done.stderr
+    assert re.search(r"agent WARNING: worker 0\.\d \(pid \d+\) died: killed by SIGSEGV\n", done.stderr)
+    assert re.search(r"driver WARNING: worker 0\.\d \(pid \d+\) on \S+ died: killed by SIGSEGV, in ", done.stderr)
+    assert "broker 0 INFO: 1 tasks of worker 0." in done.stderr
     assert "broker 0 DEBUG: worker 0.0 is ready\n" in done.stderr
     assert " worker 0.0 DEBUG: " in done.stderr  # what it has given to others
     assert done.stderr.splitlines()[-1].startswith("scoop-hpc: error: ")

@@ -119,7 +119,7 @@ def test_whole_lines_of_all_workers_arrive_labelled_on_request(runs: Runs) -> No
     done = runs.run("-n", "3", "--label", program)
     lines = done.stdout.splitlines()
     assert len(lines) == 100
-    assert {line.partition("] ")[0][-3:] for line in lines} == {"0.0", "0.1", "0.2"}
+    assert {line.partition("] ")[0][-3:] for line in lines} == {"0.1", "0.2", "0.3"}
     assert {line.partition("] ")[2] for line in lines} == {"x" * 5000 + "y" * 5000}
 
 
@@ -180,7 +180,6 @@ def see_the_end(runs: Runs, process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("kind", "status", "words"),
     [
-        ("scoop-worker", 1, "worker 0."),
         ("scoop-broker", 1, "broker 0 "),
         ("agent", 1, "the agent "),
         ("scoop-origin", 137, "origin "),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 
 from scoop_hpc.pickling.guard import under_guard
-from scoop_hpc.protocol.messages import GetShared, SetShared
+from scoop_hpc.protocol.messages import GetShared, SetShared, Shared
 from scoop_hpc.protocol.names import WorkerName, worker_name
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Link
@@ -71,6 +72,8 @@ class ImportCheck:
         line = self._line()
         if line is not None and under_guard(self._tree, line):
             self._open = self._controller.size > 1
+            if self._open:  # nobody waits; but if no other worker can import the program, nobody runs its tasks
+                self._controller.exchange.question(question, self._hear)
         elif threading.current_thread() is threading.main_thread():
             self._decide()
 
@@ -80,8 +83,15 @@ class ImportCheck:
             self._decide()
 
     def _decide(self) -> None:
-        reason = self._rehearse() if self._controller.size == 1 else self._controller.ask(question).value.decode()
-        if reason:
+        self._open = True
+        self._judge(self._rehearse() if self._controller.size == 1 else self._controller.ask(question).value.decode())
+
+    def _hear(self, answer: Shared) -> None:
+        """Take what the witness says, in whichever thread; the event loop decides."""
+        self._controller.call_in_loop(functools.partial(self._judge, (answer.value or b"").decode()))
+
+    def _judge(self, reason: str) -> None:
+        if reason and self._open:
             self._refuse(reason)
         self._open = False
 

@@ -1,0 +1,168 @@
+"""Workers that die, of their tasks or by the hand of somebody else: the run goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from conftest import Runs, members, until
+
+HEAD = """
+import array, collections, ctypes, os, pathlib, signal, sys, time
+from scoop_hpc import futures
+from scoop_hpc.errors import TimeLimitError, WorkerLostError
+"""
+MAIN = "if __name__ == '__main__':\n"
+
+
+def program(functions: str, body: str) -> str:
+    """Return a program that has *functions* and does the statements *body*."""
+    return HEAD + functions + MAIN + "".join(f"    {line}\n" for line in body.strip().splitlines())
+
+
+GUILTY = """
+def die(n):
+    time.sleep(0.002)  # no short task: the origin may run such
+    if n == 7: ctypes.string_at(0)
+    if n == 33: os._exit(0)
+    if n == 58: os.kill(os.getpid(), signal.SIGKILL)
+    return n * n
+"""
+
+
+def test_tasks_that_take_their_workers_down_fail_by_themselves(runs: Runs) -> None:
+    body = """
+results = {}
+for n, future in enumerate([futures.submit(die, n) for n in range(60)]):
+    try:
+        results[n] = future.result()
+    except WorkerLostError as error:
+        print(n, len(error.losses), error.losses[-1].rpartition(' died: ')[2])
+print(all(value == n * n for n, value in results.items()), len(results))
+"""
+    done = runs.run("-n", "3", runs.write(program(GUILTY, body)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "7 3 killed by SIGSEGV",
+        "33 3 exit status 0",
+        "58 3 killed by SIGKILL",
+        "True 57",
+    ]
+    lines = done.stderr.splitlines()
+    assert len(lines) <= 9 + 3  # what was sent together is blamed together, once
+    last = [line for line in lines if "killed by SIGSEGV, in die(), attempt 3; another takes its place" in line]
+    assert len(last) == 1
+
+
+@pytest.mark.parametrize("way", ["list(futures.map(die, range(40)))", "list(futures.map_scan(die, max, range(40)))"])
+def test_only_the_guilty_item_of_a_map_fails(runs: Runs, way: str) -> None:
+    body = f"""
+try:
+    {way}
+except WorkerLostError as error:
+    print(str(error).partition(': ')[0], len(error.losses))
+print(sum(futures.map(die, [n for n in range(2000) if n not in (7, 33, 58)])))
+"""
+    done = runs.run("-n", "2", runs.write(program(GUILTY, body)))
+    caller = "map_scan" if "scan" in way else "map"
+    expected = sum(n * n for n in range(2000)) - 7 * 7 - 33 * 33 - 58 * 58
+    assert done.stdout == f"item 8 of {caller} 3\n{expected}\n", done.stderr
+    assert done.returncode == 0
+
+
+def test_task_that_exceeds_its_time_limit_fails_or_is_tried_again(runs: Runs) -> None:
+    functions = """
+@futures.task(time_limit=0.3)
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+@futures.task(time_limit=0.3, retries=2)
+def slow_at_first(name):
+    path = pathlib.Path(name)
+    path.write_text(path.read_text() + 'x' if path.exists() else 'x')
+    time.sleep(60 if len(path.read_text()) < 3 else 0)
+    return path.read_text()
+
+def parent():
+    try:
+        return futures.submit(nap, 60).result()
+    except TimeLimitError as error:
+        return len(error.losses)
+"""
+    body = """
+try:
+    futures.submit(nap, 60).result()
+except TimeLimitError as error:
+    print(str(error).partition(':')[0])
+print(futures.submit(slow_at_first, 'tried').result(), futures.submit(parent).result())
+print(list(futures.map(nap, [0.01] * 20)) == [0.01] * 20)
+"""
+    done = runs.run("-n", "2", runs.write(program(functions, body)))
+    assert done.stdout == "the task exceeded its time limit of 0.3 s\nxxx 1\nTrue\n", done.stderr
+    assert done.returncode == 0
+    assert "was killed: a task exceeded its time limit, in nap(), attempt 1; another" in done.stderr
+
+
+def test_time_limit_is_refused_where_nobody_else_can_be_killed(runs: Runs) -> None:
+    functions = "@futures.task(time_limit=2)\ndef nap(): pass\n"
+    done = runs.run("-n", "1", runs.write(program(functions, "futures.submit(nap)")))
+    assert done.returncode == 1
+    assert "the task has a time limit of 2 s, and no other worker to run it" in done.stderr
+
+
+NESTED = """
+def leaf(n):
+    with open(f'leaf-{n}', 'a') as file: file.write('x')
+    time.sleep(0.005)
+    return n, array.array('d', [n]) * 20_000
+
+def branch(n):
+    with open(f'branch-{n}', 'a') as file: file.write('x')
+    parts = [futures.submit(leaf, 10 * n + k) for k in range(10)]
+    return sum(value for value, large in (part.result() for part in parts) if large[-1] == value)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_that_are_killed_at_any_moment_cost_no_result(runs: Runs, seed: int) -> None:
+    body = """
+print(sum(futures.map(branch, range(60))) == sum(range(600)))
+counts = [len(path.read_text()) for path in pathlib.Path().glob('leaf-*')]
+print(len(counts), max(counts))
+"""
+    run = runs.start("-n", "3", runs.write(program(NESTED, body)))
+    until(lambda: any(runs.directory.glob("leaf-*")))
+    dice = random.Random(seed)
+    killed = 0
+    while killed < 8 and run.poll() is None:
+        workers = [pid for pid, title in members(run.pid).items() if title == "scoop-worker"]
+        if workers:
+            os.kill(dice.choice(workers), signal.SIGKILL)
+            killed += 1
+        time.sleep(dice.uniform(0.0, 0.1))  # to no end but that the moments differ
+    stdout, stderr = run.communicate(timeout=60)
+    assert run.returncode == 0, stderr
+    right, counts = stdout.splitlines()
+    assert right == "True"
+    leaves, most = map(int, counts.split())
+    assert leaves == 600
+    assert most <= 1 + killed
+    assert "Traceback" not in stderr
+    until(lambda: not members(run.pid))
+
+
+def test_node_whose_workers_die_before_they_begin_a_task_gets_no_others(runs: Runs) -> None:
+    run = runs.start("-n", "2", runs.write(program("", "open('begun', 'w').close()\ntime.sleep(600)")))
+    until((runs.directory / "begun").exists)
+    while run.poll() is None:
+        for pid, title in members(run.pid).items():
+            if title == "scoop-worker":
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert stderr.splitlines()[-1].endswith("killed by SIGKILL; no worker is left")
