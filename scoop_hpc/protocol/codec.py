@@ -23,6 +23,7 @@ from scoop_hpc.protocol.messages import (
     Results,
     Serial,
     Size,
+    TaskLost,
     Tasks,
     Terms,
     Withdraw,
@@ -119,6 +120,8 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if isinstance(header, Message):
         if len(frames) != 1:
             raise ProtocolError(f"{len(frames) - 1} frames too many after {_shown(header)}")
+        if isinstance(header, TaskLost):
+            _check_number(header.time_limit)
         return header
     if 1 + sum([head.length for head in header.heads]) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
@@ -131,7 +134,10 @@ def decode(frames: Sequence[Buffer]) -> Message:
             if not may_own(head.owner):
                 raise ProtocolError(f"no worker is called {_shown(head.owner)}")
             body = _body(frames[start : start + head.length], head.places)
-            terms = USUAL if head.terms is None else _checked(head.terms)
+            terms = USUAL
+            if head.terms is not None:
+                _check_number(head.terms.time_limit)
+                terms = head.terms
             batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses))
             start += head.length
         return Tasks(batches, header.answer)
@@ -161,10 +167,10 @@ def _check_dropped(head: _TaskHead) -> None:
         raise ProtocolError(f"{len(dropped)} of {head.count} tasks are dropped, and none is left")
 
 
-def _checked(terms: Terms) -> Terms:
-    if terms.time_limit is not None and math.isnan(terms.time_limit):
-        raise ProtocolError("a time limit is no number")
-    return terms
+def _check_number(time_limit: float | None) -> None:
+    """Raise ProtocolError for NaN, which is within all bounds."""
+    if time_limit is not None and math.isnan(time_limit):
+        raise ProtocolError("a time limit is not a number")
 
 
 def _places(frames: Sequence[Buffer]) -> _Places:

@@ -295,7 +295,7 @@ class TaskLost(Message, frozen=True):
     owner: Worker
     serials: tuple[Serial, ...]
     losses: tuple[Loss, ...]
-    time_limit: float | None = None  # that it has exceeded at last
+    time_limit: Seconds | None = None  # that it has exceeded at last
 
 
 class OutcomeLost(Message, frozen=True):
