@@ -36,7 +36,7 @@ simulate: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --messages $(MESSAGES)
-	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -q tests/loopback/test_fuzz.py
+	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -q tests/loopback/test_strangers.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -430,9 +430,9 @@ class DriverState:
         """Take it that *sender* sent something invalid: that ends the run if it is one of its agents."""
         if self.is_agent(sender):
             return self.end(1, f"invalid message of the agent on {self.where(sender)}: {shortened(error)}", now)
-        return (
-            self._warn(f"dropped a message of {sender!r}: {shortened(error)}") if self._strangers.is_new(sender) else []
-        )
+        if not self._strangers.is_new(sender):
+            return []
+        return self._warn(f"dropped a message of {sender!r}: {shortened(error)}")
 
     # losses
 

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: read many damaged messages; each is a message or a ProtocolError. What is neither is shown."""
+"""`python -m tests.fuzz`: read many damaged messages; what is neither a message nor a ProtocolError is shown."""
 
 from __future__ import annotations
 
