@@ -140,7 +140,9 @@ def _retype(frames: list[bytes], chance: random.Random) -> None:
         fields = msgspec.msgpack.decode(frames[0])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return
-    other = chance.choice((None, True, -1, 10**12, 2**64 - 1, "\u0664", b"\xff", [], {}, [[[1]]], 0.5, float("nan")))
+    other: Any = chance.choice(
+        (None, True, -1, 10**12, 2**64 - 1, "\u0664", b"\xff", [], {}, [[[1]]], 0.5, float("nan"))
+    )
     frames[0] = msgspec.msgpack.encode(_with(fields, other, chance))
 
 
