@@ -6,8 +6,9 @@ BENCH_READY = .venv/bench-ready
 PYTEST_OPTIONS =
 BENCH_OPTIONS =
 SEEDS = 10000
+MESSAGES = 1000000
 
-.PHONY: demo test unit check simulate bench clean
+.PHONY: demo test unit check simulate fuzz bench clean
 
 demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
@@ -24,6 +25,7 @@ check: $(READY)
 	$(BIN)/ruff format --check --line-length 120 .
 	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py benchmarks/*.py
 	$(BIN)/mypy --strict tests/unit tests/fakes/pbs
+	$(BIN)/mypy --strict -p tests.fuzz
 	MYPYPATH=tests/plugin_scheduler $(BIN)/mypy --strict tests/plugin_scheduler/scoop_spool
 	for tests in loopback cluster; do \
 	    (cd tests/$$tests && ../../$(BIN)/mypy --strict --config-file ../../setup.cfg .) || exit 1; \
@@ -32,6 +34,10 @@ check: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python -m scoop_hpc.sim --seeds $(SEEDS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --messages $(MESSAGES)
+	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -q tests/loopback/test_strangers.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -49,7 +49,7 @@ class PeerLinks:
     def meet(self, peers: Peers, now: float) -> None:
         """Connect to all *peers* except the broker itself."""
         for peer in peers.brokers:
-            if broker_name(peer.node) == self._name:
+            if broker_name(peer.node) == self._name or broker_name(peer.node) in self._links:
                 continue
             link = Dialer(self._context, self._name, peer, self._curve, self._seconds)
             self._links[link.name] = link
@@ -57,7 +57,8 @@ class PeerLinks:
             link.keep_trying(now)
         early, self._early = self._early or (), None
         for each in early:
-            self.send(each.name, each.message)
+            if each.name in self._links:  # else it is an answer to somebody who only calls himself a broker
+                self.send(each.name, each.message)
 
     def send(self, name: BrokerName, message: Message) -> None:
         """Send *message* to a peer, now or once that has answered; raise ProtocolError if there is no such peer."""

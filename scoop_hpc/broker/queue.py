@@ -34,6 +34,8 @@ class Queue:
             self._batches[key] = batch
             if batch.count > 1:
                 self._several.add(key)
+            else:
+                self._several.discard(key)  # somebody has sent a task twice
             if batch.owner != sender and not is_broker(sender):
                 returned.append(key)
         for key in reversed(returned):

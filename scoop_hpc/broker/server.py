@@ -43,7 +43,7 @@ from scoop_hpc.protocol.messages import (
     WorkerDied,
 )
 from scoop_hpc.protocol.names import AGENT, NodeIndex, ProcessName, broker_name, is_broker
-from scoop_hpc.protocol.strangers import Strangers
+from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 
@@ -165,17 +165,20 @@ class BrokerServer:
         try:
             serve(*args)
         except ProtocolError as error:
-            self._dispatch([Send(AGENT, Fault(f"invalid message of a peer to broker {self._name}: {error}"))])
+            self._end_run("a peer", error)
 
     def _refuse(self, name: ProcessName, error: ProtocolError) -> None:
         """Drop an invalid message; if its sender is part of the run, end the run."""
         if self._state.knows(name):
-            self._dispatch([Send(AGENT, Fault(f"invalid message of {name} to broker {self._name}: {error}"))])
+            self._end_run(name, error)
         elif self._strangers.is_new(name):
-            refused = StrangerRefused(self._name, name, str(error))
+            refused = StrangerRefused(self._name, name, shortened(error))
             print(f"scoop-hpc: warning: {refused}", file=sys.stderr, flush=True)
             if self._observers:
                 self._observers.tell(refused)
+
+    def _end_run(self, who: str, error: ProtocolError) -> None:
+        self._dispatch([Send(AGENT, Fault(f"invalid message of {who} to broker {self._name}: {shortened(error)}"))])
 
     def _take(self, message: Message, name: ProcessName) -> bool:
         """Take in one message of the main socket; return False after Stop."""

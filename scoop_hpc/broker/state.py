@@ -74,6 +74,8 @@ from scoop_hpc.protocol.names import (
     WorkerName,
     broker_name,
     broker_of,
+    is_broker,
+    is_client,
     is_worker,
 )
 
@@ -135,12 +137,23 @@ class BrokerState:
         if sender in self._gone:
             return []
         handler = _HANDLERS.get(type(message))
-        if handler is None:
+        if handler is None or not (sender in self.workers or self._may_send(message, sender)):
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
         return handler(self, message, sender)
 
+    def _may_send(self, message: Message, sender: ProcessName) -> bool:
+        """Return whether one that is no worker here may be part of the run: whatever else has its keys is not heard.
+
+        A peer may know this broker before the agent has told it of peers.
+        """
+        if sender == AGENT or sender in self.peers or isinstance(message, Ready):
+            return True
+        if is_client(sender):
+            return broker_of(sender) == self.name
+        return not self.peers and is_broker(sender)
+
     def _on_ready(self, message: Ready, sender: ProcessName) -> list[Send]:
-        if broker_of(sender) != self.name or not is_worker(sender):
+        if broker_of(sender) != self.name or not is_worker(sender) or sender in self.workers:
             raise ProtocolError(f"{sender!r} cannot be a worker of broker {self.name}")
         self.workers[sender] = Worker()
         if self._observers:
@@ -249,6 +262,7 @@ class BrokerState:
         return [Send(name, Gone(tuple(sorted(news)))) for name in self.workers] if news else []
 
     def _on_task_lost(self, message: TaskLost, sender: ProcessName) -> list[Send]:
+        _check(is_broker(sender), message, sender)
         return [Send(self._way_to(message.owner), message)]
 
     def _on_outcome_lost(self, message: OutcomeLost, sender: ProcessName) -> list[Send]:
@@ -263,6 +277,7 @@ class BrokerState:
         return sends
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
+        _check(is_broker(sender), message, sender)
         queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
         count = self._policy.share(sum(map(len, queues)), message.count)
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
@@ -328,6 +343,7 @@ class BrokerState:
         return self._shared.get(message, sender)
 
     def _on_shared(self, message: Shared, sender: ProcessName) -> list[Send]:
+        _check(is_broker(sender), message, sender)
         return self._shared.heard(message)
 
     def _way_to(self, name: ProcessName) -> ProcessName:

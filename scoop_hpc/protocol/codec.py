@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Union
 
@@ -13,7 +14,6 @@ from scoop_hpc.protocol.messages import (
     USUAL,
     Batch,
     Buffer,
-    Count,
     Demand,
     Loss,
     Message,
@@ -21,23 +21,26 @@ from scoop_hpc.protocol.messages import (
     Reference,
     Request,
     Results,
+    Serial,
+    Size,
+    TaskLost,
     Tasks,
     Terms,
     Withdraw,
 )
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.names import WorkerName, may_own
 
-_Places = tuple[int, ...]  # of the references among a batch's frames
+_Places = tuple[int, ...]  # of the references among a batch's frames, in their order
 
 
 class _TaskHead(msgspec.Struct, frozen=True, array_like=True):
     """A batch of tasks without its frames."""
 
     owner: WorkerName
-    serial: Count
-    length: Count  # frames
+    serial: Serial
+    length: Number  # frames
     places: _Places
-    count: Number
+    count: Size
     dropped: tuple[int, ...]
     terms: Terms | None
     losses: tuple[Loss, ...]
@@ -54,10 +57,10 @@ class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
     """A batch of outcomes without its frames."""
 
     owner: WorkerName
-    serial: Count
-    length: Count  # frames
+    serial: Serial
+    length: Number  # frames
     places: _Places
-    done: tuple[int, ...]
+    done: tuple[Serial, ...]
 
 
 class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
@@ -113,10 +116,12 @@ def decode(frames: Sequence[Buffer]) -> Message:
     try:
         header = _decoder.decode(frames[0])
     except (msgspec.MsgspecError, IndexError, ValueError, RecursionError) as error:  # ValueError: text not in UTF-8
-        raise ProtocolError(f"cannot read a message of {len(frames)} frames: {error}") from error
+        raise ProtocolError(f"cannot read a message of {len(frames)} frames: {_cut(ascii(str(error)))}") from error
     if isinstance(header, Message):
         if len(frames) != 1:
             raise ProtocolError(f"{len(frames) - 1} frames too many after {_shown(header)}")
+        if isinstance(header, TaskLost):
+            _check_number(header.time_limit)
         return header
     if 1 + sum([head.length for head in header.heads]) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
@@ -124,14 +129,21 @@ def decode(frames: Sequence[Buffer]) -> Message:
     start = 1
     if isinstance(header, _TaskHeads):
         for head in header.heads:
-            if head.dropped and len(head.dropped) >= head.count:
-                raise ProtocolError(f"{len(head.dropped)} of {head.count} tasks are dropped, and none is left")
+            if head.dropped:
+                _check_dropped(head)
+            if not may_own(head.owner):
+                raise ProtocolError(f"no worker is called {_shown(head.owner)}")
             body = _body(frames[start : start + head.length], head.places)
-            terms = USUAL if head.terms is None else head.terms
+            terms = USUAL
+            if head.terms is not None:
+                _check_number(head.terms.time_limit)
+                terms = head.terms
             batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses))
             start += head.length
         return Tasks(batches, header.answer)
     for outcome in header.heads:
+        if not may_own(outcome.owner):
+            raise ProtocolError(f"no worker is called {_shown(outcome.owner)}")
         body = _body(frames[start : start + outcome.length], outcome.places)
         batches.append(Batch(outcome.owner, outcome.serial, body, done=outcome.done))
         start += outcome.length
@@ -139,8 +151,26 @@ def decode(frames: Sequence[Buffer]) -> Message:
 
 
 def _shown(header: object) -> str:
-    text = repr(header)
+    return _cut(repr(header))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _check_dropped(head: _TaskHead) -> None:
+    """Raise ProtocolError unless those that are dropped are tasks of the batch, each once, and others are left."""
+    dropped = set(head.dropped)
+    if len(dropped) < len(head.dropped) or min(dropped) < head.serial or max(dropped) >= head.serial + head.count:
+        raise ProtocolError(f"what is dropped is not in the batch: {_shown(head)}")
+    if len(dropped) >= head.count:
+        raise ProtocolError(f"{len(dropped)} of {head.count} tasks are dropped, and none is left")
+
+
+def _check_number(time_limit: float | None) -> None:
+    """Raise ProtocolError for NaN, which is within all bounds."""
+    if time_limit is not None and math.isnan(time_limit):
+        raise ProtocolError("a time limit is not a number")
 
 
 def _places(frames: Sequence[Buffer]) -> _Places:
@@ -151,8 +181,10 @@ def _places(frames: Sequence[Buffer]) -> _Places:
 
 def _body(frames: Sequence[Buffer], places: _Places) -> list[Buffer]:
     body = list(frames)
+    last = -1
     for place in places:
-        if not 0 <= place < len(body):
+        if not last < place < len(body):  # each once: all are copied
             raise ProtocolError(f"frame {place} of {len(body)} cannot be a reference")
         body[place] = Reference(body[place])
+        last = place
     return body

@@ -27,4 +27,4 @@ def decode(line: bytes) -> Line:
     try:
         return _decoder.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ProtocolError(f"cannot read the line {line[:200]!r}: {error}") from error
+        raise ProtocolError(f"cannot read the line {line[:200]!r}: {ascii(str(error))[:200]}") from error

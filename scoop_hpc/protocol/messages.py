@@ -83,14 +83,29 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, WorkerName
+from scoop_hpc.protocol.names import (
+    BROKER_PATTERN,
+    MOST_NODES,
+    PROCESS_PATTERN,
+    WORKER_PATTERN,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    WorkerName,
+)
 
 VERSION = 9  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
-Index = Annotated[NodeIndex, Meta(ge=0)]
+Serial = Annotated[int, Meta(ge=0, le=2**62)]  # of a task: it is kept in 63 bits elsewhere
+Size = Annotated[int, Meta(ge=1, le=2**16)]  # of a batch of tasks: brokers count them one by one
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+Index = Annotated[NodeIndex, Meta(ge=0, lt=MOST_NODES)]
+Broker = Annotated[BrokerName, Meta(pattern=BROKER_PATTERN)]
+Worker = Annotated[WorkerName, Meta(pattern=WORKER_PATTERN)]  # or the client of a pool
+Process = Annotated[ProcessName, Meta(pattern=PROCESS_PATTERN)]
 Status = Annotated[int, Meta(ge=0, le=255)]  # of a process that has ended
 Signal = Annotated[int, Meta(ge=1, le=64)]
 Addresses = Annotated[tuple[str, ...], Meta(min_length=1)]  # the most promising first
@@ -118,7 +133,7 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     """The terms on which a task is executed, where they are not the usual ones."""
 
     attempts: Number = 3  # that may be lost with their workers, until the task fails
-    time_limit: Annotated[float, Meta(gt=0)] | None = None  # seconds: after them its worker is killed
+    time_limit: Seconds | None = None  # seconds: after them its worker is killed
     in_time: Number = 1  # attempts that may take longer than that, until the task fails
 
 
@@ -146,7 +161,8 @@ class Batch(msgspec.Struct, frozen=True):
         """Return the lowest serial of the tasks that are to be executed: no other batch has it."""
         if not self.dropped:
             return self.serial
-        return next(serial for serial in range(self.serial, self.serial + self.count) if serial not in self.dropped)
+        dropped = set(self.dropped)
+        return next(serial for serial in range(self.serial, self.serial + self.count) if serial not in dropped)
 
     def holds(self, owner: WorkerName, serial: int) -> bool:
         """Return whether a task is among those that are to be executed."""
@@ -200,8 +216,8 @@ class Pool(msgspec.Struct, frozen=True):
 
 class Welcome(Message, frozen=True):
     node: Index
-    workers: int
-    size: int  # workers of the whole run
+    workers: Count
+    size: Count  # workers of the whole run
     program: Program
     nodes: tuple[str, ...]  # names, by index
     curve: Curve | None  # of the federation; None if all brokers are on this machine
@@ -236,7 +252,7 @@ class Peers(Message, frozen=True):
 
 
 class Output(Message, frozen=True):
-    worker: ProcessName  # or broker
+    worker: Process  # or broker
     stream: Annotated[int, Meta(ge=1, le=2)]
     text: bytes
 
@@ -246,7 +262,7 @@ class OutputSeen(Message, frozen=True):
 
 
 class Exited(Message, frozen=True):
-    name: ProcessName  # of a broker or worker
+    name: Process  # of a broker or worker
     pid: Number
     status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
     out_of_memory: bool  # the kernel killed it for that, says its cgroup
@@ -259,12 +275,12 @@ class Exited(Message, frozen=True):
 class TaskId(msgspec.Struct, frozen=True, array_like=True):
     """A task of somebody: its name in a run."""
 
-    owner: WorkerName
-    serial: Number
+    owner: Worker
+    serial: Serial
 
 
 class WorkerDied(Message, frozen=True):
-    name: WorkerName
+    name: Worker
     cause: str
     begun: tuple[TaskId, ...]  # and not ended
     too_long: tuple[TaskId, ...] = ()  # of these, the ones that had exceeded their time limits: they are to blame
@@ -272,19 +288,19 @@ class WorkerDied(Message, frozen=True):
 
 
 class Gone(Message, frozen=True):
-    workers: tuple[WorkerName, ...]
+    workers: tuple[Worker, ...]
 
 
 class TaskLost(Message, frozen=True):
-    owner: WorkerName
-    serials: tuple[int, ...]
+    owner: Worker
+    serials: tuple[Serial, ...]
     losses: tuple[Loss, ...]
-    time_limit: float | None = None  # that it has exceeded at last
+    time_limit: Seconds | None = None  # that it has exceeded at last
 
 
 class OutcomeLost(Message, frozen=True):
-    owner: WorkerName
-    serials: tuple[int, ...]
+    owner: Worker
+    serials: tuple[Serial, ...]
 
 
 class Fault(Message, frozen=True):
@@ -342,39 +358,39 @@ class Steal(Message, frozen=True):
 
 
 class Query(Message, frozen=True):
-    owner: WorkerName
-    serial: int
+    owner: Worker
+    serial: Serial
     number: Number  # of the owner's questions
 
 
 class QueryAnswer(Message, frozen=True):
-    owner: WorkerName
-    serial: int
+    owner: Worker
+    serial: Serial
     number: Number
     is_queued: bool
 
 
 class Cancel(Message, frozen=True):
-    owner: WorkerName
-    serial: int
+    owner: Worker
+    serial: Serial
     number: Number | None = None  # of the owner's questions; None: no answer is wanted
 
 
 class CancelAnswer(Message, frozen=True):
-    owner: WorkerName
-    serial: int
+    owner: Worker
+    serial: Serial
     number: Number | None
     is_dropped: bool
 
 
 class SetShared(Message, frozen=True):
-    owner: WorkerName  # the worker that sets them
+    owner: Worker  # the worker that sets them
     number: Number | None  # of the owner's questions; None: no answer is wanted
     values: dict[str, bytes]  # pickles
 
 
 class SharedSet(Message, frozen=True):
-    owner: WorkerName
+    owner: Worker
     number: Number
     clashes: tuple[str, ...]  # names that were taken before; if there are any, nothing was set
 
@@ -392,7 +408,7 @@ class Shared(Message, frozen=True):
 
 
 class Greet(Message, frozen=True):
-    to: BrokerName  # the broker that is meant: an address may lead to another one
+    to: Broker  # the broker that is meant: an address may lead to another one
     attempt: Count  # of the sender's attempts to find it
 
 
@@ -401,7 +417,7 @@ class Greeted(Message, frozen=True):
 
 
 class Load(Message, frozen=True):
-    broker: BrokerName
+    broker: Broker
     queued: Count
     idle: Count
 

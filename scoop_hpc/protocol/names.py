@@ -12,6 +12,8 @@ apart.
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import NewType, TypeGuard
 
 NodeIndex = NewType("NodeIndex", int)  # of a node, in the order of the allocation
@@ -23,6 +25,13 @@ AgentName = NewType("AgentName", str)  # of an agent towards the driver
 AGENT = ProcessName("agent")  # the node's agent, towards its broker
 ORIGIN = WorkerName(ProcessName("0.0"))
 CLIENT = WorkerName(ProcessName("0.g1"))  # the client of a pool
+
+# what names in messages are made of: nine digits at the most, so that `number_of` has room for them
+_DIGITS = "[0-9]{1,9}"
+BROKER_PATTERN = rf"\A{_DIGITS}\Z"
+WORKER_PATTERN = rf"\A{_DIGITS}\.g?{_DIGITS}\Z"
+PROCESS_PATTERN = rf"\A(?:{_DIGITS}(?:\.g?{_DIGITS})?|{AGENT})\Z"
+MOST_NODES = 10**9
 
 
 def broker_name(node: NodeIndex | int) -> BrokerName:
@@ -69,6 +78,16 @@ def is_worker(name: str) -> TypeGuard[WorkerName]:
     (True, False, False)
     """
     return name.partition(".")[2].isdecimal()
+
+
+@functools.lru_cache(maxsize=2**14)  # a third of the time; a run has so many workers at the most, or nearly
+def may_own(name: str) -> bool:
+    """Return whether *name* is a worker's, or that of a pool's client.
+
+    >>> may_own("3.0"), may_own("0.g1"), may_own("3"), may_own("0.x"), may_own("9999999999.0")
+    (True, True, False, False, False)
+    """
+    return re.search(WORKER_PATTERN, name) is not None
 
 
 def described(name: ProcessName) -> str:

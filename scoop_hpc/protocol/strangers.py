@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 _MOST = 10  # lines: a process that makes up names can make up many
+_SHOWN = 300  # characters of an error
+
+
+def shortened(error: Exception) -> str:
+    """Return what *error* says as a part of a line: it may show a message of any size.
+
+    >>> len(shortened(ValueError(1000 * "x")))
+    303
+    """
+    text = str(error)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 class Strangers:

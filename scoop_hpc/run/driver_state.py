@@ -47,7 +47,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, WorkerName, described, is_worker
-from scoop_hpc.protocol.strangers import Strangers
+from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit, how_it_died
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
@@ -285,9 +285,13 @@ class DriverState:
         if self.ending is not None:
             return [Send(sender, Shutdown())]  # too late: it has nothing to end yet
         node = self._by_label.get(first_label(message.node))
+        if node is None and self.phase is not Phase.JOINING:
+            raise ProtocolError(f"{sender!r} reports from node {message.node!r}, which is not part of the run")
         if node is None:
             reason = f"an agent reports from node {message.node!r}, which is not part of the run"
             return self.end(1, reason, now)
+        if node.agent is not None:  # the same agent, by another of the driver's addresses
+            return []
         self._python = self._python or message.python
         if message.version != VERSION or message.python != self._python:
             others = "the driver" if self._plan.python else "another"
@@ -297,8 +301,6 @@ class DriverState:
                 f"{self._python} with {VERSION}: install the same on all nodes",
                 now,
             )
-        if node.agent is not None:  # the same agent, by another of the driver's addresses
-            return []
         node.agent, node.pid = sender, message.pid
         self._by_agent[sender] = node
         self._expected.add(node.index)
@@ -427,8 +429,10 @@ class DriverState:
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that ends the run if it is one of its agents."""
         if self.is_agent(sender):
-            return self.end(1, f"invalid message of the agent on {self.where(sender)}: {error}", now)
-        return self._warn(f"dropped a message of {sender!r}: {error}") if self._strangers.is_new(sender) else []
+            return self.end(1, f"invalid message of the agent on {self.where(sender)}: {shortened(error)}", now)
+        if not self._strangers.is_new(sender):
+            return []
+        return self._warn(f"dropped a message of {sender!r}: {shortened(error)}")
 
     # losses
 

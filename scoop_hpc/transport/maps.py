@@ -39,12 +39,16 @@ def usable() -> bool:
 
 def opened(reference: Reference) -> mmap.mmap | bytearray:
     """Return the buffer that *reference* stands for, to be written to at will; raise SegmentError if it is gone."""
+    if len(reference) != LAYOUT.size:
+        raise SegmentError(f"{len(reference)} bytes cannot stand for a buffer")
     pid, descriptor, device, inode, capacity, size, number = LAYOUT.unpack(reference)
     path = f"/proc/{pid}/fd/{descriptor}"
     try:
         status = os.stat(path)
         if (status.st_dev, status.st_ino) != (device, inode):  # the descriptor is something else now: leave it alone
             raise SegmentError(f"process {pid} has dropped a buffer of {size} bytes before it was taken")
+        if not 0 <= size <= capacity <= status.st_size - WORD.size:
+            raise SegmentError(f"process {pid} has no buffer of {size} bytes")
         segment = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(segment, fcntl.LOCK_SH)

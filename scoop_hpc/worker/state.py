@@ -40,12 +40,14 @@ from scoop_hpc.protocol.messages import (
     Cancel,
     CancelAnswer,
     Demand,
+    GetShared,
     Gone,
     Message,
     Query,
     QueryAnswer,
     Request,
     Results,
+    SetShared,
     Shared,
     SharedSet,
     Stop,
@@ -86,6 +88,20 @@ class Reply(Struct, frozen=True):
     to: Callable[[Any], None]
     answer: Message
 
+
+class _Asked(Struct, frozen=True):
+    """A question that waits for its answer."""
+
+    kind: type[Message]  # of the answer
+    reply: Callable[[Any], None]
+
+
+_ANSWERS: dict[type[Message], type[Message]] = {
+    Query: QueryAnswer,
+    Cancel: CancelAnswer,
+    GetShared: Shared,
+    SetShared: SharedSet,
+}
 
 Action = Message | Export | GiveBack | SendOutcomes | Reply
 
@@ -131,7 +147,7 @@ class WorkerState:
         self._oldest_outcome = 0.0  # when the first of these came
         self._serial = 1  # of the next task exported
         self._questions = itertools.count(1)
-        self._replies: dict[int, Callable[[Any], None]] = {}  # to be called, by the number of a question
+        self._replies: dict[int, _Asked] = {}  # by the number of a question
         self._number = 0  # of the last request, or of the last confirmation that was asked for
         self._request: Request | None = None  # that was not answered
         self._is_in_doubt = False  # whether tasks may be under way that were asked for, but are not any more
@@ -447,8 +463,9 @@ class WorkerState:
     def question(self, message_of: Callable[[int], Message], reply: Callable[[Any], None]) -> int:
         """Ask a question with a number of its own, and return that; *reply* is called with the answer."""
         number = next(self._questions)
-        self._replies[number] = reply
-        self.outbox.append(message_of(number))
+        question = message_of(number)
+        self._replies[number] = _Asked(_ANSWERS[type(question)], reply)
+        self.outbox.append(question)
         return number
 
     def forget(self, number: int) -> None:
@@ -491,9 +508,10 @@ class WorkerState:
             dropped = self._drop(message.owner, message.serial)
             self.outbox.append(CancelAnswer(message.owner, message.serial, message.number, dropped))
         elif isinstance(message, (QueryAnswer, CancelAnswer, Shared, SharedSet)):
-            reply = None if message.number is None else self._replies.pop(message.number, None)
-            if reply is not None:
-                self.outbox.append(Reply(reply, message))
+            asked = None if message.number is None else self._replies.get(message.number)
+            if asked is not None and type(message) is asked.kind and message.number is not None:
+                del self._replies[message.number]
+                self.outbox.append(Reply(asked.reply, message))
             elif isinstance(message, CancelAnswer) and message.is_dropped and message.serial in self.sent:  # late
                 self.failed.append((self.sent.pop(message.serial), CancelledError()))
         elif isinstance(message, TaskLost):

@@ -1,0 +1,1 @@
+"""Messages that no process of a run would send: what reads them takes each, or refuses it, and nothing else."""
