@@ -16,7 +16,7 @@ Fault        worker -> broker    main   I cannot go on, because
              broker -> agent     main   the same, passed on, or my own
              agent -> driver     meet   the same, passed on, or the agent's own
 Interrupt    driver -> agent     meet   send this signal to the origin: the user pressed Ctrl-C, or the scheduler warns
-Shutdown     driver -> agent     meet   end everything on your node
+Shutdown     driver -> agent     meet   end everything on your node; the program is told the reason first
 Bye          agent -> driver     meet   everything on my node has ended
 Ready        worker -> broker    main   I am here
              agent -> broker     main   the same; answered by BrokerUp
@@ -79,7 +79,7 @@ from msgspec import Meta
 
 from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, WorkerName
 
-VERSION = 8  # raised whenever a field changes; Hello carries it
+VERSION = 9  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -216,6 +216,7 @@ class Interrupt(Message, frozen=True):
 
 class Shutdown(Message, frozen=True):
     signal: Signal | None = None  # that the origin gets first, if it still runs
+    reason: str = ""  # for the program, which has some time then; without, and without a signal, all ends at once
 
 
 class Bye(Message, frozen=True):
