@@ -148,6 +148,8 @@ class RunEndedError(SystemExit):
     ('the run is ending: broker 1 died', 1)
     """
 
+    code: int  # exit status, of 128 more than the number of a signal if that was the reason
+
     def __init__(self, reason: str, status: int = 1) -> None:
         super().__init__(reason, status)
         self.code = status

@@ -123,7 +123,7 @@ def _run_program(prepared: module.Prepared, verdict: ImportCheck) -> int:
     except KeyboardInterrupt:
         return 130
     except RunEndedError as end:
-        return int(end.code)
+        return end.code
     return status
 
 

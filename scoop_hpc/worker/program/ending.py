@@ -48,7 +48,7 @@ class Ending:
             return
         self._begin(reason, 1)
         loop = self._controller.loop
-        computes = loop.runs_program() and not self._controller.runs_task()
+        computes = loop.runs_program() and not self._runs_task()
         if not (computes or loop.is_joining()):
             self._raise(1)
 
@@ -59,8 +59,13 @@ class Ending:
         if not self.reason:
             self._number = number
             self._begin(signal.Signals(number).name, status)
-        if self._controller.runs_task() or not self._controller.loop.told:
+        if self._runs_task() or not self._controller.loop.told:
             self._raise(status)
+
+    def _runs_task(self) -> bool:
+        """Return whether this thread runs a task, or a function that stands for one, as in a reduction."""
+        runner = self._controller.runner
+        return runner.running is not None or (runner.state is not None and not runner.state.of_program)
 
     def _begin(self, reason: str, status: int) -> None:
         self.reason = reason
