@@ -371,9 +371,8 @@ class Controller:
 
     def give_up(self, reason: str, status: int) -> None:
         """Let no future get on any more: the run ends, for a *reason*. Called by a signal's handler."""
-        self._barred = self._ended = RunEndedError(reason, status)
+        self._barred = self._ended = self.loop.given_up = RunEndedError(reason, status)
         self._on_first_use = None
-        self.loop.given_up = True
         with contextlib.suppress(RuntimeError):  # there is no room for a thread
             # not by `threading`, whose locks the thread may hold that the signal came to
             _thread.start_new_thread(self.exchange.give_up, (lambda: RunEndedError(reason, status),))

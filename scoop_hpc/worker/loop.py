@@ -60,7 +60,7 @@ class Loop:
         self._context = contextvars.copy_context()  # of which every task gets a copy
         self._spare: list[greenlet] = []  # that have done what they were started for: to make one takes 8 us
         self.told = False  # the program has had an exception because it is to end, or gets it when this goes on
-        self.given_up = False  # no outcome will come any more
+        self.given_up: BaseException | None = None  # why no outcome will come any more
         self._interrupted: BaseException | None = None  # what the program, which was parked, is to raise
         self._interrupted_at = float("-inf")
         self._program: greenlet | None = None
@@ -127,6 +127,8 @@ class Loop:
         self._state.user_code_ended()
         while not status:
             try:
+                if self.given_up is not None and not self.told:  # it was about to wait when that came
+                    self.told, self._interrupted = True, self.given_up
                 if self._interrupted is not None:
                     raise self._interrupted
                 self.step()
@@ -140,7 +142,7 @@ class Loop:
             join_threads()  # they may go on with futures
             self.ending = True
             self._state.user_code_ended()
-            while status[0] == 0 and not self.given_up and self._unfinished():
+            while status[0] == 0 and self.given_up is None and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run
         except KeyboardInterrupt:
             return 130

@@ -123,11 +123,11 @@ def fault(runs: Runs, message: Fault, worker: str = "0.1") -> None:
     context.destroy()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("way", WAITS)
+ALONE = ("result", "map", "map_reduce", "callbacks")  # the program's own worker runs the tasks
+
+
+@pytest.mark.parametrize(("way", "workers"), [*((way, 2) for way in WAITS), *((way, 1) for way in ALONE)])
 def test_program_saves_what_it_has_when_a_broker_dies(runs: Runs, way: str, workers: int) -> None:
-    if way == "threads" and workers == 1:
-        pytest.skip("a thread that waits runs its task itself, and nothing ends a thread that sleeps")
     run = start(runs, program(WAITS[way]), workers)
     kill(run)
     status, stderr = end(runs, run)
@@ -273,8 +273,13 @@ def test_nothing_is_left_of_a_program_whose_driver_dies_meanwhile(runs: Runs) ->
     assert saved(runs, "heard") == "15"
 
 
-@pytest.mark.parametrize("way", ["result", "threads", "asyncio", "callbacks", "sleeps", "computes"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "way"),
+    [
+        *((signal.SIGTERM, way) for way in ("result", "threads", "asyncio", "callbacks", "sleeps", "computes")),
+        (signal.SIGHUP, "result"),
+    ],
+)
 def test_program_without_a_handler_saves_what_it_has(runs: Runs, number: signal.Signals, way: str) -> None:
     run = start(runs, program(WAITS[way]))
     run.send_signal(number)
