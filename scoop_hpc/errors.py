@@ -19,6 +19,8 @@
     ├── SegmentError                 memory that another process shares cannot be had
     ├── NotRunningError (RuntimeError)  futures were used outside a run
     ├── BrokenPoolError (BrokenExecutor)  an Executor has lost its workers, or could not start them
+    ├── WorkerLostError              a task has cost several workers, or exceeded its time limit
+    │   └── TimeLimitError           it has taken too long
     └── TaskError                    a task failed with an exception that could not travel
         └── UnpicklableError         a call or a result cannot be pickled
 
@@ -126,6 +128,27 @@ class BrokenPoolError(ScoopError, BrokenExecutor):
     """The pool of an Executor could not be started, has lost a worker, or its initializer failed; the text says why."""
 
     executor = ""  # in a run: the key of the one whose initializer failed
+
+
+class WorkerLostError(ScoopError):
+    """A task took its worker down in each of its attempts; the text says where, when and how.
+
+    *losses* has a line for each attempt: the worker, its process id and node, and how it ended.
+    """
+
+    def __init__(self, message: str, losses: tuple[str, ...] = ()) -> None:
+        super().__init__(message, losses)
+        self.losses = losses
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TimeLimitError(WorkerLostError):
+    """A task has exceeded its time limit, as often as it may: its worker was killed each time.
+
+    It is no `TimeoutError`, which `result` raises when the caller's own patience ends.
+    """
 
 
 class TaskError(ScoopError):

@@ -244,6 +244,16 @@ class ProcessDied(ProcessEnded, frozen=True):
         return f"{self.name} (pid {self.pid}) died: {self.ended}"
 
 
+class WorkerLost(Event, frozen=True):
+    """The run goes on without a worker that died."""
+
+    level: ClassVar[int] = WARNING
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
 class DriverDisconnected(Event, frozen=True):
     """An agent's connection to the driver is lost."""
 
@@ -299,6 +309,17 @@ class WorkerReady(Event, frozen=True):
 
     def __str__(self) -> str:
         return f"worker {self.worker} is ready"
+
+
+class TasksQueuedAgain(Event, frozen=True):
+    """A broker has queued the tasks of a worker that died, or failed those that had lost their last attempt."""
+
+    worker: str
+    again: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.again} tasks of worker {self.worker} are queued again, {self.failed} have failed"
 
 
 class PeersKnown(Event, frozen=True):

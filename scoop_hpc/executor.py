@@ -21,8 +21,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from scoop_hpc.bulk.chunks import run_chunk
-from scoop_hpc.errors import NotRunningError
+from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.options import bulk_task
+from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import refuse_unsendable
 from scoop_hpc.pool.future import PoolFuture
@@ -31,8 +32,11 @@ from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
+from scoop_hpc.task import options_of
 from scoop_hpc.worker.current import current, running
 
+_ON_LOSS = ("replace", "break")
+_PIECES = 8  # that a chunk is cut into which has cost its workers
 _MOST_WORKERS = 1_000_000
 _AnyFuture = Any  # concurrent.futures.Future[Any]: one of a run, or of a pool
 
@@ -55,6 +59,11 @@ class Executor(concurrent.futures.Executor):
     A task may submit more: by an Executor that it makes, by this one, which it may be given as an argument, or by
     `scoop_hpc.futures`.
 
+    A worker of its own that dies costs the tasks that it had begun one attempt, and another takes its place; a task
+    that has cost three workers fails with `WorkerLostError`. With *on_worker_loss* ``"break"`` the first such death
+    breaks the Executor, as that of `concurrent.futures.ProcessPoolExecutor`: all its futures fail. In a run it is the
+    run that decides.
+
     Raises ValueError if *max_workers* is not positive, TypeError if *initializer* is not callable.
     """
 
@@ -63,11 +72,16 @@ class Executor(concurrent.futures.Executor):
         max_workers: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        on_worker_loss: str = "replace",
     ) -> None:
         if max_workers is not None:
             max_workers = _count(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer is {initializer!r}: it must be a callable")
+        if on_worker_loss not in _ON_LOSS:
+            raise ValueError(f"on_worker_loss is {on_worker_loss!r}: it must be 'replace' or 'break'")
+        self._breaks = on_worker_loss == "break"
         self._limit = max_workers
         self._initializer = initializer
         self._initargs = tuple(initargs)
@@ -143,16 +157,20 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"buffersize is {buffersize!r}: it must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError(f"buffersize is {buffersize!r}: it must be None or at least 1")
+        options = options_of(fn)
+        if options is not None and options.time_limit is not None:
+            chunksize = 1  # the limit is that of one call
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
             tasks = ((fn, *item) for item in items)
         else:
-            tasks = ((run_chunk, fn, chunk) for chunk in _chunks(items, chunksize))
-        futures = deque(self.submit(*task) for task in itertools.islice(tasks, buffersize))
-        more = None if buffersize is None else _submit_next(weakref.ref(self), tasks)
-        return _results(futures, more, deadline, chunksize > 1, self._workers)
+            run = bulk_task(run_chunk, fn)
+            tasks = ((run, fn, chunk) for chunk in _chunks(items, chunksize))
+        mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline)
+        mapped.submit(buffersize)
+        return mapped.results(buffersize is not None, self._workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
@@ -185,7 +203,7 @@ class Executor(concurrent.futures.Executor):
             return OnRun(current(), self._limit, self._key, self._call_frames())
         frames = self._call_frames()
         initializer = None if frames is None else tuple(map(bytes, frames))
-        pool = WorkerPool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer)))
+        pool = WorkerPool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer, self._breaks)))
         hooks.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
@@ -250,40 +268,72 @@ def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         chunk = list(itertools.islice(items, size))
 
 
-def _take(futures: deque[_AnyFuture], deadline: float | None) -> Any:
-    """Return the result of the first of *futures*, and remove that; it stays if it is not done in time."""
-    futures[0].result(None if deadline is None else deadline - time.monotonic())
-    return futures.popleft().result()
+class _Mapped:
+    """The futures of one `Executor.map`, in the order of their *tasks*, which are chunks if *chunked*.
 
+    It does not keep the Executor: who drops that, and not the results, ends it when all is done.
+    """
 
-def _submit_next(
-    reference: weakref.ref[Executor], tasks: Iterator[tuple[Any, ...]]
-) -> Callable[[], Iterable[_AnyFuture]]:
-    """Return a function that submits the next of *tasks*, if there is one, and the Executor is still there."""
+    def __init__(
+        self,
+        executor: weakref.ref[Executor],
+        tasks: Iterator[tuple[Any, ...]],
+        chunked: bool,
+        deadline: float | None,
+    ) -> None:
+        self._executor = executor
+        self._tasks = tasks
+        self._chunked = chunked
+        self._deadline = deadline
+        self._futures: deque[_AnyFuture] = deque()
+        self._chunks: dict[_AnyFuture, tuple[Any, ...]] = {}  # the tasks that are chunks, until they are done
 
-    def more() -> Iterable[_AnyFuture]:
-        executor = reference()
-        return () if executor is None else [executor.submit(*task) for task in itertools.islice(tasks, 1)]
+    def submit(self, count: int | None) -> None:
+        """Submit the next *count* tasks, all if that is None, unless the Executor is gone."""
+        executor = self._executor()
+        if executor is not None:
+            self._futures.extend(self._submit(executor, task) for task in itertools.islice(self._tasks, count))
 
-    return more
+    def _submit(self, executor: Executor, task: tuple[Any, ...]) -> _AnyFuture:
+        future = executor.submit(*task)
+        if self._chunked:
+            self._chunks[future] = task
+        return future
 
+    def results(self, submits_more: bool, workers: WorkerPool | OnRun | None) -> Iterator[Any]:
+        """Yield the results in order; cancel the futures that are left, after an error or by choice."""
+        try:
+            while self._futures:
+                if submits_more:
+                    self.submit(1)
+                if self._chunked:
+                    yield from self._take_chunk()
+                else:
+                    yield self._take()  # it gets no name here: the caller may want to free it
+        finally:
+            if workers is not None:
+                workers.cancel(self._futures)
 
-def _results(
-    futures: deque[_AnyFuture],
-    more: Callable[[], Iterable[_AnyFuture]] | None,
-    deadline: float | None,
-    chunked: bool,
-    workers: WorkerPool | OnRun | None,
-) -> Iterator[Any]:
-    """Yield the results of *futures* in order; cancel the futures that are left, after an error or by choice."""
-    try:
-        while futures:
-            if more is not None:
-                futures.extend(more())
-            if chunked:
-                yield from _take(futures, deadline).unpacked()
-            else:
-                yield _take(futures, deadline)  # it gets no name here: the caller may want to free it
-    finally:
-        if workers is not None:
-            workers.cancel(futures)
+    def _take(self) -> Any:
+        """Return the result of the first future, and remove that; it stays if it is not done in time."""
+        futures = self._futures
+        futures[0].result(None if self._deadline is None else self._deadline - time.monotonic())
+        return futures.popleft().result()
+
+    def _take_chunk(self) -> Iterable[Any]:
+        """Return the results of the first chunk; if that has cost its workers, cut it, and return none of them yet."""
+        future = self._futures[0]
+        try:
+            chunk: Chunk = self._take()
+        except WorkerLostError:
+            function, fn, items = self._chunks.pop(future)
+            executor = self._executor()
+            if len(items) == 1 or executor is None:
+                raise
+            self._futures.popleft()
+            size = -(-len(items) // _PIECES)
+            pieces = [(function, fn, items[start : start + size]) for start in range(0, len(items), size)]
+            self._futures.extendleft([self._submit(executor, piece) for piece in pieces][::-1])
+            return ()
+        del self._chunks[future]
+        return chunk.unpacked()

@@ -31,6 +31,7 @@ from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
 from scoop_hpc.bulk.small_map import items_if_small, submit_each
 from scoop_hpc.errors import InputError
 from scoop_hpc.pickling.arguments import refuse_unsendable
+from scoop_hpc.task import task
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.future import Future
@@ -50,6 +51,7 @@ __all__ = [
     "map_reduce",
     "map_scan",
     "submit",
+    "task",
     "wait",
 ]
 

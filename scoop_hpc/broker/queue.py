@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
 from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.protocol.names import ProcessName, WorkerName, is_broker
 
-_Key = tuple[WorkerName, int]  # owner, first serial: never taken apart
+_Key = tuple[WorkerName, int]  # owner, serial of the first task when it came: no other batch has that
 
 
 class Queue:
@@ -27,10 +27,10 @@ class Queue:
         return iter(self._batches.values())
 
     def extend(self, batches: Iterable[Batch], sender: ProcessName) -> None:
-        """Queue *batches* behind all others; before them, if a worker gives back what it got from others."""
+        """Queue *batches* behind all others; before them, if they come back from a worker that got them from others."""
         returned = []
         for batch in batches:
-            key = batch.owner, batch.serial
+            key = batch.owner, batch.first()
             self._batches[key] = batch
             if batch.count > 1:
                 self._several.add(key)
@@ -38,6 +38,12 @@ class Queue:
                 returned.append(key)
         for key in reversed(returned):
             self._batches.move_to_end(key, last=False)
+
+    def drop_owned(self, owners: Collection[WorkerName]) -> None:
+        """Drop the tasks of these *owners*, who are gone."""
+        for key in [key for key in self._batches if key[0] in owners]:
+            del self._batches[key]
+            self._several.discard(key)
 
     def pop(self) -> Batch:
         """Take the oldest."""
@@ -48,11 +54,11 @@ class Queue:
 
     def find(self, owner: WorkerName, serial: int, drop: bool) -> bool:
         """Return whether the task is here; drop it if *drop*."""
-        batch = self._batch_of(owner, serial)
-        if batch is None:
+        key = self._key_of(owner, serial)
+        if key is None:
             return False
         if drop:
-            key = batch.owner, batch.serial
+            batch = self._batches[key]
             dropped = (*batch.dropped, serial)
             if len(dropped) < batch.count:
                 self._batches[key] = msgspec.structs.replace(batch, dropped=dropped)
@@ -61,13 +67,10 @@ class Queue:
                 self._several.discard(key)
         return True
 
-    def _batch_of(self, owner: WorkerName, serial: int) -> Batch | None:
-        """Return the batch that a task is in, None if it is not here or was dropped."""
-        batch = self._batches.get((owner, serial))
+    def _key_of(self, owner: WorkerName, serial: int) -> _Key | None:
+        """Return where the batch is that a task is in, None if it is not here or was dropped."""
+        key = owner, serial
+        batch = self._batches.get(key)
         if batch is not None and serial not in batch.dropped:
-            return batch
-        for key in self._several:
-            batch = self._batches[key]
-            if batch.owner == owner and batch.serial <= serial < batch.serial + batch.count:
-                return None if serial in batch.dropped else batch
-        return None
+            return key
+        return next((key for key in self._several if self._batches[key].holds(owner, serial)), None)

@@ -40,6 +40,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Ready,
     Stop,
+    WorkerDied,
 )
 from scoop_hpc.protocol.names import AGENT, NodeIndex, ProcessName, broker_name, is_broker
 from scoop_hpc.protocol.strangers import Strangers
@@ -68,6 +69,7 @@ class BrokerServer:
 
     def __init__(self, plan: BrokerPlan, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
         self._plan = plan
+        self._workers = plan.workers
         self._policy = policy
         self._observers = observers
         self._name = broker_name(plan.node)
@@ -186,6 +188,8 @@ class BrokerServer:
                 sockets.send_to(self._main, AGENT, held)
         else:
             sends = self._state.handle(message, name)
+            if isinstance(message, WorkerDied) and self._plan.curve is not None:
+                self._expect_another(message.is_replaced)
             if isinstance(message, Peers):
                 self._peers.meet(message, time.monotonic())
             self._dispatch(sends)
@@ -195,8 +199,18 @@ class BrokerServer:
             shutil.rmtree(self._plan.directory, ignore_errors=True)
         return True
 
+    def _expect_another(self, is_replaced: bool) -> None:
+        """Open the way in again that was removed when all workers were here, for one that takes a dead one's place."""
+        if not is_replaced:
+            self._workers -= 1
+        elif not os.path.isdir(self._plan.directory):
+            endpoint = main_endpoint(self._plan.directory, self._plan.node)
+            os.mkdir(self._plan.directory, 0o700)
+            self._main.unbind(endpoint)
+            sockets.bind_ipc(self._main, endpoint)
+
     def _all_are_here(self) -> bool:
-        return self._agent_is_here and len(self._state.workers) == self._plan.workers
+        return self._agent_is_here and len(self._state.workers) == self._workers
 
     def _serve_subscriptions(self) -> None:
         """Tell peers that listen from now on what they have missed."""

@@ -7,7 +7,7 @@ keep them. So a value crosses the network once for each node, and no broker send
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from scoop_hpc.broker.actions import Send
@@ -72,6 +72,13 @@ class SharedValues:
                     del self._asked[message.name]
                 return [Send(each.sender, Shared(message.name, each.question.number, None))]
         return []  # it was found meanwhile
+
+    def forget(self, workers: Collection[ProcessName]) -> None:
+        """Drop the questions of *workers* that are gone."""
+        for name, asked in list(self._asked.items()):
+            self._asked[name] = deque(each for each in asked if each.sender not in workers)
+            if not self._asked[name]:
+                del self._asked[name]
 
     def _learn(self, name: str, value: bytes) -> list[Send]:
         self._values.setdefault(name, value)

@@ -11,6 +11,10 @@ ahead of time; the idle come first. A broker whose workers wait tells its busy w
 back), and steals from the peer with the longest queue. It tells its peers (Load) when its first task waits or its first
 worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
 
+When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
+was lost, or has a time limit, may take its worker with it: the origin does not get it. Who is gone stays known, for
+messages of the dead, and for them, may come late.
+
 The only clock is the argument of `tick` and `connection_broke`.
 
 Query and Cancel look for a task in the queue, then at the workers here that may not have begun it, then in all peers'
@@ -19,7 +23,10 @@ queues.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
 
 from scoop_hpc import events
 from scoop_hpc.broker.actions import META, Send
@@ -37,12 +44,16 @@ from scoop_hpc.protocol.messages import (
     Demand,
     Fault,
     GetShared,
+    Gone,
     Load,
+    Loss,
     Message,
+    OutcomeLost,
     Peers,
     Query,
     QueryAnswer,
     Ready,
+    Reference,
     Request,
     Results,
     SetShared,
@@ -50,11 +61,14 @@ from scoop_hpc.protocol.messages import (
     SharedSet,
     Steal,
     Stop,
+    TaskLost,
     Tasks,
     Withdraw,
+    WorkerDied,
 )
 from scoop_hpc.protocol.names import (
     AGENT,
+    ORIGIN,
     BrokerName,
     ProcessName,
     WorkerName,
@@ -76,12 +90,24 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
         raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
 
 
+_MEMORY_GONE = "its outcome was in the memory of a process that has ended"
+_Key = tuple[WorkerName, int]  # owner and serial of a task
+
+
+class _Done(Struct, frozen=True):
+    """A task whose outcome has passed, and when."""
+
+    task: Batch
+    tick: int
+
+
 class BrokerState:
     """The state machine of one broker, called *name*."""
 
     def __init__(self, name: BrokerName, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
         self.name = name
         self.queue = Queue()
+        self.risky = Queue()  # of tasks that the origin does not get
         self.waiting: dict[WorkerName, Request] = {}  # by idle workers
         self.ahead: dict[WorkerName, Request] = {}  # by workers that will soon be idle
         self.workers: dict[WorkerName, Worker] = {}
@@ -94,6 +120,9 @@ class BrokerState:
         self._searches: dict[tuple[WorkerName, int], int] = {}  # owner, number of the question: peers yet to answer
         self._policy = policy
         self._observers = observers
+        self._gone: set[ProcessName] = set()  # workers of the run that have died
+        self._in_memory: OrderedDict[_Key, _Done] = OrderedDict()  # tasks whose outcomes were left in shared memory
+        self._ticks = 0
         self._next_tick = float("-inf")
         self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
@@ -103,6 +132,8 @@ class BrokerState:
 
     def handle(self, message: Message, sender: ProcessName) -> list[Send]:
         """Take in one message; return the messages to send. Raises ProtocolError before anything has changed."""
+        if sender in self._gone:
+            return []
         handler = _HANDLERS.get(type(message))
         if handler is None:
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
@@ -146,22 +177,95 @@ class BrokerState:
                 tasks = sum(batch.tasks() for batch in message.batches)
                 self._observers.tell(events.Stole(self.name, sender, tasks))
         elif sender in self.workers:
-            self.workers[WorkerName(sender)].took_back(len(message.batches))
-        self.queue.extend(message.batches, sender)
+            self.workers[WorkerName(sender)].took_back(message.batches)
+        self._enqueue(message.batches, sender)
         return self._settle()
+
+    def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
+        """Queue *batches*, but not those of owners that are gone."""
+        if self._gone:
+            batches = [batch for batch in batches if batch.owner not in self._gone]
+        risky = [batch for batch in batches if batch.losses or batch.terms.time_limit is not None]
+        if risky:
+            self.risky.extend(risky, sender)
+            batches = [batch for batch in batches if batch not in risky]
+        self.queue.extend(batches, sender)
 
     def _on_results(self, message: Results, sender: WorkerName) -> list[Send]:
         batches_to: dict[ProcessName, list[Batch]] = {}
+        worker = self.workers.get(sender)
         for batch in message.batches:
+            if worker is not None:
+                self._note_done(worker, batch)
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
         demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
         sends = [Send(to, Results(batches, None, demands.get(to))) for to, batches in batches_to.items()]
         return sends + [send for send in more if send.message is not demands.get(send.to)]
 
+    def _note_done(self, worker: Worker, batch: Batch) -> None:
+        """Strike the tasks out that *worker* has done; for a while keep those whose outcomes are in its memory."""
+        if any(type(frame) is Reference for frame in batch.frames):
+            for serial in batch.done:
+                task = worker.ledger.copy_of(batch.owner, serial)
+                if task is not None:
+                    self._in_memory[batch.owner, serial] = _Done(task, self._ticks)
+        worker.ledger.strike(batch.owner, batch.done)
+
+    def _on_worker_died(self, message: WorkerDied, sender: ProcessName) -> list[Send]:
+        _check(sender == AGENT, message, sender)
+        worker = self.workers.pop(message.name, None)
+        self.waiting.pop(message.name, None)
+        self.ahead.pop(message.name, None)
+        sends = self._forget([message.name])
+        if worker is not None:
+            remains = worker.ledger.remains(message.cause, message.begun, message.too_long)
+            self._enqueue(remains.batches, message.name)
+            if self._observers:
+                tasks = sum(batch.tasks() for batch in remains.batches)
+                self._observers.tell(events.TasksQueuedAgain(message.name, tasks, len(remains.failed)))
+            sends += [Send(self._way_to(lost.owner), lost) for lost in remains.failed if lost.owner not in self._gone]
+            for question in worker.questions():
+                sends += self._seek(question)
+        return sends + self._settle()
+
+    def _on_gone(self, message: Gone, sender: ProcessName) -> list[Send]:
+        _check(sender == AGENT, message, sender)
+        return self._forget(message.workers) + self._settle()
+
+    def _forget(self, workers: Iterable[WorkerName]) -> list[Send]:
+        """Drop the tasks and the questions of *workers* that are gone."""
+        news = set(workers) - self._gone
+        self._gone |= news
+        for queue in (self.queue, self.risky):
+            queue.drop_owned(news)
+        for worker in self.workers.values():
+            worker.ledger.drop_owned(news)
+        for key in [key for key in self._searches if key[0] in news]:
+            del self._searches[key]
+        for key in [key for key in self._in_memory if key[0] in news]:
+            del self._in_memory[key]
+        self._shared.forget(news)
+        return [Send(name, Gone(tuple(sorted(news)))) for name in self.workers] if news else []
+
+    def _on_task_lost(self, message: TaskLost, sender: ProcessName) -> list[Send]:
+        return [Send(self._way_to(message.owner), message)]
+
+    def _on_outcome_lost(self, message: OutcomeLost, sender: ProcessName) -> list[Send]:
+        """Run tasks again whose outcomes were in the memory of a worker that is gone."""
+        found = [self._in_memory.pop((message.owner, serial), None) for serial in message.serials]
+        failed = tuple(serial for serial, done in zip(message.serials, found) if done is None)
+        self._enqueue([done.task for done in found if done is not None], message.owner)
+        sends = self._settle()
+        if failed:
+            lost = TaskLost(message.owner, failed, (Loss(_MEMORY_GONE),))
+            sends.append(Send(self._way_to(message.owner), lost))
+        return sends
+
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
-        count = self._policy.share(len(self.queue), message.count)
-        stolen = [self.queue.pop() for _ in range(count)]
+        queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
+        count = self._policy.share(sum(map(len, queues)), message.count)
+        stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
         if stolen and self._observers:
             self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
         return [Send(sender, Tasks(stolen)), *self._settle()]
@@ -177,7 +281,8 @@ class BrokerState:
 
     def _seek(self, question: Question) -> list[Send]:
         """Look for a task in the queue, then at the workers, then, if its owner is here, at the peers."""
-        if self.queue.find(question.owner, question.serial, drop=isinstance(question, Cancel)):
+        drop = isinstance(question, Cancel)
+        if any(queue.find(question.owner, question.serial, drop) for queue in (self.queue, self.risky)):
             return self._answer(_answer_to(question, True))
         for name, worker in self.workers.items():
             if worker.may_hold(question):
@@ -193,6 +298,8 @@ class BrokerState:
         is_found = message.is_queued if isinstance(message, QueryAnswer) else message.is_dropped
         if sender in self.workers:
             worker = self.workers[WorkerName(sender)]
+            if is_found and isinstance(message, CancelAnswer):
+                worker.ledger.strike(message.owner, (message.serial,))
             question = worker.take_question(message)
             if question is not None and not is_found:
                 worker.does_not_hold(question)
@@ -254,6 +361,9 @@ class BrokerState:
         if now < self._next_tick:
             return []
         self._next_tick = now + self._policy.tick
+        self._ticks += 1
+        while self._in_memory and next(iter(self._in_memory.values())).tick < self._ticks - self._policy.memory_ticks:
+            self._in_memory.popitem(last=False)
         self._published = Load(self.name, 0, 0)  # what lasts is told again
         return self._settle() + self._give_up(now)
 
@@ -268,12 +378,13 @@ class BrokerState:
         return sends
 
     def _settle(self) -> list[Send]:
-        sends = self._match() if self.queue else []
+        sends = self._match() if self.queue or self.risky else []
         peer = victim(self._queued)
         if peer is not None and not self._stealing and (self.waiting or self.ahead):
             self._stealing = True
             requests = [*self.waiting.values(), *self.ahead.values()]
-            sends.append(Send(peer, Steal(sum(request.count for request in requests))))
+            for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
+            sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
         if not self.queue:
             sends += self._demand()
         return sends + self._publish() if self.peers else sends
@@ -285,15 +396,22 @@ class BrokerState:
         [guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987) 1425].
         """
         sends = []
-        fair = -(-len(self.queue) // max(1, len(self.workers)))
+        asks = ORIGIN in self.waiting or ORIGIN in self.ahead  # it does not where there are others
+        takers = len(self.workers) - (ORIGIN in self.workers and not asks)
+        fair = -(-(len(self.queue) + len(self.risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
-            while self.queue and requests:
-                name = next(iter(requests))
+            while requests and (self.queue or self.risky):
+                name = next((name for name in requests if self.queue or name != ORIGIN), None)
+                if name is None:  # the origin, which does not get what is left
+                    break
                 request = requests.pop(name)
                 batches: list[Batch] = []
                 count = 0
-                while self.queue and len(batches) < fair and count < request.count:
-                    batches.append(self.queue.pop())
+                while len(batches) < fair and count < request.count:
+                    queue = self.risky if self.risky and name != ORIGIN else self.queue
+                    if not queue:
+                        break
+                    batches.append(queue.pop())
                     count += batches[-1].tasks()
                 self.workers[name].give(batches)
                 sends.append(Send(name, Tasks(batches, request.number)))
@@ -313,7 +431,7 @@ class BrokerState:
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        queued, idle, before = len(self.queue), len(self.waiting), self._published
+        queued, idle, before = len(self.queue) + len(self.risky), len(self.waiting), self._published
         if bool(queued) == bool(before.queued) and bool(idle) == bool(before.idle):
             return []
         self._published = Load(self.name, queued, idle)
@@ -327,6 +445,10 @@ _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchm
     Withdraw: BrokerState._on_request,
     Tasks: BrokerState._on_tasks,
     Results: BrokerState._on_results,
+    TaskLost: BrokerState._on_task_lost,
+    OutcomeLost: BrokerState._on_outcome_lost,
+    WorkerDied: BrokerState._on_worker_died,
+    Gone: BrokerState._on_gone,
     Steal: BrokerState._on_steal,
     Query: BrokerState._on_question,
     QueryAnswer: BrokerState._on_answer,

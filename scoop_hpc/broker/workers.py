@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from scoop_hpc.broker.ledger import Ledger
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Demand, Query, QueryAnswer
 
 Question = Query | Cancel
@@ -14,9 +15,10 @@ Answer = QueryAnswer | CancelAnswer
 class Worker:
     """One worker: the demand that it was told of, and the batches that it has and may not have begun, oldest first."""
 
-    __slots__ = ("_asked", "_begun", "_given", "_told", "_told_idle")
+    __slots__ = ("_asked", "_begun", "_given", "_told", "_told_idle", "ledger")
 
     def __init__(self) -> None:
+        self.ledger = Ledger()
         self._told = 0  # batches that it knows to be welcome
         self._told_idle = 0  # of these for workers that are idle
         self._given: deque[Batch] = deque()  # the batches that it may not have begun
@@ -35,11 +37,15 @@ class Worker:
         """Note that *batches* are sent to it."""
         self._told_idle = 0  # for the worker takes tasks as a sign that nobody is idle
         self._given.extend(batches)
+        self.ledger.add(batches)
 
-    def took_back(self, batches: int) -> None:
-        """Note that so many of its batches have come: they meet as much of the demand."""
-        self._told = max(0, self._told - batches)
-        self._told_idle = max(0, self._told_idle - batches)
+    def took_back(self, batches: Sequence[Batch]) -> None:
+        """Note that *batches* have come from it, its own or given back: they meet as much of the demand."""
+        self._told = max(0, self._told - len(batches))
+        self._told_idle = max(0, self._told_idle - len(batches))
+        if self.ledger:
+            for batch in batches:
+                self.ledger.strike_batch(batch)
 
     def has_begun(self, count: int) -> list[Question]:
         """Forget the batches among the first *count* tasks; return the questions that it will not answer any more."""
@@ -52,7 +58,7 @@ class Worker:
 
     def may_hold(self, question: Question) -> bool:
         """Return whether the task in *question* was given to it, and may not have begun."""
-        return any(_holds(batch, question) for batch in self._given)
+        return any(batch.holds(question.owner, question.serial) for batch in self._given)
 
     def ask(self, question: Question) -> None:
         """Note that *question* is sent to it."""
@@ -70,11 +76,11 @@ class Worker:
         self._asked.remove(question)
         return question
 
+    def questions(self) -> list[Question]:
+        """Return what it was asked and has not answered."""
+        return self._asked
+
     def does_not_hold(self, question: Question) -> None:
         """Forget the batch with this task: it has begun, or was given back."""
-        self._begun += sum(batch.tasks() for batch in self._given if _holds(batch, question))
-        self._given = deque(batch for batch in self._given if not _holds(batch, question))
-
-
-def _holds(batch: Batch, question: Question) -> bool:
-    return batch.owner == question.owner and batch.serial <= question.serial < batch.serial + batch.count
+        self._begun += sum(batch.tasks() for batch in self._given if batch.holds(question.owner, question.serial))
+        self._given = deque(batch for batch in self._given if not batch.holds(question.owner, question.serial))

@@ -20,12 +20,17 @@ from time import monotonic
 from typing import Any, Protocol
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
-from scoop_hpc.errors import InputError, UnpicklableError
+from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
+from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.waiting import AnyWaiter
+
+_PIECES = 8  # that a chunk is cut into which was lost with its worker
+_ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cut
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
@@ -71,7 +76,8 @@ class Feed:
     """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items, budget)`` for each.
 
     A chunk that has used up its budget of seconds gives back the rest of its items, which are cut anew. There is no
-    budget where *chunksize* says how many make a chunk.
+    budget where *chunksize* says how many make a chunk. One that was lost with its worker is cut anew, too, until the
+    item is alone that takes its workers down.
 
     A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
     done. *caller* is the name for messages.
@@ -99,12 +105,14 @@ class Feed:
         self._mailbox = controller.mailbox()
         self._arrived: deque[tuple[ChunkFuture, Any, BaseException | None]] = deque()  # by other threads
         self._caller = caller
-        self._task = task
+        self._task = task = bulk_task(task, head[0])
         self._cost = controller.cost_of(task, head[0])
         self._head = head
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
+        if self._cost.terms.time_limit is not None:
+            chunksize = 1  # the limit is that of one call
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
         self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight, controller.policy)
         self._bounded = buffersize is not None
@@ -127,6 +135,13 @@ class Feed:
         """Hand out the items of a chunk, whose results will be consumed by `each`."""
         return self.chunks.pop(future)
 
+    def was_cut(self, future: Future) -> bool:
+        """Return whether a chunk was lost and cut anew; if so, take it: there is nothing in it any more."""
+        if self.chunks[future]:
+            return False
+        del self.chunks[future]
+        return True
+
     def each(self, chunk: Chunk, count: int) -> Iterable[Any]:
         """Return the results of a chunk of *count* items in turn, and read on where that makes room."""
         if self._bounded:
@@ -140,18 +155,28 @@ class Feed:
             self.go_on()
             yield result
 
-    def submit(self, items: list[tuple[Any, ...]]) -> Future:
+    def submit(self, items: list[tuple[Any, ...]]) -> ChunkFuture:
         """Make a task of *items*."""
         arguments = (*self._head, items, self._sizes.budget(len(items)))
-        return self._controller.submit(self._task, arguments, {}, self._cost, self._make)
+        make = self._make_one if len(items) == 1 else self._make_several
+        future = self._controller.submit(self._task, arguments, {}, self._cost, make)
+        assert isinstance(future, ChunkFuture)
+        return future
 
-    def _make(self, *arguments: Any) -> Future:
+    def _make_one(self, *arguments: Any) -> Future:
         return ChunkFuture(self, *arguments)
 
-    def _submit_chunk(self, items: list[tuple[Any, ...]]) -> Future:
+    def _make_several(self, *arguments: Any) -> Future:
+        future = ChunkFuture(self, *arguments)
+        future.terms = _ONCE
+        return future
+
+    def _submit_chunk(self, items: list[tuple[Any, ...]], first: int) -> Future:
+        """Make a chunk of *items*, the first of which is number *first* of all."""
         self._under_way += 1
         self._items_under_way += len(items)
         future = self.submit(items)
+        future.first = first
         concurrent.futures.Future.add_done_callback(future, self._on_done)
         return future
 
@@ -189,7 +214,7 @@ class Feed:
                 items = self._read()
                 if items:
                     self._unread += len(items)
-                    self.chunks[self._submit_chunk(items)] = items
+                    self.chunks[self._submit_chunk(items, self._read_so_far - len(items) + 1)] = items
                     self._wake_hungry()
         finally:
             self._feeding = False
@@ -267,38 +292,46 @@ class Feed:
         items = self.chunks.get(future, [])
         self._under_way -= 1
         self._items_under_way -= len(items)
-        if items and not (self._sizes.fixed or self._closed or future.cancelled()) and future.exception() is None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, WorkerLostError) and not self._closed:
+            if len(items) > 1:
+                self._cut_anew(future, items, len(items), -(-len(items) // _PIECES))
+            else:
+                error.args = (f"item {future.first} of {self._caller}: {error}", error.losses)
+        elif items and not (self._sizes.fixed or self._closed or future.cancelled()) and error is None:
             done: ChunkResult = future.result()
             if done.seconds:  # else an item failed
                 self._sizes.learn(len(items) - done.left, done.seconds, done.size)
             if done.left:
-                self._cut_anew(future, items, done.left)
+                self._cut_anew(future, items, done.left, self._sizes.pieces(done.left))
         if self._finished is not None:
             self._finished.add(future)
         self.go_on()
 
-    def _cut_anew(self, future: Future, items: list[tuple[Any, ...]], left: int) -> None:
-        """Make new chunks of the *left* last of *items*, in their place."""
+    def _cut_anew(self, future: ChunkFuture, items: list[tuple[Any, ...]], left: int, size: int) -> None:
+        """Make new chunks of the *left* last of *items*, in their place, each of at most *size* items."""
         rest = items[-left:]
-        size = self._sizes.pieces(left)
-        pieces = [rest[start : start + size] for start in range(0, left, size)]
+        first = future.first + len(items) - left
         chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()
         for known, its in self.chunks.items():
             chunks[known] = its
             if known is future:
                 chunks[known] = items[:-left]
-                chunks.update((self._submit_chunk(piece), piece) for piece in pieces)
+                for start in range(0, left, size):
+                    piece = rest[start : start + size]
+                    chunks[self._submit_chunk(piece, first + start)] = piece
         self.chunks = chunks
 
 
 class ChunkFuture(Future):
     """The future of a chunk: settled in the thread of its consumer, which goes on with what is left of it."""
 
-    __slots__ = ("_feed",)
+    __slots__ = ("_feed", "first")
 
     def __init__(self, feed: Feed, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._feed = feed
+        self.first = 0  # the number of its first item, from 1 on
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         if not self._feed.hand_over(self, value, error):
@@ -350,6 +383,10 @@ class Map:
             if len(items) == 1:
                 raise
             return self._one_by_one(items)  # the chunk could not be pickled as a whole, so none of it was run
+        except WorkerLostError:
+            if self._feed.was_cut(future):
+                return ()
+            raise
         return self._feed.each(chunk, len(self._feed.take(future)))
 
     def _one_by_one(self, items: list[tuple[Any, ...]]) -> Iterator[Any]:

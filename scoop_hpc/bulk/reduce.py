@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
+from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.scans import Scanned, put_before, scan_chunk, worth_a_task
 from scoop_hpc.bulk.splitting import NOTHING, fold
-from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.errors import UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
@@ -89,6 +90,8 @@ class _Scan:
                     with self._controller.as_task():
                         self._take(feed.first())
                 with self._controller.as_task():
+                    if not self._shifting:  # the chunk was lost, and there are others in its place
+                        continue
                     items, chunk = self._next()
                 yield from feed.each(chunk, items)
                 feed.go_on()
@@ -104,13 +107,18 @@ class _Scan:
     def _take(self, future: Future) -> None:
         """Take a scanned chunk from the feed, and have what came before put in front of its results."""
         items = self._feed.chunks[future]
-        scanned: Scanned = self._result(future, partial(scan_chunk, self._function, self._reduction, items))
+        try:
+            scanned: Scanned = self._result(future, partial(scan_chunk, self._function, self._reduction, items))
+        except WorkerLostError:
+            if self._feed.was_cut(future):
+                return
+            raise
         count = len(self._feed.take(future))  # it may have left some
         chunk, before = scanned.chunk, self._before
         if before is NOTHING:
             self._shifting.append(_Shifted(count, None, lambda: chunk))
         else:
-            here = partial(put_before, self._reduction, before, chunk)
+            here = partial(bulk_task(put_before, self._reduction), self._reduction, before, chunk)
             elsewhere = self._controller.size > 1 and worth_a_task(scanned.each, len(chunk.results))
             task = self._controller.submit(here.func, here.args, {}) if elsewhere else None
             self._shifting.append(_Shifted(count, task, here))

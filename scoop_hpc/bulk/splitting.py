@@ -25,13 +25,15 @@ from concurrent.futures import TimeoutError
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from scoop_hpc.errors import UnpicklableError
+from scoop_hpc.bulk.options import bulk_task
+from scoop_hpc.errors import InputError, UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, refuse_result, refuse_unsendable
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pickling.unpicklable import go_on_after
 from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.task import options_of
 from scoop_hpc.worker.current import current
 from scoop_hpc.worker.durations import Cost, Unforeseeable
 from scoop_hpc.worker.future import Future
@@ -56,6 +58,10 @@ class Worker(Protocol):
     size: int
     loop_timings: LoopTimings
     policy: Policy
+
+    @property
+    def longest_here(self) -> float:
+        """The seconds that a call may last which is made here, as far as it can be made elsewhere."""
 
     def hungry(self) -> bool:
         """Return whether somebody else would begin a task now."""
@@ -122,6 +128,9 @@ class Fold:
         self._reduction = reduction
         known = worker.loop_timings.of(function, reduction) if each is None else each
         self._timing = LoopTiming(time.monotonic, known, worker.policy)
+        options = options_of(function)
+        self._task = bulk_task(fold_part, function)
+        self._cost = _COST if options is None else Unforeseeable(worker.policy, options)
         self._deadline = deadline
         self._aloof = aloof
         self._movable = True  # what is left of this block can be pickled, as far as known
@@ -188,6 +197,9 @@ class Fold:
                     total = reduction(total, function(*item))
             timing.note(done - at)
             at = done
+            if timing.each is not None and timing.each > self._worker.longest_here and at < len(block):
+                self._aloof = True
+                self._split(block, at, parts)
         return total
 
     def _share(self, block: list[Item], at: int, parts: list[_Part]) -> None:
@@ -207,7 +219,7 @@ class Fold:
         del block[middle:]
         self._timing.pickled(len(items), time.monotonic() - start)
         left = None if self._deadline is None else self._deadline - time.monotonic()
-        future = self._worker.submit(fold_part, (packed, self._timing.each, left), {}, _COST)
+        future = self._worker.submit(self._task, (packed, self._timing.each, left), {}, self._cost)
         parts.append(_Part(future, len(items)))
         self._out += len(items)
 
@@ -267,7 +279,13 @@ def fold(
     deadline: float | None = None,
 ) -> Any:
     """Return the reduction of ``function(*item)`` over *items*, NOTHING if there are none; raise what they raise."""
-    aloof = deadline is not None and worker.size > 1
+    options = options_of(function)
+    if options is not None and options.time_limit is not None:
+        raise InputError(
+            f"{function!r} has a time limit, which map_reduce cannot keep, for it calls functions where it is called: "
+            "use map, and functools.reduce"
+        )
+    aloof = (deadline is not None and worker.size > 1) or worker.longest_here < 0
     try:
         return Fold(worker, function, reduction, None, deadline, aloof).run(
             items, worker.policy.fold_first_block * worker.size

@@ -21,6 +21,7 @@ from scoop_hpc.futures import (
     Future,
     TimeoutError,
 )
+from scoop_hpc.task import TaskFunction
 
 __all__ = [
     "ALL_COMPLETED",
@@ -117,6 +118,9 @@ def travelling(func: Any) -> Any:
 
     No other worker finds such a function in its program; under its own name, it would be looked for there.
     """
+    if type(func) is TaskFunction:
+        function = travelling(func.__wrapped__)
+        return func if function is func.__wrapped__ else TaskFunction(function, func.options)
     if not isinstance(func, types.FunctionType) or func.__code__.co_filename != _SHELL:
         return func
     copy = types.FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)

@@ -9,6 +9,8 @@ from itertools import chain
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, NoReturn
 
+from scoop_hpc.task import TaskFunction
+
 # Only types that can never travel, and that nothing inherits from: a look at the type is all that a submit can afford.
 _UNSENDABLE = {
     GeneratorType: "a generator, which cannot travel to another worker: make a list of it",
@@ -64,6 +66,8 @@ def refuse_result(function: Any, value: Any) -> NoReturn:
 
 
 def _name(function: Any) -> str:
+    if type(function) is TaskFunction:
+        return _name(function.__wrapped__)
     ours = type(function).__module__.startswith("scoop_hpc.")  # an Executor's
     if (ours or isinstance(function, functools.partial)) and hasattr(function, "func"):
         return _name(function.func)

@@ -14,6 +14,7 @@ import cloudpickle
 from scoop_hpc.pickling.main_received import Body, main
 from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.pickling.pickles import MAIN_NAMES
+from scoop_hpc.task import TaskFunction
 
 _GLOBAL_OPS = frozenset(
     {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}  # in classes: by names
@@ -53,6 +54,11 @@ def settled_by(value: Any) -> tuple[bool, Body | None]:
         return not body.more and all(type(each) in ATOMS for each in body.defaults or ()), body
     if isinstance(value, (FunctionType, type)):
         return _by_reference(value), None
+    if type(value) is TaskFunction:  # whose options never change
+        if _by_reference(value):
+            return True, None
+        settled, of_function = settled_by(value.__wrapped__)
+        return settled and not value.attributes(), of_function
     return False, None
 
 
@@ -61,6 +67,6 @@ def _by_reference(value: Any) -> bool:
     if value.__module__ in MAIN_NAMES or cloudpickle.list_registry_pickle_by_value():
         return False
     found: Any = sys.modules.get(value.__module__)
-    for name in value.__qualname__.split("."):
+    for name in getattr(value, "__qualname__", "").split("."):
         found = getattr(found, name, None)
     return found is value

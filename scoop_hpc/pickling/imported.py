@@ -18,6 +18,8 @@ import gc
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 
+from scoop_hpc.task import TaskFunction
+
 IMPORTED = "__mp_main__"
 _VARIABLE = "__guard_name__"  # of the program, beside its __name__
 _TESTS = (ast.BoolOp, ast.Compare)
@@ -80,7 +82,7 @@ def _rename(module: ModuleType) -> None:
     """Let classes and functions that were made in *module* be ``__main__``'s."""
     module.__name__ = "__main__"
     for value in gc.get_objects():  # without what was there before the worker was forked: see `launch.children`
-        if type(value) is FunctionType:
+        if type(value) is FunctionType or type(value) is TaskFunction:
             if value.__module__ == IMPORTED:
                 value.__module__ = "__main__"
         elif issubclass(type(value), type) and type.__getattribute__(value, "__dict__").get("__module__") == IMPORTED:

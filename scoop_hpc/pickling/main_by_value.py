@@ -33,6 +33,7 @@ from scoop_hpc.pickling.global_dependencies import names_in, settled_by
 from scoop_hpc.pickling.main_received import MISSING, SMALL, Environment, Given, Prefix, Sent
 from scoop_hpc.pickling.placeholder import Unsent
 from scoop_hpc.pickling.unpicklable import go_on_after, path_of, reason_of
+from scoop_hpc.task import TaskFunction
 
 _MOST = 1_000  # prefixes kept
 # of functions that make objects from pickles: most of those in one
@@ -105,6 +106,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._reduce_class(value)
         if kind is functools._lru_cache_wrapper and self._refers_to(value):
             return self._by_name(value)
+        if kind is TaskFunction:
+            return self._reduce_task(value)
         special = reducers.reduced(value, pickles.MAIN_NAMES)
         if special is None and self._defines:
             special = reducers.reduced_in_definition(value)
@@ -126,6 +129,17 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._used.update(names_in(function.__code__))
         return self._defined(function, (make, arguments, (plain, slots), None, None, set_state))
 
+    def _reduce_task(self, value: TaskFunction[..., Any]) -> Any:
+        if self._refers_to(value):
+            return self._by_name(value)
+        if (
+            _has_globals(value.__wrapped__, self._main)
+            or value.__module__ in pickles.MAIN_NAMES
+            or _goes_by_value(value)
+        ):
+            return self._defined(value, value.reduced_by_value())
+        return NotImplemented
+
     def _reduce_class(self, kind: type) -> Any:
         if type(kind) in copyreg.dispatch_table:  # its metaclass says how
             return NotImplemented
@@ -146,7 +160,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if value is self._own:
             return False
         name = getattr(value, "__name__", "")
-        if value.__module__ not in pickles.MAIN_NAMES and getattr(value, "__globals__", None) is not self._main:
+        function = value.__wrapped__ if type(value) is TaskFunction else value
+        if value.__module__ not in pickles.MAIN_NAMES and not _has_globals(function, self._main):
             return False
         known = self._main if self._environment is None else main_received.names.values
         if known.get(name) is not value:
@@ -163,6 +178,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         make, arguments, *rest = reduced
         return (main_received.made, (self._own_name, make, arguments), *rest)
+
+
+def _has_globals(function: Any, main: dict[str, Any]) -> bool:
+    return type(function) is FunctionType and function.__globals__ is main
+
+
+def _goes_by_value(value: Any) -> bool:
+    """Return whether the user has asked for that, for the module of *value* or a package that has it."""
+    module = f"{value.__module__}."
+    return any(module.startswith(f"{name}.") for name in cloudpickle.list_registry_pickle_by_value())
 
 
 class _Namespace(dict):  # type: ignore[type-arg]

@@ -13,12 +13,13 @@ import pickle
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any, NamedTuple
 
 from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.pickling.placeholder import Unsent
 from scoop_hpc.pickling.unpicklable import reason_of
+from scoop_hpc.task import TaskFunction
 
 MISSING = object()
 _MOST = 1_000  # environments kept
@@ -44,9 +45,12 @@ class Body(NamedTuple):
     more: bool
 
     @classmethod
-    def of(cls, function: FunctionType) -> Body:
-        """Return what *function* is made of now."""
-        more = bool(function.__closure__ or function.__kwdefaults__ or function.__dict__)
+    def of(cls, function: Any) -> Body:
+        """Return what *function*, or the one in a task function, is made of now."""
+        more = False
+        if type(function) is TaskFunction:
+            more, function = bool(function.attributes()), function.__wrapped__
+        more = more or bool(function.__closure__ or function.__kwdefaults__ or function.__dict__)
         return cls(function.__code__, function.__defaults__, more)
 
 

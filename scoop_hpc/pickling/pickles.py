@@ -27,13 +27,15 @@ from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import reducers, task_exits
 from scoop_hpc.pickling.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.protocol.messages import Buffer, Reference
+from scoop_hpc.task import TaskFunction
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # the program's module in the origin and in other workers
 _task_pickler: Callable[..., Any] | None = None  # set once, in the client and the workers of a pool
 _OUT_OF_BAND = LEAST  # bytes: smaller buffers cost less inside the pickle than as frames of their own
-_ROOMS = ("scoop_hpc.worker.", "scoop_hpc.bulk.", "scoop_hpc.pickling.")  # whose frames are above the user's
+# whose frames are above the user's
+_ROOMS = ("scoop_hpc.worker.", "scoop_hpc.bulk.", "scoop_hpc.pickling.", "scoop_hpc.pool.", "scoop_hpc.task")
 _OURS = (mmap.mmap, bytearray)  # what frames are that belong to nobody else
 
 
@@ -68,9 +70,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, CodeType):
             return reduce_code(self, value)
+        if type(value) is TaskFunction:
+            return value.reduced_by_value() if self._is_here_only(value) else NotImplemented
         defined = isinstance(value, (FunctionType, type, functools._lru_cache_wrapper))
         if defined and value.__module__ in MAIN_NAMES and _found_by_name(value):
-            if value.__qualname__.partition(".")[0] not in self._here_only:
+            if not self._is_here_only(value):
                 return NotImplemented
         elif isinstance(value, type) and type(value) in copyreg.dispatch_table:  # its metaclass says how
             return NotImplemented
@@ -78,6 +82,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reducers.reduced_dispatcher(value)
         special = reducers.reduced(value, MAIN_NAMES)
         return super().reducer_override(value) if special is None else special
+
+    def _is_here_only(self, value: Any) -> bool:
+        """Return whether *value* is defined in this process's ``__main__``, if in any."""
+        return value.__module__ in MAIN_NAMES and _head(value) in self._here_only
+
+
+def _head(value: Any) -> str:
+    """Return the first name on the way to *value* in its module."""
+    return str(getattr(value, "__qualname__", "")).partition(".")[0]
 
 
 def reduce_code(pickler: cloudpickle.Pickler, code: CodeType) -> tuple[Any, ...]:

@@ -24,9 +24,10 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pool.future import Call, PoolFuture, Question
 from scoop_hpc.pool.policy import ClientPolicy
-from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, Tasks
+from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, TaskLost, Tasks
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.worker.durations import Cost, Durations
+from scoop_hpc.worker.losses import lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,11 @@ class PoolClient:
                     else:
                         future.cost.learn(unpolled)
                         self._news.append(functools.partial(_settle, future, item))
+        elif isinstance(message, TaskLost):
+            for serial in message.serials:
+                future = self._sent.pop(serial, None)
+                if future is not None:
+                    self._news.append(functools.partial(future.set_exception, lost(message)))
         elif isinstance(message, (QueryAnswer, CancelAnswer)):
             question = None if message.number is None else self._questions.pop(message.number, None)
             if question is not None:
@@ -194,7 +200,7 @@ class PoolClient:
                 each.future.serial = self._serial
                 self._sent[self._serial] = each.future
                 self._serial += 1
-        return Batch(CLIENT, first, packed.frames, self._serial - first)
+        return Batch(CLIENT, first, packed.frames, self._serial - first, terms=together[0].future.cost.terms)
 
     def _ask(self, question: Question) -> None:
         serial = question.future.serial

@@ -18,6 +18,7 @@ from typing import Any
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.task import WithOptions, options_of
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
@@ -29,7 +30,7 @@ _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 _Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
 
 
-class CallFor:
+class CallFor(WithOptions):
     """The function *func*, called for the Executor *key*: in a worker where the call *initializer* was made before."""
 
     __slots__ = ("func", "initializer", "key")
@@ -37,6 +38,7 @@ class CallFor:
     def __init__(self, key: str, initializer: Sequence[Buffer] | None, func: Callable[..., Any]) -> None:
         self.key = key
         self.initializer = initializer
+        self.options = options_of(func)
         self.func = func  # a name that the controller looks for, when it learns how long functions take
 
     def __repr__(self) -> str:

@@ -10,16 +10,19 @@ import msgspec
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import (
+    USUAL,
     Batch,
     Buffer,
     Count,
     Demand,
+    Loss,
     Message,
     Number,
     Reference,
     Request,
     Results,
     Tasks,
+    Terms,
     Withdraw,
 )
 from scoop_hpc.protocol.names import WorkerName
@@ -36,6 +39,8 @@ class _TaskHead(msgspec.Struct, frozen=True, array_like=True):
     places: _Places
     count: Number
     dropped: tuple[int, ...]
+    terms: Terms | None
+    losses: tuple[Loss, ...]
 
 
 class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
@@ -52,6 +57,7 @@ class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
     serial: Count
     length: Count  # frames
     places: _Places
+    done: tuple[int, ...]
 
 
 class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
@@ -76,12 +82,24 @@ def encode(message: Message) -> list[Buffer]:
     if kind is Tasks:
         assert isinstance(message, Tasks)
         batches = message.batches
-        heads = [_TaskHead(p.owner, p.serial, len(p.frames), _places(p.frames), p.count, p.dropped) for p in batches]
+        heads = [
+            _TaskHead(
+                p.owner,
+                p.serial,
+                len(p.frames),
+                _places(p.frames),
+                p.count,
+                p.dropped,
+                None if p.terms is USUAL else p.terms,
+                p.losses,
+            )
+            for p in batches
+        ]
         frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer))]
     elif kind is Results:
         assert isinstance(message, Results)
         batches = message.batches
-        outcomes = [_ResultHead(p.owner, p.serial, len(p.frames), _places(p.frames)) for p in batches]
+        outcomes = [_ResultHead(p.owner, p.serial, len(p.frames), _places(p.frames), p.done) for p in batches]
         frames = [_encoder.encode(_ResultHeads(outcomes, message.request, message.wanted))]
     else:
         return [_encoder.encode(message)]
@@ -109,12 +127,13 @@ def decode(frames: Sequence[Buffer]) -> Message:
             if head.dropped and len(head.dropped) >= head.count:
                 raise ProtocolError(f"{len(head.dropped)} of {head.count} tasks are dropped, and none is left")
             body = _body(frames[start : start + head.length], head.places)
-            batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped))
+            terms = USUAL if head.terms is None else head.terms
+            batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses))
             start += head.length
         return Tasks(batches, header.answer)
     for outcome in header.heads:
         body = _body(frames[start : start + outcome.length], outcome.places)
-        batches.append(Batch(outcome.owner, outcome.serial, body))
+        batches.append(Batch(outcome.owner, outcome.serial, body, done=outcome.done))
         start += outcome.length
     return Results(batches, header.request, header.wanted)
 

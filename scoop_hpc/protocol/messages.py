@@ -12,6 +12,9 @@ Peers        driver -> agent     meet   where all brokers are reached
 Output       agent -> driver     meet   whole lines that a worker printed
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Exited       agent -> driver     meet   a broker or worker ended, and how
+Gone         driver -> agents    meet   these workers are gone: drop their tasks
+             agent -> broker     main   the same, passed on
+WorkerDied   agent -> broker     main   a worker of yours is gone, and had begun these tasks
 Fault        worker -> broker    main   I cannot go on, because
              broker -> agent     main   the same, passed on, or my own
              agent -> driver     meet   the same, passed on, or the agent's own
@@ -28,6 +31,9 @@ Tasks        worker <-> broker   main   tasks to be executed by their receiver, 
              broker -> worker    main   the answer to Withdraw, without any
 Results      worker <-> broker   main   outcomes, each on the way to the owner of its future
              broker -> broker    main   the same
+TaskLost     broker -> worker    main   the task has cost its last attempt; goes the way of an outcome
+             broker -> broker    main   the same
+OutcomeLost  worker -> broker    main   outcomes were in the memory of a process that is gone: run their tasks again
 Steal        broker -> broker    main   my workers are idle: send me up to so many tasks
 Query        worker -> broker    main   is this task still in a queue?
              broker -> broker    main   the same, asked of all
@@ -101,19 +107,51 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The root of all messages."""
 
 
+class Loss(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt of a task that was lost with its worker."""
+
+    cause: str  # worker, node and pid, and how it ended
+    too_long: bool = False  # it had exceeded its time limit
+
+
+class Terms(msgspec.Struct, frozen=True, array_like=True):
+    """The terms on which a task is executed, where they are not the usual ones."""
+
+    attempts: Number = 3  # that may be lost with their workers, until the task fails
+    time_limit: Annotated[float, Meta(gt=0)] | None = None  # seconds: after them its worker is killed
+    in_time: Number = 1  # attempts that may take longer than that, until the task fails
+
+
+USUAL = Terms()
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Tasks on their way to a worker, or outcomes on the way back: opaque to all but workers.
 
     ``owner`` is the worker that holds the futures. Tasks are calls of one function, numbered there from ``serial`` on,
-    ``count`` of them without those in ``dropped``; outcomes have their numbers inside. ``frames`` is a pickle and its
-    out-of-band buffers (PEP 574); the large among them may be of the type `Reference`.
+    ``count`` of them without those in ``dropped``; outcomes are of the tasks in ``done``. ``frames`` is a pickle and
+    its out-of-band buffers (PEP 574); the large among them may be of the type `Reference`.
     """
 
     owner: WorkerName
     serial: int
     frames: list[Buffer]
     count: int = 1
-    dropped: tuple[int, ...] = ()  # serials: cancelled on the way
+    dropped: tuple[int, ...] = ()  # serials: cancelled on the way, or in another batch since a worker was lost
+    terms: Terms = USUAL
+    losses: tuple[Loss, ...] = ()  # the attempts so far
+    done: tuple[int, ...] = ()  # serials, of outcomes
+
+    def first(self) -> int:
+        """Return the lowest serial of the tasks that are to be executed: no other batch has it."""
+        if not self.dropped:
+            return self.serial
+        return next(serial for serial in range(self.serial, self.serial + self.count) if serial not in self.dropped)
+
+    def holds(self, owner: WorkerName, serial: int) -> bool:
+        """Return whether a task is among those that are to be executed."""
+        inside = self.owner == owner and self.serial <= serial < self.serial + self.count
+        return inside and serial not in self.dropped
 
     def tasks(self) -> int:
         """Return how many tasks are to be executed.
@@ -157,6 +195,7 @@ class Pool(msgspec.Struct, frozen=True):
 
     modules: tuple[bytes, ...]  # where they are found: the client's sys.path
     initializer: tuple[bytes, ...] | None  # frames of a call, for each worker to make before its first task
+    breaks: bool = False  # it ends when a worker dies
 
 
 class Welcome(Message, frozen=True):
@@ -175,6 +214,15 @@ class Welcome(Message, frozen=True):
     driver_pid: Number
     complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run
+
+    def is_alone(self) -> bool:
+        """Return whether the origin is the only process that executes tasks."""
+        return self.pool is None and self.size == 1
+
+    def processes(self) -> int:
+        """Return how many processes the node has that are workers to its broker: the origin is no worker else."""
+        has_origin = self.pool is None and self.node == 0
+        return self.workers + int(has_origin and not self.is_alone())
 
 
 class BrokerUp(Message, frozen=True):
@@ -203,6 +251,40 @@ class Exited(Message, frozen=True):
     status: Annotated[int, Meta(ge=-64, le=255)]  # as os.waitstatus_to_exitcode: negative for a signal
     out_of_memory: bool  # the kernel killed it for that, says its cgroup
     own_end: bool  # it meant to end; else it was killed, or something called exit() in it
+    task: str = ""  # the function that it executed, and which attempt that was
+    is_too_long: bool = False  # it was killed because a task had exceeded its time limit
+    is_replaced: bool = False  # another worker was started in its place
+
+
+class TaskId(msgspec.Struct, frozen=True, array_like=True):
+    """A task of somebody: its name in a run."""
+
+    owner: WorkerName
+    serial: Number
+
+
+class WorkerDied(Message, frozen=True):
+    name: WorkerName
+    cause: str
+    begun: tuple[TaskId, ...]  # and not ended
+    too_long: tuple[TaskId, ...] = ()  # of these, the ones that had exceeded their time limits: they are to blame
+    is_replaced: bool = False
+
+
+class Gone(Message, frozen=True):
+    workers: tuple[WorkerName, ...]
+
+
+class TaskLost(Message, frozen=True):
+    owner: WorkerName
+    serials: tuple[int, ...]
+    losses: tuple[Loss, ...]
+    time_limit: float | None = None  # that it has exceeded at last
+
+
+class OutcomeLost(Message, frozen=True):
+    owner: WorkerName
+    serials: tuple[int, ...]
 
 
 class Fault(Message, frozen=True):
@@ -257,6 +339,7 @@ class Results(Message, frozen=True):
 
 class Steal(Message, frozen=True):
     count: Count
+    for_origin: bool = False  # only tasks that the origin may have: not those that have cost a worker
 
 
 class Query(Message, frozen=True):
@@ -346,6 +429,7 @@ class Open(Message, frozen=True):
 
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
+    Gone, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Load, Beat, Stop,
     Order, Open,

@@ -87,3 +87,20 @@ def is_client(name: str) -> TypeGuard[WorkerName]:
     (True, False)
     """
     return ".g" in name
+
+
+def number_of(worker: WorkerName) -> int:
+    """Return *worker* as a number, which `worker_numbered` turns back: it fits into 63 bits.
+
+    >>> worker_numbered(number_of(worker_name(3, 1))), worker_numbered(number_of(CLIENT))
+    ('3.1', '0.g1')
+    """
+    node, _, index = worker.partition(".")
+    client = index.startswith("g")
+    return int(node) << 32 | client << 31 | int(index[1:] if client else index)
+
+
+def worker_numbered(number: int) -> WorkerName:
+    """Return the name of the worker that has this *number*."""
+    client = "g" if number >> 31 & 1 else ""
+    return WorkerName(ProcessName(f"{number >> 32}.{client}{number & 0x7FFFFFFF}"))

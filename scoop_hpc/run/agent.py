@@ -48,6 +48,7 @@ from scoop_hpc.run.agent_state import (
     Tell,
     TellBroker,
     TellProgram,
+    Unfinished,
 )
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import find_driver
@@ -149,10 +150,10 @@ class Agent:
         if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
         limits.raise_file_limit()
-        forked = self._welcome.workers + 1
-        limits.check_files(_FILES + 2 * forked + 2 * len(self._welcome.nodes), _REMEDY)
+        processes = self._welcome.processes()
+        limits.check_files(_FILES + 2 * (processes + 1) + 2 * len(self._welcome.nodes), _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
-            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * self._welcome.workers, _REMEDY)
+            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * processes, _REMEDY)
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
@@ -219,7 +220,9 @@ class Agent:
                 self._pipes.finish(child.name)
                 code = os.waitstatus_to_exitcode(status)
                 out_of_memory = code == -signal.SIGKILL and self._oom_kills.have_come()
-                self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, child.last_word.said()))
+                said, begun = child.last_word.said(), child.last_word.begun
+                left = Unfinished(tuple(begun.tasks()), begun.function, begun.ended, time.monotonic_ns())
+                self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import enum
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
@@ -34,17 +35,30 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Exited,
     Fault,
+    Gone,
     Interrupt,
     Message,
     Peers,
     Ready,
     Shutdown,
     Stop,
+    TaskId,
     Welcome,
+    WorkerDied,
 )
-from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, described, worker_name
-from scoop_hpc.run.exits import describe_exit
+from scoop_hpc.protocol.names import (
+    ORIGIN,
+    BrokerName,
+    NodeIndex,
+    WorkerName,
+    broker_name,
+    described,
+    is_worker,
+    worker_name,
+)
+from scoop_hpc.run.exits import describe_exit, how_it_died
 from scoop_hpc.run.policy import AgentPolicy
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
@@ -114,6 +128,15 @@ class KillDriver(Struct, frozen=True):
     """Kill the driver, which is on this machine: it would keep the allocation."""
 
 
+class Unfinished(Struct, frozen=True):
+    """What a worker had begun when it died."""
+
+    tasks: tuple[BegunTask, ...] = ()
+    function: str = ""  # that it called last
+    ended: int = 0  # tasks before
+    time: int = 0  # by the clock of their deadlines
+
+
 class LeaveWord(Struct, frozen=True):
     """Say what became of the driver where it would have said so itself."""
 
@@ -155,6 +178,8 @@ class AgentState:
         self._stopped: dict[int, int] = {}  # process id: looks in a row that found it stopped
         self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
         self._has_origin = False  # it was started
+        self._next_worker = 0  # the index of the worker that is started next
+        self._barren = 0  # workers in a row that died and had not begun a task
         self._look_at: float | None = None
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
@@ -207,12 +232,23 @@ class AgentState:
     # starting
 
     def start(self, now: float) -> list[Action]:
-        """Start the broker and the workers, but the origin: it comes when all brokers are known."""
+        """Start the broker and the workers, but the origin: it comes when all brokers are known.
+
+        The origin is no worker, unless it is the only one. No worker has its index, nor in a pool, which has no origin.
+        """
         self._look_at = now + self._policy.look
-        first = 0 if self._welcome.pool is None else 1  # a pool has no origin
-        names = [worker_name(self._index, first + number) for number in range(self._welcome.workers)]
-        workers = [Fork(name) for name in names if name != ORIGIN]
-        return [Fork(broker_name(self._index)), *workers, ConnectBroker(), TellBroker(Ready())]
+        workers = 0 if self._welcome.is_alone() else self._welcome.workers
+        self._next_worker = 0 if self._index else 1
+        return [
+            Fork(broker_name(self._index)),
+            *(self._fork_worker() for _ in range(workers)),
+            ConnectBroker(),
+            TellBroker(Ready()),
+        ]
+
+    def _fork_worker(self) -> Fork:
+        self._next_worker += 1
+        return Fork(worker_name(self._index, self._next_worker - 1))
 
     def started(self, name: BrokerName | WorkerName, pid: int) -> None:
         """Note the process id of a child."""
@@ -232,6 +268,8 @@ class AgentState:
         match message:
             case Peers():
                 return [TellBroker(message), *self._start_origin()]
+            case Gone():
+                return [TellBroker(message)]
             case Interrupt(number):
                 if number == signal.SIGINT:
                     self._interrupted_at = now
@@ -288,14 +326,43 @@ class AgentState:
 
     # what happens to processes
 
-    def exited(self, pid: int, status: int, now: float, out_of_memory: bool, own_end: bool) -> list[Action]:
-        """Take the exit of a child, with a status as of `os.waitstatus_to_exitcode`; *own_end*: it meant to end."""
+    def exited(
+        self,
+        pid: int,
+        status: int,
+        now: float,
+        out_of_memory: bool,
+        own_end: bool,
+        unfinished: Unfinished = Unfinished(),
+    ) -> list[Action]:
+        """Take the exit of a child, with a status as of `os.waitstatus_to_exitcode`; *own_end*: it meant to end.
+
+        Another worker is started in the place of one that dies, unless several in a row have not begun a task.
+        """
         name = self._children.pop(pid)
         if self._observers:
             meant = own_end or self.phase is not Phase.SERVING
             kind = events.ProcessEnded if meant else events.ProcessDied
             self._observers.tell(kind(described(name), pid, describe_exit(status)))
-        return [Tell(Exited(name, pid, status, out_of_memory, own_end)), *self._go_on(now)]
+        exited = Exited(name, pid, status, out_of_memory, own_end)
+        if self.phase is not Phase.SERVING or not is_worker(name) or name == ORIGIN:
+            return [Tell(exited), *self._go_on(now)]
+        return self._replace(exited, name, unfinished)
+
+    def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
+        """Tell of the death of a worker, and start another one in its place."""
+        late = [task for task in unfinished.tasks if 0 < task.deadline <= unfinished.time]
+        too_long = late if exited.status == -signal.SIGKILL else []
+        cause = f"worker {name} (pid {exited.pid}) on {self._node} {how_it_died(exited, bool(too_long))}"
+        self._barren = 0 if unfinished.tasks or unfinished.ended else self._barren + 1
+        is_replaced = self._barren < self._policy.barren
+        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced)
+        actions: list[Action] = [TellBroker(died)]
+        if is_replaced:
+            actions.append(self._fork_worker())
+        task = _described(too_long or unfinished.tasks, unfinished.function)
+        told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
+        return [*actions, Tell(told)]
 
     def looked(self, stopped: Collection[int]) -> list[Action]:
         """Take what a look at the children has found: which are *stopped*.
@@ -432,3 +499,20 @@ class AgentState:
         self.phase = Phase.STOPPING
         self._next_step = now + self._policy.stop_grace
         return [TellBroker(Stop()), *self._go_on(now)]
+
+
+def _ids(tasks: Iterable[BegunTask]) -> tuple[TaskId, ...]:
+    return tuple(TaskId(task.owner, task.serial + place) for task in tasks for place in range(task.count))
+
+
+def _described(tasks: Sequence[BegunTask], function: str) -> str:
+    """Say what a worker did when it died.
+
+    >>> _described([], "simulate"), _described([BegunTask(ORIGIN, 7, 1, 0, 0)], "simulate")
+    ('', 'simulate(), attempt 1')
+    """
+    if not tasks:
+        return ""
+    attempt = 1 + max(task.losses for task in tasks)
+    others = f", and {len(tasks) - 1} other tasks that wait" if len(tasks) > 1 else ""
+    return f"{function or 'a task'}(), attempt {attempt}{others}"

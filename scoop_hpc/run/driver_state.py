@@ -35,6 +35,7 @@ from scoop_hpc.protocol.messages import (
     Curve,
     Exited,
     Fault,
+    Gone,
     Hello,
     Interrupt,
     Message,
@@ -45,9 +46,9 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, described
+from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, WorkerName, described, is_worker
 from scoop_hpc.protocol.strangers import Strangers
-from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
+from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit, how_it_died
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.schedulers.job_state import JobState
@@ -195,6 +196,7 @@ class DriverState:
         self._brokers = 0  # that are up
         self._disconnected: dict[NodeIndex, float] = {}  # since when
         self._commands: deque[Command] = deque()  # to be started
+        self._workers_left = 0  # beside the origin
         self._begun = 0  # agents whose commands were started
         self._strangers = Strangers()
         self._join_until: float | None = None
@@ -367,6 +369,7 @@ class DriverState:
     def _begin(self) -> list[Action]:
         """Tell all nodes of each other, now that all are ready; the first starts the program."""
         self.phase = Phase.RUNNING
+        self._workers_left = self._size()
         if self._observers:
             self._observers.tell(events.RunBegan(len(self._nodes), self._size()))
         brokers = [node.broker for node in self._nodes if node.broker is not None]
@@ -383,14 +386,31 @@ class DriverState:
         if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "", now)
         who = f"{described(message.name)} (pid {message.pid})"
-        died = f"{who} on {where} died: {describe_exit(message.status)}"
-        if message.out_of_memory:
-            died += OUT_OF_MEMORY
+        died = f"{who} on {where} {how_it_died(message, False)}"
+        if is_worker(message.name) and message.name != ORIGIN and self.phase is Phase.RUNNING:
+            return self._lose_worker(message, f"{who} on {where}", now)
         if message.name != ORIGIN:
             return self.end(1, died, now, out_of_memory=message.out_of_memory)
         if message.status >= 0:  # 0 is for a program that has ended
             return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}", now)
         return self.end(128 - message.status, died, now, out_of_memory=message.out_of_memory)
+
+    def _lose_worker(self, message: Exited, who: str, now: float) -> list[Action]:
+        """Go on without a worker that died: its agent has seen to its tasks, all drop those that it had submitted."""
+        how = f"{who} {how_it_died(message, message.is_too_long)}"
+        if self._plan.pool is not None and self._plan.pool.breaks:
+            return self.end(1, how, now, out_of_memory=message.out_of_memory)
+        if not message.is_replaced:
+            self._workers_left -= 1
+            if self._workers_left <= 0:
+                return self.end(1, f"{how}; no worker is left", now, out_of_memory=message.out_of_memory)
+        doing = f", in {message.task}" if message.task else ""
+        then = "another takes its place" if message.is_replaced else "none takes its place: the last ones began no task"
+        if self._observers:
+            self._observers.tell(events.WorkerLost(f"{how}{doing}"))
+        gone = Gone((WorkerName(message.name),))
+        agents = [Send(agent, gone) for agent, node in self._by_agent.items() if node.index not in self._departed]
+        return [*agents, *self._warn(f"{how}{doing}; {then}")]
 
     @handle.register
     def _on_fault(self, message: Fault, sender: AgentName, now: float) -> list[Action]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import signal
 
+from scoop_hpc.protocol.messages import Exited
+
 OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
+
+
+def how_it_died(exited: Exited, too_long: bool) -> str:
+    """Say how a process ended, and why, as far as that is known."""
+    if too_long:
+        return "was killed: a task exceeded its time limit"
+    return f"died: {describe_exit(exited.status)}{OUT_OF_MEMORY if exited.out_of_memory else ''}"
 
 
 def describe_exit(status: int) -> str:

@@ -35,5 +35,6 @@ class AgentPolicy(Struct, frozen=True):
     program_grace: float = PROGRAM_GRACE  # after which the origin is killed
     first_reminder: float = 0.05  # after a word to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
+    barren: int = 3  # workers in a row that died and had not begun a task, after which none takes their place
     stop_grace: float = 0.3  # that idle workers have to end by themselves
     kill_grace: float = 2.0  # that killed processes have to be gone

@@ -677,7 +677,7 @@ class Worker(Process):
         name, *numbers = bytes(batch.frames[0]).decode().split()
         function, cost = self._function(name)
         return [
-            Task(batch.owner, serial, cast(Any, function), int(number), cost)
+            Task(batch, serial, cast(Any, function), int(number), cost)
             for serial, number in enumerate(numbers, batch.serial)
         ]
 
@@ -685,7 +685,8 @@ class Worker(Process):
         if isinstance(given, Batch):
             return given
         function = cast(_Function, given.function)
-        return Batch(given.owner, given.serial, [_calls(function.name, [given.item])])
+        calls = [_calls(function.name, [given.item])]
+        return Batch(given.owner, given.serial, calls, terms=given.terms, losses=given.losses)
 
     def _function(self, name: str) -> tuple[_Function, Cost]:
         if name not in self._functions:

@@ -1,8 +1,8 @@
 """A byte that a process shares with its parent, to say that it is about to end of its own accord.
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
-It is memory, because a program may close every descriptor that it did not open. What the parent has to say to it is
-beside it.
+It is memory, because a program may close every descriptor that it did not open. What the process had begun is beside
+it, and what the parent has to say to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 
+from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.notice import Notice
 
 
@@ -20,6 +21,7 @@ class LastWord:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared, of no file
         self._owner = 0
         self.notice = Notice()
+        self.begun = Begun()
 
     def take_over(self) -> None:
         """Make this process its owner."""

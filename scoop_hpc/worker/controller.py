@@ -18,6 +18,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import functools
+import math
 import os
 import signal
 import sys
@@ -27,10 +28,11 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-from scoop_hpc.errors import NotRunningError, ProgramError, RunEndedError
+from scoop_hpc.errors import InputError, NotRunningError, ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
@@ -70,6 +72,8 @@ class Controller:
         segments: Segments | None = None,
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
+        begun: Begun | None = None,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
         self.size = size
@@ -77,7 +81,7 @@ class Controller:
         self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
         self.policy = policy
-        self.exchange = Exchange(link, name, size, segments, policy, observers)
+        self.exchange = Exchange(link, name, size, segments, policy, observers, begun, is_spared)
         self._state = self.exchange.state
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)
@@ -117,6 +121,11 @@ class Controller:
             self.runner.running.spawns = True
         exchange = self.exchange
         if self.size == 1:
+            if cost.terms.time_limit is not None:
+                raise InputError(
+                    f"the task has a time limit of {cost.terms.time_limit:g} s, and no other worker to run it, which "
+                    "could be killed then: use -n 2, or more"
+                )
             self._state.local.append(future)
             if exchange.on_duty is not None:
                 exchange.on_duty()
@@ -155,7 +164,9 @@ class Controller:
             self._refuse()
         is_elsewhere = get_ident() != self._thread
         if deadline is None and future.function is not None and _stack_is_shallow():
-            if is_elsewhere:
+            if self._state.is_spared and not self._state.stays(future.cost):
+                self.exchange.send_away(future)
+            elif is_elsewhere:
                 self.progress.runner.run_future(future)
             else:
                 self.runner.run_future(future)
@@ -174,6 +185,12 @@ class Controller:
             return True
         return get_ident() != self._thread and self.progress.runner.running is not None
 
+    @property
+    def longest_here(self) -> float:
+        """The seconds that a call may last which is made here: none but short ones where the program is at stake."""
+        state = self._state
+        return math.inf if not state.is_spared else -1.0 if state.is_shaken else self.policy.short
+
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions that are called here and now, instead of in a task."""
         return self.runner.as_task()
@@ -184,6 +201,7 @@ class Controller:
         if (
             future.function is not None
             and future.cost.short
+            and not state.is_shaken
             and not (state.arrived or state.own)
             and not state.is_poll_due(monotonic())
             and get_ident() == self._thread

@@ -8,10 +8,12 @@ that is mostly quick and now and then slow counts as slow; a function never seen
 from __future__ import annotations
 
 from collections.abc import Hashable
-from types import CodeType
+from types import CodeType, MethodType
 from typing import Any
 
 from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.protocol.messages import USUAL, Terms
+from scoop_hpc.task import TaskFunction, TaskOptions, options_of
 from scoop_hpc.worker.policy import DEFAULT, Policy
 
 _CODES = 1000  # code objects known by their id
@@ -20,13 +22,15 @@ _CODES = 1000  # code objects known by their id
 class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
-    __slots__ = ("_decay", "_policy", "_short", "short", "spawns", "unpolled")
+    __slots__ = ("_decay", "_policy", "_short", "options", "short", "spawns", "terms", "unpolled")
 
-    def __init__(self, policy: Policy = DEFAULT) -> None:
+    def __init__(self, policy: Policy = DEFAULT, options: TaskOptions | None = None) -> None:
         self._policy = policy
+        self.options = options  # of the function that is called, perhaps for many items
         self._decay, self._short = policy.call_decay, policy.short
         self.unpolled = 0.0  # seconds, the most of late
         self.short = False  # whether the next call is likely to be
+        self.terms = USUAL if options is None else terms_of(options)
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
 
     def learn(self, unpolled: float) -> None:
@@ -96,10 +100,10 @@ class Durations:
 
     def of_pair(self, task: Any, function: Any) -> Cost:
         """Return the cost of *task* where it calls *function*."""
-        return self._called((key_of(task), key_of(function)))
+        return self._called((key_of(task), key_of(function)), options_of(function))
 
     def _find(self, function: Any) -> Cost:
-        cost = self._called(key_of(function))
+        cost = self._called(key_of(function), options_of(function))
         code = _attribute(function, "__code__")
         if not isinstance(code, CodeType):
             return cost
@@ -110,11 +114,36 @@ class Durations:
         self._by_code[id(code)] = cost
         return cost
 
-    def _called(self, key: Hashable) -> Cost:
+    def _called(self, key: Hashable, options: TaskOptions | None) -> Cost:
         cost = self._by_key.get(key)
         if cost is None:
-            cost = self._by_key[key] = Cost(self._policy)
+            limited = options is not None and options.time_limit is not None
+            cost = self._by_key[key] = (Limited if limited else Cost)(self._policy, options)
         return cost
+
+
+class Limited(Cost):
+    """The cost of calls that may cost their worker: none may stay where it was submitted, with other work."""
+
+    def __init__(self, policy: Policy = DEFAULT, options: TaskOptions | None = None) -> None:
+        super().__init__(policy, options)
+        self._short = -1.0  # seconds: no call counts as short
+
+    @property
+    def spawns(self) -> bool:
+        """Return False: whether or not its calls submit tasks."""
+        return False
+
+    @spawns.setter
+    def spawns(self, value: bool) -> None:
+        """Learn nothing."""
+
+
+def terms_of(options: TaskOptions) -> Terms:
+    """Return the terms on which tasks with these *options* are executed; retries of exceptions are the worker's own."""
+    if options.time_limit is None:
+        return USUAL
+    return Terms(time_limit=options.time_limit, in_time=1 + options.retries)
 
 
 class Unforeseeable(Cost):
@@ -125,9 +154,18 @@ class Unforeseeable(Cost):
 
 
 def key_of(function: Any) -> Hashable:
-    """Return what all copies of *function* have in common, however they came here."""
+    """Return what all copies of *function* have in common, however they came here, and its options if it has any."""
+    options = options_of(function)
+    return _key_of(function) if options is None else (_key_of(function), options)
+
+
+def _key_of(function: Any) -> Hashable:
     inner = _attribute(function, "func")  # of a functools.partial
     function = function if inner is None else inner
+    if type(function) is MethodType and type(function.__func__) is TaskFunction:
+        function = function.__func__
+    if type(function) is TaskFunction:
+        return _key_of(function.__wrapped__)
     code = _attribute(function, "__code__")
     if isinstance(code, CodeType):
         return code.co_filename, code.co_firstlineno, code.co_name

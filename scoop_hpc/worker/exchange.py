@@ -17,6 +17,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import starmap
 from time import monotonic
 from typing import Any
 
@@ -24,8 +25,9 @@ from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Message, Reference, Results, Tasks
+from scoop_hpc.protocol.messages import Batch, Message, OutcomeLost, Reference, Results, Tasks
 from scoop_hpc.protocol.names import WorkerName, is_client
+from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.maps import taken
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost
@@ -35,6 +37,11 @@ from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.progress_thread import ProgressThread
 from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
+
+
+def _outcomes(owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
+    """Return the outcomes of one owner's tasks, each packed by `batching.pack_outcome`, as a batch."""
+    return Batch(owner, 0, batching.dump_outcomes(items), done=tuple([item[0] for item in items]))
 
 
 def _nothing_to_watch() -> bool:
@@ -52,9 +59,12 @@ class Exchange:
         segments: Segments | None = None,
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
+        begun: Begun | None = None,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
-        self.state = WorkerState(name, size, monotonic(), policy, observers)
+        self.begun = begun  # tells this process's parent of the tasks that it has begun
+        self.state = WorkerState(name, size, monotonic(), policy, observers, is_spared)
         self.lock = threading.RLock()  # pickling, under it, runs the user's code, which may submit
         self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the event loop to do
         self.on_duty: Callable[[], None] | None = None  # tells the thread that serves the main one's futures of work
@@ -136,6 +146,12 @@ class Exchange:
             self.state.share()
             self._drain()
 
+    def send_away(self, future: Future) -> None:
+        """Export what may not be run here, *future* first of all: it is waited for."""
+        self.share()
+        if future.function is not None:
+            self.give_back()
+
     def give_back(self) -> None:
         """Hand all that has not started to the broker."""
         with self.lock:
@@ -152,8 +168,7 @@ class Exchange:
             if isinstance(action, Message):
                 self._link.send(action)
             elif isinstance(action, SendOutcomes):
-                batches = [Batch(owner, 0, batching.dump_outcomes(each)) for owner, each in action.outcomes.items()]
-                self._link.send(Results(batches, action.request))
+                self._link.send(Results(list(starmap(_outcomes, action.outcomes.items())), action.request))
             elif isinstance(action, Export):
                 self._export(action.groups)
             elif isinstance(action, GiveBack):
@@ -334,16 +349,24 @@ class Exchange:
         state = self.state
         for message in messages:
             if isinstance(message, Results):
-                batches = message.batches
-                for index, batch in enumerate(batches):
-                    if len(batch.frames) > 1 or type(batch.frames[0]) is Reference:
-                        batches[index] = taken(batch)  # at once: the memory may be needed where it is
+                self._take(message.batches)
             elif isinstance(message, Tasks) and state.busy_since:
                 self.arm()
             state.receive(message)
         if state.outbox:
             self._drain()
         return bool(messages)
+
+    def _take(self, batches: list[Batch]) -> None:
+        """Take outcomes out of memory that is shared, at once: it may be needed where it is, or go with its process."""
+        for index, batch in enumerate(batches):
+            if len(batch.frames) > 1 or type(batch.frames[0]) is Reference:
+                batches[index] = taken(batch)
+        lost = [batch for batch in batches if any(type(frame) is Reference for frame in batch.frames)]
+        if lost:
+            batches[:] = [batch for batch in batches if batch not in lost]
+            for batch in lost:
+                self._link.send(OutcomeLost(self.name, batch.done))
 
     def has_news(self) -> bool:
         """Return whether there is something for the event loop to settle, or to do for other threads."""

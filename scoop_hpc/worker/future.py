@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
+from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.durations import Cost
 
 PENDING, RUNNING, FINISHED = "PENDING", "RUNNING", "FINISHED"  # the states of concurrent.futures
@@ -90,6 +91,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "serial",
     )
 
+    terms: Terms | None = None  # where they are not those of its cost
     environment: Mapping[str, Any] | None = None  # of the task that submitted this one, in a pool: see `main_by_value`
 
     def __init__(

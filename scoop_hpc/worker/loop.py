@@ -270,6 +270,9 @@ class Loop:
             self._exchange.adopt()
         if self.questions or not (state.local or state.inbox):
             return False
+        if state.is_spared and state.local and not state.stays(state.local[-1].cost):
+            self._exchange.give_back()
+            return False
         if self._program_waits is None and not state.substituted_since:
             return True
         if not self._may_start():

@@ -56,8 +56,11 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     link.send(Ready())
     # the only worker of a pool is not alone: the client has tasks for it
     size = plan.size if plan.pool is None else max(2, plan.size)
-    controller = Controller(link, plan.name, size, segments=_segments(), observers=observers)
     origin = plan.name == ORIGIN
+    begun = None if origin else last_word.begun
+    controller = Controller(
+        link, plan.name, size, segments=_segments(), observers=observers, begun=begun, is_spared=origin and size > 1
+    )
     ending = Ending(controller, last_word.notice)
     if origin:
         ending.listen()

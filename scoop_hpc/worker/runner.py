@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
-from time import monotonic
+from time import monotonic, monotonic_ns
 from typing import Any
 
 from scoop_hpc.pickling import main_received, pickles, task_exits
@@ -16,9 +16,11 @@ from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.tasks import Given
+from scoop_hpc.worker.time_limit import KillTimer
 
 
 class Runner:
@@ -30,6 +32,7 @@ class Runner:
         self.unpolled = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
+        self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
         self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
@@ -81,25 +84,54 @@ class Runner:
     def run_task(self, task: Given) -> None:
         """Run another worker's task, or open a batch of them."""
         exchange = self._exchange
+        begun = exchange.begun
+        slot = 0
         try:
             if isinstance(task, Batch):
-                first = exchange.open(task, self.durations.of)
+                first = self._open(task)
                 if first is None:  # all were cancelled on the way
                     return
                 task = first
                 if isinstance(task, Batch):
                     return self.run_task(task)
+            if begun is not None:
+                limit = task.terms.time_limit
+                deadline = 0 if limit is None else monotonic_ns() + int(limit * 1e9)
+                slot = begun.begin(task.owner, task.serial, 1, len(task.losses), deadline)
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
             refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
+            if begun is not None and slot:
+                begun.end(slot)
             return
         cost = task.cost
         self.since = self._prepare(cost, monotonic())
-        outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+        if begun is None:
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+        else:
+            if task.function is not self._called:
+                self._called = name_called(begun, task.function, args)
+            timer = None if task.terms.time_limit is None else KillTimer(task.terms.time_limit)
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+            if timer is not None:
+                timer.stop()
         exchange.state.learn(outcome.unpolled)
         exchange.finish(task.owner, task.serial, outcome)
+        if begun is not None:
+            begun.end(slot)
+
+    def _open(self, batch: Batch) -> Given | None:
+        """Open a batch of tasks, which runs the user's code: should this worker die of it, each of them is to blame."""
+        begun = self._exchange.begun
+        if begun is None:
+            return self._exchange.open(batch, self.durations.of)
+        slot = begun.begin(batch.owner, batch.serial, batch.count, len(batch.losses))
+        try:
+            return self._exchange.open(batch, self.durations.of)
+        finally:
+            begun.end(slot)
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost

@@ -29,6 +29,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Exported, GaveBack, LateOutcome, Observers
@@ -39,6 +40,7 @@ from scoop_hpc.protocol.messages import (
     Cancel,
     CancelAnswer,
     Demand,
+    Gone,
     Message,
     Query,
     QueryAnswer,
@@ -47,12 +49,14 @@ from scoop_hpc.protocol.messages import (
     Shared,
     SharedSet,
     Stop,
+    TaskLost,
     Tasks,
     Withdraw,
 )
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import lost
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.tasks import Given, Task, tasks_in
 
@@ -96,9 +100,12 @@ class WorkerState:
         now: float = 0.0,
         policy: Policy = DEFAULT,
         observers: Observers = NOBODY,
+        is_spared: bool = False,
     ) -> None:
         self.name = name
         self.size = size
+        self.is_spared = is_spared  # it runs none but short tasks of its own: a program dies with the process
+        self.is_shaken = False  # and not even those, since a worker has died
         self.policy = policy
         self.outbox: deque[Action] = deque()
         self.local: deque[Future] = deque()
@@ -156,7 +163,7 @@ class WorkerState:
         It stays until it is run or wanted by others, or, if it may not stay, for a millisecond, or not at all.
         """
         cost = future.cost
-        if cost.short or cost.spawns:
+        if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
         elif self.wanted or not cost.brief:
             self.outbox.append(Export(((future,),)))
@@ -165,11 +172,15 @@ class WorkerState:
             self.leaving.append(future)
         return now - self.polled > self._poll_seconds
 
+    def stays(self, cost: Cost) -> bool:
+        """Return whether a future of this *cost* may stay here until others want it, and be run here."""
+        return (cost.short and not self.is_shaken) if self.is_spared else cost.stays
+
     def submitted_elsewhere(self, future: Future) -> None:
         """Take in a new future of another thread, to export it or, where there is no other worker, to run it here."""
         if self.size == 1:
             self.foreign.append(future)
-        elif future.cost.stays:
+        elif self.stays(future.cost):
             self.leaving.append(future)
         else:
             self.outbox.append(Export(((future,),)))
@@ -190,7 +201,7 @@ class WorkerState:
             self.wanted -= 1
         if self._observers:
             self._observers.tell(Exported(self.name, first, len(futures)))
-        return Batch(self.name, first, frames, len(futures))
+        return Batch(self.name, first, frames, len(futures), terms=futures[0].terms or futures[0].cost.terms)
 
     def fail(self, futures: Sequence[Future], error: Exception) -> None:
         """Note that *futures* cannot be exported, and will not be run."""
@@ -214,7 +225,7 @@ class WorkerState:
         if self.leaving:
             return True
         try:
-            return self.size > 1 and bool(self.local) and (self.wanted > 0 or not self.local[0].cost.stays)
+            return self.size > 1 and bool(self.local) and (self.wanted > 0 or not self.stays(self.local[0].cost))
         except IndexError:  # another thread has taken it meanwhile
             return False
 
@@ -225,7 +236,7 @@ class WorkerState:
             return []
         cost, function = first.cost, first.function
         worth_it = however_short or cost.worth_a_journey(len(self.local))
-        if cost.stays and (self.wanted <= taken_before or not worth_it):
+        if self.stays(cost) and (self.wanted <= taken_before or not worth_it):
             return []
         most = min(cost.batch_size(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
         taken: list[Future] = []
@@ -235,6 +246,7 @@ class WorkerState:
             following is not None
             and following.function is function
             and following.environment is first.environment
+            and following.terms is first.terms
             and self._take_oldest(following)
         ):
             taken.append(following)
@@ -375,6 +387,8 @@ class WorkerState:
 
     def ask(self, count: int, idle: bool) -> None:
         """Tell the broker, at the next `flush`, how many tasks are welcome, unless it knows; 0: none, after all."""
+        if self.is_spared:
+            return
         last = self._request
         known = not count if last is None else count > 0 and idle == last.idle
         if self.size > 1 and (self._untold or not known):
@@ -494,10 +508,29 @@ class WorkerState:
                 self.outbox.append(Reply(reply, message))
             elif isinstance(message, CancelAnswer) and message.is_dropped and message.serial in self.sent:  # late
                 self.failed.append((self.sent.pop(message.serial), CancelledError()))
+        elif isinstance(message, TaskLost):
+            for serial in message.serials:
+                future = self.sent.pop(serial, None)
+                if future is not None:
+                    self.failed.append((future, lost(message)))
+        elif isinstance(message, Gone):
+            self._forget(message.workers)
         elif isinstance(message, Stop):
             self.stopped = True
         else:
             raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
+
+    def _forget(self, owners: Sequence[WorkerName]) -> None:
+        """Drop the tasks of *owners* that are gone."""
+        left = deque(given for given in self.inbox if given.owner not in owners)
+        if len(left) < len(self.inbox):
+            self._waiting -= sum(tasks_in(given) for given in self.inbox) - sum(tasks_in(given) for given in left)
+            self.inbox = left
+        for owner in owners:
+            self._outcomes.pop(owner, None)
+        if self.is_spared:
+            self.is_shaken = True
+            self.give_back()
 
     def _position(self, owner: WorkerName, serial: int) -> int | None:
         """Return where in the inbox a task is, None if it is not there."""
@@ -515,7 +548,7 @@ class WorkerState:
         self._waiting -= 1
         given = self.inbox[index]
         if isinstance(given, Batch) and tasks_in(given) > 1:
-            self.inbox[index] = Batch(given.owner, given.serial, given.frames, given.count, (*given.dropped, serial))
+            self.inbox[index] = replace(given, dropped=(*given.dropped, serial))
         else:
             del self.inbox[index]
         return True

@@ -7,21 +7,22 @@ from typing import Any
 
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.worker.durations import Cost
 
 
 class Task:
     """A task of another worker: its arguments are unpacked when it begins, in the *environment* that it came with."""
 
-    __slots__ = ("cost", "environment", "function", "item", "owner", "serial")
+    __slots__ = ("cost", "environment", "function", "item", "losses", "owner", "serial", "terms")
 
     count = 1
     dropped: tuple[int, ...] = ()
 
-    def __init__(self, owner: WorkerName, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
-        self.owner = owner
+    def __init__(self, batch: Batch, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
+        self.owner = batch.owner
         self.serial = serial
+        self.terms = batch.terms
+        self.losses = batch.losses
         self.function = function
         self.item = item
         self.cost = cost
@@ -41,12 +42,13 @@ def opened(batch: Batch, cost_of: Callable[[Any], Cost]) -> list[Task]:
     """Return the tasks in *batch*; raises whatever unpickling raises."""
     function, items = batching.load_calls(batch.frames)
     cost = cost_of(function)
-    return [Task(batch.owner, serial, function, item, cost) for serial, item in enumerate(items, batch.serial)]
+    return [Task(batch, serial, function, item, cost) for serial, item in enumerate(items, batch.serial)]
 
 
 def packed_again(task: Task) -> Batch:
     """Return an opened task as a batch of its own; raise UnpicklableError."""
-    return Batch(task.owner, task.serial, batching.dump_again(task.function, task.item, task.environment))
+    frames = batching.dump_again(task.function, task.item, task.environment)
+    return Batch(task.owner, task.serial, frames, terms=task.terms, losses=task.losses)
 
 
 def tasks_in(given: Given) -> int:

@@ -362,7 +362,7 @@ def test_dead_worker_breaks_the_executor_and_is_named(scripts: Scripts, death: s
     program = f"""
 from scoop_hpc.errors import BrokenPoolError
 def die(): {death}
-with Executor(2) as executor:
+with Executor(2, on_worker_loss="break") as executor:
     submitted = [executor.submit(*task) for task in [(die,), *[(time.sleep, 60)] * 9]]
     errors = [future.exception() for future in submitted]
     try: executor.submit(abs, 1)
@@ -372,6 +372,33 @@ print([type(error) is BrokenPoolError for error in errors], len(set(map(str, err
     printed = scripts.run(program)
     assert printed.startswith(f"{[True] * 11} 1 worker 0.")
     assert how in printed
+
+
+def test_executor_survives_its_workers_and_fails_only_what_takes_them_down(scripts: Scripts) -> None:
+    program = """
+from scoop_hpc.errors import WorkerLostError
+def work(n):
+    if n in (3, 47): os.kill(os.getpid(), 9)
+    return n
+def outcome(future):
+    return type(future.exception()) if future.exception() else future.result()
+with Executor(2) as executor:
+    outcomes = list(map(outcome, [executor.submit(work, n) for n in range(60)]))
+    print([n for n, each in enumerate(outcomes) if each is WorkerLostError], sum(set(outcomes) & set(range(60))))
+    found = []
+    try:
+        for result in executor.map(work, range(40, 60), chunksize=20): found.append(result)
+    except WorkerLostError as error:
+        print(found, len(error.losses), error)
+    print(executor.submit(abs, -5).result())
+"""
+    lines = scripts.run(program).splitlines()
+    assert lines[0] == f"[3, 47] {sum(range(60)) - 50}"
+    assert lines[1].startswith(
+        f"{list(range(40, 47))} 3 the task was lost with 3 workers, one after the other: worker "
+    )
+    assert "killed by SIGKILL" in lines[1]
+    assert lines[2] == "5"
 
 
 def test_failing_initializer_breaks_the_executor(scripts: Scripts) -> None:

@@ -25,7 +25,9 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Shutdown,
     Stop,
+    TaskId,
     Welcome,
+    WorkerDied,
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.run.agent_state import (
@@ -43,11 +45,13 @@ from scoop_hpc.run.agent_state import (
     Tell,
     TellBroker,
     TellProgram,
+    Unfinished,
 )
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
 
 FIRST = NodeIndex(0)
-BROKER, WORKER = broker_name(FIRST), worker_name(FIRST, 1)
+BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
 UP = BrokerUp(FIRST, ("main",), ("meta",))
 WELCOME = Welcome(
     node=FIRST,
@@ -135,7 +139,8 @@ def faults(node: Node) -> list[str]:
 
 def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
     node = Node()
-    assert node.do(node.state.start(0.0)) == [Fork(BROKER), Fork(WORKER), ConnectBroker(), TellBroker(Ready())]
+    forks = [Fork(name) for name in (BROKER, WORKER, OTHER)]
+    assert node.do(node.state.start(0.0)) == [*forks, ConnectBroker(), TellBroker(Ready())]
     assert node.broker(UP) == [Tell(UP)]
     peers = Peers((UP,))
     assert node.driver(peers) == [TellBroker(peers), Fork(ORIGIN)]
@@ -155,8 +160,51 @@ def test_pool_has_no_origin() -> None:
 
 
 def test_exit_is_told_to_the_driver_with_what_is_known_of_it(node: Node) -> None:
+    pid = node.pids[BROKER]
+    assert node.do(node.state.exited(pid, -9, 1.0, True, False)) == [Tell(Exited(BROKER, pid, -9, True, False))]
+
+
+def test_the_only_worker_is_the_origin() -> None:
+    node = Node(msgspec.structs.replace(WELCOME, workers=1, size=1)).begin()
+    assert list(node.pids) == ["0", "0.0"]
+
+
+def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
     pid = node.pids[WORKER]
-    assert node.do(node.state.exited(pid, -9, 1.0, True, False)) == [Tell(Exited(WORKER, pid, -9, True, False))]
+    unfinished = Unfinished((BegunTask(ORIGIN, 5, 2, 1, 0), BegunTask(OTHER, 1, 1, 0, 0)), "simulate", 3, 0)
+    broker, fork, driver = node.do(node.state.exited(pid, -11, 1.0, False, False, unfinished))
+    cause = f"worker 0.1 (pid {pid}) on n1 died: killed by SIGSEGV"
+    begun = TaskId(ORIGIN, 5), TaskId(ORIGIN, 6), TaskId(OTHER, 1)
+    assert broker == TellBroker(WorkerDied(WORKER, cause, begun, is_replaced=True))
+    assert fork == Fork(worker_name(FIRST, 3))  # its own name is never used again
+    task = "simulate(), attempt 2, and 1 other tasks that wait"
+    assert driver == Tell(Exited(WORKER, pid, -11, False, False, task, is_replaced=True))
+
+
+def test_task_that_took_too_long_is_alone_to_blame(node: Node) -> None:
+    pid = node.pids[WORKER]
+    unfinished = Unfinished((BegunTask(ORIGIN, 5, 1, 0, 0), BegunTask(ORIGIN, 6, 1, 0, 99)), "simulate", 3, time=100)
+    broker, _, driver = node.do(node.state.exited(pid, -SIGKILL, 1.0, False, False, unfinished))
+    assert isinstance(broker, TellBroker)
+    assert isinstance(broker.message, WorkerDied)
+    assert broker.message.too_long == (TaskId(ORIGIN, 6),)
+    assert broker.message.cause == f"worker 0.1 (pid {pid}) on n1 was killed: a task exceeded its time limit"
+    assert isinstance(driver, Tell)
+    assert isinstance(driver.message, Exited)
+    assert driver.message.is_too_long
+
+
+def test_workers_that_die_without_a_task_are_not_replaced_for_ever(node: Node) -> None:
+    replaced = []
+    for index in (1, 3, 4):
+        actions = node.exit(worker_name(FIRST, index), -9, own_end=False)
+        replaced.append(any(isinstance(action, Fork) for action in actions))
+    assert replaced == [True, True, False]
+
+
+def test_death_at_the_end_is_no_loss(node: Node) -> None:
+    node.driver(Shutdown())
+    assert not any(isinstance(action, Fork) for action in node.exit(WORKER, -9, own_end=False))
 
 
 def test_fault_of_a_worker_is_passed_on(node: Node) -> None:
@@ -246,7 +294,7 @@ def test_end_without_a_signal_stops_idle_workers_then_kills(node: Node) -> None:
     assert node.driver(Shutdown()) == [TellBroker(Stop())]
     assert node.wait(0.2) == []
     assert node.wait(0.1) == [KillAll()]
-    for name in (ORIGIN, WORKER, BROKER):
+    for name in (ORIGIN, WORKER, OTHER, BROKER):
         assert node.phase is Phase.KILLING
         node.exit(name, -SIGKILL, own_end=False)
     assert node.phase is Phase.OVER
@@ -256,6 +304,7 @@ def test_end_is_over_as_soon_as_all_have_ended(node: Node) -> None:
     node.exit(ORIGIN)
     node.driver(Shutdown())
     node.exit(WORKER)
+    node.exit(OTHER)
     assert node.exit(BROKER)[-1] == KillAll()  # what tasks have started is left
     assert node.phase is Phase.OVER
 
@@ -444,9 +493,9 @@ def test_driver_that_is_stopped_is_killed_by_the_node_that_it_is_on() -> None:
 
 
 def test_what_happens_is_told_to_observers_in_its_order(node: Node) -> None:
-    node.exit(WORKER, -11, own_end=False)
+    node.exit(BROKER, -11, own_end=False)
     node.driver(Shutdown())
     node.wait(5)
     names = [type(event).__name__ for event in node.observed]
-    assert names == ["ProcessStarted"] * 3 + ["ProcessDied", "NodeEnding", "ProcessesKilled"]
-    assert str(node.observed[3]) == "worker 0.1 (pid 101) died: killed by SIGSEGV"
+    assert names == ["ProcessStarted"] * 4 + ["ProcessDied", "NodeEnding", "ProcessesKilled"]
+    assert str(node.observed[4]) == "broker 0 (pid 100) died: killed by SIGSEGV"

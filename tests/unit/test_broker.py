@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from scoop_hpc.broker.actions import META, Send
@@ -19,23 +20,31 @@ from scoop_hpc.protocol.messages import (
     CancelAnswer,
     Demand,
     Fault,
+    Gone,
     Load,
+    Loss,
     Message,
+    OutcomeLost,
     Peers,
     Query,
     QueryAnswer,
     Ready,
+    Reference,
     Request,
     Results,
     Steal,
     Stop,
+    TaskId,
+    TaskLost,
     Tasks,
+    Terms,
     Withdraw,
+    WorkerDied,
 )
 from scoop_hpc.protocol.names import AGENT, ORIGIN, NodeIndex, ProcessName, WorkerName, broker_name, worker_name
 
 NAME, PEER, OTHER = broker_name(0), broker_name(1), broker_name(2)
-SECOND = worker_name(0, 1)
+SECOND, THIRD = worker_name(0, 1), worker_name(0, 2)
 FAR = worker_name(1, 0)
 POLICY = Policy()
 
@@ -90,6 +99,7 @@ def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
 
 
 def test_worker_that_asks_for_all_leaves_the_others_their_share(broker: Broker) -> None:
+    broker.say(Ready(), THIRD)
     broker.say(Tasks([batch(n) for n in range(10)]), ORIGIN)
     (tasks,) = to(SECOND, broker.say(Request(100, idle=False), SECOND))
     assert isinstance(tasks, Tasks)
@@ -383,3 +393,130 @@ def test_observers_hear_of_workers_peers_and_thefts() -> None:
         "broker 0 stole 3 tasks from broker 1",
         "broker 0 gave 3 tasks to broker 2",
     ]
+
+
+# workers that die
+
+
+def died(name: WorkerName, *begun: int, owner: WorkerName = ORIGIN, too_long: bool = False) -> WorkerDied:
+    tasks = tuple(TaskId(owner, serial) for serial in begun)
+    return WorkerDied(name, f"{name} died", tasks, tasks if too_long else (), is_replaced=True)
+
+
+def give(broker: Broker, *batches: Batch, worker: WorkerName = SECOND) -> None:
+    """Let *worker* have these batches, and nothing else."""
+    broker.say(Request(1000), worker)
+    assert to(worker, broker.say(Tasks(list(batches)), FAR))
+    while broker.queue:
+        broker.say(Request(1000), worker)
+
+
+def losses(sends: list[Send]) -> list[TaskLost]:
+    return [send.message for send in sends if isinstance(send.message, TaskLost)]
+
+
+def queued(broker: Broker) -> dict[int, int]:
+    """Return the losses of each task that waits, by its serial."""
+    return {
+        serial: len(batch.losses)
+        for queue in (broker.queue, broker.risky)
+        for batch in queue
+        for serial in range(batch.serial, batch.serial + batch.count)
+        if serial not in batch.dropped
+    }
+
+
+@pytest.fixture
+def node(broker: Broker) -> Broker:
+    """A broker with three workers, the origin among them, and no peers."""
+    broker.peers.clear()
+    broker.say(Ready(), THIRD)
+    return broker
+
+
+def test_tasks_of_a_worker_that_dies_are_queued_again_and_what_it_had_begun_has_a_loss(node: Broker) -> None:
+    give(node, bundle(1, 4))
+    node.say(died(SECOND, 2), AGENT)
+    assert queued(node) == {1: 0, 2: 1, 3: 0, 4: 0}
+
+
+def test_what_is_done_given_back_or_cancelled_is_not_queued_again(node: Broker) -> None:
+    give(node, bundle(1, 4))
+    node.say(Results([Batch(ORIGIN, 0, [b"outcome"], done=(1,))]), SECOND)
+    node.say(Tasks([batch(2)]), SECOND)
+    node.say(Cancel(ORIGIN, 3, None), ORIGIN)
+    node.say(CancelAnswer(ORIGIN, 3, None, True), SECOND)
+    node.say(died(SECOND), AGENT)
+    assert queued(node) == {2: 0, 4: 0}
+
+
+def test_origin_gets_no_task_that_has_cost_a_worker(node: Broker) -> None:
+    give(node, batch(1))
+    node.say(Request(1), ORIGIN)
+    assert not any(isinstance(message, Tasks) for message in to(ORIGIN, node.say(died(SECOND, 1), AGENT)))
+    (tasks,) = [message for message in to(THIRD, node.say(Request(1), THIRD)) if isinstance(message, Tasks)]
+    assert [(each.serial, len(each.losses)) for each in tasks.batches] == [(1, 1)]
+
+
+def test_task_fails_after_its_last_attempt_and_its_owner_learns_why(node: Broker) -> None:
+    give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=2)))
+    node.say(Request(1), THIRD)
+    node.say(died(SECOND, 1), AGENT)
+    (lost,) = losses(node.say(died(THIRD, 1), AGENT))
+    assert lost == TaskLost(ORIGIN, (1,), (Loss("0.1 died"), Loss("0.2 died")))
+    assert queued(node) == {}
+
+
+def test_limit_that_was_exceeded_counts_apart_from_deaths(node: Broker) -> None:
+    give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1, time_limit=2.0, in_time=2)))
+    node.say(Request(1), THIRD)
+    assert losses(node.say(died(SECOND, 1, too_long=True), AGENT)) == []
+    (lost,) = losses(node.say(died(THIRD, 1, too_long=True), AGENT))
+    assert lost.time_limit == 2.0
+
+
+def test_what_the_dead_have_said_before_is_not_heeded_any_more(node: Broker) -> None:
+    give(node, batch(1))
+    node.say(died(SECOND, 1), AGENT)
+    assert node.say(Results([Batch(ORIGIN, 0, [b"outcome"], done=(1,))]), SECOND) == []
+    assert node.say(Request(1), SECOND) == []
+    assert queued(node) == {1: 1}
+
+
+def test_tasks_of_an_owner_that_is_gone_are_dropped_wherever_they_wait(node: Broker) -> None:
+    give(node, batch(1, owner=THIRD))
+    node.say(Tasks([batch(2, owner=THIRD), batch(3)]), ORIGIN)
+    assert Gone((THIRD,)) in to(SECOND, node.say(died(THIRD), AGENT))
+    node.say(Tasks([batch(4, owner=THIRD)]), PEER)
+    assert queued(node) == {3: 0}
+    node.say(died(SECOND, 1, owner=THIRD), AGENT)
+    assert queued(node) == {3: 0}
+
+
+def test_question_to_a_worker_that_dies_is_answered_in_its_place(node: Broker) -> None:
+    give(node, batch(1))
+    assert to(SECOND, node.say(Cancel(ORIGIN, 1, 7), ORIGIN)) == [Cancel(ORIGIN, 1, 7)]
+    assert to(ORIGIN, node.say(died(SECOND), AGENT)) == [Gone((SECOND,)), CancelAnswer(ORIGIN, 1, 7, True)]
+    assert queued(node) == {}
+
+
+def test_outcome_that_went_with_the_memory_of_a_dead_worker_is_made_again(node: Broker) -> None:
+    give(node, batch(1), batch(2))
+    node.say(Results([Batch(ORIGIN, 0, [Reference(b"there")], done=(1, 2))]), SECOND)
+    node.say(died(SECOND), AGENT)
+    assert queued(node) == {}
+    node.say(OutcomeLost(ORIGIN, (1,)), ORIGIN)
+    assert queued(node) == {1: 0}
+    for tick in range(100):
+        node.tick(float(tick))
+    (lost,) = to(ORIGIN, node.say(OutcomeLost(ORIGIN, (2,)), ORIGIN))
+    assert isinstance(lost, TaskLost)
+
+
+def test_peer_whose_origin_alone_is_hungry_gets_no_task_that_has_cost_a_worker(broker: Broker) -> None:
+    give(broker, batch(1))
+    broker.say(died(SECOND, 1), AGENT)
+    assert to(PEER, broker.say(Steal(5, for_origin=True), PEER)) == [Tasks([])]
+    (stolen,) = to(PEER, broker.say(Steal(5), PEER))
+    assert isinstance(stolen, Tasks)
+    assert [each.serial for each in stolen.batches] == [1]

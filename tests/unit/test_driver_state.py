@@ -17,6 +17,7 @@ from scoop_hpc.protocol.messages import (
     Bye,
     Exited,
     Fault,
+    Gone,
     Hello,
     Interrupt,
     Message,
@@ -28,7 +29,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, worker_name
+from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, broker_name, worker_name
 from scoop_hpc.run.driver_state import (
     Action,
     CommandEnd,
@@ -61,6 +62,7 @@ PLAN = RunPlan(
     patience=30.0,
 )
 FIRST, SECOND = AgentName("n1/0"), AgentName("n2/0")
+LOST, BROKER = worker_name(1, 0), broker_name(1)
 
 
 class Run:
@@ -201,8 +203,6 @@ def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_ru
     ("name", "status", "ending"),
     [
         ("0.0", -9, Ending(137, "origin (pid 7) on n2.site died: killed by SIGKILL")),
-        ("1.0", -11, Ending(1, "worker 1.0 (pid 7) on n2.site died: killed by SIGSEGV")),
-        ("1.0", 0, Ending(1, "worker 1.0 (pid 7) on n2.site died: exit status 0")),
         ("1", 1, Ending(1, "broker 1 (pid 7) on n2.site died: exit status 1")),
     ],
 )
@@ -211,7 +211,38 @@ def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, st
     assert running.ending == ending
 
 
-@pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1.0", "worker 1.0", 1)])
+def test_run_goes_on_without_a_worker_and_all_nodes_forget_it(running: Run) -> None:
+    task = "simulate(), attempt 1"
+    sends = running.say(Exited(LOST, 7, -11, False, False, task, is_replaced=True), "n2/0")
+    assert running.ending is None
+    assert sends == [Send(agent, Gone((LOST,))) for agent in (FIRST, SECOND)]
+    died = "worker 1.0 (pid 7) on n2.site died: killed by SIGSEGV, in simulate(), attempt 1; another takes its place"
+    assert running.done[-1] == Warn(died)
+
+
+def test_run_without_a_worker_left_ends(running: Run) -> None:
+    for index in range(3):
+        assert running.ending is None
+        running.say(Exited(worker_name(1, index), 7, -9, False, False), "n2/0")
+    last = "worker 1.2 (pid 7) on n2.site died: killed by SIGKILL; no worker is left"
+    assert running.ending == Ending(1, last)
+
+
+def test_worker_that_dies_while_the_run_is_starting_ends_it() -> None:
+    run = Run()
+    run.hello("n2")
+    run.say(Exited(LOST, 7, -9, False, False, is_replaced=True), "n2/0")
+    assert run.ending == Ending(1, "worker 1.0 (pid 7) on n2.site died: killed by SIGKILL")
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_pool_breaks_at_the_death_of_a_worker_if_it_is_told_to(breaks: bool) -> None:
+    run = Run(replace(PLAN, pool=Pool((), None, breaks))).begin()
+    run.say(Exited(LOST, 7, -9, False, False, is_replaced=True), "n2/0")
+    assert (run.ending is not None) == breaks
+
+
+@pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1", "broker 1", 1)])
 def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
     running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
@@ -219,7 +250,7 @@ def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int
 
 
 def test_first_reason_counts(running: Run) -> None:
-    running.say(Exited(worker_name(1, 0), 7, -9, False, False), "n2/0")
+    running.say(Exited(BROKER, 7, -9, False, False), "n2/0")
     first = running.ending
     assert running.say(Exited(ORIGIN, 8, -9, False, False), "n1/0") == []
     assert running.ending is first
@@ -412,7 +443,7 @@ def test_ending_makes_the_jobs_state(running: Run, ending: Ending, state: JobSta
 
 
 def test_want_of_memory_makes_the_jobs_state(running: Run) -> None:
-    running.say(Exited(worker_name(0, 1), 7, -9, True, False), "n1/0")
+    running.say(Exited(BROKER, 7, -9, True, False), "n1/0")
     assert running.state.job_state(0.0) is JobState.OUT_OF_MEMORY
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
+import functools
 import re
 import sys
 import textwrap
@@ -12,16 +13,19 @@ import weakref
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import cloudpickle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scoop_hpc import futures
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import batching, main_by_value, main_received, pickles
 from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.protocol.names import ORIGIN, worker_name
+from scoop_hpc.task import TaskOptions, options_of
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.serial import NoLink
@@ -514,3 +518,81 @@ def test_class_whose_metaclass_has_a_reducer_of_its_own_goes_by_that(sides: Side
 
 def test_functions_of_modules_go_by_name(sides: Sides) -> None:
     assert len(batching.dump_call(pytest.approx, (1,), {})[0]) < 200
+
+
+WITH_OPTIONS = """
+from scoop_hpc import futures
+class Flaky(Exception): pass
+calls = []
+scale = 2
+@futures.task(retries=2, retry_on=(Flaky,), name="flaky")
+def flaky(n):
+    calls.append(n)
+    if len(calls) < 3: raise Flaky
+    return scale * n
+@futures.task
+def factorial(n): return n * factorial(n - 1) if n else 1
+def plain(n): return scale * n
+renamed = futures.task(plain, time_limit=5)
+def user(n): return flaky(n), renamed(n), factorial(n)
+class Shape:
+    @futures.task(time_limit=3)
+    def area(self): return scale * 9
+def shaped(n): return Shape().area()
+closed = (lambda offset: futures.task(lambda n: n + offset, retries=1))(7)
+def options(_): return options_of(flaky)
+from scoop_hpc.task import options_of
+"""
+
+
+@pytest.mark.parametrize("way", ["call", "call_from_task"])
+def test_task_functions_bring_what_they_use_and_keep_their_options(way: str) -> None:
+    sides = Sides(WITH_OPTIONS)
+    call = getattr(sides, way)
+    for function, argument, result in (
+        ("flaky", 3, 6),
+        ("factorial", 5, 120),
+        ("renamed", 4, 8),
+        ("user", 3, (6, 6, 6)),
+        ("shaped", 0, 18),
+        ("closed", 1, 8),
+    ):
+        assert call(function, argument) == result
+    sides.client.scale = 5
+    assert (call("renamed", 4), call("flaky", 1), call("shaped", 0)) == (20, 5, 45)
+    sides.client.flaky = futures.task(sides.client.flaky, retries=4)
+    given = call("options", 0)
+    assert (given.retries, given.name, [kind.__name__ for kind in given.retry_on]) == (4, "flaky", ["Flaky"])
+
+
+def test_task_function_of_the_client_is_the_same_in_all_its_calls() -> None:
+    sides = Sides(WITH_OPTIONS)
+    first, second = sides.frames("flaky", 1), sides.frames("flaky", 2)
+    sides.be_worker()
+    task = batching.load_call(first)[0]
+    assert task is batching.load_call(second)[0]
+    assert options_of(task) == TaskOptions(2, (sys.modules["__main__"].Flaky,), name="flaky")
+
+
+def test_pickle_of_a_settled_task_function_is_made_once() -> None:
+    sides = Sides(WITH_OPTIONS)
+    first = sides.frames("factorial", 1)
+    with mock.patch.object(main_by_value, "_definition", side_effect=AssertionError):
+        assert len(sides.frames("factorial", 1)[0]) == len(first[0])
+
+
+def test_task_function_of_a_module_that_is_to_go_by_value_does() -> None:
+    module = ModuleType("sent_by_value")
+    sys.modules["sent_by_value"] = module
+    try:
+        exec("from scoop_hpc import futures\n@futures.task(retries=1)\ndef f(n): return n + 1", module.__dict__)
+        cloudpickle.register_pickle_by_value(module)
+        sides = Sides("")
+        sides.client.user = functools.partial(module.f)
+        frames = sides.frames("user", 1)
+        cloudpickle.unregister_pickle_by_value(module)
+    finally:
+        del sys.modules["sent_by_value"]
+    sides.be_worker()
+    called, args, _ = batching.load_call(frames)
+    assert (called(*args), options_of(called)) == (2, TaskOptions(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import operator
 import random
 import signal
@@ -81,6 +82,7 @@ class FakeWorker:
     def __init__(self, seed: int, size: int = 3, hunger: float = 0.3, policy: Policy = DEFAULT) -> None:
         self.policy = policy
         self.size = size
+        self.longest_here = math.inf
         self.loop_timings = LoopTimings()
         self.futures: list[FakeFuture] = []
         self._dice = random.Random(seed)

@@ -392,7 +392,7 @@ def test_call_dropped_on_the_way_is_not_opened() -> None:
 def test_call_that_cannot_be_pickled_again_is_refused_and_the_others_go() -> None:
     home = Home(WORKER)
     exchange = Exchange(home, WORKER, 4)
-    bad = Task(ORIGIN, 1, threading.Lock().acquire, (1,), Cost())
+    bad = Task(calls(1, 1), 1, threading.Lock().acquire, (1,), Cost())
     exchange.state.receive(Tasks([calls(2, 5)]))
     exchange.state.opened(calls(1, 1), [bad])
     exchange.give_back()

@@ -1,0 +1,131 @@
+"""The ledger of one worker: the tasks that it was given and has not done, to be queued again if it dies.
+
+::
+
+    given --> [ ledger ] --outcome, or given back, or dropped--> struck out
+                  |
+                  '--the worker dies--> begun: each by itself, with one loss more, or failed after its last attempt
+                                        not begun: queued again as they were
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from scoop_hpc.protocol.messages import Batch, Loss, TaskId, TaskLost
+from scoop_hpc.protocol.names import WorkerName
+
+
+class _Part(msgspec.Struct):
+    """A batch of several tasks, and those of them that are left."""
+
+    batch: Batch
+    left: set[int]
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """What the death of a worker makes of its tasks."""
+
+    batches: list[Batch]  # to be queued again
+    failed: list[TaskLost]
+
+
+class Ledger:
+    """The tasks of one worker."""
+
+    __slots__ = ("_several", "_single")
+
+    def __init__(self) -> None:
+        self._single: dict[tuple[WorkerName, int], Batch] = {}
+        self._several: list[_Part] = []  # there are few
+
+    def __bool__(self) -> bool:
+        return bool(self._single or self._several)
+
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Note that *batches* are given to the worker."""
+        for batch in batches:
+            if batch.count == 1:
+                self._single[batch.owner, batch.serial] = batch
+            elif batch.tasks() == 1:
+                self._single[batch.owner, batch.first()] = batch
+            else:
+                self._several.append(_Part(batch, _serials_in(batch)))
+
+    def strike(self, owner: WorkerName, serials: Sequence[int]) -> None:
+        """Forget tasks: the worker has done them, or has them no longer."""
+        single = self._single
+        others = [serial for serial in serials if single.pop((owner, serial), None) is None]
+        if others and self._several:
+            for part in self._several:
+                if part.batch.owner == owner:
+                    part.left.difference_update(others)
+            self._several = [part for part in self._several if part.left]
+
+    def strike_batch(self, batch: Batch) -> None:
+        """Forget the tasks in *batch*, which the worker has given back, or made itself."""
+        self.strike(batch.owner, (batch.serial,) if batch.count == 1 else sorted(_serials_in(batch)))
+
+    def drop_owned(self, owners: Collection[WorkerName]) -> None:
+        """Forget the tasks of these *owners*, who are gone: nobody wants them."""
+        for key in [key for key in self._single if key[0] in owners]:
+            del self._single[key]
+        self._several = [part for part in self._several if part.batch.owner not in owners]
+
+    def copy_of(self, owner: WorkerName, serial: int) -> Batch | None:
+        """Return a task as a batch of its own, None if it is not here."""
+        batch = self._single.get((owner, serial))
+        if batch is not None:
+            return batch
+        for part in self._several:
+            if part.batch.owner == owner and serial in part.left:
+                return only(part.batch, {serial})
+        return None
+
+    def remains(self, cause: str, begun: Sequence[TaskId], too_long: Sequence[TaskId]) -> Remains:
+        """Take the death of the worker, by that *cause*, and return what becomes of its tasks.
+
+        Those that had *begun* have lost an attempt. Where some were *too_long*, they are why it died, and only they.
+        """
+        blamed = {(task.owner, task.serial) for task in too_long or begun}
+        found = Remains([], [])
+        parts = [_Part(batch, {serial}) for (_, serial), batch in self._single.items()] + self._several
+        for part in parts:
+            batch = part.batch
+            guilty = [serial for serial in sorted(part.left) if (batch.owner, serial) in blamed]
+            innocent = part.left.difference(guilty)
+            if innocent:
+                found.batches.append(only(batch, innocent))
+            for serial in guilty:
+                self._after_loss(only(batch, {serial}), serial, Loss(cause, bool(too_long)), found)
+        self._single.clear()
+        self._several.clear()
+        return found
+
+    def _after_loss(self, batch: Batch, serial: int, loss: Loss, found: Remains) -> None:
+        losses = (*batch.losses, loss)
+        late = sum(each.too_long for each in losses)
+        if loss.too_long and late >= batch.terms.in_time:
+            found.failed.append(TaskLost(batch.owner, (serial,), losses, batch.terms.time_limit))
+        elif len(losses) - late >= batch.terms.attempts:
+            found.failed.append(TaskLost(batch.owner, (serial,), losses))
+        else:
+            found.batches.append(msgspec.structs.replace(batch, losses=losses))
+
+
+def only(batch: Batch, serials: Collection[int]) -> Batch:
+    """Return the part of *batch* with these tasks.
+
+    >>> only(Batch("0.0", 1, [b"calls"], count=3), {2}).dropped
+    (1, 3)
+    """
+    if batch.tasks() == len(serials):
+        return batch
+    others = (serial for serial in range(batch.serial, batch.serial + batch.count) if serial not in serials)
+    return msgspec.structs.replace(batch, dropped=tuple(others))
+
+
+def _serials_in(batch: Batch) -> set[int]:
+    return set(range(batch.serial, batch.serial + batch.count)).difference(batch.dropped)
