@@ -19,8 +19,9 @@ from scoop_hpc import futures
 from scoop_hpc.errors import RunEndedError
 
 def note(name, text=""):
-    pathlib.Path(name + ".new").write_text(text)
-    os.rename(name + ".new", name)
+    new = f"{name}.{os.getpid()}.{threading.get_ident()}"
+    pathlib.Path(new).write_text(text)
+    os.rename(new, name)
 
 def nap(_=None):
     note("begun")
