@@ -23,6 +23,9 @@
     │   └── TimeLimitError           it has taken too long
     └── TaskError                    a task failed with an exception that could not travel
         └── UnpicklableError         a call or a result cannot be pickled
+
+    SystemExit
+    └── RunEndedError                the run ends, and the program with it
 """
 
 from __future__ import annotations
@@ -154,3 +157,25 @@ class TaskError(ScoopError):
 
 class UnpicklableError(TaskError):
     """A call, which was not run then, or the result of one cannot be pickled; the cause says why."""
+
+
+class RunEndedError(SystemExit):
+    """The run has to end, and this is the program's chance to save what it has: it is killed after some seconds.
+
+    It is raised where the program waits for futures, or is about to, each time; and by SIGTERM and SIGHUP, wherever the
+    program is, unless it handles them itself. It is what `sys.exit` raises, and no `Exception`, so that a program which
+    tries again whatever fails does not try again for ever; that threads and event loops end by it, and the program
+    itself, having run what it has in `finally` and `atexit`, without a traceback: the run says itself why it ends.
+
+    >>> str(RunEndedError("broker 1 died")), RunEndedError("broker 1 died").code
+    ('the run is ending: broker 1 died', 1)
+    """
+
+    code: int  # exit status, of 128 more than the number of a signal if that was the reason
+
+    def __init__(self, reason: str, status: int = 1) -> None:
+        super().__init__(reason, status)
+        self.code = status
+
+    def __str__(self) -> str:
+        return f"the run is ending: {self.args[0]}"

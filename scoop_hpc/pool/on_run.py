@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from scoop_hpc.errors import BrokenPoolError
+from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.task import WithOptions, options_of
@@ -161,8 +161,14 @@ class OnRun:
                 with self._lock:
                     self._under_way -= 1
             else:
-                future.inner = self._controller.submit(*call)
-                future.inner.add_done_callback(functools.partial(self._pass_on, future))
+                try:
+                    future.inner = self._controller.submit(*call)
+                except RunEndedError as error:
+                    with self._lock:
+                        self._under_way -= 1
+                    future.settle(None, error)
+                else:
+                    future.inner.add_done_callback(functools.partial(self._pass_on, future))
             future = self._next()
 
     def _next(self) -> _Queued | None:

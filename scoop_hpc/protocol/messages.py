@@ -19,7 +19,7 @@ Fault        worker -> broker    main   I cannot go on, because
              broker -> agent     main   the same, passed on, or my own
              agent -> driver     meet   the same, passed on, or the agent's own
 Interrupt    driver -> agent     meet   send this signal to the origin: the user pressed Ctrl-C, or the scheduler warns
-Shutdown     driver -> agent     meet   end everything on your node
+Shutdown     driver -> agent     meet   end everything on your node; the program is told the reason first
 Bye          agent -> driver     meet   everything on my node has ended
 Ready        worker -> broker    main   I am here
              agent -> broker     main   the same; answered by BrokerUp
@@ -314,6 +314,7 @@ class Interrupt(Message, frozen=True):
 
 class Shutdown(Message, frozen=True):
     signal: Signal | None = None  # that the origin gets first, if it still runs
+    reason: str = ""  # for the program, which has some time then; without, and without a signal, all ends at once
 
 
 class Bye(Message, frozen=True):

@@ -34,7 +34,6 @@ from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
-    REMINDER,
     Action,
     AgentState,
     ConnectBroker,
@@ -48,6 +47,7 @@ from scoop_hpc.run.agent_state import (
     Signal,
     Tell,
     TellBroker,
+    TellProgram,
     Unfinished,
 )
 from scoop_hpc.run.children import Child, ProcessOptions
@@ -58,6 +58,7 @@ from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
+from scoop_hpc.transport.notice import REMINDER
 
 _FILES = 10  # more than those for each worker and node, in an agent and in a broker
 _REMEDY = "raise that, or ask for fewer workers"
@@ -240,6 +241,8 @@ class Agent:
                     self._broker = self._connect_broker()
                 case Signal(pid, number):
                     os.kill(pid, number)
+                case TellProgram(pid, reason):
+                    self._children[pid].last_word.notice.give(reason)
                 case LookAtProcesses():
                     self._oom_kills.look()
                     stopped = [pid for pid in self._children if proc.is_stopped(pid)]

@@ -2,11 +2,13 @@
 
 ::
 
-    SERVING --Shutdown, or the driver is lost--> AWAITING_SIGNAL --> SIGNALLED --> STOPPING --> KILLING --> OVER
-        '--- without a signal for the origin ------------------------------------->'
+    SERVING --Shutdown for a reason--> TOLD -------------------> SIGNALLED --> STOPPING --> KILLING --> OVER
+       |'----- by a signal, or the driver is lost --> AWAITING_SIGNAL --^          ^
+       '------ at once, or the origin is not here ---------------------------------'
 
+    TOLD              the program knows the reason, by an exception, and has some time until it gets SIGTERM
     AWAITING_SIGNAL   SIGTERM may be on its way to all processes of the job, the program among them
-    SIGNALLED         the origin has its signal, and some time to end
+    SIGNALLED         the origin has its signal, and some time; then it is told the reason, too, and has some more
     STOPPING          the broker, and by it the workers, are told to stop
     KILLING           everything that is left is killed
 
@@ -57,21 +59,25 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.run.exits import describe_exit, how_it_died
 from scoop_hpc.run.policy import AgentPolicy
 from scoop_hpc.transport.begun import BegunTask
+from scoop_hpc.transport.notice import REMINDER
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
 _TERMINATED = 128 + signal.SIGTERM
-REMINDER = signal.SIGURG  # ignored where there is no handler [signal(7)]
 
 
 class Phase(enum.Enum):
     """The step of an agent's life."""
 
     SERVING = 1
-    AWAITING_SIGNAL = 2
-    SIGNALLED = 3
-    STOPPING = 4
-    KILLING = 5
-    OVER = 6
+    TOLD = 2
+    AWAITING_SIGNAL = 3
+    SIGNALLED = 4
+    STOPPING = 5
+    KILLING = 6
+    OVER = 7
+
+
+_GRACE = (Phase.TOLD, Phase.AWAITING_SIGNAL, Phase.SIGNALLED)  # the program has some time
 
 
 class Fork(Struct, frozen=True):
@@ -101,6 +107,13 @@ class Signal(Struct, frozen=True):
 
     pid: int
     number: int
+
+
+class TellProgram(Struct, frozen=True):
+    """Leave the *reason* why the run ends where the program finds it, the child *pid*, when it is reminded."""
+
+    pid: int
+    reason: str
 
 
 class LookAtProcesses(Struct, frozen=True):
@@ -140,6 +153,7 @@ Action = (
     | Tell
     | TellBroker
     | Signal
+    | TellProgram
     | LookAtProcesses
     | InspectDriver
     | KillDriver
@@ -169,9 +183,11 @@ class AgentState:
         self._look_at: float | None = None
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
-        self._signal: int | None = None  # for the origin, at the end
+        self._interrupted_at: float | None = None  # the origin
+        self._untold = ""  # the reason of the end, while the program does not know it
         self._signalled_at = 0.0  # the origin
         self._remind_at: float | None = None  # the origin of its signal
+        self._kill_at = 0.0  # the origin, at the latest
         self._next_step = 0.0  # of the end, when the present one takes too long
 
     @property
@@ -205,11 +221,12 @@ class AgentState:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
         if self._lost_at is not None and now >= self._lost_at + self._policy.driver_lost_after:
-            return [*actions, InspectDriver(), *self._end("the driver is gone", signal.SIGTERM, now)]
+            reason = f"{self._welcome.driver} {DRIVER_LOST}"
+            return [*actions, InspectDriver(), *self._end("the driver is gone", signal.SIGTERM, now, reason)]
         if self._terminated_at is not None and now >= self._terminated_at + self._policy.signal_grace:
             reason = f"the agent on {self._node} was told to end by SIGTERM"
             actions += self._report(Fault(reason, _TERMINATED))
-            actions += self._end("received SIGTERM", signal.SIGTERM, now)
+            actions += self._end("received SIGTERM", signal.SIGTERM, now, reason)
         return actions
 
     # starting
@@ -242,7 +259,7 @@ class AgentState:
     def fail(self, reason: str, status: int, now: float) -> list[Action]:
         """Take it that this agent cannot go on."""
         actions = self._report(Fault(f"node {self._node}: {reason}", status))
-        return actions + self._end(reason, None, now)
+        return actions + self._end(reason, None, now, reason)
 
     # messages
 
@@ -254,9 +271,11 @@ class AgentState:
             case Gone():
                 return [TellBroker(message)]
             case Interrupt(number):
+                if number == signal.SIGINT:
+                    self._interrupted_at = now
                 return self._signal_origin(number, now)
-            case Shutdown(number):
-                return self._end("the driver says so", number, now)
+            case Shutdown(number, reason):
+                return self._end("the driver says so", number, now, reason)
             case _:
                 raise ProtocolError(f"the driver sent an agent {message!r}")
 
@@ -402,15 +421,25 @@ class AgentState:
 
     # the end
 
-    def _end(self, reason: str, number: int | None, now: float) -> list[Action]:
-        """Begin the end, unless it has begun: by the signal *number* for the origin, if any."""
+    def _end(self, reason: str, number: int | None, now: float, told: str = "") -> list[Action]:
+        """Begin the end, unless it has begun: by the signal *number* for the origin, if any, or by what it is *told*.
+
+        Without either all ends at once, also where the end has begun.
+        """
+        at_once = number is None and not told
         if self.phase is not Phase.SERVING:
-            return []
+            return self._stop(now) if at_once and self.phase in _GRACE else []
         if self._observers:
             self._observers.tell(events.NodeEnding(reason))
-        self._signal = number
-        if number is None:
+        if at_once or ORIGIN not in self._children.values():
             return self._stop(now)
+        self._untold = told
+        self._kill_at = now + self._policy.program_grace
+        if self._interrupted_at is not None:  # Ctrl-C was the first word
+            self._kill_at = max(self._interrupted_at + self._policy.program_grace, now + self._policy.signal_grace)
+        if number is None:
+            self.phase = Phase.TOLD
+            return self._tell_program(now)
         if number != signal.SIGTERM or not self.has_driver:
             return self._signal_at_end(number, now)
         self.phase = Phase.AWAITING_SIGNAL
@@ -420,10 +449,14 @@ class AgentState:
     def _go_on(self, now: float) -> list[Action]:
         """Take the next step of the end, if the present one is done, or its time is over."""
         late = now >= self._next_step
+        if self.phase in _GRACE and (now >= self._kill_at or ORIGIN not in self._children.values()):
+            return self._stop(now)
         if self.phase is Phase.AWAITING_SIGNAL and (late or self._terminated_at is not None):
             return self._signal_at_end(signal.SIGTERM, now)
-        if self.phase is Phase.SIGNALLED and (late or ORIGIN not in self._children.values()):
-            return self._stop(now)
+        if self.phase is Phase.TOLD and late:
+            return self._signal_at_end(signal.SIGTERM, now)
+        if self.phase is Phase.SIGNALLED and late:
+            return self._tell_program(now)
         if self.phase is Phase.STOPPING and (late or not self._children):
             if self._observers and self._children:
                 names = tuple(described(name) for name in self._children.values())
@@ -438,8 +471,21 @@ class AgentState:
     def _signal_at_end(self, number: int, now: float) -> list[Action]:
         actions = [] if number == signal.SIGTERM and self._all_have_sigterm(now) else self._signal_origin(number, now)
         self.phase = Phase.SIGNALLED
-        self._next_step = now + self._policy.signal_grace
+        self._wait_for_program(now)
         return actions + self._go_on(now)
+
+    def _tell_program(self, now: float) -> list[Action]:
+        """Let the program know the reason of the end, at its next wait for a future, or in the one that it is in."""
+        reason, self._untold = self._untold, ""
+        self._wait_for_program(now)
+        tell = [TellProgram(pid, reason) for pid, name in self._children.items() if name == ORIGIN]
+        return [*tell, *self._signal_origin(REMINDER, now)]
+
+    def _wait_for_program(self, now: float) -> None:
+        """Give the program time, until it hears more or is killed."""
+        has_more_to_hear = self.phase is Phase.TOLD or bool(self._untold)
+        next_word = now + self._policy.signal_grace if has_more_to_hear else self._kill_at
+        self._next_step = min(next_word, self._kill_at)
 
     def _all_have_sigterm(self, now: float) -> bool:
         """Return whether SIGTERM came to this process and, as it says, to the driver, so surely to the origin as well.

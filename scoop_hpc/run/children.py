@@ -61,7 +61,10 @@ def adopt_orphans() -> None:
 
 
 def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], int]) -> Child:
-    """Run *main* in a forked child; its return value is the exit status, and the last word is said after it."""
+    """Run *main* in a forked child; its return value is the exit status, and the last word is said after it.
+
+    A negative one is a signal's, by which the child ends then, in the way of `os.waitstatus_to_exitcode`.
+    """
     last_word = LastWord()
     try:
         ends = {stream: os.pipe() for stream in (1, 2) if stream not in options.inherit}
@@ -97,16 +100,21 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
                 step()
             except KeyboardInterrupt:
                 status = 130
+            except SystemExit as end:  # of a signal's handler, while it waits for the program's threads
+                status = end.code & 0xFF if isinstance(end.code, int) else 1
     except KeyboardInterrupt:  # before or after the program, which sees to its own
         status = 130
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
+        status = end.code & 0xFF if isinstance(end.code, int) else 1
     except ScoopError as error:
         print(f"scoop-hpc: error: {options.title} {name}: {error}", file=sys.stderr)
     except BaseException:  # nothing above this frame may run twice
         traceback.print_exc()
     finally:
         _flush(opened)
+        if status < 0:
+            signal.signal(-status, signal.SIG_DFL)
+            os.kill(os.getpid(), -status)
         last_word.say()
         leave(status & 0xFF)
 

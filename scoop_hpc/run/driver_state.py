@@ -201,6 +201,7 @@ class DriverState:
         self._strangers = Strangers()
         self._join_until: float | None = None
         self._interrupted_at: float | None = None
+        self._ending_at = 0.0  # when the end began
         self._leave_until: float | None = None
         self._look_at: float | None = None
         self._client_knows = plan.pool is None  # that the pool has ended; nobody has to be told
@@ -237,7 +238,7 @@ class DriverState:
             actions += self.end(1, reason, now, show_last_words=True)
         if self.phase is Phase.ENDING and self._leave_until is not None and now >= self._leave_until:
             left = ", ".join(self.remaining())
-            actions += self._warn(f"no farewell within {self._policy.farewell:g} s from: {left}")
+            actions += self._warn(f"no farewell within {now - self._ending_at:.0f} s from: {left}")
             self.phase = Phase.OVER
         return actions
 
@@ -283,7 +284,8 @@ class DriverState:
     @handle.register
     def _on_hello(self, message: Hello, sender: AgentName, now: float) -> list[Action]:
         if self.ending is not None:
-            return [Send(sender, Shutdown())]  # too late: it has nothing to end yet
+            # too late: it has nothing to end yet; one that has was told already
+            return [] if sender in self._by_agent else [Send(sender, Shutdown())]
         node = self._by_label.get(first_label(message.node))
         if node is None and self.phase is not Phase.JOINING:
             raise ProtocolError(f"{sender!r} reports from node {message.node!r}, which is not part of the run")
@@ -518,8 +520,10 @@ class DriverState:
         if self._observers:
             self._observers.tell(events.SignalReceived(name))
         if number == signal.SIGINT:
+            if self.phase is Phase.ENDING:
+                return self._end_at_once(now)
             if self._interrupted_at is not None:
-                return self.end(_INTERRUPTED, "interrupted", now)
+                return self.end(_INTERRUPTED, "interrupted", now, at_once=True)
             self._interrupted_at = now
             return self._signal_origin(number) or self.end(_INTERRUPTED, "interrupted", now)
         passed_on = self._signal_origin(number) if number in _WARNINGS else []
@@ -556,8 +560,13 @@ class DriverState:
         number: int | None = None,
         show_last_words: bool = False,
         out_of_memory: bool = False,
+        at_once: bool = False,
     ) -> list[Action]:
-        """Begin the end, unless it has begun; the origin gets the signal *number* first, if any."""
+        """Begin the end, unless it has begun.
+
+        A program that still runs is told of the *reason*, unless all is to end *at_once*; it gets the signal *number*
+        first, if any.
+        """
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason, out_of_memory)
@@ -565,15 +574,24 @@ class DriverState:
             self._observers.tell(events.RunFailing(status, reason, self.job_state(now).value))
         elif self._observers:
             self._observers.tell(events.RunEnding(status, reason))
+        has_program = self._plan.pool is None and self.phase is Phase.RUNNING
+        told = reason if has_program and not at_once else ""
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
-        actions += [
-            Send(agent, Shutdown(number)) for agent, node in self._by_agent.items() if node.index not in self._departed
-        ]
+        actions += self._shut_down(Shutdown(number, told))
         actions.append(RemoveEnvironment())
-        self._leave_until = now + self._policy.farewell
+        self._ending_at = now
+        self._leave_until = now + self._policy.farewell + (self._policy.program_grace if told else 0.0)
         self.phase = Phase.ENDING
         self._depart([node for node in self._by_agent.values() if not node.welcomed])  # they have nothing to end
         return actions + self._tell_client()
+
+    def _shut_down(self, message: Shutdown) -> list[Action]:
+        return [Send(agent, message) for agent, node in self._by_agent.items() if node.index not in self._departed]
+
+    def _end_at_once(self, now: float) -> list[Action]:
+        """Give the program no more time."""
+        self._leave_until = now + self._policy.farewell
+        return self._shut_down(Shutdown())
 
     def fail(self, status: int, reason: str) -> list[Action]:
         """Take it that the driver itself cannot go on: the run is over, and this is why."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+PROGRAM_GRACE = 5.0  # that the program has to save what it has, from the beginning of the end
+
 
 class DriverPolicy(Struct, frozen=True):
     """The numbers of `DriverState`."""
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
     lost_after: float = 2.0  # without a connection, an agent is gone
-    farewell: float = 4.0  # that the agents have to leave
+    farewell: float = 4.0  # that the agents have to leave, beside what the program has
+    program_grace: float = PROGRAM_GRACE  # the same as the agents'
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
@@ -28,8 +31,9 @@ class AgentPolicy(Struct, frozen=True):
     look: float = 2.0  # from one look at the processes to the next
     stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
     unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung
-    signal_grace: float = 2.0  # that the origin has to end after its signal
-    first_reminder: float = 0.05  # after a signal to the origin; the next ones come at intervals that double
+    signal_grace: float = 2.0  # from the first word to the origin, an exception or its signal, to the other
+    program_grace: float = PROGRAM_GRACE  # after which the origin is killed
+    first_reminder: float = 0.05  # after a word to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
     barren: int = 3  # workers in a row that died and had not begun a task, after which none takes their place
     stop_grace: float = 0.3  # that idle workers have to end by themselves

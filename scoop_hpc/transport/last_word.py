@@ -1,8 +1,8 @@
 """A byte that a process shares with its parent, to say that it is about to end of its own accord.
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
-It is memory, because a program may close every descriptor that it did not open. What the process had begun
-is beside it.
+It is memory, because a program may close every descriptor that it did not open. What the process had begun is beside
+it, and what the parent has to say to it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import mmap
 import os
 
 from scoop_hpc.transport.begun import Begun
+from scoop_hpc.transport.notice import Notice
 
 
 class LastWord:
@@ -19,11 +20,13 @@ class LastWord:
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)  # shared, of no file
         self._owner = 0
+        self.notice = Notice()
         self.begun = Begun()
 
     def take_over(self) -> None:
         """Make this process its owner."""
         self._owner = os.getpid()
+        self.notice.take_over()
 
     def say(self) -> None:
         """Say that this process is about to end."""

@@ -15,6 +15,8 @@ thread is elsewhere.
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import functools
 import math
 import os
@@ -26,7 +28,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-from scoop_hpc.errors import InputError, NotRunningError, ProgramError
+from scoop_hpc.errors import InputError, NotRunningError, ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
@@ -89,7 +91,8 @@ class Controller:
         self._thread = get_ident()
         self._left_to_agent: dict[signal.Signals, Any] = {}
         self._mask: set[Any] = set()
-        self._barred: Exception | None = None  # why futures cannot be used now
+        self._ended: RunEndedError | None = None  # why futures come to nothing any more
+        self._barred: BaseException | None = None  # why futures cannot be used now
         self._on_first_use: Callable[[], None] | None = None  # decides whether they may be
         self.refused = ""  # what somebody was told who used them, and may not have passed on
         self._asyncio = AsyncioBridge(self.glance)
@@ -147,6 +150,8 @@ class Controller:
         """Return whether other workers have too little to do, as far as known; who asks again hears of it in time."""
         if self.size == 1:
             return False
+        if self._ended is not None:
+            self._refuse()
         if get_ident() == self._thread and self._state.is_poll_due(monotonic()):
             self.runner.note_poll()
             self.exchange.poll(0)
@@ -275,6 +280,8 @@ class Controller:
 
     def withdraw_all(self, futures: Iterable[Future]) -> None:
         """Cancel what of *futures* has not begun, wherever it waits. All are asked about before any answer is in."""
+        if self._ended is not None:
+            return
         sought: dict[int, Future] = {}
         answers: list[CancelAnswer] = []
         waiter = self.waiter(None)
@@ -380,10 +387,22 @@ class Controller:
         """Take futures, at last."""
         self._barred = None
 
+    def give_up(self, reason: str, status: int) -> None:
+        """Let no future get on any more: the run ends, for a *reason*. Called by a signal's handler."""
+        self._barred = self._ended = self.loop.given_up = RunEndedError(reason, status)
+        self._on_first_use = None
+        with contextlib.suppress(RuntimeError):  # there is no room for a thread
+            # not by `threading`, whose locks the thread may hold that the signal came to
+            _thread.start_new_thread(self.exchange.give_up, (lambda: RunEndedError(reason, status),))
+
     def _refuse(self) -> None:
         """Raise what there is against the use of futures here and now."""
+        if self._ended is not None:
+            if get_ident() == self._thread and not self.runs_task():
+                self.loop.told = True
+            raise RunEndedError(*self._ended.args)
         if self._on_first_use is not None:
-            decide, self._on_first_use, self._barred = self._on_first_use, None, None
+            decide, self._on_first_use, self._barred = self._on_first_use, None, self._ended
             decide()
         if self._barred is not None:
             self.refused = str(self._barred)

@@ -13,6 +13,7 @@ queue, goes without.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -229,6 +230,25 @@ class Exchange:
                 self.finish(each.owner, each.serial, Outcome(error=error))
         if batches:
             self._link.send(Tasks(batches))
+
+    def give_up(self, error: Callable[[], BaseException]) -> None:
+        """Settle every future: by the outcome that is here, else by an *error*. Called in a thread of its own."""
+        state = self.state
+        settled: list[tuple[Future, Any, BaseException | None]] = []
+        with self.lock:
+            self._receive()
+        with contextlib.suppress(IndexError):  # the event loop was faster
+            while state.arrived:
+                for serial, item, unpolled in batching.load_outcomes(state.arrived.popleft().frames):
+                    future = state.claim(serial, unpolled)
+                    if future is not None:
+                        settled.append((future, *batching.value_of(item)))
+        with self.lock:
+            settled += [(future, None, error()) for future in state.give_up()]
+        for future, value, raised in sorted(settled, key=lambda each: each[0].has_callbacks):  # those may block
+            with contextlib.suppress(BaseException):  # a callback asks for the result, and gets the error
+                future.settle(value, raised)
+        self.wake()
 
     # tasks of others
 

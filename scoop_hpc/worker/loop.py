@@ -59,7 +59,9 @@ class Loop:
         self._greenlet = greenlet(self._run_serially) if serial else getcurrent()
         self._context = contextvars.copy_context()  # of which every task gets a copy
         self._spare: list[greenlet] = []  # that have done what they were started for: to make one takes 8 us
-        self._interrupted = False  # while the program was parked
+        self.told = False  # the program has had an exception because it is to end, or gets it when this goes on
+        self.given_up: BaseException | None = None  # why no outcome will come any more
+        self._interrupted: BaseException | None = None  # what the program, which was parked, is to raise
         self._interrupted_at = float("-inf")
         self._program: greenlet | None = None
         self._program_waits: Waiter | None = None  # with a deadline
@@ -125,11 +127,13 @@ class Loop:
         self._state.user_code_ended()
         while not status:
             try:
-                if self._interrupted:
-                    raise KeyboardInterrupt
+                if self.given_up is not None and not self.told:  # it was about to wait when that came
+                    self.told, self._interrupted = True, self.given_up
+                if self._interrupted is not None:
+                    raise self._interrupted
                 self.step()
             except BaseException as error:  # a signal handler's, or a callback's: the program is who may handle it
-                self._interrupted = False
+                self._interrupted = None
                 self._state.user_code_began(monotonic())
                 self._program.throw(error)
                 self._state.user_code_ended()
@@ -138,7 +142,7 @@ class Loop:
             join_threads()  # they may go on with futures
             self.ending = True
             self._state.user_code_ended()
-            while status[0] == 0 and self._unfinished():
+            while status[0] == 0 and self.given_up is None and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run
         except KeyboardInterrupt:
             return 130
@@ -156,8 +160,31 @@ class Loop:
         """Take Ctrl-C: it stops what runs here, and reaches the program also if that is not what runs."""
         last, self._interrupted_at = self._interrupted_at, monotonic()
         if self._interrupted_at - last > _SAME_INTERRUPT:
-            self._interrupted = getcurrent() is not self._program
+            self.told = True
+            self._interrupted = None if getcurrent() is self._program else KeyboardInterrupt()
             raise KeyboardInterrupt
+
+    def runs_program(self) -> bool:
+        """Return whether the program runs, or a task in its stead."""
+        return getcurrent() is self._program
+
+    def is_joining(self) -> bool:
+        """Return whether the program has ended, but for its threads."""
+        return self._program is not None and self._program.dead and not self.ending
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise *error* in what runs here, and in the program. Called by a signal's handler.
+
+        While this loop itself runs, nothing is broken off; but for the program's threads nobody waits any longer.
+        """
+        self.told = True
+        current = getcurrent()
+        if current is not self._program:
+            self._interrupted = error
+        if current is self._greenlet and self._program is not None and not self.is_joining():
+            self._exchange.wake()
+        else:
+            raise error
 
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""

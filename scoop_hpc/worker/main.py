@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import functools
 import os
@@ -13,7 +14,7 @@ import threading
 import traceback
 from dataclasses import dataclass
 
-from scoop_hpc.errors import ProgramError
+from scoop_hpc.errors import ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
@@ -33,6 +34,7 @@ from scoop_hpc.worker import current
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import BrokerLink
 from scoop_hpc.worker.program import leaving, module
+from scoop_hpc.worker.program.ending import Ending
 from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.program.process_state import ProcessState
 
@@ -59,6 +61,9 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     controller = Controller(
         link, plan.name, size, segments=_segments(), observers=observers, begun=begun, is_spared=origin and size > 1
     )
+    ending = Ending(controller, last_word.notice)
+    if origin:
+        ending.listen()
     current.install(controller)
     path = os.fsdecode(plan.program.path)
     arguments = [os.fsdecode(argument) for argument in plan.program.arguments]
@@ -79,15 +84,18 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
             prepared.code,
             tree,
             load=lambda: module.load(module.prepare(path, arguments, origin=False)),
-            refuse=functools.partial(_refuse, controller, link, path),
+            refuse=functools.partial(_refuse, controller, link, path, ending),
         )
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
         leaving.announce(last_word, controller.runs_task)
         status = controller.loop.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        ending.over = True
         state.to_program()  # what is done at the end of a process, is the program's
         controller.end()
-        return status
+        if ending.reason:
+            atexit._run_exitfuncs()  # now: there may be threads that do not end before the process is killed
+        return ending.status(status)
     controller.bar()
     try:
         module.load(prepared)
@@ -117,13 +125,15 @@ def _run_program(prepared: module.Prepared, verdict: ImportCheck) -> int:
             verdict.at_end()
     except KeyboardInterrupt:
         return 130
+    except RunEndedError as end:
+        return end.code
     return status
 
 
-def _refuse(controller: Controller, link: BrokerLink, path: str, reason: str) -> None:
+def _refuse(controller: Controller, link: BrokerLink, path: str, ending: Ending, reason: str) -> None:
     """End the run of a program without a guard."""
     controller.end()
-    sys.exit(_fail(link, f"{path}: {reason}", 2))
+    sys.exit(_fail(link, f"{path}: {reason}", 2, ending))
 
 
 def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
@@ -173,14 +183,14 @@ def _segments() -> Segments | None:
     return Segments(most=descriptors // 2)  # the others are the program's
 
 
-def _fail(link: BrokerLink, reason: str, status: int) -> int:
-    """Report why this worker cannot go on, and wait for the end that the driver will make."""
+def _fail(link: BrokerLink, reason: str, status: int, ending: Ending | None = None) -> int:
+    """Report why this worker cannot go on, and wait for the *ending* that the driver will make."""
     link.send(Fault(reason, status))
     for name in ("stdout", "stderr"):
         with contextlib.suppress(Exception):  # the program may have put anything there
             getattr(getattr(sys, name, None), "flush", bool)()
     parent = os.getppid()
-    while os.getppid() == parent:
+    while os.getppid() == parent and not (ending is not None and ending.reason):
         link.receive()
         link.wait(1.0)
     return status

@@ -306,6 +306,18 @@ class WorkerState:
         if self.sent.pop(future.serial, None) is not None:
             self.outbox.append(Cancel(self.name, future.serial))
 
+    def give_up(self) -> list[Future]:
+        """Return, and forget, the futures whose tasks have neither begun here nor ended elsewhere."""
+        given_up = list(self.sent.values())
+        self.sent.clear()
+        waiting = [*self.leaving, *self.foreign]
+        self.leaving.clear()
+        self.foreign.clear()
+        while (oldest := self._oldest()) is not None:
+            if self._take_oldest(oldest):
+                waiting.append(oldest)
+        return given_up + [future for future in waiting if future.take() is not None]
+
     # tasks of others
 
     def opened(self, batch: Batch, tasks: Sequence[Task]) -> None:

@@ -31,7 +31,6 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.run.agent_state import (
-    REMINDER,
     Action,
     AgentState,
     ConnectBroker,
@@ -45,9 +44,11 @@ from scoop_hpc.run.agent_state import (
     Signal,
     Tell,
     TellBroker,
+    TellProgram,
     Unfinished,
 )
 from scoop_hpc.transport.begun import BegunTask
+from scoop_hpc.transport.notice import REMINDER
 
 FIRST = NodeIndex(0)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
@@ -218,8 +219,15 @@ def test_message_without_a_meaning_here_is_an_error(node: Node, message: Message
 
 
 def test_agent_that_cannot_go_on_tells_why_and_ends_all(node: Node) -> None:
+    node.exit(ORIGIN)
     actions = node.do(node.state.fail("the driver sent nonsense", 1, 0.0))
     assert actions == [Tell(Fault("node n1: the driver sent nonsense", 1)), TellBroker(Stop())]
+
+
+def test_agent_that_cannot_go_on_tells_the_program_first(node: Node) -> None:
+    node.do(node.state.fail("the driver sent nonsense", 1, 0.0))
+    assert TellProgram(node.pids[ORIGIN], "the driver sent nonsense") in node.done
+    assert TellBroker(Stop()) not in node.done
 
 
 def test_interrupt_is_for_the_origin(node: Node) -> None:
@@ -307,9 +315,87 @@ def test_end_waits_for_nobody_that_cannot_be_killed(node: Node) -> None:
     assert node.phase is Phase.OVER
 
 
+def said(node: Node) -> list[tuple[float, Action]]:
+    """Let all time pass; return what was said to the origin or its broker, and when."""
+    words: list[tuple[float, Action]] = []
+    start = node.now
+    while node.phase is not Phase.OVER:
+        due = node.state.deadline()
+        assert due is not None
+        node.now = due
+        actions = node.do(node.state.pass_time(due))
+        words += [(round(due - start, 2), each) for each in actions if isinstance(each, TellProgram | TellBroker)]
+        words += [
+            (round(due - start, 2), each) for each in actions if isinstance(each, Signal) and each.number != REMINDER
+        ]
+    return words
+
+
+def test_program_is_told_then_gets_sigterm_then_is_killed(node: Node) -> None:
+    origin = node.pids[ORIGIN]
+    assert node.driver(Shutdown(None, "why")) == [TellProgram(origin, "why"), Signal(origin, REMINDER)]
+    assert node.phase is Phase.TOLD
+    assert said(node) == [(2.0, Signal(origin, SIGTERM)), (5.0, TellBroker(Stop()))]
+
+
+def test_program_that_gets_a_signal_first_is_told_afterwards(node: Node) -> None:
+    origin = node.pids[ORIGIN]
+    node.driver(Shutdown(SIGTERM, "its walltime was over"))
+    assert said(node) == [
+        (0.1, Signal(origin, SIGTERM)),
+        (2.1, TellProgram(origin, "its walltime was over")),
+        (5.0, TellBroker(Stop())),
+    ]
+
+
+def test_program_that_ctrl_c_does_not_end_has_its_time_from_then_on(node: Node) -> None:
+    origin = node.pids[ORIGIN]
+    node.driver(Interrupt(SIGINT))
+    node.wait(2)
+    node.driver(Shutdown(SIGTERM, "interrupted"))
+    words = said(node)
+    assert words == [
+        (0.1, Signal(origin, SIGTERM)),
+        (2.1, TellProgram(origin, "interrupted")),
+        (3.0, TellBroker(Stop())),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_program_that_leaves_is_waited_for_no_longer(node: Node, seconds: float) -> None:
+    node.driver(Shutdown(None, "why"))
+    node.wait(seconds)
+    assert node.exit(ORIGIN)[-1] == TellBroker(Stop())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_second_shutdown_without_a_reason_takes_the_programs_time(node: Node, seconds: float) -> None:
+    node.driver(Shutdown(None, "why"))
+    node.wait(seconds)
+    assert node.driver(Shutdown()) == [TellBroker(Stop())]
+
+
+def test_driver_that_dies_while_the_program_has_its_time_changes_nothing(node: Node) -> None:
+    node.driver(Shutdown(None, "why"))
+    node.state.connected(False, node.now)
+    assert said(node)[-1] == (5.0, TellBroker(Stop()))
+
+
+def test_other_nodes_wait_for_no_program() -> None:
+    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1))).begin()
+    assert node.driver(Shutdown(None, "why")) == [TellBroker(Stop())]
+
+
+def test_sigterm_from_a_scheduler_meanwhile_is_not_sent_again(node: Node) -> None:
+    node.driver(Shutdown(None, "why"))
+    node.wait(1.5)
+    node.do(node.state.terminated(node.now))
+    assert [each for _, each in said(node)] == [TellBroker(Stop())]
+
+
 def test_origin_has_time_after_its_signal(node: Node) -> None:
     assert node.driver(Shutdown(SIGINT)) == [Signal(node.pids[ORIGIN], SIGINT)]
-    node.wait(1.9)
+    node.wait(4.9)
     assert TellBroker(Stop()) not in node.done
     assert TellBroker(Stop()) in node.wait(0.1)
 
@@ -367,8 +453,8 @@ def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> 
 
 
 def test_second_shutdown_changes_nothing(node: Node) -> None:
-    node.driver(Shutdown(SIGINT))
-    assert node.driver(Shutdown()) == []
+    node.driver(Shutdown(SIGINT, "why"))
+    assert node.driver(Shutdown(SIGTERM, "another reason")) == []
     assert node.phase is Phase.SIGNALLED
 
 

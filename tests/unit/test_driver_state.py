@@ -390,12 +390,12 @@ def test_ctrl_c_is_the_programs_and_ends_the_run_when_it_goes_on(running: Run) -
     assert running.ending is None
     running.wait(1)
     assert running.ending == Ending(130, "interrupted")
-    assert Send(FIRST, Shutdown(SIGTERM)) in running.done
+    assert Send(FIRST, Shutdown(SIGTERM, "interrupted")) in running.done
 
 
 def test_second_ctrl_c_ends_the_run(running: Run) -> None:
     running.signal(SIGINT)
-    running.signal(SIGINT)
+    assert running.signal(SIGINT) == [Send(FIRST, Shutdown()), Send(SECOND, Shutdown())]  # at once
     assert running.ending == Ending(130, "interrupted")
 
 
@@ -423,7 +423,7 @@ def test_warning_of_a_scheduler_is_the_programs(running: Run) -> None:
 def test_sigterm_at_the_end_of_the_walltime_is_a_timeout(now: float, reason: str, state: JobState) -> None:
     run = Run(replace(PLAN, ends_at=1000.0)).begin()
     run.now = now
-    assert run.signal(SIGTERM) == [Send(FIRST, Shutdown(SIGTERM)), Send(SECOND, Shutdown(SIGTERM))]
+    assert run.signal(SIGTERM) == [Send(agent, Shutdown(SIGTERM, reason)) for agent in (FIRST, SECOND)]
     assert run.ending == Ending(143, reason)
     assert run.state.job_state(now) is state
 
@@ -479,7 +479,34 @@ def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:
 
 
 def test_signal_is_passed_on_with_the_shutdown(running: Run) -> None:
-    assert Send(FIRST, Shutdown(15)) in running.end(143, "ended by SIGTERM", 15)
+    assert Send(FIRST, Shutdown(15, "ended by SIGTERM")) in running.end(143, "ended by SIGTERM", 15)
+
+
+def test_program_is_told_why_the_run_ends_and_has_its_time(running: Run) -> None:
+    assert Send(FIRST, Shutdown(None, "no licence")) in running.say(Fault("no licence", 3), "n2/0")
+    running.say(Exited(ORIGIN, 9, 0, False, own_end=True), "n1/0")  # whatever the program makes of it
+    running.say(Bye(), "n2/0")
+    assert running.wait(8.9) == []
+    assert running.wait(0.1) == [Warn("no farewell within 9 s from: n1.site")]
+    assert running.ending == Ending(3, "no licence")
+
+
+def test_ctrl_c_while_the_program_has_its_time_ends_all_at_once(running: Run) -> None:
+    running.say(Fault("no licence", 3), "n2/0")
+    running.wait(1)
+    assert running.signal(SIGINT) == [Send(FIRST, Shutdown()), Send(SECOND, Shutdown())]
+    running.wait(4)
+    assert (running.ending, running.phase) == (Ending(3, "no licence"), Phase.OVER)
+
+
+def test_nobody_is_told_in_a_pool() -> None:
+    run = Run(replace(PLAN, pool=Pool((), ()))).begin()
+    assert run.end(1, "why") == [Send(FIRST, Shutdown()), Send(SECOND, Shutdown())]
+
+
+def test_late_word_of_an_agent_does_not_cut_the_programs_time_short(running: Run) -> None:
+    running.end(1, "why")
+    assert running.hello("n1") == []
 
 
 def test_end_before_anyone_reported_is_over_at_once() -> None:

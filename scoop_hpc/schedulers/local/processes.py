@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import psutil
 
 TICK = 0.25  # seconds between two looks at the clock and for `cancel`
-GRACE = 5.0  # seconds from SIGTERM to SIGKILL
+GRACE = 8.0  # seconds from SIGTERM to SIGKILL; the program of a run has five of them
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
