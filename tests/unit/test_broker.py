@@ -406,7 +406,7 @@ def died(name: WorkerName, *begun: int, owner: WorkerName = ORIGIN, too_long: bo
 def give(broker: Broker, *batches: Batch, worker: WorkerName = SECOND) -> None:
     """Let *worker* have these batches, and nothing else."""
     broker.say(Request(1000), worker)
-    assert to(worker, broker.say(Tasks(list(batches)), FAR))
+    assert to(worker, broker.say(Tasks(list(batches)), ORIGIN))
     while broker.queue:
         broker.say(Request(1000), worker)
 
@@ -487,7 +487,7 @@ def test_tasks_of_an_owner_that_is_gone_are_dropped_wherever_they_wait(node: Bro
     give(node, batch(1, owner=THIRD))
     node.say(Tasks([batch(2, owner=THIRD), batch(3)]), ORIGIN)
     assert Gone((THIRD,)) in to(SECOND, node.say(died(THIRD), AGENT))
-    node.say(Tasks([batch(4, owner=THIRD)]), PEER)
+    node.say(Tasks([batch(4, owner=THIRD)]), SECOND)
     assert queued(node) == {3: 0}
     node.say(died(SECOND, 1, owner=THIRD), AGENT)
     assert queued(node) == {3: 0}

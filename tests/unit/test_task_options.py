@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 import pickle
 import sys
@@ -492,6 +493,7 @@ class Alone:
 
     size = 2
     policy = DEFAULT
+    longest_here = math.inf
     loop_timings = LoopTimings()
 
     def __init__(self) -> None:
