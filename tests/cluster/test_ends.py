@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import SUBMIT, ClusterUnderTest
+from under_test import NESTED, SUBMIT, ClusterUnderTest
 
 
 def test_nothing_is_left_of_a_job_that_completed(cluster: ClusterUnderTest) -> None:
@@ -72,7 +72,6 @@ def is_driver(process: Process) -> bool:
 
 VICTIMS: dict[str, tuple[Callable[[Process], bool], str]] = {
     # what: (which process it is, the node whose one is killed)
-    "worker": (lambda process: process.title == "scoop-worker", "node003"),
     "broker": (lambda process: process.title == "scoop-broker", "node003"),
     "agent": (
         lambda process: "scoop_hpc.cli.agent" in " ".join(process.argv) and "scoop-" not in process.title,
@@ -114,3 +113,20 @@ def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTe
     lines = [line for line in cluster.output().splitlines() if line.startswith("scoop-hpc: error: ")]
     assert len(lines) == 1, cluster.output()
     assert "srun (pid " in lines[0]
+
+
+def test_workers_that_are_killed_on_several_nodes_cost_no_result(cluster: ClusterUnderTest) -> None:
+    job = cluster.scoop_hpc(*SUBMIT, "--parsable", "--output=job.out", str(cluster.write(NESTED))).stdout.strip()
+    nodes = ("node003", "node002", "node003", "node001")
+    for node in nodes:
+        cluster.wait_until(lambda node=node: any(cluster.directory.glob(f"leaf-*.{node}")), 60, "tasks have begun")
+        cluster.kill_a_worker(node)
+    (cluster.directory / "go").touch()
+    assert cluster.scoop_hpc("wait", job).returncode == 0
+    assert cluster.status(job)["state"] == "COMPLETED"
+    lines = (cluster.directory / "job.out").read_text().splitlines()
+    assert lines[-1] == "sum True"
+    died = [line for line in lines if line.startswith("scoop-hpc: warning: worker ")]
+    assert [line.partition(" on ")[2].partition(" died: ")[0] for line in died] == list(nodes)
+    assert all(line.endswith("; another takes its place") for line in died)
+    cluster.wait_until_clean()

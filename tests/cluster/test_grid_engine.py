@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import HOLD, ROOT, ClusterUnderTest
+from under_test import HOLD, NESTED, ROOT, ClusterUnderTest
 
 EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 RENDERED = ROOT / "tests" / "data" / "render" / "sge"
@@ -285,7 +285,6 @@ def is_driver(process: Process) -> bool:
 
 VICTIMS: dict[str, tuple[Callable[[Process], bool], int, str]] = {
     # what: (which process it is, the number of the node whose one is killed, the end of the job)
-    "worker": (lambda process: process.title == "scoop-worker", 2, "FAILED"),
     "broker": (lambda process: process.title == "scoop-broker", 2, "FAILED"),
     "agent": (
         lambda process: "scoop_hpc.cli.agent" in " ".join(process.argv[:3]) and "scoop-" not in process.title,
@@ -315,6 +314,20 @@ def test_what_is_killed_is_named_and_nothing_is_left(grid: ClusterUnderTest, wha
     assert len(lines) == 1, lines
     assert what in lines[0]
     assert node in lines[0]
+
+
+def test_workers_that_are_killed_on_several_nodes_cost_no_result(grid: ClusterUnderTest) -> None:
+    job = submit(grid, *EIGHT, "--output=job.out", str(grid.write(NESTED)))
+    for node in grid.nodes:
+        grid.wait_until(lambda node=node: any(grid.directory.glob(f"leaf-*.{node}")), 60, "tasks have begun")
+        grid.kill_a_worker(node)
+    (grid.directory / "go").touch()
+    assert grid.scoop_hpc("wait", job).returncode == 0
+    lines = (grid.directory / "job.out").read_text().splitlines()
+    assert "sum True" in lines
+    died = [line for line in lines if line.startswith("scoop-hpc: warning: worker ")]
+    assert [line.partition(" on ")[2].partition(" died: ")[0] for line in died] == list(grid.nodes)
+    grid.wait_until_clean()
 
 
 def test_a_lost_node_ends_the_job_and_is_named(grid: ClusterUnderTest) -> None:

@@ -36,6 +36,26 @@ if __name__ == "__main__":
 """
 
 
+# nested tasks, each of which notes that it has begun
+NESTED = """
+import os, socket, time
+from scoop_hpc import futures
+
+def leaf(n):
+    with open(f"leaf-{n}.{socket.gethostname()}", "a") as file:
+        file.write("x")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return n
+
+def branch(n):
+    return sum(leaf.result() for leaf in [futures.submit(leaf, 4 * n + k) for k in range(4)])
+
+if __name__ == "__main__":
+    print("sum", sum(futures.map(branch, range(40))) == sum(range(160)))
+"""
+
+
 def shared_below_tmp() -> tuple[str, ...]:
     """Return the directories below /tmp that this interpreter and the package come from: the nodes have to see them."""
     return tuple(sorted(path for path in {str(ROOT), sys.prefix, sys.base_prefix} if path.startswith("/tmp/")))
@@ -105,6 +125,19 @@ class ClusterUnderTest:
             "every node has a task",
         )
         return done.stdout.strip()
+
+    def kill_a_worker(self, node: str) -> int:
+        """Kill a worker on *node* that has begun a task, and wait until another is there in its place; return its pid."""
+        workers = {each.outer_pid for each in self.processes(node) if each.title == "scoop-worker"}
+        victim = min(workers)
+        os.kill(victim, signal.SIGKILL)
+
+        def replaced() -> bool:
+            now = {each.outer_pid for each in self.processes(node) if each.title == "scoop-worker"}
+            return victim not in now and len(now) == len(workers)
+
+        self.wait_until(replaced, 60, "another worker is there")
+        return victim
 
     def output(self) -> str:
         """Return what the held job printed."""
