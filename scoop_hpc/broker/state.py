@@ -232,7 +232,7 @@ class BrokerState:
         self.ahead.pop(message.name, None)
         sends = self._forget([message.name])
         if worker is not None:
-            remains = worker.ledger.remains(message.cause, message.begun, message.too_long)
+            remains = worker.ledger.remains(message)
             self._enqueue(remains.batches, message.name)
             if self._observers:
                 tasks = sum(batch.tasks() for batch in remains.batches)

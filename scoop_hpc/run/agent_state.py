@@ -131,10 +131,12 @@ class KillDriver(Struct, frozen=True):
 class Unfinished(Struct, frozen=True):
     """What a worker had begun when it died."""
 
-    tasks: tuple[BegunTask, ...] = ()
+    tasks: tuple[BegunTask, ...] = ()  # the one that ran, or all that had begun
     function: str = ""  # that it called last
     ended: int = 0  # tasks before
     time: int = 0  # by the clock of their deadlines
+    late: tuple[BegunTask, ...] = ()  # of all that had begun, those with a deadline
+    idle: bool = False  # no task ran
 
 
 class LeaveWord(Struct, frozen=True):
@@ -351,16 +353,16 @@ class AgentState:
 
     def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
         """Tell of the death of a worker, and start another one in its place."""
-        late = [task for task in unfinished.tasks if 0 < task.deadline <= unfinished.time]
+        late = [task for task in unfinished.late if task.deadline <= unfinished.time]
         too_long = late if exited.status == -signal.SIGKILL else []
         cause = f"worker {name} (pid {exited.pid}) on {self._node} {how_it_died(exited, bool(too_long))}"
         self._barren = 0 if unfinished.tasks or unfinished.ended else self._barren + 1
         is_replaced = self._barren < self._policy.barren
-        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced)
+        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced, unfinished.idle)
         actions: list[Action] = [TellBroker(died)]
         if is_replaced:
             actions.append(self._fork_worker())
-        task = _described(too_long or unfinished.tasks, unfinished.function)
+        task = "" if unfinished.idle else _described(too_long or unfinished.tasks, unfinished.function)
         told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
         return [*actions, Tell(told)]
 
@@ -514,5 +516,4 @@ def _described(tasks: Sequence[BegunTask], function: str) -> str:
     if not tasks:
         return ""
     attempt = 1 + max(task.losses for task in tasks)
-    others = f", and {len(tasks) - 1} other tasks that wait" if len(tasks) > 1 else ""
-    return f"{function or 'a task'}(), attempt {attempt}{others}"
+    return f"{function or 'a task'}(), attempt {attempt}"
