@@ -89,20 +89,25 @@ class Ledger:
     def remains(self, died: WorkerDied) -> Remains:
         """Take the death of the worker, and return what becomes of its tasks.
 
-        Those that had begun have lost an attempt. Where some were too long, they are why it died, and only they.
+        Those that had begun have lost an attempt. Where some were too long, they are why it died, and only they. Those
+        that waited have lost one that hardly counts, but does: what they wait for may take their worker down for ever.
         """
         blamed = {(task.owner, task.serial) for task in died.too_long or died.begun}
-        loss = Loss(died.cause, bool(died.too_long), died.idle)
+        waited = {(task.owner, task.serial) for task in (*died.waited, *died.begun)} - blamed
+        loss, other_loss = Loss(died.cause, bool(died.too_long)), Loss(died.cause, waited=True)
         found = Remains([], [])
         parts = [_Part(batch, {serial}) for (_, serial), batch in self._single.items()] + self._several
         for part in parts:
             batch = part.batch
             guilty = [serial for serial in sorted(part.left) if (batch.owner, serial) in blamed]
-            innocent = part.left.difference(guilty)
+            others = [serial for serial in sorted(part.left) if (batch.owner, serial) in waited]
+            innocent = part.left.difference(guilty, others)
             if innocent:
                 found.batches.append(only(batch, innocent))
             for serial in guilty:
                 self._after_loss(only(batch, {serial}), serial, loss, found)
+            for serial in others:
+                self._after_loss(only(batch, {serial}), serial, other_loss, found)
         self._single.clear()
         self._several.clear()
         return found

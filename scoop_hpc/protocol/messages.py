@@ -283,10 +283,10 @@ class TaskId(msgspec.Struct, frozen=True, array_like=True):
 class WorkerDied(Message, frozen=True):
     name: Worker
     cause: str
-    begun: tuple[TaskId, ...]  # tasks that have lost an attempt: the one that ran, or all that had begun
+    begun: tuple[TaskId, ...]  # the task that ran; all that had begun, if it was the worker's own
     too_long: tuple[TaskId, ...] = ()  # of these, the ones that had exceeded their time limits: they are to blame
     is_replaced: bool = False
-    idle: bool = False  # those that had begun have only waited: it was hardly their fault
+    waited: tuple[TaskId, ...] = ()  # the others that had begun: it was hardly their fault
 
 
 class Gone(Message, frozen=True):

@@ -131,12 +131,11 @@ class KillDriver(Struct, frozen=True):
 class Unfinished(Struct, frozen=True):
     """What a worker had begun when it died."""
 
-    tasks: tuple[BegunTask, ...] = ()  # the one that ran, or all that had begun
+    tasks: tuple[BegunTask, ...] = ()  # the one that ran; all that had begun, if it was the worker's own
     function: str = ""  # that it called last
     ended: int = 0  # tasks before
     time: int = 0  # by the clock of their deadlines
-    late: tuple[BegunTask, ...] = ()  # of all that had begun, those with a deadline
-    idle: bool = False  # no task ran
+    waiting: tuple[BegunTask, ...] = ()  # the others that had begun
 
 
 class LeaveWord(Struct, frozen=True):
@@ -353,16 +352,17 @@ class AgentState:
 
     def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
         """Tell of the death of a worker, and start another one in its place."""
-        late = [task for task in unfinished.late if task.deadline <= unfinished.time]
+        begun = (*unfinished.tasks, *unfinished.waiting)
+        late = [task for task in begun if 0 < task.deadline <= unfinished.time]
         too_long = late if exited.status == -signal.SIGKILL else []
         cause = f"worker {name} (pid {exited.pid}) on {self._node} {how_it_died(exited, bool(too_long))}"
-        self._barren = 0 if unfinished.tasks or unfinished.ended else self._barren + 1
+        self._barren = 0 if begun or unfinished.ended else self._barren + 1
         is_replaced = self._barren < self._policy.barren
-        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced, unfinished.idle)
+        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced, _ids(unfinished.waiting))
         actions: list[Action] = [TellBroker(died)]
         if is_replaced:
             actions.append(self._fork_worker())
-        task = "" if unfinished.idle else _described(too_long or unfinished.tasks, unfinished.function)
+        task = _described(too_long or unfinished.tasks, unfinished.function)
         told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
         return [*actions, Tell(told)]
 

@@ -7,8 +7,8 @@
 
 An owner of 0 is a free slot. The count is that of a batch while it is opened, and above it, from bit 32 on, are the
 attempts that were lost before. A deadline is one of CLOCK_MONOTONIC, in nanoseconds, which is the same for all
-processes of a machine [clock_gettime(2)]; 0: there is none. What runs is a slot, or the worker's own task, or nothing: a
-task that only waits is not why a worker dies.
+processes of a machine [clock_gettime(2)]; 0: there is none. What runs is a slot, or the worker's own task, or
+nothing: a task that only waits is not why a worker dies.
 """
 
 from __future__ import annotations
@@ -104,17 +104,12 @@ class Begun:
         start = 8 * _NAME
         return self._memory[start : start + self._words[1]].decode(errors="replace")
 
-    @property
-    def waits(self) -> bool:
-        """True if no task ran when the process ended."""
-        return self._words[_RUNS] == 0
-
     def running(self) -> list[BegunTask]:
-        """Return the task that ran; if it was one of the worker's own, or none, all that had begun."""
+        """Return the task that ran; all that had begun, if it was one of the worker's own; none, if nothing ran."""
         runs = self._words[_RUNS]
-        return self._tasks(
-            range(runs, runs + 1) if runs > 0 and self._words[runs] else range(_FIRST, len(self._words), _WORDS)
-        )
+        if runs == _OWN:
+            return self.tasks()
+        return self._tasks([runs]) if runs and self._words[runs] else []
 
     def tasks(self) -> list[BegunTask]:
         """Return the tasks that were begun and have not ended."""

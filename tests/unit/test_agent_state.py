@@ -184,7 +184,7 @@ def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
 def test_task_that_took_too_long_is_alone_to_blame(node: Node) -> None:
     pid = node.pids[WORKER]
     late = BegunTask(ORIGIN, 6, 1, 0, 99)
-    unfinished = Unfinished((BegunTask(ORIGIN, 5, 1, 0, 0), late), "simulate", 3, 100, (late,))
+    unfinished = Unfinished((BegunTask(ORIGIN, 5, 1, 0, 0), late), "simulate", 3, 100)
     broker, _, driver = node.do(node.state.exited(pid, -SIGKILL, 1.0, False, False, unfinished))
     assert isinstance(broker, TellBroker)
     assert isinstance(broker.message, WorkerDied)

@@ -42,13 +42,13 @@ def test_what_was_begun_and_has_not_ended_is_known_to_another_process() -> None:
 
 def test_task_that_waits_is_not_to_blame_for_one_that_runs() -> None:
     begun = Begun()
-    assert begun.waits
+    assert begun.running() == []
     begun.begin(ORIGIN, 1)
     waits = begun.pause()
     begun.begin(ORIGIN, 2)
     assert [task.serial for task in begun.running()] == [2]
     begun.pause()
-    assert begun.waits
+    assert begun.running() == []
     begun.resume(waits)
     assert [task.serial for task in begun.running()] == [1]
     begun.resume()  # a task of the worker's own, which one of these has submitted
