@@ -54,6 +54,7 @@ class BrokerPlan:
 
     node: NodeIndex
     workers: int  # on this node
+    takers: int  # of these, all but the origin
     directory: str  # private, for its ipc sockets
     curve: Curve | None  # None if all brokers are on this machine
     addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
@@ -73,7 +74,7 @@ class BrokerServer:
         self._policy = policy
         self._observers = observers
         self._name = broker_name(plan.node)
-        self._state = BrokerState(self._name, policy, observers)
+        self._state = BrokerState(self._name, policy, observers, plan.takers)
         self._strangers = Strangers()
         self._agent_is_here = False
         self._for_agent: list[Message] = []  # until then: a ROUTER drops messages for unknown names

@@ -106,8 +106,11 @@ class _Done(Struct, frozen=True):
 class BrokerState:
     """The state machine of one broker, called *name*."""
 
-    def __init__(self, name: BrokerName, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
+    def __init__(
+        self, name: BrokerName, policy: Policy = Policy(), observers: Observers = NOBODY, takers: int = 1
+    ) -> None:
         self.name = name
+        self._takers = takers  # workers of the node, ready or not, beside the origin: those that can be given any task
         self.queue = Queue()
         self.risky = Queue()  # of tasks that the origin does not get
         self.waiting: dict[WorkerName, Request] = {}  # by idle workers
@@ -228,6 +231,7 @@ class BrokerState:
     def _on_worker_died(self, message: WorkerDied, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
         worker = self.workers.pop(message.name, None)
+        self._takers -= not message.is_replaced
         self.waiting.pop(message.name, None)
         self.ahead.pop(message.name, None)
         sends = self._forget([message.name])
@@ -446,7 +450,7 @@ class BrokerState:
         """
         if name == ORIGIN:
             return None
-        is_alone = not self.peers and all(other in (name, ORIGIN) for other in self.workers)
+        is_alone = not self.peers and self._takers == 1
         return next((batch.owner for batch in self.risky if batch.owner != name or is_alone), None)
 
     def _demand(self) -> list[Send]:

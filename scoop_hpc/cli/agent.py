@@ -71,7 +71,8 @@ def _own_addresses(interface: str, driver: str) -> Sequence[str]:
 
 
 def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
-    plan = BrokerPlan(welcome.node, welcome.processes(), directory, welcome.curve, tuple(addresses))
+    processes, takers = welcome.processes(), welcome.workers
+    plan = BrokerPlan(welcome.node, processes, takers, directory, welcome.curve, tuple(addresses))
     node = welcome.nodes[welcome.node]
 
     def serve(last_word: LastWord) -> int:

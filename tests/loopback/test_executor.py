@@ -343,10 +343,7 @@ with Executor(2) as executor:
         print(type(error).__name__, "fail" in str(error.__cause__), str(error)[:40].replace(hex(id(tasks[2][1])), "_"))
     print(executor.submit(abs, -1).result())
 """
-    process = scripts.start(program)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stderr
-    lines = stdout.splitlines()
+    lines = scripts.run(program).splitlines()
     assert lines[0] == "Odd True xy"
     assert lines[1] == "KeyError True 'k'"
     assert lines[2].startswith("UnpicklableError False cannot pickle argument 1 of abs (")
@@ -395,15 +392,18 @@ with Executor(2) as executor:
         print(found, len(error.losses), error)
     print(executor.submit(abs, -5).result())
 """
-    lines = scripts.run(program).splitlines()
+    process = scripts.start(program)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert all(line.endswith("; another takes its place") for line in stderr.splitlines())
+    assert (scripts.alive(), scripts.left()) == ({}, [])
+    lines = stdout.splitlines()
     assert lines[0] == f"[3, 47] {sum(range(60)) - 50}"
     assert lines[1].startswith(
         f"{list(range(40, 47))} 3 the task was lost with 3 workers, one after the other: worker "
     )
     assert "killed by SIGKILL" in lines[1]
     assert lines[2] == "5"
-    assert all(line.endswith("; another takes its place") for line in stderr.splitlines())
-    assert (scripts.alive(), scripts.left()) == ({}, [])
 
 
 def test_failing_initializer_breaks_the_executor(scripts: Scripts) -> None:

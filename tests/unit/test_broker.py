@@ -65,7 +65,7 @@ class Broker(BrokerState):
 @pytest.fixture
 def broker() -> Broker:
     """A broker with two workers of its own, and two peers."""
-    broker = Broker(NAME)
+    broker = Broker(NAME, takers=2)
     broker.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(3))), AGENT)
     broker.say(Ready(), ORIGIN)
     broker.say(Ready(), SECOND)
