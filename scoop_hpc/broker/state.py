@@ -429,7 +429,7 @@ class BrokerState:
                         break
                     batches.append(queue.pop())
                     count += batches[-1].tasks()
-                self.workers[name].give(batches)
+                self.workers[name].give(batches, name)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 

@@ -513,6 +513,12 @@ def test_outcome_that_went_with_the_memory_of_a_dead_worker_is_made_again(node: 
     assert isinstance(lost, TaskLost)
 
 
+def test_what_a_worker_has_submitted_itself_is_not_in_its_ledger(node: Broker) -> None:
+    give(node, batch(1, owner=SECOND), batch(2))
+    node.say(Results([Batch(ORIGIN, 0, [b"outcome"], done=(2,))]), SECOND)  # of the other it says nothing
+    assert not node.workers[SECOND].ledger
+
+
 def test_peer_whose_origin_alone_is_hungry_gets_no_task_that_has_cost_a_worker(broker: Broker) -> None:
     give(broker, batch(1))
     broker.say(died(SECOND, 1), AGENT)
