@@ -92,14 +92,19 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
         raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
 
 
+def _is_in_memory(batch: Batch) -> bool:
+    """Return whether part of it is in the memory of the process that made it."""
+    return any(type(frame) is Reference for frame in batch.frames)
+
+
 _MEMORY_GONE = "its outcome was in the memory of a process that has ended"
 _Key = tuple[WorkerName, int]  # owner and serial of a task
 
 
 class _Done(Struct, frozen=True):
-    """A task whose outcome has passed, and when."""
+    """A task whose outcome has passed, or the peer that knows it, and when."""
 
-    task: Batch
+    task: Batch | BrokerName
     tick: int
 
 
@@ -210,6 +215,8 @@ class BrokerState:
         for batch in message.batches:
             if worker is not None:
                 self._note_done(worker, batch)
+            elif _is_in_memory(batch):  # of the peer's worker; on another machine, it was gone there
+                self._in_memory |= {(batch.owner, each): _Done(BrokerName(sender), self._ticks) for each in batch.done}
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
         demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
@@ -218,7 +225,7 @@ class BrokerState:
 
     def _note_done(self, worker: Worker, batch: Batch) -> None:
         """Strike the tasks out that *worker* has done; for a while keep those whose outcomes are in its memory."""
-        if any(type(frame) is Reference for frame in batch.frames):
+        if _is_in_memory(batch):
             for serial in batch.done:
                 task = worker.ledger.copy_of(batch.owner, serial)
                 if task is not None:
@@ -266,14 +273,24 @@ class BrokerState:
         return [Send(self._way_to(message.owner), message)]
 
     def _on_outcome_lost(self, message: OutcomeLost, sender: ProcessName) -> list[Send]:
-        """Run tasks again whose outcomes were in the memory of a worker that is gone."""
-        found = [self._in_memory.pop((message.owner, serial), None) for serial in message.serials]
-        failed = tuple(serial for serial, done in zip(message.serials, found) if done is None)
-        self._enqueue([done.task for done in found if done is not None], message.owner)
+        """Run tasks again whose outcomes were in the memory of a worker that is gone, here or at a peer."""
+        owner, failed = message.owner, []
+        tasks: list[Batch] = []
+        elsewhere: dict[BrokerName, list[int]] = {}
+        for serial in message.serials:
+            done = self._in_memory.pop((owner, serial), None)
+            if done is None:
+                failed.append(serial)
+            elif isinstance(done.task, Batch):
+                tasks.append(done.task)
+            else:
+                elsewhere.setdefault(done.task, []).append(serial)
+        self._enqueue(tasks, owner)
         sends = self._settle()
+        sends += [Send(peer, OutcomeLost(owner, tuple(serials))) for peer, serials in elsewhere.items()]
         if failed:
-            lost = TaskLost(message.owner, failed, (Loss(_MEMORY_GONE),))
-            sends.append(Send(self._way_to(message.owner), lost))
+            lost = TaskLost(owner, tuple(failed), (Loss(_MEMORY_GONE),))
+            sends.append(Send(self._way_to(owner), lost))
         return sends
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:

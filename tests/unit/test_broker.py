@@ -513,6 +513,17 @@ def test_outcome_that_went_with_the_memory_of_a_dead_worker_is_made_again(node: 
     assert isinstance(lost, TaskLost)
 
 
+def test_outcome_that_went_with_the_memory_of_a_peers_worker_is_made_again_there(broker: Broker) -> None:
+    there = Reference(b"there")
+    broker.say(Results([Batch(ORIGIN, 0, [there], done=(1, 2)), Batch(ORIGIN, 0, [there], done=(3,))]), PEER)
+    lost = OutcomeLost(ORIGIN, (2, 3))
+    assert broker.say(lost, ORIGIN) == [Send(PEER, lost)]
+    for tick in range(100):
+        broker.tick(float(tick))
+    (unknown,) = to(ORIGIN, broker.say(OutcomeLost(ORIGIN, (1,)), ORIGIN))
+    assert isinstance(unknown, TaskLost)
+
+
 def test_what_a_worker_has_submitted_itself_is_not_in_its_ledger(node: Broker) -> None:
     give(node, batch(1, owner=SECOND), batch(2))
     node.say(Results([Batch(ORIGIN, 0, [b"outcome"], done=(2,))]), SECOND)  # of the other it says nothing
