@@ -14,8 +14,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from scoop_hpc.protocol.messages import Batch, Loss, TaskId, TaskLost
+from scoop_hpc.protocol.messages import Batch, Loss, TaskLost, WorkerDied
 from scoop_hpc.protocol.names import WorkerName
+
+_WAITED = 4  # times as many attempts may be lost while the task waits
 
 
 class _Part(msgspec.Struct):
@@ -84,22 +86,28 @@ class Ledger:
                 return only(part.batch, {serial})
         return None
 
-    def remains(self, cause: str, begun: Sequence[TaskId], too_long: Sequence[TaskId]) -> Remains:
-        """Take the death of the worker, by that *cause*, and return what becomes of its tasks.
+    def remains(self, died: WorkerDied) -> Remains:
+        """Take the death of the worker, and return what becomes of its tasks.
 
-        Those that had *begun* have lost an attempt. Where some were *too_long*, they are why it died, and only they.
+        Those that had begun have lost an attempt. Where some were too long, they are why it died, and only they. Those
+        that waited have lost one that hardly counts, but does: what they wait for may take their worker down for ever.
         """
-        blamed = {(task.owner, task.serial) for task in too_long or begun}
+        blamed = {(task.owner, task.serial) for task in died.too_long or died.begun}
+        waited = {(task.owner, task.serial) for task in (*died.waited, *died.begun)} - blamed
+        loss, other_loss = Loss(died.cause, bool(died.too_long)), Loss(died.cause, waited=True)
         found = Remains([], [])
         parts = [_Part(batch, {serial}) for (_, serial), batch in self._single.items()] + self._several
         for part in parts:
             batch = part.batch
             guilty = [serial for serial in sorted(part.left) if (batch.owner, serial) in blamed]
-            innocent = part.left.difference(guilty)
+            others = [serial for serial in sorted(part.left) if (batch.owner, serial) in waited]
+            innocent = part.left.difference(guilty, others)
             if innocent:
                 found.batches.append(only(batch, innocent))
             for serial in guilty:
-                self._after_loss(only(batch, {serial}), serial, Loss(cause, bool(too_long)), found)
+                self._after_loss(only(batch, {serial}), serial, loss, found)
+            for serial in others:
+                self._after_loss(only(batch, {serial}), serial, other_loss, found)
         self._single.clear()
         self._several.clear()
         return found
@@ -107,9 +115,11 @@ class Ledger:
     def _after_loss(self, batch: Batch, serial: int, loss: Loss, found: Remains) -> None:
         losses = (*batch.losses, loss)
         late = sum(each.too_long for each in losses)
+        waited = sum(each.waited for each in losses)
+        most = batch.terms.attempts
         if loss.too_long and late >= batch.terms.in_time:
             found.failed.append(TaskLost(batch.owner, (serial,), losses, batch.terms.time_limit))
-        elif len(losses) - late >= batch.terms.attempts:
+        elif len(losses) - late - waited >= most or waited >= _WAITED * most:
             found.failed.append(TaskLost(batch.owner, (serial,), losses))
         else:
             found.batches.append(msgspec.structs.replace(batch, losses=losses))

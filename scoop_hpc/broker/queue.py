@@ -54,6 +54,12 @@ class Queue:
             self._several.discard(key)
         return batch
 
+    def pop_of(self, owner: WorkerName) -> Batch:
+        """Take the oldest of this *owner*, who has one."""
+        key = next(key for key in self._batches if key[0] == owner)
+        self._several.discard(key)
+        return self._batches.pop(key)
+
     def find(self, owner: WorkerName, serial: int, drop: bool) -> bool:
         """Return whether the task is here; drop it if *drop*."""
         key = self._key_of(owner, serial)

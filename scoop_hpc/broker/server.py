@@ -207,10 +207,9 @@ class BrokerServer:
         if not is_replaced:
             self._workers -= 1
         elif not os.path.isdir(self._plan.directory):
-            endpoint = main_endpoint(self._plan.directory, self._plan.node)
             os.mkdir(self._plan.directory, 0o700)
-            self._main.unbind(endpoint)
-            sockets.bind_ipc(self._main, endpoint)
+            # a second listener: without the first, libzmq would drop the connections that came by it
+            sockets.bind_ipc(self._main, main_endpoint(self._plan.directory, self._plan.node))
 
     def _all_are_here(self) -> bool:
         return self._agent_is_here and len(self._state.workers) == self._workers

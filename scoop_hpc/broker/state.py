@@ -12,8 +12,8 @@ back), and steals from the peer with the longest queue. It tells its peers (Load
 worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
 
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
-was lost, or has a time limit, may take its worker with it: the origin does not get it. Who is gone stays known, for
-messages of the dead, and for them, may come late.
+was lost, or has a time limit, may take its worker with it: neither the origin gets it nor, if there are others, the
+worker that waits for it. Who is gone stays known, for messages of the dead, and for them, may come late.
 
 The only clock is the argument of `tick` and `connection_broke`.
 
@@ -239,7 +239,7 @@ class BrokerState:
         self.ahead.pop(message.name, None)
         sends = self._forget([message.name])
         if worker is not None:
-            remains = worker.ledger.remains(message.cause, message.begun, message.too_long)
+            remains = worker.ledger.remains(message)
             self._enqueue(remains.batches, message.name)
             if self._observers:
                 tasks = sum(batch.tasks() for batch in remains.batches)
@@ -434,21 +434,37 @@ class BrokerState:
         fair = -(-(len(self.queue) + len(self.risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
             while requests and (self.queue or self.risky):
-                name = next((name for name in requests if self.queue or name != ORIGIN), None)
-                if name is None:  # the origin, which does not get what is left
+                name = next((name for name in requests if self._has_for(name)), None)
+                if name is None:  # those who ask do not get what is left
                     break
                 request = requests.pop(name)
                 batches: list[Batch] = []
                 count = 0
-                while len(batches) < fair and count < request.count:
-                    queue = self.risky if self.risky and name != ORIGIN else self.queue
-                    if not queue:
-                        break
-                    batches.append(queue.pop())
+                while len(batches) < fair and count < request.count and self._has_for(name):
+                    batches.append(self._next_for(name))
                     count += batches[-1].tasks()
                 self.workers[name].give(batches, name)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
+
+    def _has_for(self, name: WorkerName) -> bool:
+        """Return whether there is a task that this worker may have."""
+        return bool(self.queue) or (bool(self.risky) and self._risky_for(name) is not None)
+
+    def _next_for(self, name: WorkerName) -> Batch:
+        """Take the next task for this worker."""
+        owner = self._risky_for(name) if self.risky else None
+        return self.queue.pop() if owner is None else self.risky.pop_of(owner)
+
+    def _risky_for(self, name: WorkerName) -> WorkerName | None:
+        """Return whose risky task this worker may have.
+
+        Not one of its own, for it may wait for that, unless there is no other worker; and the origin none.
+        """
+        if name == ORIGIN:
+            return None
+        is_alone = not self.peers and all(other in (name, ORIGIN) for other in self.workers)
+        return next((batch.owner for batch in self.risky if batch.owner != name or is_alone), None)
 
     def _demand(self) -> list[Send]:
         """Tell the busy workers how many more batches are welcome, unless they know."""

@@ -27,6 +27,7 @@ from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendab
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import name_item
 from scoop_hpc.worker.waiting import AnyWaiter
 
 _PIECES = 8  # that a chunk is cut into which was lost with its worker
@@ -297,7 +298,7 @@ class Feed:
             if len(items) > 1:
                 self._cut_anew(future, items, len(items), -(-len(items) // _PIECES))
             else:
-                error.args = (f"item {future.first} of {self._caller}: {error}", error.losses)
+                name_item(error, future.first, self._caller)
         elif items and not (self._sizes.fixed or self._closed or future.cancelled()) and error is None:
             done: ChunkResult = future.result()
             if done.seconds:  # else an item failed

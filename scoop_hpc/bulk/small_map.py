@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError
 from typing import Any
 
+from scoop_hpc.errors import WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import name_item
 
 _PLAIN = frozenset({list, tuple, range, str, dict, set, frozenset})  # to iterate over these cannot fail
 
@@ -35,14 +37,19 @@ def submit_each(
 
 
 def _in_turn(controller: Controller, futures: deque[Future], deadline: float | None) -> Iterator[Any]:
+    taken = 0
     try:
         while futures:
             future = futures.popleft()
+            taken += 1
             if deadline is not None and not future.settled:
                 controller.wait_for(future, deadline)
                 if not future.settled:
                     controller.abandon(future)
                     raise TimeoutError("not all results of map were there in time")
+            error = future.exception()
+            if isinstance(error, WorkerLostError):
+                name_item(error, taken, "map")
             yield future.result()
     finally:
         for future in futures:

@@ -127,6 +127,7 @@ class Loss(msgspec.Struct, frozen=True, array_like=True):
 
     cause: str  # worker, node and pid, and how it ended
     too_long: bool = False  # it had exceeded its time limit
+    waited: bool = False  # it only waited, for others, when its worker died
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
@@ -282,9 +283,10 @@ class TaskId(msgspec.Struct, frozen=True, array_like=True):
 class WorkerDied(Message, frozen=True):
     name: Worker
     cause: str
-    begun: tuple[TaskId, ...]  # and not ended
+    begun: tuple[TaskId, ...]  # the task that ran; all that had begun, if it was the worker's own
     too_long: tuple[TaskId, ...] = ()  # of these, the ones that had exceeded their time limits: they are to blame
     is_replaced: bool = False
+    waited: tuple[TaskId, ...] = ()  # the others that had begun: it was hardly their fault
 
 
 class Gone(Message, frozen=True):

@@ -221,7 +221,9 @@ class Agent:
                 code = os.waitstatus_to_exitcode(status)
                 out_of_memory = code == -signal.SIGKILL and self._oom_kills.have_come()
                 said, begun = child.last_word.said(), child.last_word.begun
-                left = Unfinished(tuple(begun.tasks()), begun.function, begun.ended, time.monotonic_ns())
+                ran = begun.running()
+                waiting = tuple(task for task in begun.tasks() if task not in ran)
+                left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
                 self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting

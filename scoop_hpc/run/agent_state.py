@@ -131,10 +131,11 @@ class KillDriver(Struct, frozen=True):
 class Unfinished(Struct, frozen=True):
     """What a worker had begun when it died."""
 
-    tasks: tuple[BegunTask, ...] = ()
+    tasks: tuple[BegunTask, ...] = ()  # the one that ran; all that had begun, if it was the worker's own
     function: str = ""  # that it called last
     ended: int = 0  # tasks before
     time: int = 0  # by the clock of their deadlines
+    waiting: tuple[BegunTask, ...] = ()  # the others that had begun
 
 
 class LeaveWord(Struct, frozen=True):
@@ -351,12 +352,13 @@ class AgentState:
 
     def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
         """Tell of the death of a worker, and start another one in its place."""
-        late = [task for task in unfinished.tasks if 0 < task.deadline <= unfinished.time]
+        begun = (*unfinished.tasks, *unfinished.waiting)
+        late = [task for task in begun if 0 < task.deadline <= unfinished.time]
         too_long = late if exited.status == -signal.SIGKILL else []
         cause = f"worker {name} (pid {exited.pid}) on {self._node} {how_it_died(exited, bool(too_long))}"
-        self._barren = 0 if unfinished.tasks or unfinished.ended else self._barren + 1
+        self._barren = 0 if begun or unfinished.ended else self._barren + 1
         is_replaced = self._barren < self._policy.barren
-        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced)
+        died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced, _ids(unfinished.waiting))
         actions: list[Action] = [TellBroker(died)]
         if is_replaced:
             actions.append(self._fork_worker())
@@ -514,5 +516,4 @@ def _described(tasks: Sequence[BegunTask], function: str) -> str:
     if not tasks:
         return ""
     attempt = 1 + max(task.losses for task in tasks)
-    others = f", and {len(tasks) - 1} other tasks that wait" if len(tasks) > 1 else ""
-    return f"{function or 'a task'}(), attempt {attempt}{others}"
+    return f"{function or 'a task'}(), attempt {attempt}"

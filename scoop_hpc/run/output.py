@@ -50,6 +50,7 @@ class OutputPipes:
     def add(self, name: ProcessName, ends: dict[int, int]) -> None:
         """Take on the pipes of the child *name*: our end of each, and its stream."""
         for descriptor, stream in ends.items():
+            os.set_blocking(descriptor, False)
             self._pipes[descriptor] = _Pipe(name, stream)
             self._poller.register(descriptor, self._events())
 
@@ -58,7 +59,10 @@ class OutputPipes:
 
         The origin's is passed on as it is, for its output is the program's; a worker's must not run into others.
         """
-        text = os.read(descriptor, 65536)
+        try:
+            text = os.read(descriptor, 65536)
+        except BlockingIOError:  # another pipe was ready, which had this descriptor before it was closed
+            return
         if text:
             self._forward(self._pipes[descriptor], text)
         else:
@@ -67,7 +71,6 @@ class OutputPipes:
     def finish(self, name: ProcessName) -> None:
         """Pass on all that the ended child *name* left; a process that it started may hold its pipes open."""
         for descriptor in [each for each, pipe in self._pipes.items() if pipe.name == name]:
-            os.set_blocking(descriptor, False)
             with contextlib.suppress(BlockingIOError):
                 for text in iter(functools.partial(os.read, descriptor, 65536), b""):
                     self._forward(self._pipes[descriptor], text)

@@ -2,16 +2,19 @@
 
 ::
 
-    words of 64 bits:  [ tasks ended ] [ bytes of a name ] [ name, 32 words ] ... [ owner, serial, count, deadline ] ...
+    words of 64 bits:  [ tasks ended ] [ bytes of a name ] [ name, 32 words ] [ what runs ]
+                       ... [ owner, serial, count, deadline ] ...
 
 An owner of 0 is a free slot. The count is that of a batch while it is opened, and above it, from bit 32 on, are the
-attempts that were lost before; a deadline is one of CLOCK_MONOTONIC, in
-nanoseconds, which is the same for all processes of a machine [clock_gettime(2)]; 0: there is none.
+attempts that were lost before. A deadline is one of CLOCK_MONOTONIC, in nanoseconds, which is the same for all
+processes of a machine [clock_gettime(2)]; 0: there is none. What runs is a slot, or the worker's own task, or
+nothing: a task that only waits is not why a worker dies.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -19,6 +22,8 @@ from scoop_hpc.protocol.names import WorkerName, number_of, worker_numbered
 
 _BYTES = 32 * 1024
 _NAME, _NAME_BYTES = 2, 256  # its first word
+_RUNS = 34  # the word with the slot of the task that runs
+_OWN = -1  # in its place: a task that the worker has itself submitted
 _FIRST, _WORDS = 64, 4  # of the slots
 
 
@@ -58,6 +63,7 @@ class Begun:
         if number is None:
             number = self._numbers[owner] = number_of(owner) + 1
         words[slot] = number
+        words[_RUNS] = slot
         return slot
 
     def end(self, slot: int) -> None:
@@ -66,6 +72,17 @@ class Begun:
             self._words[slot] = 0
             self._free.append(slot)
         self._words[0] = self._ended = self._ended + 1
+        self._words[_RUNS] = _OWN
+
+    def pause(self) -> int:
+        """Note that nothing runs any more; return what did, for `resume`."""
+        slot = self._words[_RUNS]
+        self._words[_RUNS] = 0
+        return slot
+
+    def resume(self, slot: int = _OWN) -> None:
+        """Note that the task in *slot* goes on; without one, that the worker's own tasks run."""
+        self._words[_RUNS] = slot
 
     def call(self, name: str) -> None:
         """Note the name of the function that is called."""
@@ -87,8 +104,18 @@ class Begun:
         start = 8 * _NAME
         return self._memory[start : start + self._words[1]].decode(errors="replace")
 
+    def running(self) -> list[BegunTask]:
+        """Return the task that ran; all that had begun, if it was one of the worker's own; none, if nothing ran."""
+        runs = self._words[_RUNS]
+        if runs == _OWN:
+            return self.tasks()
+        return self._tasks([runs]) if runs and self._words[runs] else []
+
     def tasks(self) -> list[BegunTask]:
         """Return the tasks that were begun and have not ended."""
+        return self._tasks(range(_FIRST, len(self._words), _WORDS))
+
+    def _tasks(self, slots: Iterable[int]) -> list[BegunTask]:
         words = self._words
         return [
             BegunTask(
@@ -98,6 +125,6 @@ class Begun:
                 words[slot + 2] >> 32,
                 words[slot + 3],
             )
-            for slot in range(_FIRST, len(words), _WORDS)
+            for slot in slots
             if words[slot]
         ]

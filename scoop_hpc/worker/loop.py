@@ -95,6 +95,8 @@ class Loop:
         state = self._runner.state
         of_program = state is not None and state.of_program
         loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None
+        begun = self._exchange.begun
+        slot = 0 if begun is None else begun.pause()
         waiter.parked = True
         if self._serial:
             self._state.user_code_ended()
@@ -103,6 +105,8 @@ class Loop:
         finally:
             if self._serial:
                 self._state.user_code_began(monotonic())
+            if begun is not None:
+                begun.resume(slot)
             waiter.parked = False
             waiter.woken = True
             if loop is not None:
@@ -339,9 +343,19 @@ class Loop:
 
     def _work(self) -> None:
         """Run tasks, here and now, until one of them parks or the event loop has something to do."""
-        exchange, state = self._exchange, self._state
         if self._runner.state is not None:
             self._runner.state.to_tasks()
+        begun = self._exchange.begun
+        if begun is not None:
+            begun.resume()
+        try:
+            self._work_on()
+        finally:
+            if begun is not None:
+                begun.pause()
+
+    def _work_on(self) -> None:
+        exchange, state = self._exchange, self._state
         while True:
             task = exchange.next_task() if state.inbox else None
             if task is not None:

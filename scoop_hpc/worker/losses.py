@@ -22,6 +22,11 @@ def lost(message: TaskLost) -> WorkerLostError:
     return WorkerLostError(f"the task was lost with {workers}: {_listed(causes)}", causes)
 
 
+def name_item(error: WorkerLostError, number: int, caller: str) -> None:
+    """Say in *error* which item of a map it is about, counted from 1."""
+    error.args = (f"item {number} of {caller}: {error}", error.losses)
+
+
 def _listed(causes: tuple[str, ...]) -> str:
     return "; ".join(causes)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -127,7 +129,7 @@ class ClusterUnderTest:
         return done.stdout.strip()
 
     def kill_a_worker(self, node: str) -> int:
-        """Kill a worker on *node* that has begun a task, and wait until another is there in its place; return its pid."""
+        """Kill a worker on *node*, and wait until another is there in its place; return its process id."""
         workers = {each.outer_pid for each in self.processes(node) if each.title == "scoop-worker"}
         victim = min(workers)
         os.kill(victim, signal.SIGKILL)

@@ -343,7 +343,10 @@ with Executor(2) as executor:
         print(type(error).__name__, "fail" in str(error.__cause__), str(error)[:40].replace(hex(id(tasks[2][1])), "_"))
     print(executor.submit(abs, -1).result())
 """
-    lines = scripts.run(program).splitlines()
+    process = scripts.start(program)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    lines = stdout.splitlines()
     assert lines[0] == "Odd True xy"
     assert lines[1] == "KeyError True 'k'"
     assert lines[2].startswith("UnpicklableError False cannot pickle argument 1 of abs (")
@@ -399,6 +402,8 @@ with Executor(2) as executor:
     )
     assert "killed by SIGKILL" in lines[1]
     assert lines[2] == "5"
+    assert all(line.endswith("; another takes its place") for line in stderr.splitlines())
+    assert (scripts.alive(), scripts.left()) == ({}, [])
 
 
 def test_failing_initializer_breaks_the_executor(scripts: Scripts) -> None:

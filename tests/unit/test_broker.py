@@ -467,6 +467,28 @@ def test_task_fails_after_its_last_attempt_and_its_owner_learns_why(node: Broker
     assert queued(node) == {}
 
 
+def test_task_that_only_waits_may_lose_more_attempts(node: Broker) -> None:
+    give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1)))
+    names = iter((SECOND, THIRD, *(worker_name(0, index) for index in range(3, 9))))
+    for attempt in range(3):
+        name = next(names)
+        node.say(Ready(), worker_name(0, 3 + attempt))
+        node.say(WorkerDied(name, "died", (), (), True, (TaskId(ORIGIN, 1),)), AGENT)
+        assert queued(node) == {1: attempt + 1}
+        node.say(Request(1), worker_name(0, 2 + attempt))
+    (lost,) = losses(node.say(WorkerDied(next(names), "died", (), (), True, (TaskId(ORIGIN, 1),)), AGENT))
+    assert len(lost.losses) == 4
+
+
+def test_risky_task_is_not_for_the_worker_that_waits_for_it(node: Broker) -> None:
+    risky = msgspec.structs.replace(batch(1, owner=SECOND), terms=Terms(time_limit=1.0))
+    node.say(Request(1), SECOND)
+    node.say(Tasks([risky]), SECOND)
+    assert queued(node) == {1: 0}
+    (tasks,) = [message for message in to(THIRD, node.say(Request(1), THIRD)) if isinstance(message, Tasks)]
+    assert [each.serial for each in tasks.batches] == [1]
+
+
 def test_limit_that_was_exceeded_counts_apart_from_deaths(node: Broker) -> None:
     give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1, time_limit=2.0, in_time=2)))
     node.say(Request(1), THIRD)

@@ -9,7 +9,7 @@ import signal
 from scoop_hpc.broker.ledger import Ledger
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import TimeLimitError, WorkerLostError
-from scoop_hpc.protocol.messages import Batch, Loss, TaskId, TaskLost
+from scoop_hpc.protocol.messages import Batch, Loss, TaskId, TaskLost, WorkerDied
 from scoop_hpc.protocol.names import CLIENT, ORIGIN, worker_name
 from scoop_hpc.task import task
 from scoop_hpc.transport.begun import Begun, BegunTask
@@ -37,6 +37,22 @@ def test_what_was_begun_and_has_not_ended_is_known_to_another_process() -> None:
         BegunTask(OWNER, 4, 5, 2, 7),
     ]
     assert (begun.ended, begun.function) == (1, "simulate")
+    assert begun.running() == [BegunTask(OWNER, 4, 5, 2, 7)]
+
+
+def test_task_that_waits_is_not_to_blame_for_one_that_runs() -> None:
+    begun = Begun()
+    assert begun.running() == []
+    begun.begin(ORIGIN, 1)
+    waits = begun.pause()
+    begun.begin(ORIGIN, 2)
+    assert [task.serial for task in begun.running()] == [2]
+    begun.pause()
+    assert begun.running() == []
+    begun.resume(waits)
+    assert [task.serial for task in begun.running()] == [1]
+    begun.resume()  # a task of the worker's own, which one of these has submitted
+    assert sorted(task.serial for task in begun.running()) == [1, 2]
 
 
 def test_more_tasks_than_there_is_room_for_are_begun_all_the_same() -> None:
@@ -95,4 +111,4 @@ def test_ledger_is_empty_when_all_is_done() -> None:
     ledger.strike(ORIGIN, (4,))
     ledger.drop_owned({OWNER})
     assert not ledger
-    assert ledger.remains("it died", (TaskId(ORIGIN, 1),), ()).batches == []
+    assert ledger.remains(WorkerDied(OWNER, "it died", (TaskId(ORIGIN, 1),))).batches == []

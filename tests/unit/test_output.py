@@ -88,6 +88,13 @@ def test_text_without_an_end_waits_for_it(worker: Child) -> None:
     assert worker.ends() == [b"wor\n"]
 
 
+def test_pipe_that_is_not_ready_after_all_is_left_alone(worker: Child) -> None:
+    """It has the descriptor of one that was, and was closed since."""
+    worker.pipes.read(worker.read)
+    assert worker.news() == []
+    assert worker.says(b"there\n") == [b"there\n"]
+
+
 def test_bar_of_a_worker_that_has_ended_ends_its_line(worker: Child) -> None:
     assert worker.says(b"\r 1%") == [b"\r 1%"]
     assert worker.ends() == [b"\n"]
