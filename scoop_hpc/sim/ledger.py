@@ -15,6 +15,7 @@ from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
 _Key = tuple[WorkerName, int]  # of an exported task: its owner, its serial
 _OUTCOME, _DROPPED, _LOST = "its outcome", "dropped", "its loss"
 _PASSED = "its outcome, by broker "
+_WAITED = 4  # times as many attempts may be lost while the task waits
 _AGAIN = 1_000_000  # from the number of a call's task to that of its next one
 
 
@@ -44,7 +45,8 @@ class _Task:
     begun: bool = False
     passed_at: float = 0.0  # when its outcome came to the broker of the worker that executed it
     is_forgotten: bool = False  # by that, and its outcome is lost
-    losses: int = 0  # attempts that were begun by workers that have died
+    waited: int = 0  # attempts that waited for others when their worker died
+    losses: int = 0  # other attempts that were begun by workers that have died
     end: str = ""  # of its future: settled, cancelled, abandoned, lost
 
 
@@ -127,9 +129,11 @@ class Ledger:
     def _check_losses(self, batches: Iterable[Batch], where: str) -> None:
         for batch in batches:
             for number in self._in([batch]):
-                losses = self.tasks[number].losses
-                if losses != len(batch.losses):
-                    raise Violation(f"task {number} at {where} has lost {len(batch.losses)} attempts, and not {losses}")
+                waited = sum(loss.waited for loss in batch.losses)
+                known, task = len(batch.losses) - waited, self.tasks[number]
+                if (known, waited) != (task.losses, task.waited):
+                    really = f"{task.losses} and {task.waited} that waited"
+                    raise Violation(f"task {number} at {where} has lost {known} attempts and {waited}, not {really}")
 
     def dropped(self, owner: WorkerName, serial: int, worker: WorkerName, now: float) -> None:
         """Note that a broker knows that one of its workers has dropped a task."""
@@ -179,12 +183,14 @@ class Ledger:
 
     # deaths
 
-    def died(self, worker: WorkerName, begun: Iterable[TaskId], now: float) -> None:
-        """Note that a worker is dead, which had begun some tasks; nobody needs those that it has submitted."""
+    def died(self, worker: WorkerName, ran: Iterable[TaskId], waited: Iterable[TaskId], now: float) -> None:
+        """Note that a worker is dead, and what ran there or waited; nobody needs the tasks that it has submitted."""
         self._dead.add(worker)
         self.changed = now
-        for task in begun:
+        for task in ran:
             self.tasks[self._numbers[task.owner, task.serial]].losses += 1
+        for task in waited:
+            self.tasks[self._numbers[task.owner, task.serial]].waited += 1
         for number, each in self.tasks.items():
             if each.owner == worker and not each.is_orphan:
                 each.is_orphan = True
@@ -204,12 +210,15 @@ class Ledger:
                     continue
                 task.begun = False
                 task.waits_since = now
-                is_over = task.losses >= self._attempts
+                is_over = self._is_over(task)
                 self._place(number, _LOST if is_over else broker, now)
                 if not (is_over or task.is_orphan):
                     self._open.add(number)
                 elif is_over:
                     self._close(number)
+
+    def _is_over(self, task: _Task) -> bool:
+        return task.losses >= self._attempts or task.waited >= _WAITED * self._attempts
 
     def outcome_lost(self, owner: WorkerName, serial: int, broker: str, is_known: bool, now: float) -> None:
         """Note that a broker hears that an outcome was in the memory of a worker that is dead.
@@ -246,7 +255,7 @@ class Ledger:
     def lost(self, number: int, now: float) -> None:
         """Note that a future has got the error of a task that was lost as often as it may be."""
         task = self.tasks[number]
-        if task.losses < self._attempts and not task.is_forgotten:
+        if not (self._is_over(task) or task.is_forgotten):
             raise Violation(f"the future of task {number} is said to be lost, after {task.losses} losses")
         if task.place != _LOST:
             raise Violation(f"the future of task {number} is said to be lost, and its task is at {task.place}")

@@ -361,6 +361,11 @@ class Worker(Process):
         return True
 
     def _work(self) -> _Life:
+        self.begun.resume()
+        yield from self._work_on()
+        self.begun.pause()
+
+    def _work_on(self) -> _Life:
         state = self.state
         while True:
             task = self._next_task() if state.inbox else None
@@ -527,7 +532,9 @@ class Worker(Process):
             return
         self._note_poll()
         running, unpolled = self._running, self._unpolled
+        slot = self.begun.pause()
         yield _PARK
+        self.begun.resume(slot)
         self._running, self._unpolled = running, unpolled
         self._since = self._agenda.now
 

@@ -6,7 +6,7 @@ import itertools
 import random
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from signal import SIGKILL, SIGSEGV
@@ -64,6 +64,7 @@ from scoop_hpc.sim.ledger import Ledger, Violation
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
 from scoop_hpc.sim.program import Program
 from scoop_hpc.sim.worker import Worker
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.worker.state import WorkerState
 
 _BEGIN = 100.0  # seconds: the time at which a run begins
@@ -321,10 +322,9 @@ class World:
         delay = self._chance.choice((0.0, 0.0, reaped + 0.002))  # so that its death is known before
         for index, letter in enumerate(letters):
             letter.is_lost, letter.delay = index >= arrive, delay
-        tasks = worker.begun.tasks()
-        ids = [TaskId(each.owner, each.serial + place) for each in tasks for place in range(each.count)]
+        ran, waited = map(_ids, _ran_and_waited(worker))
         self._exit(node, worker.worker_name, status, reaped)
-        self.ledger.died(worker.worker_name, ids, self.agenda.now)
+        self.ledger.died(worker.worker_name, ran, waited, self.agenda.now)
         since = max(self.agenda.now, node.process.stalled_until)
         self._is_in_trouble(since + reaped)
 
@@ -513,8 +513,8 @@ class World:
         assert node.agent is not None
         unfinished = Unfinished()
         if isinstance(process, Worker):
-            begun = process.begun
-            unfinished = Unfinished(tuple(begun.tasks()), begun.function, begun.ended)
+            begun, (ran, waited) = process.begun, _ran_and_waited(process)
+            unfinished = Unfinished(tuple(ran), begun.function, begun.ended, 0, tuple(waited))
         self._do_agent(node, node.agent.exited(pid, status, self.agenda.now, False, own_end, unfinished))
 
     # brokers
@@ -691,6 +691,16 @@ class World:
     def _arrive(self, sender: str, to: str, message: Message, hear: Callable[[Message], object]) -> None:
         self._note(f"{to} <- {sender}", message)
         hear(message)
+
+
+def _ran_and_waited(worker: Worker) -> tuple[list[BegunTask], list[BegunTask]]:
+    """Return what ran when a worker died, as far as its agent knows, and what else had begun."""
+    ran = worker.begun.running()
+    return ran, [task for task in worker.begun.tasks() if task not in ran]
+
+
+def _ids(tasks: Iterable[BegunTask]) -> list[TaskId]:
+    return [TaskId(task.owner, task.serial + place) for task in tasks for place in range(task.count)]
 
 
 def _left_over(state: BrokerState, workers: Collection[WorkerName]) -> list[str]:

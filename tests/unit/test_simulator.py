@@ -24,8 +24,8 @@ from scoop_hpc.protocol.messages import (
     Request,
     Results,
     Shared,
-    TaskId,
     Tasks,
+    WorkerDied,
 )
 from scoop_hpc.protocol.names import ProcessName, WorkerName
 from scoop_hpc.run import agent_state
@@ -206,17 +206,15 @@ class KeepsTasksOfTheDead(WorkerState):
         pass
 
 
-def remains_of_begun(self: BrokerLedger, cause: str, begun: Sequence[TaskId], too_long: Sequence[TaskId]) -> Remains:
+def remains_of_begun(self: BrokerLedger, died: WorkerDied) -> Remains:
     """Keep only what was begun, of what a dead worker leaves."""
-    remains = remains_of(self, cause, begun, too_long)
+    remains = remains_of(self, died)
     return Remains([batch for batch in remains.batches if batch.losses], remains.failed)
 
 
-def remains_without_failed(
-    self: BrokerLedger, cause: str, begun: Sequence[TaskId], too_long: Sequence[TaskId]
-) -> Remains:
+def remains_without_failed(self: BrokerLedger, died: WorkerDied) -> Remains:
     """Say nothing of tasks that have cost their last attempt."""
-    return Remains(remains_of(self, cause, begun, too_long).batches, [])
+    return Remains(remains_of(self, died).batches, [])
 
 
 def give_with_own(self: BrokerWorker, batches: Sequence[Batch], name: WorkerName) -> None:
