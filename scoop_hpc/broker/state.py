@@ -12,8 +12,9 @@ back), and steals from the peer with the longest queue. It tells its peers (Load
 worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
 
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
-was lost, or has a time limit, may take its worker with it: neither the origin gets it nor, if there are others, the
-worker that waits for it. Who is gone stays known, for messages of the dead, and for them, may come late.
+was lost, or has a time limit, may take its worker with it: the origin does not get it, nor the worker that waits for
+it, unless nobody else has taken one for a while. Who is gone stays known, for messages of the dead, and for them, may
+come late.
 
 The only clock is the argument of `tick` and `connection_broke`.
 
@@ -130,6 +131,7 @@ class BrokerState:
         self._gone: set[ProcessName] = set()  # workers of the run that have died
         self._in_memory: OrderedDict[_Key, _Done] = OrderedDict()  # tasks whose outcomes were left in shared memory
         self._ticks = 0
+        self._risky_tick = 0  # when a risky task came last, or was taken
         self._next_tick = float("-inf")
         self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
@@ -206,6 +208,7 @@ class BrokerState:
         risky = [batch for batch in batches if batch.losses or batch.terms.time_limit is not None]
         if risky:
             self.risky.extend(risky, sender)
+            self._risky_tick = self._ticks
             batches = [batch for batch in batches if batch not in risky]
         self.queue.extend(batches, sender)
 
@@ -298,6 +301,7 @@ class BrokerState:
         queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
         count = self._policy.share(sum(map(len, queues)), message.count)
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
+        self._risky_tick = self._ticks
         if stolen and self._observers:
             self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
         return [Send(sender, Tasks(stolen)), *self._settle()]
@@ -454,17 +458,22 @@ class BrokerState:
     def _next_for(self, name: WorkerName) -> Batch:
         """Take the next task for this worker."""
         owner = self._risky_for(name) if self.risky else None
-        return self.queue.pop() if owner is None else self.risky.pop_of(owner)
+        if owner is None:
+            return self.queue.pop()
+        self._risky_tick = self._ticks
+        return self.risky.pop_of(owner)
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.
 
-        Not one of its own, for it may wait for that, unless there is no other worker; and the origin none.
+        Not one of its own, for it may wait for that, unless there is no other worker, or all others are busy for
+        longer, or dead; and the origin none.
         """
         if name == ORIGIN:
             return None
         is_alone = not self.peers and all(other in (name, ORIGIN) for other in self.workers)
-        return next((batch.owner for batch in self.risky if batch.owner != name or is_alone), None)
+        takes_own = is_alone or self._ticks - self._risky_tick > self._policy.risky_ticks
+        return next((batch.owner for batch in self.risky if batch.owner != name or takes_own), None)
 
     def _demand(self) -> list[Send]:
         """Tell the busy workers how many more batches are welcome, unless they know."""

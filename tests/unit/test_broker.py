@@ -489,6 +489,17 @@ def test_risky_task_is_not_for_the_worker_that_waits_for_it(node: Broker) -> Non
     assert [each.serial for each in tasks.batches] == [1]
 
 
+def test_risky_task_is_for_the_worker_that_waits_for_it_when_nobody_else_has_taken_one_for_a_while(
+    broker: Broker,
+) -> None:
+    risky = msgspec.structs.replace(batch(1, owner=SECOND), terms=Terms(time_limit=1.0))
+    broker.say(Request(1), SECOND)
+    broker.say(Tasks([risky]), SECOND)
+    sends = [to(SECOND, broker.tick(float(tick))) for tick in range(POLICY.risky_ticks + 1)]
+    assert [bool(each) for each in sends] == [False] * POLICY.risky_ticks + [True]
+    assert queued(broker) == {}
+
+
 def test_limit_that_was_exceeded_counts_apart_from_deaths(node: Broker) -> None:
     give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1, time_limit=2.0, in_time=2)))
     node.say(Request(1), THIRD)
