@@ -38,7 +38,7 @@ from scoop_hpc.sim.network import Hold, Network, NetworkPlan
 from scoop_hpc.sim.program import Abandon, Call, Cancel, Compute, Kill, Program, Step, Submit, Wait
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
-from scoop_hpc.sim.world import Classes, Result, Scenario
+from scoop_hpc.sim.world import Classes, Result, Scenario, World
 from scoop_hpc.worker.state import WorkerState
 
 SMALL = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5)
@@ -357,10 +357,26 @@ def test_a_task_that_always_kills_takes_three_workers_and_the_others_are_execute
     assert result.ending.status == 0
 
 
-def test_a_task_that_waits_for_what_kills_is_lost_with_it_where_it_runs_that_itself() -> None:
+def test_a_task_that_waits_for_what_kills_its_own_worker_is_lost_at_last() -> None:
     calls = {0: Call("main", (Submit(1), Wait(1))), 1: Call("g", (Submit(2), Wait(2))), 2: Call("f", (Kill(1.0),))}
     result = kept(Scenario(1, (1, 1), Program(calls)))
-    assert result.deaths == 3
+    assert result.deaths == 12  # four times as many as of a task that runs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_task_that_cost_a_worker_is_executed_though_none_is_left_but_who_waits_for_it(seed: int) -> None:
+    calls = {
+        0: Call("main", (Submit(1), Wait(1))),
+        1: Call("f", (Compute(0.05), Submit(2), Submit(3), Wait(2), Wait(3))),
+        2: Call("g", (Compute(0.3),)),
+        3: Call("g", (Compute(0.3),)),
+    }
+    death = Death(1, 0, 0.05, "task", seconds=0.01, reaped=0.0)
+    world = World(Scenario(seed, (1, 1), Program(calls), faults=(death,)))
+    world._nodes[1].born_to_die += [Death(1, 0, 0.0)] * 3  # then it is left without workers
+    result = world.run()
+    assert result.ending.status == 0
+    assert result.deaths in (0, 4)
 
 
 def test_a_run_ends_by_name_when_no_worker_is_left() -> None:
