@@ -15,6 +15,7 @@ class Policy(Struct, frozen=True):
 
     tick: float = 0.25  # between repeats of messages that a peer may have missed
     memory_ticks: int = 40  # for which a task is kept whose outcome its owner has yet to take from shared memory
+    risky_ticks: int = 1  # for which nobody has taken a risky task, and after which who waits for it may
     stolen_share: float = 0.5  # of a queue, for one thief
     next_address: float = 1.0  # for an answer from one address of a peer
     broken: float = 5.0  # from a broken connection to the end of the run: a dead peer has a better name by then

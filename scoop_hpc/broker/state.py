@@ -12,8 +12,9 @@ back), and steals from the peer with the longest queue. It tells its peers (Load
 worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
 
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
-was lost, or has a time limit, may take its worker with it: neither the origin gets it nor, if there are others, the
-worker that waits for it. Who is gone stays known, for messages of the dead, and for them, may come late.
+was lost, or has a time limit, may take its worker with it: the origin does not get it, nor the worker that waits for
+it, unless nobody else has taken one for a while. Who is gone stays known, for messages of the dead, and for them, may
+come late.
 
 The only clock is the argument of `tick` and `connection_broke`.
 
@@ -92,14 +93,19 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
         raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
 
 
+def _is_in_memory(batch: Batch) -> bool:
+    """Return whether part of it is in the memory of the process that made it."""
+    return any(type(frame) is Reference for frame in batch.frames)
+
+
 _MEMORY_GONE = "its outcome was in the memory of a process that has ended"
 _Key = tuple[WorkerName, int]  # owner and serial of a task
 
 
 class _Done(Struct, frozen=True):
-    """A task whose outcome has passed, and when."""
+    """A task whose outcome has passed, or the peer that knows it, and when."""
 
-    task: Batch
+    task: Batch | BrokerName
     tick: int
 
 
@@ -128,6 +134,7 @@ class BrokerState:
         self._gone: set[ProcessName] = set()  # workers of the run that have died
         self._in_memory: OrderedDict[_Key, _Done] = OrderedDict()  # tasks whose outcomes were left in shared memory
         self._ticks = 0
+        self._risky_tick = 0  # when a risky task came last, or was taken
         self._next_tick = float("-inf")
         self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
 
@@ -204,6 +211,7 @@ class BrokerState:
         risky = [batch for batch in batches if batch.losses or batch.terms.time_limit is not None]
         if risky:
             self.risky.extend(risky, sender)
+            self._risky_tick = self._ticks
             batches = [batch for batch in batches if batch not in risky]
         self.queue.extend(batches, sender)
 
@@ -213,6 +221,8 @@ class BrokerState:
         for batch in message.batches:
             if worker is not None:
                 self._note_done(worker, batch)
+            elif _is_in_memory(batch):  # of the peer's worker; on another machine, it was gone there
+                self._in_memory |= {(batch.owner, each): _Done(BrokerName(sender), self._ticks) for each in batch.done}
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
         demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
@@ -221,7 +231,7 @@ class BrokerState:
 
     def _note_done(self, worker: Worker, batch: Batch) -> None:
         """Strike the tasks out that *worker* has done; for a while keep those whose outcomes are in its memory."""
-        if any(type(frame) is Reference for frame in batch.frames):
+        if _is_in_memory(batch):
             for serial in batch.done:
                 task = worker.ledger.copy_of(batch.owner, serial)
                 if task is not None:
@@ -270,14 +280,24 @@ class BrokerState:
         return [Send(self._way_to(message.owner), message)]
 
     def _on_outcome_lost(self, message: OutcomeLost, sender: ProcessName) -> list[Send]:
-        """Run tasks again whose outcomes were in the memory of a worker that is gone."""
-        found = [self._in_memory.pop((message.owner, serial), None) for serial in message.serials]
-        failed = tuple(serial for serial, done in zip(message.serials, found) if done is None)
-        self._enqueue([done.task for done in found if done is not None], message.owner)
+        """Run tasks again whose outcomes were in the memory of a worker that is gone, here or at a peer."""
+        owner, failed = message.owner, []
+        tasks: list[Batch] = []
+        elsewhere: dict[BrokerName, list[int]] = {}
+        for serial in message.serials:
+            done = self._in_memory.pop((owner, serial), None)
+            if done is None:
+                failed.append(serial)
+            elif isinstance(done.task, Batch):
+                tasks.append(done.task)
+            else:
+                elsewhere.setdefault(done.task, []).append(serial)
+        self._enqueue(tasks, owner)
         sends = self._settle()
+        sends += [Send(peer, OutcomeLost(owner, tuple(serials))) for peer, serials in elsewhere.items()]
         if failed:
-            lost = TaskLost(message.owner, failed, (Loss(_MEMORY_GONE),))
-            sends.append(Send(self._way_to(message.owner), lost))
+            lost = TaskLost(owner, tuple(failed), (Loss(_MEMORY_GONE),))
+            sends.append(Send(self._way_to(owner), lost))
         return sends
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
@@ -285,6 +305,7 @@ class BrokerState:
         queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
         count = self._policy.share(sum(map(len, queues)), message.count)
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
+        self._risky_tick = self._ticks
         if stolen and self._observers:
             self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
         return [Send(sender, Tasks(stolen)), *self._settle()]
@@ -430,7 +451,7 @@ class BrokerState:
                 while len(batches) < fair and count < request.count and self._has_for(name):
                     batches.append(self._next_for(name))
                     count += batches[-1].tasks()
-                self.workers[name].give(batches)
+                self.workers[name].give(batches, name)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
@@ -441,17 +462,22 @@ class BrokerState:
     def _next_for(self, name: WorkerName) -> Batch:
         """Take the next task for this worker."""
         owner = self._risky_for(name) if self.risky else None
-        return self.queue.pop() if owner is None else self.risky.pop_of(owner)
+        if owner is None:
+            return self.queue.pop()
+        self._risky_tick = self._ticks
+        return self.risky.pop_of(owner)
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.
 
-        Not one of its own, for it may wait for that, unless there is no other worker; and the origin none.
+        Not one of its own, for it may wait for that, unless there is no other worker, or all others are busy for
+        longer, or dead; and the origin none.
         """
         if name == ORIGIN:
             return None
         is_alone = not self.peers and self._takers == 1
-        return next((batch.owner for batch in self.risky if batch.owner != name or is_alone), None)
+        takes_own = is_alone or self._ticks - self._risky_tick > self._policy.risky_ticks
+        return next((batch.owner for batch in self.risky if batch.owner != name or takes_own), None)
 
     def _demand(self) -> list[Send]:
         """Tell the busy workers how many more batches are welcome, unless they know."""

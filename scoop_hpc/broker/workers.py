@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scoop_hpc.broker.ledger import Ledger
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Demand, Query, QueryAnswer
+from scoop_hpc.protocol.names import WorkerName
 
 Question = Query | Cancel
 Answer = QueryAnswer | CancelAnswer
@@ -33,11 +34,14 @@ class Worker:
         self._told, self._told_idle = max(batches, self._told), max(idle, self._told_idle)
         return more
 
-    def give(self, batches: Sequence[Batch]) -> None:
-        """Note that *batches* are sent to it."""
+    def give(self, batches: Sequence[Batch], name: WorkerName) -> None:
+        """Note that *batches* are sent to it, who has that *name*.
+
+        Its own tasks are dropped when it dies, and it says nothing when it has done them: they are not in the ledger.
+        """
         self._told_idle = 0  # for the worker takes tasks as a sign that nobody is idle
         self._given.extend(batches)
-        self.ledger.add(batches)
+        self.ledger.add([batch for batch in batches if batch.owner != name])
 
     def took_back(self, batches: Sequence[Batch]) -> None:
         """Note that *batches* have come from it, its own or given back: they meet as much of the demand."""

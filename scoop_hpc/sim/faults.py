@@ -46,7 +46,46 @@ class SlowLink:
     seconds: float
 
 
-Fault = Stall | HeldUp | SlowNode | SlowLink
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Workers of a node die, never the origin: at a *moment*, of which their agent learns later."""
+
+    node: int
+    which: int  # of its workers that live then
+    time: float  # after the beginning; the program must have begun
+    moment: str = "now"  # or some seconds after it has come to one of `MOMENTS`
+    seconds: float = 0.0
+    reaped: float = 0.001  # seconds from a death until the agent sees to it
+    count: int = 1  # workers that die
+    status: int = -9
+
+
+MOMENTS = {
+    "now": "whatever it does",
+    "task": "it begins a task",
+    "opening": "it unpickles a batch",
+    "parked": "a task of it waits",
+    "outcome": "it has an outcome that was not sent",
+    "sent": "it has sent a message",
+    "owner": "it has tasks of its own elsewhere",
+    "fresh": "it was started, in the place of another that dies at once",
+}
+
+Fault = Stall | HeldUp | SlowNode | SlowLink | Death
+
+
+def make_death(chance: random.Random, nodes: Sequence[int], seconds: float) -> Death:
+    """Return a death by *chance*, in a run as for `make_fault`."""
+    return Death(
+        chance.randrange(len(nodes)),
+        chance.randrange(max(nodes)),
+        chance.uniform(0.0, seconds),
+        chance.choice(tuple(MOMENTS)),
+        chance.choice((0.0, 0.0, 0.00002, 0.001, 0.03)),
+        chance.choice((0.0, 0.001, 0.001, 0.05, 0.3)),
+        chance.choice((1, 1, 1, 2)),
+        chance.choice((-9, -11, 3)),
+    )
 
 
 def make_fault(chance: random.Random, nodes: Sequence[int], seconds: float) -> Fault:

@@ -1,19 +1,35 @@
-"""What must hold at every step: where each task is, what became of each future. Else there is a `Violation`."""
+"""What must hold at every step: where each task is, what became of each future. Else there is a `Violation`.
+
+A call may be submitted more than once, for the task that submits it may be executed again. Each time it is a task of
+its own, with a number of its own, from which `call_of` tells the call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.messages import Batch, TaskId
+from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
 
 _Key = tuple[WorkerName, int]  # of an exported task: its owner, its serial
-_WAY, _OUTCOME, _DROPPED = "on its way", "its outcome", "dropped"
+_OUTCOME, _DROPPED, _LOST = "its outcome", "dropped", "its loss"
+_PASSED = "its outcome, by broker "
+_WAITED = 4  # times as many attempts may be lost while the task waits
+_AGAIN = 1_000_000  # from the number of a call's task to that of its next one
 
 
 class Violation(Exception):
     """A promise that a run has broken."""
+
+
+def call_of(number: int) -> int:
+    """Return the number of the call that the task *number* makes.
+
+    >>> call_of(7), call_of(2_000_007)
+    (7, 7)
+    """
+    return number % _AGAIN
 
 
 @dataclass(slots=True)
@@ -21,35 +37,50 @@ class _Task:
     """A call that was submitted."""
 
     owner: WorkerName
+    parent: int
     place: str
-    since: float  # at that place
     waits_since: float  # to be begun
     may_be_dropped: bool = False  # its cancellation was asked for
-    is_cared_for: bool = True
+    is_orphan: bool = False  # its owner is dead
     begun: bool = False
-    end: str = ""  # of its future: settled, cancelled, abandoned
+    passed_at: float = 0.0  # when its outcome came to the broker of the worker that executed it
+    is_forgotten: bool = False  # by that, and its outcome is lost
+    waited: int = 0  # attempts that waited for others when their worker died
+    losses: int = 0  # other attempts that were begun by workers that have died
+    end: str = ""  # of its future: settled, cancelled, abandoned, lost
 
 
 class Ledger:
-    """The place of each task, by the number of its call. Each method is told by whoever plays a process."""
+    """The place of each task, by its number. Each method is told by whoever plays a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: float = 10.0, attempts: int = 3) -> None:
         self.tasks: dict[int, _Task] = {}
         self.executed = 0
         self.changed = 0.0  # when anything did
+        self._attempts = attempts  # that may be lost
+        self._kept = kept  # seconds for which brokers know tasks whose outcomes are in memory
         self._numbers: dict[_Key, int] = {}
-        self._at: dict[str, set[int]] = {}  # the tasks that wait with a broker or in a worker's inbox
+        self._at: dict[str, set[int]] = {}  # the tasks at each place
         self._open: set[int] = set()  # that have not ended
+        self._unsettled: set[int] = set()  # whose futures have not
+        self._dead: set[str] = set()  # workers
 
     # the way of a task
 
-    def submitted(self, number: int, owner: WorkerName, now: float) -> None:
-        """Note that a call waits in its owner's queue."""
-        if number in self.tasks:
-            raise Violation(f"task {number} was submitted twice")
-        self.tasks[number] = _Task(owner, f"queue of {owner}", now, now)
+    def submitted(self, call: int, parent: int, owner: WorkerName, now: float) -> int:
+        """Note that a call waits in its owner's queue, which a task *parent* has submitted; return its number."""
+        number = call
+        while number in self.tasks:
+            task = self.tasks[number]
+            if task.parent == parent and not task.is_orphan:
+                raise Violation(f"task {number} was submitted twice")
+            number += _AGAIN
+        self.tasks[number] = _Task(owner, parent, f"queue of {owner}", now)
+        self._at.setdefault(f"queue of {owner}", set()).add(number)
         self._open.add(number)
+        self._unsettled.add(number)
         self.changed = now
+        return number
 
     def exported(self, number: int, owner: WorkerName, serial: int, now: float) -> None:
         """Note that a call leaves its owner."""
@@ -57,42 +88,80 @@ class Ledger:
         self._numbers[owner, serial] = number
         self._place(number, str(owner), now)  # as others' tasks: then it is sent like these
 
-    def leave(self, batches: Iterable[Batch], sender: str, now: float) -> None:
+    def leave(self, batches: Iterable[Batch], sender: str, to: str, now: float) -> None:
         """Note that *sender* sends tasks that were with it."""
         for number in self._in(batches):
             self._expect(number, sender, f"is sent by {sender}")
-            self._place(number, _WAY, now)
+            self._place(number, _way(sender, to), now)
 
-    def come(self, batches: Iterable[Batch], receiver: str, now: float) -> None:
+    def come(self, batches: Iterable[Batch], sender: str, receiver: str, now: float) -> None:
         """Note that tasks have come."""
         for number in self._in(batches):
-            self._expect(number, _WAY, f"comes to {receiver}")
+            self._expect(number, _way(sender, receiver), f"comes to {receiver}")
             self._place(number, receiver, now)
 
-    def holds(self, batches: Iterable[Batch], where: str, now: float) -> None:
-        """Check that *batches*, and no others, wait at a process; what is not there any more was dropped."""
+    def holds(self, batches: Sequence[Batch], where: str, now: float, gone: Collection[WorkerName] = ()) -> None:
+        """Check that *batches*, and no others, wait at a process; what is not there any more was dropped.
+
+        It is known there that the workers *gone* are.
+        """
         expected = self._at.get(where, set())
         numbers = self._in(batches)
         held = set(numbers)
         if len(held) < len(numbers):
             raise Violation(f"a task is twice at {where}: {sorted(numbers)}")
+        self._check_losses(batches, where)
+        if gone:
+            for number in sorted(held):
+                if self.tasks[number].owner in gone:
+                    raise Violation(f"task {number} is kept at {where}, where it is known that its owner is gone")
         if held == expected:
             return
         for number in sorted(held - expected):
             raise Violation(f"task {number} is at {where}, and was thought to be at {self.tasks[number].place}")
         for number in sorted(expected - held):
-            if not self.tasks[number].may_be_dropped:
+            task = self.tasks[number]
+            if not (task.may_be_dropped or task.is_orphan):
                 raise Violation(f"task {number} is lost: it is not at {where} any more, and was not cancelled")
-            self._place(number, _DROPPED, now)
+            self._place(number, f"dropped by {where}" if "." in where else _DROPPED, now)
             self._close(number)
 
-    def begun(self, number: int, worker: WorkerName, now: float) -> None:
-        """Note that a worker begins a call: one of its own, or one that came."""
+    def _check_losses(self, batches: Iterable[Batch], where: str) -> None:
+        for batch in batches:
+            for number in self._in([batch]):
+                waited = sum(loss.waited for loss in batch.losses)
+                known, task = len(batch.losses) - waited, self.tasks[number]
+                if (known, waited) != (task.losses, task.waited):
+                    really = f"{task.losses} and {task.waited} that waited"
+                    raise Violation(f"task {number} at {where} has lost {known} attempts and {waited}, not {really}")
+
+    def dropped(self, owner: WorkerName, serial: int, worker: WorkerName, now: float) -> None:
+        """Note that a broker knows that one of its workers has dropped a task."""
+        number = self._numbers[owner, serial]
+        if self.tasks[number].place == f"dropped by {worker}":
+            self._place(number, _DROPPED, now)
+
+    def opening(self, batch: Batch, worker: WorkerName, now: float) -> None:
+        """Note that a worker unpickles a batch that waited there."""
+        for number in self._in([batch]):
+            self._expect(number, worker, f"is unpickled by {worker}")
+            self._place(number, f"unpickled by {worker}", now)
+
+    def opened(self, batch: Batch, worker: WorkerName, now: float) -> None:
+        """Note that it has done so."""
+        for number in self._in([batch]):
+            self._expect(number, f"unpickled by {worker}", f"was unpickled by {worker}")
+            self._place(number, worker, now)
+
+    def begun(self, number: int, worker: WorkerName, now: float, has_others: bool = False) -> None:
+        """Note that a worker begins a call: one of its own, or one that came; *has_others*: it is not the only one."""
         task = self.tasks[number]
         if task.begun:
             raise Violation(f"task {number} is executed twice, now by {worker}")
         if task.place not in (f"queue of {worker}", worker):
             raise Violation(f"task {number} is begun by {worker}, and was thought to be at {task.place}")
+        if worker == ORIGIN and has_others and task.place == worker:
+            raise Violation(f"task {number} is begun by the origin, which is there for its program")
         task.begun = True
         self.executed += 1
         self._place(number, f"runs at {worker}", now)
@@ -100,8 +169,76 @@ class Ledger:
     def ended(self, number: int, worker: WorkerName, now: float) -> None:
         """Note that a call has ended, and its outcome is to go to its owner."""
         self._expect(number, f"runs at {worker}", "ends")
-        self._place(number, _OUTCOME, now)
+        self._place(number, _outcome_at(worker), now)
         self._close(number)
+
+    def passed(self, batches: Iterable[Batch], worker: WorkerName, now: float) -> None:
+        """Note that a broker has got outcomes of one of its workers: they cannot be lost with that any more."""
+        for batch in batches:
+            for serial in batch.done:
+                number = self._numbers[batch.owner, serial]
+                self._expect(number, _outcome_at(worker), f"was done by {worker}")
+                self._place(number, _PASSED + broker_of(worker), now)
+                self.tasks[number].passed_at = now
+
+    # deaths
+
+    def died(self, worker: WorkerName, ran: Iterable[TaskId], waited: Iterable[TaskId], now: float) -> None:
+        """Note that a worker is dead, and what ran there or waited; nobody needs the tasks that it has submitted."""
+        self._dead.add(worker)
+        self.changed = now
+        for task in ran:
+            self.tasks[self._numbers[task.owner, task.serial]].losses += 1
+        for task in waited:
+            self.tasks[self._numbers[task.owner, task.serial]].waited += 1
+        for number, each in self.tasks.items():
+            if each.owner == worker and not each.is_orphan:
+                each.is_orphan = True
+                self._close(number)
+                self._unsettled.discard(number)
+
+    def queued_again(self, worker: WorkerName, now: float) -> None:
+        """Note that a broker has heard of the death of one of its workers, and so what is to become of its tasks."""
+        broker = broker_of(worker)
+        places = [worker, f"unpickled by {worker}", f"runs at {worker}", _outcome_at(worker), f"dropped by {worker}"]
+        places += [_way(broker, worker), _way(worker, broker)]
+        for place in places:
+            for number in sorted(self._at.get(place, ())):
+                task = self.tasks[number]
+                if task.owner == worker:
+                    self._place(number, _DROPPED, now)
+                    continue
+                task.begun = False
+                task.waits_since = now
+                is_over = self._is_over(task)
+                self._place(number, _LOST if is_over else broker, now)
+                if not (is_over or task.is_orphan):
+                    self._open.add(number)
+                elif is_over:
+                    self._close(number)
+
+    def _is_over(self, task: _Task) -> bool:
+        return task.losses >= self._attempts or task.waited >= _WAITED * self._attempts
+
+    def outcome_lost(self, owner: WorkerName, serial: int, broker: str, is_known: bool, now: float) -> None:
+        """Note that a broker hears that an outcome was in the memory of a worker that is dead.
+
+        If the task *is known* there, it is executed again, else lost: that may be where its owner has not looked for
+        long.
+        """
+        number = self._numbers[owner, serial]
+        task = self.tasks[number]
+        if is_known and task.place != _PASSED + broker:
+            raise Violation(f"the outcome of task {number} is lost, and its task is at {task.place}")
+        if not is_known and now < task.passed_at + self._kept:
+            raise Violation(f"task {number} was forgotten {now - task.passed_at:.1f} s after its outcome came")
+        task.begun = False
+        task.waits_since = now
+        task.losses += not is_known
+        task.is_forgotten = not is_known
+        self._place(number, broker if is_known else _LOST, now)
+        if is_known and not task.is_orphan:
+            self._open.add(number)
 
     # futures
 
@@ -110,9 +247,19 @@ class Ledger:
         task = self.tasks[number]
         if value != number:
             raise Violation(f"the future of task {number} is settled by the value {value}")
-        if task.place != _OUTCOME:
+        if not (task.place.startswith(_PASSED) or task.place == _outcome_at(task.owner)):
             raise Violation(f"the future of task {number} is settled, and its task is at {task.place}")
+        self._place(number, _OUTCOME, now)
         self._end(number, "settled", now)
+
+    def lost(self, number: int, now: float) -> None:
+        """Note that a future has got the error of a task that was lost as often as it may be."""
+        task = self.tasks[number]
+        if not (self._is_over(task) or task.is_forgotten):
+            raise Violation(f"the future of task {number} is said to be lost, after {task.losses} losses")
+        if task.place != _LOST:
+            raise Violation(f"the future of task {number} is said to be lost, and its task is at {task.place}")
+        self._end(number, "lost", now)
 
     def cancelling(self, number: int) -> None:
         """Note that a task may be dropped where it waits."""
@@ -140,19 +287,15 @@ class Ledger:
         if not task.end:
             self._end(number, "abandoned", now)
 
-    def is_dropped(self, number: int) -> bool:
-        """Return whether a task was dropped where it waited."""
-        return self.tasks[number].place == _DROPPED
-
     # what is asked at intervals
 
     def is_finished(self) -> bool:
         """Return whether all tasks that were submitted have been executed, or dropped, and their futures know."""
-        return not self._open and all(task.end for task in self.tasks.values())
+        return not self._open and not self._unsettled
 
     def unfinished(self) -> str:
         """Say which tasks are not finished, and where they are."""
-        left = [f"{n} ({task.place})" for n, task in self.tasks.items() if not task.end or n in self._open]
+        left = [f"{number} ({self.tasks[number].place})" for number in sorted(self._open | self._unsettled)]
         return ", ".join(left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
 
     def waiting(self) -> list[tuple[int, float, str]]:
@@ -181,7 +324,7 @@ class Ledger:
     def _place(self, number: int, place: str, now: float) -> None:
         task = self.tasks[number]
         self._at.get(task.place, set()).discard(number)
-        task.place, task.since = place, now
+        task.place = place
         self._at.setdefault(place, set()).add(number)
         self.changed = now
 
@@ -193,4 +336,13 @@ class Ledger:
         if task.end:
             raise Violation(f"the future of task {number} is {how}, and was {task.end}")
         task.end = how
+        self._unsettled.discard(number)
         self.changed = now
+
+
+def _way(sender: str, to: str) -> str:
+    return f"the way from {sender} to {to}"
+
+
+def _outcome_at(worker: WorkerName) -> str:
+    return f"its outcome at {worker}"

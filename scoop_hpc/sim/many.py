@@ -19,6 +19,7 @@ class Outcome:
     reason: str | None
     executed: int = 0
     events: int = 0
+    deaths: int = 0
 
 
 def try_seed(seed: int, sizes: Sizes = Sizes(), classes: Classes = Classes()) -> Outcome:
@@ -26,7 +27,7 @@ def try_seed(seed: int, sizes: Sizes = Sizes(), classes: Classes = Classes()) ->
     result = run(make_scenario(seed, sizes), classes)
     if isinstance(result, Failure):
         return Outcome(seed, result.reason)
-    return Outcome(seed, None, result.executed, result.events)
+    return Outcome(seed, None, result.executed, result.events, result.deaths)
 
 
 def try_seeds(seeds: Sequence[int], sizes: Sizes, processes: int) -> Iterator[Outcome]:

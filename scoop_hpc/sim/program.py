@@ -66,7 +66,14 @@ class GetConstant:
     waits: bool
 
 
-Step = Compute | Submit | Wait | Cancel | AskWhetherRunning | Abandon | SetConstant | GetConstant
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Take down the worker, unless that is the origin: by this chance."""
+
+    chance: float
+
+
+Step = Compute | Submit | Wait | Cancel | AskWhetherRunning | Abandon | SetConstant | GetConstant | Kill
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,22 @@ class _Maker:
                 if chance.random() < 0.08:
                     steps.append(Compute(chance.choice((0.0001, 0.004, 0.05, 0.5, 6.0))))
         return steps
+
+
+def with_killers(program: Program, chance: random.Random) -> Program:
+    """Return *program* with a call, or two, that more or less often takes its worker down.
+
+    Some have a function of their own, which no worker knows to be short before.
+    """
+    calls = dict(program.calls)
+    for number in chance.sample(sorted(calls), min(len(calls), chance.choice((1, 1, 2)))):
+        if number != ROOT:
+            call = calls[number]
+            at = chance.randint(0, len(call.steps))
+            kill = Kill(chance.choice((0.3, 0.7, 1.0)))
+            function = chance.choice((call.function, "killer"))
+            calls[number] = Call(function, (*call.steps[:at], kill, *call.steps[at:]))
+    return Program(calls)
 
 
 def make_program(chance: random.Random, tasks: int) -> Program:

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scoop_hpc.sim.faults import make_fault
+from scoop_hpc.sim.faults import make_death, make_fault
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import NetworkPlan
-from scoop_hpc.sim.program import make_program
+from scoop_hpc.sim.program import make_program, with_killers
 from scoop_hpc.sim.world import Classes, Result, Scenario, World, line_of
 
 
@@ -21,6 +21,7 @@ class Sizes:
     workers: int | None = None  # on each node
     tasks: int | None = None
     faults: int | None = None
+    deaths: int | None = None  # beside the faults; else some of these are deaths
     most_nodes: int = 8
     most_workers: int = 4
     most_tasks: int = 80
@@ -50,7 +51,15 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
     faults = chance.randint(0, sizes.most_faults) if sizes.faults is None else sizes.faults
     seconds = 0.05 + program.seconds() / sum(workers)
     made = tuple(make_fault(chance, workers, seconds) for _ in range(faults))
-    return Scenario(seed, workers, program, network, made, stack_depth=chance.choice((1, 3, 10)))
+    fate = random.Random(f"deaths of {seed}")  # another one: the rest of a seed's scenario stays what it was
+    deaths = min(faults, fate.choice((0, 0, 1, 1, 2, 3, 5))) if sizes.deaths is None else sizes.deaths
+    if deaths and sum(workers) > 1:  # else there is the origin alone
+        kept = made if sizes.deaths is not None else made[deaths:]
+        made = (*kept, *(make_death(fate, workers, seconds) for _ in range(deaths)))
+        if fate.random() < 0.3:
+            program = with_killers(program, fate)
+    stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
+    return Scenario(seed, workers, program, network, made, stack_depth, large)
 
 
 def run(

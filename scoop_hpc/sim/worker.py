@@ -17,14 +17,30 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from scoop_hpc.errors import WorkerLostError
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Batch, GetShared, Message, Query, Ready, Results, SetShared, Shared, Tasks
-from scoop_hpc.protocol.names import ORIGIN, WorkerName
+from scoop_hpc.protocol.messages import (
+    Batch,
+    Buffer,
+    GetShared,
+    Gone,
+    Message,
+    OutcomeLost,
+    Query,
+    Ready,
+    Reference,
+    Results,
+    SetShared,
+    Shared,
+    Tasks,
+)
+from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
 from scoop_hpc.sim import program as steps
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.ledger import Ledger, Violation
+from scoop_hpc.sim.ledger import Ledger, Violation, call_of
 from scoop_hpc.sim.program import ROOT, Program
+from scoop_hpc.transport.begun import Begun
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future, Waits
 from scoop_hpc.worker.policy import DEFAULT, Policy
@@ -52,6 +68,7 @@ class Park:
 
 
 _PARK = Park()
+_OPENING_SECONDS = 0.00001  # to unpickle a batch
 _LOOK_SECONDS = 0.0002  # from one look at the link to the next, where it does not wait there
 _Thread = Generator[Busy | Idle, None, None]
 _Life = Generator[Busy | Idle | Park, None, Any]
@@ -65,9 +82,13 @@ class Surroundings(Protocol):
     program: Program
     message_cost: float
     stack_depth: int
+    large: int
 
     def send_to_broker(self, worker: Worker, message: Message) -> None:
         """Send *message* to the worker's broker."""
+
+    def taken(self, batch: Batch) -> Batch:
+        """Return outcomes without their reference to a worker's memory, unless that is dead."""
 
     def program_ended(self) -> None:
         """Note that the origin's program has come to its end."""
@@ -77,6 +98,22 @@ class Surroundings(Protocol):
 
     def worker_ended(self, worker: Worker) -> None:
         """Note that a worker has come to its end."""
+
+    def is_killed(self, worker: Worker, chance: float) -> bool:
+        """Return whether a task takes its worker down, by this *chance*; it is dead then."""
+
+    def passes(self, worker: Worker, point: str) -> None:
+        """Note that a worker is at a *point* at which it may be to die."""
+
+
+class _Future(Future):
+    """A future that the ledger knows by its *number*."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, function: _Function, number: int, cost: Cost) -> None:
+        super().__init__(cast(Waits, None), cast(Any, function), (number,), {}, cost)
+        self.number = number
 
 
 class _Function:
@@ -127,7 +164,9 @@ class Worker(Process):
     ) -> None:
         super().__init__(name)
         self.worker_name = name
-        self.state = make_state(name, size, run.agenda.now, policy)
+        self.is_spared = name == ORIGIN and size > 1
+        self.state = make_state(name, size, run.agenda.now, policy, is_spared=self.is_spared)
+        self.begun = Begun()  # of which its agent knows what it was at when it died
         self.idle_since: float | None = None  # that it waits at the link, and would begin a task
         self.computed = 0.0  # seconds
         self._run, self._ledger, self._agenda = run, run.ledger, run.agenda
@@ -194,7 +233,7 @@ class Worker(Process):
             self._resume()
             return
         self._waits_at_link = True
-        if not self._questions:
+        if not self._questions and not self.is_spared:
             self.idle_since = self._agenda.now
         if idle.seconds is not None:
             number = self._wait_number
@@ -271,9 +310,13 @@ class Worker(Process):
             serial, outcome = state.own.popleft()
             self._claim(serial, outcome.value, outcome.unpolled)
         elif state.failed:
-            future, _ = state.failed.popleft()
-            self._ledger.cancelled(_number_of(future), self._agenda.now)
-            future.drop()
+            future, error = state.failed.popleft()
+            if isinstance(error, WorkerLostError):
+                self._ledger.lost(_number_of(future), self._agenda.now)
+                future.settle(None, error)
+            else:
+                self._ledger.cancelled(_number_of(future), self._agenda.now)
+                future.drop()
         elif self._ready:
             waiter = self._ready.popleft()
             if not state.inbox:
@@ -296,6 +339,7 @@ class Worker(Process):
         self._current = greenlet
         for effect in greenlet.life:
             if isinstance(effect, Park):
+                self._run.passes(self, "parked")
                 break
             yield effect
         self._current = None
@@ -308,9 +352,20 @@ class Worker(Process):
         return bool(self._ready) or self._has_news() or self._may_run()
 
     def _may_run(self) -> bool:
-        return not self._questions and bool(self.state.local or self.state.inbox)
+        state = self.state
+        if self._questions or not (state.local or state.inbox):
+            return False
+        if self.is_spared and state.local and not state.stays(state.local[-1].cost):
+            self._give_back()
+            return False
+        return True
 
     def _work(self) -> _Life:
+        self.begun.resume()
+        yield from self._work_on()
+        self.begun.pause()
+
+    def _work_on(self) -> _Life:
         state = self.state
         while True:
             task = self._next_task() if state.inbox else None
@@ -334,7 +389,9 @@ class Worker(Process):
         call = future.begin()
         if call is None:
             return
-        number = call[1][0]
+        if self.is_spared and not self.state.stays(future.cost):
+            raise Violation(f"task {_number_of(future)} is begun by the origin, where it must not run")
+        number = _number_of(future)
         yield from self._call(number, future.cost)
         self._ledger.ended(number, self.worker_name, self._agenda.now)
         self._ledger.settled(number, number, self._agenda.now)
@@ -342,7 +399,7 @@ class Worker(Process):
 
     def _run_task(self, task: Given) -> _Life:
         if isinstance(task, Batch):
-            self.state.opened(task, self._open(task))
+            yield from self._open(task)
             first = self._next_task()
             if first is None:
                 return
@@ -350,18 +407,35 @@ class Worker(Process):
             if isinstance(task, Batch):
                 yield from self._run_task(task)
                 return
+        slot = self.begun.begin(task.owner, task.serial, 1, len(task.losses))
         self.state.prepare(task.cost, self._agenda.now)
         self._drain()
         self._since = self._agenda.now
+        self._run.passes(self, "task")
         value, unpolled = yield from self._call(task.item, task.cost)
         self._ledger.ended(task.item, self.worker_name, self._agenda.now)
         self.state.learn(unpolled)
+        self._finish(task, value, unpolled)
+        self.begun.end(slot)
+
+    def _finish(self, task: Task, value: int, unpolled: float) -> None:
         if task.owner == self.worker_name:
             self.state.own.append((task.serial, Outcome(value, None, unpolled)))
             return
         self.state.finished(task.owner, (task.serial, value, unpolled), self._agenda.now)
+        self._run.passes(self, "outcome")
         if not self._armed:
             self._arm()
+
+    def _open(self, batch: Batch) -> _Life:
+        """Unpickle a batch, which takes a moment in which the worker may die of it, or another thread look."""
+        slot = self.begun.begin(batch.owner, batch.serial, batch.count, len(batch.losses))
+        self._ledger.opening(batch, self.worker_name, self._agenda.now)
+        self._run.passes(self, "opening")
+        yield Busy(_OPENING_SECONDS)
+        self._ledger.opened(batch, self.worker_name, self._agenda.now)
+        self.state.opened(batch, self._unpickled(batch))
+        self.begun.end(slot)
 
     def _call(self, number: int, cost: Cost) -> _Life:
         start = self._agenda.now
@@ -369,7 +443,7 @@ class Worker(Process):
         self._running, self._unpolled, self._since = cost, 0.0, start
         assert self._current is not None
         self._current.depth += 1
-        self._ledger.begun(number, self.worker_name, start)
+        self._ledger.begun(number, self.worker_name, start, self.state.size > 1)
         value = yield from self._execute(number)
         assert self._current is not None
         self._current.depth -= 1
@@ -388,34 +462,37 @@ class Worker(Process):
 
     def _execute(self, number: int) -> _Life:
         """Take the steps of a call; return its value: its number."""
-        futures: dict[int, Future] = {}
-        for step in self._run.program.calls[number].steps:
+        futures: dict[int, _Future] = {}
+        for step in self._run.program.calls[call_of(number)].steps:
             match step:
                 case steps.Compute(seconds):
                     yield Busy(seconds)
                 case steps.Submit(call):
-                    futures[call] = self._submit(call)
+                    futures[call] = self._submit(call, number)
                 case steps.Wait(call):
                     yield from self._wait_for(futures[call])
                 case steps.Cancel((call,)):
-                    yield from self._cancel(call, futures[call])
+                    yield from self._cancel(futures[call])
                 case steps.Cancel(calls):
-                    yield from self._cancel_all({call: futures[call] for call in calls})
+                    yield from self._cancel_all([futures[call] for call in calls])
                 case steps.AskWhetherRunning(call):
                     yield from self._ask_whether_running(futures[call])
                 case steps.Abandon(call):
-                    self._abandon(call, futures[call])
+                    self._abandon(futures[call])
+                case steps.Kill(chance):
+                    if self.state.size > 1 and self._run.is_killed(self, chance):
+                        yield Busy(0.0)  # nothing follows
                 case steps.SetConstant(name):
                     yield from self._set_constant(name)
                 case steps.GetConstant(name, waits):
                     yield from self._get_constant(name, waits)
         return number
 
-    def _submit(self, call: int) -> Future:
+    def _submit(self, call: int, parent: int) -> _Future:
         name = self._run.program.calls[call].function
         function, cost = self._function(name)
-        future = Future(cast(Waits, None), cast(Any, function), (call,), {}, cost)
-        self._ledger.submitted(call, self.worker_name, self._agenda.now)
+        number = self._ledger.submitted(call, parent, self.worker_name, self._agenda.now)
+        future = _Future(function, number, cost)
         if self._running is not None:
             self._running.spawns = True
         state = self.state
@@ -436,8 +513,11 @@ class Worker(Process):
     def _wait_for(self, future: Future) -> _Life:
         assert self._current is not None
         if future.function is not None and self._current.depth < self._run.stack_depth:
-            yield from self._run_future(future)
-            self._drop_taken()
+            if self.is_spared and not self.state.stays(future.cost):
+                self._send_away(future)
+            else:
+                yield from self._run_future(future)
+                self._drop_taken()
             if future.settled:
                 return
         if not future.settled:
@@ -452,7 +532,9 @@ class Worker(Process):
             return
         self._note_poll()
         running, unpolled = self._running, self._unpolled
+        slot = self.begun.pause()
         yield _PARK
+        self.begun.resume(slot)
         self._running, self._unpolled = running, unpolled
         self._since = self._agenda.now
 
@@ -475,21 +557,21 @@ class Worker(Process):
             raise Violation(f"{self.name} got the answers {answers} to one question")
         return answers[0]
 
-    def _cancel(self, call: int, future: Future) -> _Life:
+    def _cancel(self, future: _Future) -> _Life:
         if future.settled:
             return
         if future.take() is not None:
-            self._settle_as_cancelled(call, future)
+            self._settle_as_cancelled(future)
         elif future.serial:
-            self._ledger.cancelling(call)
+            self._ledger.cancelling(future.number)
             answer = yield from self._ask(lambda number: messages.Cancel(self.worker_name, future.serial, number))
             if answer.is_dropped and self.state.sent.pop(future.serial, None) is not None:
-                self._settle_as_cancelled(call, future)
+                self._settle_as_cancelled(future)
 
-    def _cancel_all(self, futures: dict[int, Future]) -> _Life:
+    def _cancel_all(self, futures: Sequence[_Future]) -> _Life:
         assert self._current is not None
         waiter = _Waiter(self._current, self._ready)
-        sought: dict[int, int] = {}
+        sought: dict[int, _Future] = {}
         answers: list[Any] = []
 
         def reply(answer: Any) -> None:
@@ -497,36 +579,36 @@ class Worker(Process):
             if len(answers) == len(sought):
                 waiter.wake()
 
-        for call, future in futures.items():
+        for future in futures:
             if future.serial in self.state.sent:
-                sought[future.serial] = call
+                sought[future.serial] = future
             else:
-                yield from self._cancel(call, future)
-        for serial, call in sought.items():
-            self._ledger.cancelling(call)
+                yield from self._cancel(future)
+        for serial, future in sought.items():
+            self._ledger.cancelling(future.number)
             self.state.question(_cancel_of(self.worker_name, serial), reply)
             self._drain()
         if sought:
             yield from self._leave(waiter)
         for answer in answers:
             if answer.is_dropped and self.state.sent.pop(answer.serial, None) is not None:
-                self._settle_as_cancelled(sought[answer.serial], futures[sought[answer.serial]])
+                self._settle_as_cancelled(sought[answer.serial])
 
-    def _settle_as_cancelled(self, call: int, future: Future) -> None:
-        self._ledger.cancelled(call, self._agenda.now)
+    def _settle_as_cancelled(self, future: _Future) -> None:
+        self._ledger.cancelled(future.number, self._agenda.now)
         future.drop()
 
     def _ask_whether_running(self, future: Future) -> _Life:
         if not future.settled and future.serial > 0:
             yield from self._ask(lambda number: Query(self.worker_name, future.serial, number))
 
-    def _abandon(self, call: int, future: Future) -> None:
+    def _abandon(self, future: _Future) -> None:
         if future.settled:
             return
         is_here = future.take() is not None
         begun_here = not is_here and not future.serial
         if not begun_here:
-            self._ledger.abandoned(call, self._agenda.now, dropped=is_here)
+            self._ledger.abandoned(future.number, self._agenda.now, dropped=is_here)
         if not is_here:
             self.state.abandon(future)
             self._drain()
@@ -567,6 +649,15 @@ class Worker(Process):
         self.state.share()
         self._drain()
 
+    def _send_away(self, future: Future) -> None:
+        self._share()
+        if future.function is not None:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self.state.give_back()
+        self._drain()
+
     def _poll(self, wants: bool = False) -> _Thread:
         """Look at the link, and wait there if nothing has come; ask for tasks if this worker *wants* some."""
         state = self.state
@@ -599,18 +690,31 @@ class Worker(Process):
 
     def _receive(self) -> bool:
         came, self._link = self._link, []
-        state, now = self.state, self._agenda.now
+        state, now, gone = self.state, self._agenda.now, set[WorkerName]()
         for message in came:
             self._debt += self._run.message_cost
             if isinstance(message, Tasks):
-                self._ledger.come(message.batches, self.name, now)
+                self._ledger.come(message.batches, broker_of(self.name), self.name, now)
                 if state.busy_since:
                     self._arm()
+            elif isinstance(message, Results):
+                self._take(message.batches)
+            elif isinstance(message, Gone):
+                gone.update(message.workers)
             state.receive(message)
         if came:
-            self._ledger.holds(self._in_inbox(), self.name, now)
+            self._ledger.holds(self._in_inbox(), self.name, now, gone)
         self._drain()
         return bool(came)
+
+    def _take(self, batches: list[Batch]) -> None:
+        """Take outcomes out of the memory of who made them; those that are lost are asked for."""
+        batches[:] = map(self._run.taken, batches)
+        lost = [batch for batch in batches if type(batch.frames[-1]) is Reference]
+        if lost:
+            batches[:] = [batch for batch in batches if batch not in lost]
+            for batch in lost:
+                self._send(OutcomeLost(self.worker_name, batch.done))
 
     def _in_inbox(self) -> list[Batch]:
         return [self._packed(given) for given in self.state.inbox]
@@ -642,7 +746,7 @@ class Worker(Process):
             if isinstance(action, Message):
                 self._send(action)
             elif isinstance(action, SendOutcomes):
-                batches = [Batch(owner, 0, [_outcomes(items)]) for owner, items in action.outcomes.items()]
+                batches = [self._outcomes(owner, items) for owner, items in action.outcomes.items()]
                 self._send(Results(batches, action.request))
             elif isinstance(action, Export):
                 exported = [batch for group in action.groups if (batch := self._export(group)) is not None]
@@ -654,6 +758,13 @@ class Worker(Process):
                 assert isinstance(action, Reply)
                 action.to(action.answer)
 
+    def _outcomes(self, owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
+        text = " ".join(f"{serial}:{value}:{unpolled!r}" for serial, value, unpolled in items)
+        frames: list[Buffer] = [text.encode()]
+        if self._run.large and any(call_of(value) % self._run.large == 0 for _, value, _ in items):
+            frames.append(Reference(self.name.encode()))
+        return Batch(owner, 0, frames, done=tuple([item[0] for item in items]))
+
     def _export(self, group: Sequence[Future]) -> Batch | None:
         futures: list[Future] = []
         numbers: list[int] = []
@@ -663,17 +774,15 @@ class Worker(Process):
             if call is not None:
                 function = call[0]
                 futures.append(future)
-                numbers.append(call[1][0])
+                numbers.append(_number_of(future))
         if not futures:
             return None
         batch = self.state.exported(futures, [_calls(function.name, numbers)])
         for serial, number in enumerate(numbers, batch.serial):
             self._ledger.exported(number, self.worker_name, serial, self._agenda.now)
-        for future, number in zip(futures, numbers):
-            future.args = (number,)  # by which the ledger knows it
         return batch
 
-    def _open(self, batch: Batch) -> list[Task]:
+    def _unpickled(self, batch: Batch) -> list[Task]:
         name, *numbers = bytes(batch.frames[0]).decode().split()
         function, cost = self._function(name)
         return [
@@ -685,7 +794,7 @@ class Worker(Process):
         if isinstance(given, Batch):
             return given
         function = cast(_Function, given.function)
-        calls = [_calls(function.name, [given.item])]
+        calls: list[Buffer] = [_calls(function.name, [given.item])]
         return Batch(given.owner, given.serial, calls, terms=given.terms, losses=given.losses)
 
     def _function(self, name: str) -> tuple[_Function, Cost]:
@@ -697,8 +806,9 @@ class Worker(Process):
     def _send(self, message: Message) -> None:
         self._debt += self._run.message_cost
         if isinstance(message, Tasks):
-            self._ledger.leave(message.batches, self.name, self._agenda.now)
+            self._ledger.leave(message.batches, self.name, broker_of(self.name), self._agenda.now)
         self._run.send_to_broker(self, message)
+        self._run.passes(self, "sent")
 
     # what must be gone at the end
 
@@ -715,9 +825,8 @@ class Worker(Process):
 
 
 def _number_of(future: Future) -> int:
-    assert future.args is not None
-    number: int = future.args[0]
-    return number
+    assert isinstance(future, _Future)
+    return future.number
 
 
 def _cancel_of(owner: WorkerName, serial: int) -> Callable[[int], Message]:
@@ -726,7 +835,3 @@ def _cancel_of(owner: WorkerName, serial: int) -> Callable[[int], Message]:
 
 def _calls(function: str, numbers: Sequence[int]) -> bytes:
     return f"{function} {' '.join(map(str, numbers))}".encode()
-
-
-def _outcomes(items: Sequence[tuple[Any, ...]]) -> bytes:
-    return " ".join(f"{serial}:{value}:{unpolled!r}" for serial, value, unpolled in items).encode()

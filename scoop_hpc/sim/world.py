@@ -6,11 +6,13 @@ import itertools
 import random
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from signal import SIGKILL
+from signal import SIGKILL, SIGSEGV
 from typing import Any
+
+from msgspec.structs import replace
 
 from scoop_hpc.broker.actions import META
 from scoop_hpc.broker.actions import Send as BrokerSend
@@ -19,7 +21,26 @@ from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol import codec, messages
-from scoop_hpc.protocol.messages import VERSION, BrokerUp, Bye, Hello, Message, Peers, Ready, Stop, Tasks, Welcome
+from scoop_hpc.protocol.messages import (
+    VERSION,
+    Batch,
+    BrokerUp,
+    Bye,
+    CancelAnswer,
+    Gone,
+    Hello,
+    Message,
+    OutcomeLost,
+    Peers,
+    Ready,
+    Reference,
+    Results,
+    Stop,
+    TaskId,
+    Tasks,
+    Welcome,
+    WorkerDied,
+)
 from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
@@ -30,18 +51,20 @@ from scoop_hpc.protocol.names import (
     broker_name,
     broker_of,
     is_broker,
+    is_worker,
     node_of,
 )
 from scoop_hpc.run import agent_state, driver_state
-from scoop_hpc.run.agent_state import AgentState
+from scoop_hpc.run.agent_state import AgentState, Unfinished
 from scoop_hpc.run.driver_state import DriverState, Ending, RunPlan
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.faults import Fault, HeldUp, SlowLink, SlowNode, Stall
+from scoop_hpc.sim.faults import Death, Fault, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.ledger import Ledger, Violation
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
 from scoop_hpc.sim.program import Program
 from scoop_hpc.sim.worker import Worker
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.worker.state import WorkerState
 
 _BEGIN = 100.0  # seconds: the time at which a run begins
@@ -62,6 +85,7 @@ class Scenario:
     network: NetworkPlan = NetworkPlan()
     faults: tuple[Fault, ...] = ()
     stack_depth: int = 10  # tasks that may wait on one stack, one for the other
+    large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
 
 
@@ -85,6 +109,7 @@ class Result:
     executed: int  # tasks
     computed: Mapping[WorkerName, float]  # seconds, by each worker
     digest: int  # of all events: two runs with the same are the same
+    deaths: int  # of workers
 
 
 class _Broker(Process):
@@ -98,6 +123,7 @@ class _Broker(Process):
         self.for_agent: list[Message] = []
         self.early: list[BrokerSend] = []  # for peers, before it is known where they are
         self.links: dict[str, float] = {}  # to peers, and when each is open
+        self.gone: set[WorkerName] = set()  # of whose death it has heard
 
 
 @dataclass(slots=True)
@@ -112,10 +138,19 @@ class _Node:
     workers: dict[WorkerName, Worker] = field(default_factory=dict)
     pids: dict[ProcessName, int] = field(default_factory=dict)
     slowness: float = 1.0
+    born_to_die: list[Death] = field(default_factory=list)  # for workers that are started in the place of others
 
     @property
     def agent_name(self) -> AgentName:
         return AgentName(f"n{self.index}/0")
+
+
+@dataclass(slots=True, eq=False)
+class _Letter:
+    """A message under way: if its sender dies, it may be lost, or come by its own time or later than others'."""
+
+    is_lost: bool = False
+    delay: float = 0.0
 
 
 class World:
@@ -132,8 +167,10 @@ class World:
         self.program = scenario.program
         self.message_cost = scenario.network.cost
         self.stack_depth = scenario.stack_depth
+        self.large = scenario.large
         self.agenda = Agenda(_BEGIN)
-        self.ledger = Ledger()
+        policy = BrokerPolicy()
+        self.ledger = Ledger((policy.memory_ticks - 1) * policy.tick)
         self.remembered: deque[tuple[float, str, Any]] = deque(maxlen=_REMEMBERED)
         self._classes, self._tell, self._checks = classes, tell, checks
         self._chance = random.Random(scenario.seed)
@@ -141,6 +178,9 @@ class World:
         self._size = sum(scenario.nodes)
         self._digest = 0
         self._pids = itertools.count(100)
+        self._under_way: dict[str, deque[_Letter]] = {}  # from each worker to its broker
+        self._doomed: dict[str, Death] = {}  # workers that die when they come to some point
+        self.deaths = 0
         self._driver_process = Process("driver")
         self._driver_wakes = float("inf")
         self._nodes = [_Node(index, Process(f"agent {index}")) for index in range(len(scenario.nodes))]
@@ -182,13 +222,14 @@ class World:
                     raise Violation("nothing is to happen any more, and the run is not over")
             except ProtocolError as error:
                 raise Violation(f"a message was refused: {error}") from error
-        if self.driver.ending != Ending(0):
-            raise Violation(f"the run ended by {self.driver.ending}")
-        began, ended = self._program_began, self._finished_at
+        ending = self.driver.ending
+        assert ending is not None
+        if ending != Ending(0) and not (ending.reason.endswith("no worker is left") and not self._living()):
+            raise Violation(f"the run ended by {ending}")
+        began, ended = self._program_began, self._finished_at or self.agenda.now
         assert began is not None
-        assert ended is not None
         return Result(
-            self.driver.ending,
+            ending,
             ended - began,
             self.agenda.happened,
             self.network.sent,
@@ -196,7 +237,13 @@ class World:
             self.ledger.executed,
             {name: worker.computed for node in self._nodes for name, worker in node.workers.items()},
             self._digest,
+            self.deaths,
         )
+
+    def _living(self) -> list[Worker]:
+        """Return the workers, but the origin, that have not died."""
+        workers = [worker for node in self._nodes for worker in node.workers.values()]
+        return [worker for worker in workers if not worker.is_gone and worker.name != ORIGIN]
 
     def _later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
         self.agenda.at(self.agenda.now + seconds, act, process)
@@ -219,6 +266,9 @@ class World:
             case HeldUp(sender, to, time, seconds):
                 self.network.holds.append(Hold(sender, to, now + time, now + time + seconds))
                 self._is_in_trouble(now + time + seconds)
+            case Death(_, _, time):
+                self.agenda.at(now + time, partial(self._plan_death, fault))
+                self._is_in_trouble(now + time)
             case SlowNode(node, factor):
                 if node < len(self._nodes):
                     self._nodes[node].slowness = factor
@@ -226,6 +276,57 @@ class World:
             case SlowLink(node, other, seconds):
                 self.network.extra[str(node), str(other)] = self.network.extra[str(other), str(node)] = seconds
                 self._delay += 20 * seconds
+
+    def _plan_death(self, death: Death) -> None:
+        """Choose who is to die, and kill it now, or when it comes to the point."""
+        if self._may_end or self.driver.ending is not None or self._size == 1 or death.node >= len(self._nodes):
+            return
+        if self._program_began is None or self._program_began > self.agenda.now:
+            self._later(0.005, partial(self._plan_death, death))  # before, it is fatal
+            return
+        node = self._nodes[death.node]
+        living = [worker for worker in self._living() if worker.worker_name in node.workers]
+        if not living:
+            return
+        first = death.which % len(living)
+        for worker in (living[first:] + living[:first])[: death.count]:
+            if death.moment in ("now", "fresh"):
+                self._kill(worker, death.status, death.reaped)
+            else:
+                self._doomed[worker.name] = death
+        if death.moment == "fresh":
+            node.born_to_die.append(death)
+
+    def passes(self, worker: Worker, point: str) -> None:
+        """Let a worker die some time after it has come to this *point*, if that is to be."""
+        death = self._doomed.get(worker.name)
+        if death is not None and (death.moment == point or (death.moment == "owner" and worker.state.sent)):
+            del self._doomed[worker.name]
+            self._later(death.seconds, partial(self._kill, worker, death.status, death.reaped))
+
+    def is_killed(self, worker: Worker, chance: float) -> bool:
+        """Return whether a task takes its worker down, by this *chance*; it is dead then."""
+        if worker.name == ORIGIN or self._chance.random() >= chance:
+            return False
+        self._kill(worker, -SIGSEGV, self._chance.choice((0.0, 0.001, 0.05)))
+        return True
+
+    def _kill(self, worker: Worker, status: int, reaped: float) -> None:
+        """Kill a worker, of which its agent learns after *reaped* seconds."""
+        if worker.is_gone or self._may_end or self.driver.ending is not None:
+            return
+        self.deaths += 1
+        node = self._nodes[node_of(broker_of(worker.name))]
+        letters = self._under_way.get(worker.name, deque())
+        arrive = self._chance.choice((0, len(letters), self._chance.randint(0, len(letters))))
+        delay = self._chance.choice((0.0, 0.0, reaped + 0.002))  # so that its death is known before
+        for index, letter in enumerate(letters):
+            letter.is_lost, letter.delay = index >= arrive, delay
+        ran, waited = map(_ids, _ran_and_waited(worker))
+        self._exit(node, worker.worker_name, status, reaped)
+        self.ledger.died(worker.worker_name, ran, waited, self.agenda.now)
+        since = max(self.agenda.now, node.process.stalled_until)
+        self._is_in_trouble(since + reaped)
 
     def _is_in_trouble(self, until: float) -> None:
         self._troubled_until = max(self._troubled_until, until)
@@ -255,7 +356,7 @@ class World:
         self._later(0.25, self._look)
         if self._may_end or self._program_began is None:
             return
-        workers = [worker for node in self._nodes for worker in node.workers.values()]
+        workers = [worker for node in self._nodes for worker in node.workers.values() if not worker.is_gone]
         computes = any(worker.state.busy_since for worker in workers)
         if computes:
             self._computed_at = now
@@ -295,7 +396,7 @@ class World:
                 raise Violation(f"worker {worker.name} has something left at the end: {', '.join(left)}")
         for node in self._nodes:
             assert node.broker is not None
-            left = _left_over(node.broker.state)
+            left = _left_over(node.broker.state, {worker.worker_name for worker in workers})
             if left:
                 raise Violation(f"broker {node.broker.name} has something left at the end: {', '.join(left)}")
 
@@ -390,24 +491,31 @@ class World:
             node.workers[worker.worker_name] = worker
             worker.slowness = node.slowness
             self._later(begins, worker.begin, worker)
+            if name != ORIGIN and self._program_began is not None and node.born_to_die:
+                death = node.born_to_die.pop()
+                self._later(begins + death.seconds, partial(self._kill, worker, death.status, death.reaped))
             if name == ORIGIN:
                 self._program_began = self.agenda.now + begins
                 self._sent_before = self.network.sent
 
-    def _exit(self, node: _Node, name: ProcessName, status: int) -> None:
-        """Let a process end, if it still runs."""
+    def _exit(self, node: _Node, name: ProcessName, status: int, reaped: float | None = None) -> None:
+        """Let a process end, if it still runs: of its own accord, or killed, so that it is *reaped* after some time."""
         pid = node.pids.pop(name, None)
         process = self._process(name)
         if pid is None or process is None or node.agent is None:
             return
         self._note(f"{name} exits with {status}")
         process.is_gone = True
-        act = partial(self._reap, node, pid, status)
-        self._later(0.0, act, node.process)
+        act = partial(self._reap, node, pid, process, status, reaped is None and status >= 0)
+        self._later(reaped or 0.0, act, node.process)
 
-    def _reap(self, node: _Node, pid: int, status: int) -> None:
+    def _reap(self, node: _Node, pid: int, process: Process, status: int, own_end: bool) -> None:
         assert node.agent is not None
-        self._do_agent(node, node.agent.exited(pid, status, self.agenda.now, out_of_memory=False, own_end=status >= 0))
+        unfinished = Unfinished()
+        if isinstance(process, Worker):
+            begun, (ran, waited) = process.begun, _ran_and_waited(process)
+            unfinished = Unfinished(tuple(ran), begun.function, begun.ended, 0, tuple(waited))
+        self._do_agent(node, node.agent.exited(pid, status, self.agenda.now, False, own_end, unfinished))
 
     # brokers
 
@@ -430,17 +538,39 @@ class World:
             self._send(broker, [BrokerSend(AGENT, each) for each in (up, *held)])
             return
         now, ledger = self.agenda.now, self.ledger
-        if isinstance(message, Tasks):
-            ledger.come(message.batches, broker.name, now)
-        sends = broker.state.handle(message, sender)
+        if sender not in broker.gone:
+            self._note_what_comes(broker, sender, message)
+        state = broker.state
+        sends = state.handle(message, sender)
         self._send(broker, sends)
         if self._checks:
-            ledger.holds(list(broker.state.queue), broker.name, now)
+            ledger.holds([*state.queue, *state.risky], broker.name, now, broker.gone)
         if isinstance(message, Peers):
             self._meet(broker, message)
         elif isinstance(message, Stop):
             node = self._nodes[node_of(broker.state.name)]
             self._later(0.0, partial(self._exit, node, broker.state.name, 0))
+
+    def _note_what_comes(self, broker: _Broker, sender: ProcessName, message: Message) -> None:
+        """Let the ledger know what a message changes, which is not one of a worker that is known to be dead."""
+        now, ledger = self.agenda.now, self.ledger
+        match message:
+            case Tasks():
+                ledger.come(message.batches, sender, broker.name, now)
+            case Results() if is_worker(sender):
+                ledger.passed(message.batches, WorkerName(sender), now)
+            case OutcomeLost():
+                known = broker.state._in_memory
+                for key in [(message.owner, serial) for serial in message.serials]:
+                    if key not in known or isinstance(known[key].task, Batch):  # else a peer is asked
+                        ledger.outcome_lost(*key, broker.name, key in known, now)
+            case CancelAnswer() if is_worker(sender) and message.is_dropped:
+                ledger.dropped(message.owner, message.serial, WorkerName(sender), now)
+            case WorkerDied():
+                broker.gone.add(message.name)
+                ledger.queued_again(message.name, now)
+            case Gone():
+                broker.gone.update(message.workers)
 
     def _meet(self, broker: _Broker, peers: Peers) -> None:
         """Connect to all peers; each answers a greeting before it is sent anything."""
@@ -459,7 +589,7 @@ class World:
         for send in sends:
             to, message = send.to, send.message
             if isinstance(message, Tasks) and not again:
-                self.ledger.leave(message.batches, broker.name, now)
+                self.ledger.leave(message.batches, broker.name, to, now)
             if to == META:
                 self._publish(broker, message)
             elif to == AGENT:
@@ -476,6 +606,8 @@ class World:
                 peer = self._nodes[node_of(to)].broker
                 assert peer is not None
                 hear = partial(self._hear_broker, peer, broker.state.name)
+                if isinstance(message, Results):
+                    message = replace(message, batches=list(map(self.taken, message.batches)))
                 self._carry(broker.name, to, message, hear, peer, max(now, broker.links[to]))
             else:
                 worker = self._nodes[node_of(broker_of(to))].workers[WorkerName(to)]
@@ -505,8 +637,24 @@ class World:
         """Send *message* to the worker's broker."""
         node = self._nodes[node_of(broker_of(worker.name))]
         assert node.broker is not None
-        hear = partial(self._hear_broker, node.broker, worker.worker_name)
-        self._carry(worker.name, node.broker.name, message, hear, node.broker)
+        broker, letter = node.broker, _Letter()
+        letters = self._under_way.setdefault(worker.name, deque())
+        letters.append(letter)
+
+        def hear(message: Message) -> None:
+            letters.popleft()
+            if not letter.is_lost:
+                heard = partial(self._hear_broker, broker, worker.worker_name, message)
+                self._later(letter.delay, heard, broker) if letter.delay else heard()
+
+        self._carry(worker.name, broker.name, message, hear, broker)
+
+    def taken(self, batch: Batch) -> Batch:
+        """Return outcomes without their reference to a worker's memory, unless that is dead."""
+        if type(batch.frames[-1]) is not Reference:
+            return batch
+        process = self._process(bytes(batch.frames[-1]).decode())
+        return batch if process is None or process.is_gone else replace(batch, frames=[*batch.frames[:-1], b"large"])
 
     def program_ended(self) -> None:
         """Note that the origin's program has come to its end."""
@@ -545,8 +693,23 @@ class World:
         hear(message)
 
 
-def _left_over(state: BrokerState) -> list[str]:
-    left = [name for name in ("queue", "_searches") if len(getattr(state, name))]
+def _ran_and_waited(worker: Worker) -> tuple[list[BegunTask], list[BegunTask]]:
+    """Return what ran when a worker died, as far as its agent knows, and what else had begun."""
+    ran = worker.begun.running()
+    return ran, [task for task in worker.begun.tasks() if task not in ran]
+
+
+def _ids(tasks: Iterable[BegunTask]) -> list[TaskId]:
+    return [TaskId(task.owner, task.serial + place) for task in tasks for place in range(task.count)]
+
+
+def _left_over(state: BrokerState, workers: Collection[WorkerName]) -> list[str]:
+    left = [name for name in ("queue", "risky", "_searches") if len(getattr(state, name))]
+    left += [f"the ledger of {name}" for name, worker in state.workers.items() if worker.ledger]
+    left += [f"the dead {name}" for name in (*state.workers, *state.waiting, *state.ahead) if name not in workers]
+    ticks = BrokerPolicy().memory_ticks
+    if any(done.tick < state._ticks - ticks for done in state._in_memory.values()):
+        left.append("tasks whose outcomes were left in memory")
     if any(worker._asked for worker in state.workers.values()):
         left.append("questions to workers")
     if state._shared.is_asked:

@@ -489,6 +489,17 @@ def test_risky_task_is_not_for_the_worker_that_waits_for_it(node: Broker) -> Non
     assert [each.serial for each in tasks.batches] == [1]
 
 
+def test_risky_task_is_for_the_worker_that_waits_for_it_when_nobody_else_has_taken_one_for_a_while(
+    broker: Broker,
+) -> None:
+    risky = msgspec.structs.replace(batch(1, owner=SECOND), terms=Terms(time_limit=1.0))
+    broker.say(Request(1), SECOND)
+    broker.say(Tasks([risky]), SECOND)
+    sends = [to(SECOND, broker.tick(float(tick))) for tick in range(POLICY.risky_ticks + 1)]
+    assert [bool(each) for each in sends] == [False] * POLICY.risky_ticks + [True]
+    assert queued(broker) == {}
+
+
 def test_limit_that_was_exceeded_counts_apart_from_deaths(node: Broker) -> None:
     give(node, msgspec.structs.replace(batch(1), terms=Terms(attempts=1, time_limit=2.0, in_time=2)))
     node.say(Request(1), THIRD)
@@ -533,6 +544,23 @@ def test_outcome_that_went_with_the_memory_of_a_dead_worker_is_made_again(node: 
         node.tick(float(tick))
     (lost,) = to(ORIGIN, node.say(OutcomeLost(ORIGIN, (2,)), ORIGIN))
     assert isinstance(lost, TaskLost)
+
+
+def test_outcome_that_went_with_the_memory_of_a_peers_worker_is_made_again_there(broker: Broker) -> None:
+    there = Reference(b"there")
+    broker.say(Results([Batch(ORIGIN, 0, [there], done=(1, 2)), Batch(ORIGIN, 0, [there], done=(3,))]), PEER)
+    lost = OutcomeLost(ORIGIN, (2, 3))
+    assert broker.say(lost, ORIGIN) == [Send(PEER, lost)]
+    for tick in range(100):
+        broker.tick(float(tick))
+    (unknown,) = to(ORIGIN, broker.say(OutcomeLost(ORIGIN, (1,)), ORIGIN))
+    assert isinstance(unknown, TaskLost)
+
+
+def test_what_a_worker_has_submitted_itself_is_not_in_its_ledger(node: Broker) -> None:
+    give(node, batch(1, owner=SECOND), batch(2))
+    node.say(Results([Batch(ORIGIN, 0, [b"outcome"], done=(2,))]), SECOND)  # of the other it says nothing
+    assert not node.workers[SECOND].ledger
 
 
 def test_peer_whose_origin_alone_is_hungry_gets_no_task_that_has_cost_a_worker(broker: Broker) -> None:

@@ -49,11 +49,13 @@ from scoop_hpc.protocol.names import (
     broker_name,
     is_broker,
     node_of,
+    worker_name,
 )
 from scoop_hpc.run import agent_state, driver_state
-from scoop_hpc.run.agent_state import AgentState
+from scoop_hpc.run.agent_state import AgentState, Unfinished
 from scoop_hpc.run.driver_state import CommandEnd, DriverState, Ending, RunPlan
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future, Waits
 from scoop_hpc.worker.state import Export, GiveBack, SendOutcomes, WorkerState
@@ -74,7 +76,8 @@ class Worker:
         self.name = name
         self.done = 0  # tasks
         self.is_busy = False
-        self.state = WorkerState(name, 5, world.now, observers=world.observers)
+        self.begun: tuple[BegunTask, ...] = ()
+        self.state = WorkerState(name, 5, world.now, observers=world.observers, is_spared=name == ORIGIN)
         self.world, self._node = world, node
 
     def begin(self) -> None:
@@ -95,17 +98,20 @@ class Worker:
             self.state.want()
         else:
             self.is_busy = True
+            self.begun = (BegunTask(given.owner, given.serial, given.count, len(given.losses), 0),)
             self.world.later(LENGTH * given.count, partial(self._finish, given))
         self.state.flush()
         self._drain()
 
     def _finish(self, given: Given) -> None:
         self.is_busy = False
+        if self.name not in self._node.workers:
+            return
+        self.begun = ()
         self.done += given.count
         for serial in range(given.serial, given.serial + given.count):
             self.state.finished(given.owner, (serial,), self.world.now)
-        if self.name in self._node.workers:
-            self._go_on()
+        self._go_on()
 
     def _drain(self) -> None:
         while self.state.outbox:
@@ -115,7 +121,8 @@ class Worker:
                 case GiveBack(given):
                     self._send(Tasks([batch for batch in given if isinstance(batch, Batch)]))
                 case SendOutcomes(outcomes, request):
-                    batches = [Batch(to, serial, [b"outcome"]) for to, items in outcomes.items() for (serial,) in items]
+                    done = [(to, serial) for to, items in outcomes.items() for (serial,) in items]
+                    batches = [Batch(to, serial, [b"outcome"], done=(serial,)) for to, serial in done]
                     self._send(Results(batches, request))
                 case Message() as message:
                     self._send(message)
@@ -290,7 +297,9 @@ class World:
             self.counted[ended.name] = ended.done
         if is_broker(name):
             node.broker = None
-        self._do_agent(node, node.agent.exited(pid, status, self.now, out_of_memory=False, own_end=status >= 0))
+        unfinished = Unfinished() if ended is None else Unfinished(ended.begun, "f", ended.done)
+        own_end = status >= 0
+        self._do_agent(node, node.agent.exited(pid, status, self.now, False, own_end, unfinished))
 
     def lose(self, node: Node) -> None:
         """Let a node disappear, with all that runs there."""
@@ -357,9 +366,9 @@ def world() -> World:
 def test_a_run_of_two_nodes_from_its_start_to_its_end(world: World) -> None:
     assert world.run() == Ending(0)
     assert sum(world.counted.values()) == TASKS
-    assert sorted(world.counted) == ["0.1", "0.2", "1.0", "1.1"]
-    assert min(world.counted.values()) >= TASKS // 8  # those of the other node have stolen their share
-    assert world.now < 1.5 * TASKS * LENGTH / 4
+    assert sorted(world.counted) == ["0.1", "0.2", "0.3", "1.0", "1.1"]  # and the origin none
+    assert min(world.counted.values()) >= TASKS // 10  # those of the other node have stolen their share
+    assert world.now < 1.5 * TASKS * LENGTH / 5
     assert world.warnings == []
     assert not any(node.pids for node in world.nodes)
 
@@ -381,11 +390,29 @@ def test_what_happened_is_told_in_its_order(world: World) -> None:
     assert "ProcessDied" not in names
 
 
-def test_a_worker_that_dies_ends_the_run_on_both_nodes(world: World) -> None:
+def test_a_worker_that_dies_costs_what_it_ran_and_another_takes_its_place(world: World) -> None:
     world.later(3.0, lambda: world.die(world.nodes[1], ProcessName("1.1"), -SIGSEGV))
+    assert world.run() == Ending(0)
+    assert sum(world.counted.values()) == TASKS  # and the attempt that was lost
+    assert world.counted[worker_name(1, 2)] > 0
+    died = r"worker 1\.1 \(pid \d+\) on n2 died: killed by SIGSEGV, in f\(\), attempt 1; another takes its place"
+    assert [bool(re.fullmatch(died, text)) for text in world.warnings] == [True]
+    assert world.names().count("WorkerLost") == world.names().count("TasksQueuedAgain") == 1
+    assert not any(node.pids for node in world.nodes)
+
+
+def test_workers_that_die_before_they_begin_a_task_are_not_replaced_for_ever(world: World) -> None:
+    def fall() -> None:
+        for node in world.nodes:
+            for name in [name for name in node.workers if name != ORIGIN]:
+                node.workers[name].begun, node.workers[name].done = (), 0
+                world.die(node, name, -SIGKILL)
+
+    for number in range(9):
+        world.later(3.0 + 0.01 * number, fall)
     ending = world.run()
-    assert re.fullmatch(r"worker 1\.1 \(pid \d+\) on n2 died: killed by SIGSEGV", ending.reason)
-    assert world.now < 3.0 + 1.0
+    assert ending.status == 1
+    assert ending.reason.endswith("died: killed by SIGKILL; no worker is left")
     assert not any(node.pids for node in world.nodes)
 
 

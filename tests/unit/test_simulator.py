@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
 
 from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.ledger import Ledger as BrokerLedger
+from scoop_hpc.broker.ledger import Remains
+from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.state import BrokerState
+from scoop_hpc.broker.workers import Worker as BrokerWorker
 from scoop_hpc.protocol.messages import (
     Batch,
     CancelAnswer,
@@ -19,21 +25,24 @@ from scoop_hpc.protocol.messages import (
     Results,
     Shared,
     Tasks,
+    WorkerDied,
 )
-from scoop_hpc.protocol.names import ProcessName
+from scoop_hpc.protocol.names import ProcessName, WorkerName
+from scoop_hpc.run import agent_state
 from scoop_hpc.sim import __main__ as command
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.efficiency import rows
-from scoop_hpc.sim.faults import HeldUp, SlowLink, SlowNode, Stall
+from scoop_hpc.sim.faults import MOMENTS, Death, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.many import try_seed, try_seeds
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
-from scoop_hpc.sim.program import Abandon, Call, Cancel, Compute, Program, Submit, Wait
+from scoop_hpc.sim.program import Abandon, Call, Cancel, Compute, Kill, Program, Step, Submit, Wait
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
-from scoop_hpc.sim.world import Classes, Scenario
+from scoop_hpc.sim.world import Classes, Result, Scenario, World
 from scoop_hpc.worker.state import WorkerState
 
 SMALL = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5)
+DEADLY = Sizes(most_nodes=3, most_workers=3, most_tasks=24, faults=1, deaths=4)
 
 
 @pytest.mark.parametrize("first", range(0, 300, 50))
@@ -141,9 +150,9 @@ class KeepsInbox(WorkerState):
         self.ask(0, idle=False)
 
 
-def found(classes: Classes, seeds: int = 300) -> Failure:
-    for seed in range(seeds):
-        result = run(make_scenario(seed, SMALL), classes)
+def found(classes: Classes, sizes: Sizes = SMALL, first: int = 0) -> Failure:
+    for seed in range(first, first + 300):
+        result = run(make_scenario(seed, sizes), classes)
         if isinstance(result, Failure):
             return result
     raise AssertionError("it was not found")
@@ -172,7 +181,7 @@ def test_a_bug_of_a_broker_is_found_and_shrunk(broker: type[BrokerState], words:
         result = run(scenario, classes)
         return result if isinstance(result, Failure) else None
 
-    smallest = shrink(failure, fails, most=40)
+    smallest = shrink(failure, fails, most=25)
     assert len(smallest.scenario.program.calls) <= len(failure.scenario.program.calls)
     assert len(smallest.scenario.program.calls) <= 16
     assert fails(smallest.scenario) == smallest
@@ -181,6 +190,70 @@ def test_a_bug_of_a_broker_is_found_and_shrunk(broker: type[BrokerState], words:
 
 def test_a_bug_of_a_worker_is_found() -> None:
     assert "has waited for" in found(Classes(worker=KeepsInbox)).reason
+
+
+class HearsTheDead(BrokerState):
+    """A broker that takes in outcomes of a worker that is known to be dead."""
+
+    def handle(self, message: Message, sender: ProcessName) -> list[Send]:
+        if sender in self._gone and isinstance(message, Results):
+            return [Send(self._way_to(batch.owner), Results([batch])) for batch in message.batches]
+        return super().handle(message, sender)
+
+
+class KeepsTasksOfTheDead(WorkerState):
+    def _forget(self, owners: Sequence[WorkerName]) -> None:
+        pass
+
+
+def remains_of_begun(self: BrokerLedger, died: WorkerDied) -> Remains:
+    """Keep only what was begun, of what a dead worker leaves."""
+    remains = remains_of(self, died)
+    return Remains([batch for batch in remains.batches if batch.losses], remains.failed)
+
+
+def remains_without_failed(self: BrokerLedger, died: WorkerDied) -> Remains:
+    """Say nothing of tasks that have cost their last attempt."""
+    return Remains(remains_of(self, died).batches, [])
+
+
+def give_with_own(self: BrokerWorker, batches: Sequence[Batch], name: WorkerName) -> None:
+    """Keep the worker's own tasks in the ledger, which it does without a word."""
+    give(self, batches, WorkerName(ProcessName("")))
+
+
+remains_of, give = BrokerLedger.remains, BrokerWorker.give
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "bug", "words"),
+    [
+        (BrokerLedger, "strike_batch", lambda *args: None, "thought to be at|has something left"),
+        (BrokerLedger, "remains", remains_of_begun, "is lost"),
+        (BrokerLedger, "remains", remains_without_failed, "work left"),
+        (BrokerLedger, "drop_owned", lambda *args: None, "is kept at|has something left"),
+        (Queue, "drop_owned", lambda *args: None, "is kept at"),
+        (BrokerWorker, "questions", lambda self: [], "work left"),
+        (BrokerWorker, "give", give_with_own, "has something left"),
+        (agent_state, "_ids", lambda tasks: (), "has lost"),
+    ],
+)
+def test_a_bug_about_deaths_is_found(
+    where: object, name: str, bug: object, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, bug)
+    assert re.search(words, found(Classes(), DEADLY).reason)
+
+
+@pytest.mark.parametrize(
+    ("classes", "words", "first"),
+    [
+        (Classes(broker=HearsTheDead), "has lost|settled", 0),
+        (Classes(worker=KeepsTasksOfTheDead), "is kept at", 200),  # it is rare
+    ],
+)
+def test_a_bug_of_who_survives_is_found(classes: Classes, words: str, first: int) -> None:
+    assert re.search(words, found(classes, DEADLY, first).reason)
 
 
 # its parts
@@ -250,13 +323,68 @@ def test_a_program_loses_a_task_with_all_that_it_submits() -> None:
         SlowLink(0, 1, 0.3),
     ],
 )
-def test_no_fault_of_today_loses_anything(fault: Stall | HeldUp | SlowNode | SlowLink) -> None:
+def test_what_is_only_slow_loses_nothing(fault: Stall | HeldUp | SlowNode | SlowLink) -> None:
+    assert kept(Scenario(1, (2, 2), thirty_tasks(), faults=(fault,))).executed == 30
+
+
+def thirty_tasks(guilty: tuple[Step, ...] = ()) -> Program:
+    """Return a program whose origin submits 30 tasks, the last of which takes the steps *guilty*."""
     numbers = range(1, 31)
     calls = {number: Call("f", (Compute(0.03),)) for number in numbers}
-    program = Program({0: Call("main", (*map(Submit, numbers), *map(Wait, numbers))), **calls})
-    result = run(Scenario(1, (2, 2), program, faults=(fault,)))
+    calls[30] = Call("f", (Compute(0.01), *guilty))
+    return Program({0: Call("main", (*map(Submit, numbers), *map(Wait, numbers))), **calls})
+
+
+def kept(scenario: Scenario) -> Result:
+    """Run *scenario*, which keeps every promise."""
+    result = run(scenario)
     assert not isinstance(result, Failure), result.reason
-    assert result.executed == 30
+    return result
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_death_costs_what_the_worker_had_begun_and_no_more(moment: str, seed: int) -> None:
+    death = Death(1, 0, 0.05, moment, seconds=0.001)
+    result = kept(Scenario(seed, (2, 2), thirty_tasks(), faults=(death,)))
+    assert result.deaths == (0 if moment in ("parked", "owner") else 2 if moment == "fresh" else 1)
+    assert 30 <= result.executed <= 30 + 2 * result.deaths  # what runs, and an outcome that was not delivered
+
+
+def test_a_task_that_always_kills_takes_three_workers_and_the_others_are_executed_once() -> None:
+    result = kept(Scenario(1, (2, 2), thirty_tasks((Kill(1.0),))))
+    assert (result.executed, result.deaths) == (29 + 3, 3)
+    assert result.ending.status == 0
+
+
+def test_a_task_that_waits_for_what_kills_its_own_worker_is_lost_at_last() -> None:
+    calls = {0: Call("main", (Submit(1), Wait(1))), 1: Call("g", (Submit(2), Wait(2))), 2: Call("f", (Kill(1.0),))}
+    result = kept(Scenario(1, (1, 1), Program(calls)))
+    assert result.deaths == 12  # four times as many as of a task that runs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_task_that_cost_a_worker_is_executed_though_none_is_left_but_who_waits_for_it(seed: int) -> None:
+    calls = {
+        0: Call("main", (Submit(1), Wait(1))),
+        1: Call("f", (Compute(0.05), Submit(2), Submit(3), Wait(2), Wait(3))),
+        2: Call("g", (Compute(0.3),)),
+        3: Call("g", (Compute(0.3),)),
+    }
+    death = Death(1, 0, 0.05, "task", seconds=0.01, reaped=0.0)
+    world = World(Scenario(seed, (1, 1), Program(calls), faults=(death,)))
+    world._nodes[1].born_to_die += [Death(1, 0, 0.0)] * 3  # then it is left without workers
+    result = world.run()
+    assert result.ending.status == 0
+    assert result.deaths in (0, 4)
+
+
+def test_a_run_ends_by_name_when_no_worker_is_left() -> None:
+    program = Program({0: Call("main", (Compute(1.0), Submit(1), Wait(1))), 1: Call("f", (Compute(0.1),))})
+    deaths = tuple(Death(0, 0, 0.1 + 0.1 * number) for number in range(6))
+    result = kept(Scenario(1, (2,), program, faults=deaths))
+    assert result.ending.status == 1
+    assert result.ending.reason.endswith("no worker is left")
 
 
 def test_efficiency_is_close_to_one_on_a_few_nodes() -> None:
@@ -286,7 +414,7 @@ def test_a_violation_prints_its_events_and_is_shrunk(
 ) -> None:
     monkeypatch.setattr(command, "run", lambda scenario, tell=None: run(scenario, Classes(broker=DropsResults), tell))
     failure = found(Classes(broker=DropsResults))
-    options = ["--seed", str(failure.scenario.seed), "--nodes", "2", "--workers", "2", "--tasks", "20"]
+    options = ["--seed", str(failure.scenario.seed), "--nodes", "2", "--workers", "2", "--tasks", "8", "--faults", "0"]
     assert command.main(options) == 1
     out = capsys.readouterr().out
     assert out.count("VIOLATION: ") == 2
