@@ -259,7 +259,8 @@ class Ledger:
             raise Violation(f"the future of task {number} is said to be lost, after {task.losses} losses")
         if task.place != _LOST:
             raise Violation(f"the future of task {number} is said to be lost, and its task is at {task.place}")
-        self._end(number, "lost", now)
+        if task.end != "abandoned":  # when its loss was known already, and not yet looked at
+            self._end(number, "lost", now)
 
     def cancelling(self, number: int) -> None:
         """Note that a task may be dropped where it waits."""
