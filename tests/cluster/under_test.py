@@ -128,8 +128,9 @@ class ClusterUnderTest:
         )
         return done.stdout.strip()
 
-    def kill_a_worker(self, node: str) -> int:
-        """Kill a worker on *node*, and wait until another is there in its place; return its process id."""
+    def kill_a_worker(self, node: str) -> None:
+        """Kill a worker on *node* once tasks of `NESTED` have begun there, and wait until another is in its place."""
+        self.wait_until(lambda: any(self.directory.glob(f"leaf-*.{node}")), 60, "tasks have begun")
         workers = {each.outer_pid for each in self.processes(node) if each.title == "scoop-worker"}
         victim = min(workers)
         os.kill(victim, signal.SIGKILL)
@@ -139,7 +140,6 @@ class ClusterUnderTest:
             return victim not in now and len(now) == len(workers)
 
         self.wait_until(replaced, 60, "another worker is there")
-        return victim
 
     def output(self) -> str:
         """Return what the held job printed."""
