@@ -18,7 +18,7 @@
     ├── ProtocolError                a process of the run said what it may not say
     ├── SegmentError                 memory that another process shares cannot be had
     ├── NotRunningError (RuntimeError)  futures were used outside a run
-    ├── BrokenPoolError (BrokenExecutor)  an Executor has lost its workers, or could not start them
+    ├── BrokenPoolError (BrokenExecutor)  an Executor has lost its pool, or could not start one
     ├── WorkerLostError              a task has cost several workers, or exceeded its time limit
     │   └── TimeLimitError           it has taken too long
     └── TaskError                    a task failed with an exception that could not travel
@@ -125,7 +125,10 @@ class NotRunningError(ScoopError, RuntimeError):
 
 
 class BrokenPoolError(ScoopError, BrokenExecutor):
-    """The pool of an Executor could not be started, has lost a worker, or its initializer failed; the text says why."""
+    """The pool of an Executor could not be started, has ended, or its initializer failed; the text says why.
+
+    A worker that dies is a reason only where `Executor` was told so: ``on_worker_loss="break"``.
+    """
 
     executor = ""  # in a run: the key of the one whose initializer failed
 
