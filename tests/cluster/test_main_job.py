@@ -119,8 +119,8 @@ def test_two_workers_on_each_node(cluster: ClusterUnderTest) -> None:
     cluster.submit_held()
     for node in cluster.nodes:
         titles = sorted(process.title for process in cluster.processes(node) if process.title.startswith("scoop-"))
-        first = ["scoop-broker", "scoop-origin", "scoop-worker"]
-        assert titles == (first if node == "node001" else ["scoop-broker", "scoop-worker", "scoop-worker"])
+        origin = ["scoop-origin"] if node == "node001" else []
+        assert titles == ["scoop-broker", *origin, "scoop-worker", "scoop-worker"]
 
 
 def test_no_key_in_any_argv(cluster: ClusterUnderTest) -> None:
