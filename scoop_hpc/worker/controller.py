@@ -42,9 +42,9 @@ from scoop_hpc.worker.link import Link
 from scoop_hpc.worker.loop import Loop
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.policy import DEFAULT, Policy
-from scoop_hpc.worker.progress import Progress
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
+from scoop_hpc.worker.threads.progress import Progress
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 
 

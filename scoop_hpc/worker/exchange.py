@@ -34,9 +34,9 @@ from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Call, Future
 from scoop_hpc.worker.link import Link, Unlinked
 from scoop_hpc.worker.policy import DEFAULT, Policy
-from scoop_hpc.worker.progress_thread import ProgressThread
 from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
+from scoop_hpc.worker.threads.progress_thread import ProgressThread
 
 
 def _outcomes(owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:

@@ -19,8 +19,8 @@ from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
+from scoop_hpc.worker.program.time_limit import KillTimer
 from scoop_hpc.worker.tasks import Given
-from scoop_hpc.worker.time_limit import KillTimer
 
 
 class Runner:

@@ -14,7 +14,7 @@ from scoop_hpc.protocol.names import CLIENT, ORIGIN, worker_name
 from scoop_hpc.task import task
 from scoop_hpc.transport.begun import Begun, BegunTask
 from scoop_hpc.worker.losses import lost, name_called
-from scoop_hpc.worker.time_limit import KillTimer
+from scoop_hpc.worker.program.time_limit import KillTimer
 
 OWNER = worker_name(3, 1)
 

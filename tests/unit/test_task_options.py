@@ -16,6 +16,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
+import numpy
 import pytest
 
 from scoop_hpc import futures
@@ -198,7 +199,6 @@ def test_function_that_cannot_be_a_task_is_refused(function: Any, complaint: str
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    numpy = pytest.importorskip("numpy")
     options = options_of(futures.task(plain, retries=numpy.int64(2), time_limit=numpy.float32(0.5)))
     assert options == TaskOptions(2, time_limit=0.5)
     assert type(options.retries) is int

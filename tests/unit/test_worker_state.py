@@ -32,9 +32,9 @@ from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future, Waits
 from scoop_hpc.worker.policy import Policy
-from scoop_hpc.worker.progress_thread import ProgressThread
 from scoop_hpc.worker.state import Action, Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Task, opened
+from scoop_hpc.worker.threads.progress_thread import ProgressThread
 
 WORKER = worker_name(1, 0)
 NOBODY_WAITS = cast(Waits, None)
