@@ -442,30 +442,29 @@ class BrokerState:
         fair = -(-(len(self.queue) + len(self.risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
             while requests and (self.queue or self.risky):
-                name = next((name for name in requests if self._has_for(name)), None)
+                name = next((name for name in requests if self.queue or self._risky_for(name) is not None), None)
                 if name is None:  # those who ask do not get what is left
                     break
                 request = requests.pop(name)
                 batches: list[Batch] = []
                 count = 0
-                while len(batches) < fair and count < request.count and self._has_for(name):
-                    batches.append(self._next_for(name))
-                    count += batches[-1].tasks()
+                while len(batches) < fair and count < request.count:
+                    batch = self._next_for(name)
+                    if batch is None:
+                        break
+                    batches.append(batch)
+                    count += batch.tasks()
                 self.workers[name].give(batches, name)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
-    def _has_for(self, name: WorkerName) -> bool:
-        """Return whether there is a task that this worker may have."""
-        return bool(self.queue) or (bool(self.risky) and self._risky_for(name) is not None)
-
-    def _next_for(self, name: WorkerName) -> Batch:
-        """Take the next task for this worker."""
+    def _next_for(self, name: WorkerName) -> Batch | None:
+        """Take the next task for this worker, None if there is none that it may have."""
         owner = self._risky_for(name) if self.risky else None
-        if owner is None:
-            return self.queue.pop()
-        self._risky_tick = self._ticks
-        return self.risky.pop_of(owner)
+        if owner is not None:
+            self._risky_tick = self._ticks
+            return self.risky.pop_of(owner)
+        return self.queue.pop() if self.queue else None
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.
