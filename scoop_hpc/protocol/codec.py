@@ -14,6 +14,7 @@ from scoop_hpc.protocol.messages import (
     USUAL,
     Batch,
     Buffer,
+    Count,
     Demand,
     Loss,
     Message,
@@ -44,6 +45,7 @@ class _TaskHead(msgspec.Struct, frozen=True, array_like=True):
     dropped: tuple[int, ...]
     terms: Terms | None
     losses: tuple[Loss, ...]
+    hops: Count
 
 
 class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
@@ -95,6 +97,7 @@ def encode(message: Message) -> list[Buffer]:
                 p.dropped,
                 None if p.terms is USUAL else p.terms,
                 p.losses,
+                p.hops,
             )
             for p in batches
         ]
@@ -138,7 +141,9 @@ def decode(frames: Sequence[Buffer]) -> Message:
             if head.terms is not None:
                 _check_number(head.terms.time_limit)
                 terms = head.terms
-            batches.append(Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses))
+            batches.append(
+                Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses, hops=head.hops)
+            )
             start += head.length
         return Tasks(batches, header.answer)
     for outcome in header.heads:

@@ -7,13 +7,16 @@ Hello        agent -> driver     meet   I run on this node; sent to each of the 
 Welcome      driver -> agent     meet   this address works; run this
 BrokerUp     broker -> agent     main   my main and meta sockets are bound to these addresses
              agent -> driver     meet   the same, passed on
-Peers        driver -> agent     meet   where all brokers are reached
+Peers        driver -> agent     meet   where these brokers are reached, from now on; and which nodes are gone
              agent -> broker     main   the same, passed on
 Output       agent -> driver     meet   whole lines that a worker printed
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Exited       agent -> driver     meet   a broker or worker ended, and how
-Gone         driver -> agents    meet   these workers are gone: drop their tasks
+Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
+GivenUp      driver -> agent     meet   your node counts as lost: end everything on it, then report anew
+LinkBroken   broker -> agent     main   there has been no connection to this peer for too long
+             agent -> driver     meet   the same, passed on
 WorkerDied   agent -> broker     main   a worker of yours is gone, and had begun these tasks
 Fault        worker -> broker    main   I cannot go on, because
              broker -> agent     main   the same, passed on, or my own
@@ -60,7 +63,9 @@ Greet        broker -> broker    main   is this you? answered by Greeted if it i
 Greeted      broker -> broker    main   this address works
              broker -> client    main   the same
 Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
+Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
 Beat         agent <-> broker    main   do you still answer? And the answer
+             agent -> driver     meet   there is a connection again: am I still part of the run?
 Stop         agent -> broker     main   end; passed on to the workers
 Order        client -> driver    pipe   be a pool like this
 Open         driver -> client    pipe   the pool works; the way to its first broker
@@ -94,7 +99,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 9  # raised whenever a field changes; Hello carries it
+VERSION = 10  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -156,6 +161,7 @@ class Batch(msgspec.Struct, frozen=True):
     dropped: tuple[int, ...] = ()  # serials: cancelled on the way, or in another batch since a worker was lost
     terms: Terms = USUAL
     losses: tuple[Loss, ...] = ()  # the attempts so far
+    hops: int = 0  # how often a broker has sent the tasks to another
     done: tuple[int, ...] = ()  # serials, of outcomes
 
     def first(self) -> int:
@@ -231,6 +237,7 @@ class Welcome(Message, frozen=True):
     driver_pid: Number
     complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run
+    grace: Seconds = 60.0  # without a connection between two brokers, until one of their nodes is given up
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""
@@ -249,7 +256,8 @@ class BrokerUp(Message, frozen=True):
 
 
 class Peers(Message, frozen=True):
-    brokers: tuple[BrokerUp, ...]
+    brokers: tuple[BrokerUp, ...]  # beside those that are known
+    gone: tuple[Index, ...] = ()  # nodes
 
 
 class Output(Message, frozen=True):
@@ -290,7 +298,25 @@ class WorkerDied(Message, frozen=True):
 
 
 class Gone(Message, frozen=True):
-    workers: tuple[Worker, ...]
+    workers: tuple[Worker, ...] = ()
+    nodes: tuple[Index, ...] = ()
+    cause: str = ""  # of the nodes' loss, for the errors of tasks
+
+
+class GivenUp(Message, frozen=True):
+    pass
+
+
+class LinkBroken(Message, frozen=True):
+    peer: Broker
+
+
+class Moved(Message, frozen=True):
+    owner: Worker
+    serials: tuple[Serial, ...]
+    to: Broker
+    hops: Number  # of the tasks: of two that cross, the higher counts
+    losses: tuple[Loss, ...] = ()  # of the tasks
 
 
 class TaskLost(Message, frozen=True):
@@ -447,7 +473,7 @@ class Open(Message, frozen=True):
 
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
-    Gone, WorkerDied, TaskLost, OutcomeLost,
+    Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Load, Beat, Stop,
     Order, Open,
