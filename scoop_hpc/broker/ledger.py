@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Ledger:
             elif batch.tasks() == 1:
                 self._single[batch.owner, batch.first()] = batch
             else:
-                self._several.append(_Part(batch, _serials_in(batch)))
+                self._several.append(_Part(batch, set(serials_in(batch))))
 
     def strike(self, owner: WorkerName, serials: Sequence[int]) -> None:
         """Forget tasks: the worker has done them, or has them no longer."""
@@ -68,13 +68,13 @@ class Ledger:
 
     def strike_batch(self, batch: Batch) -> None:
         """Forget the tasks in *batch*, which the worker has given back, or made itself."""
-        self.strike(batch.owner, (batch.serial,) if batch.count == 1 else sorted(_serials_in(batch)))
+        self.strike(batch.owner, serials_in(batch))
 
-    def drop_owned(self, owners: Collection[WorkerName]) -> None:
-        """Forget the tasks of these *owners*, who are gone: nobody wants them."""
-        for key in [key for key in self._single if key[0] in owners]:
+    def drop_owned(self, is_gone: Callable[[WorkerName], bool]) -> None:
+        """Forget the tasks of owners that are gone: nobody wants them."""
+        for key in [key for key in self._single if is_gone(key[0])]:
             del self._single[key]
-        self._several = [part for part in self._several if part.batch.owner not in owners]
+        self._several = [part for part in self._several if not is_gone(part.batch.owner)]
 
     def copy_of(self, owner: WorkerName, serial: int) -> Batch | None:
         """Return a task as a batch of its own, None if it is not here."""
@@ -105,24 +105,26 @@ class Ledger:
             if innocent:
                 found.batches.append(only(batch, innocent))
             for serial in guilty:
-                self._after_loss(only(batch, {serial}), serial, loss, found)
+                after_loss(only(batch, {serial}), loss, found)
             for serial in others:
-                self._after_loss(only(batch, {serial}), serial, other_loss, found)
+                after_loss(only(batch, {serial}), other_loss, found)
         self._single.clear()
         self._several.clear()
         return found
 
-    def _after_loss(self, batch: Batch, serial: int, loss: Loss, found: Remains) -> None:
-        losses = (*batch.losses, loss)
-        late = sum(each.too_long for each in losses)
-        waited = sum(each.waited for each in losses)
-        most = batch.terms.attempts
-        if loss.too_long and late >= batch.terms.in_time:
-            found.failed.append(TaskLost(batch.owner, (serial,), losses, batch.terms.time_limit))
-        elif len(losses) - late - waited >= most or waited >= _WAITED * most:
-            found.failed.append(TaskLost(batch.owner, (serial,), losses))
-        else:
-            found.batches.append(msgspec.structs.replace(batch, losses=losses))
+
+def after_loss(batch: Batch, loss: Loss, found: Remains) -> None:
+    """Put *batch*, whose tasks have one *loss* more, where it belongs: to what is queued again, or has failed."""
+    losses = (*batch.losses, loss)
+    late = sum(each.too_long for each in losses)
+    waited = sum(each.waited for each in losses)
+    most = batch.terms.attempts
+    if loss.too_long and late >= batch.terms.in_time:
+        found.failed.append(TaskLost(batch.owner, tuple(serials_in(batch)), losses, batch.terms.time_limit))
+    elif len(losses) - late - waited >= most or waited >= _WAITED * most:
+        found.failed.append(TaskLost(batch.owner, tuple(serials_in(batch)), losses))
+    else:
+        found.batches.append(msgspec.structs.replace(batch, losses=losses))
 
 
 def only(batch: Batch, serials: Collection[int]) -> Batch:
@@ -137,5 +139,14 @@ def only(batch: Batch, serials: Collection[int]) -> Batch:
     return msgspec.structs.replace(batch, dropped=tuple(others))
 
 
-def _serials_in(batch: Batch) -> set[int]:
-    return set(range(batch.serial, batch.serial + batch.count)).difference(batch.dropped)
+def serials_in(batch: Batch) -> Sequence[int]:
+    """Return the serials of the tasks that are to be executed.
+
+    >>> list(serials_in(Batch("0.0", 1, [b"calls"], count=3, dropped=(2,))))
+    [1, 3]
+    """
+    serials = range(batch.serial, batch.serial + batch.count)
+    if not batch.dropped:
+        return serials
+    dropped = set(batch.dropped)
+    return [serial for serial in serials if serial not in dropped]

@@ -18,7 +18,8 @@ class Policy(Struct, frozen=True):
     risky_ticks: int = 1  # for which nobody has taken a risky task, and after which who waits for it may
     stolen_share: float = 0.5  # of a queue, for one thief
     next_address: float = 1.0  # for an answer from one address of a peer
-    broken: float = 5.0  # from a broken connection to the end of the run: a dead peer has a better name by then
+    broken: float = 60.0  # from a broken connection to the word that one of the two nodes has to be given up
+    broken_again: float = 5.0  # from that word to the next, as long as neither is
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn
     linger: float = 0.2  # for messages that are still to be sent at the end
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -41,9 +41,9 @@ class Queue:
         for key in reversed(returned):
             self._batches.move_to_end(key, last=False)
 
-    def drop_owned(self, owners: Collection[WorkerName]) -> None:
-        """Drop the tasks of these *owners*, who are gone."""
-        for key in [key for key in self._batches if key[0] in owners]:
+    def drop_owned(self, is_gone: Callable[[WorkerName], bool]) -> None:
+        """Drop the tasks of owners that are gone."""
+        for key in [key for key in self._batches if is_gone(key[0])]:
             del self._batches[key]
             self._several.discard(key)
 

@@ -1,7 +1,8 @@
 """The shared values of a run, as one broker has them.
 
 Broker 0 decides: it takes each name once. The others ask their parent in a binary tree for values that they lack, and
-keep them. So a value crosses the network once for each node, and no broker sends it more than twice.
+keep them. So a value crosses the network once for each node, and no broker sends it more than twice, unless nodes are
+lost: then the parent's parent takes its place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.protocol.messages import GetShared, SetShared, Shared, SharedSet
-from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, is_broker, node_of
+from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, broker_name, is_broker, node_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class SharedValues:
     """The values that broker *name* knows. A SharedSet is for the worker that it names, which may be far away."""
 
     def __init__(self, name: BrokerName) -> None:
-        node = node_of(name)
-        self._parent = broker_name((node - 1) // 2) if node else None
+        self._name = name
+        self._parent: BrokerName | None = None  # of broker 0, and until the peers are known
         self._values: dict[str, bytes] = {}
         self._given: dict[str, set[BrokerName]] = {}  # by name: the brokers that have the value from this one
         self._asked: dict[str, deque[_Asked]] = {}  # by name: questions without an answer, in their order
@@ -38,10 +39,29 @@ class SharedValues:
         """Return whether there are questions without an answer."""
         return bool(self._asked)
 
+    def meet(self, peers: Collection[BrokerName], lost: Collection[BrokerName] = ()) -> list[Send]:
+        """Take it that these are the *peers* now, and that others are *lost*: ask another parent in their place."""
+        self.forget(lost)
+        node = node_of(self._name)
+        while node:
+            node = NodeIndex((node - 1) // 2)
+            if not node or broker_name(node) in peers:
+                before, self._parent = self._parent, broker_name(node)
+                break
+        else:
+            return []
+        if before is not None and before not in lost:
+            return []  # it will answer
+        return [
+            Send(self._parent, GetShared(name, None, each.question.wait))
+            for name, asked in self._asked.items()
+            for each in asked
+        ]
+
     def set(self, message: SetShared) -> list[Send]:
         """Set new values, all or none of them; any broker but 0 passes them on."""
-        if self._parent is not None:
-            return [Send(self._parent, message)]
+        if node_of(self._name):
+            return [Send(broker_name(0), message)]
         clashes = tuple(name for name in message.values if name in self._values)
         answers: list[Send] = []
         if message.number is not None:
@@ -55,7 +75,7 @@ class SharedValues:
         """Answer *sender*, or ask the parent; a question that waits is answered once there is a value."""
         if message.name in self._values:
             return self._give(message.name, [_Asked(sender, message)])
-        if self._parent is None and not message.wait:
+        if not node_of(self._name) and not message.wait:
             return [Send(sender, Shared(message.name, message.number, None))]
         self._asked.setdefault(message.name, deque()).append(_Asked(sender, message))
         return [] if self._parent is None else [Send(self._parent, GetShared(message.name, None, message.wait))]
@@ -73,10 +93,10 @@ class SharedValues:
                 return [Send(each.sender, Shared(message.name, each.question.number, None))]
         return []  # it was found meanwhile
 
-    def forget(self, workers: Collection[ProcessName]) -> None:
-        """Drop the questions of *workers* that are gone."""
+    def forget(self, gone: Collection[ProcessName]) -> None:
+        """Drop the questions of workers and brokers that are *gone*."""
         for name, asked in list(self._asked.items()):
-            self._asked[name] = deque(each for each in asked if each.sender not in workers)
+            self._asked[name] = deque(each for each in asked if each.sender not in gone)
             if not self._asked[name]:
                 del self._asked[name]
 

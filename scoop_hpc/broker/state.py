@@ -16,21 +16,27 @@ was lost, or has a time limit, may take its worker with it: the origin does not 
 it, unless nobody else has taken one for a while. Who is gone stays known, for messages of the dead, and for them, may
 come late.
 
-The only clock is the argument of `tick` and `connection_broke`.
+A task has a home, the broker of its owner, which knows at which peer it is (see `Home`), and queues it again if that is
+lost with its node. A peer that sends a task on to another one tells its home.
 
-Query and Cancel look for a task in the queue, then at the workers here that may not have begun it, then in all peers'
-queues.
+The only clock is the argument of `tick`, `connection_broke` and `connection_made`.
+
+Query and Cancel look for a task in the queue, then at the workers here that may not have begun it, then, at its home,
+where it is known to be.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc import events
 from scoop_hpc.broker.actions import META, Send
+from scoop_hpc.broker.home import Home
+from scoop_hpc.broker.ledger import Remains, serials_in
 from scoop_hpc.broker.policy import Policy, victim
 from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.shared_values import SharedValues
@@ -46,9 +52,11 @@ from scoop_hpc.protocol.messages import (
     Fault,
     GetShared,
     Gone,
+    LinkBroken,
     Load,
     Loss,
     Message,
+    Moved,
     OutcomeLost,
     Peers,
     Query,
@@ -99,14 +107,22 @@ def _is_in_memory(batch: Batch) -> bool:
 
 
 _MEMORY_GONE = "its outcome was in the memory of a process that has ended"
+_SENT_TO_THE_DEAD = "the node that it was sent to was lost"
 _Key = tuple[WorkerName, int]  # owner and serial of a task
 
 
 class _Done(Struct, frozen=True):
-    """A task whose outcome has passed, or the peer that knows it, and when."""
+    """A task of this node's whose outcome has passed, and when."""
 
-    task: Batch | BrokerName
+    task: Batch
     tick: int
+
+
+class _Search(Struct, frozen=True):
+    """A question about a task of this node's that was put to a peer."""
+
+    question: Question
+    place: BrokerName
 
 
 class BrokerState:
@@ -125,18 +141,19 @@ class BrokerState:
         self.peers: set[BrokerName] = set()
         self._queued: dict[BrokerName, int] = {}  # at each peer, as far as known
         self._idle: dict[BrokerName, int] = {}  # workers at each peer, as far as known
-        self._stealing = False
+        self._stealing: BrokerName | None = None  # the peer that was asked for tasks, and has not answered
         self._published = Load(name, 0, 0)
         self._shared = SharedValues(name)
-        self._searches: dict[tuple[WorkerName, int], int] = {}  # owner, number of the question: peers yet to answer
+        self._home = Home()  # the tasks of workers here that are at peers
+        self._searches: dict[tuple[WorkerName, int], _Search] = {}  # by owner and number of the question
         self._policy = policy
         self._observers = observers
-        self._gone: set[ProcessName] = set()  # workers of the run that have died
+        self._gone: set[ProcessName] = set()  # workers of the run that have died, and brokers of lost nodes
         self._in_memory: OrderedDict[_Key, _Done] = OrderedDict()  # tasks whose outcomes were left in shared memory
         self._ticks = 0
         self._risky_tick = 0  # when a risky task came last, or was taken
         self._next_tick = float("-inf")
-        self._broken: dict[BrokerName, float] = {}  # peers whose connection broke, and when
+        self._broken: dict[BrokerName, float] = {}  # peers whose connection is broken, and when to say so
 
     def knows(self, name: ProcessName) -> bool:
         """Return whether *name* is known as part of the run: the agent, a worker here, a peer."""
@@ -149,7 +166,15 @@ class BrokerState:
         handler = _HANDLERS.get(type(message))
         if handler is None or not (sender in self.workers or self._may_send(message, sender)):
             raise ProtocolError(f"{sender!r} sent a broker {message!r}")
-        return handler(self, message, sender)
+        sends = handler(self, message, sender)
+        return self._to_the_living(sends) if self._gone else sends
+
+    def _to_the_living(self, sends: list[Send]) -> list[Send]:
+        return [send for send in sends if send.to not in self._gone]
+
+    def _is_gone(self, name: ProcessName) -> bool:
+        """Return whether a worker has died, or was lost with its node."""
+        return name in self._gone or broker_of(name) in self._gone
 
     def _may_send(self, message: Message, sender: ProcessName) -> bool:
         """Return whether one that is no worker here may be part of the run: whatever else has its keys is not heard.
@@ -172,10 +197,11 @@ class BrokerState:
 
     def _on_peers(self, message: Peers, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
-        self.peers = {broker_name(broker.node) for broker in message.brokers} - {self.name}
+        self._gone.update(map(broker_name, message.gone))
+        self.peers |= {broker_name(broker.node) for broker in message.brokers} - {self.name} - self._gone
         if self._observers:
             self._observers.tell(events.PeersKnown(self.name, len(self.peers)))
-        return []
+        return self._shared.meet(self.peers)
 
     def _on_request(self, message: Request | Withdraw, sender: WorkerName) -> list[Send]:
         _check(sender in self.workers, message, sender)
@@ -193,7 +219,11 @@ class BrokerState:
 
     def _on_tasks(self, message: Tasks, sender: ProcessName) -> list[Send]:
         if sender in self.peers:
-            self._stealing = False
+            if sender == self._stealing:
+                self._stealing = None
+            for batch in message.batches:
+                if broker_of(batch.owner) == self.name:
+                    self._home.strike(batch.owner, serials_in(batch))
             if not message.batches:
                 self._queued[BrokerName(sender)] = 0
             elif self._observers:
@@ -207,7 +237,7 @@ class BrokerState:
     def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         """Queue *batches*, but not those of owners that are gone."""
         if self._gone:
-            batches = [batch for batch in batches if batch.owner not in self._gone]
+            batches = [batch for batch in batches if not self._is_gone(batch.owner)]
         risky = [batch for batch in batches if batch.losses or batch.terms.time_limit is not None]
         if risky:
             self.risky.extend(risky, sender)
@@ -221,8 +251,8 @@ class BrokerState:
         for batch in message.batches:
             if worker is not None:
                 self._note_done(worker, batch)
-            elif _is_in_memory(batch):  # of the peer's worker; on another machine, it was gone there
-                self._in_memory |= {(batch.owner, each): _Done(BrokerName(sender), self._ticks) for each in batch.done}
+            else:
+                self._note_done_elsewhere(batch)
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
         demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
@@ -231,12 +261,29 @@ class BrokerState:
 
     def _note_done(self, worker: Worker, batch: Batch) -> None:
         """Strike the tasks out that *worker* has done; for a while keep those whose outcomes are in its memory."""
-        if _is_in_memory(batch):
-            for serial in batch.done:
-                task = worker.ledger.copy_of(batch.owner, serial)
-                if task is not None:
-                    self._in_memory[batch.owner, serial] = _Done(task, self._ticks)
+        is_home = broker_of(batch.owner) == self.name
+        if is_home and _is_in_memory(batch):
+            self._keep(batch, worker.ledger.copy_of)
         worker.ledger.strike(batch.owner, batch.done)
+        if is_home and len(self._home):
+            self._home.strike(batch.owner, batch.done)  # after a loss, a task may have been queued twice
+
+    def _note_done_elsewhere(self, batch: Batch) -> None:
+        """Strike tasks out that a peer's worker has done."""
+        if _is_in_memory(batch):  # of this machine, then
+            self._keep(batch, self._home.copy_of)
+        unknown = self._home.strike(batch.owner, batch.done)
+        if unknown and self._gone:  # after a loss, it may have been queued again although it lived on elsewhere
+            for serial in unknown:
+                for queue in (self.queue, self.risky):
+                    queue.find(batch.owner, serial, drop=True)
+
+    def _keep(self, outcomes: Batch, copy_of: Callable[[WorkerName, int], Batch | None]) -> None:
+        """Keep tasks whose *outcomes* are in the memory of who has executed them."""
+        for serial in outcomes.done:
+            task = copy_of(outcomes.owner, serial)
+            if task is not None:
+                self._in_memory[outcomes.owner, serial] = _Done(task, self._ticks)
 
     def _on_worker_died(self, message: WorkerDied, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
@@ -244,57 +291,80 @@ class BrokerState:
         self._takers -= not message.is_replaced
         self.waiting.pop(message.name, None)
         self.ahead.pop(message.name, None)
-        sends = self._forget([message.name])
+        sends = self._forget(Gone((message.name,)))
         if worker is not None:
-            remains = worker.ledger.remains(message)
-            self._enqueue(remains.batches, message.name)
-            if self._observers:
-                tasks = sum(batch.tasks() for batch in remains.batches)
-                self._observers.tell(events.TasksQueuedAgain(message.name, tasks, len(remains.failed)))
-            sends += [Send(self._way_to(lost.owner), lost) for lost in remains.failed if lost.owner not in self._gone]
+            sends += self._queue_again(worker.ledger.remains(message), message.name)
             for question in worker.questions():
                 sends += self._seek(question)
         return sends + self._settle()
 
     def _on_gone(self, message: Gone, sender: ProcessName) -> list[Send]:
+        """Drop what was wanted by those that are gone, and queue again what they had."""
         _check(sender == AGENT, message, sender)
-        return self._forget(message.workers) + self._settle()
+        sends = self._forget(message)
+        places = {broker_name(node) for node in message.nodes}
+        if places:
+            self.peers -= places
+            for peer in places:
+                self._queued.pop(peer, None)
+                self._idle.pop(peer, None)
+                self._broken.pop(peer, None)
+            if self._stealing in places:
+                self._stealing = None
+            sends += self._shared.meet(self.peers, places)
+            sends += self._queue_again(self._home.lost(places, message.cause), AGENT)
+            for key, search in list(self._searches.items()):
+                if search.place in places:
+                    del self._searches[key]
+                    sends += self._seek(search.question)
+        return sends + self._settle()
 
-    def _forget(self, workers: Iterable[WorkerName]) -> list[Send]:
-        """Drop the tasks and the questions of *workers* that are gone."""
-        news = set(workers) - self._gone
-        self._gone |= news
+    def _forget(self, message: Gone) -> list[Send]:
+        """Drop the tasks and the questions of workers that are gone; return what tells the others."""
+        workers = set(message.workers) - self._gone
+        nodes = tuple(node for node in message.nodes if broker_name(node) not in self._gone)
+        if not workers and not nodes:
+            return []
+        self._gone |= workers
+        self._gone.update(map(broker_name, nodes))
         for queue in (self.queue, self.risky):
-            queue.drop_owned(news)
+            queue.drop_owned(self._is_gone)
         for worker in self.workers.values():
-            worker.ledger.drop_owned(news)
-        for key in [key for key in self._searches if key[0] in news]:
+            worker.ledger.drop_owned(self._is_gone)
+        self._home.drop_owned(self._is_gone)
+        for key in [key for key in self._searches if self._is_gone(key[0])]:
             del self._searches[key]
-        for key in [key for key in self._in_memory if key[0] in news]:
-            del self._in_memory[key]
-        self._shared.forget(news)
-        return [Send(name, Gone(tuple(sorted(news)))) for name in self.workers] if news else []
+        for done in [key for key in self._in_memory if self._is_gone(key[0])]:
+            del self._in_memory[done]
+        self._shared.forget(workers)
+        return [Send(name, Gone(tuple(sorted(workers)), nodes)) for name in self.workers]
+
+    def _queue_again(self, remains: Remains, lost: ProcessName) -> list[Send]:
+        """Queue the tasks that the dead have left, and return the failures for those who wait for them."""
+        self._enqueue(remains.batches, lost)
+        if self._observers:
+            tasks = sum(batch.tasks() for batch in remains.batches)
+            self._observers.tell(events.TasksQueuedAgain(lost, tasks, len(remains.failed)))
+        return [Send(self._way_to(lost.owner), lost) for lost in remains.failed if not self._is_gone(lost.owner)]
 
     def _on_task_lost(self, message: TaskLost, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
+        self._home.strike(message.owner, message.serials)
         return [Send(self._way_to(message.owner), message)]
 
     def _on_outcome_lost(self, message: OutcomeLost, sender: ProcessName) -> list[Send]:
         """Run tasks again whose outcomes were in the memory of a worker that is gone, here or at a peer."""
+        _check(sender == message.owner, message, sender)
         owner, failed = message.owner, []
         tasks: list[Batch] = []
-        elsewhere: dict[BrokerName, list[int]] = {}
         for serial in message.serials:
             done = self._in_memory.pop((owner, serial), None)
             if done is None:
                 failed.append(serial)
-            elif isinstance(done.task, Batch):
-                tasks.append(done.task)
             else:
-                elsewhere.setdefault(done.task, []).append(serial)
+                tasks.append(done.task)
         self._enqueue(tasks, owner)
         sends = self._settle()
-        sends += [Send(peer, OutcomeLost(owner, tuple(serials))) for peer, serials in elsewhere.items()]
         if failed:
             lost = TaskLost(owner, tuple(failed), (Loss(_MEMORY_GONE),))
             sends.append(Send(self._way_to(owner), lost))
@@ -308,7 +378,27 @@ class BrokerState:
         self._risky_tick = self._ticks
         if stolen and self._observers:
             self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
-        return [Send(sender, Tasks(stolen)), *self._settle()]
+        return [*self._send_on(stolen, BrokerName(sender)), *self._settle()]
+
+    def _send_on(self, batches: Sequence[Batch], peer: BrokerName) -> list[Send]:
+        """Send *batches* to a peer; whose home this is not, that is told first, as it may be asked next."""
+        batches = [replace(batch, hops=batch.hops + 1) for batch in batches]
+        sends = []
+        for batch in batches:
+            home = broker_of(batch.owner)
+            if home == self.name:
+                self._home.add(batch, peer)
+            elif home != peer:
+                sends.append(Send(home, Moved(batch.owner, tuple(serials_in(batch)), peer, batch.hops, batch.losses)))
+        return [*sends, Send(peer, Tasks(batches))]
+
+    def _on_moved(self, message: Moved, sender: ProcessName) -> list[Send]:
+        _check(is_broker(sender), message, sender)
+        self._home.moved(message)
+        if message.to in self._gone:
+            sends = self._queue_again(self._home.lost((message.to,), _SENT_TO_THE_DEAD), AGENT)
+            return sends + self._settle()
+        return []
 
     def _on_load(self, message: Load, sender: ProcessName) -> list[Send]:
         _check(sender == message.broker and sender in self.peers, message, sender)
@@ -320,39 +410,47 @@ class BrokerState:
         return self._seek(message)
 
     def _seek(self, question: Question) -> list[Send]:
-        """Look for a task in the queue, then at the workers, then, if its owner is here, at the peers."""
+        """Look for a task in the queue, then at the workers, then, if its owner is here, at the peer that has it."""
+        owner, serial = question.owner, question.serial
         drop = isinstance(question, Cancel)
-        if any(queue.find(question.owner, question.serial, drop) for queue in (self.queue, self.risky)):
+        if any(queue.find(owner, serial, drop) for queue in (self.queue, self.risky)):
             return self._answer(_answer_to(question, True))
         for name, worker in self.workers.items():
             if worker.may_hold(question):
                 worker.ask(question)
                 return [Send(name, question)]
-        if broker_of(question.owner) != self.name or not self.peers:
+        place = self._home.place_of(owner, serial)
+        if place is None:
             return self._answer(_answer_to(question, False))
         if question.number is not None:
-            self._searches[question.owner, question.number] = len(self.peers)
-        return [Send(peer, question) for peer in sorted(self.peers)]
+            self._searches[owner, question.number] = _Search(question, place)
+        else:
+            self._home.strike(owner, (serial,))  # nobody waits for it
+        return [Send(place, question)]
 
     def _on_answer(self, message: Answer, sender: ProcessName) -> list[Send]:
         is_found = message.is_queued if isinstance(message, QueryAnswer) else message.is_dropped
+        is_dropped = is_found and isinstance(message, CancelAnswer)
         if sender in self.workers:
             worker = self.workers[WorkerName(sender)]
-            if is_found and isinstance(message, CancelAnswer):
+            if is_dropped:
                 worker.ledger.strike(message.owner, (message.serial,))
             question = worker.take_question(message)
             if question is not None and not is_found:
                 worker.does_not_hold(question)
                 return self._seek(question)  # it may have given the task back
-            is_news = question is not None or (is_found and isinstance(message, CancelAnswer))
-            return self._answer(message) if is_news else []
+            return self._answer(message) if question is not None or is_dropped else []
+        if is_dropped:
+            self._home.strike(message.owner, (message.serial,))
         if message.number is None:
             return []
-        left = self._searches.pop((message.owner, message.number), 0) - 1
-        if left > 0 and not is_found:
-            self._searches[message.owner, message.number] = left
+        search = self._searches.get((message.owner, message.number))
+        if search is None or search.place != sender:
             return []
-        return [Send(message.owner, message)] if left >= 0 else []
+        del self._searches[message.owner, message.number]
+        if not is_found and self._home.place_of(message.owner, message.serial) != sender:
+            return self._seek(search.question)  # it may be elsewhere by now
+        return [Send(message.owner, message)]
 
     def _answer(self, answer: Answer) -> list[Send]:
         """Return *answer* on its way to the owner, if an answer is wanted."""
@@ -394,8 +492,13 @@ class BrokerState:
         return self._publish()
 
     def connection_broke(self, peer: BrokerName, now: float) -> None:
-        """Note that the connection to *peer* broke: messages under way on it are lost."""
-        self._broken.setdefault(peer, now)
+        """Note that the connection to *peer* broke."""
+        if peer not in self._gone:
+            self._broken.setdefault(peer, now + self._policy.broken)
+
+    def connection_made(self, peer: BrokerName) -> None:
+        """Note that there is a connection to *peer* again."""
+        self._broken.pop(peer, None)
 
     def tick(self, now: float) -> list[Send]:
         """Return the messages that are due at the time *now*; to be called often."""
@@ -406,23 +509,22 @@ class BrokerState:
         while self._in_memory and next(iter(self._in_memory.values())).tick < self._ticks - self._policy.memory_ticks:
             self._in_memory.popitem(last=False)
         self._published = Load(self.name, 0, 0)  # what lasts is told again
-        return self._settle() + self._give_up(now)
+        return self._settle() + self._complain(now)
 
-    def _give_up(self, now: float) -> list[Send]:
-        """End the run if a connection broke long ago: had the peer died, its agent would have said so by now."""
+    def _complain(self, now: float) -> list[Send]:
+        """Tell of connections that have been broken for too long, until one of the two nodes is given up."""
         sends = []
-        for peer, since in list(self._broken.items()):
-            if now > since + self._policy.broken:
-                del self._broken[peer]
-                reason = f"the connection between the brokers {self.name} and {peer} broke: tasks may be lost"
-                sends.append(Send(AGENT, Fault(reason)))
+        for peer, due in self._broken.items():
+            if now > due:
+                self._broken[peer] = now + self._policy.broken_again
+                sends.append(Send(AGENT, LinkBroken(peer)))
         return sends
 
     def _settle(self) -> list[Send]:
         sends = self._match() if self.queue or self.risky else []
         peer = victim(self._queued)
-        if peer is not None and not self._stealing and (self.waiting or self.ahead):
-            self._stealing = True
+        if peer is not None and self._stealing is None and (self.waiting or self.ahead):
+            self._stealing = peer
             requests = [*self.waiting.values(), *self.ahead.values()]
             for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
             sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
@@ -511,6 +613,7 @@ _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchm
     WorkerDied: BrokerState._on_worker_died,
     Gone: BrokerState._on_gone,
     Steal: BrokerState._on_steal,
+    Moved: BrokerState._on_moved,
     Query: BrokerState._on_question,
     QueryAnswer: BrokerState._on_answer,
     Cancel: BrokerState._on_question,

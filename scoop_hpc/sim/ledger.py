@@ -228,7 +228,7 @@ class Ledger:
         """
         number = self._numbers[owner, serial]
         task = self.tasks[number]
-        if is_known and task.place != _PASSED + broker:
+        if is_known and not task.place.startswith(_PASSED):
             raise Violation(f"the outcome of task {number} is lost, and its task is at {task.place}")
         if not is_known and now < task.passed_at + self._kept:
             raise Violation(f"task {number} was forgotten {now - task.passed_at:.1f} s after its outcome came")

@@ -55,7 +55,7 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Withdraw,
 )
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.names import WorkerName, broker_name, broker_of
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import lost
@@ -532,21 +532,26 @@ class WorkerState:
                 if future is not None:
                     self.failed.append((future, lost(message)))
         elif isinstance(message, Gone):
-            self._forget(message.workers)
+            self._forget(message)
         elif isinstance(message, Stop):
             self.stopped = True
         else:
             raise ProtocolError(f"a broker sent worker {self.name} {message!r}")
 
-    def _forget(self, owners: Sequence[WorkerName]) -> None:
-        """Drop the tasks of *owners* that are gone."""
-        left = deque(given for given in self.inbox if given.owner not in owners)
+    def _forget(self, gone: Gone) -> None:
+        """Drop the tasks of owners that are gone."""
+        workers, brokers = set(gone.workers), set(map(broker_name, gone.nodes))
+
+        def is_gone(owner: WorkerName) -> bool:
+            return owner in workers or broker_of(owner) in brokers
+
+        left = deque(given for given in self.inbox if not is_gone(given.owner))
         if len(left) < len(self.inbox):
             self._waiting -= sum(tasks_in(given) for given in self.inbox) - sum(tasks_in(given) for given in left)
             self.inbox = left
-        for owner in owners:
-            self._outcomes.pop(owner, None)
-        if self.is_spared:
+        for owner in [owner for owner in self._outcomes if is_gone(owner)]:
+            del self._outcomes[owner]
+        if self.is_spared and workers:  # what takes a worker down may come here next
             self.is_shaken = True
             self.give_back()
 

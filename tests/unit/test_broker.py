@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from scoop_hpc.broker.actions import META, Send
 from scoop_hpc.broker.policy import Policy
@@ -21,9 +22,11 @@ from scoop_hpc.protocol.messages import (
     Demand,
     Fault,
     Gone,
+    LinkBroken,
     Load,
     Loss,
     Message,
+    Moved,
     OutcomeLost,
     Peers,
     Query,
@@ -70,6 +73,13 @@ def broker() -> Broker:
     broker.say(Ready(), ORIGIN)
     broker.say(Ready(), SECOND)
     return broker
+
+
+def stolen_by(broker: Broker, peer: ProcessName, *serials: int) -> None:
+    """Let *peer* steal tasks of the origin."""
+    broker.say(Tasks([batch(serial) for serial in serials]), ORIGIN)
+    while broker.queue:
+        broker.say(Steal(len(serials)), peer)
 
 
 def to(name: ProcessName, sends: list[Send]) -> list[Message]:
@@ -163,7 +173,7 @@ def test_empty_handed_thief_tries_the_next_peer(broker: Broker) -> None:
 
 def test_victim_keeps_half(broker: Broker) -> None:
     broker.say(Tasks([batch(n) for n in range(4)]), ORIGIN)
-    assert to(PEER, broker.say(Steal(64), PEER)) == [Tasks([batch(0), batch(1)])]
+    assert to(PEER, broker.say(Steal(64), PEER)) == [Tasks([replace(batch(n), hops=1) for n in (0, 1)])]
 
 
 def test_thief_always_gets_an_answer(broker: Broker) -> None:
@@ -249,24 +259,35 @@ def test_worker_that_has_begun_all_answers_by_its_request(broker: Broker) -> Non
     broker.say(Request(1), SECOND)
     broker.say(Tasks([batch(1)]), ORIGIN)
     broker.say(Cancel(ORIGIN, 1, 1), ORIGIN)
-    find = Cancel(ORIGIN, 1, 1)  # may have come back, and have been stolen
-    assert to(OTHER, broker.say(Request(1, idle=False, begun=1), SECOND)) == [find]
+    answer = CancelAnswer(ORIGIN, 1, 1, False)
+    assert to(ORIGIN, broker.say(Request(1, idle=False, begun=1), SECOND)) [:1] == [answer]
     broker = Broker(NAME)
     broker.say(Ready(), ORIGIN)
     assert broker.say(Cancel(ORIGIN, 1, 2), ORIGIN) == [Send(ORIGIN, CancelAnswer(ORIGIN, 1, 2, False))]
 
 
-def test_all_peers_are_asked_for_what_is_not_here(broker: Broker) -> None:
+def test_peer_that_has_a_task_is_asked_for_it(broker: Broker) -> None:
+    stolen_by(broker, PEER, 7)
     find = Cancel(ORIGIN, 7, 1)
-    assert broker.say(find, ORIGIN) == [Send(PEER, find), Send(OTHER, find)]
-    assert broker.say(CancelAnswer(ORIGIN, 7, 1, False), PEER) == []
-    assert broker.say(CancelAnswer(ORIGIN, 7, 1, True), OTHER) == [Send(ORIGIN, CancelAnswer(ORIGIN, 7, 1, True))]
+    assert broker.say(find, ORIGIN) == [Send(PEER, find)]
+    answer = CancelAnswer(ORIGIN, 7, 1, True)
+    assert broker.say(answer, PEER) == [Send(ORIGIN, answer)]
+    assert broker.say(Gone(nodes=(NodeIndex(1),)), AGENT) != []
+    assert not broker.queue
+    assert not broker.risky
 
 
-def test_task_that_no_peer_has_queued_is_not_found(broker: Broker) -> None:
-    broker.say(Cancel(ORIGIN, 7, 1), ORIGIN)
-    broker.say(CancelAnswer(ORIGIN, 7, 1, False), PEER)
-    assert broker.say(CancelAnswer(ORIGIN, 7, 1, False), OTHER) == [Send(ORIGIN, CancelAnswer(ORIGIN, 7, 1, False))]
+def test_task_that_was_sent_on_is_followed(broker: Broker) -> None:
+    stolen_by(broker, PEER, 7)
+    broker.say(Query(ORIGIN, 7, 1), ORIGIN)
+    broker.say(Moved(ORIGIN, (7,), OTHER, 2), PEER)
+    assert broker.say(QueryAnswer(ORIGIN, 7, 1, False), PEER) == [Send(OTHER, Query(ORIGIN, 7, 1))]
+    answer = QueryAnswer(ORIGIN, 7, 1, False)
+    assert broker.say(answer, OTHER) == [Send(ORIGIN, answer)]
+
+
+def test_task_that_is_nowhere_is_not_found(broker: Broker) -> None:
+    assert broker.say(Cancel(ORIGIN, 7, 1), ORIGIN) == [Send(ORIGIN, CancelAnswer(ORIGIN, 7, 1, False))]
 
 
 def test_peer_answers_a_peer(broker: Broker) -> None:
@@ -358,13 +379,16 @@ def test_peer_that_begins_to_listen_is_told_at_once(broker: Broker) -> None:
     assert broker.is_heard() == [Send(META, Load(NAME, 1, 0))]
 
 
-def test_broken_connection_ends_the_run_when_the_peers_death_would_be_known(broker: Broker) -> None:
+def test_broken_connection_is_told_of_after_its_grace_and_again(broker: Broker) -> None:
     broker.connection_broke(PEER, 10.0)
     broker.connection_broke(PEER, 12.0)  # made again in vain
     assert broker.tick(10.0 + POLICY.broken) == []
-    (fault,) = to(AGENT, broker.tick(10.5 + POLICY.broken))
-    assert fault == Fault("the connection between the brokers 0 and 1 broke: tasks may be lost")
-    assert broker.tick(20.0 + POLICY.broken) == []
+    assert to(AGENT, broker.tick(10.5 + POLICY.broken)) == [LinkBroken(PEER)]
+    assert broker.tick(11.0 + POLICY.broken) == []
+    again = 10.5 + POLICY.broken + POLICY.broken_again
+    assert to(AGENT, broker.tick(again + 0.5)) == [LinkBroken(PEER)]
+    broker.connection_made(PEER)
+    assert broker.tick(again + 100.0) == []
 
 
 def test_two_cancels_that_want_no_answer_are_not_taken_for_one(broker: Broker) -> None:
@@ -546,11 +570,12 @@ def test_outcome_that_went_with_the_memory_of_a_dead_worker_is_made_again(node: 
     assert isinstance(lost, TaskLost)
 
 
-def test_outcome_that_went_with_the_memory_of_a_peers_worker_is_made_again_there(broker: Broker) -> None:
+def test_outcome_that_went_with_the_memory_of_a_peers_worker_is_made_again(broker: Broker) -> None:
+    stolen_by(broker, PEER, 1, 2, 3)
     there = Reference(b"there")
     broker.say(Results([Batch(ORIGIN, 0, [there], done=(1, 2)), Batch(ORIGIN, 0, [there], done=(3,))]), PEER)
-    lost = OutcomeLost(ORIGIN, (2, 3))
-    assert broker.say(lost, ORIGIN) == [Send(PEER, lost)]
+    broker.say(OutcomeLost(ORIGIN, (2, 3)), ORIGIN)
+    assert sorted(each.serial for each in broker.queue) == [2, 3]
     for tick in range(100):
         broker.tick(float(tick))
     (unknown,) = to(ORIGIN, broker.say(OutcomeLost(ORIGIN, (1,)), ORIGIN))

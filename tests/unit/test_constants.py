@@ -17,14 +17,27 @@ from scoop_hpc.errors import ConstantError, UnpicklableError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
+    BrokerUp,
     GetShared,
+    Gone,
     Message,
+    Peers,
     Ready,
     SetShared,
     Shared,
     SharedSet,
 )
-from scoop_hpc.protocol.names import ORIGIN, BrokerName, ProcessName, WorkerName, broker_name, broker_of, worker_name
+from scoop_hpc.protocol.names import (
+    AGENT,
+    ORIGIN,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    WorkerName,
+    broker_name,
+    broker_of,
+    worker_name,
+)
 from scoop_hpc.worker.shared_values import KnownValues
 
 
@@ -37,8 +50,18 @@ class Tree:
         self.answers: dict[str, list[Message]] = {}
         self.carried: list[tuple[str, str, Message]] = []
         self._dice = random.Random(seed)
+        peers = Peers(tuple(BrokerUp(NodeIndex(index), ("a",), ("b",)) for index in range(brokers)))
         for name, broker in self.brokers.items():
             broker.handle(Ready(), ProcessName(f"{name}.0"))
+            broker.handle(peers, AGENT)
+
+    def lose(self, node: int) -> None:
+        """Let a node be lost, and all others know."""
+        del self.brokers[str(node)]
+        for line in [line for line in self.lines if str(node) in [broker_of(each) for each in line]]:
+            del self.lines[line]
+        for name in self.brokers:
+            self.lines.setdefault((AGENT, name), []).append(Gone(nodes=(NodeIndex(node),)))
 
     def say(self, worker: str, message: Message) -> None:
         self.lines.setdefault((worker, broker_of(worker)), []).append(message)
@@ -52,6 +75,8 @@ class Tree:
             sender, to = line
             self.carried.append((sender, to, message))
             for send in self.brokers[to].handle(codec.decode(codec.encode(message)), ProcessName(sender)):
+                if send.to.isdecimal() and send.to not in self.brokers:
+                    continue  # it is lost, and that is not known there yet
                 if send.to in self.brokers:
                     self.lines.setdefault((to, send.to), []).append(send.message)
                 else:
@@ -111,6 +136,22 @@ def test_constant_crosses_each_edge_of_the_tree_once() -> None:
         tree.settle()
     between = [(sender, to) for sender, to, message in tree.carried if isinstance(message, Shared)]
     assert sorted(between) == sorted({(str((node - 1) // 2), str(node)) for node in range(1, 15)})
+
+
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 5]))
+def test_constant_is_found_although_the_brokers_in_between_are_lost(seed: int, node: int) -> None:
+    tree = Tree(15, seed)
+    below = [worker_name(each, 0) for each in (11, 12)]
+    for worker in below:
+        tree.say(worker, GetShared("name", 1, wait=True))
+    if seed % 2:
+        tree.settle()
+    tree.lose(node)
+    tree.settle()
+    tree.answers.clear()  # the workers were told, too
+    set_one(tree, "14.0")
+    tree.settle()
+    assert tree.answers == {worker: [Shared("name", 1, b"v")] for worker in below}
 
 
 class Asked:
@@ -177,6 +218,7 @@ def test_constant_that_cannot_be_pickled_is_refused() -> None:
 
 def test_a_broker_keeps_nothing_of_a_question_whose_answer_is_that_there_is_no_such_constant() -> None:
     values = SharedValues(broker_name(1))
+    values.meet({broker_name(0)})
     asked = values.get(GetShared("a", 7, wait=False), worker_name(1, 0))
     assert asked == [Send(broker_name(0), GetShared("a", None, wait=False))]
     assert values.heard(Shared("a", None, None)) == [Send(worker_name(1, 0), Shared("a", 7, None))]

@@ -109,6 +109,6 @@ def test_ledger_is_empty_when_all_is_done() -> None:
     ledger.strike(OWNER, (1,))
     assert ledger
     ledger.strike(ORIGIN, (4,))
-    ledger.drop_owned({OWNER})
+    ledger.drop_owned(OWNER.__eq__)
     assert not ledger
     assert ledger.remains(WorkerDied(OWNER, "it died", (TaskId(ORIGIN, 1),))).batches == []

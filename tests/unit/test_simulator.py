@@ -19,6 +19,7 @@ from scoop_hpc.protocol.messages import (
     Batch,
     CancelAnswer,
     Demand,
+    Gone,
     Message,
     QueryAnswer,
     Request,
@@ -202,7 +203,7 @@ class HearsTheDead(BrokerState):
 
 
 class KeepsTasksOfTheDead(WorkerState):
-    def _forget(self, owners: Sequence[WorkerName]) -> None:
+    def _forget(self, gone: Gone) -> None:
         pass
 
 
