@@ -260,7 +260,7 @@ def test_worker_that_has_begun_all_answers_by_its_request(broker: Broker) -> Non
     broker.say(Tasks([batch(1)]), ORIGIN)
     broker.say(Cancel(ORIGIN, 1, 1), ORIGIN)
     answer = CancelAnswer(ORIGIN, 1, 1, False)
-    assert to(ORIGIN, broker.say(Request(1, idle=False, begun=1), SECOND)) [:1] == [answer]
+    assert to(ORIGIN, broker.say(Request(1, idle=False, begun=1), SECOND))[:1] == [answer]
     broker = Broker(NAME)
     broker.say(Ready(), ORIGIN)
     assert broker.say(Cancel(ORIGIN, 1, 2), ORIGIN) == [Send(ORIGIN, CancelAnswer(ORIGIN, 1, 2, False))]
