@@ -14,24 +14,27 @@ _Key = tuple[WorkerName, int]  # owner, serial of the first task when it came: n
 
 
 class Queue:
-    """Batches of tasks, oldest first."""
+    """Batches of tasks, oldest first.
+
+    To others `batches` is to be read only: whether it is empty costs a call of a function less there.
+    """
 
     def __init__(self) -> None:
-        self._batches: OrderedDict[_Key, Batch] = OrderedDict()
+        self.batches: OrderedDict[_Key, Batch] = OrderedDict()
         self._several: set[_Key] = set()  # the batches of several tasks: there are few, and they are searched
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._batches.values())
+        return iter(self.batches.values())
 
     def extend(self, batches: Iterable[Batch], sender: ProcessName) -> None:
         """Queue *batches* behind all others; before them, if they come back from a worker that got them from others."""
         returned = []
         for batch in batches:
             key = batch.owner, batch.first()
-            self._batches[key] = batch
+            self.batches[key] = batch
             if batch.count > 1:
                 self._several.add(key)
             else:
@@ -39,26 +42,26 @@ class Queue:
             if batch.owner != sender and not is_broker(sender):
                 returned.append(key)
         for key in reversed(returned):
-            self._batches.move_to_end(key, last=False)
+            self.batches.move_to_end(key, last=False)
 
     def drop_owned(self, is_gone: Callable[[WorkerName], bool]) -> None:
         """Drop the tasks of owners that are gone."""
-        for key in [key for key in self._batches if is_gone(key[0])]:
-            del self._batches[key]
+        for key in [key for key in self.batches if is_gone(key[0])]:
+            del self.batches[key]
             self._several.discard(key)
 
     def pop(self) -> Batch:
         """Take the oldest."""
-        key, batch = self._batches.popitem(last=False)
+        key, batch = self.batches.popitem(last=False)
         if batch.count > 1:
             self._several.discard(key)
         return batch
 
     def pop_of(self, owner: WorkerName) -> Batch:
         """Take the oldest of this *owner*, who has one."""
-        key = next(key for key in self._batches if key[0] == owner)
+        key = next(key for key in self.batches if key[0] == owner)
         self._several.discard(key)
-        return self._batches.pop(key)
+        return self.batches.pop(key)
 
     def find(self, owner: WorkerName, serial: int, drop: bool) -> bool:
         """Return whether the task is here; drop it if *drop*."""
@@ -66,19 +69,19 @@ class Queue:
         if key is None:
             return False
         if drop:
-            batch = self._batches[key]
+            batch = self.batches[key]
             dropped = (*batch.dropped, serial)
             if len(dropped) < batch.count:
-                self._batches[key] = msgspec.structs.replace(batch, dropped=dropped)
+                self.batches[key] = msgspec.structs.replace(batch, dropped=dropped)
             else:
-                del self._batches[key]
+                del self.batches[key]
                 self._several.discard(key)
         return True
 
     def _key_of(self, owner: WorkerName, serial: int) -> _Key | None:
         """Return where the batch is that a task is in, None if it is not here or was dropped."""
         key = owner, serial
-        batch = self._batches.get(key)
+        batch = self.batches.get(key)
         if batch is not None and serial not in batch.dropped:
             return key
-        return next((key for key in self._several if self._batches[key].holds(owner, serial)), None)
+        return next((key for key in self._several if self.batches[key].holds(owner, serial)), None)

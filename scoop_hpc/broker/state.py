@@ -44,6 +44,7 @@ from scoop_hpc.broker.workers import Answer, Question, Worker
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import (
+    USUAL,
     Batch,
     Beat,
     Cancel,
@@ -103,7 +104,7 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
 
 def _is_in_memory(batch: Batch) -> bool:
     """Return whether part of it is in the memory of the process that made it."""
-    return any(type(frame) is Reference for frame in batch.frames)
+    return Reference in map(type, batch.frames)
 
 
 _MEMORY_GONE = "its outcome was in the memory of a process that has ended"
@@ -238,7 +239,7 @@ class BrokerState:
         """Queue *batches*, but not those of owners that are gone."""
         if self._gone:
             batches = [batch for batch in batches if not self._is_gone(batch.owner)]
-        risky = [batch for batch in batches if batch.losses or batch.terms.time_limit is not None]
+        risky = [batch for batch in batches if batch.losses or batch.terms is not USUAL and batch.terms.time_limit]
         if risky:
             self.risky.extend(risky, sender)
             self._risky_tick = self._ticks
@@ -261,11 +262,10 @@ class BrokerState:
 
     def _note_done(self, worker: Worker, batch: Batch) -> None:
         """Strike the tasks out that *worker* has done; for a while keep those whose outcomes are in its memory."""
-        is_home = broker_of(batch.owner) == self.name
-        if is_home and _is_in_memory(batch):
+        if _is_in_memory(batch) and broker_of(batch.owner) == self.name:
             self._keep(batch, worker.ledger.copy_of)
         worker.ledger.strike(batch.owner, batch.done)
-        if is_home and len(self._home):
+        if self._gone:
             self._home.strike(batch.owner, batch.done)  # after a loss, a task may have been queued twice
 
     def _note_done_elsewhere(self, batch: Batch) -> None:
@@ -521,14 +521,16 @@ class BrokerState:
         return sends
 
     def _settle(self) -> list[Send]:
-        sends = self._match() if self.queue or self.risky else []
-        peer = victim(self._queued)
-        if peer is not None and self._stealing is None and (self.waiting or self.ahead):
-            self._stealing = peer
-            requests = [*self.waiting.values(), *self.ahead.values()]
-            for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
-            sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
-        if not self.queue:
+        queue = self.queue.batches
+        sends = self._match() if queue or self.risky.batches else []
+        if self._stealing is None and (self.waiting or self.ahead):
+            peer = victim(self._queued)
+            if peer is not None:
+                self._stealing = peer
+                requests = [*self.waiting.values(), *self.ahead.values()]
+                for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
+                sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
+        if not queue:
             sends += self._demand()
         return sends + self._publish() if self.peers else sends
 
@@ -539,12 +541,13 @@ class BrokerState:
         [guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36 (1987) 1425].
         """
         sends = []
+        queue, risky = self.queue.batches, self.risky.batches
         asks = ORIGIN in self.waiting or ORIGIN in self.ahead  # it does not where there are others
         takers = len(self.workers) - (ORIGIN in self.workers and not asks)
-        fair = -(-(len(self.queue) + len(self.risky)) // max(1, takers))
+        fair = -(-(len(queue) + len(risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
-            while requests and (self.queue or self.risky):
-                name = next((name for name in requests if self.queue or self._risky_for(name) is not None), None)
+            while requests and (queue or risky):
+                name = next((name for name in requests if queue or self._risky_for(name) is not None), None)
                 if name is None:  # those who ask do not get what is left
                     break
                 request = requests.pop(name)
@@ -562,11 +565,11 @@ class BrokerState:
 
     def _next_for(self, name: WorkerName) -> Batch | None:
         """Take the next task for this worker, None if there is none that it may have."""
-        owner = self._risky_for(name) if self.risky else None
+        owner = self._risky_for(name) if self.risky.batches else None
         if owner is not None:
             self._risky_tick = self._ticks
             return self.risky.pop_of(owner)
-        return self.queue.pop() if self.queue else None
+        return self.queue.pop() if self.queue.batches else None
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.
@@ -582,7 +585,7 @@ class BrokerState:
 
     def _demand(self) -> list[Send]:
         """Tell the busy workers how many more batches are welcome, unless they know."""
-        idle = len(self.waiting) + sum(self._idle.values())
+        idle = len(self.waiting) + (sum(self._idle.values()) if self._idle else 0)
         hunger = idle + len(self.ahead)
         sends = []
         if hunger:
@@ -594,7 +597,8 @@ class BrokerState:
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        queued, idle, before = len(self.queue) + len(self.risky), len(self.waiting), self._published
+        queued = len(self.queue.batches) + len(self.risky.batches)
+        idle, before = len(self.waiting), self._published
         if bool(queued) == bool(before.queued) and bool(idle) == bool(before.idle):
             return []
         self._published = Load(self.name, queued, idle)

@@ -32,6 +32,7 @@ BROKER_PATTERN = rf"\A{_DIGITS}\Z"
 WORKER_PATTERN = rf"\A{_DIGITS}\.g?{_DIGITS}\Z"
 PROCESS_PATTERN = rf"\A(?:{_DIGITS}(?:\.g?{_DIGITS})?|{AGENT})\Z"
 MOST_NODES = 10**9
+_MOST_KEPT = 2**14  # answers about names, in a third of the time; a run has so many workers at the most, or nearly
 
 
 def broker_name(node: NodeIndex | int) -> BrokerName:
@@ -48,6 +49,7 @@ def worker_name(node: NodeIndex | int, index: int) -> WorkerName:
     return WorkerName(ProcessName(f"{node}.{index}"))
 
 
+@functools.lru_cache(maxsize=_MOST_KEPT)
 def broker_of(name: str) -> BrokerName:
     """Return the broker in charge of the worker *name*; of a broker, itself.
 
@@ -80,7 +82,7 @@ def is_worker(name: str) -> TypeGuard[WorkerName]:
     return name.partition(".")[2].isdecimal()
 
 
-@functools.lru_cache(maxsize=2**14)  # a third of the time; a run has so many workers at the most, or nearly
+@functools.lru_cache(maxsize=_MOST_KEPT)
 def may_own(name: str) -> bool:
     """Return whether *name* is a worker's, or that of a pool's client.
 
