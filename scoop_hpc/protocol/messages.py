@@ -60,7 +60,9 @@ Shared       broker -> broker    main   here it is, or there is none; the answer
              broker -> worker    main   the same
 Greet        broker -> broker    main   is this you? answered by Greeted if it is
              client -> broker    main   the same
-Greeted      broker -> broker    main   this address works
+Greeted      broker -> broker    main   this address works, and so many of your messages have arrived
+             broker -> client    main   the same
+Arrived      broker -> broker    main   so many of your messages have arrived: you need not keep them; see `numbered`
              broker -> client    main   the same
 Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
@@ -443,6 +445,11 @@ class Greet(Message, frozen=True):
 
 class Greeted(Message, frozen=True):
     attempt: Count  # the same
+    arrived: Count = 0  # as in Arrived
+
+
+class Arrived(Message, frozen=True):
+    count: Count  # messages, from the first one on without a gap
 
 
 class Load(Message, frozen=True):
@@ -475,6 +482,6 @@ MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
-    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Load, Beat, Stop,
+    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip
