@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.protocol.messages import Curve, Message, Peers
-from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
+from scoop_hpc.protocol.messages import BrokerUp, Curve, Message
+from scoop_hpc.protocol.names import BrokerName, broker_name
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.dialer import Dialer
-
-
-@dataclass(frozen=True, slots=True)
-class _Early:
-    """A message for a peer whose addresses are not known yet."""
-
-    name: BrokerName
-    message: Message
 
 
 class PeerLinks:
     """The connections from the broker *name* to its peers.
 
-    *poll* is called with the socket of each, to be polled, and *found* with the address of its meta socket once it has
-    answered. What is for a peer is held back until it is known where the peers are: a worker may be quicker than the
-    driver.
+    *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for a peer is held
+    back until it is known where that is: a worker may be quicker than the driver. What is for one that is gone is dropped.
     """
 
     def __init__(
@@ -34,53 +24,78 @@ class PeerLinks:
         name: BrokerName,
         curve: Curve | None,
         seconds: float,
-        poll: Callable[[sockets.Socket], None],
-        found: Callable[[str], None],
+        watch: Callable[[sockets.Socket], None],
+        forget: Callable[[sockets.Socket], None],
     ) -> None:
         self._context = context
-        self._poll = poll
+        self._watch = watch
+        self._forget = forget
         self._name = name
         self._curve = curve
         self._seconds = seconds  # for an answer from one address
-        self._found = found
-        self._links: dict[ProcessName, Dialer] = {}
-        self._early: list[_Early] | None = []  # None: it is known where the peers are
+        self._links: dict[BrokerName, Dialer] = {}
+        self._by_socket: dict[sockets.Socket, Dialer] = {}
+        self._early: dict[BrokerName, list[Message]] = {}  # for peers whose addresses are not known yet
+        self._gone: set[BrokerName] = set()
 
-    def meet(self, peers: Peers, now: float) -> None:
-        """Connect to all *peers* except the broker itself."""
-        for peer in peers.brokers:
-            if broker_name(peer.node) == self._name or broker_name(peer.node) in self._links:
+    def meet(self, brokers: Iterable[BrokerUp], now: float) -> list[BrokerName]:
+        """Connect to those of *brokers* that are new, but for the broker itself; return their names."""
+        met = []
+        for broker in brokers:
+            name = broker_name(broker.node)
+            if name in self._gone or name in self._links or name == self._name:
                 continue
-            link = Dialer(self._context, self._name, peer, self._curve, self._seconds)
-            self._links[link.name] = link
-            self._poll(link.socket)
+            link = self._links[name] = Dialer(self._context, self._name, broker, self._curve, self._seconds)
+            self._by_socket[link.socket] = link
+            self._watch(link.socket)
             link.keep_trying(now)
-        early, self._early = self._early or (), None
-        for each in early:
-            if each.name in self._links:  # else it is an answer to somebody who only calls himself a broker
-                self.send(each.name, each.message)
+            for message in self._early.pop(name, ()):
+                link.send(message)
+            met.append(name)
+        return met
+
+    def part(self, name: BrokerName) -> str | None:
+        """Drop the connection to a broker that is gone, and what is for it; return where its meta socket was found."""
+        self._gone.add(name)
+        self._early.pop(name, None)
+        link = self._links.pop(name, None)
+        if link is None:
+            return None
+        del self._by_socket[link.socket]
+        self._forget(link.socket)
+        link.close()
+        return link.meta() if link.is_found else None
+
+    def is_gone(self, name: BrokerName) -> bool:
+        """Return whether there will be no connection to *name* any more."""
+        return name in self._gone
 
     def send(self, name: BrokerName, message: Message) -> None:
-        """Send *message* to a peer, now or once that has answered; raise ProtocolError if there is no such peer."""
-        if self._early is not None:
-            self._early.append(_Early(name, message))
-        elif name in self._links:
+        """Send *message* to a peer, now or once there is a connection."""
+        if name in self._links:
             self._links[name].send(message)
-        else:
-            raise ProtocolError(f"there is no broker {name} to send {message!r} to")
+        elif name not in self._gone:
+            self._early.setdefault(name, []).append(message)
 
-    def serve(self, socket: sockets.Socket) -> None:
-        """Take a peer's answer from *socket*; raise ProtocolError for any other message."""
-        link = next(link for link in self._links.values() if link.socket is socket)
+    def name_at(self, socket: sockets.Socket) -> BrokerName | None:
+        """Return whose *socket* that is, None if it is gone."""
+        link = self._by_socket.get(socket)
+        return None if link is None else link.name
+
+    def serve(self, name: BrokerName) -> str | None:
+        """Take answers of a peer; return its meta socket's address if there is a connection now, and was none.
+
+        Raises ProtocolError for any other message.
+        """
+        link = self._links[name]
         was_open = link.is_open
         unexpected = link.receive()
         if unexpected:
-            raise ProtocolError(f"broker {link.name} sent {unexpected[0]!r} for an answer")
-        if link.is_open and not was_open:
-            self._found(link.meta())
+            raise ProtocolError(f"{unexpected[0]!r} is no answer to a broker")
+        return link.meta() if link.is_open and not was_open else None
 
     def look(self, now: float) -> list[BrokerName]:
         """Keep trying peers that have not answered; return those whose connection broke since the last call."""
         for link in self._links.values():
             link.keep_trying(now)
-        return [link.name for link in self._links.values() if link.has_broken()]
+        return [name for name, link in self._links.items() if link.has_broken()]

@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import zmq
@@ -30,9 +30,11 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers, StrangerRefused
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
+    Arrived,
     BrokerUp,
     Curve,
     Fault,
+    Gone,
     Greet,
     Greeted,
     Load,
@@ -42,10 +44,20 @@ from scoop_hpc.protocol.messages import (
     Stop,
     WorkerDied,
 )
-from scoop_hpc.protocol.names import AGENT, NodeIndex, ProcessName, broker_name, is_broker
+from scoop_hpc.protocol.names import (
+    AGENT,
+    BrokerName,
+    NodeIndex,
+    ProcessName,
+    broker_name,
+    broker_of,
+    is_broker,
+    is_client,
+)
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.numbered import Inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +115,14 @@ class BrokerServer:
         for socket in (self._main, self._publisher, self._subscriber):
             self._poll(socket)
         self._peers = PeerLinks(
-            self._context, self._name, plan.curve, policy.next_address, self._poll, self._subscribe_to
+            self._context, self._name, plan.curve, policy.next_address, self._poll, self._poller.unregister
         )
+        self._inbox = Inbox()
+        self._unanswered: dict[BrokerName, Greet] = {}  # of brokers that the agent has not named yet
+        self._heard: set[str] = set()  # addresses of peers' meta sockets
 
     def _poll(self, socket: sockets.Socket) -> None:
         self._poller.register(socket, zmq.POLLIN)
-
-    def _subscribe_to(self, address: str) -> None:
-        sockets.connect(self._subscriber, address)
 
     def _tcp(self, port: int) -> tuple[str, ...]:
         return tuple(sockets.url(address, port) for address in self._plan.addresses)
@@ -127,19 +139,25 @@ class BrokerServer:
                 elif socket is self._publisher:
                     self._serve_subscriptions()
                 elif socket is self._subscriber:
-                    self._guarded(self._serve_meta)
+                    self._serve_meta()
                 elif self._authenticator is not None and socket is self._authenticator.socket:
                     self._authenticator.step()
                 else:
-                    self._guarded(self._peers.serve, socket)
+                    self._serve_link(self._peers.name_at(socket))
             now = time.monotonic()
             self._dispatch(self._state.tick(now))
             if now >= looked + self._policy.tick:
                 looked = now
-                for peer in self._peers.look(now):
-                    self._state.connection_broke(peer, now)
+                self._look(now)
                 if os.getppid() != parent:
                     return
+
+    def _look(self, now: float) -> None:
+        """Note which connections have broken, and tell peers what has arrived from them."""
+        for peer in self._peers.look(now):
+            self._state.connection_broke(peer, now)
+        for told in self._inbox.tell_all():
+            sockets.send_to(self._main, told.name, Arrived(told.arrived))
 
     def close(self) -> None:
         """Close all sockets, after a moment for messages still to be sent."""
@@ -154,23 +172,40 @@ class BrokerServer:
                 return True
             name = ProcessName(sender.decode(errors="backslashreplace"))
             try:
-                message = codec.decode(frames)
-                if not self._take(message, name):
+                if not self._take_frames(frames, name):
                     return False
             except ProtocolError as error:
                 self._refuse(name, error)
         return True
 
-    def _guarded(self, serve: Callable[..., None], *args: sockets.Socket) -> None:
-        """Serve a peer; end the run if its message is invalid."""
-        try:
-            serve(*args)
-        except ProtocolError as error:
-            self._end_run("a peer", error)
+    def _take_frames(self, frames: list[bytes], name: ProcessName) -> bool:
+        """Take in one message of the main socket, unless it came before, or too early; return False after Stop."""
+        if not (is_broker(name) or is_client(name)):
+            return self._take(codec.decode(frames), name)
+        taken = self._inbox.take(name, frames)
+        if taken is None:
+            return True
+        if self._inbox.is_due(name):
+            sockets.send_to(self._main, name, Arrived(self._inbox.tell(name)))
+        message = codec.decode(taken)
+        if not isinstance(message, Greet):
+            return self._take(message, name)
+        if message.to == self._name:
+            self._on_greet(message, name)
+        return True
+
+    def _on_greet(self, message: Greet, name: ProcessName) -> None:
+        """Answer whom the state machine will hear; brokers may be quicker than the driver's word about them."""
+        if name in self._state.peers or (is_client(name) and broker_of(name) == self._name):
+            sockets.send_to(self._main, name, Greeted(message.attempt, self._inbox.greet(name)))
+        elif is_broker(name) and not self._peers.is_gone(name):
+            self._unanswered[name] = message
 
     def _refuse(self, name: ProcessName, error: ProtocolError) -> None:
-        """Drop an invalid message; if its sender is part of the run, end the run."""
-        if self._state.knows(name):
+        """Drop an invalid message; if its sender is part of the run, drop that peer, or end the run."""
+        if name in self._state.peers:
+            self._drop(BrokerName(name), error)
+        elif self._state.knows(name):
             self._end_run(name, error)
         elif self._strangers.is_new(name):
             refused = StrangerRefused(self._name, name, shortened(error))
@@ -178,15 +213,40 @@ class BrokerServer:
             if self._observers:
                 self._observers.tell(refused)
 
+    def _drop(self, peer: BrokerName, error: ProtocolError) -> None:
+        """Neither hear nor tell a peer anything any more whose message is invalid: one of the two has to go."""
+        if not self._peers.is_gone(peer):
+            what = f"broker {self._name} dropped broker {peer}: invalid message: {shortened(error)}"
+            print(f"scoop-hpc: warning: {what}", file=sys.stderr, flush=True)
+            self._part((peer,))
+            self._state.connection_broke(peer, float("-inf"))
+
+    def _part(self, brokers: Iterable[BrokerName]) -> None:
+        """Drop all that is for brokers, or comes from them."""
+        for name in brokers:
+            self._inbox.drop(name)
+            self._unanswered.pop(name, None)
+            meta = self._peers.part(name)
+            if meta in self._heard:
+                self._heard.remove(meta)
+                self._subscriber.disconnect(meta)
+
+    def _meet(self, peers: Peers) -> None:
+        """Go to new peers, and answer those that were quicker."""
+        self._part(map(broker_name, peers.gone))
+        now = time.monotonic()
+        for peer in self._peers.meet(peers.brokers, now):
+            self._state.connection_broke(peer, now)  # there is none yet
+            greet = self._unanswered.pop(peer, None)
+            if greet is not None:
+                self._on_greet(greet, peer)
+
     def _end_run(self, who: str, error: ProtocolError) -> None:
         self._dispatch([Send(AGENT, Fault(f"invalid message of {who} to broker {self._name}: {shortened(error)}"))])
 
     def _take(self, message: Message, name: ProcessName) -> bool:
         """Take in one message of the main socket; return False after Stop."""
-        if isinstance(message, Greet):
-            if message.to == self._name:
-                sockets.send_to(self._main, name, Greeted(message.attempt))
-        elif name == AGENT and isinstance(message, Ready):
+        if name == AGENT and isinstance(message, Ready):
             self._agent_is_here = True
             for held in (self._up, *self._for_agent):
                 sockets.send_to(self._main, AGENT, held)
@@ -195,7 +255,9 @@ class BrokerServer:
             if isinstance(message, WorkerDied) and self._plan.curve is not None:
                 self._expect_another(message.is_replaced)
             if isinstance(message, Peers):
-                self._peers.meet(message, time.monotonic())
+                self._meet(message)
+            elif isinstance(message, Gone):
+                self._part(map(broker_name, message.nodes))
             self._dispatch(sends)
             if isinstance(message, Stop):
                 return False
@@ -222,12 +284,28 @@ class BrokerServer:
         self._dispatch(self._state.is_heard())
 
     def _serve_meta(self) -> None:
-        message = sockets.receive(self._subscriber)
-        while message is not None:
-            if not isinstance(message, Load):
-                raise ProtocolError(f"the meta socket brought {message!r}")
-            self._dispatch(self._state.handle(message, message.broker))
-            message = sockets.receive(self._subscriber)
+        while self._subscriber.poll(0):
+            try:
+                message = sockets.receive(self._subscriber)
+                if not isinstance(message, Load):
+                    raise ProtocolError(f"a meta socket brought {message!r}")
+                self._dispatch(self._state.handle(message, message.broker))
+            except ProtocolError as error:
+                self._refuse(ProcessName("a meta socket"), error)
+
+    def _serve_link(self, peer: BrokerName | None) -> None:
+        """Take answers of a peer, which may be gone since the last poll."""
+        if peer is None:
+            return
+        try:
+            meta = self._peers.serve(peer)
+            if meta is not None:
+                self._state.connection_made(peer)
+                if meta not in self._heard:
+                    sockets.connect(self._subscriber, meta)
+                    self._heard.add(meta)
+        except ProtocolError as error:
+            self._drop(peer, error)
 
     def _dispatch(self, sends: list[Send]) -> None:
         for send in sends:

@@ -50,11 +50,11 @@ class ClientLink:
             return
         self._looked = now
         self._dialer.keep_trying(now)
-        if not self._dialer.is_open and self._dialer.rounds() >= self._policy.rounds:
+        if not self._dialer.is_found and self._dialer.rounds() >= self._policy.rounds:
             raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(self._addresses)}")
         if self._dialer.has_broken() and self._broken_since is None:
             self._broken_since = now
-        if self._dialer.is_connected:
+        if self._dialer.is_open:
             self._broken_since = None
         if self._broken_since is not None and now > self._broken_since + self._policy.broken:
             raise BrokenPoolError("the connection to the pool's first broker broke: tasks may be lost")

@@ -2,10 +2,13 @@
 
 ::
 
-    TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN
+    TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN --the connection broke: Greet--> LOST --Greeted--> OPEN
 
 An address may lead elsewhere (every Docker host is 172.17.0.1), so it counts only when the broker, known by its name
-and by the key of the run, has answered there. Messages for it are held back until then.
+and by the key of the run, has answered there. Messages for it are held back until then, and while a connection is lost.
+
+libzmq makes a connection again without being asked. A Greet follows each loss: it goes out on the next connection, behind what was
+written before the loss was seen. The answer says what has arrived; the rest is sent again, see `numbered`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from collections.abc import Sequence
 
 import zmq
 
-from scoop_hpc.protocol.messages import BrokerUp, Curve, Greet, Greeted, Message
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import Arrived, BrokerUp, Curve, Greet, Greeted, Message
 from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.maps import spelled_out
+from scoop_hpc.transport.numbered import Outgoing, unnumbered
 
 
 class Search:
@@ -65,16 +70,17 @@ class Dialer:
         self.socket = sockets.make(context, zmq.DEALER, name, watch_silence=curve is not None)
         if curve is not None:
             keys.dial(self.socket, curve)
-        self.is_connected = False  # as of the last look
+        self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
         self._watch = sockets.Watch(self.socket)
         self._is_far = curve is not None  # on another machine
         self._broker = broker
         self._search = Search(broker.main, seconds)
         self._address: str | None = None  # that the socket is connected to, if it has ever been
-        self._held: list[Message] = []
+        self._greets = 0  # number of the last one
+        self._outgoing = Outgoing()
 
     @property
-    def is_open(self) -> bool:
+    def is_found(self) -> bool:
         """True once the broker has answered."""
         return self._search.is_over
 
@@ -87,30 +93,33 @@ class Dialer:
         return self._broker.meta[self._search.attempt % len(self._broker.meta)]
 
     def send(self, message: Message) -> None:
-        """Send *message*, now or once the broker has answered."""
-        if self.is_open:
-            self._send(message)
-        else:
-            self._held.append(message)
-
-    def _send(self, message: Message) -> None:
-        """Send *message*; to another machine, large frames in full instead of references to memory here."""
+        """Send *message*, now or once there is a connection; to another machine with its large frames in full."""
         whole = spelled_out(message) if self._is_far else message
-        sockets.send(self.socket, whole, copy=whole is message)
+        frames = self._outgoing.add(codec.encode(whole))
+        if self.is_open:
+            self.socket.send_multipart(frames, copy=whole is message)
 
     def receive(self) -> list[Message]:
-        """Return the messages that have arrived, without answers to the search; its end sends those held back."""
+        """Return the messages that have arrived, but for those that are about this connection."""
         messages = []
         message = sockets.receive(self.socket)
         while message is not None:
-            if not isinstance(message, Greeted):
+            if isinstance(message, Arrived):
+                self._outgoing.have_arrived(message.count)
+            elif not isinstance(message, Greeted):
                 messages.append(message)
-            elif self._search.is_ended_by(message.attempt):
-                held, self._held = self._held, []
-                for each in held:
-                    self._send(each)
+            elif message.attempt == self._greets and not self.is_open:
+                self._open(message)
             message = sockets.receive(self.socket)
         return messages
+
+    def _open(self, answer: Greeted) -> None:
+        """Send what has not arrived; what is large is not copied once more for that."""
+        self._search.is_ended_by(self._search.attempt)
+        self._outgoing.have_arrived(answer.arrived)
+        self.is_open = True
+        for frames in self._outgoing.kept():
+            self.socket.send_multipart(frames, copy=False)
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the last one has not answered in time."""
@@ -120,14 +129,22 @@ class Dialer:
             self.socket.disconnect(self._address)
         self._address = self._search.address()
         sockets.connect(self.socket, self._address)
-        sockets.send(self.socket, Greet(self.name, self._search.attempt))
+        self._greet()
+
+    def _greet(self) -> None:
+        self._greets += 1
+        self.socket.send_multipart(unnumbered(codec.encode(Greet(self.name, self._greets))))
 
     def has_broken(self) -> bool:
-        """Return whether the connection was lost since the last look, after the broker had answered.
+        """Return whether the connection was lost since the last look, after the broker had answered."""
+        is_lost = any(not change.is_made for change in self._watch.news())
+        if not (is_lost and self.is_found):
+            return False
+        self.is_open = False
+        self._greet()
+        return True
 
-        It may have been made again since: see `is_connected`. What was under way on it is lost all the same.
-        """
-        changes = self._watch.news()
-        if changes:
-            self.is_connected = changes[-1].is_made
-        return self.is_open and any(not change.is_made for change in changes)
+    def close(self) -> None:
+        """Close the socket, without waiting for what is under way."""
+        self._watch.close()
+        self.socket.close(0)

@@ -19,6 +19,7 @@ Context = zmq.Context[Socket]
 _HEARTBEAT = 2_000  # ms between ZMTP pings (RFC 37)
 _SILENCE = 15_000  # ms without an answer until the connection counts as lost
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
+_CONNECT = 3_000  # ms for an attempt: tcp(7) itself tries again after 1, 3, 7, ... 63 s, however soon the network is back
 
 
 def make(context: Context, kind: int, name: str | None = None, watch_silence: bool = False) -> Socket:
@@ -29,6 +30,8 @@ def make(context: Context, kind: int, name: str | None = None, watch_silence: bo
     socket.ipv6 = True
     socket.reconnect_ivl = _RECONNECT
     socket.reconnect_ivl_max = 1_000
+    socket.connect_timeout = _CONNECT
+    socket.handshake_ivl = _SILENCE
     if name is not None:
         socket.identity = name.encode()
     if kind == zmq.ROUTER:
@@ -124,3 +127,4 @@ class Watch:
     def close(self) -> None:
         """Stop watching."""
         self._watched.disable_monitor()
+        self.socket.close(0)

@@ -14,8 +14,9 @@ from scoop_hpc.errors import BrokenPoolError
 from scoop_hpc.pool.link import ClientLink
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Beat, BrokerUp, Greet, Greeted, Open
-from scoop_hpc.protocol.names import NodeIndex, broker_name
+from scoop_hpc.protocol.messages import Beat, BrokerUp, Greet, Greeted, Message, Open
+from scoop_hpc.protocol.names import CLIENT, NodeIndex, broker_name
+from scoop_hpc.transport.numbered import Inbox
 
 POLICY = ClientPolicy(next_address=0.05, rounds=1000, look=0.01, broken=0.1)
 
@@ -28,7 +29,23 @@ class Broker:
         self.socket = self._context.socket(zmq.ROUTER)
         addresses = f"ipc://{directory}/nobody", f"ipc://{directory}/broker"
         self.socket.bind(addresses[1])
+        self._inbox = Inbox()
         self.way = Open(1, BrokerUp(NodeIndex(0), addresses, ("ipc://meta",)), None)
+
+    def receive(self) -> tuple[bytes, Message]:
+        """Return the next message and its sender."""
+        sender, *frames = self.socket.recv_multipart()
+        taken = self._inbox.take(CLIENT, frames)
+        assert taken is not None
+        return sender, codec.decode(taken)
+
+    def answer(self) -> None:
+        """Answer a Greet."""
+        sender, greet = self.receive()
+        assert isinstance(greet, Greet)
+        assert greet.to == broker_name(0)
+        answer = Greeted(greet.attempt, self._inbox.greet(CLIENT))
+        self.socket.send_multipart([sender, *codec.encode(answer)])
 
     def close(self) -> None:
         self._context.destroy(linger=0)
@@ -46,16 +63,12 @@ def test_messages_are_held_back_until_the_broker_answers_at_one_address(broker: 
     link.send(Beat())
     while not broker.socket.poll(10):
         link.look()
-    name, *frames = broker.socket.recv_multipart()
-    greet = codec.decode(frames)
-    assert isinstance(greet, Greet)
-    assert greet.to == broker_name(0)
+    broker.answer()
     assert not broker.socket.poll(20)
-    broker.socket.send_multipart([name, *codec.encode(Greeted(greet.attempt))])
     link.wait(5.0)
     assert link.receive() == []
     assert broker.socket.poll(5000)
-    assert codec.decode(broker.socket.recv_multipart()[1:]) == Beat()
+    assert broker.receive()[1] == Beat()
     link.close()
 
 
@@ -70,10 +83,7 @@ def test_lost_connection_breaks_the_pool(broker: Broker) -> None:
     link = ClientLink(broker.way, POLICY)
     while not broker.socket.poll(10):
         link.look()
-    name, *frames = broker.socket.recv_multipart()
-    greet = codec.decode(frames)
-    assert isinstance(greet, Greet)
-    broker.socket.send_multipart([name, *codec.encode(Greeted(greet.attempt))])
+    broker.answer()
     link.wait(5.0)
     link.receive()
     time.sleep(0.02)
