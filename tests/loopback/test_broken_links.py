@@ -1,0 +1,354 @@
+"""Two brokers whose connections are cut at random moments: what passes from worker to worker arrives, once, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from scoop_hpc.broker.policy import Policy
+from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
+from scoop_hpc.protocol.messages import (
+    Batch,
+    BrokerUp,
+    Curve,
+    Gone,
+    LinkBroken,
+    Message,
+    Peers,
+    Ready,
+    Results,
+    Stop,
+)
+from scoop_hpc.protocol.names import AGENT, NodeIndex, WorkerName, broker_name, worker_name
+from scoop_hpc.transport import curve as keys
+from scoop_hpc.transport import sockets
+
+_CUTS = 25
+_BLOCK = 200_000  # bytes: a few messages of the tests are that large
+
+
+class Proxy:
+    """Passes TCP connections on to the *port* of a broker, until they are cut."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._wish: Callable[[], None] | None = None
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._done = threading.Event()
+        self._swallows = False
+        self._refuses = False
+        self._ends = False
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def cut(self, rudely: bool) -> None:
+        """End all connections; *rudely*: what is on its way is lost, and both ends are told by a RST."""
+        self._ask(lambda: self._end_all(rudely))
+
+    def swallow(self, lasts: bool) -> None:
+        """Swallow all that comes, silently, as long as this *lasts*."""
+        self._ask(lambda: setattr(self, "_swallows", lasts))
+
+    def refuse(self, lasts: bool) -> None:
+        """End all connections at once, as long as this *lasts*."""
+        self._ask(lambda: setattr(self, "_refuses", lasts))
+        if lasts:
+            self.cut(rudely=True)
+
+    def close(self) -> None:
+        self._ask(lambda: setattr(self, "_ends", True))
+        self._thread.join()
+        for each in (self._listener, self._wake, self._woken, *self._pairs):
+            each.close()
+        self._selector.close()
+
+    def _ask(self, wish: Callable[[], None]) -> None:
+        self._done.clear()
+        self._wish = wish
+        self._wake.send(b"w")
+        assert self._done.wait(30)
+
+    def _serve(self) -> None:
+        while not self._ends:
+            for key, _ in self._selector.select():
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._woken:
+                    ready.recv(1)
+                    assert self._wish is not None
+                    self._wish()
+                    self._done.set()
+                elif ready is self._listener:
+                    self._accept()
+                elif ready in self._pairs:
+                    self._pass_on(ready)
+
+    def _accept(self) -> None:
+        near = self._listener.accept()[0]
+        if self._refuses:
+            near.close()
+            return
+        far = socket.create_connection(("127.0.0.1", self._to))
+        for one, other in ((near, far), (far, near)):
+            one.settimeout(10)
+            self._pairs[one] = other
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _pass_on(self, ready: socket.socket) -> None:
+        try:
+            data = ready.recv(1 << 16)
+            if data and not self._swallows:
+                self._pairs[ready].sendall(data)
+        except OSError:
+            data = b""
+        if not data:
+            self._end(ready, rudely=False)
+
+    def _end(self, one: socket.socket, rudely: bool) -> None:
+        for each in (one, self._pairs[one]):
+            if rudely:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._selector.unregister(each)
+            del self._pairs[each]
+            each.close()
+
+    def _end_all(self, rudely: bool) -> None:
+        while self._pairs:
+            self._end(next(iter(self._pairs)), rudely)
+
+
+class Node:
+    """A broker, with one worker and an agent that are this test."""
+
+    def __init__(self, index: int, directory: Path, curve: Curve, policy: Policy) -> None:
+        self.index = NodeIndex(index)
+        self.worker = worker_name(index, 1)
+        place = directory / str(index)
+        place.mkdir(mode=0o700)
+        plan = BrokerPlan(self.index, 2, 2, str(place), curve, ("127.0.0.1",))
+        self._server = BrokerServer(plan, policy)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        endpoint = main_endpoint(str(place), self.index)
+        self.agent, self.socket = (self._connected(name, endpoint) for name in (AGENT, self.worker))
+        sockets.send(self.socket, Ready())
+        sockets.send(self.agent, Ready())
+        up = self.told()
+        assert isinstance(up, BrokerUp)
+        self.proxies = Proxy(_port(up.main)), Proxy(_port(up.meta))
+        main, meta = (sockets.url("127.0.0.1", proxy.port) for proxy in self.proxies)
+        self.up = BrokerUp(self.index, (main,), (meta,))
+
+    def _serve(self) -> None:
+        self._server.serve()
+        self._server.close()
+
+    def _connected(self, name: str, endpoint: str) -> zmq.Socket[bytes]:
+        connected = sockets.make(self._context, zmq.DEALER, name)
+        connected.connect(endpoint)
+        return connected
+
+    def told(self, seconds: float = 30) -> Message:
+        """Return what the broker tells its agent next."""
+        assert self.agent.poll(int(seconds * 1000))
+        message = sockets.receive(self.agent)
+        assert message is not None
+        return message
+
+    def send(self, owner: WorkerName, number: int, size: int = 8) -> None:
+        """Send an outcome to a worker."""
+        sockets.send(self.socket, Results([Batch(owner, number, [bytes(size)], done=(number,))]))
+
+    def received(self) -> list[int]:
+        """Return the numbers of the outcomes that have come."""
+        numbers = []
+        while (message := sockets.receive(self.socket)) is not None:
+            if isinstance(message, Results):
+                numbers += [batch.serial for batch in message.batches]
+        return numbers
+
+    def close(self) -> None:
+        sockets.send(self.agent, Stop())
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        self._context.destroy(linger=0)
+        for proxy in self.proxies:
+            proxy.close()
+
+
+def _port(addresses: tuple[str, ...]) -> int:
+    return int(addresses[0].rpartition(":")[2])
+
+
+Nodes = tuple[Node, Node]
+MakeNodes = Callable[[Policy], Nodes]
+
+
+@pytest.fixture
+def make_nodes(tmp_path: Path) -> Iterator[MakeNodes]:
+    with contextlib.ExitStack() as stack:
+        curve = keys.make_keys()
+
+        def make(policy: Policy) -> Nodes:
+            nodes = Node(0, tmp_path, curve, policy), Node(1, tmp_path, curve, policy)
+            for node in nodes:
+                stack.callback(node.close)
+            return nodes
+
+        yield make
+
+
+def meet(nodes: Nodes) -> None:
+    peers = Peers(tuple(node.up for node in nodes))
+    for node in nodes:
+        sockets.send(node.agent, peers)
+
+
+class Traffic:
+    """Outcomes that the workers of two nodes send each other, at any rate that they bear."""
+
+    def __init__(self, nodes: Nodes, chance: random.Random) -> None:
+        self._ways = [(nodes[0], nodes[1]), (nodes[1], nodes[0])]
+        self._chance = chance
+        self.sent = [0, 0]
+        self.came: list[list[int]] = [[], []]
+
+    def flow(self, until: float) -> None:
+        """Let some pass, up to the time *until*."""
+        while time.monotonic() < until:
+            for way, (source, target) in enumerate(self._ways):
+                for _ in range(self._chance.randrange(4)):
+                    if self.sent[way] - len(self.came[way]) < 5000:
+                        self.sent[way] += 1
+                        size = _BLOCK if self._chance.random() < 0.01 else 8
+                        source.send(target.worker, self.sent[way], size)
+                self.came[way] += target.received()
+
+    def settle(self) -> None:
+        """Wait until all that was sent has come."""
+        deadline = time.monotonic() + 60
+        while any(len(came) < sent for came, sent in zip(self.came, self.sent)):
+            assert time.monotonic() < deadline, f"{[len(came) for came in self.came]} of {self.sent} have come"
+            for way, (_, target) in enumerate(self._ways):
+                self.came[way] += target.received()
+            time.sleep(0.001)
+
+    def check(self) -> None:
+        """Assert that all has come, once, in order."""
+        assert self.came == [list(range(1, sent + 1)) for sent in self.sent]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_and_nothing_comes_twice_when_connections_are_cut(make_nodes: MakeNodes, seed: int) -> None:
+    nodes = make_nodes(Policy(tick=0.02))
+    meet(nodes)
+    chance = random.Random(seed)
+    traffic = Traffic(nodes, chance)
+    for _ in range(_CUTS):
+        traffic.flow(time.monotonic() + chance.uniform(0, 0.1))
+        proxy = chance.choice(nodes).proxies[0]
+        if chance.random() < 0.5:  # what is written last disappears
+            proxy.swallow(True)
+            traffic.flow(time.monotonic() + chance.uniform(0, 0.02))
+            proxy.cut(rudely=True)
+            proxy.swallow(False)
+        else:
+            proxy.cut(rudely=chance.random() < 0.5)
+    traffic.settle()
+    traffic.check()
+
+
+def test_connection_that_falls_silent_is_made_again(make_nodes: MakeNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "_HEARTBEAT", 50)
+    monkeypatch.setattr(sockets, "_SILENCE", 300)
+    nodes = make_nodes(Policy(tick=0.02))
+    meet(nodes)
+    traffic = Traffic(nodes, random.Random(1))
+    traffic.flow(time.monotonic() + 0.05)
+    for node in nodes:
+        node.proxies[0].swallow(True)
+    traffic.flow(time.monotonic() + 0.6)
+    for node in nodes:
+        node.proxies[0].swallow(False)
+    traffic.settle()
+    traffic.check()
+
+
+def test_link_that_stays_broken_is_reported_until_it_is_made_again(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes(Policy(tick=0.02, broken=0.2, broken_again=0.05))
+    meet(nodes)
+    traffic = Traffic(nodes, random.Random(1))
+    traffic.flow(time.monotonic() + 0.05)
+    traffic.settle()
+    nodes[1].proxies[0].refuse(True)
+    assert [nodes[0].told() for _ in range(2)] == 2 * [LinkBroken(broker_name(1))]
+    traffic.flow(time.monotonic() + 0.05)
+    nodes[1].proxies[0].refuse(False)
+    traffic.settle()
+    traffic.check()
+    while nodes[0].agent.poll(500):
+        assert nodes[0].told() == LinkBroken(broker_name(1))
+
+
+def test_peer_that_is_never_reached_is_reported(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes(Policy(tick=0.02, broken=0.2))
+    nodes[1].proxies[0].refuse(True)
+    meet(nodes)
+    assert nodes[0].told() == LinkBroken(broker_name(1))
+
+
+def test_broker_that_was_quicker_than_the_word_about_it_is_heard_after_that(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes(Policy(tick=0.02, next_address=0.05))
+    peers = Peers(tuple(node.up for node in nodes))
+    sockets.send(nodes[0].agent, peers)
+    nodes[0].send(nodes[1].worker, 1)
+    assert not nodes[1].socket.poll(300)
+    sockets.send(nodes[1].agent, peers)
+    assert nodes[1].socket.poll(10_000)
+    assert nodes[1].received() == [1]
+
+
+def test_nothing_comes_from_a_broker_that_is_gone(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes(Policy(tick=0.02, broken=0.1, broken_again=0.05))
+    meet(nodes)
+    traffic = Traffic(nodes, random.Random(1))
+    traffic.flow(time.monotonic() + 0.05)
+    traffic.settle()
+    sockets.send(nodes[0].agent, Gone(nodes=(nodes[1].index,), cause="why"))
+    while not isinstance(sockets.receive(nodes[0].socket), Gone):
+        nodes[0].socket.poll(100)
+    nodes[1].send(nodes[0].worker, traffic.sent[1] + 1)
+    nodes[0].send(nodes[1].worker, traffic.sent[0] + 1)
+    nodes[1].proxies[0].cut(rudely=True)
+    assert not nodes[0].socket.poll(300)
+    assert nodes[1].received() == []
+    assert not nodes[0].agent.poll(0)
+
+
+def test_peer_that_sends_nonsense_is_dropped_and_the_agent_is_told(
+    make_nodes: MakeNodes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nodes = make_nodes(Policy(tick=0.02))
+    meet(nodes)
+    nodes[0].send(nodes[1].worker, 1)
+    assert nodes[1].socket.poll(10_000)
+    nodes[1]._server._peers.send(broker_name(0), Stop())  # a message, but not one of brokers
+    assert nodes[0].told() == LinkBroken(broker_name(1))
+    assert capfd.readouterr().err.count("warning: broker 0 dropped broker 1: invalid message: ") == 1
