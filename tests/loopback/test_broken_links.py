@@ -101,10 +101,13 @@ class Proxy:
 
     def _accept(self) -> None:
         near = self._listener.accept()[0]
-        if self._refuses:
+        try:
+            if self._refuses:
+                raise ConnectionRefusedError
+            far = socket.create_connection(("127.0.0.1", self._to))
+        except OSError:  # the broker has ended, too
             near.close()
             return
-        far = socket.create_connection(("127.0.0.1", self._to))
         for one, other in ((near, far), (far, near)):
             one.settimeout(10)
             self._pairs[one] = other
