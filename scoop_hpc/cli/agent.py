@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
@@ -77,7 +78,7 @@ def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses:
 
     def serve(last_word: LastWord) -> int:
         observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}")
-        server = BrokerServer(plan, observers=observers)
+        server = BrokerServer(plan, Policy(broken=welcome.grace), observers)
         try:
             server.serve()
         finally:
