@@ -14,8 +14,9 @@ from scoop_hpc.transport.dialer import Dialer
 class PeerLinks:
     """The connections from the broker *name* to its peers.
 
-    *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for a peer is held
-    back until it is known where that is: a worker may be quicker than the driver. What is for one that is gone is dropped.
+    *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for a peer is
+    held back until it is known where that is: a worker may be quicker than the driver. What is for one that is gone is
+    dropped.
     """
 
     def __init__(

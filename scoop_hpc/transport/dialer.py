@@ -2,13 +2,15 @@
 
 ::
 
-    TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN --the connection broke: Greet--> LOST --Greeted--> OPEN
+    TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN --the connection broke: Greet--> LOST
+                                                               OPEN <-----------Greeted------------- LOST
 
 An address may lead elsewhere (every Docker host is 172.17.0.1), so it counts only when the broker, known by its name
 and by the key of the run, has answered there. Messages for it are held back until then, and while a connection is lost.
 
-libzmq makes a connection again without being asked. A Greet follows each loss: it goes out on the next connection, behind what was
-written before the loss was seen. The answer says what has arrived; the rest is sent again, see `numbered`.
+libzmq makes a connection again without being asked. A Greet follows each loss: it goes out on the next connection,
+behind what was written before the loss was seen. The answer says what has arrived; the rest is sent again, see
+`numbered`.
 """
 
 from __future__ import annotations

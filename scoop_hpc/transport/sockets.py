@@ -19,7 +19,7 @@ Context = zmq.Context[Socket]
 _HEARTBEAT = 2_000  # ms between ZMTP pings (RFC 37)
 _SILENCE = 15_000  # ms without an answer until the connection counts as lost
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
-_CONNECT = 3_000  # ms for an attempt: tcp(7) itself tries again after 1, 3, 7, ... 63 s, however soon the network is back
+_CONNECT = 3_000  # ms for an attempt: tcp(7) sends its SYN again after 1, 3, 7, ... 63 s, however soon others answer
 
 
 def make(context: Context, kind: int, name: str | None = None, watch_silence: bool = False) -> Socket:
