@@ -254,6 +254,27 @@ class WorkerLost(Event, frozen=True):
         return self.what
 
 
+class NodeLost(Event, frozen=True):
+    """The run goes on without a node, and what ran there is executed again elsewhere."""
+
+    level: ClassVar[int] = WARNING
+    node: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"node {self.node} is lost: {self.cause}"
+
+
+class NodeTakenIn(Event, frozen=True):
+    """A node takes part from now on, in a run that has begun before."""
+
+    node: str
+    broker: str
+
+    def __str__(self) -> str:
+        return f"node {self.node} takes part from now on, as broker {self.broker}"
+
+
 class DriverDisconnected(Event, frozen=True):
     """An agent's connection to the driver is lost."""
 

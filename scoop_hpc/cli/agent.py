@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 import signal
@@ -13,7 +14,7 @@ from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions
-from scoop_hpc.errors import ScoopError
+from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import WorkerName, broker_name
 from scoop_hpc.run import environment
@@ -51,10 +52,18 @@ def main() -> None:
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
-    agent = Agent(plan, mains, SignalFd((signal.SIGCHLD, signal.SIGTERM)))
+    signals = SignalFd((signal.SIGCHLD, signal.SIGTERM))
+    agent = Agent(plan, mains, signals)
     try:
         agent.join()
         agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
+        while agent.is_to_return:  # in this process: to start another may be no longer possible
+            agent = Agent(dataclasses.replace(plan, parent=os.getppid()), mains, signals)
+            try:
+                agent.join()
+            except LaunchError:  # if the driver is gone, the first node has said so
+                break
+            agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
     except Ended:
         return
     except ScoopError as error:

@@ -336,6 +336,7 @@ class OutcomeLost(Message, frozen=True):
 class Fault(Message, frozen=True):
     reason: str
     status: Status = 1  # the exit status of the run
+    of_node: bool = False  # it is a matter of the agent's node: the others can do without it
 
 
 class Interrupt(Message, frozen=True):

@@ -4,6 +4,7 @@
 
     node 3, an index --> its broker "3" --> its workers "3.0", "3.1", ...        the origin is the worker "0.0"
                                       '--> the client of a pool, "0.g1"          see `is_client`
+    its agent, which comes with a token of its own, by each address of the driver: "n4/5f0c/0", "n4/5f0c/1", ...
 
 A pool has no origin: its workers are counted from 1 on the first node. To a type checker the kinds of names differ; at
 run time each is a plain string, so that a name costs nothing on the way through a broker. No other module takes a name
@@ -47,6 +48,21 @@ def worker_name(node: NodeIndex | int, index: int) -> WorkerName:
     '3.0'
     """
     return WorkerName(ProcessName(f"{node}.{index}"))
+
+
+def agent_name(node: str, token: str, address: int) -> AgentName:
+    """Return the name of an agent, for one of the driver's addresses. Whoever reports anew has another *token*."""
+    return AgentName(f"{node}/{token}/{address}")
+
+
+def is_same_agent(name: AgentName, other: AgentName) -> bool:
+    """Return whether two names are those of one agent.
+
+    >>> first = agent_name("n4", "5f0c", 0)
+    >>> is_same_agent(first, agent_name("n4", "5f0c", 1)), is_same_agent(first, agent_name("n4", "9be0", 0))
+    (True, False)
+    """
+    return name.rpartition("/")[0] == other.rpartition("/")[0]
 
 
 @functools.lru_cache(maxsize=_MOST_KEPT)

@@ -6,9 +6,10 @@
                                                 |<--pipes: stdout, stderr-- workers
                                                 '<--exits-- broker, workers
 
-It leaves when the driver says so, or when the driver is gone: its connection lost and not made again in time. It is the
-parent of everything that is started on its node, and kills all that before it leaves; when it dies itself, the kernel
-kills its children (PR_SET_PDEATHSIG), and the broker removes the sockets' directory.
+It leaves when the driver says so, or when the driver is gone: its connection lost and not made again in time. If it is
+given up, or may find the driver again, another `Agent` in the same process takes its place then. It is the parent of
+everything that is started on its node, and kills all that before it leaves; when it dies itself, the kernel kills its
+children (PR_SET_PDEATHSIG), and the broker removes the sockets' directory.
 
 What to do is decided by `AgentState`; here are its sockets, processes, pipes and signals.
 """
@@ -59,10 +60,12 @@ from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
+from scoop_hpc.transport.probe import all_refuse
 
 _FILES = 10  # more than those for each worker and node, in an agent and in a broker
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
+_PROBE = 0.2  # seconds that a machine has to refuse a connection
 
 Main = Callable[[LastWord], int]
 
@@ -128,8 +131,18 @@ class Agent:
             has_driver = self._state.has_driver
             if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
                 shutil.rmtree(self._directory, ignore_errors=True)
-            self._tell(Bye())
+            if not self._state.is_to_return:
+                self._tell(Bye())
             self._context.destroy(linger=500 if has_driver else 0)
+
+    @property
+    def is_to_return(self) -> bool:
+        """True if another agent is to report from this node, after `run`."""
+        if not self._state.is_to_return:
+            return False
+        if self._state.has_driver or self._welcome.directory:
+            return self._state.has_driver
+        return not all_refuse(self._plan.driver, _PROBE)  # where the driver has died, they do
 
     def print(self, line: bytes) -> None:
         """Let the driver print *line* on its standard error: few launchers show what agents print on theirs."""
@@ -177,7 +190,7 @@ class Agent:
                 self._hear_broker(self._broker)
             elif ready is self._watch.socket:
                 for made, _ in self._watch.news():
-                    self._state.connected(made, time.monotonic())
+                    self._do(self._state.connected(made, time.monotonic()))
             elif ready == self._signals.fileno():
                 self._take_signals()
             elif ready in self._pipes:

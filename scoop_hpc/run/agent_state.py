@@ -12,6 +12,9 @@
     STOPPING          the broker, and by it the workers, are told to stop
     KILLING           everything that is left is killed
 
+A node that is given up ends everything on it, and reports anew: for the driver it is another node then. So does one
+that has lost the driver, and may find it again; but not the first, whose loss ends the run.
+
 What happens is told by method calls, each with the time *now*: in seconds, of a clock that only goes forward. Each
 returns actions for the shell to carry out, in their order. When nothing happens, `pass_time` is to be called at
 `deadline`.
@@ -35,8 +38,10 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Exited,
     Fault,
+    GivenUp,
     Gone,
     Interrupt,
+    LinkBroken,
     Message,
     Peers,
     Ready,
@@ -170,6 +175,7 @@ class AgentState:
         self, node: str, welcome: Welcome, policy: AgentPolicy | None = None, observers: Observers = NOBODY
     ) -> None:
         self.phase = Phase.SERVING
+        self.is_to_return = False  # report anew when all is over
         self._node = node
         self._index = NodeIndex(welcome.node)
         self._welcome = welcome
@@ -179,6 +185,7 @@ class AgentState:
         self._stopped: dict[int, int] = {}  # process id: looks in a row that found it stopped
         self._unanswered: int | None = None  # looks since the broker was asked; None: it is not up yet
         self._has_origin = False  # it was started
+        self._has_broker = True  # it has not died
         self._next_worker = 0  # the index of the worker that is started next
         self._barren = 0  # workers in a row that died and had not begun a task
         self._look_at: float | None = None
@@ -223,10 +230,11 @@ class AgentState:
             actions.append(LookAtProcesses())
         if self._lost_at is not None and now >= self._lost_at + self._policy.driver_lost_after:
             reason = f"{self._welcome.driver} {DRIVER_LOST}"
+            self.is_to_return = self._index != 0 and not self._welcome.directory
             return [*actions, InspectDriver(), *self._end("the driver is gone", signal.SIGTERM, now, reason)]
         if self._terminated_at is not None and now >= self._terminated_at + self._policy.signal_grace:
             reason = f"the agent on {self._node} was told to end by SIGTERM"
-            actions += self._report(Fault(reason, _TERMINATED))
+            actions += self._report(Fault(reason, _TERMINATED, of_node=True))
             actions += self._end("received SIGTERM", signal.SIGTERM, now, reason)
         return actions
 
@@ -259,7 +267,7 @@ class AgentState:
 
     def fail(self, reason: str, status: int, now: float) -> list[Action]:
         """Take it that this agent cannot go on."""
-        actions = self._report(Fault(f"node {self._node}: {reason}", status))
+        actions = self._report(Fault(f"node {self._node}: {reason}", status, of_node=True))
         return actions + self._end(reason, None, now, reason)
 
     # messages
@@ -275,7 +283,11 @@ class AgentState:
                 if number == signal.SIGINT:
                     self._interrupted_at = now
                 return self._signal_origin(number, now)
+            case GivenUp():
+                self.is_to_return = self.is_to_return or self.phase is Phase.SERVING
+                return self._end("the driver has given this node up", None, now)
             case Shutdown(number, reason):
+                self.is_to_return = False
                 return self._end("the driver says so", number, now, reason)
             case _:
                 raise ProtocolError(f"the driver sent an agent {message!r}")
@@ -291,6 +303,8 @@ class AgentState:
                 return []
             case Fault():
                 return self._report(message)
+            case LinkBroken():
+                return [Tell(message)]
             case _:
                 raise ProtocolError(f"broker {self._index} sent its agent {message!r}")
 
@@ -346,7 +360,8 @@ class AgentState:
             kind = events.ProcessEnded if meant else events.ProcessDied
             self._observers.tell(kind(described(name), pid, describe_exit(status)))
         exited = Exited(name, pid, status, out_of_memory, own_end)
-        if self.phase is not Phase.SERVING or not is_worker(name) or name == ORIGIN:
+        self._has_broker = self._has_broker and is_worker(name)
+        if self.phase is not Phase.SERVING or not is_worker(name) or name == ORIGIN or not self._has_broker:
             return [Tell(exited), *self._go_on(now)]
         return self._replace(exited, name, unfinished)
 
@@ -378,7 +393,7 @@ class AgentState:
             if looks == policy.stopped_looks:
                 seconds = f"{looks * policy.look:g} s"
                 actions += self._report_child(pid, f"has been stopped for {seconds}, by SIGSTOP or the like")
-        if self._unanswered is None:
+        if self._unanswered is None or not self._has_broker:
             return actions
         if not self._unanswered:
             actions.append(TellBroker(Beat()))
@@ -391,15 +406,19 @@ class AgentState:
         return actions
 
     def _report_child(self, pid: int, what: str) -> list[Action]:
-        return self._report(Fault(f"{described(self._children[pid])} (pid {pid}) on {self._node} {what}"))
+        """Tell of a child that hangs: that ends the run, or costs this node, where there is no origin."""
+        reason = f"{described(self._children[pid])} (pid {pid}) on {self._node} {what}"
+        return self._report(Fault(reason, of_node=True))
 
     # the driver
 
-    def connected(self, made: bool, now: float) -> None:
-        """Note that the connection to the driver was *made* again, or lost."""
+    def connected(self, made: bool, now: float) -> list[Action]:
+        """Note that the connection to the driver was *made* again, or lost: ask what has become of this node."""
         if self._observers and made != self.has_driver:
             self._observers.tell(events.DriverReconnected() if made else events.DriverDisconnected())
+        is_again = made and not self.has_driver
         self._lost_at = None if made else now
+        return [Tell(Beat())] if is_again else []
 
     def driver_inspected(self, stopped: bool) -> list[Action]:
         """Leave word of the lost driver where it cannot any more: the first node does, or that of a *stopped* one."""

@@ -6,6 +6,7 @@ When to go on, and when to give up, is decided by `SearchState`.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -17,6 +18,7 @@ import zmq
 
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Welcome
+from scoop_hpc.protocol.names import AgentName, agent_name
 from scoop_hpc.run.policy import AgentPolicy
 from scoop_hpc.run.search_state import Gone, SearchState
 from scoop_hpc.transport import curve as keys
@@ -47,7 +49,8 @@ def find_driver(
 
     Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
     """
-    ways = [_dial(context, f"{node}/{number}", address, curve) for number, address in enumerate(addresses)]
+    token = secrets.token_hex(4)
+    ways = [_dial(context, agent_name(node, token, number), address, curve) for number, address in enumerate(addresses)]
     for way in ways:
         sockets.send(way.socket, _hello(node))
     try:
@@ -64,7 +67,7 @@ def find_driver(
     return found, welcome
 
 
-def _dial(context: sockets.Context, name: str, address: str, curve: Curve | None) -> Way:
+def _dial(context: sockets.Context, name: AgentName, address: str, curve: Curve | None) -> Way:
     dealer = sockets.make(context, zmq.DEALER, name, watch_silence=True)
     if curve is not None:
         keys.dial(dealer, curve)

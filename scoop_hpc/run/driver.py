@@ -93,7 +93,8 @@ class Driver:
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._input = b""  # that each of the launcher's commands reads
-        self._connections: dict[int, AgentName] = {}  # by file descriptor
+        self._open: set[int] = set()  # connections, by file descriptor
+        self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
         attempt = secrets.token_hex(8)
         if request.record:
@@ -122,6 +123,9 @@ class Driver:
             outlived=request.launcher.outlived,
             warn=request.warn,
             patience=request.patience,
+            min_nodes=request.min_nodes,
+            ends_on_loss=request.ends_on_loss,
+            grace=request.grace,
             ends_at=None if left is None else time.monotonic() + left,
         )
 
@@ -152,6 +156,7 @@ class Driver:
         while self._state.phase is not Phase.OVER:
             self._serve()
         self._drain()
+        self._do(self._state.sum_up())
 
     def _check_limits(self) -> None:
         """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
@@ -256,11 +261,13 @@ class Driver:
             descriptor = int(sender.get(zmq.SRCFD))
             if self._connections.get(descriptor) != name:
                 self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
-                self._connections[descriptor] = name
+                if descriptor in self._open:  # else it came before the loss of its connection
+                    self._connections[descriptor] = name
+                    self._state.connected(name)
             now = time.monotonic()
             try:
                 message = codec.decode([frame.bytes for frame in rest])
-                if isinstance(message, Output):
+                if isinstance(message, Output) and not self._state.is_given_up(name):
                     self._queue(message, name)
                 else:
                     self._do(self._state.handle(message, name, now))
@@ -269,8 +276,9 @@ class Driver:
 
     def _note_connections(self) -> None:
         for made, descriptor in self._watch.news():
-            agent = None if made else self._connections.pop(descriptor, None)
-            if agent is not None:
+            agent = self._connections.pop(descriptor, None)
+            (self._open.add if made else self._open.discard)(descriptor)
+            if agent is not None and agent not in self._connections.values():  # else it has come by another one since
                 self._do(self._state.disconnected(agent, time.monotonic()))
 
     def _take_signals(self) -> None:

@@ -5,6 +5,10 @@
     JOINING --all Hello, all BrokerUp--> RUNNING --end()--> ENDING --all Bye, or their time is over--> OVER
         '---------------- end() --------------------------->'
 
+While it is RUNNING, a node that is lost does not end the run, unless it is the first, or too few are left; one that
+reports late, or anew, is taken in. The driver alone judges that a node is lost, and tells the others: nobody else acts
+on a suspicion. An agent that is given up, and is heard of again, is told so.
+
 What happens is told by method calls, each with the time *now*: in seconds, of a clock that only goes forward. Each
 returns actions for the shell to carry out, in their order. When nothing happens, `pass_time` is to be called at
 `deadline`.
@@ -26,18 +30,21 @@ from msgspec import Struct
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
-from scoop_hpc.hostlist import first_label, fold
+from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Beat,
     BrokerUp,
     Bye,
     Curve,
     Exited,
     Fault,
+    GivenUp,
     Gone,
     Hello,
     Interrupt,
+    LinkBroken,
     Message,
     Open,
     Peers,
@@ -46,9 +53,20 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, WorkerName, described, is_worker
+from scoop_hpc.protocol.names import (
+    ORIGIN,
+    AgentName,
+    WorkerName,
+    broker_name,
+    described,
+    is_same_agent,
+    is_worker,
+    node_of,
+)
 from scoop_hpc.protocol.strangers import Strangers, shortened
+from scoop_hpc.run.broken_links import BrokenLinks
 from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit, how_it_died
+from scoop_hpc.run.membership import Detached, Membership, Node
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.schedulers.job_state import JobState
@@ -58,6 +76,7 @@ _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 _INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
 _NOT_ITS_OWN = ", not at the program's end: a task, or a library, called exit() or exec() in it"
+_MOST_NAMED = 8  # lost nodes, in one line
 
 
 class Phase(enum.Enum):
@@ -139,6 +158,9 @@ class RunPlan(Struct, frozen=True):
     outlived: bool = False  # an agent may live on when the command that brought it has ended
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    min_nodes: int | None = None  # with these it begins, and with fewer it ends; None: all, and half of them
+    ends_on_loss: bool = False  # of any node
+    grace: float = 60.0  # seconds without a connection between two brokers, until one of their nodes is given up
     ends_at: float | None = None  # when the job's walltime is over, by the same clock as all times
 
 
@@ -153,27 +175,6 @@ class CommandEnd(Struct, frozen=True):
     out_of_memory: bool = False
 
 
-class _Detached(Struct, frozen=True):
-    """The end of a launcher's command whose agent was connected."""
-
-    words: str  # how it ended
-    cause: str  # the same as the reason of the run's end
-    since: float
-
-
-class _Node(Struct):
-    """The driver's knowledge of a node."""
-
-    index: NodeIndex
-    name: str
-    workers: int | None  # None: their number is not known yet
-    agent: AgentName | None = None  # once it has reported
-    pid: int | None = None  # the agent's
-    welcomed: bool = False
-    broker: BrokerUp | None = None
-    detached: _Detached | None = None
-
-
 class DriverState:
     """The state machine of a run."""
 
@@ -185,19 +186,16 @@ class DriverState:
         self._policy = policy or DriverPolicy()
         self._observers = observers
         self._python = plan.python
-        self._nodes = [_Node(NodeIndex(index), node.name, node.workers) for index, node in enumerate(plan.nodes)]
-        self._names = tuple(node.name for node in plan.nodes)
-        self._by_label = {first_label(node.name): node for node in self._nodes}
-        self._by_agent: dict[AgentName, _Node] = {}
-        self._unwelcomed: list[_Node] = []  # their agents have reported
-        self._uncounted = sum(node.workers is None for node in self._nodes)
-        self._expected: set[NodeIndex] = set()  # their agents have reported, and have not left
-        self._departed: set[NodeIndex] = set()  # nothing more is expected of them
-        self._brokers = 0  # that are up
-        self._disconnected: dict[NodeIndex, float] = {}  # since when
+        self._membership = Membership(plan.nodes)
+        self._unwelcomed: list[Node] = []  # their agents have reported
+        self._disconnected: list[Node] = []  # their agents
+        self._links = BrokenLinks(self._policy.gather)
+        self._dead: list[WorkerName] = []
+        self._floor = 0  # nodes, below which losses end the run
         self._commands: deque[Command] = deque()  # to be started
-        self._workers_left = 0  # beside the origin
         self._begun = 0  # agents whose commands were started
+        self._reported = 0  # of these, or they never will
+        self._needs_environment = True  # an agent may still have to read it
         self._strangers = Strangers()
         self._join_until: float | None = None
         self._interrupted_at: float | None = None
@@ -210,7 +208,7 @@ class DriverState:
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        times = [since + self._policy.lost_after for since in self._disconnected.values()]
+        times = [self._lost_at(node) for node in self._disconnected]
         if self.ending is None and self._interrupted_at is not None:
             times.append(self._interrupted_at + self._policy.interrupt_grace)
         if self.phase is Phase.JOINING and self._join_until is not None:
@@ -219,7 +217,14 @@ class DriverState:
             times.append(self._leave_until)
         if self._look_at is not None:
             times.append(self._look_at)
+        judged = self._links.due()
+        if judged is not None:
+            times.append(judged)
         return min(times, default=None)
+
+    def _lost_at(self, node: Node) -> float:
+        assert node.disconnected_at is not None
+        return node.disconnected_at + self._policy.lost_after
 
     def pass_time(self, now: float) -> list[Action]:
         """Do what is due at *now*."""
@@ -227,14 +232,18 @@ class DriverState:
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtMemory())
-        for index, since in list(self._disconnected.items()):
-            if now >= since + self._policy.lost_after:
-                del self._disconnected[index]
-                actions += self._lose(self._nodes[index], now)
+        for node in [node for node in self._disconnected if now >= self._lost_at(node)]:
+            self._disconnected.remove(node)
+            actions += self._lose_agent(node, now)
+        judged = self._links.due()
+        if judged is not None and now >= judged:
+            actions += self._judge_links(now)
         if self._interrupted_at is not None and now >= self._interrupted_at + self._policy.interrupt_grace:
             actions += self.end(_INTERRUPTED, "interrupted", now, signal.SIGTERM)
         if self.phase is Phase.JOINING and self._join_until is not None and now >= self._join_until:
             reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
+            if self._plan.min_nodes is not None:
+                reason += f"; {len(self._membership.up())} nodes are ready, --min-nodes is {self._plan.min_nodes}"
             actions += self.end(1, reason, now, show_last_words=True)
         if self.phase is Phase.ENDING and self._leave_until is not None and now >= self._leave_until:
             left = ", ".join(self.remaining())
@@ -248,7 +257,7 @@ class DriverState:
         """Begin: start the launcher's *commands*, but not too many at once whose agents have not reported."""
         if self._observers:
             program = os.fsdecode(self._plan.program.path) if self._plan.pool is None else ""
-            self._observers.tell(events.RunStarting(len(self._nodes), program))
+            self._observers.tell(events.RunStarting(len(self._plan.nodes), program))
         self._join_until = now + self._plan.patience
         if self._plan.one_machine:
             self._look_at = now + self._policy.look
@@ -267,7 +276,7 @@ class DriverState:
     def _start_more(self) -> list[Action]:
         actions: list[Action] = []
         while self._commands and self.ending is None:
-            if not self._plan.one_machine and self._begun - len(self._by_agent) >= self._policy.agents_at_once:
+            if not self._plan.one_machine and self._begun - self._reported >= self._policy.agents_at_once:
                 break
             command = self._commands.popleft()
             self._begun += len(command.nodes)
@@ -276,72 +285,105 @@ class DriverState:
 
     # messages
 
-    @singledispatchmethod
     def handle(self, message: Message, sender: AgentName, now: float) -> list[Action]:
         """Take in one message of the agent *sender*; raise ProtocolError for one that has no meaning here."""
+        node = self._membership.of(sender)
+        if node is not None and node.is_lost:
+            return self._answer_lost(message, node, sender)
+        return self._take(message, sender, now)
+
+    def _answer_lost(self, message: Message, node: Node, sender: AgentName) -> list[Action]:
+        """Let an agent that was given up, and is heard of again, know."""
+        if not node.welcomed or isinstance(message, Hello | Bye):
+            return []
+        return [Send(sender, GivenUp() if self.ending is None else Shutdown())]
+
+    @singledispatchmethod
+    def _take(self, message: Message, sender: AgentName, now: float) -> list[Action]:
         raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
 
-    @handle.register
+    @_take.register
     def _on_hello(self, message: Hello, sender: AgentName, now: float) -> list[Action]:
         if self.ending is not None:
             # too late: it has nothing to end yet; one that has was told already
-            return [] if sender in self._by_agent else [Send(sender, Shutdown())]
-        node = self._by_label.get(first_label(message.node))
+            return [] if self.is_agent(sender) else [Send(sender, Shutdown())]
+        node = self._membership.named(message.node)
         if node is None and self.phase is not Phase.JOINING:
             raise ProtocolError(f"{sender!r} reports from node {message.node!r}, which is not part of the run")
         if node is None:
             reason = f"an agent reports from node {message.node!r}, which is not part of the run"
             return self.end(1, reason, now)
-        if node.agent is not None:  # the same agent, by another of the driver's addresses
+        if node.agent is not None and is_same_agent(node.agent, sender):  # by another of the driver's addresses
             return []
+        actions: list[Action] = []
+        if node.agent is not None and not node.is_lost:
+            reason = f"the agent (pid {node.pid}) on {node.name} has begun anew"
+            actions += self._lose(node, "its agent has begun anew", reason, now, is_gone=True)
+            if self.ending is not None:
+                return [*actions, Send(sender, Shutdown())]
+        if node.is_lost:
+            if self._membership.losses(node.name) > self._policy.returns:
+                text = f"node {node.name} was lost {self._policy.returns + 1} times: it is left out from now on"
+                return [*actions, Send(sender, Shutdown()), *self._warn(text)]
+            node = self._membership.again(node)
+        else:
+            self._reported += 1
+        return [*actions, *self._join(node, message, sender, now)]
+
+    def _join(self, node: Node, message: Hello, sender: AgentName, now: float) -> list[Action]:
+        """Take it that the agent of *node* has reported, and may be welcome."""
+        self._membership.report(node, sender, message.pid)
         self._python = self._python or message.python
         if message.version != VERSION or message.python != self._python:
             others = "the driver" if self._plan.python else "another"
-            return self.end(
-                1,
-                f"node {message.node} runs Python {message.python} with protocol {message.version}, {others} "
-                f"{self._python} with {VERSION}: install the same on all nodes",
-                now,
+            what = (
+                f"runs Python {message.python} with protocol {message.version}, {others} "
+                f"{self._python} with {VERSION}: install the same on all nodes"
             )
-        node.agent, node.pid = sender, message.pid
-        self._by_agent[sender] = node
-        self._expected.add(node.index)
+            return self._lose(node, f"it {what}", f"node {message.node} {what}", now)
         self._unwelcomed.append(node)
         actions: list[Action] = []
         if node.workers is None:
             node.workers = message.cpus
-            self._uncounted -= 1
         elif self._plan.warn and node.workers > message.cpus:
             actions += self._warn(f"node {node.name}: {node.workers} workers on {message.cpus} CPUs")
         if self._observers:
             joined = events.NodeJoined(node.name, message.host, message.pid, message.cpus, node.workers)
             self._observers.tell(joined)
-        return [*actions, *self._start_more(), *self._welcome_all()]
+        actions += [*self._start_more(), *self._welcome_all()]
+        return actions if self.phase is Phase.JOINING else [*actions, *self._remove_environment()]
 
     def _welcome_all(self) -> list[Action]:
-        """Welcome who waits for it; nobody as long as some node's workers cannot be counted."""
-        if self._uncounted:
+        """Welcome who waits for it; nobody as long as some node's workers cannot be counted, if all are needed."""
+        hoped_for = self._membership.hoped_for()
+        if any(node.workers is None for node in hoped_for) and not self._are_enough(
+            [node for node in hoped_for if node.agent is not None]
+        ):
             return []
         waiting, self._unwelcomed = self._unwelcomed, []
-        size = self._size()
+        size = self._membership.size()
         actions: list[Action] = []
         for node in waiting:
-            node.welcomed = True
-            if node.agent is not None:
+            if node.agent is not None and not node.is_lost:
+                node.welcomed = True
                 actions.append(Send(node.agent, self._welcome(node, size)))
         return actions
 
-    def _size(self) -> int:
-        """Return the number of workers of the run, as far as they are counted."""
-        return sum(node.workers or 0 for node in self._nodes)
+    def _needed(self) -> int:
+        """Return the number of nodes that the run begins with."""
+        return len(self._plan.nodes) if self._plan.min_nodes is None else self._plan.min_nodes
 
-    def _welcome(self, node: _Node, size: int) -> Welcome:
+    def _are_enough(self, nodes: Sequence[Node]) -> bool:
+        """Return whether the run may begin with *nodes*: the first is always needed."""
+        return len(nodes) >= self._needed() and nodes[0].index == 0
+
+    def _welcome(self, node: Node, size: int) -> Welcome:
         return Welcome(
             node=node.index,
             workers=node.workers or 0,
             size=size,
             program=self._plan.program,
-            nodes=self._names,
+            nodes=self._membership.names(),
             curve=self._plan.curve,
             directory=self._plan.directory,
             inherit=self._plan.inherit,
@@ -352,86 +394,145 @@ class DriverState:
             driver_pid=self._plan.driver_pid,
             complaints=self._plan.complaints,
             pool=self._plan.pool,
+            grace=self._plan.grace,
         )
 
-    @handle.register
+    @_take.register
     def _on_broker_up(self, message: BrokerUp, sender: AgentName, now: float) -> list[Action]:
         node = self._node_of(sender, message)
         if node.index != message.node:
             raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
-        if node.broker is None:
-            self._brokers += 1
+        if node.broker is not None:
+            return []
         node.broker = message
         if self._observers:
             self._observers.tell(events.BrokerJoined(node.name, message.main))
-        if self.phase is not Phase.JOINING or self._brokers < len(self._nodes):
+        if self.phase is Phase.RUNNING:
+            return self._take_in(node, message, sender)
+        if self.phase is not Phase.JOINING or not self._are_enough(self._membership.up()):
             return []
         return self._begin()
 
     def _begin(self) -> list[Action]:
-        """Tell all nodes of each other, now that all are ready; the first starts the program."""
+        """Tell all nodes that are ready of each other; the first starts the program."""
         self.phase = Phase.RUNNING
-        self._workers_left = self._size()
+        up = self._membership.up()
+        self._floor = (len(up) + 1) // 2 if self._plan.min_nodes is None else self._plan.min_nodes
+        size = self._membership.size()
         if self._observers:
-            self._observers.tell(events.RunBegan(len(self._nodes), self._size()))
-        brokers = [node.broker for node in self._nodes if node.broker is not None]
-        peers = Peers(tuple(brokers))
-        actions: list[Action] = [RemoveEnvironment()]  # before the program begins
-        actions += [Send(agent, peers) for agent in self._by_agent]
+            self._observers.tell(events.RunBegan(len(up), size))
+        actions = self._remove_environment()  # before the program begins
+        missing = self.missing()
+        if missing:
+            actions += self._warn(f"the run begins with {_of(len(up), self._count())}, without {', '.join(missing)}")
+        peers = self._all_peers()
+        actions += [Send(node.agent, peers) for node in up if node.agent is not None]
         if self._plan.pool is not None:
-            actions.append(Report(Open(self._size(), brokers[0], dialling_part(self._plan.curve))))
+            actions.append(Report(Open(size, peers.brokers[0], dialling_part(self._plan.curve))))
         return actions
 
-    @handle.register
+    def _take_in(self, new: Node, broker: BrokerUp, agent: AgentName) -> list[Action]:
+        """Let a node that is ready take part in the run, which has begun."""
+        if self._observers:
+            self._observers.tell(events.NodeTakenIn(new.name, broker_name(new.index)))
+        others = [node.agent for node in self._membership.up() if node is not new and node.agent is not None]
+        actions: list[Action] = [Send(other, Peers((broker,))) for other in others]
+        again = "again " if new.index >= len(self._plan.nodes) else ""
+        left = _of(len(others) + 1, self._count())
+        return [
+            *actions,
+            Send(agent, self._all_peers()),
+            *self._warn(f"node {new.name} takes part {again}from now on, as broker {new.index}: {left}"),
+        ]
+
+    def _all_peers(self) -> Peers:
+        brokers = [node.broker for node in self._membership.up() if node.broker is not None]
+        return Peers(tuple(brokers), tuple(node.index for node in self._membership.lost()))
+
+    def _count(self) -> int:
+        """Return the number of nodes that the run was planned with: one that comes back is none more."""
+        return len(self._plan.nodes)
+
+    def _remove_environment(self) -> list[Action]:
+        """Remove the agents' environment once, when none of them has to read it any more."""
+        waits = any(node.agent is None and not node.is_lost for node in self._membership.nodes)
+        if not self._needs_environment or (waits and self.ending is None):
+            return []
+        self._needs_environment = False
+        return [RemoveEnvironment()]
+
+    @_take.register
     def _on_exited(self, message: Exited, sender: AgentName, now: float) -> list[Action]:
-        where = self._node_of(sender, message).name
+        node = self._node_of(sender, message)
         if message.name == ORIGIN and message.status >= 0 and message.own_end:
             return self.end(message.status, "", now)
-        who = f"{described(message.name)} (pid {message.pid})"
-        died = f"{who} on {where} {how_it_died(message, False)}"
+        who, how = f"{described(message.name)} (pid {message.pid})", how_it_died(message, False)
+        died = f"{who} on {node.name} {how}"
         if is_worker(message.name) and message.name != ORIGIN and self.phase is Phase.RUNNING:
-            return self._lose_worker(message, f"{who} on {where}", now)
+            return self._lose_worker(message, node, f"{who} on {node.name}", now)
         if message.name != ORIGIN:
-            return self.end(1, died, now, out_of_memory=message.out_of_memory)
+            what = f"its {who if is_worker(message.name) else f'broker (pid {message.pid})'} {how}"
+            return self._lose(node, what, died, now, out_of_memory=message.out_of_memory)
         if message.status >= 0:  # 0 is for a program that has ended
             return self.end(message.status or 1, f"{died}{_NOT_ITS_OWN}", now)
         return self.end(128 - message.status, died, now, out_of_memory=message.out_of_memory)
 
-    def _lose_worker(self, message: Exited, who: str, now: float) -> list[Action]:
+    def _lose_worker(self, message: Exited, node: Node, who: str, now: float) -> list[Action]:
         """Go on without a worker that died: its agent has seen to its tasks, all drop those that it had submitted."""
         how = f"{who} {how_it_died(message, message.is_too_long)}"
         if self._plan.pool is not None and self._plan.pool.breaks:
             return self.end(1, how, now, out_of_memory=message.out_of_memory)
         if not message.is_replaced:
-            self._workers_left -= 1
-            if self._workers_left <= 0:
+            node.dead_workers += 1
+            if self._membership.workers_left() <= 0:
                 return self.end(1, f"{how}; no worker is left", now, out_of_memory=message.out_of_memory)
         doing = f", in {message.task}" if message.task else ""
         then = "another takes its place" if message.is_replaced else "none takes its place: the last ones began no task"
         if self._observers:
             self._observers.tell(events.WorkerLost(f"{how}{doing}"))
-        gone = Gone((WorkerName(message.name),))
-        agents = [Send(agent, gone) for agent, node in self._by_agent.items() if node.index not in self._departed]
-        return [*agents, *self._warn(f"{how}{doing}; {then}")]
+        self._dead.append(WorkerName(message.name))
+        return [*self._tell_welcome(Gone((WorkerName(message.name),))), *self._warn(f"{how}{doing}; {then}")]
 
-    @handle.register
+    @_take.register
     def _on_fault(self, message: Fault, sender: AgentName, now: float) -> list[Action]:
-        self._node_of(sender, message)
+        node = self._node_of(sender, message)
+        if message.of_node:
+            what = message.reason.removeprefix(f"node {node.name}: ")
+            return self._lose(node, what, message.reason, now, status=message.status or 1)
         return self.end(message.status or 1, message.reason, now)
 
-    @handle.register
+    @_take.register
+    def _on_link_broken(self, message: LinkBroken, sender: AgentName, now: float) -> list[Action]:
+        node, peer = self._node_of(sender, message), node_of(message.peer)
+        if peer >= len(self._membership.nodes) or peer == node.index:
+            raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
+        if self.phase is Phase.RUNNING:
+            self._links.report(node.index, peer, now)
+        return []
+
+    @_take.register
+    def _on_beat(self, message: Beat, sender: AgentName, now: float) -> list[Action]:
+        """Tell an agent again, after its connection was lost, what may have been lost with that."""
+        node = self._node_of(sender, message)
+        if self.phase is not Phase.RUNNING or not node.is_up:
+            return []
+        gone = Gone(tuple(self._dead), tuple(node.index for node in self._membership.lost()))
+        return [Send(sender, self._all_peers()), Send(sender, gone)]
+
+    @_take.register
     def _on_bye(self, message: Bye, sender: AgentName, now: float) -> list[Action]:
         node = self._node_of(sender, message)
         if self._observers:
             self._observers.tell(events.AgentLeft(node.name))
-        actions = self.end(1, f"the agent on {node.name} left", now)
-        self._depart([node])
-        return actions
+        return self._lose(node, "its agent left", f"the agent on {node.name} left", now, is_gone=True)
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
-        """Take it that *sender* sent something invalid: that ends the run if it is one of its agents."""
-        if self.is_agent(sender):
-            return self.end(1, f"invalid message of the agent on {self.where(sender)}: {shortened(error)}", now)
+        """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""
+        node = self._membership.of(sender)
+        if node is not None:
+            what = f"invalid message of its agent: {shortened(error)}"
+            reason = f"invalid message of the agent on {node.name}: {shortened(error)}"
+            return [] if node.is_lost else self._lose(node, what, reason, now)
         if not self._strangers.is_new(sender):
             return []
         return self._warn(f"dropped a message of {sender!r}: {shortened(error)}")
@@ -440,23 +541,117 @@ class DriverState:
 
     def disconnected(self, agent: AgentName, now: float) -> list[Action]:
         """Take the end of a connection to *agent*: it is lost, or about to leave."""
-        node = self._by_agent.get(agent)
-        if node is None:
+        node = self._membership.of(agent)
+        if node is None or node.is_lost or node.disconnected_at is not None:
             return []
-        if self._observers and node.index not in self._departed:
+        if self._observers and not node.has_departed:
             self._observers.tell(events.AgentDisconnected(node.name))
-        self._disconnected[node.index] = now
+        node.disconnected_at = now
+        self._disconnected.append(node)
         if node.detached is not None and now < node.detached.since + self._policy.lost_after:
-            return self.end(1, node.detached.cause, now)  # both ended together: no need to wait for more
+            return self._lose(node, node.detached.words, node.detached.cause, now)  # both ended together
         return []
 
-    def _lose(self, node: _Node, now: float) -> list[Action]:
+    def connected(self, agent: AgentName) -> None:
+        """Take a new connection to *agent*, in the place of one that was lost."""
+        node = self._membership.of(agent)
+        if node is not None and node in self._disconnected:
+            self._disconnected.remove(node)
+            node.disconnected_at = None
+
+    def _lose_agent(self, node: Node, now: float) -> list[Action]:
         """Give up the agent on *node*, which has been without a connection for too long."""
         before = f", after its launcher had ended: {node.detached.words}" if node.detached is not None else ""
-        reason = f"the agent (pid {node.pid}) on {node.name} died, or the connection to it broke{before}"
-        actions = self.end(1, reason, now)
-        self._depart([node])
+        how = f"died, or the connection to it broke{before}"
+        reason = f"the agent (pid {node.pid}) on {node.name} {how}"
+        return self._lose(node, f"its agent (pid {node.pid}) {how}", reason, now, is_gone=True)
+
+    def _judge_links(self, now: float) -> list[Action]:
+        """Give up nodes whose brokers have no connection to each other."""
+        actions: list[Action] = []
+        for verdict in self._links.judge([node.index for node in self._membership.up()]):
+            node = self._membership.nodes[verdict.node]
+            others = ", ".join(self._membership.nodes[other].name for other in verdict.others)
+            how = f"has had no connection to {others} for {self._plan.grace:g} s"
+            actions += self._lose(node, f"its broker {how}", f"broker {node.index} on {node.name} {how}", now)
         return actions
+
+    def _lose(
+        self,
+        node: Node,
+        what: str,
+        reason: str,
+        now: float,
+        *,
+        status: int = 1,
+        show_last_words: bool = False,
+        out_of_memory: bool = False,
+        is_gone: bool = False,
+    ) -> list[Action]:
+        """Go on without *node*, because of *what* has happened there; or end the run, if it cannot, for this *reason*.
+
+        What ran there is executed again elsewhere. If its agent *is_gone*, nothing more is expected of it.
+        """
+        if node.is_lost:
+            return []
+        if self.ending is not None or not self._can_spare(node):
+            actions = self.end(status, reason, now, show_last_words=show_last_words, out_of_memory=out_of_memory)
+            if is_gone:
+                self._depart([node])
+            return actions
+        node.cause = what
+        self._depart([node])
+        if node in self._disconnected:
+            self._disconnected.remove(node)
+        if self._observers:
+            self._observers.tell(events.NodeLost(node.name, what))
+        lost = f"node {node.name} is lost: {what}"
+        actions = []
+        if node.agent is None:  # it will not report any more
+            self._reported += 1
+            actions += [*self._start_more(), *self._welcome_all()]
+        else:
+            actions.append(Send(node.agent, GivenUp() if node.welcomed else Shutdown()))
+        if self.phase is Phase.JOINING:
+            return [*actions, *self._warn(f"{lost}; {_of(len(self._membership.hoped_for()), self._count())}")]
+        actions += self._remove_environment()
+        if node.broker is not None:
+            actions += self._tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
+        return [*actions, *self._go_on_with_the_rest(lost, now)]
+
+    def _can_spare(self, node: Node) -> bool:
+        """Return whether the run may go on without *node*."""
+        breaks = self._plan.pool is not None and self._plan.pool.breaks
+        if node.index == 0 or self._plan.ends_on_loss or breaks:
+            return False
+        return self.phase is Phase.RUNNING or len(self._membership.hoped_for()) > self._needed()
+
+    def _go_on_with_the_rest(self, lost: str, now: float) -> list[Action]:
+        left = len(self._membership.up())
+        lost += f"; {_of(left, self._count())} {'is' if left == 1 else 'are'} left"
+        if left < self._floor:
+            return self.end(1, f"{lost}, fewer than the {self._floor} that it takes to go on (--min-nodes)", now)
+        if self._membership.workers_left() <= 0:
+            return self.end(1, f"{lost}; no worker is left", now)
+        return self._warn(lost)
+
+    def _tell_welcome(self, message: Message) -> list[Action]:
+        """Send *message* to all agents that are part of the run."""
+        present = self._membership.present()
+        return [Send(node.agent, message) for node in present if node.agent is not None and node.welcomed]
+
+    def _tell_all(self, message: Shutdown) -> list[Action]:
+        """Send *message* to all agents, those that wait for a welcome as well."""
+        return [Send(node.agent, message) for node in self._membership.present() if node.agent is not None]
+
+    def sum_up(self) -> list[Action]:
+        """Name, at the end, the nodes that were lost."""
+        lost = self._membership.lost()
+        if not lost:
+            return []
+        named = ", ".join(f"{node.name} ({node.cause})" for node in lost[:_MOST_NAMED])
+        more = f", and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
+        return self._warn(f"lost: {named}{more}")
 
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher.
@@ -465,7 +660,7 @@ class DriverState:
         restarted, its task does not.
         """
         command = end.command
-        nodes = [self._by_label[first_label(name)] for name in command.nodes]
+        nodes = [node for name in command.nodes if (node := self._membership.named(name)) is not None]
         names = ", ".join(command.nodes)
         program = os.path.basename(command.argv[0])
         ended = describe_exit(end.status)
@@ -473,42 +668,57 @@ class DriverState:
             words = f"{ended}: {end.said}" if end.said else ended
             self._observers.tell(events.CommandEnded(program, fold(command.nodes), end.pid, words))
         if self._plan.one_machine:
-            died = f"the agent (pid {end.pid}) on {names} died: {ended}{OUT_OF_MEMORY if end.out_of_memory else ''}"
-            actions = self.end(1, died, now, show_last_words=True, out_of_memory=end.out_of_memory)
-            self._depart(nodes)
-            return actions
+            how = f"(pid {end.pid}) {{}}died: {ended}{OUT_OF_MEMORY if end.out_of_memory else ''}"
+            here, reason = f"its agent {how.format('')}", f"the agent {how.format(f'on {names} ')}"
+            return self._lose_all(nodes, here, reason, now, is_gone=True, out_of_memory=end.out_of_memory)
         if len(nodes) == 1 and end.said:
             said = end.said.removeprefix(f"node {names}: ")
-            what = "lost the agent" if self._have_agents(nodes) else "no agent"
+            what = "lost the agent" if nodes[0].is_present else "no agent"
             return self._detach(nodes, said, f"{what} on {names}: {said}", now, show_last_words=False)
         who = f"{program} (pid {end.pid}) on {self._plan.host}"
         who += f" for {names}" if len(nodes) == 1 else ""
         died = f"{who} died: {ended}" + (f": {end.complaint}" if end.complaint else "")
         return self._detach(nodes, died, died, now, show_last_words=True)
 
-    def _detach(
-        self, nodes: Sequence[_Node], words: str, cause: str, now: float, show_last_words: bool
+    def _detach(self, nodes: Sequence[Node], words: str, cause: str, now: float, show_last_words: bool) -> list[Action]:
+        """Go on with the agents that are connected, and need the command that brought them no more; lose the others."""
+        connected = [node for node in nodes if self._plan.outlived and node.is_present and node.disconnected_at is None]
+        if self._observers and self.ending is None and connected:
+            self._observers.tell(events.LauncherGone(fold([node.name for node in connected]), words))
+        for node in connected:
+            node.detached = Detached(words, cause, now)
+        rest = [node for node in nodes if node not in connected]
+        return self._lose_all(rest, words, cause, now, show_last_words=show_last_words)
+
+    def _lose_all(
+        self,
+        nodes: Sequence[Node],
+        what: str,
+        reason: str,
+        now: float,
+        *,
+        show_last_words: bool = True,
+        out_of_memory: bool = False,
+        is_gone: bool = False,
     ) -> list[Action]:
-        """End the run, unless the agents that a command brought are connected, and need it no more."""
-        connected = self._have_agents(nodes) and not any(node.index in self._disconnected for node in nodes)
-        if not self._plan.outlived or not connected:
-            return self.end(1, cause, now, show_last_words=show_last_words)
-        if self._observers and self.ending is None:
-            self._observers.tell(events.LauncherGone(fold([node.name for node in nodes]), words))
+        actions: list[Action] = []
         for node in nodes:
-            node.detached = _Detached(words, cause, now)
-        return []
+            actions += self._lose(
+                node,
+                what,
+                reason,
+                now,
+                show_last_words=show_last_words,
+                out_of_memory=out_of_memory,
+                is_gone=is_gone,
+            )
+        return actions
 
-    def _have_agents(self, nodes: Sequence[_Node]) -> bool:
-        """Return whether the agents on all of *nodes* have reported, and none of them has left."""
-        return all(node.agent is not None and node.index not in self._departed for node in nodes)
-
-    def _depart(self, nodes: Sequence[_Node]) -> None:
+    def _depart(self, nodes: Sequence[Node]) -> None:
         """Expect nothing more of the agents on *nodes*."""
         for node in nodes:
-            self._departed.add(node.index)
-            self._expected.discard(node.index)
-        if self.ending is not None and not self._expected:
+            node.has_departed = True
+        if self.ending is not None and not self._membership.present():
             self.phase = Phase.OVER
 
     # signals, the client, the output
@@ -532,7 +742,7 @@ class DriverState:
 
     def _signal_origin(self, number: int) -> list[Action]:
         """Pass a signal on to the program, if it may have begun."""
-        origin = self._nodes[0].agent
+        origin = self._membership.nodes[0].agent
         if origin is None or self.phase is Phase.JOINING:
             return []
         return [Send(origin, Interrupt(number))]
@@ -577,21 +787,18 @@ class DriverState:
         has_program = self._plan.pool is None and self.phase is Phase.RUNNING
         told = reason if has_program and not at_once else ""
         actions: list[Action] = [ShowLastWords()] if show_last_words else []
-        actions += self._shut_down(Shutdown(number, told))
-        actions.append(RemoveEnvironment())
+        actions += self._tell_all(Shutdown(number, told))
+        actions += self._remove_environment()
         self._ending_at = now
         self._leave_until = now + self._policy.farewell + (self._policy.program_grace if told else 0.0)
         self.phase = Phase.ENDING
-        self._depart([node for node in self._by_agent.values() if not node.welcomed])  # they have nothing to end
+        self._depart([node for node in self._membership.present() if not node.welcomed])  # they have nothing to end
         return actions + self._tell_client()
-
-    def _shut_down(self, message: Shutdown) -> list[Action]:
-        return [Send(agent, message) for agent, node in self._by_agent.items() if node.index not in self._departed]
 
     def _end_at_once(self, now: float) -> list[Action]:
         """Give the program no more time."""
         self._leave_until = now + self._policy.farewell
-        return self._shut_down(Shutdown())
+        return self._tell_all(Shutdown())
 
     def fail(self, status: int, reason: str) -> list[Action]:
         """Take it that the driver itself cannot go on: the run is over, and this is why."""
@@ -629,24 +836,29 @@ class DriverState:
 
     def is_agent(self, sender: AgentName) -> bool:
         """Return whether *sender* is one of the run's agents."""
-        return sender in self._by_agent
+        return self._membership.of(sender) is not None
 
     def where(self, sender: AgentName) -> str:
         """Return the name of the node that the agent *sender* is on."""
-        node = self._by_agent.get(sender)
+        node = self._membership.of(sender)
         return sender if node is None else node.name
+
+    def is_given_up(self, sender: AgentName) -> bool:
+        """Return whether *sender* is the agent of a node that is lost."""
+        node = self._membership.of(sender)
+        return node is not None and node.is_lost
 
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""
-        return [node.name for node in self._nodes if node.broker is None]
+        return [node.name for node in self._membership.hoped_for() if node.broker is None]
 
     def remaining(self) -> list[str]:
         """Return the nodes whose agent has reported and has not left."""
-        return [node.name for node in self._nodes if node.index in self._expected]
+        return [node.name for node in self._membership.present()]
 
-    def _node_of(self, sender: AgentName, message: Message) -> _Node:
+    def _node_of(self, sender: AgentName, message: Message) -> Node:
         """Return the agent's node; raise ProtocolError if *sender* is no agent of this run."""
-        node = self._by_agent.get(sender)
+        node = self._membership.of(sender)
         if node is None:
             raise ProtocolError(f"{sender!r}, which is no agent of this run, sent the driver {message!r}")
         return node
@@ -660,3 +872,12 @@ class DriverState:
 def dialling_part(curve: Curve | None) -> Curve | None:
     """Return of a run's keys what is needed to connect: an agent gets the rest later, over the encrypted connection."""
     return None if curve is None else Curve(curve.server_public, "", curve.client_public, curve.client_secret)
+
+
+def _of(number: int, planned: int) -> str:
+    """Say how many nodes of those there could be.
+
+    >>> _of(3, 4)
+    '3 of 4 nodes'
+    """
+    return f"{number} of {planned} nodes"

@@ -17,6 +17,8 @@ class DriverPolicy(Struct, frozen=True):
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
+    returns: int = 3  # of a node that was lost, after which it is left out
+    gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 
 class AgentPolicy(Struct, frozen=True):

@@ -26,6 +26,9 @@ class RunRequest:
     label: bool = False
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
+    min_nodes: int | None = None  # with these it begins, and with fewer it ends; None: all, and half of them
+    ends_on_loss: bool = False  # of any node
+    grace: float = 60.0  # seconds without a connection between two brokers, until one of their nodes is given up
     ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
     pool: Pool | None = None  # instead of a program to run
     container: Container | None = None  # that the agents, and so the workers, run in

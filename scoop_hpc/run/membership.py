@@ -1,0 +1,123 @@
+"""The nodes of a run: those that it was planned with, those that came back, and those that are lost.
+
+::
+
+    planned --Hello--> reported --BrokerUp--> up --> lost --Hello--> the same name, as another node: reported --> ...
+
+A node that comes back is a new one, with the next index: so no name of a broker or worker is ever used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from scoop_hpc.hostlist import first_label
+from scoop_hpc.protocol.messages import BrokerUp
+from scoop_hpc.protocol.names import AgentName, NodeIndex
+from scoop_hpc.run.placement import NodePlan
+
+
+class Detached(Struct, frozen=True):
+    """The end of a launcher's command whose agent was connected."""
+
+    words: str  # how it ended
+    cause: str  # the same as the reason of the run's end
+    since: float
+
+
+class Node(Struct):
+    """The driver's knowledge of a node."""
+
+    index: NodeIndex
+    name: str
+    workers: int | None  # None: their number is not known yet
+    agent: AgentName | None = None  # once it has reported
+    pid: int | None = None  # the agent's
+    welcomed: bool = False
+    broker: BrokerUp | None = None
+    dead_workers: int = 0  # that none has replaced
+    disconnected_at: float | None = None  # the agent
+    detached: Detached | None = None
+    has_departed: bool = False  # nothing more is expected of its agent
+    cause: str = ""  # of its loss
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the run goes on without it."""
+        return bool(self.cause)
+
+    @property
+    def is_up(self) -> bool:
+        """True while it is part of the run, and its broker is ready."""
+        return self.broker is not None and not self.is_lost
+
+    @property
+    def is_present(self) -> bool:
+        """True while something may be told to its agent, or expected of it."""
+        return self.agent is not None and not self.has_departed
+
+
+class Membership:
+    """All nodes that a run has had, by index."""
+
+    def __init__(self, plans: Sequence[NodePlan]) -> None:
+        self.nodes = [Node(NodeIndex(index), plan.name, plan.workers) for index, plan in enumerate(plans)]
+        self._planned = tuple(plans)
+        self._by_label = {first_label(node.name): node for node in self.nodes}
+        self._by_agent: dict[AgentName, Node] = {}
+
+    def named(self, name: str) -> Node | None:
+        """Return the node that a scheduler or host calls *name*; of several, the last one."""
+        return self._by_label.get(first_label(name))
+
+    def of(self, agent: AgentName) -> Node | None:
+        """Return the node of an agent that has reported."""
+        return self._by_agent.get(agent)
+
+    def report(self, node: Node, agent: AgentName, pid: int) -> None:
+        """Note that the agent of *node* has reported."""
+        node.agent, node.pid = agent, pid
+        self._by_agent[agent] = node
+
+    def again(self, node: Node) -> Node:
+        """Return a new node in the place of one that is lost."""
+        plan = next(plan for plan in self._planned if first_label(plan.name) == first_label(node.name))
+        new = Node(NodeIndex(len(self.nodes)), plan.name, plan.workers)
+        self.nodes.append(new)
+        self._by_label[first_label(new.name)] = new
+        return new
+
+    def losses(self, name: str) -> int:
+        """Return how often a node of that name was lost."""
+        label = first_label(name)
+        return sum(node.is_lost and first_label(node.name) == label for node in self.nodes)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all nodes, by index."""
+        return tuple(node.name for node in self.nodes)
+
+    def up(self) -> list[Node]:
+        """Return the nodes that are part of the run."""
+        return [node for node in self.nodes if node.is_up]
+
+    def present(self) -> list[Node]:
+        """Return the nodes whose agents have reported, and have not left."""
+        return [node for node in self.nodes if node.is_present]
+
+    def hoped_for(self) -> list[Node]:
+        """Return the nodes that are not lost: part of the run, or on the way to be."""
+        return [node for node in self.nodes if not node.is_lost]
+
+    def lost(self) -> list[Node]:
+        """Return the nodes that are lost."""
+        return [node for node in self.nodes if node.is_lost]
+
+    def size(self) -> int:
+        """Return the number of workers, one for a node that could not be counted yet."""
+        return sum(1 if node.workers is None else node.workers for node in self.hoped_for())
+
+    def workers_left(self) -> int:
+        """Return the number of workers that can be given tasks, beside the origin."""
+        return sum((node.workers or 0) - node.dead_workers for node in self.up())
