@@ -18,7 +18,7 @@ from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
-from scoop_hpc.fields.spec import RUNTIMES
+from scoop_hpc.fields.spec import GRACE, LONGEST_GRACE, ON_NODE_LOSS, RUNTIMES
 from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.launchers.registry import LAUNCHERS
@@ -26,12 +26,20 @@ from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.log import LEVELS
 from scoop_hpc.run.signal_fd import SignalFd
 
+_NODES = click.IntRange(min=1)
+_GRACE = click.IntRange(1, LONGEST_GRACE)
+
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
 @click.option("--label", is_flag=True, help="Put node and worker before each line that a worker prints.")
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
+@click.option("--min-nodes", type=_NODES, metavar="N", help="Begin with N nodes, end with fewer; default: all, half.")
+@click.option("--on-node-loss", type=click.Choice(ON_NODE_LOSS), default=ON_NODE_LOSS[0], help="Default: continue.")
+@click.option(
+    "--grace", type=_GRACE, default=GRACE, help="Seconds that two nodes may be without connection; default: 60."
+)
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--hosts", default="", metavar="HOST:N,...", help="Nodes of this job, or hosts for --launcher ssh.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
@@ -51,6 +59,9 @@ def run(
     label: bool,
     interface: str,
     patience: float | None,
+    min_nodes: int | None,
+    on_node_loss: str,
+    grace: int,
     launcher: str | None,
     hosts: str,
     hostfile: str,
@@ -89,6 +100,9 @@ def run(
         launcher,
         interface,
         patience,
+        min_nodes=min_nodes,
+        ends_on_loss=on_node_loss == "fail",
+        grace=grace,
         hosts=_named(hosts, hostfile, launcher == "ssh"),
         container=Container(container, container_runtime) if container else None,
         reader=allocation,

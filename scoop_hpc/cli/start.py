@@ -49,6 +49,9 @@ def run_request(
     launcher: str | None = None,
     interface: str = "",
     patience: float | None = None,
+    min_nodes: int | None = None,
+    ends_on_loss: bool = False,
+    grace: float = 60.0,
     hosts: Sequence[Host] = (),
     container: Container | None = None,
     reader: str | None = None,
@@ -76,7 +79,9 @@ def run_request(
         nodes = plan_part(given, hosts, workers, is_here)
     else:
         nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
-    kind = _make(launcher or _fitting(allocation), container, os.fsdecode(directory), allocation)
+    if min_nodes is not None and min_nodes > len(nodes):
+        raise InputError(f"--min-nodes {min_nodes}: the run has {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
+    kind = _make(launcher or _fitting(allocation), container, os.fsdecode(directory), allocation, not ends_on_loss)
     if kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
     return RunRequest(
@@ -90,6 +95,9 @@ def run_request(
         warn=workers is None,
         ends_at=_ends_at(os.environ),
         patience=patience or 60 + 0.1 * len(nodes),
+        min_nodes=min_nodes,
+        ends_on_loss=ends_on_loss,
+        grace=grace,
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
     )
@@ -116,7 +124,9 @@ def _fitting(allocation: Allocation) -> str:
     return next((name for name in names if shutil.which(name)), names[0])
 
 
-def _make(launcher: str, container: Container | None, directory: str, allocation: Allocation) -> Launcher:
+def _make(
+    launcher: str, container: Container | None, directory: str, allocation: Allocation, outlives_nodes: bool
+) -> Launcher:
     if launcher not in LAUNCHERS:  # a package brings it with its scheduler
         reader = reader_of(allocation)
         theirs = None if reader is None else reader.launcher(launcher, allocation)
@@ -129,6 +139,7 @@ def _make(launcher: str, container: Container | None, directory: str, allocation
         first_node=allocation.nodes[0].name,
         nodefile=lambda: read_nodefile(os.environ, read_file),
         is_here=is_here,
+        outlives_nodes=outlives_nodes,
         srun_options=() if container is None else tuple(srun_options(container, directory)),
     )
     return LAUNCHERS[launcher](here)

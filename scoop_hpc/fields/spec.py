@@ -16,6 +16,9 @@ from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse
 
 MAIL_EVENTS = ("begin", "end", "fail")
 RUNTIMES = ("apptainer", "singularity", "pyxis")
+ON_NODE_LOSS = ("continue", "fail")
+GRACE = 60  # seconds
+LONGEST_GRACE = 86400
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -61,6 +64,11 @@ def _check_event(what: str, value: str) -> None:
 def _check_runtime(what: str, value: str) -> None:
     if value not in RUNTIMES:
         raise JobSpecError(f"there is no container runtime {value!r}: choose of {', '.join(RUNTIMES)}")
+
+
+def _check_on_node_loss(what: str, value: str) -> None:
+    if value not in ON_NODE_LOSS:
+        raise JobSpecError(f"--on-node-loss {value!r} is unknown: choose of {', '.join(ON_NODE_LOSS)}")
 
 
 def _check_variable(what: str, variable: tuple[str, str]) -> None:
@@ -292,6 +300,35 @@ class JobSpec:
         pbs=Refused("it warns of nothing but its end, leave it out"),
         sge="the script's own timer: ``s_rt`` and ``-notify`` would reach every process",
         local="``--signal``",
+    )
+    on_node_loss: str = option(
+        "continue",
+        Group.RUN,
+        "What becomes of the run when a node is lost.",
+        shows_default=True,
+        choices=ON_NODE_LOSS,
+        check=_check_on_node_loss,
+        slurm="the run's own; to go on, ``--no-kill`` as well",
+        pbs="the run's own; to go on, ``-W tolerate_node_failures=all`` as well",
+        sge="the run's own",
+        local="the run's own",
+    )
+    min_nodes: int | None = option(
+        None,
+        Group.RUN,
+        "Begin with N nodes, and end with fewer; default: all, half of them.",
+        metavar="N",
+        most=2**20,
+        script="the run's own",
+    )
+    grace: int = option(  # seconds
+        GRACE,
+        Group.RUN,
+        "Seconds without a connection between two nodes until one is given up.",
+        metavar="SECONDS",
+        shows_default=True,
+        most=LONGEST_GRACE,
+        script="the run's own",
     )
     requeue: bool = option(
         False,
@@ -576,6 +613,12 @@ def _check_workers(spec: JobSpec) -> None:
         raise JobSpecError(
             f"--workers {spec.workers} leaves some of --nodes {spec.nodes} without any: ask for fewer nodes",
             "--workers",
+            "--nodes",
+        )
+    if spec.min_nodes is not None and spec.nodes is not None and spec.min_nodes > spec.nodes:
+        raise JobSpecError(
+            f"--min-nodes {spec.min_nodes} is more than --nodes {spec.nodes}: give at most that",
+            "--min-nodes",
             "--nodes",
         )
     if spec.memory_per_node is not None and spec.memory_per_cpu is not None:

@@ -22,13 +22,14 @@ class Place:
     nodefile: Callable[[], Sequence[str]]  # the lines of a PBS job's; raises AllocationError where there is none
     is_here: Callable[[str], bool]  # whether a host is this machine
     srun_options: tuple[str, ...] = ()  # for a container that srun starts
+    outlives_nodes: bool = True  # the run goes on when a node is lost
 
 
 LAUNCHERS: Mapping[str, Callable[[Place], Launcher]] = MappingProxyType(
     {
         "local": lambda _: LocalLauncher(),
         "qrsh": lambda place: QrshLauncher(place.first_node),
-        "srun": lambda place: SrunLauncher(place.srun_options),
+        "srun": lambda place: SrunLauncher(place.srun_options, place.outlives_nodes),
         "pbs_tmrsh": lambda _: PbsTmrshLauncher(),
         "pbsdsh": lambda place: PbsdshLauncher(place.nodefile()),
         "ssh": lambda place: SshLauncher(place.is_here),

@@ -4,7 +4,8 @@ Every flag has its reason [srun(1)]: ``--ntasks`` because an inherited count win
 ``--mem=0`` so that the step shares the job with the user's own steps, ``--cpu-bind=none`` because an agent's children
 use all CPUs of the job there, ``--mpi=none`` so that no PMI reaches the workers, ``--export=ALL`` because a job
 submitted with ``--export=NONE`` has steps without even a PATH, ``--input=none`` because srun eats the job script's
-input, ``--wait=0`` and ``--kill-on-bad-exit=0`` so that no agent ends the others.
+input, ``--wait=0`` and ``--kill-on-bad-exit=0`` so that no agent ends the others, ``--no-kill`` so that no lost node
+does, where the run goes on without it. The job itself must have been submitted with that, too.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class SrunLauncher:
     relays = True
     outlived = True
 
-    def __init__(self, options: Sequence[str] = ()) -> None:
-        self._options = tuple(options)  # more for srun
+    def __init__(self, options: Sequence[str] = (), outlives_nodes: bool = True) -> None:
+        self._options = (*(["--no-kill"] if outlives_nodes else []), *options)  # more for srun
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         count = len(nodes)

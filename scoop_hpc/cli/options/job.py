@@ -16,7 +16,7 @@ from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.errors import InputError, about
 from scoop_hpc.fields.option import Option, Takes
-from scoop_hpc.fields.spec import OPTIONS, JobSpec
+from scoop_hpc.fields.spec import GRACE, ON_NODE_LOSS, OPTIONS, JobSpec
 from scoop_hpc.fields.units import parse_begin
 from scoop_hpc.jobs.commands import run_command
 from scoop_hpc.schedulers.base import Scheduler
@@ -134,6 +134,12 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
         options += ["--container", spec.container]
     if spec.container_runtime is not None:
         options += ["--container-runtime", spec.container_runtime]
+    if spec.on_node_loss != ON_NODE_LOSS[0]:
+        options += ["--on-node-loss", spec.on_node_loss]
+    if spec.min_nodes is not None:
+        options += ["--min-nodes", str(spec.min_nodes)]
+    if spec.grace != GRACE:
+        options += ["--grace", str(spec.grace)]
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
 
 
