@@ -43,7 +43,7 @@ def without_number(frames: Sequence[bytes]) -> list[bytes]:
 
 
 def _number_of(frames: Sequence[bytes]) -> int:
-    if len(frames[0]) < _NUMBER.size:
+    if not frames or len(frames[0]) < _NUMBER.size:
         raise ProtocolError(f"a message of {len(frames)} frames has no number")
     return int(_NUMBER.unpack_from(frames[0])[0])
 
