@@ -57,7 +57,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.numbered import Inbox
+from scoop_hpc.transport.numbered import Inbox, is_left_over, without_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,9 @@ class BrokerServer:
 
     def _take_frames(self, frames: list[bytes], name: ProcessName) -> bool:
         """Take in one message of the main socket, unless it came before, or too early; return False after Stop."""
+        if is_left_over(name):
+            codec.decode(without_number(frames))  # it comes again by the newer connection
+            return True
         if not (is_broker(name) or is_client(name)):
             return self._take(codec.decode(frames), name)
         taken = self._inbox.take(name, frames)

@@ -36,6 +36,26 @@ def unnumbered(frames: Sequence[Buffer]) -> list[Buffer]:
     return [_with_number(0, frames[0]), *frames[1:]]
 
 
+def without_number(frames: Sequence[bytes]) -> list[bytes]:
+    """Return *frames* without their number; raise ProtocolError if they have none."""
+    _number_of(frames)
+    return [frames[0][_NUMBER.size :], *frames[1:]]
+
+
+def _number_of(frames: Sequence[bytes]) -> int:
+    if not frames or len(frames[0]) < _NUMBER.size:
+        raise ProtocolError(f"a message of {len(frames)} frames has no number")
+    return int(_NUMBER.unpack_from(frames[0])[0])
+
+
+def is_left_over(name: str) -> bool:
+    """Return whether *name* is libzmq's, for a connection whose own name a newer one of the same process has taken.
+
+    So ROUTER_HANDOVER leaves it, if messages are still to be read [router.cpp, router_t::identify_peer].
+    """
+    return name.startswith("\0")
+
+
 def _with_number(number: int, frame: Buffer) -> bytes:
     return b"".join((_NUMBER.pack(number), frame))
 
@@ -79,9 +99,7 @@ class Incoming:
 
     def take(self, frames: Sequence[bytes]) -> list[bytes] | None:
         """Return *frames* without the number, None if this message is not the next; raise ProtocolError."""
-        if len(frames[0]) < _NUMBER.size:
-            raise ProtocolError(f"a message of {len(frames)} frames has no number")
-        (number,) = _NUMBER.unpack_from(frames[0])
+        number = _number_of(frames)
         if number:
             if number != self.arrived + 1:
                 return None

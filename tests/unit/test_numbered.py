@@ -10,7 +10,7 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.protocol.names import ProcessName
-from scoop_hpc.transport.numbered import Inbox, Incoming, Outgoing, Told, unnumbered
+from scoop_hpc.transport.numbered import Inbox, Incoming, Outgoing, Told, is_left_over, unnumbered, without_number
 
 PEER = ProcessName("1")
 
@@ -95,6 +95,15 @@ def test_more_cannot_have_arrived_than_was_sent() -> None:
 def test_message_too_short_for_a_number_is_refused() -> None:
     with pytest.raises(ProtocolError, match="has no number"):
         Incoming().take([b"1234567", b"body"])
+
+
+def test_message_can_be_read_whatever_its_number() -> None:
+    assert without_number(sent(Outgoing(), b"a", b"b")[1]) == [b"b"]
+
+
+@pytest.mark.parametrize(("name", "left"), [("\0abcd", True), ("", False), ("0", False), ("evil", False)])
+def test_libzmqs_own_names_are_known(name: str, left: bool) -> None:
+    assert is_left_over(name) == left
 
 
 def test_unnumbered_message_arrives_at_any_time_and_counts_nothing() -> None:
