@@ -133,7 +133,7 @@ Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut 
 def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
     """Return a loss of one of so many *nodes*, or of a connection, by *chance*; there are two nodes at least."""
     node = chance.randrange(1, nodes)
-    time = chance.uniform(0.0, seconds)
+    time = chance.uniform(0.0, seconds * chance.choice((0.0, 0.5, 1.0)))
     noticed = chance.choice((0.0, 0.0, 0.05, 1.0, 15.0))
     match chance.choice(("loss", "loss", "loss", "loss", "silence", "cut", "late")):
         case "loss":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scoop_hpc.sim.faults import make_death, make_fault, make_loss
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import NetworkPlan
-from scoop_hpc.sim.program import make_program, with_killers
+from scoop_hpc.sim.program import make_program, make_wide_program, with_killers
 from scoop_hpc.sim.world import Classes, Result, Scenario, World, line_of
 
 
@@ -62,6 +62,9 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
     loss = random.Random(f"losses of {seed}")
     losses = min(faults, loss.choice((0, 0, 0, 1, 1, 2))) if sizes.losses is None else sizes.losses
     if losses and nodes > 1:
+        if loss.random() < 0.5:
+            program = make_wide_program(loss, max(tasks, sizes.most_tasks))
+            seconds = 0.05 + program.seconds() / sum(workers)
         kept = made if sizes.losses is not None else made[losses:]
         made = (*kept, *(make_loss(loss, nodes, seconds) for _ in range(losses)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))

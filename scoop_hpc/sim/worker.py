@@ -35,7 +35,7 @@ from scoop_hpc.protocol.messages import (
     Shared,
     Tasks,
 )
-from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_name, broker_of
 from scoop_hpc.sim import program as steps
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.ledger import Ledger, Violation, call_of
@@ -690,7 +690,7 @@ class Worker(Process):
 
     def _receive(self) -> bool:
         came, self._link = self._link, []
-        state, now, gone = self.state, self._agenda.now, set[WorkerName]()
+        state, now, gone = self.state, self._agenda.now, set[ProcessName]()
         for message in came:
             self._debt += self._run.message_cost
             if isinstance(message, Tasks):
@@ -700,7 +700,7 @@ class Worker(Process):
             elif isinstance(message, Results):
                 self._take(message.batches)
             elif isinstance(message, Gone):
-                gone.update(message.workers)
+                gone.update(message.workers, map(broker_name, message.nodes))
             state.receive(message)
         if came:
             self._ledger.holds(self._in_inbox(), self.name, now, gone)
