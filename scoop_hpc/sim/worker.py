@@ -99,6 +99,9 @@ class Surroundings(Protocol):
     def worker_ended(self, worker: Worker) -> None:
         """Note that a worker has come to its end."""
 
+    def check_owner(self, worker: Worker, owner: WorkerName) -> None:
+        """Check that a task is begun whose owner lives, as far as the worker must know."""
+
     def is_killed(self, worker: Worker, chance: float) -> bool:
         """Return whether a task takes its worker down, by this *chance*; it is dead then."""
 
@@ -412,6 +415,7 @@ class Worker(Process):
         self._drain()
         self._since = self._agenda.now
         self._run.passes(self, "task")
+        self._run.check_owner(self, task.owner)
         value, unpolled = yield from self._call(task.item, task.cost)
         self._ledger.ended(task.item, self.worker_name, self._agenda.now)
         self.state.learn(unpolled)

@@ -307,6 +307,15 @@ class World:
             del self._doomed[worker.name]
             self.later(death.seconds, partial(self._kill, worker, death.status, death.reaped))
 
+    def check_owner(self, worker: Worker, owner: WorkerName) -> None:
+        """Check that a task is begun whose owner lives, as far as the worker must know."""
+        broker = self.node_of(worker.name).broker
+        assert broker is not None
+        for name in (owner, broker_of(owner)):
+            since = broker.gone.get(name)
+            if since is not None and worker.state.polled > max(since, self.troubled_until) + self._delay:
+                raise Violation(f"worker {worker.name} begins a task of {owner}, of which its broker knows that it is gone")
+
     def is_killed(self, worker: Worker, chance: float) -> bool:
         """Return whether a task takes its worker down, by this *chance*; it is dead then."""
         if worker.name == ORIGIN or self._chance.random() >= chance:
@@ -625,12 +634,14 @@ class World:
             case CancelAnswer() if is_worker(sender) and message.is_dropped:
                 ledger.dropped(message.owner, message.serial, WorkerName(sender), now)
             case WorkerDied():
-                broker.gone.add(message.name)
+                broker.gone.setdefault(message.name, now)
                 ledger.queued_again(message.name, now)
             case Gone():
-                broker.gone.update(message.workers, map(broker_name, message.nodes))
+                for name in (*message.workers, *map(broker_name, message.nodes)):
+                    broker.gone.setdefault(name, now)
             case Peers():
-                broker.gone.update(map(broker_name, message.gone))
+                for name in map(broker_name, message.gone):
+                    broker.gone.setdefault(name, now)
 
     def _part(self, broker: Broker, gone: Gone) -> None:
         """Forget nodes that are gone."""
