@@ -262,6 +262,7 @@ class Losses:
             return
         run.note(f"node {node.index} is heard again")
         node.is_cut_off = False
+        run.driver.connected(node.agent_name)
         if silence.is_stopped:
             run.tell_agent_of_connection(node, made=False)
         run.tell_agent_of_connection(node, made=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.protocol.messages import Message
-from scoop_hpc.protocol.names import AgentName, BrokerName, ProcessName, WorkerName
+from scoop_hpc.protocol.names import AgentName, BrokerName, ProcessName, WorkerName, agent_name
 from scoop_hpc.run.agent_state import AgentState
 from scoop_hpc.sim.agenda import Process
 from scoop_hpc.sim.faults import Death, NodeLoss
@@ -52,7 +52,7 @@ class Node:
 
     @property
     def agent_name(self) -> AgentName:
-        return AgentName(f"n{self.host}/{self.report}")
+        return agent_name(f"n{self.host}", str(self.report), 0)
 
     @property
     def is_member(self) -> bool:
