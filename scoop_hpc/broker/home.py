@@ -6,8 +6,9 @@
                          |  '--Moved: that peer has sent it on to another
                          '--the node that has it is lost--> to be queued again, or failed after too many losses
 
-Where a task is may be known late, for who has sent it on may have died before it could say so. Then it is queued again
-although it lives on elsewhere: it is executed twice, after one loss, and the first outcome counts.
+Where a task is may be known late, for who has sent it on may have died before it could say so; or it said so, and died
+before the task had left. So what such a node has sent on counts as lost with it. Then a task is queued again although
+it lives on elsewhere: it is executed twice, after one loss, and the first outcome counts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class _Away(msgspec.Struct, frozen=True, eq=False):
     batch: Batch
     place: BrokerName
     hops: int
+    via: BrokerName | None = None  # that has sent it there, if that was not its home
 
 
 class Home:
@@ -66,8 +68,8 @@ class Home:
         away = self._away.get((owner, serial))
         return None if away is None else only(away.batch, {serial})
 
-    def moved(self, message: Moved) -> None:
-        """Note that tasks were sent on; what has happened to them later may be known already."""
+    def moved(self, message: Moved, sender: BrokerName) -> None:
+        """Note that *sender* has sent tasks on; what has happened to them later may be known already."""
         news: dict[_Away, _Away] = {}
         for serial in message.serials:
             away = self._away.get((message.owner, serial))
@@ -77,18 +79,18 @@ class Home:
                 batch = away.batch
                 if message.losses:
                     batch = msgspec.structs.replace(batch, losses=message.losses)
-                news[away] = _Away(batch, message.to, message.hops)
+                news[away] = _Away(batch, message.to, message.hops, sender)
             self._away[message.owner, serial] = news[away]
 
     def lost(self, places: Collection[BrokerName], cause: str) -> Remains:
-        """Forget the tasks that were at these *places*, and return what becomes of them.
+        """Forget the tasks that were at these *places*, or may not have left them, and return what becomes of them.
 
         Which of them had begun nobody knows. So each has a loss that hardly counts, as if it had waited there.
         """
         found = Remains([], [])
         left: dict[_Away, set[int]] = {}
         for (_, serial), away in self._away.items():
-            if away.place in places:
+            if away.place in places or away.via in places:
                 left.setdefault(away, set()).add(serial)
         for away, serials in left.items():
             self.strike(away.batch.owner, serials)

@@ -394,7 +394,7 @@ class BrokerState:
 
     def _on_moved(self, message: Moved, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
-        self._home.moved(message)
+        self._home.moved(message, BrokerName(sender))
         if message.to in self._gone:
             sends = self._queue_again(self._home.lost((message.to,), _SENT_TO_THE_DEAD), AGENT)
             return sends + self._settle()

@@ -49,6 +49,7 @@ def _parser() -> _Parser:
         ("tasks", 0, 100_000, "of the program, at the most"),
         ("faults", 0, 100, "during the run"),
         ("deaths", 0, 100, "of workers, beside these faults"),
+        ("losses", 0, 100, "of nodes and connections, beside these faults"),
     ):
         parser.add_argument(f"--{name}", type=_number(least, most), metavar="N", help=what)  # type: ignore[arg-type]
     parser.add_argument("--trace", action="store_true", help="print each event; with --seed")
@@ -66,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(options, name) is not None and options.seeds is None:
             parser.error(f"--{name} needs --seeds")
     if options.efficiency:
-        for name in ("workers", "tasks", "faults", "deaths"):
+        for name in ("workers", "tasks", "faults", "deaths", "losses"):
             if getattr(options, name) is not None:
                 parser.error(f"--efficiency has a program of its own: it takes no --{name}")
         return _show_efficiency(options.nodes or 256)
-    sizes = Sizes(options.nodes, options.workers, options.tasks, options.faults, options.deaths)
+    sizes = Sizes(options.nodes, options.workers, options.tasks, options.faults, options.deaths, options.losses)
     if options.seeds is None:
         return _run_one(options.seed, sizes, options.trace)
     return _run_many(options.first or 0, options.seeds, sizes, options.processes or len(os.sched_getaffinity(0)))
@@ -85,21 +86,23 @@ def _run_one(seed: int, sizes: Sizes, trace: bool) -> int:
         return 1
     print(
         f"{result.executed} tasks executed in {result.seconds:.6f} s; {result.deaths} deaths, "
+        f"{result.losses} nodes lost, "
         f"{result.messages} messages, {result.events} events, digest {result.digest:08x}"
     )
     return 0
 
 
 def _run_many(first: int, count: int, sizes: Sizes, processes: int) -> int:
-    failed = executed = events = deaths = 0
+    failed = executed = events = deaths = losses = 0
     for outcome in try_seeds(range(first, first + count), sizes, processes):
         executed += outcome.executed
         events += outcome.events
         deaths += outcome.deaths
+        losses += outcome.losses
         if outcome.reason is not None:
             failed += 1
             print(f"seed {outcome.seed}: {outcome.reason}", flush=True)
-    print(f"{count} seeds, {executed} tasks, {events} events, {deaths} deaths: {failed} violations")
+    print(f"{count} seeds, {executed} tasks, {events} events, {deaths} deaths, {losses} nodes lost: {failed} violations")
     if failed:
         print("python -m scoop_hpc.sim --seed N shows the events of one, and shrinks it")
     return int(failed > 0)

@@ -71,7 +71,89 @@ MOMENTS = {
     "fresh": "it was started, in the place of another that dies at once",
 }
 
-Fault = Stall | HeldUp | SlowNode | SlowLink | Death
+
+@dataclass(frozen=True, slots=True)
+class NodeLoss:
+    """A node dies, or its agent, and so all that this has started, or its broker: at a *moment*, never the first node.
+
+    Of what it has sent a part comes, or none.
+    """
+
+    node: int
+    what: str  # "node", "agent" or "broker"
+    time: float  # after the beginning; the program must have begun
+    moment: str = "now"  # or some seconds after its broker has come to one of `NODE_MOMENTS`
+    seconds: float = 0.0
+    noticed: float = 1.0  # seconds until the others see that their connections are broken
+    back: float | None = None  # seconds from then until the node reports again, where its agent is dead
+
+
+NODE_MOMENTS = {
+    "now": "whatever it does",
+    "thief": "it was sent tasks that it has stolen",
+    "stolen": "it has sent tasks to a thief",
+    "moved": "it has sent others' tasks on, and is about to tell their home",
+    "outcomes": "it has sent outcomes to another node",
+    "owner": "its workers have tasks of their own elsewhere",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A node can neither send nor get anything, for some *seconds*, and may be taken for lost."""
+
+    node: int
+    time: float
+    seconds: float
+    noticed: float  # seconds until the others see that their connections are broken
+    is_stopped: bool = False  # its processes do nothing meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Two brokers have no connection for some *seconds*, after which nothing of what they have sent is lost."""
+
+    node: int
+    other: int
+    time: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A node reports so many seconds after the others, and the run begins without it."""
+
+    node: int
+    seconds: float
+
+
+Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut | Late
+
+
+def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
+    """Return a loss of one of so many *nodes*, or of a connection, by *chance*; there are two nodes at least."""
+    node = chance.randrange(1, nodes)
+    time = chance.uniform(0.0, seconds * chance.choice((0.0, 0.5, 1.0)))
+    noticed = chance.choice((0.0, 0.0, 0.05, 1.0, 15.0))
+    match chance.choice(("loss", "loss", "loss", "loss", "silence", "cut", "late")):
+        case "loss":
+            return NodeLoss(
+                node,
+                chance.choice(("node", "node", "node", "agent", "broker", "broker")),
+                time,
+                chance.choice(tuple(NODE_MOMENTS)),
+                chance.choice((0.0, 0.0, 0.00002, 0.0001, 0.001, 0.03)),
+                noticed,
+                chance.choice((None, None, 0.1, 4.0)),
+            )
+        case "silence":
+            length = chance.choice((0.1, 1.0, 2.5, 4.0, 8.0, 30.0))
+            return Silence(node, time, length, noticed, chance.random() < 0.5)
+        case "cut":
+            other = chance.choice([each for each in range(nodes) if each != node])
+            return Cut(node, other, time, chance.choice((0.05, 1.0, 10.0)))
+        case _:
+            return Late(node, chance.choice((0.01, 0.1, 1.0, 5.0)))
 
 
 def make_death(chance: random.Random, nodes: Sequence[int], seconds: float) -> Death:

@@ -2,15 +2,19 @@
 
 A call may be submitted more than once, for the task that submits it may be executed again. Each time it is a task of
 its own, with a number of its own, from which `call_of` tells the call.
+
+A task is in one place, unless a node is lost that had it, or may have had it in the eyes of its home: then it may be in
+two, and is *loose*. It is not followed any more. What holds for all is that it is executed at most once more than places
+were lost that had it, and that its future is settled once, by its own value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scoop_hpc.protocol.messages import Batch, TaskId
-from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_of
 
 _Key = tuple[WorkerName, int]  # of an exported task: its owner, its serial
 _OUTCOME, _DROPPED, _LOST = "its outcome", "dropped", "its loss"
@@ -47,6 +51,11 @@ class _Task:
     is_forgotten: bool = False  # by that, and its outcome is lost
     waited: int = 0  # attempts that waited for others when their worker died
     losses: int = 0  # other attempts that were begun by workers that have died
+    visited: set[str] = field(default_factory=set)  # nodes, since it has left that of its owner
+    is_loose: bool = False
+    executed: int = 0
+    begun_at: set[str] = field(default_factory=set)  # workers whose brokers do not have its outcome
+    cost: int = 0  # workers and nodes that had it and were lost
     end: str = ""  # of its future: settled, cancelled, abandoned, lost
 
 
@@ -64,6 +73,7 @@ class Ledger:
         self._open: set[int] = set()  # that have not ended
         self._unsettled: set[int] = set()  # whose futures have not
         self._dead: set[str] = set()  # workers
+        self._lost: set[str] = set()  # nodes, by the names of their brokers
 
     # the way of a task
 
@@ -72,15 +82,22 @@ class Ledger:
         number = call
         while number in self.tasks:
             task = self.tasks[number]
-            if task.parent == parent and not task.is_orphan:
+            if task.parent == parent and not (task.is_orphan or self._may_run_twice(parent)):
                 raise Violation(f"task {number} was submitted twice")
             number += _AGAIN
         self.tasks[number] = _Task(owner, parent, f"queue of {owner}", now)
         self._at.setdefault(f"queue of {owner}", set()).add(number)
         self._open.add(number)
         self._unsettled.add(number)
+        if broker_of(owner) in self._lost:
+            self._make_orphan(number)
+            self._loosen(number)
         self.changed = now
         return number
+
+    def _may_run_twice(self, number: int) -> bool:
+        task = self.tasks.get(number)
+        return task is not None and task.is_loose
 
     def exported(self, number: int, owner: WorkerName, serial: int, now: float) -> None:
         """Note that a call leaves its owner."""
@@ -90,20 +107,29 @@ class Ledger:
 
     def leave(self, batches: Iterable[Batch], sender: str, to: str, now: float) -> None:
         """Note that *sender* sends tasks that were with it."""
+        node = broker_of(to)
         for number in self._in(batches):
             self._expect(number, sender, f"is sent by {sender}")
             self._place(number, _way(sender, to), now)
+            task = self.tasks[number]
+            if node not in task.visited and node != broker_of(task.owner):
+                task.visited.add(node)
+                if node in self._lost:
+                    self._lose(number)
 
     def come(self, batches: Iterable[Batch], sender: str, receiver: str, now: float) -> None:
         """Note that tasks have come."""
         for number in self._in(batches):
             self._expect(number, _way(sender, receiver), f"comes to {receiver}")
             self._place(number, receiver, now)
+            task = self.tasks[number]
+            if receiver == broker_of(task.owner):
+                task.visited.clear()
 
-    def holds(self, batches: Sequence[Batch], where: str, now: float, gone: Collection[WorkerName] = ()) -> None:
+    def holds(self, batches: Sequence[Batch], where: str, now: float, gone: Collection[ProcessName] = ()) -> None:
         """Check that *batches*, and no others, wait at a process; what is not there any more was dropped.
 
-        It is known there that the workers *gone* are.
+        It is known there that the workers *gone* are, and the nodes of the brokers *gone*.
         """
         expected = self._at.get(where, set())
         numbers = self._in(batches)
@@ -113,10 +139,12 @@ class Ledger:
         self._check_losses(batches, where)
         if gone:
             for number in sorted(held):
-                if self.tasks[number].owner in gone:
+                owner = self.tasks[number].owner
+                if owner in gone or broker_of(owner) in gone:
                     raise Violation(f"task {number} is kept at {where}, where it is known that its owner is gone")
         if held == expected:
             return
+        held = {number for number in held if not self.tasks[number].is_loose}
         for number in sorted(held - expected):
             raise Violation(f"task {number} is at {where}, and was thought to be at {self.tasks[number].place}")
         for number in sorted(expected - held):
@@ -131,6 +159,8 @@ class Ledger:
             for number in self._in([batch]):
                 waited = sum(loss.waited for loss in batch.losses)
                 known, task = len(batch.losses) - waited, self.tasks[number]
+                if task.is_loose and known <= task.losses and waited <= task.waited:
+                    continue
                 if (known, waited) != (task.losses, task.waited):
                     really = f"{task.losses} and {task.waited} that waited"
                     raise Violation(f"task {number} at {where} has lost {known} attempts and {waited}, not {really}")
@@ -156,6 +186,15 @@ class Ledger:
     def begun(self, number: int, worker: WorkerName, now: float, has_others: bool = False) -> None:
         """Note that a worker begins a call: one of its own, or one that came; *has_others*: it is not the only one."""
         task = self.tasks[number]
+        task.executed += 1
+        task.begun_at.add(worker)
+        if task.executed > 1 + task.cost and not task.is_orphan:
+            times = f"{task.executed} times, now by {worker}"
+            raise Violation(f"task {number} is executed {times}, and places that had it were lost {task.cost} times")
+        if task.is_loose:
+            self.executed += 1
+            self.changed = now
+            return
         if task.begun:
             raise Violation(f"task {number} is executed twice, now by {worker}")
         if task.place not in (f"queue of {worker}", worker):
@@ -170,7 +209,8 @@ class Ledger:
         """Note that a call has ended, and its outcome is to go to its owner."""
         self._expect(number, f"runs at {worker}", "ends")
         self._place(number, _outcome_at(worker), now)
-        self._close(number)
+        if not self.tasks[number].is_loose:
+            self._close(number)
 
     def passed(self, batches: Iterable[Batch], worker: WorkerName, now: float) -> None:
         """Note that a broker has got outcomes of one of its workers: they cannot be lost with that any more."""
@@ -180,6 +220,7 @@ class Ledger:
                 self._expect(number, _outcome_at(worker), f"was done by {worker}")
                 self._place(number, _PASSED + broker_of(worker), now)
                 self.tasks[number].passed_at = now
+                self.tasks[number].begun_at.discard(worker)
 
     # deaths
 
@@ -193,12 +234,50 @@ class Ledger:
             self.tasks[self._numbers[task.owner, task.serial]].waited += 1
         for number, each in self.tasks.items():
             if each.owner == worker and not each.is_orphan:
-                each.is_orphan = True
-                self._close(number)
-                self._unsettled.discard(number)
+                self._make_orphan(number)
+
+    def _make_orphan(self, number: int) -> None:
+        self.tasks[number].is_orphan = True
+        self._close(number)
+        self._unsettled.discard(number)
+
+    def node_lost(self, node: str, now: float) -> None:
+        """Note that a node is lost, or counts as lost: nobody needs its tasks, and others' may be executed again."""
+        self._lost.add(node)
+        self.changed = now
+        for number, task in self.tasks.items():
+            if broker_of(task.owner) == node:
+                if not task.is_orphan:
+                    self._make_orphan(number)
+                self._loosen(number)
+            elif node in task.visited and task.end in ("", "abandoned"):
+                self._lose(number)
+
+    def _lose(self, number: int) -> None:
+        """Note that a node is lost that had a task, or that its home may believe to have it."""
+        task = self.tasks[number]
+        task.waited += 1
+        task.cost += 1
+        self._loosen(number)
+
+    def _loosen(self, number: int) -> None:
+        """Follow a task no more: it is open until its future has ended."""
+        task = self.tasks[number]
+        if task.is_loose:
+            return
+        task.is_loose = True
+        self._at.get(task.place, set()).discard(number)
+        if task.end or task.is_orphan:
+            self._close(number)
+        else:
+            self._open.add(number)
 
     def queued_again(self, worker: WorkerName, now: float) -> None:
         """Note that a broker has heard of the death of one of its workers, and so what is to become of its tasks."""
+        for task in self.tasks.values():
+            if worker in task.begun_at:
+                task.begun_at.discard(worker)
+                task.cost += 1
         broker = broker_of(worker)
         places = [worker, f"unpickled by {worker}", f"runs at {worker}", _outcome_at(worker), f"dropped by {worker}"]
         places += [_way(broker, worker), _way(worker, broker)]
@@ -228,6 +307,11 @@ class Ledger:
         """
         number = self._numbers[owner, serial]
         task = self.tasks[number]
+        task.cost += is_known
+        if task.is_loose:
+            task.losses += not is_known
+            task.is_forgotten = not is_known
+            return
         if is_known and not task.place.startswith(_PASSED):
             raise Violation(f"the outcome of task {number} is lost, and its task is at {task.place}")
         if not is_known and now < task.passed_at + self._kept:
@@ -247,7 +331,7 @@ class Ledger:
         task = self.tasks[number]
         if value != number:
             raise Violation(f"the future of task {number} is settled by the value {value}")
-        if not (task.place.startswith(_PASSED) or task.place == _outcome_at(task.owner)):
+        if not (task.is_loose or task.place.startswith(_PASSED) or task.place == _outcome_at(task.owner)):
             raise Violation(f"the future of task {number} is settled, and its task is at {task.place}")
         self._place(number, _OUTCOME, now)
         self._end(number, "settled", now)
@@ -257,7 +341,7 @@ class Ledger:
         task = self.tasks[number]
         if not (self._is_over(task) or task.is_forgotten):
             raise Violation(f"the future of task {number} is said to be lost, after {task.losses} losses")
-        if task.place != _LOST:
+        if task.place != _LOST and not task.is_loose:
             raise Violation(f"the future of task {number} is said to be lost, and its task is at {task.place}")
         if task.end != "abandoned":  # when its loss was known already, and not yet looked at
             self._end(number, "lost", now)
@@ -269,6 +353,9 @@ class Ledger:
     def cancelled(self, number: int, now: float) -> None:
         """Note that a future is cancelled: its task must not run any more."""
         task = self.tasks[number]
+        if task.is_loose:
+            self._end(number, "cancelled", now)
+            return
         if task.begun:
             raise Violation(f"task {number} is said to be cancelled, and was begun")
         if task.place == f"queue of {task.owner}":
@@ -284,6 +371,7 @@ class Ledger:
         task.may_be_dropped = True
         if dropped:
             self._place(number, _DROPPED, now)
+        if dropped or task.is_loose:
             self._close(number)
         if not task.end:
             self._end(number, "abandoned", now)
@@ -304,7 +392,7 @@ class Ledger:
         return [
             (number, self.tasks[number].waits_since, self.tasks[number].place)
             for number in sorted(self._open)
-            if not self.tasks[number].begun
+            if not (self.tasks[number].begun or self.tasks[number].is_loose)
         ]
 
     # what all of these do
@@ -319,15 +407,17 @@ class Ledger:
         ]
 
     def _expect(self, number: int, place: str, what: str) -> None:
-        if self.tasks[number].place != place:
+        if self.tasks[number].place != place and not self.tasks[number].is_loose:
             raise Violation(f"task {number} {what}, and was thought to be at {self.tasks[number].place}")
 
     def _place(self, number: int, place: str, now: float) -> None:
         task = self.tasks[number]
+        self.changed = now
+        if task.is_loose:
+            return
         self._at.get(task.place, set()).discard(number)
         task.place = place
         self._at.setdefault(place, set()).add(number)
-        self.changed = now
 
     def _close(self, number: int) -> None:
         self._open.discard(number)
@@ -338,6 +428,8 @@ class Ledger:
             raise Violation(f"the future of task {number} is {how}, and was {task.end}")
         task.end = how
         self._unsettled.discard(number)
+        if task.is_loose:
+            self._close(number)
         self.changed = now
 
 

@@ -20,6 +20,7 @@ class Outcome:
     executed: int = 0
     events: int = 0
     deaths: int = 0
+    losses: int = 0
 
 
 def try_seed(seed: int, sizes: Sizes = Sizes(), classes: Classes = Classes()) -> Outcome:
@@ -27,7 +28,7 @@ def try_seed(seed: int, sizes: Sizes = Sizes(), classes: Classes = Classes()) ->
     result = run(make_scenario(seed, sizes), classes)
     if isinstance(result, Failure):
         return Outcome(seed, result.reason)
-    return Outcome(seed, None, result.executed, result.events, result.deaths)
+    return Outcome(seed, None, result.executed, result.events, result.deaths, result.losses)
 
 
 def try_seeds(seeds: Sequence[int], sizes: Sizes, processes: int) -> Iterator[Outcome]:

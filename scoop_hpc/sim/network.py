@@ -26,6 +26,15 @@ class Hold:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """A time in which nothing arrives of what a node sends to others, nor of what they send to it."""
+
+    names: frozenset[str]  # of the node's broker and agent
+    begin: float
+    end: float
+
+
 class Network:
     """The connections of a run, and what *chance* makes of them."""
 
@@ -34,6 +43,7 @@ class Network:
         self.sent = 0  # messages
         self.extra: dict[tuple[str, str], float] = {}  # seconds, by the nodes of a link that is slow
         self.holds: list[Hold] = []
+        self.hushes: list[Hush] = []
         self._chance = chance
         self._free: dict[tuple[str, str, bool], float] = {}  # when a connection has sent what it was given
         self._last: dict[tuple[str, str, bool], float] = {}  # when the last message on it arrives
@@ -53,5 +63,8 @@ class Network:
         for hold in self.holds:
             if hold.sender == sender and hold.to == to and hold.begin <= now < hold.end:
                 time = max(time, hold.end)
+        for hush in self.hushes:
+            if (here in hush.names) != (there in hush.names) and hush.begin <= now < hush.end:
+                time = max(time, hush.end)
         self._last[way] = time
         return time

@@ -219,3 +219,25 @@ def with_killers(program: Program, chance: random.Random) -> Program:
 def make_program(chance: random.Random, tasks: int) -> Program:
     """Return a program of up to *tasks* calls beside the origin's own."""
     return _Maker(chance, tasks).make()
+
+
+def make_wide_program(chance: random.Random, tasks: int) -> Program:
+    """Return a program of about so many calls, most of them submitted by tasks, so that they wander between nodes."""
+    parents = chance.randint(1, max(1, min(6, tasks // 3)))
+    lengths = chance.choice(((0.0004,), (0.002, 0.0004), (0.01,), (0.03, 0.05), (0.0004, 0.0004, 0.2)))
+    calls: dict[int, Call] = {}
+    number = parents
+    for parent in range(1, parents + 1):
+        children = range(number + 1, number + 1 + max(1, (tasks - parents) // parents))
+        number = children[-1]
+        pause = chance.choice((0.0, 0.0005, 0.01))
+        steps: list[Step] = []
+        for child in children:
+            steps += [Submit(child), Compute(pause)] if pause else [Submit(child)]
+            calls[child] = Call("f", (Compute(chance.choice(lengths)),))
+        steps += map(Wait, children)
+        calls[parent] = Call("g", tuple(steps))
+    before = chance.choice((0.0, 0.02))
+    numbers = range(1, parents + 1)
+    root = Call("main", (*map(Submit, numbers), Compute(before), *map(Wait, numbers)))
+    return Program(dict(sorted({ROOT: root, **calls}.items())))

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scoop_hpc.sim.faults import make_death, make_fault
+from scoop_hpc.sim.faults import make_death, make_fault, make_loss
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import NetworkPlan
-from scoop_hpc.sim.program import make_program, with_killers
+from scoop_hpc.sim.program import make_program, make_wide_program, with_killers
 from scoop_hpc.sim.world import Classes, Result, Scenario, World, line_of
 
 
@@ -22,6 +22,7 @@ class Sizes:
     tasks: int | None = None
     faults: int | None = None
     deaths: int | None = None  # beside the faults; else some of these are deaths
+    losses: int | None = None  # of nodes and connections, beside the faults; else some of these are losses
     most_nodes: int = 8
     most_workers: int = 4
     most_tasks: int = 80
@@ -58,6 +59,14 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
         made = (*kept, *(make_death(fate, workers, seconds) for _ in range(deaths)))
         if fate.random() < 0.3:
             program = with_killers(program, fate)
+    loss = random.Random(f"losses of {seed}")
+    losses = min(faults, loss.choice((0, 0, 0, 1, 1, 2))) if sizes.losses is None else sizes.losses
+    if losses and nodes > 1:
+        if loss.random() < 0.5:
+            program = make_wide_program(loss, max(tasks, sizes.most_tasks))
+            seconds = 0.05 + program.seconds() / sum(workers)
+        kept = made if sizes.losses is not None else made[losses:]
+        made = (*kept, *(make_loss(loss, nodes, seconds) for _ in range(losses)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
     return Scenario(seed, workers, program, network, made, stack_depth, large)
 

@@ -35,7 +35,7 @@ from scoop_hpc.protocol.messages import (
     Shared,
     Tasks,
 )
-from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_of
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_name, broker_of
 from scoop_hpc.sim import program as steps
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.ledger import Ledger, Violation, call_of
@@ -98,6 +98,9 @@ class Surroundings(Protocol):
 
     def worker_ended(self, worker: Worker) -> None:
         """Note that a worker has come to its end."""
+
+    def check_owner(self, worker: Worker, owner: WorkerName) -> None:
+        """Check that a task is begun whose owner lives, as far as the worker must know."""
 
     def is_killed(self, worker: Worker, chance: float) -> bool:
         """Return whether a task takes its worker down, by this *chance*; it is dead then."""
@@ -412,6 +415,7 @@ class Worker(Process):
         self._drain()
         self._since = self._agenda.now
         self._run.passes(self, "task")
+        self._run.check_owner(self, task.owner)
         value, unpolled = yield from self._call(task.item, task.cost)
         self._ledger.ended(task.item, self.worker_name, self._agenda.now)
         self.state.learn(unpolled)
@@ -690,7 +694,7 @@ class Worker(Process):
 
     def _receive(self) -> bool:
         came, self._link = self._link, []
-        state, now, gone = self.state, self._agenda.now, set[WorkerName]()
+        state, now, gone = self.state, self._agenda.now, set[ProcessName]()
         for message in came:
             self._debt += self._run.message_cost
             if isinstance(message, Tasks):
@@ -700,7 +704,7 @@ class Worker(Process):
             elif isinstance(message, Results):
                 self._take(message.batches)
             elif isinstance(message, Gone):
-                gone.update(message.workers)
+                gone.update(message.workers, map(broker_name, message.nodes))
             state.receive(message)
         if came:
             self._ledger.holds(self._in_inbox(), self.name, now, gone)

@@ -7,10 +7,10 @@ import random
 import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from signal import SIGKILL, SIGSEGV
-from typing import Any
+from typing import Any, TypeGuard
 
 from msgspec.structs import replace
 
@@ -27,6 +27,7 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Bye,
     CancelAnswer,
+    GivenUp,
     Gone,
     Hello,
     Message,
@@ -44,7 +45,6 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
-    AgentName,
     BrokerName,
     ProcessName,
     WorkerName,
@@ -59,9 +59,11 @@ from scoop_hpc.run.agent_state import AgentState, Unfinished
 from scoop_hpc.run.driver_state import DriverState, Ending, RunPlan
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.faults import Death, Fault, HeldUp, SlowLink, SlowNode, Stall
+from scoop_hpc.sim.faults import Cut, Death, Fault, HeldUp, Late, NodeLoss, Silence, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.ledger import Ledger, Violation
+from scoop_hpc.sim.losses import Losses
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
+from scoop_hpc.sim.nodes import Broker, Letter, Node
 from scoop_hpc.sim.program import Program
 from scoop_hpc.sim.worker import Worker
 from scoop_hpc.transport.begun import BegunTask
@@ -87,6 +89,7 @@ class Scenario:
     stack_depth: int = 10  # tasks that may wait on one stack, one for the other
     large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
+    grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,47 +113,7 @@ class Result:
     computed: Mapping[WorkerName, float]  # seconds, by each worker
     digest: int  # of all events: two runs with the same are the same
     deaths: int  # of workers
-
-
-class _Broker(Process):
-    """A broker: it takes in one message after the other."""
-
-    def __init__(self, state: BrokerState) -> None:
-        super().__init__(state.name)
-        self.state = state
-        self.free_at = 0.0
-        self.agent_is_here = False
-        self.for_agent: list[Message] = []
-        self.early: list[BrokerSend] = []  # for peers, before it is known where they are
-        self.links: dict[str, float] = {}  # to peers, and when each is open
-        self.gone: set[WorkerName] = set()  # of whose death it has heard
-
-
-@dataclass(slots=True)
-class _Node:
-    """A node, and what runs there."""
-
-    index: int
-    process: Process  # the agent
-    agent: AgentState | None = None
-    wake_at: float = float("inf")
-    broker: _Broker | None = None
-    workers: dict[WorkerName, Worker] = field(default_factory=dict)
-    pids: dict[ProcessName, int] = field(default_factory=dict)
-    slowness: float = 1.0
-    born_to_die: list[Death] = field(default_factory=list)  # for workers that are started in the place of others
-
-    @property
-    def agent_name(self) -> AgentName:
-        return AgentName(f"n{self.index}/0")
-
-
-@dataclass(slots=True, eq=False)
-class _Letter:
-    """A message under way: if its sender dies, it may be lost, or come by its own time or later than others'."""
-
-    is_lost: bool = False
-    delay: float = 0.0
+    losses: int  # of nodes
 
 
 class World:
@@ -171,6 +134,7 @@ class World:
         self.agenda = Agenda(_BEGIN)
         policy = BrokerPolicy()
         self.ledger = Ledger((policy.memory_ticks - 1) * policy.tick)
+        self.broker_policy = replace(policy, broken=scenario.grace)
         self.remembered: deque[tuple[float, str, Any]] = deque(maxlen=_REMEMBERED)
         self._classes, self._tell, self._checks = classes, tell, checks
         self._chance = random.Random(scenario.seed)
@@ -178,18 +142,23 @@ class World:
         self._size = sum(scenario.nodes)
         self._digest = 0
         self._pids = itertools.count(100)
-        self._under_way: dict[str, deque[_Letter]] = {}  # from each worker to its broker
+        self._under_way: dict[tuple[str, str], deque[Letter]] = {}  # by sender and receiver
         self._doomed: dict[str, Death] = {}  # workers that die when they come to some point
         self.deaths = 0
         self._driver_process = Process("driver")
         self._driver_wakes = float("inf")
-        self._nodes = [_Node(index, Process(f"agent {index}")) for index in range(len(scenario.nodes))]
+        hosts = range(len(scenario.nodes))
+        self.nodes = [Node(host, 0, Process(f"agent {host}")) for host in hosts]  # as they have reported, lost or not
+        self._by_agent = {node.agent_name: node for node in self.nodes}
+        self._by_index: dict[int, Node] = {}  # as the driver counts them
+        self._slowness = dict.fromkeys(hosts, 1.0)  # by hosts
+        self.losses = Losses(self)
         self._program_began: float | None = None
         self._program_ended: float | None = None
         self._finished_at: float | None = None
         self._may_end = False
         self._delay = _JOURNEYS * (max(scenario.network.latencies) + max(scenario.network.local))
-        self._troubled_until = _BEGIN
+        self.troubled_until = _BEGIN
         self._computed_at = _BEGIN  # when any worker was last seen to
         self._sent_before = self._sent_until_end = 0  # messages, when the program began and ended
         plan = RunPlan(
@@ -204,18 +173,26 @@ class World:
             host="head",
             patience=_NO_END,
             warn=False,
+            min_nodes=self._min_nodes(),
+            grace=scenario.grace,
         )
         self.driver = DriverState(plan)
         for fault in scenario.faults:
             self._plan_fault(fault)
 
+    def _min_nodes(self) -> int | None:
+        """Return how many nodes there must be for the program to begin, if not all."""
+        late = {fault.node for fault in self.scenario.faults if isinstance(fault, Late)}
+        self._late = {host for host in late if 0 < host < len(self.scenario.nodes)}
+        return len(self.scenario.nodes) - len(self._late) if self._late else None
+
     # time
 
     def run(self) -> Result:
         """Let everything happen; raise Violation."""
-        commands = [Command(("ssh", f"n{node.index}"), {}, (f"n{node.index}",)) for node in self._nodes]
-        self._do(self.driver.start(commands, self.agenda.now))
-        self._later(0.25, self._look)
+        commands = [Command(("ssh", f"n{node.host}"), {}, (f"n{node.host}",)) for node in self.nodes]
+        self.carry_out(self.driver.start(commands, self.agenda.now))
+        self.later(0.25, self._look)
         while self.driver.phase is not driver_state.Phase.OVER:
             try:
                 if not self.agenda.step():
@@ -224,7 +201,7 @@ class World:
                 raise Violation(f"a message was refused: {error}") from error
         ending = self.driver.ending
         assert ending is not None
-        if ending != Ending(0) and not (ending.reason.endswith("no worker is left") and not self._living()):
+        if ending != Ending(0) and not self._may_fail(ending):
             raise Violation(f"the run ended by {ending}")
         began, ended = self._program_began, self._finished_at or self.agenda.now
         assert began is not None
@@ -235,20 +212,31 @@ class World:
             self.network.sent,
             self._sent_until_end - self._sent_before,
             self.ledger.executed,
-            {name: worker.computed for node in self._nodes for name, worker in node.workers.items()},
+            {name: worker.computed for node in self.nodes for name, worker in node.workers.items()},
             self._digest,
             self.deaths,
+            self.losses.count,
         )
+
+    def _may_fail(self, ending: Ending) -> bool:
+        """Return whether the run may have come to this end: so much was lost."""
+        if ending.reason.endswith("no worker is left"):
+            return not self._living()
+        members = sum(node.is_member for node in self.nodes)
+        floor = self._min_nodes() or -(-len(self.scenario.nodes) // 2)
+        return "left" in ending.reason and members < floor
 
     def _living(self) -> list[Worker]:
         """Return the workers, but the origin, that have not died."""
-        workers = [worker for node in self._nodes for worker in node.workers.values()]
+        workers = [worker for node in self.nodes if node.is_member for worker in node.workers.values()]
         return [worker for worker in workers if not worker.is_gone and worker.name != ORIGIN]
 
-    def _later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
+    def later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
+        """Plan *act* of *process*."""
         self.agenda.at(self.agenda.now + seconds, act, process)
 
-    def _note(self, what: str, message: Any = "") -> None:
+    def note(self, what: str, message: object = "") -> None:
+        """Put an event into the trace."""
         now = self.agenda.now
         self._digest = zlib.crc32(f"{now!r} {what} {type(message).__name__}".encode(), self._digest)
         self.remembered.append((now, what, message))
@@ -262,16 +250,18 @@ class World:
         match fault:
             case Stall(process, time, seconds):
                 self.agenda.at(now + time, partial(self._stall, process, seconds))
-                self._is_in_trouble(now + time + seconds)
+                self.is_in_trouble(now + time + seconds)
             case HeldUp(sender, to, time, seconds):
                 self.network.holds.append(Hold(sender, to, now + time, now + time + seconds))
-                self._is_in_trouble(now + time + seconds)
+                self.is_in_trouble(now + time + seconds)
             case Death(_, _, time):
                 self.agenda.at(now + time, partial(self._plan_death, fault))
-                self._is_in_trouble(now + time)
+                self.is_in_trouble(now + time)
+            case NodeLoss() | Silence() | Cut():
+                self.losses.plan(fault)
             case SlowNode(node, factor):
-                if node < len(self._nodes):
-                    self._nodes[node].slowness = factor
+                if node in self._slowness:
+                    self._slowness[node] = factor
                     self._delay += 0.1 * factor
             case SlowLink(node, other, seconds):
                 self.network.extra[str(node), str(other)] = self.network.extra[str(other), str(node)] = seconds
@@ -279,14 +269,14 @@ class World:
 
     def _plan_death(self, death: Death) -> None:
         """Choose who is to die, and kill it now, or when it comes to the point."""
-        if self._may_end or self.driver.ending is not None or self._size == 1 or death.node >= len(self._nodes):
+        if self.is_over() or self._size == 1 or death.node not in self._slowness:
             return
-        if self._program_began is None or self._program_began > self.agenda.now:
-            self._later(0.005, partial(self._plan_death, death))  # before, it is fatal
+        if not self.has_begun():
+            self.later(0.005, partial(self._plan_death, death))  # before, it is fatal
             return
-        node = self._nodes[death.node]
-        living = [worker for worker in self._living() if worker.worker_name in node.workers]
-        if not living:
+        node = self.node_on(death.node)
+        living = [worker for worker in self._living() if node is not None and worker.worker_name in node.workers]
+        if not living or node is None:
             return
         first = death.which % len(living)
         for worker in (living[first:] + living[:first])[: death.count]:
@@ -297,12 +287,34 @@ class World:
         if death.moment == "fresh":
             node.born_to_die.append(death)
 
+    def is_over(self) -> bool:
+        """Return whether nothing is to be lost any more."""
+        return self._may_end or self.driver.ending is not None
+
+    def has_begun(self) -> bool:
+        """Return whether the program runs; before, most losses are fatal."""
+        return self._program_began is not None and self._program_began <= self.agenda.now
+
+    def node_on(self, host: int) -> Node | None:
+        """Return the node of the run that is on a *host*, if there is one that is not lost."""
+        return next((node for node in self.nodes if node.host == host and node.is_member), None)
+
     def passes(self, worker: Worker, point: str) -> None:
         """Let a worker die some time after it has come to this *point*, if that is to be."""
         death = self._doomed.get(worker.name)
+        self.losses.passes(self.node_of(worker.name), "owner" if worker.state.sent else "")
         if death is not None and (death.moment == point or (death.moment == "owner" and worker.state.sent)):
             del self._doomed[worker.name]
-            self._later(death.seconds, partial(self._kill, worker, death.status, death.reaped))
+            self.later(death.seconds, partial(self._kill, worker, death.status, death.reaped))
+
+    def check_owner(self, worker: Worker, owner: WorkerName) -> None:
+        """Check that a task is begun whose owner lives, as far as the worker must know."""
+        broker = self.node_of(worker.name).broker
+        assert broker is not None
+        for name in (owner, broker_of(owner)):
+            since = broker.gone.get(name)
+            if since is not None and worker.state.polled > max(since, self.troubled_until) + self._delay:
+                raise Violation(f"worker {worker.name} begins a task of {owner}, of which its broker knows that it is gone")
 
     def is_killed(self, worker: Worker, chance: float) -> bool:
         """Return whether a task takes its worker down, by this *chance*; it is dead then."""
@@ -313,34 +325,51 @@ class World:
 
     def _kill(self, worker: Worker, status: int, reaped: float) -> None:
         """Kill a worker, of which its agent learns after *reaped* seconds."""
-        if worker.is_gone or self._may_end or self.driver.ending is not None:
+        if worker.is_gone or self.is_over():
             return
         self.deaths += 1
-        node = self._nodes[node_of(broker_of(worker.name))]
-        letters = self._under_way.get(worker.name, deque())
-        arrive = self._chance.choice((0, len(letters), self._chance.randint(0, len(letters))))
-        delay = self._chance.choice((0.0, 0.0, reaped + 0.002))  # so that its death is known before
-        for index, letter in enumerate(letters):
-            letter.is_lost, letter.delay = index >= arrive, delay
+        node = self.node_of(worker.name)
+        self.lose_letters({worker.name}, reaped + 0.002)
         ran, waited = map(_ids, _ran_and_waited(worker))
         self._exit(node, worker.worker_name, status, reaped)
         self.ledger.died(worker.worker_name, ran, waited, self.agenda.now)
         since = max(self.agenda.now, node.process.stalled_until)
-        self._is_in_trouble(since + reaped)
+        self.is_in_trouble(since + reaped)
 
-    def _is_in_trouble(self, until: float) -> None:
-        self._troubled_until = max(self._troubled_until, until)
+    def lose_letters(self, senders: Collection[str], delay: float) -> None:
+        """Lose what the dead have sent, from some message on; the rest may come late, when the death is known."""
+        chance = self._chance
+        for (sender, _), letters in self._under_way.items():
+            if sender in senders:
+                arrive = chance.choice((0, len(letters), chance.randint(0, len(letters))))
+                late = chance.choice((0.0, 0.0, delay))
+                for index, letter in enumerate(letters):
+                    letter.is_lost, letter.delay = index >= arrive, late
+
+    def lose_letters_to(self, node: Node) -> None:
+        """Lose what the driver has sent to an agent."""
+        for letter in self._under_way.get(("driver", node.process.name), ()):
+            letter.is_lost = True
+
+    def end_broker(self, node: Node, status: int) -> None:
+        """Let the broker of a node end."""
+        assert node.broker is not None
+        self._exit(node, node.broker.state.name, status, self._chance.choice((0.0, 0.001, 0.05)))
+
+    def is_in_trouble(self, until: float) -> None:
+        """Expect nothing of the run before."""
+        self.troubled_until = max(self.troubled_until, until)
 
     def _stall(self, name: str, seconds: float) -> None:
         process = self._process(name)
         if process is not None:
-            self._note(f"{name} stalls for {seconds:g} s")
+            self.note(f"{name} stalls for {seconds:g} s")
             process.stalled_until = max(process.stalled_until, self.agenda.now + seconds)
 
     def _process(self, name: str) -> Process | None:
         if name == "driver":
             return self._driver_process
-        for node in self._nodes:
+        for node in self.nodes:
             if name == node.process.name:
                 return node.process
             if node.broker is not None and name == node.broker.name:
@@ -353,22 +382,25 @@ class World:
 
     def _look(self) -> None:
         now, ledger = self.agenda.now, self.ledger
-        self._later(0.25, self._look)
+        self.later(0.25, self._look)
         if self._may_end or self._program_began is None:
             return
-        workers = [worker for node in self._nodes for worker in node.workers.values() if not worker.is_gone]
+        members = [node for node in self.nodes if node.is_member]
+        workers = [worker for node in members for worker in node.workers.values() if not worker.is_gone]
+        if self.losses.is_news(members):
+            self.is_in_trouble(now)
         computes = any(worker.state.busy_since for worker in workers)
         if computes:
             self._computed_at = now
-        last = max(ledger.changed, self._troubled_until, self._computed_at)
+        last = max(ledger.changed, self.troubled_until, self._computed_at)
         if self._program_ended is not None and ledger.is_finished():
             if self._finished_at is None:
                 self._finished_at = max(ledger.changed, self._program_ended)
             if not computes and now > last + 1.0 + self._delay:
                 self._check_end(workers)
                 self._may_end = True
-                origin = self._nodes[0].workers[ORIGIN]
-                self._later(0.0, origin.nudge, origin)
+                origin = self.nodes[0].workers[ORIGIN]
+                self.later(0.0, origin.nudge, origin)
             return
         if not computes and now > last + _QUIET + self._delay:
             what = ledger.unfinished() or "the program itself"
@@ -379,12 +411,12 @@ class World:
     def _check_patience(self, workers: Sequence[Worker]) -> None:
         now, patience = self.agenda.now, _PATIENCE + self._delay
         idle = [worker for worker in workers if worker.idle_since is not None]
-        if not idle or now < self._troubled_until + patience:
+        if not idle or now < self.troubled_until + patience:
             return
         first = min(idle, key=lambda worker: worker.idle_since or 0.0)
         assert first.idle_since is not None
         for number, since, where in self.ledger.waiting():
-            if now - max(since, first.idle_since, self._troubled_until) > patience:
+            if now - max(since, first.idle_since, self.troubled_until) > patience:
                 waits, idles = now - since, now - first.idle_since
                 who = f"worker {first.name} was idle for {idles:.2f} s"
                 raise Violation(f"task {number} has waited for {waits:.2f} s ({where}), {who}")
@@ -394,25 +426,27 @@ class World:
             left = worker.left_over()
             if left:
                 raise Violation(f"worker {worker.name} has something left at the end: {', '.join(left)}")
-        for node in self._nodes:
+        members = [node for node in self.nodes if node.is_member]
+        for node in members:
             assert node.broker is not None
-            left = _left_over(node.broker.state, {worker.worker_name for worker in workers})
+            left = _left_over(node.broker, {worker.worker_name for worker in workers}, members)
             if left:
                 raise Violation(f"broker {node.broker.name} has something left at the end: {', '.join(left)}")
 
     # the driver
 
-    def _do(self, actions: Sequence[driver_state.Action]) -> None:
+    def carry_out(self, actions: Sequence[driver_state.Action]) -> None:
+        """Carry out what the driver has decided."""
         for action in actions:
             if isinstance(action, driver_state.Start):
                 self.driver.command_started(action.command, next(self._pids))
-                node = self._nodes[int(action.command.nodes[0][1:])]
-                self._begin_later(
-                    partial(self._tell_driver, node, Hello(VERSION, "3.11", f"n{node.index}", "h", 8, 64))
-                )
+                self.report(self.nodes[int(action.command.nodes[0][1:])])
             elif isinstance(action, driver_state.Send):
-                node = self._nodes[int(action.to[1:].partition("/")[0])]
-                self._carry("driver", node.process.name, action.message, partial(self._hear, node), node.process)
+                node = self._by_agent[action.to]
+                if isinstance(action.message, Gone):
+                    self.losses.are_given_up(action.message.nodes)
+                if not node.is_cut_off:
+                    self._carry("driver", node.process.name, action.message, partial(self._hear, node), node.process)
         due = self.driver.deadline()
         if due is not None and due < self._driver_wakes:
             self._driver_wakes = due
@@ -420,27 +454,50 @@ class World:
 
     def _driver_wake(self) -> None:
         self._driver_wakes = float("inf")
-        self._do(self.driver.pass_time(self.agenda.now))
+        self.carry_out(self.driver.pass_time(self.agenda.now))
 
-    def _tell_driver(self, node: _Node, message: Message) -> None:
+    def report(self, node: Node) -> None:
+        """Let an agent report to the driver, in a moment, or later if it is to be late."""
+        seconds = self._chance.uniform(0.0, self.scenario.start_seconds)
+        if not node.report and node.host in self._late:
+            seconds += max(fault.seconds for fault in self.scenario.faults if _makes_late(fault, node.host))
+        hello = Hello(VERSION, "3.11", f"n{node.host}", "h", 8, 64)
+        self.later(seconds, partial(self._tell_driver, node, hello), node.process)
+
+    def report_anew(self, old: Node) -> None:
+        """Let a host report as another node than before."""
+        if self.is_over():
+            return
+        last = max(node.report for node in self.nodes if node.host == old.host)
+        node = Node(old.host, last + 1, Process(f"agent {old.host}.{last + 1}"))
+        self.nodes.append(node)
+        self._by_agent[node.agent_name] = node
+        self.report(node)
+
+    def _tell_driver(self, node: Node, message: Message) -> None:
         def hear(message: Message) -> None:
-            self._do(self.driver.handle(message, node.agent_name, self.agenda.now))
+            self.carry_out(self.driver.handle(message, node.agent_name, self.agenda.now))
 
         self._carry(node.process.name, "driver", message, hear, self._driver_process)
 
-    def _begin_later(self, act: Callable[[], object]) -> None:
-        self._later(self._chance.uniform(0.0, self.scenario.start_seconds), act)
-
     # agents
 
-    def _hear(self, node: _Node, message: Message) -> None:
+    def _hear(self, node: Node, message: Message) -> None:
         if isinstance(message, Welcome):
-            node.agent = AgentState(f"n{node.index}", message)
+            node.index = message.node
+            self._by_index[message.node] = node
+            node.agent = AgentState(f"n{node.host}", message)
             self._do_agent(node, node.agent.start(self.agenda.now))
         elif node.agent is not None:
+            node.is_given_up = node.is_given_up or isinstance(message, GivenUp)
             self._do_agent(node, node.agent.hear_driver(message, self.agenda.now))
 
-    def _do_agent(self, node: _Node, actions: Sequence[agent_state.Action]) -> None:
+    def tell_agent_of_connection(self, node: Node, made: bool) -> None:
+        """Let an agent know that its connection to the driver is broken, or was *made* again."""
+        if node.agent is not None:
+            self._do_agent(node, node.agent.connected(made, self.agenda.now))
+
+    def _do_agent(self, node: Node, actions: Sequence[agent_state.Action]) -> None:
         agent = node.agent
         assert agent is not None
         for action in actions:
@@ -458,58 +515,65 @@ class World:
                 case agent_state.Signal(pid, number):
                     child = next((child for child, each in node.pids.items() if each == pid), None)
                     if child is not None:
-                        self._later(0.0, partial(self._exit, node, child, -number))
+                        self.later(0.0, partial(self._exit, node, child, -number))
                 case agent_state.LookAtProcesses():
                     self._do_agent(node, agent.looked(()))
                 case agent_state.InspectDriver():
                     self._do_agent(node, agent.driver_inspected(stopped=False))
                 case agent_state.KillAll():
                     for child in list(node.pids):
-                        self._later(0.0, partial(self._exit, node, child, -SIGKILL))
+                        self.later(0.0, partial(self._exit, node, child, -SIGKILL))
         if agent.phase is agent_state.Phase.OVER and not node.process.is_gone:
-            self._tell_driver(node, Bye())
+            if node.is_given_up:
+                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
+            else:
+                self._tell_driver(node, Bye())
+                self.losses.has_left(node)
             node.process.is_gone = True
         due = agent.deadline()
         if due is not None and due < node.wake_at:
             node.wake_at = due
             self.agenda.at(due, partial(self._agent_wake, node), node.process)
 
-    def _agent_wake(self, node: _Node) -> None:
+    def _agent_wake(self, node: Node) -> None:
         node.wake_at = float("inf")
         if node.agent is not None:
             self._do_agent(node, node.agent.pass_time(self.agenda.now))
 
-    def _fork(self, node: _Node, name: BrokerName | WorkerName) -> None:
+    def _fork(self, node: Node, name: BrokerName | WorkerName) -> None:
         begins = self._chance.uniform(0.0, self.scenario.start_seconds)
         if is_broker(name):
-            node.broker = broker = _Broker(self._classes.broker(name))
-            broker.slowness = node.slowness
+            takers = self.scenario.nodes[node.host]
+            node.broker = broker = Broker(self._classes.broker(name, self.broker_policy, takers=takers))
+            broker.slowness = self._slowness[node.host]
             broker.stalled_until = self.agenda.now + begins
-            self._later(begins, partial(self._tick, broker), broker)
+            self.later(begins, partial(self._tick, broker), broker)
         else:
             worker = Worker(self, WorkerName(name), self._size, self._classes.worker)
             node.workers[worker.worker_name] = worker
-            worker.slowness = node.slowness
-            self._later(begins, worker.begin, worker)
+            worker.slowness = self._slowness[node.host]
+            self.later(begins, worker.begin, worker)
             if name != ORIGIN and self._program_began is not None and node.born_to_die:
                 death = node.born_to_die.pop()
-                self._later(begins + death.seconds, partial(self._kill, worker, death.status, death.reaped))
+                self.later(begins + death.seconds, partial(self._kill, worker, death.status, death.reaped))
             if name == ORIGIN:
                 self._program_began = self.agenda.now + begins
                 self._sent_before = self.network.sent
 
-    def _exit(self, node: _Node, name: ProcessName, status: int, reaped: float | None = None) -> None:
+    def _exit(self, node: Node, name: ProcessName, status: int, reaped: float | None = None) -> None:
         """Let a process end, if it still runs: of its own accord, or killed, so that it is *reaped* after some time."""
         pid = node.pids.pop(name, None)
         process = self._process(name)
         if pid is None or process is None or node.agent is None:
             return
-        self._note(f"{name} exits with {status}")
+        self.note(f"{name} exits with {status}")
         process.is_gone = True
+        if is_broker(name):
+            self.losses.broker_died(node)
         act = partial(self._reap, node, pid, process, status, reaped is None and status >= 0)
-        self._later(reaped or 0.0, act, node.process)
+        self.later(reaped or 0.0, act, node.process)
 
-    def _reap(self, node: _Node, pid: int, process: Process, status: int, own_end: bool) -> None:
+    def _reap(self, node: Node, pid: int, process: Process, status: int, own_end: bool) -> None:
         assert node.agent is not None
         unfinished = Unfinished()
         if isinstance(process, Worker):
@@ -519,39 +583,42 @@ class World:
 
     # brokers
 
-    def _tick(self, broker: _Broker) -> None:
-        self._later(BrokerPolicy().tick, partial(self._tick, broker), broker)
-        self._send(broker, broker.state.tick(self.agenda.now))
+    def _tick(self, broker: Broker) -> None:
+        self.later(BrokerPolicy().tick, partial(self._tick, broker), broker)
+        self.send(broker, broker.state.tick(self.agenda.now))
 
-    def _hear_broker(self, broker: _Broker, sender: ProcessName, message: Message) -> None:
+    def _hear_broker(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         """Take a message from the socket, once those before it are done with."""
         cost = self.message_cost * broker.slowness
         begin = max(self.agenda.now, broker.free_at)
         broker.free_at = begin + cost
         self.agenda.at(broker.free_at, partial(self._serve, broker, sender, message), broker)
 
-    def _serve(self, broker: _Broker, sender: ProcessName, message: Message) -> None:
+    def _serve(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         if isinstance(message, Ready) and sender == AGENT:
             broker.agent_is_here = True
             up = BrokerUp(node_of(broker.state.name), ("main",), ("meta",))
             held, broker.for_agent = broker.for_agent, []
-            self._send(broker, [BrokerSend(AGENT, each) for each in (up, *held)])
+            self.send(broker, [BrokerSend(AGENT, each) for each in (up, *held)])
             return
         now, ledger = self.agenda.now, self.ledger
         if sender not in broker.gone:
             self._note_what_comes(broker, sender, message)
         state = broker.state
         sends = state.handle(message, sender)
-        self._send(broker, sends)
-        if self._checks:
-            ledger.holds([*state.queue, *state.risky], broker.name, now, broker.gone)
+        self.losses.has_got(self.node_of(broker.name), message, sender)
         if isinstance(message, Peers):
             self._meet(broker, message)
-        elif isinstance(message, Stop):
-            node = self._nodes[node_of(broker.state.name)]
-            self._later(0.0, partial(self._exit, node, broker.state.name, 0))
+        elif isinstance(message, Gone):
+            self._part(broker, message)
+        self.send(broker, sends)
+        if self._checks:
+            ledger.holds([*state.queue, *state.risky], broker.name, now, broker.gone)
+        if isinstance(message, Stop):
+            node = self.node_of(broker.name)
+            self.later(0.0, partial(self._exit, node, broker.state.name, 0))
 
-    def _note_what_comes(self, broker: _Broker, sender: ProcessName, message: Message) -> None:
+    def _note_what_comes(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         """Let the ledger know what a message changes, which is not one of a worker that is known to be dead."""
         now, ledger = self.agenda.now, self.ledger
         match message:
@@ -567,24 +634,44 @@ class World:
             case CancelAnswer() if is_worker(sender) and message.is_dropped:
                 ledger.dropped(message.owner, message.serial, WorkerName(sender), now)
             case WorkerDied():
-                broker.gone.add(message.name)
+                broker.gone.setdefault(message.name, now)
                 ledger.queued_again(message.name, now)
             case Gone():
-                broker.gone.update(message.workers)
+                for name in (*message.workers, *map(broker_name, message.nodes)):
+                    broker.gone.setdefault(name, now)
+            case Peers():
+                for name in map(broker_name, message.gone):
+                    broker.gone.setdefault(name, now)
 
-    def _meet(self, broker: _Broker, peers: Peers) -> None:
-        """Connect to all peers; each answers a greeting before it is sent anything."""
-        for up in peers.brokers:
-            name = broker_name(up.node)
-            if name != broker.name:
-                there = self.network.arrival(broker.name, name, 30, self.agenda.now)
-                peer = self._nodes[up.node].broker
+    def _part(self, broker: Broker, gone: Gone) -> None:
+        """Forget nodes that are gone."""
+        for name in map(broker_name, gone.nodes):
+            broker.links.pop(name, None)
+            broker.early.pop(name, None)
+
+    def _meet(self, broker: Broker, peers: Peers) -> None:
+        """Greet new peers; each answers once it knows this broker, too."""
+        broker.is_member = True
+        self.is_in_trouble(self.agenda.now)
+        for name in [broker_name(up.node) for up in peers.brokers]:
+            if name != broker.name and name not in broker.known and name not in broker.gone:
+                broker.known.add(name)
+                peer = self.node_of(name).broker
                 assert peer is not None
-                broker.links[name] = self.network.arrival(name, broker.name, 30, max(there, peer.stalled_until))
-        early, broker.early = broker.early, []
-        self._send(broker, early, again=True)
+                if broker.state.name in peer.known:
+                    self._open_link(broker, peer)
+                    self._open_link(peer, broker)
 
-    def _send(self, broker: _Broker, sends: Sequence[BrokerSend], again: bool = False) -> None:
+    def _open_link(self, broker: Broker, peer: Broker) -> None:
+        """Let *broker* greet its *peer*, and send what it has for it after the answer."""
+        name = peer.state.name
+        there = self.network.arrival(broker.name, name, 30, self.agenda.now)
+        broker.links[name] = self.network.arrival(name, broker.name, 30, max(there, peer.stalled_until))
+        self.is_in_trouble(broker.links[name])
+        self.send(broker, broker.early.pop(name, []), again=True)
+
+    def send(self, broker: Broker, sends: Sequence[BrokerSend], again: bool = False) -> None:
+        """Send what a broker has decided to, some of it *again*: it was held back."""
         now = self.agenda.now
         for send in sends:
             to, message = send.to, send.message
@@ -593,41 +680,44 @@ class World:
             if to == META:
                 self._publish(broker, message)
             elif to == AGENT:
-                node = self._nodes[node_of(broker.state.name)]
+                node = self.node_of(broker.name)
                 if broker.agent_is_here:
                     hear = partial(self._hear_from_broker, node)
                     self._carry(broker.name, f"{node.index}.agent", message, hear, node.process)
                 else:
                     broker.for_agent.append(message)
             elif is_broker(to):
-                if not broker.links:
-                    broker.early.append(send)
+                if to not in broker.links:
+                    if to not in broker.gone:
+                        broker.early.setdefault(to, []).append(send)
                     continue
-                peer = self._nodes[node_of(to)].broker
+                peer = self.node_of(to).broker
                 assert peer is not None
                 hear = partial(self._hear_broker, peer, broker.state.name)
                 if isinstance(message, Results):
                     message = replace(message, batches=list(map(self.taken, message.batches)))
                 self._carry(broker.name, to, message, hear, peer, max(now, broker.links[to]))
+                self.losses.has_sent(self.node_of(broker.name), message)
             else:
-                worker = self._nodes[node_of(broker_of(to))].workers[WorkerName(to)]
+                worker = self.node_of(to).workers[WorkerName(to)]
                 self._carry(broker.name, to, message, worker.arrive, worker)
 
-    def _publish(self, broker: _Broker, message: Message) -> None:
+    def _publish(self, broker: Broker, message: Message) -> None:
         """Send to all peers that have subscribed: those whose connection to this one was open a moment ago."""
         frames = codec.encode(message)
         arrived = codec.decode(frames)
-        self._note(f"{broker.name} -> all: {message}")
-        for node in self._nodes:
+        self.note(f"{broker.name} -> all: {message}")
+        name = broker.state.name
+        for node in self.nodes:
             peer = node.broker
-            if peer is None or peer is broker:
+            if peer is None or peer is broker or name in peer.gone or self.losses.is_cut(name, peer.state.name):
                 continue
-            opened = peer.links.get(broker.name)
+            opened = peer.links.get(name)
             if opened is not None and opened < self.agenda.now:
                 time = self.network.arrival(broker.name, peer.name, len(frames[0]), self.agenda.now, meta=True)
                 self.agenda.at(time, partial(self._hear_broker, peer, broker.state.name, arrived), peer)
 
-    def _hear_from_broker(self, node: _Node, message: Message) -> None:
+    def _hear_from_broker(self, node: Node, message: Message) -> None:
         if node.agent is not None:
             self._do_agent(node, node.agent.hear_broker(message, self.agenda.now))
 
@@ -635,19 +725,9 @@ class World:
 
     def send_to_broker(self, worker: Worker, message: Message) -> None:
         """Send *message* to the worker's broker."""
-        node = self._nodes[node_of(broker_of(worker.name))]
-        assert node.broker is not None
-        broker, letter = node.broker, _Letter()
-        letters = self._under_way.setdefault(worker.name, deque())
-        letters.append(letter)
-
-        def hear(message: Message) -> None:
-            letters.popleft()
-            if not letter.is_lost:
-                heard = partial(self._hear_broker, broker, worker.worker_name, message)
-                self._later(letter.delay, heard, broker) if letter.delay else heard()
-
-        self._carry(worker.name, broker.name, message, hear, broker)
+        broker = self.node_of(worker.name).broker
+        assert broker is not None
+        self._carry(worker.name, broker.name, message, partial(self._hear_broker, broker, worker.worker_name), broker)
 
     def taken(self, batch: Batch) -> Batch:
         """Return outcomes without their reference to a worker's memory, unless that is dead."""
@@ -660,7 +740,7 @@ class World:
         """Note that the origin's program has come to its end."""
         self._program_ended = self.agenda.now
         self._sent_until_end = self.network.sent
-        self._note("the program ends")
+        self.note("the program ends")
 
     def may_end(self) -> bool:
         """Return whether the origin may end: everything was looked at."""
@@ -668,7 +748,11 @@ class World:
 
     def worker_ended(self, worker: Worker) -> None:
         """Note that a worker has come to its end."""
-        self._exit(self._nodes[node_of(broker_of(worker.name))], worker.worker_name, 0)
+        self._exit(self.node_of(worker.name), worker.worker_name, 0)
+
+    def node_of(self, name: str) -> Node:
+        """Return the node of a worker or broker."""
+        return self._by_index[node_of(broker_of(name))]
 
     # messages
 
@@ -685,12 +769,30 @@ class World:
         frames = codec.encode(message)
         size = sum(map(len, frames))
         time = self.network.arrival(sender, to, size, self.agenda.now if now is None else now)
-        self._note(f"{sender} -> {to}, there at {time:.6f}", message)
-        self.agenda.at(time, partial(self._arrive, sender, to, codec.decode(frames), hear), process)
+        self.note(f"{sender} -> {to}, there at {time:.6f}", message)
+        letters = self._under_way.get((sender, to))
+        if letters is None:
+            letters = self._under_way[sender, to] = deque()
+        letters.append(Letter())
+
+        def arrive(message: Message = codec.decode(frames)) -> None:
+            letter = letters.popleft()
+            if letter.is_lost:
+                return
+            if letter.delay:
+                self.later(letter.delay, partial(self._arrive, sender, to, message, hear), process)
+            else:
+                self._arrive(sender, to, message, hear)
+
+        self.agenda.at(time, arrive, process)
 
     def _arrive(self, sender: str, to: str, message: Message, hear: Callable[[Message], object]) -> None:
-        self._note(f"{to} <- {sender}", message)
+        self.note(f"{to} <- {sender}", message)
         hear(message)
+
+
+def _makes_late(fault: Fault, host: int) -> TypeGuard[Late]:
+    return isinstance(fault, Late) and fault.node == host
 
 
 def _ran_and_waited(worker: Worker) -> tuple[list[BegunTask], list[BegunTask]]:
@@ -703,8 +805,16 @@ def _ids(tasks: Iterable[BegunTask]) -> list[TaskId]:
     return [TaskId(task.owner, task.serial + place) for task in tasks for place in range(task.count)]
 
 
-def _left_over(state: BrokerState, workers: Collection[WorkerName]) -> list[str]:
-    left = [name for name in ("queue", "risky", "_searches") if len(getattr(state, name))]
+def _left_over(broker: Broker, workers: Collection[WorkerName], members: Collection[Node]) -> list[str]:
+    state = broker.state
+    left = [name for name in ("queue", "risky", "_searches", "_home") if len(getattr(state, name))]
+    others = {str(node.index) for node in members} - {broker.name}
+    if state.peers != others:
+        left.append(f"the peers {sorted(state.peers)}, which are {sorted(others)}")
+    known = (*state._queued, *state._idle, *state._broken, *filter(None, (state._stealing,)))
+    left += [f"the lost broker {name}" for name in sorted(set(known) - others)]
+    if broker.early:
+        left.append(f"messages for {sorted(broker.early)}")
     left += [f"the ledger of {name}" for name, worker in state.workers.items() if worker.ledger]
     left += [f"the dead {name}" for name in (*state.workers, *state.waiting, *state.ahead) if name not in workers]
     ticks = BrokerPolicy().memory_ticks

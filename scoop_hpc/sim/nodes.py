@@ -1,0 +1,69 @@
+"""The nodes of a simulated run, and what is under way between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.state import BrokerState
+from scoop_hpc.protocol.messages import Message
+from scoop_hpc.protocol.names import AgentName, BrokerName, ProcessName, WorkerName, agent_name
+from scoop_hpc.run.agent_state import AgentState
+from scoop_hpc.sim.agenda import Process
+from scoop_hpc.sim.faults import Death, NodeLoss
+from scoop_hpc.sim.worker import Worker
+
+
+class Broker(Process):
+    """A broker: it takes in one message after the other."""
+
+    def __init__(self, state: BrokerState) -> None:
+        super().__init__(state.name)
+        self.state = state
+        self.free_at = 0.0
+        self.agent_is_here = False
+        self.for_agent: list[Message] = []
+        self.known: set[BrokerName] = set()  # peers, as its agent has told it; it answers no others
+        self.early: dict[BrokerName, list[Send]] = {}  # for peers that have not answered yet
+        self.links: dict[BrokerName, float] = {}  # to peers, and when each is open
+        self.is_member = False  # it was told of its peers
+        self.gone: dict[ProcessName, float] = {}  # workers that are dead, and brokers of lost nodes, and since when it knows
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """What runs on a *host* from one report of its agent to the driver to the next: a node of the run."""
+
+    host: int  # as the scenario counts them
+    report: int  # as the host's reports are counted
+    process: Process  # the agent
+    index: int | None = None  # in the run, once it is welcome
+    agent: AgentState | None = None
+    wake_at: float = float("inf")
+    broker: Broker | None = None
+    workers: dict[WorkerName, Worker] = field(default_factory=dict)
+    pids: dict[ProcessName, int] = field(default_factory=dict)
+    born_to_die: list[Death] = field(default_factory=list)  # for workers that are started in the place of others
+    lost_at: float | None = None  # it died, or the driver gave it up
+    known_until: float = 0.0  # when all brokers must know that
+    is_given_up: bool = False  # as its agent has heard
+    is_cut_off: bool = False  # the driver has no connection to its agent
+    doom: NodeLoss | None = None  # that comes when its broker is at some point
+
+    @property
+    def agent_name(self) -> AgentName:
+        return agent_name(f"n{self.host}", str(self.report), 0)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it takes part in the run: its broker was told of its peers, and is not lost."""
+        broker = self.broker
+        return self.lost_at is None and broker is not None and not broker.is_gone and broker.is_member
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """A message under way: if its sender dies, it may be lost, or come by its own time or later than others'."""
+
+    is_lost: bool = False
+    delay: float = 0.0
