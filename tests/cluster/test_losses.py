@@ -171,6 +171,21 @@ def test_node_that_is_cut_off_is_lost_and_comes_back(site: ClusterUnderTest) -> 
     assert lost(job.finish(2)) == [node]
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_links_that_break_at_any_moment_lose_nothing(site: ClusterUnderTest, seed: int) -> None:
+    job = LossyJob(site)
+    dice = random.Random(f"link {seed}")
+    print(f"link, seed {seed}")
+    for _ in range(10):
+        one, other = dice.sample(job.others, 2)
+        print(f"reset: {one}, {other}")
+        site.machine.reset_between(one, other)
+        time.sleep(dice.uniform(0.0, 0.3))  # to no end but that the moments differ
+    for node in job.others:
+        job.until_working(node)
+    assert lost(job.finish(1)) == []
+
+
 def test_link_that_is_broken_for_ten_seconds_loses_nothing(site: ClusterUnderTest) -> None:
     job = LossyJob(site)
     one, other = job.others[:2]

@@ -106,6 +106,10 @@ class Cluster:
         """Undo `cut_between`."""
         self._misroute(one, other, False)
 
+    def reset_between(self, one: str, other: str) -> None:
+        """Break every connection between two nodes, with what is under way there; new ones may be made at once."""
+        self.run(one, ["ss", "--kill", "dst", self.state.hosts[other].address])  # ss(8)
+
     def kill_node(self, name: str) -> None:
         """Power a node off: silence on the network first, then no process is left."""
         network.set_forwarding(self.state.hosts[name], False)
