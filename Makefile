@@ -7,8 +7,9 @@ PYTEST_OPTIONS =
 BENCH_OPTIONS =
 SEEDS = 10000
 MESSAGES = 1000000
+SOAK_SEEDS = 60
 
-.PHONY: demo test unit check simulate fuzz bench clean
+.PHONY: demo test unit check simulate fuzz soak bench clean
 
 demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
@@ -38,6 +39,12 @@ simulate: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --messages $(MESSAGES)
 	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -q tests/loopback/test_strangers.py
+
+# a seed kills three nodes, agents or brokers of a run here, or eight workers; on clusters it kills two, or breaks ten links
+soak: $(READY)
+	SOAK_SEEDS=$(SOAK_SEEDS) $(BIN)/python -m pytest -q -rP -k killed_at_any_moment \
+	    tests/loopback/test_worker_losses.py tests/loopback/test_node_losses.py
+	SOAK_SEEDS=$$(($(SOAK_SEEDS) / 10)) $(BIN)/python -m pytest -q -rP -k at_any_moment tests/cluster/test_losses.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

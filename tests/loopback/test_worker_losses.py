@@ -127,7 +127,7 @@ def branch(n):
 """
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SOAK_SEEDS", "3"))))
 def test_workers_that_are_killed_at_any_moment_cost_no_result(runs: Runs, seed: int) -> None:
     body = """
 print(sum(futures.map(branch, range(60))) == sum(range(600)))

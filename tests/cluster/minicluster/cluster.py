@@ -98,6 +98,18 @@ class Cluster:
         self._change(name, cut=False)
         network.set_forwarding(self.state.hosts[name], True)
 
+    def cut_between(self, one: str, other: str) -> None:
+        """Drop every packet between two nodes from now on, without a word; all others still reach both."""
+        self._misroute(one, other, True)
+
+    def heal_between(self, one: str, other: str) -> None:
+        """Undo `cut_between`."""
+        self._misroute(one, other, False)
+
+    def reset_between(self, one: str, other: str) -> None:
+        """Break every connection between two nodes, with what is under way there; new ones may be made at once."""
+        self.run(one, ["ss", "--kill", "dst", self.state.hosts[other].address])  # ss(8)
+
     def kill_node(self, name: str) -> None:
         """Power a node off: silence on the network first, then no process is left."""
         network.set_forwarding(self.state.hosts[name], False)
@@ -188,6 +200,12 @@ class Cluster:
             raise ClusterError(f"{name} has no PID 1")
         self._change(name, pid=pid, started=namespaces.start_time(pid))
         return write_end
+
+    def _misroute(self, one: str, other: str, misroutes: bool) -> None:
+        for name, to in ((one, other), (other, one)):
+            done = self.run(name, network.misroute_argv(self.state.hosts[to], misroutes))
+            if done.returncode:
+                raise ClusterError(f"{name} cannot change its way to {to}: {done.stderr}")
 
     def _change(self, name: str, **changes: object) -> None:
         if name not in self.nodes and "cut" in changes:

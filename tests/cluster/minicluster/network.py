@@ -73,6 +73,15 @@ def set_forwarding(host: Host, forwarding: bool) -> None:
     shell.run(["bridge", "link", "set", "dev", host.link, "state", "3" if forwarding else "0"])
 
 
+def misroute_argv(to: Host, misroutes: bool) -> list[str]:
+    """Return the command by which a host sends what is for *to* to nobody, without a word; or as it should again."""
+    # a station that is not there: frames for it are lost on the bridge [ip-neighbour(8)]
+    entry = ["to", to.address, "dev", "eth0"]
+    if misroutes:
+        return ["ip", "neigh", "replace", *entry, "lladdr", "02:00:00:00:00:00", "nud", "permanent"]
+    return ["ip", "neigh", "del", *entry]
+
+
 def remove_links(prefix: str) -> None:
     """Remove every link of this machine whose name begins with *prefix*."""
     for name in re.findall(rf"^\d+: ({prefix}\w+)", shell.run(["ip", "-o", "link", "show"]).stdout, re.MULTILINE):

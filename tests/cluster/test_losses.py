@@ -1,0 +1,230 @@
+"""Agents, brokers, whole nodes and links that are lost, on Slurm and on Grid Engine: the job goes on without them."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from minicluster.namespaces import Process
+from minicluster.state import HEAD
+from under_test import SUBMIT_TO, ClusterUnderTest
+
+# how many times each kind of kill is tried at random moments: `make soak` asks for more
+SEEDS = range(int(os.environ.get("SOAK_SEEDS", "1")))
+
+# rounds of nested tasks and arrays, until the test has done its worst, and one more; each leaf notes where it begins
+ROUNDS = """
+import array, os, socket, time
+from scoop_hpc import futures
+
+def leaf(n):
+    with open(f"leaf-{n}", "a") as file:
+        file.write(socket.gethostname() + "\\n")
+    time.sleep(0.005)
+    return n, array.array("d", [n]) * 20_000
+
+def branch(n):
+    parts = [futures.submit(leaf, 10 * n + k) for k in range(10)]
+    return sum(value for value, large in (part.result() for part in parts) if large[-1] == value)
+
+if __name__ == "__main__":
+    first, last, right = 0, False, True
+    while right and not last:
+        last = os.path.exists("enough")
+        right = sum(futures.map(branch, range(first, first + 40))) == sum(range(10 * first, 10 * first + 400))
+        first += 40
+    print("sum", right)
+"""
+
+
+@pytest.fixture(params=["cluster", "grid"])
+def site(request: pytest.FixtureRequest) -> ClusterUnderTest:
+    """Slurm, then Grid Engine."""
+    under_test = request.getfixturevalue(request.param)
+    assert isinstance(under_test, ClusterUnderTest)
+    return under_test
+
+
+class LossyJob:
+    """A job of ``ROUNDS`` on all nodes of a cluster, from the time on that tasks run on each."""
+
+    def __init__(self, site: ClusterUnderTest, *options: str) -> None:
+        self.site = site
+        words = SUBMIT_TO[site.machine.state.settings.scheduler]
+        done = site.scoop_hpc(*words, *options, "--parsable", "--output=job.out", str(site.write(ROUNDS)))
+        assert done.returncode == 0, done.stderr
+        self.id = done.stdout.strip()
+        site.wait_until(lambda: self.hosts() == set(site.nodes), 60, "every node has tasks")
+        (self.first,) = [name for name in site.nodes if self.find(name, "scoop-origin")]
+        self.others = [name for name in site.nodes if name != self.first]
+
+    def hosts(self, since: int = 0) -> set[str]:
+        """Return the hosts on which leaves have begun, of those that came later than the first *since*."""
+        paths = [path for path in self.site.directory.glob("leaf-*") if int(path.name[5:]) >= since]
+        return {line for path in paths for line in path.read_text().split()}
+
+    def latest(self) -> int:
+        """Return the number of the latest leaf."""
+        return max(int(path.name[5:]) for path in self.site.directory.glob("leaf-*"))
+
+    def until_working(self, node: str) -> None:
+        """Wait until tasks begin on a node that were not yet there."""
+        since = self.latest() + 1
+        self.site.wait_until(lambda: node in self.hosts(since), 60, f"tasks begin on {node}")
+
+    def until_said(self, pattern: str, timeout: float = 60) -> None:
+        """Wait until the job has printed what matches."""
+        self.site.wait_until(
+            lambda: re.search(pattern, self.site.output()), timeout, f"{pattern}: {self.site.output()}"
+        )
+
+    def find(self, node: str, title: str) -> list[Process]:
+        """Return the processes of a title; the agent has none of its own."""
+        return [each for each in self.site.processes(node) if title == (title_of(each))]
+
+    def kill(self, node: str, *titles: str) -> None:
+        """Kill the processes of these titles; without any, all that run on the node."""
+        victims = [each for each in self.site.processes(node) if not titles or title_of(each) in titles]
+        assert victims
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none has time for a last word
+            for each in victims:
+                try:
+                    os.kill(each.outer_pid, number)
+                except ProcessLookupError:
+                    continue
+
+    def finish(self, most: int) -> list[str]:
+        """Let the program end, well, with no leaf begun more often than *most* times; return the lines it printed."""
+        (self.site.directory / "enough").touch()
+        status = self.site.scoop_hpc("wait", self.id, timeout=120).returncode
+        output = self.site.output()
+        assert status == 0, output
+        assert self.site.status(self.id)["state"] == "COMPLETED"
+        lines = output.splitlines()
+        assert "sum True" in lines
+        assert "Traceback" not in output
+        counts = [path.read_text().count("\n") for path in self.site.directory.glob("leaf-*")]
+        assert max(counts) <= most, output
+        self.site.wait_until_clean()
+        return lines
+
+
+def title_of(process: Process) -> str:
+    """Return what a process is, "agent" for that."""
+    if process.title.startswith("scoop-"):
+        return process.title
+    return "agent" if "scoop_hpc.cli.agent" in process.argv else process.title
+
+
+def lost(lines: list[str]) -> list[str]:
+    """Return the nodes that were lost, of the lines that say so when it happens."""
+    return [match[1] for line in lines if (match := re.search(r"node (\S+) is lost: ", line))]
+
+
+@contextmanager
+def restored(restore: Callable[[], object]) -> Iterator[None]:
+    """Restore the cluster, whatever happens."""
+    try:
+        yield
+    finally:
+        restore()
+
+
+KILLS: dict[str, tuple[str, ...]] = {
+    "agent": ("agent",),
+    "broker": ("scoop-broker",),
+    "every process": (),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("what", KILLS)
+def test_what_is_killed_at_any_moment_costs_no_result(site: ClusterUnderTest, what: str, seed: int) -> None:
+    job = LossyJob(site)
+    dice = random.Random(f"{what} {seed}")
+    print(f"{what}, seed {seed}")
+    nodes = [dice.choice(job.others)] if what == "every process" else dice.sample(job.others, 2)
+    for node in nodes:
+        time.sleep(dice.uniform(0.0, 0.3))  # to no end but that the moments differ
+        print(f"killed: {what} of {node}")
+        job.kill(node, *KILLS[what])
+    job.until_said(rf"node {nodes[-1]} is lost: ")
+    if what == "broker":
+        for node in nodes:
+            job.until_working(node)
+    assert sorted(lost(job.finish(1 + len(nodes)))) == sorted(nodes)
+
+
+def test_node_that_is_cut_off_is_lost_and_comes_back(site: ClusterUnderTest) -> None:
+    job = LossyJob(site)
+    node = job.others[-1]
+    with restored(lambda: site.machine.heal(node)):
+        site.machine.cut(node)
+        job.until_said(rf"node {node} is lost: ", 25)
+    job.until_working(node)
+    assert lost(job.finish(2)) == [node]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_links_that_break_at_any_moment_lose_nothing(site: ClusterUnderTest, seed: int) -> None:
+    job = LossyJob(site)
+    dice = random.Random(f"link {seed}")
+    print(f"link, seed {seed}")
+    for _ in range(10):
+        one, other = dice.sample(job.others, 2)
+        print(f"reset: {one}, {other}")
+        site.machine.reset_between(one, other)
+        time.sleep(dice.uniform(0.0, 0.3))  # to no end but that the moments differ
+    for node in job.others:
+        job.until_working(node)
+    assert lost(job.finish(1)) == []
+
+
+def test_link_that_is_broken_for_ten_seconds_loses_nothing(site: ClusterUnderTest) -> None:
+    job = LossyJob(site)
+    one, other = job.others[:2]
+    with restored(lambda: site.machine.heal_between(one, other)):
+        site.machine.cut_between(one, other)
+        time.sleep(10)  # that it is broken for as long
+    job.until_working(one)
+    job.until_working(other)
+    assert lost(job.finish(1)) == []
+
+
+def test_link_that_stays_broken_costs_one_of_its_nodes(site: ClusterUnderTest) -> None:
+    job = LossyJob(site, "--grace", "3")
+    one, other = job.others[:2]
+    with restored(lambda: site.machine.heal_between(one, other)):
+        site.machine.cut_between(one, other)
+        job.until_said(rf"node ({one}|{other}) is lost: ")
+    assert lost(job.finish(2)) in ([one], [other])
+
+
+def test_node_that_slurm_takes_for_down_does_not_end_the_job(cluster: ClusterUnderTest) -> None:
+    job = LossyJob(cluster)
+    node = job.others[0]
+    with restored(lambda: cluster.machine.start_node(node)):
+        cluster.machine.kill_node(node)
+        job.until_said(rf"node {node} is lost: ", 25)
+        cluster.wait_until(
+            lambda: "down" in cluster.check(HEAD, ["sinfo", "-h", "-n", node, "-o", "%T"]), 60, "it is down"
+        )
+        job.until_working(job.others[1])
+        (cluster.directory / "enough").touch()
+        assert cluster.scoop_hpc("wait", job.id, timeout=120).returncode == 0
+    assert cluster.status(job.id)["state"] == "COMPLETED"
+    assert "sum True" in cluster.output().splitlines()
+
+
+def test_any_loss_is_the_end_where_that_is_wanted(site: ClusterUnderTest) -> None:
+    job = LossyJob(site, "--on-node-loss", "fail")
+    job.kill(job.others[0], "scoop-broker")
+    assert site.scoop_hpc("wait", job.id).returncode == 1
+    assert job.others[0] in site.output().splitlines()[-1]
+    site.wait_until_clean()
