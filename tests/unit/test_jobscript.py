@@ -152,9 +152,7 @@ def test_all_that_a_job_asks_of_slurm() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "directive"), [("slurm", "--no-kill"), ("pbs", "-W tolerate_node_failures=all")]
-)
+@pytest.mark.parametrize(("scheduler", "directive"), [("slurm", "--no-kill"), ("pbs", "-W tolerate_node_failures=all")])
 def test_a_job_of_several_nodes_outlives_one_unless_it_is_to_fail(scheduler: str, directive: str) -> None:
     said = {
         (nodes, on_node_loss): any(directive in line for line in lines(spec, scheduler))
