@@ -91,7 +91,7 @@ class LossyJob:
     def kill(self, node: str, *titles: str) -> None:
         """Kill the processes of these titles; without any, all that run on the node."""
         victims = [each for each in self.site.processes(node) if not titles or title_of(each) in titles]
-        assert victims
+        assert victims, self.site.output()
         for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none has time for a last word
             for each in victims:
                 try:

@@ -197,7 +197,7 @@ KILLS: dict[str, Callable[[Node], object]] = {
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("what", KILLS)
 def test_what_is_killed_at_any_moment_costs_no_result(four_nodes: Runs, what: str, seed: int) -> None:
-    run = Nodes(four_nodes)
+    run = Nodes(four_nodes, "--min-nodes=1")
     run.until_all_work()
     dice = random.Random(f"{what} {seed}")
     print(f"{what}, seed {seed}")
