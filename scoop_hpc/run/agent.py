@@ -62,7 +62,6 @@ from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
 from scoop_hpc.transport.probe import all_refuse
 
-_FILES = 10  # more than those for each worker and node, in an agent and in a broker
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
 _PROBE = 0.2  # seconds that a machine has to refuse a connection
@@ -165,9 +164,9 @@ class Agent:
             os.setpgid(0, 0)
         limits.raise_file_limit()
         processes = self._welcome.processes()
-        limits.check_files(_FILES + 2 * (processes + 1) + 2 * len(self._welcome.nodes), _REMEDY)
+        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)), _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
-            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * processes, _REMEDY)
+            limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)

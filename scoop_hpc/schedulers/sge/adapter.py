@@ -273,8 +273,7 @@ class SgeScheduler(Scheduler):
         return queues.read_version(done)
 
     def queues_argv(self, user: str) -> list[str] | None:
-        # of no user's jobs: they would stand between the lines
-        return ["qstat", "-F", "h_rt", "-U", user, "-u", "-"]
+        return ["qstat", "-F", "h_rt", "-U", user]
 
     def parse_queues(self, done: Completed) -> list[Queue]:
         return queues.read(_answer(done))

@@ -31,7 +31,7 @@ def read_version(done: Completed) -> str:
 def read(text: str) -> list[Queue]:
     """Return the queues in qstat's answer: a line for each instance, followed by its limit on the walltime.
 
-    A queue's limit is the largest of its instances'.
+    A queue's limit is the largest of its instances'. Lines of jobs may follow; they are none of these.
 
     >>> read('''queuename                      qtype resv/used/tot. load_avg arch          states
     ... ---------------------------------------------------------------------------------
