@@ -32,6 +32,7 @@ _COMMANDS = {
     "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
     "config": ("scoop_hpc.cli.config", "Say what is set in files, variables and programs, and where."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
+    "doctor": ("scoop_hpc.cli.doctor", "Look at this site, and say what has to be changed."),
 }
 
 

@@ -29,7 +29,7 @@ def _check(node: NodeFacts, spec: JobSpec) -> list[Finding]:
     workers = spec.workers_per_node or max(1, node.cpus // spec.cpus_per_worker)
     nodes = spec.nodes or 1
     files, processes = files_of_agent(workers + 1, nodes), processes_of_agent(workers + 1)  # and the origin
-    what = f"{workers} workers on each of {nodes} nodes"
+    what = f"{_count(workers, 'worker')} on {'one node' if nodes == 1 else f'each of {nodes} nodes'}"
     findings = [*_check_files(node, files, what), *_check_processes(node, processes, what)]
     if not findings:
         findings = [ok(_TOPIC, f"enough for {what}: {_said(node)}")]
@@ -40,7 +40,7 @@ def _check_files(node: NodeFacts, needed: int, what: str) -> list[Finding]:
     most = node.limits.files.hard
     if most is None or most >= needed:
         return []
-    text = f"{what} need {needed} open files, ulimit -Hn is {most}"
+    text = f"{what}: {needed} open files are needed, ulimit -Hn is {most}"
     return [change(_TOPIC, text, f"ask the site's staff for nofile {needed} in limits.conf, {_FEWER}")]
 
 
@@ -48,10 +48,10 @@ def _check_processes(node: NodeFacts, needed: int, what: str) -> list[Finding]:
     limits, findings = node.limits, []
     most = None if limits.is_root else limits.processes.soft
     if most is not None and most < needed + limits.threads:
-        text = f"{what} need {needed} processes and threads, ulimit -u is {most}, of which {limits.threads} are taken"
+        text = f"{what}: {needed} processes and threads are needed, ulimit -u is {most}, of which {limits.threads} are taken"
         findings.append(change(_TOPIC, text, f"raise ulimit -u to {needed + limits.threads}, {_FEWER}"))
     if limits.pids is not None and limits.pids < needed:
-        text = f"{what} need {needed} processes and threads, pids.max of the control group is {limits.pids}"
+        text = f"{what}: {needed} processes and threads are needed, pids.max of the control group is {limits.pids}"
         findings.append(change(_TOPIC, text, f"ask the site's staff for a larger one, {_FEWER}"))
     return findings
 
@@ -71,6 +71,10 @@ def _said(node: NodeFacts) -> str:
         f"open files {_or_unlimited(limits.files.hard)}, processes {_or_unlimited(limits.processes.soft)}, "
         f"locked memory {locked}"
     )
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _or_unlimited(value: int | None) -> str:

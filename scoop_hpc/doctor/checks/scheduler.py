@@ -31,7 +31,7 @@ def check(facts: SchedulerFacts, spec: JobSpec) -> list[Finding]:
     if facts.others:
         others = " and ".join(facts.others)
         findings.append(note("scheduler", f"{others} is here as well: --scheduler chooses"))
-    if facts.queue_trouble:
+    if facts.queue_trouble and not facts.trouble:  # else it has the same cause
         findings.append(
             change("queues", facts.queue_trouble, "see whether the scheduler is well, or ask the site's staff")
         )

@@ -263,13 +263,17 @@ class SlurmScheduler(Scheduler):
         return ["sbatch", "--version"]
 
     def parse_version(self, done: Completed) -> str:
-        return queues.read_version(done)
+        if done.status:
+            raise SchedulerError(f"sbatch failed: {advise(one_line(done))}")
+        return queues.read_version(done.stdout)
 
     def queues_argv(self, user: str) -> list[str] | None:
         return ["sinfo", "--noheader", f"--format={queues.SINFO_FORMAT}"]
 
     def parse_queues(self, done: Completed) -> list[Queue]:
-        return queues.read(done)
+        if done.status:
+            raise SchedulerError(f"sinfo failed: {advise(one_line(done))}")
+        return queues.read(done.stdout)
 
 
 def _memory_option(spec: JobSpec) -> str:

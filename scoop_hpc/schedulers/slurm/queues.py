@@ -6,7 +6,7 @@ import re
 
 from scoop_hpc.errors import InputError, SchedulerError
 from scoop_hpc.fields.units import parse_walltime
-from scoop_hpc.schedulers.answers import Completed, one_line, short
+from scoop_hpc.schedulers.answers import short
 from scoop_hpc.schedulers.queues import Queue
 
 # the name, with * behind the default one's; up, down, drain or inact; the longest walltime; the fewest and most nodes
@@ -17,29 +17,27 @@ _LINE = re.compile(r"([^|\s]+)\|(\w+)\|([^|]+)\|(?:[0-9]+-)?(\w+)\|([0-9]+)/([0-
 _VERSION = re.compile(r"^\s*slurm(?:-wlm)?\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
-def read_version(done: Completed) -> str:
+def read_version(text: str) -> str:
     """Return what ``sbatch --version`` answered; raise SchedulerError.
 
-    >>> read_version(Completed(("sbatch",), 0, "slurm-wlm 22.05.8", ""))
+    >>> read_version("slurm-wlm 22.05.8")
     'Slurm 22.05.8'
     """
-    found = _VERSION.search(done.stdout)
-    if done.status or found is None:
-        raise SchedulerError(f"cannot read a version in {short(done.stdout or one_line(done))}")
+    found = _VERSION.search(text)
+    if found is None:
+        raise SchedulerError(f"cannot read a version in {short(text.strip())}")
     return f"Slurm {found[1]}"
 
 
-def read(done: Completed) -> list[Queue]:
+def read(text: str) -> list[Queue]:
     """Return the partitions in sinfo's answer, in `SINFO_FORMAT`; raise SchedulerError.
 
-    >>> read(Completed(("sinfo",), 0, "normal*|up|1-00:00:00|1-infinite|0/3/1/4", ""))
+    >>> read("normal*|up|1-00:00:00|1-infinite|0/3/1/4")
     [Queue(name='normal', is_open=True, is_default=True, nodes=3, most_nodes=None, walltime=86400)]
     """
-    if done.status:
-        raise SchedulerError(f"sinfo failed: {one_line(done)}")
-    lines = [match for match in map(_LINE.fullmatch, map(str.strip, done.stdout.splitlines())) if match]
-    if not lines and done.stdout.strip():
-        raise SchedulerError(f"cannot read sinfo's output {short(done.stdout)}")
+    lines = [match for match in map(_LINE.fullmatch, map(str.strip, text.splitlines())) if match]
+    if not lines and text.strip():
+        raise SchedulerError(f"cannot read sinfo's output {short(text)}")
     return [_read_line(*match.groups()) for match in lines]
 
 
