@@ -48,7 +48,8 @@ def _check_processes(node: NodeFacts, needed: int, what: str) -> list[Finding]:
     limits, findings = node.limits, []
     most = None if limits.is_root else limits.processes.soft
     if most is not None and most < needed + limits.threads:
-        text = f"{what}: {needed} processes and threads are needed, ulimit -u is {most}, of which {limits.threads} are taken"
+        taken = f"ulimit -u is {most}, of which {limits.threads} are taken"
+        text = f"{what}: {needed} processes and threads are needed, {taken}"
         findings.append(change(_TOPIC, text, f"raise ulimit -u to {needed + limits.threads}, {_FEWER}"))
     if limits.pids is not None and limits.pids < needed:
         text = f"{what}: {needed} processes and threads are needed, pids.max of the control group is {limits.pids}"

@@ -49,7 +49,8 @@ def _check_presence(facts: SchedulerFacts) -> Finding:
             "load the site's module for it, or name another by --scheduler",
         )
     if facts.name == "local":
-        return note("scheduler", "none is found here: jobs run on this machine, by the built-in scheduler 'local'")
+        why = "" if facts.others else "no other is found here: "
+        return note("scheduler", f"{why}jobs run on this machine, by the built-in scheduler 'local'")
     if facts.trouble:
         return change(
             "scheduler", f"{facts.name}: {facts.trouble}", "see whether the scheduler is well, or ask the site's staff"
