@@ -63,6 +63,7 @@ _ASKED = (
     "template",
     "scheduler",
 )
+_LEFT_OUT = frozenset(word for each in submit.params if each.name not in _ASKED for word in each.opts)
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(job_room.__file__)), "program.py")
 _WALLTIME = 300  # seconds that the job asks for, unless the command line says another
 
@@ -76,7 +77,21 @@ class _Options:
     walltime: int | None  # of the job, None: what it is asked for in other jobs
 
 
-@click.command(cls=JobCommand, params=[each for each in submit.params if each.name in _ASKED])
+class _DoctorCommand(JobCommand):
+    """A command with some of the options of submit: of the others, it says so."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            unknown = error if isinstance(error, click.NoSuchOption) else error.__cause__
+            if isinstance(unknown, click.NoSuchOption) and unknown.option_name in _LEFT_OUT:
+                text = f"{unknown.option_name} is an option of submit, and not of doctor: leave it out"
+                raise click.UsageError(text, ctx) from error
+            raise
+
+
+@click.command(cls=_DoctorCommand, params=[each for each in submit.params if each.name in _ASKED])
 @click.option("--submit", "by_job", is_flag=True, help="Look at the nodes, too, by a small job.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then."

@@ -93,8 +93,8 @@ def _late(client: Client, report: Report, timeout: float) -> Finding:
     except ScoopError as error:
         lines = [str(error)]
     _cancel(client, report)
-    text = f"job {report.label} was {report.status.state.value} after {timeout:g} s, and is cancelled: {lines[0]}"
-    return change(_TOPIC, text, "; ".join(lines[1:]) or "give a longer --timeout, or another --queue")
+    text = f"job {report.label} was {follow.describe(report)} after {timeout:g} s, and is cancelled"
+    return change(_TOPIC, text, "; ".join(lines) or "give a longer --timeout, or another --queue")
 
 
 def _cancel(client: Client, report: Report) -> None:
