@@ -93,7 +93,7 @@ def _late(client: Client, report: Report, timeout: float) -> Finding:
     except ScoopError as error:
         lines = [str(error)]
     _cancel(client, report)
-    text = f"job {report.label} was {follow.describe(report)} after {timeout:g} s, and is cancelled"
+    text = f"job {report.label} has not ended within {timeout:g} s, and is cancelled: {follow.describe(report)}"
     return change(_TOPIC, text, "; ".join(lines) or "give a longer --timeout, or another --queue")
 
 

@@ -132,7 +132,7 @@ def test_a_job_that_does_not_end_is_cancelled(site: Site) -> None:
     done = site.call("doctor", "--submit", "--scheduler", "local", "--timeout", "1", "--prologue", "sleep 600")
     assert done.returncode == 1, done.stdout + done.stderr
     (job,) = lines(done, "job")
-    assert "after 1 s, and is cancelled" in job
+    assert "has not ended within 1 s, and is cancelled" in job
     assert site.call("wait", "local-1", "--timeout", "60").returncode not in (0, 124)
 
 
