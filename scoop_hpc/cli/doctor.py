@@ -164,6 +164,8 @@ def _unsafe(state: str, is_used: bool) -> list[Finding]:
             private.make_private(state)
         elif os.path.isdir(state):
             private.check_private(state)
+        elif not os.access(_existing(state), os.W_OK):
+            raise InputError(f"cannot make the directory {state!r}; SCOOP_HPC_STATE names another directory for jobs")
     except InputError as error:
         return [change("directories", str(error), "")]
     return []

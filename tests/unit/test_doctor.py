@@ -293,10 +293,16 @@ def test_the_interface_that_a_run_takes_is_told_and_the_others_that_there_are() 
     assert finding.text == "n[1-2]: a run takes eth0; --interface may be ib0 (100 Gbit/s)"
 
 
-def test_a_machine_without_a_network_can_run_alone_but_a_node_cannot() -> None:
+def test_the_bridge_to_a_host_s_own_containers_is_not_offered() -> None:
+    bridged = replace(NODE, interfaces=(NODE.interfaces[0], Interface("docker0", ("172.17.0.1",), 10_000)))
+    assert network.check_here(bridged).text == "a run from here would take 10.0.0.1 of eth0 (1 Gbit/s)"
+
+
+def test_a_machine_without_a_network_can_run_alone_but_not_with_others() -> None:
     alone = replace(NODE, address="", interfaces=())
     assert network.check_here(alone).verdict is Verdict.NOTE
-    assert [each.verdict for each in network.check_nodes([alone])] == [Verdict.CHANGE]
+    assert [each.verdict for each in network.check_nodes([alone])] == [Verdict.NOTE]
+    assert [each.verdict for each in network.check_nodes([NODE, alone])] == [Verdict.OK, Verdict.CHANGE]
 
 
 def test_a_node_that_took_no_part_is_told() -> None:

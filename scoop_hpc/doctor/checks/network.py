@@ -10,6 +10,7 @@ from scoop_hpc.doctor.finding import Finding, change, note, ok
 
 _TOPIC = "network"
 _SLOW = 20e6  # bytes per second: less than a tenth of what 2 Gbit/s carry
+_OF_CONTAINERS = ("docker", "podman", "cni", "virbr", "veth", "br-")  # bridges of one host: no other reaches them
 _FAR = 0.005  # seconds there and back: within one site it is less than a tenth
 
 
@@ -39,7 +40,9 @@ def check_nodes(nodes: Sequence[NodeFacts]) -> list[Finding]:
     for interface, same in alike([(node, _interface_of(node)) for node in nodes]):
         if interface is None:
             text = f"{names(same)}: no address that others could reach"
-            findings.append(change(_TOPIC, text, "ask the site's staff for the nodes' network"))
+            alone = len(nodes) == 1
+            advice = "ask the site's staff for the nodes' network"
+            findings.append(note(_TOPIC, text) if alone else change(_TOPIC, text, advice))
         else:
             findings.append(ok(_TOPIC, f"{names(same)}: a run takes {interface}{_alternatives(same[0])}"))
     return findings
@@ -84,7 +87,11 @@ def _taken(node: NodeFacts) -> str:
 
 
 def _alternatives(node: NodeFacts) -> str:
-    others = [f"{each.name}{_speed(each)}" for each in node.interfaces if node.address not in each.addresses]
+    others = [
+        f"{each.name}{_speed(each)}"
+        for each in node.interfaces
+        if node.address not in each.addresses and not each.name.startswith(_OF_CONTAINERS)
+    ]
     return f"; --interface may be {' or '.join(others)}" if others else ""
 
 
