@@ -144,7 +144,8 @@ def _examine(request: JobRequest, own: _Options) -> tuple[list[Finding], dict[st
         if own.by_job and not asked.missing and not unsafe:
             client = follow.open_client(os.environ)
             brief = request.spec if own.walltime is None else replace(request.spec, walltime=own.walltime)
-            job, troubles = look_by_a_job(client, replace(request, spec=brief), state, marks, own.timeout)
+            put = [mark for mark, marked in zip(marks, here.marked) if marked.has_mark]
+            job, troubles = look_by_a_job(client, replace(request, spec=brief), state, put, own.timeout)
             findings += troubles
             if job is not None:
                 findings += of_job(here, job, request.spec)

@@ -259,9 +259,7 @@ def test_a_directory_that_is_not_writable_here_is_told() -> None:
 @pytest.mark.parametrize(("clock", "word"), [(12.5, "ahead of"), (-12.5, "behind")])
 def test_a_clock_that_is_wrong_is_told(clock: float, word: str) -> None:
     (finding,) = clocks.check([WAY, replace(WAY, target="n3", clock=clock)])
-    assert finding.text == f"the clock of n3 is 12.5 s {word} that of n1" or word == "behind"
-    assert word in finding.text
-    assert finding.verdict is Verdict.CHANGE
+    assert (finding.verdict, finding.text) == (Verdict.CHANGE, f"the clock of n3 is 12.5 s {word} that of n1")
 
 
 def test_clocks_agree_as_far_as_they_can_be_compared() -> None:
