@@ -24,6 +24,7 @@ from scoop_hpc.cli.options.settings import plain_options
 from scoop_hpc.cli.submit import submit
 from scoop_hpc.doctor import job as job_room
 from scoop_hpc.doctor.checks import of_job, of_login_node
+from scoop_hpc.doctor.checks.scheduler import SchedulerFacts
 from scoop_hpc.doctor.facts import JobFacts
 from scoop_hpc.doctor.finding import Finding, Verdict, change
 from scoop_hpc.doctor.gather import look
@@ -31,6 +32,7 @@ from scoop_hpc.doctor.site import ask_scheduler
 from scoop_hpc.errors import InputError
 from scoop_hpc.files import private
 from scoop_hpc.jobs.commands import Commands, run_command
+from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.registry import SCHEDULERS, found, user_name
 
 # the options of submit that say what a job may have and where it goes; all others are left at their defaults
@@ -128,34 +130,30 @@ def _examine(request: JobRequest, own: _Options) -> tuple[list[Finding], dict[st
     directory, state = os.getcwd(), private.root(os.environ)
     unsafe = _unsafe(state, own.by_job)
     with _marked([directory, *([] if unsafe else [_existing(state)])]) as marks:
-        here = look(os.environ, marks)
-        scheduler = request.scheduler
-        commands = Commands(SCHEDULERS, os.environ)
-        asked = ask_scheduler(
-            scheduler,
-            lambda argv: commands.ask(scheduler, argv, None),
-            shutil.which,
-            user_name(),
-            tuple(each.name for each in _others(request)),
-        )
+        here, asked = look(os.environ, marks), _ask(request.scheduler)
         findings = [*of_login_node(here, asked, request.spec), *unsafe]
-        facts: dict[str, Any] = {"scheduler": msgspec.to_builtins(asked), "login_node": msgspec.to_builtins(here)}
         job: JobFacts | None = None
         if own.by_job and not asked.missing and not unsafe:
-            client = follow.open_client(os.environ)
             brief = request.spec if own.walltime is None else replace(request.spec, walltime=own.walltime)
             put = [mark for mark, marked in zip(marks, here.marked) if marked.has_mark]
-            job, troubles = look_by_a_job(client, replace(request, spec=brief), state, put, own.timeout)
-            findings += troubles
+            client = follow.open_client(os.environ)
+            job, of_the_job = look_by_a_job(client, replace(request, spec=brief), state, put, own.timeout)
+            findings += of_the_job
             if job is not None:
                 findings += of_job(here, job, request.spec)
-    return findings, {**facts, "job": None if job is None else msgspec.to_builtins(job)}
+    return findings, {
+        "scheduler": msgspec.to_builtins(asked),
+        "login_node": msgspec.to_builtins(here),
+        "job": None if job is None else msgspec.to_builtins(job),
+    }
 
 
-def _others(request: JobRequest) -> Iterator[Any]:
-    for each in found(shutil.which, lambda argv: run_command(argv, os.environ)):
-        if each.name != request.scheduler.name:
-            yield each
+def _ask(scheduler: Scheduler) -> SchedulerFacts:
+    """Return what *scheduler* says, and which others are here."""
+    commands = Commands(SCHEDULERS, os.environ)
+    here = found(shutil.which, lambda argv: run_command(argv, os.environ))
+    others = tuple(each.name for each in here if each.name != scheduler.name)
+    return ask_scheduler(scheduler, lambda argv: commands.ask(scheduler, argv, None), shutil.which, user_name(), others)
 
 
 def _unsafe(state: str, is_used: bool) -> list[Finding]:
