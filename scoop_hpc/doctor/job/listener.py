@@ -28,8 +28,8 @@ _KEY = 16  # bytes
 _PINGS = 60
 _TIME, _COUNT = struct.Struct("!d"), struct.Struct("!Q")
 _BLOCK = bytes(1 << 20)
-_DATA = 256 << 20  # bytes
-_LONGEST = 2.0  # seconds to receive for
+_LEAST, _MOST = 1 << 20, 256 << 20  # bytes that are sent at once
+_LONG_ENOUGH = 0.2  # seconds for a rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,10 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def measure(source: str, target: Listener) -> Way:
-    """Return what the way from *source*, which is here, to *target* is worth, by the first address that answers."""
+    """Return what the way from *source*, which is here, to *target* is worth, by the first address that answers.
+
+    Of several measurements the best counts: what nodes do beside makes the others.
+    """
     troubles = []
     for address in target.addresses:
         try:
@@ -107,13 +110,12 @@ def _measure(source: str, target: Listener, address: str) -> Way:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(target.key)
         pings = [_ping(connection) for _ in range(_PINGS)]
-        latencies = sorted(latency for latency, _ in pings)
         return Way(
             source,
             target.name,
             address,
-            latency=latencies[len(latencies) // 2],
-            rate=_rate(connection),
+            latency=min(pings)[0],
+            rate=_best_rate(connection),
             clock=clock_offset(pings),
         )
 
@@ -136,14 +138,25 @@ def clock_offset(pings: Sequence[tuple[float, float]]) -> float:
     return min(pings)[1]
 
 
-def _rate(connection: socket.socket) -> float:
-    """Return how many bytes per second are received."""
+def _best_rate(connection: socket.socket) -> float:
+    """Return how many bytes per second are received at best, of ever more bytes until they take long enough."""
+    count, best = _LEAST, 0.0
+    while True:
+        seconds = _receive_data(connection, count)
+        best = max(best, count / seconds)
+        if seconds > _LONG_ENOUGH or count >= _MOST:
+            return best
+        count *= 4
+
+
+def _receive_data(connection: socket.socket, count: int) -> float:
+    """Receive so many bytes; return the seconds that it took."""
     buffer = bytearray(len(_BLOCK))
-    connection.sendall(b"d" + _COUNT.pack(_DATA))
-    received, begin = 0, time.perf_counter()
-    while received < _DATA and time.perf_counter() - begin < _LONGEST:
-        count = connection.recv_into(buffer)
-        if not count:
+    begin = time.perf_counter()
+    connection.sendall(b"d" + _COUNT.pack(count))
+    while count > 0:
+        received = connection.recv_into(buffer, min(len(buffer), count))
+        if not received:
             raise ConnectionError("it closed the connection")
-        received += count
-    return received / (time.perf_counter() - begin)
+        count -= received
+    return time.perf_counter() - begin

@@ -11,7 +11,8 @@ from scoop_hpc.schedulers.queues import Queue
 
 _INSTANCE = re.compile(r"([^\s@]+)@\S+\s+[A-Z]*\s+[0-9]+/[0-9]+/[0-9]+\s+\S+\s+\S+\s*(\S*)")
 _H_RT = re.compile(r"\s+\w+:h_rt=(\S+)")
-_CLOSED = frozenset("auEdDsSC")  # states: alarm, unknown, error, disabled, suspended; B, A and others are none of them
+# states: unknown, error, disabled, configuration ambiguous, orphaned; an alarm is what a host has that is busy
+_CLOSED = frozenset("uEdDco")
 _VERSION = re.compile(r"^\s*((?:(?:OGS/|[SUAO])?GE|[OG]CS)\s+\S+)", re.MULTILINE)
 
 
