@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-FAKES = Path(__file__).parents[1] / "fakes" / "slurm"
-PYTHON = os.path.dirname(sys.executable)
+from scoop_hpc.doctor.job.listener import listen, measure
 
 
 class Site:
@@ -226,3 +227,29 @@ def test_a_shell_that_nobody_knows_gets_nothing(site: Site) -> None:
 def test_the_manual_page_begins_as_one(site: Site) -> None:
     done = site.call("man")
     assert (done.returncode, done.stdout.splitlines()[0].split()[:3]) == (0, [".TH", "SCOOP-HPC", "1"])
+
+
+# the way between two nodes
+
+
+def test_a_way_is_measured_by_the_first_address_that_answers() -> None:
+    listener = replace(listen("n2", ("127.0.0.1",)), addresses=("127.0.0.2:9", "127.0.0.1"))
+    way = measure("n1", listener)
+    assert (way.source, way.target, way.address, way.trouble) == ("n1", "n2", "127.0.0.1", "")
+    assert way.latency > 0
+    assert way.rate > 0
+    assert abs(way.clock) <= way.latency
+
+
+@pytest.mark.parametrize(
+    ("change", "trouble"),
+    [
+        ({"key": bytes(16)}, "it closed the connection"),
+        ({"port": 1}, "Connection refused"),
+        ({"addresses": ()}, "it has no address that others could reach"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_a_trouble(change: dict[str, Any], trouble: str) -> None:
+    way = measure("n1", replace(listen("n2", ("127.0.0.1",)), **change))
+    assert (way.address, way.rate) == ("", 0.0)
+    assert trouble in way.trouble or "reset" in way.trouble
