@@ -169,8 +169,9 @@ def test_log_of_agents_elsewhere_comes_to_the_drivers_standard_error(grid: Grid)
     assert "client_secret" not in done.stderr
 
 
-def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid) -> None:
-    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+def test_host_that_is_lost_ends_the_run_if_it_is_told_to_and_is_named(grid: Grid) -> None:
+    words = ("--launcher", "ssh", "--hosts", "n1:1,n2:1", "--on-node-loss", "fail")
+    driver = grid.runs.start(*words, grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
     os.kill(agent_on(grid, "n2")[0], signal.SIGKILL)
     _, stderr = driver.communicate(timeout=60)
@@ -181,7 +182,8 @@ def test_host_that_is_lost_ends_the_run_and_is_named(grid: Grid) -> None:
 
 
 def test_agent_that_is_connected_outlives_its_ssh_which_is_named_when_it_dies(grid: Grid) -> None:
-    driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
+    words = ("--launcher", "ssh", "--hosts", "n1:1,n2:1", "--on-node-loss", "fail")
+    driver = grid.runs.start(*words, grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
     agent, ssh = agent_on(grid, "n2")
     os.kill(ssh, signal.SIGKILL)
