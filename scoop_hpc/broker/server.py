@@ -57,7 +57,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.numbered import Inbox, is_numbered
+from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,7 @@ class BrokerServer:
             self._context, self._name, plan.curve, policy.next_address, self._poll, self._poller.unregister
         )
         self._inbox = Inbox()
+        self._clients: dict[ProcessName, Outgoing] = {}  # what is for them
         self._unanswered: dict[BrokerName, Greet] = {}  # of brokers that the agent has not named yet
         self._heard: set[str] = set()  # addresses of peers' meta sockets
 
@@ -195,6 +196,11 @@ class BrokerServer:
             return
         if name in self._state.peers or (is_client(name) and broker_of(name) == self._name):
             sockets.send_to(self._main, name, Greeted(message.attempt, self._inbox.greet(name)))
+            if is_client(name):
+                outgoing = self._clients.setdefault(name, Outgoing())
+                outgoing.have_arrived(message.arrived)
+                for frames in outgoing.kept():
+                    self._main.send_multipart([name.encode(), *frames])
         elif is_broker(name) and not self._peers.is_gone(name):
             self._unanswered[name] = message
 
@@ -245,6 +251,9 @@ class BrokerServer:
         """Take in one message of the main socket; return False after Stop."""
         if isinstance(message, Greet):
             self._on_greet(message, name)
+        elif isinstance(message, Arrived):
+            if name in self._clients:  # else it was left by an earlier connection, see `Inbox`
+                self._clients[name].have_arrived(message.count)
         elif name == AGENT and isinstance(message, Ready):
             self._agent_is_here = True
             for held in (self._up, *self._for_agent):
@@ -314,5 +323,8 @@ class BrokerServer:
                 self._peers.send(send.to, send.message)
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
+            elif send.to in self._clients:
+                frames = self._clients[send.to].add(codec.encode(send.message))
+                self._main.send_multipart([send.to.encode(), *frames])
             else:
                 sockets.send_to(self._main, send.to, send.message)

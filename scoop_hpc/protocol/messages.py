@@ -63,7 +63,7 @@ Greet        broker -> broker    main   is this you? answered by Greeted if it i
 Greeted      broker -> broker    main   this address works, and so many of your messages have arrived
              broker -> client    main   the same
 Arrived      broker -> broker    main   so many of your messages have arrived: you need not keep them; see `numbered`
-             broker -> client    main   the same
+             broker <-> client   main   the same
              agent <-> driver    meet   the same
 Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
 Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
@@ -444,6 +444,7 @@ class Shared(Message, frozen=True):
 class Greet(Message, frozen=True):
     to: Broker  # the broker that is meant: an address may lead to another one
     attempt: Count  # of the sender's attempts to find it
+    arrived: Count = 0  # as in Arrived; only a client gets messages by this way
 
 
 class Greeted(Message, frozen=True):

@@ -25,7 +25,7 @@ from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.maps import spelled_out
-from scoop_hpc.transport.numbered import Outgoing
+from scoop_hpc.transport.numbered import Incoming, Outgoing
 
 
 class Search:
@@ -80,6 +80,7 @@ class Dialer:
         self._address: str | None = None  # that the socket is connected to, if it has ever been
         self._greets = 0  # number of the last one
         self._outgoing = Outgoing()
+        self._incoming = Incoming()
 
     @property
     def is_found(self) -> bool:
@@ -104,15 +105,19 @@ class Dialer:
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""
         messages = []
-        message = sockets.receive(self.socket)
-        while message is not None:
+        while self.socket.poll(0):
+            frames = self._incoming.take(self.socket.recv_multipart())
+            if frames is None:
+                continue
+            if self._incoming.is_due():
+                sockets.send(self.socket, Arrived(self._incoming.tell()))
+            message = codec.decode(frames)
             if isinstance(message, Arrived):
                 self._outgoing.have_arrived(message.count)
             elif not isinstance(message, Greeted):
                 messages.append(message)
             elif message.attempt == self._greets and not self.is_open:
                 self._open(message)
-            message = sockets.receive(self.socket)
         return messages
 
     def _open(self, answer: Greeted) -> None:
@@ -135,10 +140,15 @@ class Dialer:
 
     def _greet(self) -> None:
         self._greets += 1
-        sockets.send(self.socket, Greet(self.name, self._greets))
+        sockets.send(self.socket, Greet(self.name, self._greets, self._incoming.tell()))
 
     def has_broken(self) -> bool:
-        """Return whether the connection was lost since the last look, after the broker had answered."""
+        """Return whether the connection was lost since the last look, after the broker had answered.
+
+        Tell the broker what has arrived, unless it knows.
+        """
+        if self._incoming.is_owed():
+            sockets.send(self.socket, Arrived(self._incoming.tell()))
         is_lost = any(not change.is_made for change in self._watch.news())
         if not (is_lost and self.is_found):
             return False

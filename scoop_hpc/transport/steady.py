@@ -103,7 +103,8 @@ class SteadyRouter:
         """
         end = self._ends.get(name)
         if end is None:
-            return None if is_numbered(frames) else codec.decode(frames)
+            message = None if is_numbered(frames) else codec.decode(frames)
+            return None if name.startswith("\0") else message
         taken = end.incoming.take(frames)
         if taken is None:
             return None

@@ -15,6 +15,8 @@ from proxy import Proxy
 
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
+from scoop_hpc.pool.link import ClientLink
+from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import (
     Batch,
     BrokerUp,
@@ -22,12 +24,13 @@ from scoop_hpc.protocol.messages import (
     Gone,
     LinkBroken,
     Message,
+    Open,
     Peers,
     Ready,
     Results,
     Stop,
 )
-from scoop_hpc.protocol.names import AGENT, NodeIndex, WorkerName, broker_name, worker_name
+from scoop_hpc.protocol.names import AGENT, CLIENT, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 
@@ -40,6 +43,7 @@ class Node:
 
     def __init__(self, index: int, directory: Path, curve: Curve, policy: Policy) -> None:
         self.index = NodeIndex(index)
+        self.curve = curve
         self.worker = worker_name(index, 1)
         place = directory / str(index)
         place.mkdir(mode=0o700)
@@ -180,16 +184,56 @@ def test_nothing_is_lost_and_nothing_comes_twice_when_connections_are_cut(
     assert capfd.readouterr().err == ""
 
 
+def test_nothing_between_a_pool_and_its_client_is_lost_when_connections_are_cut(
+    make_nodes: MakeNodes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node, _ = make_nodes(Policy(tick=0.02))
+    link = ClientLink(Open(1, node.up, node.curve), ClientPolicy(look=0.01, broken=60.0))
+    chance = random.Random(1)
+    sent, told = 0, 0
+    heard: list[int] = []
+    got: list[int] = []
+
+    def hear() -> None:
+        link.look()
+        for message in link.receive():
+            assert isinstance(message, Results)
+            heard.extend(batch.serial for batch in message.batches)
+        got.extend(node.received())
+
+    told = 1
+    link.send(Results([Batch(node.worker, told, [b"outcome"], done=(told,))]))
+    while not got:  # a broker tells a client nothing before it was asked
+        hear()
+    for _ in range(_CUTS):
+        end = time.monotonic() + chance.uniform(0, 0.1)
+        while time.monotonic() < end:
+            sent += 1
+            node.send(CLIENT, sent)
+            told += 1
+            link.send(Results([Batch(node.worker, told, [b"outcome"], done=(told,))]))
+            hear()
+        node.proxies[0].cut(rudely=chance.random() < 0.5)
+    deadline = time.monotonic() + 60
+    while len(heard) < sent or len(got) < told:
+        assert time.monotonic() < deadline, f"{len(heard)} of {sent}, {len(got)} of {told}"
+        hear()
+    link.close()
+    assert heard == list(range(1, sent + 1))
+    assert got == list(range(1, told + 1))
+    assert capfd.readouterr().err == ""
+
+
 def test_connection_that_falls_silent_is_made_again(make_nodes: MakeNodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_HEARTBEAT", 50)
-    monkeypatch.setattr(sockets, "_SILENCE", 300)
+    monkeypatch.setattr(sockets, "_HEARTBEAT", 200)
+    monkeypatch.setattr(sockets, "_SILENCE", 2000)
     nodes = make_nodes(Policy(tick=0.02))
     meet(nodes)
     traffic = Traffic(nodes, random.Random(1))
     traffic.flow(time.monotonic() + 0.05)
     for node in nodes:
         node.proxies[0].swallow(True)
-    traffic.flow(time.monotonic() + 0.6)
+    traffic.flow(time.monotonic() + 2.5)
     for node in nodes:
         node.proxies[0].swallow(False)
     traffic.settle()
