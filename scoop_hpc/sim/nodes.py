@@ -48,7 +48,6 @@ class Node:
     born_to_die: list[Death] = field(default_factory=list)  # for workers that are started in the place of others
     lost_at: float | None = None  # it died, or the driver gave it up
     known_until: float = 0.0  # when all brokers must know that
-    is_given_up: bool = False  # as its agent has heard
     is_cut_off: bool = False  # the driver has no connection to its agent
     doom: NodeLoss | None = None  # that comes when its broker is at some point
 

@@ -27,7 +27,6 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Bye,
     CancelAnswer,
-    GivenUp,
     Gone,
     Hello,
     Message,
@@ -36,6 +35,7 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Reference,
     Results,
+    Steal,
     Stop,
     TaskId,
     Tasks,
@@ -88,6 +88,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     stack_depth: int = 10  # tasks that may wait on one stack, one for the other
     large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
+    greed: int = 0  # tasks that brokers steal beyond those that they need: so they wander from node to node
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
     grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
@@ -492,7 +493,6 @@ class World:
             node.agent = AgentState(f"n{node.host}", message)
             self._do_agent(node, node.agent.start(self.agenda.now))
         elif node.agent is not None:
-            node.is_given_up = node.is_given_up or isinstance(message, GivenUp)
             self._do_agent(node, node.agent.hear_driver(message, self.agenda.now))
 
     def tell_agent_of_connection(self, node: Node, made: bool) -> None:
@@ -527,12 +527,12 @@ class World:
                     for child in list(node.pids):
                         self.later(0.0, partial(self._exit, node, child, -SIGKILL))
         if agent.phase is agent_state.Phase.OVER and not node.process.is_gone:
-            if node.is_given_up:
-                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
-            else:
+            if agent.has_driver:
                 self._tell_driver(node, Bye())
-                self.losses.has_left(node)
+            self.losses.has_left(node)
             node.process.is_gone = True
+            if agent.is_to_return:
+                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
         due = agent.deadline()
         if due is not None and due < node.wake_at:
             node.wake_at = due
@@ -697,7 +697,9 @@ class World:
                 peer = self.node_of(to).broker
                 assert peer is not None
                 hear = partial(self._hear_broker, peer, broker.state.name)
-                if isinstance(message, Results):
+                if isinstance(message, Steal):
+                    message = replace(message, count=message.count + self.scenario.greed)
+                elif isinstance(message, Results):
                     message = replace(message, batches=list(map(self.taken, message.batches)))
                 self._carry(broker.name, to, message, hear, peer, max(now, broker.links[to]))
                 self.losses.has_sent(self.node_of(broker.name), message)
