@@ -297,8 +297,8 @@ class World:
         return self._program_began is not None and self._program_began <= self.agenda.now
 
     def node_on(self, host: int) -> Node | None:
-        """Return the node of the run that is on a *host*, if there is one that is not lost."""
-        return next((node for node in self.nodes if node.host == host and node.is_member), None)
+        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
+        return next((node for node in self.nodes if node.host == host and node.lost_at is None), None)
 
     def passes(self, worker: Worker, point: str) -> None:
         """Let a worker die some time after it has come to this *point*, if that is to be."""
@@ -411,6 +411,7 @@ class World:
             raise Violation(f"nothing happens any more, and there is work left: {what}")
         if self._checks:
             self._check_patience(workers)
+            self._check_queues(members, workers)
 
     def _check_patience(self, workers: Sequence[Worker]) -> None:
         now, patience = self.agenda.now, _PATIENCE + self._delay
@@ -424,6 +425,21 @@ class World:
                 waits, idles = now - since, now - first.idle_since
                 who = f"worker {first.name} was idle for {idles:.2f} s"
                 raise Violation(f"task {number} has waited for {waits:.2f} s ({where}), {who}")
+
+    def _check_queues(self, members: Sequence[Node], workers: Sequence[Worker]) -> None:
+        """Check that no task stays the first of a queue while a worker is idle, which one that is not followed may."""
+        now, patience = self.agenda.now, _PATIENCE + self._delay
+        free = min((worker.idle_since for worker in workers if worker.idle_since is not None), default=now)
+        for node in members:
+            broker = node.broker
+            assert broker is not None
+            first = next(iter(broker.state.queue), None) or next(iter(broker.state.risky), None)
+            if first is not broker.first:
+                broker.first, broker.first_since = first, now
+            elif first is not None and now - max(broker.first_since, free, self.troubled_until) > patience:
+                waits, idles = now - broker.first_since, now - free
+                who = f"a worker was idle for {idles:.2f} s"
+                raise Violation(f"{first} has waited for {waits:.2f} s at {broker.name}, {who}")
 
     def _check_end(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
