@@ -8,7 +8,7 @@ from typing import Protocol
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.protocol.messages import Message, Moved, Results, Tasks
-from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, is_broker
+from scoop_hpc.protocol.names import BrokerName, ProcessName, is_broker
 from scoop_hpc.run import driver_state
 from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.sim.agenda import Agenda, Process
@@ -46,7 +46,7 @@ class Surroundings(Protocol):
         """Expect nothing of the run before."""
 
     def node_on(self, host: int) -> Node | None:
-        """Return the node of the run that is on a *host*, if there is one that is not lost."""
+        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
 
     def lose_letters(self, senders: Collection[str], delay: float) -> None:
         """Lose what the dead have sent, from some message on."""
@@ -100,11 +100,11 @@ class Losses:
                 self._lose(node, fault)
             case NodeLoss():
                 node.doom = fault
-            case Silence():
+            case Silence() if node.is_member:
                 self._fall_silent(node, fault)
-            case Cut():
+            case Cut() if node.is_member:
                 other = run.node_on(fault.other)
-                if other is not None and other is not node:
+                if other is not None and other is not node and other.is_member:
                     self._cut(node, other, fault.seconds)
 
     # when it is time for a node to die
@@ -139,14 +139,15 @@ class Losses:
         if run.is_over() or node.lost_at is not None:
             return
         if loss.what == "broker":
-            run.end_broker(node, -6)
+            if node.broker is not None:
+                run.end_broker(node, -6)
             return
-        run.note(f"node {node.index} dies")
+        run.note(f"node {node.index} dies, of host {node.host}")
         noticed = min(loss.noticed, 0.05) if loss.what == "agent" else loss.noticed
         self._mark(node, noticed)
-        assert node.broker is not None
-        run.lose_letters({node.broker.name, node.process.name}, noticed + 2.5)
-        for process in (node.process, node.broker, *node.workers.values()):
+        processes = [process for process in (node.process, node.broker, *node.workers.values()) if process is not None]
+        run.lose_letters({process.name for process in processes}, noticed + 2.5)
+        for process in processes:
             process.is_gone = True
         node.is_cut_off = True
         run.later(noticed, partial(self._disconnect, node))
@@ -157,12 +158,13 @@ class Losses:
         """Count a node as lost from now on."""
         run = self._run
         now = run.agenda.now
-        if node.lost_at is None and node.index is not None:
+        if node.lost_at is None:
             node.lost_at = now
             node.known_until = max(now, run.troubled_until) + noticed + _WORD
             self.count += 1
-            run.ledger.node_lost(str(node.index), now)
             run.is_in_trouble(now + noticed)
+            if node.index is not None:
+                run.ledger.node_lost(str(node.index), now)
 
     def broker_died(self, node: Node) -> None:
         """Note that a broker has ended, and so its node is lost, unless the run is over."""
@@ -188,14 +190,13 @@ class Losses:
     def is_news(self, members: Iterable[Node]) -> bool:
         """Return whether there is a broker that has yet to hear of a loss."""
         now, found = self._run.agenda.now, False
-        lost = [node for node in self._run.nodes if node.lost_at is not None and node.broker is not None]
-        for node in lost:
-            assert node.broker is not None
-            assert node.index is not None
-            name = broker_name(node.index)
+        for node in self._run.nodes:
+            if node.lost_at is None or node.broker is None or not node.broker.is_member:
+                continue
+            name = node.broker.state.name
             for member in members:
                 assert member.broker is not None
-                if name not in member.broker.gone and node.broker.is_member:
+                if name not in member.broker.gone:
                     if now > node.known_until:
                         raise Violation(f"node {name} is lost, and broker {member.index} has not heard of it")
                     found = True
@@ -227,7 +228,8 @@ class Losses:
     def _links(self, node: Node) -> list[tuple[Broker, BrokerName]]:
         """Return the links of a node to others, and those to it, as each end sees them."""
         broker = node.broker
-        assert broker is not None
+        if broker is None:
+            return []
         others = [other.broker for other in self._run.nodes if other is not node and other.is_member]
         pairs = [(broker, other) for other in others if other is not None and other.state.name in broker.links]
         pairs += [(other, broker) for other in others if other is not None and broker.state.name in other.links]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.state import BrokerState
-from scoop_hpc.protocol.messages import Message
+from scoop_hpc.protocol.messages import Batch, Message
 from scoop_hpc.protocol.names import AgentName, BrokerName, ProcessName, WorkerName, agent_name
 from scoop_hpc.run.agent_state import AgentState
 from scoop_hpc.sim.agenda import Process
@@ -27,6 +27,8 @@ class Broker(Process):
         self.early: dict[BrokerName, list[Send]] = {}  # for peers that have not answered yet
         self.links: dict[BrokerName, float] = {}  # to peers, and when each is open
         self.is_member = False  # it was told of its peers
+        self.first: Batch | None = None  # in its queues
+        self.first_since = 0.0
         self.gone: dict[
             ProcessName, float
         ] = {}  # workers that are dead, and brokers of lost nodes, and since when it knows
@@ -48,7 +50,6 @@ class Node:
     born_to_die: list[Death] = field(default_factory=list)  # for workers that are started in the place of others
     lost_at: float | None = None  # it died, or the driver gave it up
     known_until: float = 0.0  # when all brokers must know that
-    is_given_up: bool = False  # as its agent has heard
     is_cut_off: bool = False  # the driver has no connection to its agent
     doom: NodeLoss | None = None  # that comes when its broker is at some point
 

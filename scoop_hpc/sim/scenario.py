@@ -61,6 +61,7 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
             program = with_killers(program, fate)
     loss = random.Random(f"losses of {seed}")
     losses = min(faults, loss.choice((0, 0, 0, 1, 1, 2))) if sizes.losses is None else sizes.losses
+    greed = loss.choice((0, 0, 1, 4)) if losses else 0
     if losses and nodes > 1:
         if loss.random() < 0.5:
             program = make_wide_program(loss, max(tasks, sizes.most_tasks))
@@ -68,7 +69,7 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
         kept = made if sizes.losses is not None else made[losses:]
         made = (*kept, *(make_loss(loss, nodes, seconds) for _ in range(losses)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
-    return Scenario(seed, workers, program, network, made, stack_depth, large)
+    return Scenario(seed, workers, program, network, made, stack_depth, large, greed)
 
 
 def run(

@@ -27,7 +27,6 @@ from scoop_hpc.protocol.messages import (
     BrokerUp,
     Bye,
     CancelAnswer,
-    GivenUp,
     Gone,
     Hello,
     Message,
@@ -36,6 +35,7 @@ from scoop_hpc.protocol.messages import (
     Ready,
     Reference,
     Results,
+    Steal,
     Stop,
     TaskId,
     Tasks,
@@ -88,6 +88,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     stack_depth: int = 10  # tasks that may wait on one stack, one for the other
     large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
+    greed: int = 0  # tasks that brokers steal beyond those that they need: so they wander from node to node
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
     grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
@@ -296,8 +297,8 @@ class World:
         return self._program_began is not None and self._program_began <= self.agenda.now
 
     def node_on(self, host: int) -> Node | None:
-        """Return the node of the run that is on a *host*, if there is one that is not lost."""
-        return next((node for node in self.nodes if node.host == host and node.is_member), None)
+        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
+        return next((node for node in self.nodes if node.host == host and node.lost_at is None), None)
 
     def passes(self, worker: Worker, point: str) -> None:
         """Let a worker die some time after it has come to this *point*, if that is to be."""
@@ -410,6 +411,7 @@ class World:
             raise Violation(f"nothing happens any more, and there is work left: {what}")
         if self._checks:
             self._check_patience(workers)
+            self._check_queues(members, workers)
 
     def _check_patience(self, workers: Sequence[Worker]) -> None:
         now, patience = self.agenda.now, _PATIENCE + self._delay
@@ -423,6 +425,21 @@ class World:
                 waits, idles = now - since, now - first.idle_since
                 who = f"worker {first.name} was idle for {idles:.2f} s"
                 raise Violation(f"task {number} has waited for {waits:.2f} s ({where}), {who}")
+
+    def _check_queues(self, members: Sequence[Node], workers: Sequence[Worker]) -> None:
+        """Check that no task stays the first of a queue while a worker is idle, which one that is not followed may."""
+        now, patience = self.agenda.now, _PATIENCE + self._delay
+        free = min((worker.idle_since for worker in workers if worker.idle_since is not None), default=now)
+        for node in members:
+            broker = node.broker
+            assert broker is not None
+            first = next(iter(broker.state.queue), None) or next(iter(broker.state.risky), None)
+            if first is not broker.first:
+                broker.first, broker.first_since = first, now
+            elif first is not None and now - max(broker.first_since, free, self.troubled_until) > patience:
+                waits, idles = now - broker.first_since, now - free
+                who = f"a worker was idle for {idles:.2f} s"
+                raise Violation(f"{first} has waited for {waits:.2f} s at {broker.name}, {who}")
 
     def _check_end(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
@@ -492,7 +509,6 @@ class World:
             node.agent = AgentState(f"n{node.host}", message)
             self._do_agent(node, node.agent.start(self.agenda.now))
         elif node.agent is not None:
-            node.is_given_up = node.is_given_up or isinstance(message, GivenUp)
             self._do_agent(node, node.agent.hear_driver(message, self.agenda.now))
 
     def tell_agent_of_connection(self, node: Node, made: bool) -> None:
@@ -527,12 +543,12 @@ class World:
                     for child in list(node.pids):
                         self.later(0.0, partial(self._exit, node, child, -SIGKILL))
         if agent.phase is agent_state.Phase.OVER and not node.process.is_gone:
-            if node.is_given_up:
-                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
-            else:
+            if agent.has_driver:
                 self._tell_driver(node, Bye())
-                self.losses.has_left(node)
+            self.losses.has_left(node)
             node.process.is_gone = True
+            if agent.is_to_return:
+                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
         due = agent.deadline()
         if due is not None and due < node.wake_at:
             node.wake_at = due
@@ -697,7 +713,9 @@ class World:
                 peer = self.node_of(to).broker
                 assert peer is not None
                 hear = partial(self._hear_broker, peer, broker.state.name)
-                if isinstance(message, Results):
+                if isinstance(message, Steal):
+                    message = replace(message, count=message.count + self.scenario.greed)
+                elif isinstance(message, Results):
                     message = replace(message, batches=list(map(self.taken, message.batches)))
                 self._carry(broker.name, to, message, hear, peer, max(now, broker.links[to]))
                 self.losses.has_sent(self.node_of(broker.name), message)

@@ -84,8 +84,9 @@ def test_a_node_that_is_silent_for_long_counts_as_lost(seconds: float, lost: int
     assert result.losses == lost
 
 
-def test_a_node_that_was_only_stopped_takes_part_again_as_another() -> None:
-    result = kept(Scenario(1, (2, 2), thirty_tasks(10.0), faults=(Silence(1, 0.05, 6.0, 1.0, is_stopped=True),)))
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_node_that_was_only_silent_takes_part_again_as_another(is_stopped: bool) -> None:
+    result = kept(Scenario(1, (2, 2), thirty_tasks(10.0), faults=(Silence(1, 0.05, 6.0, 1.0, is_stopped),)))
     assert worker_name(2, 0) in result.computed
 
 
@@ -215,7 +216,7 @@ def test_a_broker_that_waits_for_a_lost_one_is_found(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("classes", "words", "first"),
     [
-        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at", 45),  # it is rare
+        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at", 45),  # they are rare
         (Classes(worker=SettlesTwice), "is settled, and was settled", 0),
     ],
 )

@@ -43,7 +43,8 @@ from scoop_hpc.sim.world import Classes, Result, Scenario, World
 from scoop_hpc.worker.state import WorkerState
 
 SMALL = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5)
-DEADLY = Sizes(most_nodes=3, most_workers=3, most_tasks=24, faults=1, deaths=4)
+LASTING = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5, losses=0)
+DEADLY = Sizes(most_nodes=3, most_workers=3, most_tasks=24, faults=1, deaths=4, losses=0)
 
 
 @pytest.mark.parametrize("first", range(0, 300, 50))
@@ -151,7 +152,7 @@ class KeepsInbox(WorkerState):
         self.ask(0, idle=False)
 
 
-def found(classes: Classes, sizes: Sizes = SMALL, first: int = 0) -> Failure:
+def found(classes: Classes, sizes: Sizes = LASTING, first: int = 0) -> Failure:
     for seed in range(first, first + 300):
         result = run(make_scenario(seed, sizes), classes)
         if isinstance(result, Failure):
