@@ -531,7 +531,7 @@ class BrokerState:
                 for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
                 sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
         if not queue:
-            sends += self._demand()
+            sends = self._with_demand(sends)
         return sends + self._publish() if self.peers else sends
 
     def _match(self) -> list[Send]:
@@ -547,7 +547,9 @@ class BrokerState:
         fair = -(-(len(queue) + len(risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
             while requests and (queue or risky):
-                name = next((name for name in requests if queue or self._risky_for(name) is not None), None)
+                # whoever waited last has its caches warm still; for whoever will soon be idle, tasks are in time anyhow
+                order = reversed(requests) if requests is self.waiting else requests
+                name = next((name for name in order if queue or self._risky_for(name) is not None), None)
                 if name is None:  # those who ask do not get what is left
                     break
                 request = requests.pop(name)
@@ -583,17 +585,28 @@ class BrokerState:
         takes_own = is_alone or self._ticks - self._risky_tick > self._policy.risky_ticks
         return next((batch.owner for batch in self.risky if batch.owner != name or takes_own), None)
 
-    def _demand(self) -> list[Send]:
-        """Tell the busy workers how many more batches are welcome, unless they know."""
+    def _with_demand(self, sends: list[Send]) -> list[Send]:
+        """Return *sends*, and what is wanted: with the tasks of who gets some, for each message wakes its receiver."""
+        demands = self._demands()
+        if not demands:
+            return sends
+        for place, send in enumerate(sends):
+            given = send.message
+            if send.to in demands and type(given) is Tasks:
+                sends[place] = Send(send.to, Tasks(given.batches, given.answer, demands.pop(WorkerName(send.to))))
+        return sends + [Send(name, demand) for name, demand in demands.items()]
+
+    def _demands(self) -> dict[WorkerName, Demand]:
+        """Return how many more batches are welcome of each busy worker that does not know."""
         idle = len(self.waiting) + (sum(self._idle.values()) if self._idle else 0)
         hunger = idle + len(self.ahead)
-        sends = []
+        demands = {}
         if hunger:
             for name, worker in self.workers.items():
                 more = None if name in self.waiting else worker.demand(hunger, idle)
                 if more is not None:
-                    sends.append(Send(name, more))
-        return sends
+                    demands[name] = more
+        return demands
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""

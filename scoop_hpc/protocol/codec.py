@@ -53,6 +53,7 @@ class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
 
     heads: list[_TaskHead]
     answer: Number | None
+    wanted: Demand | None
 
 
 class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
@@ -101,7 +102,7 @@ def encode(message: Message) -> list[Buffer]:
             )
             for p in batches
         ]
-        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer))]
+        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer, message.wanted))]
     elif kind is Results:
         assert isinstance(message, Results)
         batches = message.batches
@@ -145,7 +146,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
                 Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses, hops=head.hops)
             )
             start += head.length
-        return Tasks(batches, header.answer)
+        return Tasks(batches, header.answer, header.wanted)
     for outcome in header.heads:
         if not may_own(outcome.owner):
             raise ProtocolError(f"no worker is called {_shown(outcome.owner)}")
