@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Union
 
@@ -74,6 +75,7 @@ class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     wanted: Demand | None
 
 
+_length = operator.attrgetter("length")
 _SHOWN = 200  # characters of an invalid message that an error shows
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
@@ -127,7 +129,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
         if isinstance(header, TaskLost):
             _check_number(header.time_limit)
         return header
-    if 1 + sum([head.length for head in header.heads]) != len(frames):
+    if 1 + sum(map(_length, header.heads)) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
     batches = []
     start = 1
@@ -187,6 +189,8 @@ def _places(frames: Sequence[Buffer]) -> _Places:
 
 def _body(frames: Sequence[Buffer], places: _Places) -> list[Buffer]:
     body = list(frames)
+    if not places:  # nearly all batches
+        return body
     last = -1
     for place in places:
         if not last < place < len(body):  # each once: all are copied
