@@ -46,9 +46,11 @@ class Ledger:
     def __bool__(self) -> bool:
         return bool(self._single or self._several)
 
-    def add(self, batches: Iterable[Batch]) -> None:
-        """Note that *batches* are given to the worker."""
+    def add(self, batches: Iterable[Batch], worker: WorkerName) -> None:
+        """Note that *batches* are given to the *worker*; its own tasks are not noted."""
         for batch in batches:
+            if batch.owner == worker:
+                continue
             if batch.count == 1:
                 self._single[batch.owner, batch.serial] = batch
             elif batch.tasks() == 1:
@@ -59,6 +61,9 @@ class Ledger:
     def strike(self, owner: WorkerName, serials: Sequence[int]) -> None:
         """Forget tasks: the worker has done them, or has them no longer."""
         single = self._single
+        if len(serials) == 1 and not self._several:  # nearly always
+            single.pop((owner, serials[0]), None)
+            return
         others = [serial for serial in serials if single.pop((owner, serial), None) is None]
         if others and self._several:
             for part in self._several:

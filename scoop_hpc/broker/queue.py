@@ -33,11 +33,11 @@ class Queue:
         """Queue *batches* behind all others; before them, if they come back from a worker that got them from others."""
         returned = []
         for batch in batches:
-            key = batch.owner, batch.first()
+            key = batch.owner, batch.first() if batch.dropped else batch.serial
             self.batches[key] = batch
             if batch.count > 1:
                 self._several.add(key)
-            else:
+            elif self._several:
                 self._several.discard(key)  # somebody has sent a task twice
             if batch.owner != sender and not is_broker(sender):
                 returned.append(key)

@@ -167,10 +167,9 @@ class BrokerServer:
     def _serve_main(self) -> bool:
         """Take the messages that have arrived, up to a limit; return False after Stop."""
         for _ in range(self._policy.messages_at_once):
-            try:
-                sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not sockets.has_arrived(self._main):
                 return True
+            sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
             name = ProcessName(sender.decode(errors="backslashreplace"))
             try:
                 if not self._take_frames(frames, name):

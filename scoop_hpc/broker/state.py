@@ -104,7 +104,8 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
 
 def _is_in_memory(batch: Batch) -> bool:
     """Return whether part of it is in the memory of the process that made it."""
-    return Reference in map(type, batch.frames)
+    frames = batch.frames
+    return type(frames[0]) is Reference if len(frames) == 1 else Reference in map(type, frames)
 
 
 _MEMORY_GONE = "its outcome was in the memory of a process that has ended"
@@ -239,7 +240,14 @@ class BrokerState:
         """Queue *batches*, but not those of owners that are gone."""
         if self._gone:
             batches = [batch for batch in batches if not self._is_gone(batch.owner)]
-        risky = [batch for batch in batches if batch.losses or batch.terms is not USUAL and batch.terms.time_limit]
+        for batch in batches:
+            if batch.losses or batch.terms is not USUAL:  # seldom
+                self._enqueue_unusual(batches, sender)
+                return
+        self.queue.extend(batches, sender)
+
+    def _enqueue_unusual(self, batches: Sequence[Batch], sender: ProcessName) -> None:
+        risky = [batch for batch in batches if batch.losses or batch.terms.time_limit]
         if risky:
             self.risky.extend(risky, sender)
             self._risky_tick = self._ticks
@@ -256,6 +264,8 @@ class BrokerState:
                 self._note_done_elsewhere(batch)
             batches_to.setdefault(self._way_to(batch.owner), []).append(batch)
         more = [] if message.request is None else self._on_request(message.request, sender)
+        if not more:
+            return [Send(to, Results(batches)) for to, batches in batches_to.items()]
         demands = {send.to: send.message for send in more if type(send.message) is Demand and send.to in batches_to}
         sends = [Send(to, Results(batches, None, demands.get(to))) for to, batches in batches_to.items()]
         return sends + [send for send in more if send.message is not demands.get(send.to)]
@@ -524,14 +534,14 @@ class BrokerState:
         queue = self.queue.batches
         sends = self._match() if queue or self.risky.batches else []
         if self._stealing is None and (self.waiting or self.ahead):
-            peer = victim(self._queued)
+            peer = victim(self._queued) if self._queued else None
             if peer is not None:
                 self._stealing = peer
                 requests = [*self.waiting.values(), *self.ahead.values()]
                 for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
                 sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
         if not queue:
-            sends += self._demand()
+            sends = self._with_demand(sends)
         return sends + self._publish() if self.peers else sends
 
     def _match(self) -> list[Send]:
@@ -547,14 +557,16 @@ class BrokerState:
         fair = -(-(len(queue) + len(risky)) // max(1, takers))
         for requests in (self.waiting, self.ahead):
             while requests and (queue or risky):
-                name = next((name for name in requests if queue or self._risky_for(name) is not None), None)
+                # whoever waited last has its caches warm still; for whoever will soon be idle, tasks are in time anyhow
+                order = reversed(requests) if requests is self.waiting else iter(requests)
+                name = next(order) if queue else next((name for name in order if self._risky_for(name)), None)
                 if name is None:  # those who ask do not get what is left
                     break
                 request = requests.pop(name)
                 batches: list[Batch] = []
                 count = 0
                 while len(batches) < fair and count < request.count:
-                    batch = self._next_for(name)
+                    batch = self._next_for(name) if risky else self.queue.pop() if queue else None
                     if batch is None:
                         break
                     batches.append(batch)
@@ -565,7 +577,7 @@ class BrokerState:
 
     def _next_for(self, name: WorkerName) -> Batch | None:
         """Take the next task for this worker, None if there is none that it may have."""
-        owner = self._risky_for(name) if self.risky.batches else None
+        owner = self._risky_for(name)
         if owner is not None:
             self._risky_tick = self._ticks
             return self.risky.pop_of(owner)
@@ -583,17 +595,28 @@ class BrokerState:
         takes_own = is_alone or self._ticks - self._risky_tick > self._policy.risky_ticks
         return next((batch.owner for batch in self.risky if batch.owner != name or takes_own), None)
 
-    def _demand(self) -> list[Send]:
-        """Tell the busy workers how many more batches are welcome, unless they know."""
+    def _with_demand(self, sends: list[Send]) -> list[Send]:
+        """Return *sends*, and what is wanted: with the tasks of who gets some, for each message wakes its receiver."""
+        demands = self._demands()
+        if not demands:
+            return sends
+        for place, send in enumerate(sends):
+            given = send.message
+            if send.to in demands and type(given) is Tasks:
+                sends[place] = Send(send.to, Tasks(given.batches, given.answer, demands.pop(WorkerName(send.to))))
+        return sends + [Send(name, demand) for name, demand in demands.items()]
+
+    def _demands(self) -> dict[WorkerName, Demand]:
+        """Return how many more batches are welcome of each busy worker that does not know."""
         idle = len(self.waiting) + (sum(self._idle.values()) if self._idle else 0)
         hunger = idle + len(self.ahead)
-        sends = []
+        demands = {}
         if hunger:
             for name, worker in self.workers.items():
                 more = None if name in self.waiting else worker.demand(hunger, idle)
                 if more is not None:
-                    sends.append(Send(name, more))
-        return sends
+                    demands[name] = more
+        return demands
 
     def _publish(self) -> list[Send]:
         """Tell the peers when waiting tasks or idle workers appear or are gone."""

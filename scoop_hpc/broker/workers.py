@@ -41,12 +41,13 @@ class Worker:
         """
         self._told_idle = 0  # for the worker takes tasks as a sign that nobody is idle
         self._given.extend(batches)
-        self.ledger.add([batch for batch in batches if batch.owner != name])
+        self.ledger.add(batches, name)
 
     def took_back(self, batches: Sequence[Batch]) -> None:
         """Note that *batches* have come from it, its own or given back: they meet as much of the demand."""
-        self._told = max(0, self._told - len(batches))
-        self._told_idle = max(0, self._told_idle - len(batches))
+        if self._told:
+            self._told = max(0, self._told - len(batches))
+            self._told_idle = max(0, self._told_idle - len(batches))
         if self.ledger:
             for batch in batches:
                 self.ledger.strike_batch(batch)
@@ -55,6 +56,8 @@ class Worker:
         """Forget the batches among the first *count* tasks; return the questions that it will not answer any more."""
         while self._given and self._begun + self._given[0].tasks() <= count:
             self._begun += self._given.popleft().tasks()
+        if not self._asked:
+            return []
         settled = [question for question in self._asked if not self.may_hold(question)]
         for question in settled:
             self._asked.remove(question)

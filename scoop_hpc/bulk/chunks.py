@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from time import monotonic
 from typing import Any
 
@@ -41,6 +41,22 @@ class Chunk:
             raise error
 
 
+class Calls(list[tuple[Any, ...]]):
+    """The arguments of many calls, as many for each. They travel as one flat list: in half the time of their tuples.
+
+    >>> import copy
+    >>> copy.copy(Calls([(1, 2), (3, 4)]))
+    [(1, 2), (3, 4)]
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _calls, (list(chain.from_iterable(self)), len(self[0]))
+
+
+def _calls(arguments: list[Any], each: int) -> list[tuple[Any, ...]]:
+    return list(zip(*[iter(arguments)] * each))
+
+
 def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: float | None = None) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
 
@@ -70,7 +86,8 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                     atoms = False
                 results.append(result)
             before, now = now, monotonic()
-            group = max(1, min(2 * group, most_items, int(look * group / max(now - before, 1e-9))))
+            if group != most_items or now - before > look:  # else it would come to the same
+                group = max(1, min(2 * group, most_items, int(look * group / max(now - before, 1e-9))))
     except BaseException as error:  # the user's function: what it raised is sent on
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise

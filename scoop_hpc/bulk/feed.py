@@ -19,7 +19,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
-from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
@@ -158,8 +158,9 @@ class Feed:
 
     def submit(self, items: list[tuple[Any, ...]]) -> ChunkFuture:
         """Make a task of *items*."""
-        arguments = (*self._head, items, self._sizes.budget(len(items)))
-        make = self._make_one if len(items) == 1 else self._make_several
+        is_one = len(items) == 1
+        arguments = (*self._head, items if is_one else Calls(items), self._sizes.budget(len(items)))
+        make = self._make_one if is_one else self._make_several
         future = self._controller.submit(self._task, arguments, {}, self._cost, make)
         assert isinstance(future, ChunkFuture)
         return future

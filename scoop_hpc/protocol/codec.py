@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Union
 
@@ -53,6 +54,7 @@ class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
 
     heads: list[_TaskHead]
     answer: Number | None
+    wanted: Demand | None
 
 
 class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
@@ -73,6 +75,7 @@ class _ResultHeads(msgspec.Struct, frozen=True, array_like=True, tag="Results"):
     wanted: Demand | None
 
 
+_length = operator.attrgetter("length")
 _SHOWN = 200  # characters of an invalid message that an error shows
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
@@ -101,7 +104,7 @@ def encode(message: Message) -> list[Buffer]:
             )
             for p in batches
         ]
-        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer))]
+        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer, message.wanted))]
     elif kind is Results:
         assert isinstance(message, Results)
         batches = message.batches
@@ -126,7 +129,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
         if isinstance(header, TaskLost):
             _check_number(header.time_limit)
         return header
-    if 1 + sum([head.length for head in header.heads]) != len(frames):
+    if 1 + sum(map(_length, header.heads)) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
     batches = []
     start = 1
@@ -145,7 +148,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
                 Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses, hops=head.hops)
             )
             start += head.length
-        return Tasks(batches, header.answer)
+        return Tasks(batches, header.answer, header.wanted)
     for outcome in header.heads:
         if not may_own(outcome.owner):
             raise ProtocolError(f"no worker is called {_shown(outcome.owner)}")
@@ -186,6 +189,8 @@ def _places(frames: Sequence[Buffer]) -> _Places:
 
 def _body(frames: Sequence[Buffer], places: _Places) -> list[Buffer]:
     body = list(frames)
+    if not places:  # nearly all batches
+        return body
     last = -1
     for place in places:
         if not last < place < len(body):  # each once: all are copied

@@ -378,6 +378,7 @@ class Demand(Message, frozen=True):
 class Tasks(Message, frozen=True):
     batches: list[Batch]
     answer: Number | None = None  # the number of the Request that this answers
+    wanted: Demand | None = None  # by the broker that sends them to a worker
 
 
 class Results(Message, frozen=True):

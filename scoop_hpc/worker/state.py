@@ -503,8 +503,11 @@ class WorkerState:
                 self._request = None
                 self._is_in_doubt = False
             if message.batches:
-                self._wanted_by_idle = 0  # the idle come first: there is none
+                self._wanted_by_idle = 0  # the idle come first: there is none, unless that is said
                 self._untold = True
+            if message.wanted is not None:
+                self.wanted += message.wanted.count
+                self._wanted_by_idle += message.wanted.idle
             for batch in message.batches:
                 self.inbox.append(batch)
                 count = batch.count - len(batch.dropped)

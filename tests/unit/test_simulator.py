@@ -183,7 +183,7 @@ def test_a_bug_of_a_broker_is_found_and_shrunk(broker: type[BrokerState], words:
         result = run(scenario, classes)
         return result if isinstance(result, Failure) else None
 
-    smallest = shrink(failure, fails, most=25)
+    smallest = shrink(failure, fails, most=40)
     assert len(smallest.scenario.program.calls) <= len(failure.scenario.program.calls)
     assert len(smallest.scenario.program.calls) <= 16
     assert fails(smallest.scenario) == smallest
