@@ -16,6 +16,7 @@
 #PBS -q workq
 #PBS -J 0-99%10
 #PBS -r y
+#PBS -W tolerate_node_failures=all
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"."$PBS_ARRAY_INDEX"
 : >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {

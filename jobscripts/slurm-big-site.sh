@@ -21,6 +21,7 @@
 #SBATCH --array=0-9%2
 #SBATCH --signal=B:USR1@600
 #SBATCH --requeue
+#SBATCH --no-kill
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

@@ -57,7 +57,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.numbered import Inbox, is_left_over, without_number
+from scoop_hpc.transport.numbered import Inbox, is_numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,25 +180,19 @@ class BrokerServer:
 
     def _take_frames(self, frames: list[bytes], name: ProcessName) -> bool:
         """Take in one message of the main socket, unless it came before, or too early; return False after Stop."""
-        if is_left_over(name):
-            codec.decode(without_number(frames))  # it comes again by the newer connection
-            return True
-        if not (is_broker(name) or is_client(name)):
-            return self._take(codec.decode(frames), name)
-        taken = self._inbox.take(name, frames)
-        if taken is None:
-            return True
-        if self._inbox.is_due(name):
-            sockets.send_to(self._main, name, Arrived(self._inbox.tell(name)))
-        message = codec.decode(taken)
-        if not isinstance(message, Greet):
-            return self._take(message, name)
-        if message.to == self._name:
-            self._on_greet(message, name)
-        return True
+        if is_numbered(frames):
+            taken = self._inbox.take(name, frames)
+            if taken is None:
+                return True
+            if self._inbox.is_due(name):
+                sockets.send_to(self._main, name, Arrived(self._inbox.tell(name)))
+            frames = taken
+        return self._take(codec.decode(frames), name)
 
     def _on_greet(self, message: Greet, name: ProcessName) -> None:
         """Answer whom the state machine will hear; brokers may be quicker than the driver's word about them."""
+        if message.to != self._name:
+            return
         if name in self._state.peers or (is_client(name) and broker_of(name) == self._name):
             sockets.send_to(self._main, name, Greeted(message.attempt, self._inbox.greet(name)))
         elif is_broker(name) and not self._peers.is_gone(name):
@@ -249,7 +243,9 @@ class BrokerServer:
 
     def _take(self, message: Message, name: ProcessName) -> bool:
         """Take in one message of the main socket; return False after Stop."""
-        if name == AGENT and isinstance(message, Ready):
+        if isinstance(message, Greet):
+            self._on_greet(message, name)
+        elif name == AGENT and isinstance(message, Ready):
             self._agent_is_here = True
             for held in (self._up, *self._for_agent):
                 sockets.send_to(self._main, AGENT, held)

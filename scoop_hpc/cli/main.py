@@ -32,6 +32,9 @@ _COMMANDS = {
     "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
     "config": ("scoop_hpc.cli.config", "Say what is set in files, variables and programs, and where."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
+    "doctor": ("scoop_hpc.cli.doctor", "Look at this site, and say what has to be changed."),
+    "completion": ("scoop_hpc.cli.completion", "Print what lets a shell complete commands and options."),
+    "man": ("scoop_hpc.cli.completion", "Print the manual page of all commands."),
 }
 
 
@@ -43,7 +46,7 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
-            if os.path.isfile(name):
+            if os.path.isfile(name) and not context.resilient_parsing:
                 raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
@@ -55,6 +58,8 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
+
+_COMPLETE = "_SCOOP_HPC_COMPLETE"  # set by a shell that completes a word
 
 _SCOOPS = """Programs written for SCOOP run unchanged. `python -m scoop_hpc` takes SCOOP's flags as well; for these:
 python -m scoop_hpc -n 4 --help"""
@@ -113,6 +118,10 @@ def _run(words: Sequence[str], scoops_flags: bool) -> int:
     stdout = sys.stdout
     status: str | int | None = 0
     try:
+        if _COMPLETE in os.environ:
+            from scoop_hpc.cli import completion  # noqa: PLC0415  # few calls are a shell's
+
+            return 0 if completion.answer(scoop_hpc, os.environ[_COMPLETE]) else 1
         if scoops_flags and words[0] not in (*_COMMANDS, "-h", "--help", "--version"):
             from scoop_hpc.cli import classic  # noqa: PLC0415  # it loads all of `run`, which other commands do not need
 

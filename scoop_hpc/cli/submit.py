@@ -128,7 +128,7 @@ def _show(client: Client, request: JobRequest, spec: JobSpec, directories: Seque
     follow.say(f"would run: {shlex.join(scheduler.submit_argv('JOB/job.sh'))}")
     opinion = client.try_out(spec, scheduler, write_script, time.time())
     if opinion is None:
-        follow.say(f"{scheduler.name} cannot be request what it thinks of a job that is not submitted")
+        follow.say(f"{scheduler.name} cannot be asked what it thinks of a job that is not submitted")
     else:
         follow.say(f"{scheduler.name} would take the job: {opinion}")
 

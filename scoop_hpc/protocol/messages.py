@@ -64,6 +64,8 @@ Greeted      broker -> broker    main   this address works, and so many of your 
              broker -> client    main   the same
 Arrived      broker -> broker    main   so many of your messages have arrived: you need not keep them; see `numbered`
              broker -> client    main   the same
+             agent <-> driver    meet   the same
+Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
 Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
 Beat         agent <-> broker    main   do you still answer? And the answer
@@ -453,6 +455,10 @@ class Arrived(Message, frozen=True):
     count: Count  # messages, from the first one on without a gap
 
 
+class Resume(Message, frozen=True):
+    arrived: Count  # as in Arrived
+
+
 class Load(Message, frozen=True):
     broker: Broker
     queued: Count
@@ -483,6 +489,6 @@ MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
-    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Load, Beat, Stop,
+    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Stop,
     Order, Open,
 )  # fmt: skip

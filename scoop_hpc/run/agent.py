@@ -62,7 +62,6 @@ from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
 from scoop_hpc.transport.probe import all_refuse
 
-_FILES = 10  # more than those for each worker and node, in an agent and in a broker
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
 _PROBE = 0.2  # seconds that a machine has to refuse a connection
@@ -105,15 +104,16 @@ class Agent:
         self._pipes = OutputPipes(self._poller, self._tell)
         self._directory = ""
         self._broker: sockets.Socket | None = None
+        self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
         way, self._welcome = find_driver(self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.parent)
-        self._meet, self._watch = way.socket, way.watch
-        self._poller.register(self._meet, zmq.POLLIN)
-        self._poller.register(self._watch.socket, zmq.POLLIN)
+        self._line = way.line
+        self._poller.register(self._line.socket, zmq.POLLIN)
+        self._poller.register(self._line.watch.socket, zmq.POLLIN)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
 
     def run(self, observers: Observers = NOBODY) -> None:
@@ -164,9 +164,9 @@ class Agent:
             os.setpgid(0, 0)
         limits.raise_file_limit()
         processes = self._welcome.processes()
-        limits.check_files(_FILES + 2 * (processes + 1) + 2 * len(self._welcome.nodes), _REMEDY)
+        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)), _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
-            limits.check_processes(limits.THREADS + limits.WORKER_THREADS * processes, _REMEDY)
+            limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
@@ -184,27 +184,31 @@ class Agent:
         due = self._state.deadline()
         wait = _LONGEST_POLL if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_POLL)
         for ready, _ in self._poller.poll(math.ceil(wait * 1000)):
-            if ready is self._meet:
+            if ready is self._line.socket:
                 self._hear_driver()
             elif ready is self._broker:
                 self._hear_broker(self._broker)
-            elif ready is self._watch.socket:
-                for made, _ in self._watch.news():
+            elif ready is self._line.watch.socket:
+                for made, _ in self._line.news():
                     self._do(self._state.connected(made, time.monotonic()))
             elif ready == self._signals.fileno():
                 self._take_signals()
             elif ready in self._pipes:
                 self._pipes.read(ready)
-        self._do(self._state.pass_time(time.monotonic()))
+        now = time.monotonic()
+        if now >= self._told + _LONGEST_POLL:
+            self._told = now
+            self._line.tell()
+        self._do(self._state.pass_time(now))
 
     def _hear_driver(self) -> None:
-        message = sockets.receive(self._meet)
+        message = self._line.receive()
         while message is not None:
             if isinstance(message, OutputSeen):
                 self._pipes.seen(message.count)
             else:
                 self._do(self._state.hear_driver(message, time.monotonic()))
-            message = sockets.receive(self._meet)
+            message = self._line.receive()
 
     def _hear_broker(self, broker: sockets.Socket) -> None:
         message = sockets.receive(broker)
@@ -273,7 +277,7 @@ class Agent:
                     children.kill_descendants()
 
     def _tell(self, message: Message) -> None:
-        sockets.send(self._meet, message)
+        self._line.send(message)
 
     def _connect_broker(self) -> sockets.Socket:
         broker = sockets.make(self._context, zmq.DEALER, AGENT)

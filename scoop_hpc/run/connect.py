@@ -24,6 +24,7 @@ from scoop_hpc.run.search_state import Gone, SearchState
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.probe import all_refuse
+from scoop_hpc.transport.steady import SteadyDealer
 
 _POLL = 0.2  # seconds
 
@@ -32,8 +33,7 @@ _POLL = 0.2  # seconds
 class Way:
     """A way to the driver."""
 
-    socket: sockets.Socket
-    watch: sockets.Watch
+    line: SteadyDealer
     address: str
 
 
@@ -50,9 +50,11 @@ def find_driver(
     Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
     """
     token = secrets.token_hex(4)
-    ways = [_dial(context, agent_name(node, token, number), address, curve) for number, address in enumerate(addresses)]
-    for way in ways:
-        sockets.send(way.socket, _hello(node))
+    hello = _hello(node)
+    ways = [
+        _dial(context, agent_name(node, token, number), address, curve, hello)
+        for number, address in enumerate(addresses)
+    ]
     try:
         found, welcome = _wait(ways, patience, parent)
     except Gone:
@@ -62,33 +64,30 @@ def find_driver(
         raise
     for way in ways:
         if way is not found:
-            way.watch.close()
-            way.socket.close()
+            way.line.close()
     return found, welcome
 
 
-def _dial(context: sockets.Context, name: AgentName, address: str, curve: Curve | None) -> Way:
+def _dial(context: sockets.Context, name: AgentName, address: str, curve: Curve | None, hello: Hello) -> Way:
     dealer = sockets.make(context, zmq.DEALER, name, watch_silence=True)
     if curve is not None:
         keys.dial(dealer, curve)
-    watch = sockets.Watch(dealer)
-    dealer.connect(address)
-    return Way(dealer, watch, address)
+    return Way(SteadyDealer(dealer, address, hello), address)
 
 
 def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welcome]:
     poller = zmq.Poller()
     for way in ways:
-        poller.register(way.socket, zmq.POLLIN)
+        poller.register(way.line.socket, zmq.POLLIN)
     state = SearchState([way.address for way in ways], patience, time.monotonic(), AgentPolicy())
     while True:
         ready = dict(poller.poll(int(_POLL * 1000)))
         for way in ways:
-            message = sockets.receive(way.socket) if way.socket in ready else None
+            message = way.line.receive() if way.line.socket in ready else None
             if message is not None:
                 return way, state.hear(message)
         for way in ways:
-            for made, _ in way.watch.news():
+            for made, _ in way.line.news():
                 state.connected(way.address, made)
         probed = state.pass_time(time.monotonic(), has_parent=os.getppid() == parent)
         if probed and all_refuse(probed, _POLL):

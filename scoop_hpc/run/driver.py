@@ -31,7 +31,6 @@ from scoop_hpc.events import Observers
 from scoop_hpc.jobs.record import Recorder
 from scoop_hpc.launchers import container
 from scoop_hpc.launchers.base import Command, Forwarding
-from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Curve, Fault, Open, Output, OutputSeen
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
@@ -62,6 +61,7 @@ from scoop_hpc.run.writer import Writer
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.steady import SteadyRouter
 
 _FILES = 16  # that are open at most, besides a pipe and a connection for each node
 _LONGEST_POLL = 0.5  # seconds: the client of a pool may die without a word
@@ -93,6 +93,7 @@ class Driver:
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._input = b""  # that each of the launcher's commands reads
+        self._told = time.monotonic()  # the agents, of what has arrived
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
@@ -192,6 +193,7 @@ class Driver:
 
     def _open_socket(self) -> None:
         self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
+        self._agents = SteadyRouter(self._socket)
         self._watch = sockets.Watch(self._socket, listens=True)
         for source in (self._socket, self._watch.socket, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
@@ -248,7 +250,11 @@ class Driver:
                 self._processes.hear(ready)
             elif ready in self._writer:
                 self._write(ready)
-        self._do(self._state.pass_time(time.monotonic()))
+        now = time.monotonic()
+        if now >= self._told + _LONGEST_POLL:
+            self._told = now
+            self._agents.tell()
+        self._do(self._state.pass_time(now))
         self._heed_client()
 
     def _serve_agents(self) -> None:
@@ -266,7 +272,9 @@ class Driver:
                     self._state.connected(name)
             now = time.monotonic()
             try:
-                message = codec.decode([frame.bytes for frame in rest])
+                message = self._agents.take(name, [frame.bytes for frame in rest])
+                if message is None:
+                    continue
                 if isinstance(message, Output) and not self._state.is_given_up(name):
                     self._queue(message, name)
                 else:
@@ -319,7 +327,7 @@ class Driver:
         for action in actions:
             match action:
                 case Send(to, message):
-                    sockets.send_to(self._socket, to, message)
+                    self._agents.send(to, message)
                 case Start(command):
                     self._start(command)
                 case Report(message):
@@ -373,7 +381,7 @@ class Driver:
 
     def _tell_written(self, agent: str) -> None:
         if agent:
-            sockets.send_to(self._socket, agent, OutputSeen(1))
+            self._agents.send(agent, OutputSeen(1))
 
     # ending
 

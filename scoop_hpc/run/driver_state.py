@@ -649,9 +649,14 @@ class DriverState:
         lost = self._membership.lost()
         if not lost:
             return []
-        named = ", ".join(f"{node.name} ({node.cause})" for node in lost[:_MOST_NAMED])
+        named = ", ".join(f"{node.name} ({node.cause}{self._since(node)})" for node in lost[:_MOST_NAMED])
         more = f", and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
         return self._warn(f"lost: {named}{more}")
+
+    def _since(self, node: Node) -> str:
+        """Say whether a lost node came back."""
+        last = self._membership.named(node.name)
+        return "; it came back" if last is not None and last.index > node.index and last.broker is not None else ""
 
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher.

@@ -10,9 +10,10 @@ from typing import ClassVar
 from scoop_hpc.errors import JobSpecError, SchedulerError, about
 from scoop_hpc.fields.option import Refused, Words
 from scoop_hpc.fields.spec import OPTIONS, JobSpec, asked_for, with_default_output
-from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, unheard
+from scoop_hpc.schedulers.answers import Completed, Heard, JobKey, JobStatus, one_line, short, unheard
 from scoop_hpc.schedulers.output_patterns import OutputPatterns
 from scoop_hpc.schedulers.own_options import OwnOptions
+from scoop_hpc.schedulers.queues import Queue
 from scoop_hpc.schedulers.reader import Reader
 from scoop_hpc.schedulers.site import Site
 
@@ -52,6 +53,9 @@ class Scheduler(ABC):
 
     **Acting.** `cancel_argv` and `parse_cancel` end jobs; `requeue_argv` and `parse_requeue` put running ones back into
     the queue; `explain_argv` and `explain` say why one waits.
+
+    **Looking at the site.** ``scoop-hpc doctor`` runs `version_argv` and `queues_argv`, in the environment that
+    `query_environ` returns; `parse_version` and `parse_queues` read what they answer.
 
     **Running.** On the nodes, the script becomes a run. `reader` tells it which job it is in, on which nodes, and which
     launcher starts a process there.
@@ -251,6 +255,24 @@ class Scheduler(ABC):
         *done* is the answer to `explain_argv`'s command, which may have failed; an empty one where there is none.
         """
         return [status.reason or "it is about to begin"]
+
+    # looking at the site
+
+    def version_argv(self) -> list[str] | None:
+        """Return the command that tells this scheduler's version, None where none does."""
+        return None
+
+    def parse_version(self, done: Completed) -> str:
+        """Return the scheduler's name and version; raise SchedulerError if the answer is none."""
+        raise SchedulerError(f"cannot read a version in {short(done.stdout)}")
+
+    def queues_argv(self, user: str) -> list[str] | None:
+        """Return the command that tells which queues *user* may send jobs to, None where there is none."""
+        return None
+
+    def parse_queues(self, done: Completed) -> list[Queue]:
+        """Return the queues in the answer to `queues_argv`'s command; raise SchedulerError if it cannot be read."""
+        raise SchedulerError(f"cannot read queues in {short(done.stdout)}")
 
 
 def refuse_unsaid(scheduler: Scheduler, spec: JobSpec) -> None:

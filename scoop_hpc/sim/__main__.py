@@ -102,7 +102,9 @@ def _run_many(first: int, count: int, sizes: Sizes, processes: int) -> int:
         if outcome.reason is not None:
             failed += 1
             print(f"seed {outcome.seed}: {outcome.reason}", flush=True)
-    print(f"{count} seeds, {executed} tasks, {events} events, {deaths} deaths, {losses} nodes lost: {failed} violations")
+    print(
+        f"{count} seeds, {executed} tasks, {events} events, {deaths} deaths, {losses} nodes lost: {failed} violations"
+    )
     if failed:
         print("python -m scoop_hpc.sim --seed N shows the events of one, and shrinks it")
     return int(failed > 0)

@@ -4,8 +4,8 @@ A call may be submitted more than once, for the task that submits it may be exec
 its own, with a number of its own, from which `call_of` tells the call.
 
 A task is in one place, unless a node is lost that had it, or may have had it in the eyes of its home: then it may be in
-two, and is *loose*. It is not followed any more. What holds for all is that it is executed at most once more than places
-were lost that had it, and that its future is settled once, by its own value.
+two, and is *loose*. It is not followed any more. What holds for all: a task is executed at most once more than places
+were lost that had it, and its future is settled once, by its own value.
 """
 
 from __future__ import annotations

@@ -190,7 +190,8 @@ class Losses:
         now, found = self._run.agenda.now, False
         lost = [node for node in self._run.nodes if node.lost_at is not None and node.broker is not None]
         for node in lost:
-            assert node.broker is not None and node.index is not None
+            assert node.broker is not None
+            assert node.index is not None
             name = broker_name(node.index)
             for member in members:
                 assert member.broker is not None
@@ -272,7 +273,8 @@ class Losses:
         run = self._run
         now, end = run.agenda.now, run.agenda.now + seconds
         one, another = node.broker, other.broker
-        assert one is not None and another is not None
+        assert one is not None
+        assert another is not None
         run.note(f"brokers {one.name} and {another.name} have no connection for {seconds:g} s")
         run.network.holds += [Hold(one.name, another.name, now, end), Hold(another.name, one.name, now, end)]
         self._cuts.add(frozenset({one.name, another.name}))

@@ -27,7 +27,9 @@ class Broker(Process):
         self.early: dict[BrokerName, list[Send]] = {}  # for peers that have not answered yet
         self.links: dict[BrokerName, float] = {}  # to peers, and when each is open
         self.is_member = False  # it was told of its peers
-        self.gone: dict[ProcessName, float] = {}  # workers that are dead, and brokers of lost nodes, and since when it knows
+        self.gone: dict[
+            ProcessName, float
+        ] = {}  # workers that are dead, and brokers of lost nodes, and since when it knows
 
 
 @dataclass(slots=True, eq=False)

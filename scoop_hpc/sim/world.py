@@ -311,10 +311,13 @@ class World:
         """Check that a task is begun whose owner lives, as far as the worker must know."""
         broker = self.node_of(worker.name).broker
         assert broker is not None
+        held = max((hold.end for hold in self.network.holds if hold.to == worker.name), default=0.0)
         for name in (owner, broker_of(owner)):
             since = broker.gone.get(name)
-            if since is not None and worker.state.polled > max(since, self.troubled_until) + self._delay:
-                raise Violation(f"worker {worker.name} begins a task of {owner}, of which its broker knows that it is gone")
+            if since is not None and worker.state.polled > max(since, held) + self._delay:
+                raise Violation(
+                    f"worker {worker.name} begins a task of {owner}, of which its broker knows that it is gone"
+                )
 
     def is_killed(self, worker: Worker, chance: float) -> bool:
         """Return whether a task takes its worker down, by this *chance*; it is dead then."""

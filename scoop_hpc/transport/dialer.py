@@ -25,7 +25,7 @@ from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.maps import spelled_out
-from scoop_hpc.transport.numbered import Outgoing, unnumbered
+from scoop_hpc.transport.numbered import Outgoing
 
 
 class Search:
@@ -135,7 +135,7 @@ class Dialer:
 
     def _greet(self) -> None:
         self._greets += 1
-        self.socket.send_multipart(unnumbered(codec.encode(Greet(self.name, self._greets))))
+        sockets.send(self.socket, Greet(self.name, self._greets))
 
     def has_broken(self) -> bool:
         """Return whether the connection was lost since the last look, after the broker had answered."""

@@ -6,13 +6,13 @@ import os
 
 from scoop_hpc.errors import LaunchError
 
-_ROOM = 76  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
+ROOM = 76  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
 
 
 def choose_private(wish: str) -> str:
     """Return a path that nobody can guess, in *wish* if that is short enough."""
     above = os.path.abspath(wish) if wish else "/tmp"
-    if not os.path.isdir(above) or len(os.fsencode(above)) > _ROOM:
+    if not os.path.isdir(above) or len(os.fsencode(above)) > ROOM:
         above = "/tmp"
     return os.path.join(above, f"scoop-{os.urandom(6).hex()}")
 

@@ -21,6 +21,18 @@ WORKER_THREADS = 4  # and the one that answers while a task computes
 _FOR_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # not for a child of it that only counts
 _STACK = 1 << 16  # bytes: a thread that only waits needs no more
 
+_AGENTS_FILES = 10  # more than those for each worker and node, in an agent and in a broker
+
+
+def files_of_agent(processes: int, nodes: int) -> int:
+    """Return how many files an agent, or its broker, opens beside so many *processes*, its workers and the origin."""
+    return _AGENTS_FILES + 2 * (processes + 1) + 2 * nodes
+
+
+def processes_of_agent(processes: int) -> int:
+    """Return how many processes and threads there are on a node of so many *processes*."""
+    return THREADS + WORKER_THREADS * processes
+
 
 def check_processes(count: int, remedy: str) -> None:
     """Raise LaunchError, which ends with the *remedy*, unless *count* more processes or threads may be had at once."""

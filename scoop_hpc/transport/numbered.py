@@ -12,7 +12,8 @@ libzmq makes a broken connection again, and sends first what was not yet on its 
 So a receiver takes only the message that comes next, drops those that it has, and those that come too early: they
 come again. Within one connection nothing is lost, and all stays in order.
 
-The number stands before the first frame. A message without one (0) may be lost, or come twice: Greet.
+The number stands before the first frame, and is known by its first byte: no message begins with that. A message without
+a number, such as Greet, may be lost, or come twice.
 """
 
 from __future__ import annotations
@@ -27,37 +28,14 @@ from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.protocol.names import ProcessName
 
 _NUMBER = struct.Struct("!Q")
+_MARK = b"\0"  # the first byte of numbers below 2**56; messages are arrays of MessagePack: they begin with 0x90 or more
 _MESSAGES = 64  # that have arrived, after which the sender is told
 _BYTES = 2**20  # the same
 
 
-def unnumbered(frames: Sequence[Buffer]) -> list[Buffer]:
-    """Return the *frames* of a message that need not arrive."""
-    return [_with_number(0, frames[0]), *frames[1:]]
-
-
-def without_number(frames: Sequence[bytes]) -> list[bytes]:
-    """Return *frames* without their number; raise ProtocolError if they have none."""
-    _number_of(frames)
-    return [frames[0][_NUMBER.size :], *frames[1:]]
-
-
-def _number_of(frames: Sequence[bytes]) -> int:
-    if not frames or len(frames[0]) < _NUMBER.size:
-        raise ProtocolError(f"a message of {len(frames)} frames has no number")
-    return int(_NUMBER.unpack_from(frames[0])[0])
-
-
-def is_left_over(name: str) -> bool:
-    """Return whether *name* is libzmq's, for a connection whose own name a newer one of the same process has taken.
-
-    So ROUTER_HANDOVER leaves it, if messages are still to be read [router.cpp, router_t::identify_peer].
-    """
-    return name.startswith("\0")
-
-
-def _with_number(number: int, frame: Buffer) -> bytes:
-    return b"".join((_NUMBER.pack(number), frame))
+def is_numbered(frames: Sequence[bytes]) -> bool:
+    """Return whether a message has a number."""
+    return frames[0].startswith(_MARK)
 
 
 class Outgoing:
@@ -72,7 +50,8 @@ class Outgoing:
 
     def add(self, frames: Sequence[Buffer]) -> list[Buffer]:
         """Keep a message; return its frames with the next number."""
-        numbered: list[Buffer] = [_with_number(self._arrived + len(self._kept) + 1, frames[0]), *frames[1:]]
+        number = _NUMBER.pack(self._arrived + len(self._kept) + 1)
+        numbered: list[Buffer] = [b"".join((number, frames[0])), *frames[1:]]
         self._kept.append(numbered)
         return numbered
 
@@ -97,14 +76,17 @@ class Incoming:
         self._told = 0  # of these the sender knows
         self._bytes = 0  # of the others
 
-    def take(self, frames: Sequence[bytes]) -> list[bytes] | None:
-        """Return *frames* without the number, None if this message is not the next; raise ProtocolError."""
-        number = _number_of(frames)
-        if number:
-            if number != self.arrived + 1:
-                return None
-            self.arrived = number
-            self._bytes += sum(map(len, frames))
+    def take(self, frames: list[bytes]) -> list[bytes] | None:
+        """Return *frames* without their number, None if this message is not the next; raise ProtocolError."""
+        if not is_numbered(frames):
+            return frames
+        if len(frames[0]) < _NUMBER.size:
+            raise ProtocolError(f"a message of {len(frames)} frames has no number")
+        (number,) = _NUMBER.unpack_from(frames[0])
+        if number != self.arrived + 1:
+            return None
+        self.arrived = number
+        self._bytes += sum(map(len, frames))
         return [frames[0][_NUMBER.size :], *frames[1:]]
 
     def is_due(self) -> bool:
@@ -131,7 +113,9 @@ class Told(NamedTuple):
 class Inbox:
     """The messages of all senders that have numbers, at one socket.
 
-    Whoever has not been greeted is not heard: its messages are for the one who had this address before.
+    Whoever has not been greeted is not heard: its messages are for the one who had this address before. Nor is
+    a name that libzmq has made up, for a connection whose own name was taken by a newer one, with messages to be read
+    [router.cpp, router_t::identify_peer]: they come again by that.
     """
 
     def __init__(self) -> None:
@@ -145,13 +129,11 @@ class Inbox:
         """Do not hear *name* any more."""
         self._senders.pop(name, None)
 
-    def take(self, name: ProcessName, frames: Sequence[bytes]) -> list[bytes] | None:
+    def take(self, name: ProcessName, frames: list[bytes]) -> list[bytes] | None:
         """Return *frames* of *name* without their number, None for those to be dropped; raise ProtocolError."""
         if name in self._senders:
             return self._senders[name].take(frames)
-        stranger = Incoming()
-        taken = stranger.take(frames)
-        return None if stranger.arrived else taken
+        return None if is_numbered(frames) else frames
 
     def is_due(self, name: ProcessName) -> bool:
         """Return whether *name* should be told now what has arrived."""

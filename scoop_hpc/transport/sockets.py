@@ -112,8 +112,8 @@ class Change(NamedTuple):
 class Watch:
     """Watches the connections of a socket that dials, or of one that *listens*.
 
-    Who dials has a connection once it is agreed on, which takes several steps; who listens is told of the first one only
-    which descriptor it has [zmq_socket_monitor(3): EVENT_HANDSHAKE_SUCCEEDED has no value].
+    Who dials has a connection once both sides agree on it, some steps after it was accepted. Who listens is told its
+    descriptor only by the first step [zmq_socket_monitor(3): EVENT_HANDSHAKE_SUCCEEDED has no value].
     """
 
     def __init__(self, watched: Socket, *, listens: bool = False) -> None:

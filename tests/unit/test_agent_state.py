@@ -16,8 +16,11 @@ from scoop_hpc.protocol.messages import (
     Bye,
     Exited,
     Fault,
+    GivenUp,
+    Gone,
     Hello,
     Interrupt,
+    LinkBroken,
     Message,
     Peers,
     Pool,
@@ -50,7 +53,7 @@ from scoop_hpc.run.agent_state import (
 from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
 
-FIRST = NodeIndex(0)
+FIRST, SECOND = NodeIndex(0), NodeIndex(1)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
 UP = BrokerUp(FIRST, ("main",), ("meta",))
 WELCOME = Welcome(
@@ -130,6 +133,12 @@ class Node:
 @pytest.fixture
 def node() -> Node:
     return Node().begin()
+
+
+@pytest.fixture
+def other() -> Node:
+    """Return a node that is not the first, on another machine than the driver."""
+    return Node(msgspec.structs.replace(WELCOME, node=SECOND, directory=None)).begin()
 
 
 def faults(node: Node) -> list[str]:
@@ -222,7 +231,7 @@ def test_message_without_a_meaning_here_is_an_error(node: Node, message: Message
 def test_agent_that_cannot_go_on_tells_why_and_ends_all(node: Node) -> None:
     node.exit(ORIGIN)
     actions = node.do(node.state.fail("the driver sent nonsense", 1, 0.0))
-    assert actions == [Tell(Fault("node n1: the driver sent nonsense", 1)), TellBroker(Stop())]
+    assert actions == [Tell(Fault("node n1: the driver sent nonsense", 1, of_node=True)), TellBroker(Stop())]
 
 
 def test_agent_that_cannot_go_on_tells_the_program_first(node: Node) -> None:
@@ -286,6 +295,62 @@ def test_run_that_was_suspended_for_an_hour_goes_on(node: Node) -> None:
     node.broker(Beat())
     node.wait(10)
     assert (faults(node), node.phase) == ([], Phase.SERVING)
+
+
+# a node that is given up
+
+
+def test_news_of_lost_nodes_and_broken_links_is_passed_on(node: Node) -> None:
+    gone = Gone(nodes=(SECOND,), cause="node n2 was lost")
+    assert node.driver(gone) == [TellBroker(gone)]
+    assert node.broker(LinkBroken(broker_name(1))) == [Tell(LinkBroken(broker_name(1)))]
+
+
+def test_node_that_is_given_up_ends_all_and_is_to_return(other: Node) -> None:
+    assert other.driver(GivenUp()) == [TellBroker(Stop())]
+    assert other.driver(GivenUp()) == []  # one for each message that was under way
+    other.wait(0.3)
+    for name in list(other.pids):
+        other.exit(name, -SIGKILL, own_end=False)
+    assert (other.phase, other.state.is_to_return) == (Phase.OVER, True)
+
+
+def test_node_that_is_to_end_for_good_does_not_return(other: Node) -> None:
+    other.driver(Shutdown())
+    other.driver(GivenUp())
+    assert not other.state.is_to_return
+    late = Node(msgspec.structs.replace(WELCOME, node=SECOND)).begin()
+    late.driver(GivenUp())
+    late.driver(Shutdown())
+    assert not late.state.is_to_return
+
+
+def test_agent_that_cannot_go_on_does_not_return(other: Node) -> None:
+    other.do(other.state.fail("cannot start a worker", 2, 0.0))
+    other.driver(GivenUp())
+    assert not other.state.is_to_return
+
+
+def test_workers_of_a_broker_that_died_are_not_replaced(other: Node) -> None:
+    other.exit(broker_name(1), -11, own_end=False)
+    assert not any(isinstance(action, Fork) for action in other.exit(worker_name(1, 0), 1, own_end=False))
+    assert TellBroker(Beat()) not in other.wait(120)
+    assert faults(other) == []
+
+
+def test_agent_asks_what_became_of_its_node_when_it_is_connected_again(other: Node) -> None:
+    assert other.state.connected(False, other.now) == []
+    other.wait(1)
+    assert other.state.connected(True, other.now) == [Tell(Beat())]
+    assert other.state.connected(True, other.now) == []
+
+
+def test_node_that_has_lost_the_driver_looks_for_it_again_unless_it_is_the_first(node: Node, other: Node) -> None:
+    for each in (node, other):
+        each.state.connected(False, each.now)
+        each.wait(30)
+        assert each.phase is Phase.OVER
+    assert (node.state.is_to_return, other.state.is_to_return) == (False, True)
 
 
 # the end
@@ -449,7 +514,7 @@ def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> 
     node.wait(1.9)
     assert (faults(node), node.phase) == ([], Phase.SERVING)
     node.wait(0.1)
-    assert Tell(Fault("the agent on n1 was told to end by SIGTERM", 143)) in node.done
+    assert Tell(Fault("the agent on n1 was told to end by SIGTERM", 143, of_node=True)) in node.done
     assert node.phase is not Phase.SERVING
 
 

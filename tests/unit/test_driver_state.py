@@ -61,6 +61,7 @@ PLAN = RunPlan(
     host="head",
     patience=30.0,
 )
+FAILING = replace(PLAN, ends_on_loss=True)
 FIRST, SECOND = AgentName("n1/0"), AgentName("n2/0")
 LOST, BROKER = worker_name(1, 0), broker_name(1)
 
@@ -127,6 +128,12 @@ class Run:
 @pytest.fixture
 def running() -> Run:
     return Run().begin()
+
+
+@pytest.fixture
+def failing() -> Run:
+    """Return a run that ends when it loses a node."""
+    return Run(FAILING).begin()
 
 
 COUNTED = replace(PLAN, nodes=(NodePlan("n1.site", 2), NodePlan("n2.site", None)))  # n2: as many as it has CPUs
@@ -206,9 +213,9 @@ def test_only_the_programs_own_end_is_a_success(running: Run, status: int, of_ru
         ("1", 1, Ending(1, "broker 1 (pid 7) on n2.site died: exit status 1")),
     ],
 )
-def test_death_ends_the_run_and_says_what_died_where(running: Run, name: str, status: int, ending: Ending) -> None:
-    running.say(Exited(ProcessName(name), 7, status, False, False), "n2/0")
-    assert running.ending == ending
+def test_death_ends_the_run_and_says_what_died_where(failing: Run, name: str, status: int, ending: Ending) -> None:
+    failing.say(Exited(ProcessName(name), 7, status, False, False), "n2/0")
+    assert failing.ending == ending
 
 
 def test_run_goes_on_without_a_worker_and_all_nodes_forget_it(running: Run) -> None:
@@ -243,17 +250,17 @@ def test_pool_breaks_at_the_death_of_a_worker_if_it_is_told_to(breaks: bool) -> 
 
 
 @pytest.mark.parametrize(("name", "what", "status"), [("0.0", "origin", 137), ("1", "broker 1", 1)])
-def test_want_of_memory_is_named(running: Run, name: str, what: str, status: int) -> None:
-    running.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
+def test_want_of_memory_is_named(failing: Run, name: str, what: str, status: int) -> None:
+    failing.say(Exited(ProcessName(name), 7, -9, True, False), "n2/0")
     died = f"{what} (pid 7) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
-    assert running.ending == Ending(status, died, out_of_memory=True)
+    assert failing.ending == Ending(status, died, out_of_memory=True)
 
 
-def test_first_reason_counts(running: Run) -> None:
-    running.say(Exited(BROKER, 7, -9, False, False), "n2/0")
-    first = running.ending
-    assert running.say(Exited(ORIGIN, 8, -9, False, False), "n1/0") == []
-    assert running.ending is first
+def test_first_reason_counts(failing: Run) -> None:
+    failing.say(Exited(BROKER, 7, -9, False, False), "n2/0")
+    first = failing.ending
+    assert failing.say(Exited(ORIGIN, 8, -9, False, False), "n1/0") == []
+    assert failing.ending is first
 
 
 def test_fault_ends_the_run_with_its_status(running: Run) -> None:
@@ -270,18 +277,18 @@ def test_run_is_over_when_all_agents_have_left(running: Run) -> None:
     assert (before, running.phase) == (Phase.ENDING, Phase.OVER)
 
 
-def test_lost_agent_ends_the_run_for_the_others(running: Run) -> None:
-    running.disconnect(SECOND)
-    running.wait(1.9)
-    assert running.ending is None
-    running.wait(0.1)
-    assert running.ending == Ending(1, "the agent (pid 42) on n2.site died, or the connection to it broke")
-    running.say(Bye(), "n1/0")
-    assert running.phase is Phase.OVER
+def test_lost_agent_ends_the_run_for_the_others(failing: Run) -> None:
+    failing.disconnect(SECOND)
+    failing.wait(1.9)
+    assert failing.ending is None
+    failing.wait(0.1)
+    assert failing.ending == Ending(1, "the agent (pid 42) on n2.site died, or the connection to it broke")
+    failing.say(Bye(), "n1/0")
+    assert failing.phase is Phase.OVER
 
 
 def test_lost_agent_is_told_with_what_its_launcher_had_said_before() -> None:
-    run = Run(replace(PLAN, outlived=True)).begin()
+    run = Run(replace(FAILING, outlived=True)).begin()
     run.command_ends(CommandEnd(N2, 8, 1, said="pbs_tmrsh: not connected"))
     run.wait(60)
     assert run.ending is None
@@ -299,7 +306,7 @@ BOTH = Command(("srun",), {}, ("n1.site", "n2.site"))
 
 
 def test_agent_and_launcher_that_end_together_are_one_loss_and_no_time_is_lost() -> None:
-    run = Run(replace(PLAN, outlived=True)).begin()
+    run = Run(replace(FAILING, outlived=True)).begin()
     run.command_ends(CommandEnd(N2, 8, 1, said="node n2.site: out of disk"))
     assert run.ending is None
     run.wait(1)
@@ -324,7 +331,7 @@ def test_launcher_that_ends_before_its_agent_has_reported_ends_the_run() -> None
 
 
 def test_agent_on_this_machine_that_is_killed_for_want_of_memory_is_named_so() -> None:
-    run = Run(replace(PLAN, one_machine=True)).begin()
+    run = Run(replace(FAILING, one_machine=True)).begin()
     run.command_ends(CommandEnd(N2, 8, -9, out_of_memory=True))
     died = "the agent (pid 8) on n2.site died: killed by SIGKILL: out of memory (oom_kill of its cgroup)"
     assert run.ending == Ending(1, died, out_of_memory=True)
@@ -461,21 +468,21 @@ def test_driver_that_cannot_go_on_says_why_whatever_the_run_ended_by(running: Ru
 
 @pytest.mark.parametrize("known", [True, False])
 def test_invalid_message_ends_the_run_if_an_agent_sends_it_and_is_told_of_once_if_not(
-    running: Run, known: bool
+    failing: Run, known: bool
 ) -> None:
     sender = SECOND if known else AgentName("evil")
     for _ in range(2):
-        running.do(running.state.refuse(sender, ProtocolError("what?"), 0.0))
+        failing.do(failing.state.refuse(sender, ProtocolError("what?"), 0.0))
     if known:
-        assert running.ending == Ending(1, "invalid message of the agent on n2.site: what?")
+        assert failing.ending == Ending(1, "invalid message of the agent on n2.site: what?")
     else:
-        assert running.ending is None
-        assert running.done[-2:].count(Warn("dropped a message of 'evil': what?")) == 1
+        assert failing.ending is None
+        assert failing.done[-2:].count(Warn("dropped a message of 'evil': what?")) == 1
 
 
-def test_agent_that_leaves_by_itself_ends_the_run(running: Run) -> None:
-    assert running.say(Bye(), "n2/0")
-    assert running.ending == Ending(1, "the agent on n2.site left")
+def test_agent_that_leaves_by_itself_ends_the_run(failing: Run) -> None:
+    assert failing.say(Bye(), "n2/0")
+    assert failing.ending == Ending(1, "the agent on n2.site left")
 
 
 def test_signal_is_passed_on_with_the_shutdown(running: Run) -> None:
@@ -578,7 +585,7 @@ def test_pool_ends_with_its_client_who_need_not_be_told(lost: bool) -> None:
 
 
 def test_what_happens_is_told_to_observers_in_its_order() -> None:
-    run = Run()
+    run = Run(FAILING)
     run.do(run.state.start(commands(2), 0.0))
     run.state.command_started(commands(1)[0], 8)
     run.begin()

@@ -70,6 +70,7 @@ VALUES: dict[str, Any] = {
     "prologue": ("id",),
     "directives": ("-l x=1",),
 }
+OF_THE_COMMAND = ("container", "container_runtime", "on_node_loss", "min_nodes", "grace")  # that the script becomes
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},
     "mail_events": {"mail_user": "me@example.org"},
@@ -146,8 +147,20 @@ def test_all_that_a_job_asks_of_slurm() -> None:
         "--partition=q",
         "--account=a",
         "--no-requeue",
+        "--no-kill",
         "--qos=h",
     ]
+
+
+@pytest.mark.parametrize(("scheduler", "directive"), [("slurm", "--no-kill"), ("pbs", "-W tolerate_node_failures=all")])
+def test_a_job_of_several_nodes_outlives_one_unless_it_is_to_fail(scheduler: str, directive: str) -> None:
+    said = {
+        (nodes, on_node_loss): any(directive in line for line in lines(spec, scheduler))
+        for nodes in (1, 3)
+        for on_node_loss in ("continue", "fail")
+        for spec in [replace(NEUTRAL[scheduler], nodes=nodes, on_node_loss=on_node_loss)]
+    }
+    assert said == {(1, "continue"): False, (3, "continue"): True, (1, "fail"): False, (3, "fail"): False}
 
 
 def test_all_that_a_job_asks_of_the_local_scheduler() -> None:
@@ -324,7 +337,7 @@ def test_every_field_is_said_or_refused_by_its_option(scheduler: str) -> None:
             options = "|".join(map(option_of, [field, *needed]))
             with pytest.raises(JobSpecError, match=f"cannot express ({options})"):
                 render(spec, dialect, COMMAND)
-        elif field not in ("container", "container_runtime") and said != "only recorded":
+        elif field not in OF_THE_COMMAND and said != "only recorded":
             assert render(spec, dialect, COMMAND) != render(without, dialect, COMMAND), field
 
 
@@ -333,8 +346,7 @@ def test_no_field_is_forgotten_above() -> None:
         *VALUES,
         "program",
         "directory",
-        "container",
-        "container_runtime",
+        *OF_THE_COMMAND,
     }
 
 

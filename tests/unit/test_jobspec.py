@@ -115,7 +115,21 @@ def test_whatever_is_one_line_is_a_name() -> None:
         assert replace(SPEC, name=name).name == name
 
 
-@pytest.mark.parametrize("field", ["nodes", "workers_per_node", "cpus_per_worker", "walltime", "memory_per_node"])
+def test_a_run_cannot_begin_with_more_nodes_than_it_has() -> None:
+    assert replace(SPEC, nodes=4, min_nodes=4).min_nodes == 4
+    with pytest.raises(JobSpecError, match="--min-nodes 5 is more than --nodes 4: give at most that"):
+        replace(SPEC, nodes=4, min_nodes=5)
+
+
+def test_what_becomes_of_a_run_without_a_node_is_one_of_two() -> None:
+    with pytest.raises(JobSpecError, match="--on-node-loss 'stop' is unknown: choose of continue, fail"):
+        replace(SPEC, on_node_loss="stop")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["nodes", "workers_per_node", "cpus_per_worker", "walltime", "memory_per_node", "min_nodes", "grace"],
+)
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_count_that_is_not_positive_is_refused(field: str, value: int) -> None:
     changes: dict[str, Any] = {field: value}

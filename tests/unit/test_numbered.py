@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections import deque
 
+import msgspec
 import pytest
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.protocol import codec
+from scoop_hpc.protocol.messages import MESSAGES, Buffer, Message
 from scoop_hpc.protocol.names import ProcessName
-from scoop_hpc.transport.numbered import Inbox, Incoming, Outgoing, Told, is_left_over, unnumbered, without_number
+from scoop_hpc.transport.numbered import Inbox, Incoming, Outgoing, Told, is_numbered
 
 PEER = ProcessName("1")
 
@@ -94,21 +96,21 @@ def test_more_cannot_have_arrived_than_was_sent() -> None:
 
 def test_message_too_short_for_a_number_is_refused() -> None:
     with pytest.raises(ProtocolError, match="has no number"):
-        Incoming().take([b"1234567", b"body"])
+        Incoming().take([b"\0" + b"234567", b"body"])
 
 
-def test_message_can_be_read_whatever_its_number() -> None:
-    assert without_number(sent(Outgoing(), b"a", b"b")[1]) == [b"b"]
-
-
-@pytest.mark.parametrize(("name", "left"), [("\0abcd", True), ("", False), ("0", False), ("evil", False)])
-def test_libzmqs_own_names_are_known(name: str, left: bool) -> None:
-    assert is_left_over(name) == left
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
+def test_no_message_is_taken_for_a_numbered_one(kind: type[Message]) -> None:
+    fields = msgspec.structs.fields(kind)
+    values: list[object] = [[] if field.name == "batches" else None for field in fields]
+    frames = codec.encode(kind(*values))
+    assert not is_numbered(as_received(frames))
+    assert is_numbered(as_received(Outgoing().add(frames)))
 
 
 def test_unnumbered_message_arrives_at_any_time_and_counts_nothing() -> None:
     incoming = Incoming()
-    greet = as_received(unnumbered([b"greet"]))
+    greet = [b"greet"]
     assert taken(incoming, [greet, *sent(Outgoing(), b"a"), greet]) == [b"greet", b"a", b"greet"]
     assert incoming.arrived == 1
 
@@ -144,7 +146,7 @@ def test_inbox_tells_only_senders_that_do_not_know() -> None:
 def test_who_was_not_greeted_may_only_greet() -> None:
     inbox, (message,) = Inbox(), sent(Outgoing(), b"for the one who was here before")
     assert inbox.take(PEER, message) is None
-    assert inbox.take(PEER, as_received(unnumbered([b"greet"]))) == [b"greet"]
+    assert inbox.take(PEER, [b"greet"]) == [b"greet"]
     assert inbox.greet(PEER) == 0
     assert inbox.take(PEER, message) is not None
 
@@ -185,7 +187,7 @@ class Connections:
     def greet(self) -> None:
         self.is_open = False
         self.greets += 1
-        self.pipe.append(as_received(unnumbered([b"greet %d" % self.greets])))
+        self.pipe.append([b"greet %d" % self.greets])
 
     def send(self) -> None:
         self.sent += 1

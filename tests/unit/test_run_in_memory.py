@@ -416,7 +416,16 @@ def test_workers_that_die_before_they_begin_a_task_are_not_replaced_for_ever(wor
     assert not any(node.pids for node in world.nodes)
 
 
-def test_a_node_that_is_lost_ends_the_run_when_it_is_known_to_be(world: World) -> None:
+def test_a_node_that_is_lost_costs_what_ran_there_and_the_run_goes_on(world: World) -> None:
+    world.later(3.0, lambda: world.lose(world.nodes[1]))
+    assert world.run() == Ending(0)
+    died = "its agent (pid 8) died, or the connection to it broke"
+    assert world.warnings == [f"node n2 is lost: {died}; 1 of 2 nodes is left"]
+    assert not world.nodes[0].pids
+
+
+def test_a_node_that_is_lost_ends_a_run_that_is_told_to_end_then() -> None:
+    world = World(ends_on_loss=True)
     world.later(3.0, lambda: world.lose(world.nodes[1]))
     assert world.run() == Ending(1, "the agent (pid 8) on n2 died, or the connection to it broke")
     assert 5.0 <= world.now < 6.0

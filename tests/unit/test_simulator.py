@@ -374,7 +374,7 @@ def test_a_task_that_cost_a_worker_is_executed_though_none_is_left_but_who_waits
     }
     death = Death(1, 0, 0.05, "task", seconds=0.01, reaped=0.0)
     world = World(Scenario(seed, (1, 1), Program(calls), faults=(death,)))
-    world._nodes[1].born_to_die += [Death(1, 0, 0.0)] * 3  # then it is left without workers
+    world.nodes[1].born_to_die += [Death(1, 0, 0.0)] * 3  # then it is left without workers
     result = world.run()
     assert result.ending.status == 0
     assert result.deaths in (0, 4)

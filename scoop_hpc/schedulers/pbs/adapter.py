@@ -22,11 +22,12 @@ from scoop_hpc.schedulers.answers import (
 )
 from scoop_hpc.schedulers.base import Ask, Scheduler
 from scoop_hpc.schedulers.output_patterns import INDEX, JOB_ID, NAME, OutputPatterns
-from scoop_hpc.schedulers.pbs import chunks, reasons
+from scoop_hpc.schedulers.pbs import chunks, queues, reasons
 from scoop_hpc.schedulers.pbs import status as pbs_status
 from scoop_hpc.schedulers.pbs.allocation import PbsReader
 from scoop_hpc.schedulers.pbs.options import QSUB_OF_PBS
 from scoop_hpc.schedulers.pbs.reasons import advise
+from scoop_hpc.schedulers.queues import Queue
 
 _JOB_ID = re.compile(r"([0-9]+)(?:\[([0-9]*)\])?(?:\.[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 _QSUB = SubmitCommand(
@@ -247,6 +248,20 @@ class PbsScheduler(Scheduler):
 
     def explain(self, status: JobStatus, done: Completed) -> list[str]:
         return reasons.explain(done.stdout, status.job_id, status.reason)
+
+    def version_argv(self) -> list[str] | None:
+        return ["qstat", "--version"]
+
+    def parse_version(self, done: Completed) -> str:
+        return queues.read_version(done)
+
+    def queues_argv(self, user: str) -> list[str] | None:
+        return ["qstat", "-Q", "-f", "-F", "json"]
+
+    def parse_queues(self, done: Completed) -> list[Queue]:
+        if done.status:
+            raise SchedulerError(f"qstat failed: {advise(one_line(done))}")
+        return queues.read(done.stdout)
 
 
 def _own_output(spec: JobSpec) -> str:

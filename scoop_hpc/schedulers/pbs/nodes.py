@@ -67,7 +67,7 @@ def read_nodes(text: str) -> list[Node]:
     [Node(host='n1', queue='', is_usable=True, available={'host': 'n1', 'ncpus': '4'})]
     """
     try:
-        return [_read_node(node) for node in _decode(text)["nodes"].values()]
+        return [_read_node(node) for node in decode(text)["nodes"].values()]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise SchedulerError(f"cannot read pbsnodes's output ({error})") from error
 
@@ -78,7 +78,7 @@ def _read_node(node: Mapping[str, Any]) -> Node:
     return Node(available["host"], str(node.get("queue") or ""), usable, available)
 
 
-def _decode(text: str) -> Any:
+def decode(text: str) -> Any:
     """Return the object in *text*, despite lines of a wrapper around and in it, and escapes that JSON does not have."""
     lines = [line for line in text.splitlines() if _JSON_LINE.match(line)]
     for attempt in (text, "\n".join(lines), _NO_ESCAPE.sub(r"\\\\", "\n".join(lines))):

@@ -26,7 +26,8 @@ from scoop_hpc.schedulers.answers import (
 )
 from scoop_hpc.schedulers.base import Ask, Scheduler, refuse_unsaid
 from scoop_hpc.schedulers.output_patterns import HOME, INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
-from scoop_hpc.schedulers.sge import environments, reasons
+from scoop_hpc.schedulers.queues import Queue
+from scoop_hpc.schedulers.sge import environments, queues, reasons
 from scoop_hpc.schedulers.sge.allocation import SgeReader
 from scoop_hpc.schedulers.sge.options import QSUB_OF_SGE
 from scoop_hpc.schedulers.sge.reasons import advise
@@ -264,6 +265,18 @@ class SgeScheduler(Scheduler):
         if "select error" in done.stderr or "unable to send message" in done.stderr:
             raise SchedulerError(f"Grid Engine does not answer: {advise(one_line(done))}")
         return reasons.explain(self.key(status.job_id).job, done.stdout)
+
+    def version_argv(self) -> list[str] | None:
+        return ["qstat", "-help"]
+
+    def parse_version(self, done: Completed) -> str:
+        return queues.read_version(done)
+
+    def queues_argv(self, user: str) -> list[str] | None:
+        return ["qstat", "-F", "h_rt", "-U", user]
+
+    def parse_queues(self, done: Completed) -> list[Queue]:
+        return queues.read(_answer(done))
 
 
 def _answer(done: Completed) -> str:

@@ -21,8 +21,9 @@ from scoop_hpc.schedulers.answers import (
 )
 from scoop_hpc.schedulers.base import Ask, Scheduler, Which
 from scoop_hpc.schedulers.output_patterns import INDEX, JOB_ID, NAME, NOT_YET, USER, OutputPatterns
+from scoop_hpc.schedulers.queues import Queue
 from scoop_hpc.schedulers.site import Site
-from scoop_hpc.schedulers.slurm import reasons
+from scoop_hpc.schedulers.slurm import queues, reasons
 from scoop_hpc.schedulers.slurm.allocation import SlurmReader
 from scoop_hpc.schedulers.slurm.directives import CPUS, EXCLUSIVE, MEMORY, option_in, ruled_out, value_in
 from scoop_hpc.schedulers.slurm.options import SBATCH
@@ -69,7 +70,7 @@ _SBATCH = SubmitCommand(
     look="squeue",
 )
 
-_OF_COMMANDS = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")  # variables that change what they print
+_OF_COMMANDS = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")  # variables that change what they print
 _OF_SCANCEL = re.compile("scancel: ")  # how a line of its own begins
 _OF_REQUEUE = re.compile(r"[0-9][0-9_,\[\]%-]*: |scontrol: |slurm_\w+ ")
 
@@ -257,6 +258,22 @@ class SlurmScheduler(Scheduler):
         lines = reasons.explain(status.job_id, status.reason, done.stdout)
         where = [word for word in done.argv if word.startswith("--clusters=")]
         return [re.sub(r"\bscontrol (?=[a-z])", f"scontrol {where[0]} ", line) for line in lines] if where else lines
+
+    def version_argv(self) -> list[str] | None:
+        return ["sbatch", "--version"]
+
+    def parse_version(self, done: Completed) -> str:
+        if done.status:
+            raise SchedulerError(f"sbatch failed: {advise(one_line(done))}")
+        return queues.read_version(done.stdout)
+
+    def queues_argv(self, user: str) -> list[str] | None:
+        return ["sinfo", "--noheader", f"--format={queues.SINFO_FORMAT}"]
+
+    def parse_queues(self, done: Completed) -> list[Queue]:
+        if done.status:
+            raise SchedulerError(f"sinfo failed: {advise(one_line(done))}")
+        return queues.read(done.stdout)
 
 
 def _memory_option(spec: JobSpec) -> str:

@@ -8,6 +8,7 @@
 #PBS -l place=free
 #PBS -l walltime=36:00:00
 #PBS -r n
+#PBS -W tolerate_node_failures=all
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
 : >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {

@@ -7,6 +7,7 @@
 #PBS -l select=4:ncpus=4:mpiprocs=4:ompthreads=1
 #PBS -l place=scatter:excl
 #PBS -r n
+#PBS -W tolerate_node_failures=all
 output=/home/me/project/pi.o"${PBS_JOBID%%[!0-9]*}"
 : >|"$output" && exec >>"$output" 2>&1 || exit 66
 cd -- /home/me/project 2>/dev/null || {

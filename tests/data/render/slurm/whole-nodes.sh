@@ -6,6 +6,7 @@
 #SBATCH --exclusive
 #SBATCH --mem=0
 #SBATCH --no-requeue
+#SBATCH --no-kill
 cd -- /home/me/project 2>/dev/null || {
     echo "scoop-hpc: error: $(uname -n) does not see" /home/me/project": give one that nodes see by --chdir" >&2
     exit 66

@@ -1,0 +1,1 @@
+"""What doctor's job does on its nodes."""
