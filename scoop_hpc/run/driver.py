@@ -194,7 +194,7 @@ class Driver:
     def _open_socket(self) -> None:
         self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
         self._agents = SteadyRouter(self._socket)
-        self._watch = sockets.Watch(self._socket)
+        self._watch = sockets.Watch(self._socket, listens=True)
         for source in (self._socket, self._watch.socket, self._signals.fileno()):
             self._poller.register(source, zmq.POLLIN)
         if self._client is not None:

@@ -111,22 +111,27 @@ class Change(NamedTuple):
     """A connection was made or lost."""
 
     is_made: bool
-    descriptor: int
+    descriptor: int  # 0 of one that was made by a socket that dials
 
 
 class Watch:
-    """Watches a socket's connections."""
+    """Watches the connections of a socket that dials, or of one that *listens*.
 
-    def __init__(self, watched: Socket) -> None:
+    Who dials has a connection once both sides agree on it, some steps after it was accepted. Who listens is told its
+    descriptor only by the first step [zmq_socket_monitor(3): EVENT_HANDSHAKE_SUCCEEDED has no value].
+    """
+
+    def __init__(self, watched: Socket, *, listens: bool = False) -> None:
         self._watched = watched
-        self.socket = watched.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._made = zmq.EVENT_ACCEPTED if listens else zmq.EVENT_HANDSHAKE_SUCCEEDED
+        self.socket = watched.get_monitor_socket(self._made | zmq.EVENT_DISCONNECTED)
 
     def news(self) -> list[Change]:
         """Return the changes since the last call."""
         found = []
         while self.socket.poll(0):
             event = recv_monitor_message(self.socket)
-            found.append(Change(event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED, int(event["value"])))
+            found.append(Change(event["event"] == self._made, int(event["value"])))
         return found
 
     def close(self) -> None:

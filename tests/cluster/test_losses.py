@@ -119,7 +119,7 @@ def title_of(process: Process) -> str:
     """Return what a process is, "agent" for that."""
     if process.title.startswith("scoop-"):
         return process.title
-    return "agent" if "scoop_hpc.cli.agent" in process.argv else process.title
+    return "agent" if "scoop_hpc.cli.agent" in " ".join(process.argv) else process.title
 
 
 def lost(lines: list[str]) -> list[str]:
