@@ -10,8 +10,9 @@ import sys
 
 import click
 
+from scoop_hpc.cli import ranks as joined
 from scoop_hpc.cli import worker_options
-from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
+from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
@@ -41,6 +42,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
     "--grace", type=_GRACE, default=GRACE, help="Seconds that two nodes may be without connection; default: 60."
 )
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--mpiexec", default="", metavar="CMD", help="What --launcher mpi uses; default: that of mpi4py's MPI.")
 @click.option("--hosts", default="", metavar="HOST:N,...", help="Nodes of this job, or hosts for --launcher ssh.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
@@ -63,6 +65,7 @@ def run(
     on_node_loss: str,
     grace: int,
     launcher: str | None,
+    mpiexec: str,
     hosts: str,
     hostfile: str,
     container: str,
@@ -87,9 +90,11 @@ def run(
     machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
+    ranks = joined.enter(patience or joined.PATIENCE)
+    if ranks is not None:
+        click.get_current_context().with_resource(ranks)
     signals = SignalFd(SIGNALS)
     check_program(program)
-    refuse_copies()
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
@@ -107,6 +112,8 @@ def run(
         container=Container(container, container_runtime) if container else None,
         reader=allocation,
         record=record,
+        ranks=ranks,
+        mpiexec=mpiexec,
     )
     options = WorkerOptions(
         nice=nice,
