@@ -89,12 +89,15 @@ def enter(patience: float) -> Ranks | None:
 
 @contextlib.contextmanager
 def _first_complains(rank: int) -> Iterator[None]:
-    """Let what is wrong with all ranks be said once: the first one raises an InputError, the others exit as it does."""
+    """Let what is wrong with all ranks be said once: the first one raises an InputError, the others end without one.
+
+    Their status is 0: for another one Open MPI would end the first before it has spoken, whose status is mpiexec's.
+    """
     try:
         yield
     except InputError:
         if rank:
-            sys.exit(2)
+            sys.exit(0)
         raise
 
 

@@ -10,6 +10,8 @@ from under_test import SUBMIT, ClusterUnderTest
 
 pytest.importorskip("mpi4py")
 
+REACHED_BY = "eth0"  # the nodes have a docker0 too, with one address on all: MPICH's UCX would take that
+
 HOSTS = """
 import collections, os, socket, time
 from scoop_hpc import futures
@@ -27,7 +29,7 @@ if __name__ == "__main__":
 
 def test_the_ranks_of_srun_are_one_run(cluster: ClusterUnderTest) -> None:
     run = f"{sys.executable} -m scoop_hpc run {cluster.write(HOSTS)}"
-    cluster.write(f"#!/bin/bash\nsrun --mpi=pmi2 -n8 {run}\necho $?\n", "job.sh")
+    cluster.write(f"#!/bin/bash\nexport UCX_NET_DEVICES={REACHED_BY}\nsrun --mpi=pmi2 -n8 {run}\necho $?\n", "job.sh")
     sbatch = ["sbatch", "--wait", "-N4", "-n8", "--ntasks-per-node=2", "--output=job.out", "job.sh"]
     cluster.run(HEAD, sbatch, timeout=120)
     printed = (cluster.directory / "job.out").read_text()
