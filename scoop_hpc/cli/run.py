@@ -33,6 +33,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
+@click.option("--workers-per-node", type=click.IntRange(min=1), help="Workers on each node.")
 @click.option("--label", is_flag=True, help="Put node and worker before each line that a worker prints.")
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
@@ -58,6 +59,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     workers: int | None,
+    workers_per_node: int | None,
     label: bool,
     interface: str,
     patience: float | None,
@@ -114,6 +116,7 @@ def run(
         record=record,
         ranks=ranks,
         mpiexec=mpiexec,
+        workers_per_node=workers_per_node,
     )
     options = WorkerOptions(
         nice=nice,

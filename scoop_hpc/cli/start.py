@@ -60,6 +60,7 @@ def run_request(
     record: str = "",
     ranks: Ranks | None = None,
     mpiexec: str = "",
+    workers_per_node: int | None = None,
 ) -> RunRequest:
     """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
     of it that are named; outside of jobs on *hosts*, if any.
@@ -75,6 +76,8 @@ def run_request(
         _own_addresses(interface)  # it must be there, whether it is needed or not
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
+    if workers_per_node is not None and workers is not None:
+        raise InputError("--workers-per-node and --workers exclude each other: give one", "--workers-per-node")
     if mpiexec and launcher != "mpi":
         raise InputError(f"--mpiexec {mpiexec!r}: that is for --launcher mpi; add it", "--mpiexec")
     if ranks is not None and (hosts or launcher):
@@ -91,6 +94,8 @@ def run_request(
         nodes = plan_part(given, hosts, workers, is_here)
     else:
         nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
+    if workers_per_node is not None:
+        nodes = tuple(NodePlan(node.name, workers_per_node) for node in nodes)
     if min_nodes is not None and min_nodes > len(nodes):
         raise InputError(f"--min-nodes {min_nodes}: the run has {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
     if ranks is not None:

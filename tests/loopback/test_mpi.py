@@ -59,7 +59,8 @@ import os, shlex, subprocess, sys
 from scoop_hpc import futures
 
 def sizes(number):
-    argv = [*shlex.split(os.environ["MPIEXEC"]), "-n", "2", sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"]
+    mpiexec = [*shlex.split(os.environ["MPIEXEC"]), "-n", "2"]
+    argv = [*mpiexec, sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
 
 if __name__ == "__main__":
@@ -188,6 +189,11 @@ def test_a_number_of_workers_goes_before_that_of_ranks(ranks: Ranks) -> None:
     assert done.stdout.startswith("3 "), done.stderr
 
 
+def test_each_node_has_the_number_of_workers_that_is_asked_for(ranks: Ranks, two_hosts: str) -> None:
+    done = ranks.run("--workers-per-node", "3", ranks.runs.write(SHOW), wrapper=two_hosts)
+    assert done.stdout.startswith("6 "), done.stderr
+
+
 def test_ranks_that_have_nothing_to_do_have_ended(ranks: Ranks) -> None:
     process = ranks.start(ranks.runs.write(STAY))
     until(lambda: ranks.started() == 2)
@@ -287,6 +293,12 @@ def test_tasks_start_mpi_programs_of_their_own(ranks: Ranks) -> None:
     done = ranks.run(ranks.runs.write(NESTED), count=2)
     assert done.stdout == "[['2', '2'], ['2', '2']]\n", done.stderr
     assert done.returncode == 0
+
+
+def test_the_example_of_mpi_in_tasks(ranks: Ranks) -> None:
+    example = Path(__file__).parents[2] / "examples" / "mpi_in_tasks.py"
+    done = ranks.run(str(example), "--tasks", "2", f"--mpiexec={shlex.join(ranks.mpi.mpiexec)}", count=2)
+    assert done.stdout == "1000 terms: 3.140593\n2000 terms: 3.141093\n", done.stderr
 
 
 def test_without_mpi4py_copies_are_refused_as_ever(ranks: Ranks) -> None:
