@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
+    parser.add_argument("--node-of-host", action="store_true", help="that name is the host's own")
     parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
@@ -43,7 +45,7 @@ def main() -> None:
     options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
     mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options))
     plan = AgentPlan(
-        node=arguments.node or os.environ[arguments.node_variable],
+        node=_node(arguments),
         driver=addresses,
         curve=keys,
         patience=arguments.patience,
@@ -72,6 +74,12 @@ def main() -> None:
         if arguments.environment:
             environment.remove(arguments.environment)  # the driver has, unless it was killed
     os._exit(0)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
+
+
+def _node(arguments: argparse.Namespace) -> str:
+    if arguments.node_of_host:
+        return socket.gethostname()
+    return str(arguments.node or os.environ[arguments.node_variable])
 
 
 def _own_addresses(interface: str, driver: str) -> Sequence[str]:

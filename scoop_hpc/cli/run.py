@@ -10,8 +10,9 @@ import sys
 
 import click
 
+from scoop_hpc.cli import ranks as joined
 from scoop_hpc.cli import worker_options
-from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
+from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
@@ -32,6 +33,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
+@click.option("--workers-per-node", type=click.IntRange(min=1), help="Workers on each node.")
 @click.option("--label", is_flag=True, help="Put node and worker before each line that a worker prints.")
 @click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
@@ -41,6 +43,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
     "--grace", type=_GRACE, default=GRACE, help="Seconds that two nodes may be without connection; default: 60."
 )
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--mpiexec", default="", metavar="CMD", help="What --launcher mpi uses; default: that of mpi4py's MPI.")
 @click.option("--hosts", default="", metavar="HOST:N,...", help="Nodes of this job, or hosts for --launcher ssh.")
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
@@ -56,6 +59,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     workers: int | None,
+    workers_per_node: int | None,
     label: bool,
     interface: str,
     patience: float | None,
@@ -63,6 +67,7 @@ def run(
     on_node_loss: str,
     grace: int,
     launcher: str | None,
+    mpiexec: str,
     hosts: str,
     hostfile: str,
     container: str,
@@ -87,9 +92,11 @@ def run(
     machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
     """
     open_missing_streams()
+    ranks = joined.enter(patience or joined.PATIENCE)
+    if ranks is not None:
+        click.get_current_context().with_resource(ranks)
     signals = SignalFd(SIGNALS)
     check_program(program)
-    refuse_copies()
     _check_nice(nice)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
@@ -107,6 +114,9 @@ def run(
         container=Container(container, container_runtime) if container else None,
         reader=allocation,
         record=record,
+        ranks=ranks,
+        mpiexec=mpiexec,
+        workers_per_node=workers_per_node,
     )
     options = WorkerOptions(
         nice=nice,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
+from scoop_hpc.cli.mpiexec import find_mpiexec
+from scoop_hpc.cli.ranks import Ranks
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import AllocationError, InputError
@@ -56,11 +58,15 @@ def run_request(
     container: Container | None = None,
     reader: str | None = None,
     record: str = "",
+    ranks: Ranks | None = None,
+    mpiexec: str = "",
+    workers_per_node: int | None = None,
 ) -> RunRequest:
     """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
     of it that are named; outside of jobs on *hosts*, if any.
 
-    *reader* is the name of the one that is to read the allocation. Raises InputError where that cannot be.
+    *reader* is the name of the one that is to read the allocation. Where mpiexec has chosen the nodes they are those of
+    its *ranks*. Raises InputError where that cannot be.
     """
     try:
         directory = os.getcwdb()
@@ -70,8 +76,17 @@ def run_request(
         _own_addresses(interface)  # it must be there, whether it is needed or not
     given = find_allocation(reader)
     _check_hosts(hosts, launcher, given)
+    if workers_per_node is not None and workers is not None:
+        raise InputError("--workers-per-node and --workers exclude each other: give one", "--workers-per-node")
+    if mpiexec and launcher != "mpi":
+        raise InputError(f"--mpiexec {mpiexec!r}: that is for --launcher mpi; add it", "--mpiexec")
+    if ranks is not None and (hosts or launcher):
+        what = "--launcher" if launcher else "--hosts or --hostfile"
+        raise InputError(f"mpiexec, or srun, has chosen the nodes and started the ranks on them: leave out {what}")
     allocation = given or _this_machine(workers)
-    reader_here = reader_of(allocation)
+    if ranks is not None:
+        allocation = ranks.allocation(given)
+    reader_here = None if ranks is not None else reader_of(allocation)
     advice = reader_here.advice(os.environ, allocation) if workers is None and reader_here is not None else ""
     if advice:
         print(f"scoop-hpc: warning: {advice}", file=sys.stderr)
@@ -79,10 +94,16 @@ def run_request(
         nodes = plan_part(given, hosts, workers, is_here)
     else:
         nodes = plan_hosts(hosts, workers) if hosts else place(allocation, workers)
+    if workers_per_node is not None:
+        nodes = tuple(NodePlan(node.name, workers_per_node) for node in nodes)
     if min_nodes is not None and min_nodes > len(nodes):
         raise InputError(f"--min-nodes {min_nodes}: the run has {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}")
-    kind = _make(launcher or _fitting(allocation), container, os.fsdecode(directory), allocation, not ends_on_loss)
-    if kind.one_machine and allocation.scheduler not in ("local", ""):
+    if ranks is not None:
+        kind = ranks.launcher()
+    else:
+        name = launcher or _fitting(allocation)
+        kind = _make(name, container, os.fsdecode(directory), allocation, not ends_on_loss, mpiexec)
+    if ranks is None and kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
     return RunRequest(
         nodes=nodes,
@@ -125,7 +146,12 @@ def _fitting(allocation: Allocation) -> str:
 
 
 def _make(
-    launcher: str, container: Container | None, directory: str, allocation: Allocation, outlives_nodes: bool
+    launcher: str,
+    container: Container | None,
+    directory: str,
+    allocation: Allocation,
+    outlives_nodes: bool,
+    mpiexec: str,
 ) -> Launcher:
     if launcher not in LAUNCHERS:  # a package brings it with its scheduler
         reader = reader_of(allocation)
@@ -138,6 +164,8 @@ def _make(
     here = Place(
         first_node=allocation.nodes[0].name,
         nodefile=lambda: read_nodefile(os.environ, read_file),
+        nodes=tuple(node.name for node in allocation.nodes),
+        mpiexec=lambda: find_mpiexec(mpiexec, os.environ),
         is_here=is_here,
         outlives_nodes=outlives_nodes,
         srun_options=() if container is None else tuple(srun_options(container, directory)),

@@ -15,6 +15,7 @@ from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, opt
 from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse_walltime
 
 MAIL_EVENTS = ("begin", "end", "fail")
+LAUNCHERS = ("mpi", "pbs_tmrsh", "pbsdsh", "qrsh", "srun")  # of scoop_hpc.launchers, those for jobs
 RUNTIMES = ("apptainer", "singularity", "pyxis")
 ON_NODE_LOSS = ("continue", "fail")
 GRACE = 60  # seconds
@@ -69,6 +70,11 @@ def _check_runtime(what: str, value: str) -> None:
 def _check_on_node_loss(what: str, value: str) -> None:
     if value not in ON_NODE_LOSS:
         raise JobSpecError(f"--on-node-loss {value!r} is unknown: choose of {', '.join(ON_NODE_LOSS)}")
+
+
+def _check_launcher(what: str, value: str) -> None:
+    if value not in LAUNCHERS:
+        raise JobSpecError(f"there is no launcher {value!r} for jobs: choose of {', '.join(LAUNCHERS)}")
 
 
 def _check_variable(what: str, variable: tuple[str, str]) -> None:
@@ -489,6 +495,23 @@ class JobSpec:
         needs="--container",
         script="what starts the workers",
     )
+    launcher: str | None = option(
+        None,
+        Group.ENVIRONMENT,
+        "How agents are started; default: as fits.",
+        choices=LAUNCHERS,
+        check=_check_launcher,
+        script="an option of its last line",
+    )
+    mpiexec: str | None = option(  # command
+        None,
+        Group.ENVIRONMENT,
+        "What --launcher mpi uses; default: that of mpi4py's MPI.",
+        metavar="CMD",
+        check=check_line,
+        needs="--launcher",
+        script="an option of its last line",
+    )
     environment: tuple[tuple[str, str], ...] = option(  # names and values
         (),
         Group.ENVIRONMENT,
@@ -641,6 +664,8 @@ def _check_pairs(spec: JobSpec) -> None:
             f"--container-runtime {spec.container_runtime}: of which image? give --container as well",
             "--container-runtime",
         )
+    if spec.mpiexec is not None and spec.launcher != "mpi":
+        raise JobSpecError(f"--mpiexec {spec.mpiexec!r}: that is for --launcher mpi; add it", "--mpiexec", "--launcher")
     if spec.signal is not None and spec.walltime is not None and spec.signal >= spec.walltime:
         raise JobSpecError(
             f"--signal {spec.signal} s before the end is before the beginning: the walltime is {spec.walltime} s",

@@ -42,6 +42,7 @@ class Command:
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     nodes: tuple[str, ...]
+    own_session: bool = False  # what is sent to the driver's process group is not for it, even on the driver's machine
 
 
 class Launcher(Protocol):
@@ -58,5 +59,8 @@ class Launcher(Protocol):
     outlived: bool  # an agent lives on, and may work on, when the command that brought it has ended
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
-        """Return the commands that run ``[*agent, "--node", NAME]`` or, where the launcher starts many agents with one
-        command, ``[*agent, "--node-variable", VARIABLE]`` of their environment, once on every node in *nodes*."""
+        """Return the commands that run ``[*agent, "--node", NAME]`` once on every node in *nodes*.
+
+        Where one command starts many agents, it is ``[*agent, "--node-variable", VARIABLE]`` of their environment, or
+        ``[*agent, "--node-of-host"]`` where that has none with the node's name.
+        """

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.mpi import Mpiexec, MpiLauncher
 from scoop_hpc.launchers.pbs import PbsdshLauncher, PbsTmrshLauncher
 from scoop_hpc.launchers.qrsh import QrshLauncher
 from scoop_hpc.launchers.srun import SrunLauncher
@@ -20,6 +21,8 @@ class Place:
 
     first_node: str  # of the job: the one that its script is on
     nodefile: Callable[[], Sequence[str]]  # the lines of a PBS job's; raises AllocationError where there is none
+    nodes: tuple[str, ...]  # all of the job
+    mpiexec: Callable[[], Mpiexec]  # raises InputError where there is none
     is_here: Callable[[str], bool]  # whether a host is this machine
     srun_options: tuple[str, ...] = ()  # for a container that srun starts
     outlives_nodes: bool = True  # the run goes on when a node is lost
@@ -28,6 +31,7 @@ class Place:
 LAUNCHERS: Mapping[str, Callable[[Place], Launcher]] = MappingProxyType(
     {
         "local": lambda _: LocalLauncher(),
+        "mpi": lambda place: MpiLauncher(place.mpiexec(), place.nodes),
         "qrsh": lambda place: QrshLauncher(place.first_node),
         "srun": lambda place: SrunLauncher(place.srun_options, place.outlives_nodes),
         "pbs_tmrsh": lambda _: PbsTmrshLauncher(),

@@ -60,7 +60,7 @@ class Processes:
                     stdin=None if self._share else stdin,
                     stdout=None if self._share else subprocess.PIPE,
                     stderr=None if self._share else subprocess.STDOUT,
-                    start_new_session=not self._share,  # Ctrl-C must not reach srun
+                    start_new_session=command.own_session or not self._share,  # Ctrl-C must not reach srun
                 )
         except OSError as error:
             nodes = fold(command.nodes)

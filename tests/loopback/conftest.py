@@ -49,8 +49,12 @@ class Runs:
         module: str = "scoop_hpc",
     ) -> subprocess.Popen[str]:
         """Start ``scoop-hpc run WORDS``, or another *command* or *module*, in a session of its own."""
+        return self.start_command([sys.executable, "-m", module, *command, *words], stdin)
+
+    def start_command(self, argv: Sequence[str], stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        """Start any command in a session of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *command, *words],
+            argv,
             cwd=self.directory,
             env=self.environ,
             stdin=stdin,

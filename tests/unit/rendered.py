@@ -59,6 +59,11 @@ EXAMPLES = {
         "--nodes 2 --workers-per-node 4 --cpus-per-worker 2 --memory 16G --walltime 2h --queue workq --array 0-99%10 "
         "--module python/3.11 pi.py",
     ),
+    "pbs-mpiexec": (
+        "pbs",
+        "--nodes 4 --workers-per-node 8 --walltime 2h --module cray-pals --launcher mpi "
+        "--mpiexec 'mpiexec -n {nodes} --ppn 1 --cpu-bind none' pi.py 1000",
+    ),
     "sge-nodes": ("sge", "--nodes 4 --workers-per-node 2 --walltime 10 pi.py 1000"),
     "sge-workers": (
         "sge",

@@ -140,6 +140,10 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
         options += ["--min-nodes", str(spec.min_nodes)]
     if spec.grace != GRACE:
         options += ["--grace", str(spec.grace)]
+    if spec.launcher is not None:
+        options += ["--launcher", spec.launcher]
+    if spec.mpiexec is not None:
+        options += ["--mpiexec", spec.mpiexec]
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
 
 
