@@ -136,6 +136,32 @@ class RunBegan(Event, frozen=True):
         return f"the run begins: {_count(self.nodes, 'node')}, {_count(self.workers, 'worker')}"
 
 
+class WorkersBusy(Event, frozen=True):
+    """So many workers of a node execute tasks now."""
+
+    level: ClassVar[int] = TRACE
+    node: str
+    busy: int
+
+    def __str__(self) -> str:
+        return f"{_count(self.busy, 'worker')} of node {self.node} busy"
+
+
+class Waits(Event, frozen=True):
+    """The program waits for calls, or items of its maps, which go by one label."""
+
+    level: ClassVar[int] = TRACE
+    number: int  # of all that it has waited for
+    label: str  # empty: it has none
+    total: int | None  # None: it is not known yet
+    done: int  # failed ones among them
+    failed: int
+
+    def __str__(self) -> str:
+        total = "" if self.total is None else f" of {self.total}"
+        return f"{self.label or 'tasks'}: {self.done}{total} done, {self.failed} failed"
+
+
 class Warned(Event, frozen=True):
     """The driver has warned the user, who sees it on the standard error as well."""
 

@@ -12,6 +12,7 @@ import click
 
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
+from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
@@ -50,6 +51,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
+@click.option("--progress", type=click.Choice(MODES), default="auto", help="How to show what is done; see the manual.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
@@ -72,6 +74,7 @@ def run(
     profile: bool,
     log_level: str | None,
     log_file: str,
+    progress: str,
     only_logger: bool,
     record: str,
     program: str,
@@ -117,7 +120,8 @@ def run(
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
-    ending = Driver(dataclasses.replace(request, label=label), signals, observers=observers).run()
+    display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
+    ending = Driver(dataclasses.replace(request, label=label), signals, observers=observers, display=display).run()
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
