@@ -41,10 +41,11 @@ Observer = Callable[[Event], None]
 class Observers:
     """Whoever listens, false while nobody does."""
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_observers", "of_tasks")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self.of_tasks = False  # somebody wants to hear of every task
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -440,6 +441,23 @@ class GaveBack(Event, frozen=True):
 
     def __str__(self) -> str:
         return f"worker {self.worker} gave back {self.count} tasks"
+
+
+class TaskRan(Event, frozen=True):
+    """A worker has executed a task, or the part of one from one wait to the next. Told where that is asked for."""
+
+    level: ClassVar[int] = TRACE
+    name: str  # of the function
+    began: float  # by time.monotonic
+    ended: float
+    calls: int = 1
+    owner: str = ""  # of the task, if it has come from another worker and begins here
+    serial: int = 0
+    goes_on: bool = False  # it waits
+    in_main: bool = True  # thread of the worker
+
+    def __str__(self) -> str:
+        return f"{self.name}() ran for {self.ended - self.began:.6f} s"
 
 
 class LateOutcome(Event, frozen=True):

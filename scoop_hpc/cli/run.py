@@ -26,6 +26,7 @@ from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.log import LEVELS
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.trace import TraceFile
 
 _NODES = click.IntRange(min=1)
 _GRACE = click.IntRange(1, LONGEST_GRACE)
@@ -51,6 +52,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
+@click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")
 @click.option("--progress", type=click.Choice(MODES), default="auto", help="How to show what is done; see the manual.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
@@ -74,6 +76,7 @@ def run(
     profile: bool,
     log_level: str | None,
     log_file: str,
+    trace: str,
     progress: str,
     only_logger: bool,
     record: str,
@@ -111,17 +114,22 @@ def run(
         reader=allocation,
         record=record,
     )
+    tracing = _opened(trace)
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
         log_file=_usable(log_file),
         log_events=bool(log_level or log_file) and not only_logger,
         profile=_made("profile") if profile else "",
+        trace=0.0 if tracing is None else tracing.began,
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
-    ending = Driver(dataclasses.replace(request, label=label), signals, observers=observers, display=display).run()
+    request = dataclasses.replace(request, label=label)
+    ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
+    if tracing is not None:
+        tracing.close()
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
@@ -154,6 +162,14 @@ def _usable(log_file: str) -> str:
             return os.path.abspath(log_file)
     except OSError as error:
         raise InputError(f"cannot write the log {log_file!r}: {error.strerror}") from error
+
+
+def _opened(trace: str) -> TraceFile | None:
+    """Return the file for a trace, None if none is wanted."""
+    try:
+        return TraceFile(trace) if trace else None
+    except OSError as error:
+        raise InputError(f"cannot write the trace {trace!r}: {error.strerror}") from error
 
 
 def _made(directory: str) -> str:

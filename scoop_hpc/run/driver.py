@@ -34,6 +34,7 @@ from scoop_hpc.launchers.base import Command, Forwarding
 from scoop_hpc.protocol.messages import Curve, Fault, Open, Output, OutputSeen
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
+from scoop_hpc.run.children import TRACE
 from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver_state import (
     Action,
@@ -58,6 +59,7 @@ from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.progress import Display
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.trace import TraceFile
 from scoop_hpc.run.writer import Writer
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
@@ -79,6 +81,7 @@ class Driver:
         observers: Observers | None = None,
         policy: DriverPolicy | None = None,
         display: Display | None = None,
+        trace: TraceFile | None = None,
     ) -> None:
         self._request = request
         self._signals = signals
@@ -91,6 +94,9 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
+        self._trace = trace
+        if trace is not None:
+            self._observers.add(trace)
         self._display = display  # of the progress
         if display is not None:
             self._observers.add(display)
@@ -377,6 +383,11 @@ class Driver:
         text = output.text
         if not self._state.is_agent(agent):
             raise ProtocolError(f"{agent!r}, which is no agent of this run, sent the driver output")
+        if output.stream == TRACE:
+            if self._trace is not None:
+                self._trace.add(text)
+            self._tell_written(agent)
+            return
         if self._request.label:
             label = f"[{self._state.where(agent)} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
