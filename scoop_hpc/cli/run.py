@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import socket
 import sys
 
@@ -15,7 +16,7 @@ from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status, refuse_copies
 from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.options.program import check_program
-from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
+from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
@@ -25,6 +26,7 @@ from scoop_hpc.launchers.container import Container
 from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.log import LEVELS
+from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.trace import TraceFile
 
@@ -114,7 +116,7 @@ def run(
         reader=allocation,
         record=record,
     )
-    tracing = _opened(trace)
+    tracing = _opened(_filled(trace, request))
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
@@ -162,6 +164,13 @@ def _usable(log_file: str) -> str:
             return os.path.abspath(log_file)
     except OSError as error:
         raise InputError(f"cannot write the log {log_file!r}: {error.strerror}") from error
+
+
+def _filled(trace: str, request: RunRequest) -> str:
+    """Return the file for a trace, the placeholders of a job's files filled in."""
+    number = re.match(r"\d+", request.job_id or "")
+    index = request.program.environ.get(os.fsencode(ARRAY_INDEX), b"").decode()
+    return trace.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
 
 
 def _opened(trace: str) -> TraceFile | None:

@@ -72,10 +72,10 @@ class Part:
         """Return how many were done in a second, of late; at the end, from the beginning."""
         if self.ended is not None:
             return self.done / max(self.ended - self.begun, 1e-3)
-        then, before = self.begun, 0
-        for sample in self._samples:
-            if sample[0] <= now - _RECENT or sample is self._samples[0]:
-                then, before = sample
+        then, before = self._samples[0] if self._samples else (self.begun, 0)
+        for time, done in self._samples:
+            if time <= now - _RECENT and done < self.done:
+                then, before = time, done
         return (self.done - before) / max(now - then, 1e-3)
 
     def left(self, now: float) -> float | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ _BROKER = 1  # the "thread" of a node's broker; those of its workers come after 
 _FIRST_WORKER = 2
 _OTHER_THREADS = 1_000_000  # above the number of a worker's own track
 _FLUSHED = 0.05  # seconds that an event is kept until the next one comes
+_LAST = 0.2  # seconds that one waits at the end until something is taken
 _PIECE = 1 << 15  # bytes that are written at once, at least
 _MOST_NAMES = 1000  # that are kept
 _MOST_KEPT = 1 << 20  # bytes that nobody has taken
@@ -111,11 +113,14 @@ class TraceWriter:
                 self._instant(str(event), "steal" if isinstance(event, Stole) else "loss", self._now())
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, as long as somebody takes it."""
         with self._lock:
             if self._is_origin:
+                self._is_origin = False
                 self._add(f'{{"ph":"E","ts":{self._now():.1f},{self._place}}}')
             self._flush()
+            while self._kept and select.select([], [self._descriptor], [], _LAST)[1]:
+                self._flush()
 
     def _task(self, event: TaskRan) -> None:
         self._tasks += 1
