@@ -186,11 +186,11 @@ class TraceWriter:
 
     def _flush(self) -> None:
         self._flushed = self._clock()
-        if os.getpid() != self._process:  # the program has forked
-            self._kept.clear()
-            return
         try:
-            if self._kept and os.fstat(self._descriptor).st_ino == self._file:  # not what the program has opened since
+            # the program may have forked, or closed all descriptors that it knows nothing of, and opened others
+            if os.getpid() != self._process or os.fstat(self._descriptor).st_ino != self._file:
+                self._kept.clear()
+            elif self._kept:
                 del self._kept[: os.write(self._descriptor, self._kept)]
         except BlockingIOError:  # nobody takes it now
             return
