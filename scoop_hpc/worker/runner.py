@@ -165,7 +165,7 @@ class Runner:
             os._exit(exit_status(error))
         end = monotonic()
         if self.slices is not None:
-            self.slices.end(end)
+            self.slices.end(end, value)
         unpolled = end - self.since
         if self.unpolled > unpolled:
             unpolled = self.unpolled

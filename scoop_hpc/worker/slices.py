@@ -51,9 +51,12 @@ class Slices:
         self._origin = ("", 0)
         self._stack.append(_Slice(self._name, calls, now, owner, serial))
 
-    def end(self, now: float) -> None:
-        """End the innermost slice."""
-        self._tell(self._stack.pop(), now, goes_on=False)
+    def end(self, now: float, result: object = None) -> None:
+        """End the innermost slice, of a call with this *result*: a chunk may have left some of its calls."""
+        innermost = self._stack.pop()
+        if innermost.calls > 1:
+            innermost.calls -= getattr(result, "left", 0)
+        self._tell(innermost, now, goes_on=False)
 
     def suspend(self) -> list[_Slice]:
         """End all slices, for what they are of waits; return that, for `resume`."""
