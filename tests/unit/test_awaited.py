@@ -44,7 +44,7 @@ def fail(number: int) -> int:
 
 
 def nested(number: int) -> int:
-    return sum(futures.map(abs, range(number))) + int(futures.submit(abs, -1).result())
+    return int(sum(futures.map(abs, range(number))) + futures.submit(abs, -1).result())
 
 
 def test_items_of_a_map_are_counted_by_its_label(watch: Watch) -> None:
