@@ -166,7 +166,8 @@ class Agent:
             os.setpgid(0, 0)
         limits.raise_file_limit()
         processes = self._welcome.processes()
-        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)), _REMEDY)
+        traces = processes + 1 if self._plan.is_traced else 0
+        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)) + traces, _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
             limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
         program = self._welcome.program

@@ -531,7 +531,7 @@ class DriverState:
             self._observers.tell(events.AgentLeft(node.name))
         return self._lose(node, "its agent left", f"the agent on {node.name} left", now, is_gone=True)
 
-    @handle.register
+    @_take.register
     def _on_progress(self, message: Progress, sender: AgentName, now: float) -> list[Action]:
         node = self._node_of(sender, message)
         if self._observers:

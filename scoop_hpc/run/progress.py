@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scoop_hpc.events import AgentLeft, Event, RunBegan, Waits, WorkersBusy
+from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLost, Waits, WorkersBusy
 
 _RECENT = 30.0  # seconds: what happened before has no say in how fast the run is
 _SAMPLES = 60  # of these seconds
@@ -90,10 +90,10 @@ class Progress:
     """The progress of a run: an observer of its driver."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.workers = 0
         self._clock = clock
         self._parts: dict[int, Part] = {}  # by number
-        self._busy: dict[str, int] = {}  # by node
+        self._workers: dict[str, int] = {}  # by node
+        self._busy: dict[str, int] = {}  # the same
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
@@ -101,10 +101,11 @@ class Progress:
             self._take(event)
         elif isinstance(event, WorkersBusy):
             self._busy[event.node] = event.busy
-        elif isinstance(event, AgentLeft):
+        elif isinstance(event, NodeJoined):
+            self._workers[event.node] = event.workers
+        elif isinstance(event, (AgentLeft, NodeLost)):
             self._busy.pop(event.node, None)
-        elif isinstance(event, RunBegan):
-            self.workers = event.workers
+            self._workers.pop(event.node, None)
 
     def _take(self, event: Waits) -> None:
         part = self._parts.get(event.number)
@@ -114,6 +115,11 @@ class Progress:
             label = "".join(character if character.isprintable() else "?" for character in event.label)
             part = self._parts[event.number] = Part(label, self._clock())
         part.count(event.total, event.done, event.failed, self._clock())
+
+    @property
+    def workers(self) -> int:
+        """The number of workers of the nodes that take part."""
+        return sum(self._workers.values())
 
     @property
     def busy(self) -> int:

@@ -212,7 +212,7 @@ class TraceFile:
 
     def __call__(self, event: Event) -> None:
         """Write *event* if it is one for a trace."""
-        if isinstance(event, (events.RunBegan, events.RunEnding, events.WorkerLost)) or event.level >= WARNING:
+        if isinstance(event, (events.RunBegan, events.RunEnding, events.NodeTakenIn)) or event.level >= WARNING:
             self.add(f"{self._instant(str(event))},\n".encode())
 
     def add(self, text: bytes) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pyte
 import pytest
 
-from scoop_hpc.events import AgentLeft, Event, RunBegan, Waits, WorkersBusy
+from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLost, Waits, WorkersBusy
 from scoop_hpc.run.bar import Bar
 from scoop_hpc.run.progress import LogLines, Part, Progress
+
+BOTH = NodeJoined("n1", "h1", 7, 4, 4), NodeJoined("n2", "h2", 7, 4, 4)
 
 
 class Time:
@@ -33,7 +35,8 @@ class Watched:
     def __init__(self, time: Time, display: Callable[[Event], None]) -> None:
         self.time = time
         self.display = display
-        display(RunBegan(2, 8))
+        display(BOTH[0])
+        display(BOTH[1])
 
     def counts(self, done: int, total: int | None = 1000, label: str = "simulate", number: int = 1) -> None:
         self.display(WorkersBusy("n1", 4))
@@ -64,12 +67,14 @@ def test_nobody_can_tell_the_end_of_what_has_not_begun_or_has_no_length() -> Non
     assert (part.rate(10.0), part.left(10.0)) == (5.0, None)
 
 
-def test_who_has_left_is_not_busy(time: Time) -> None:
+@pytest.mark.parametrize("left", [AgentLeft("n2"), NodeLost("n2", "it is silent")])
+def test_who_has_left_is_not_busy(time: Time, left: Event) -> None:
     progress = Progress(time)
-    for event in (RunBegan(2, 8), WorkersBusy("n1", 4), WorkersBusy("n2", 3), Waits(1, "", 100, 10, 0)):
+    for event in (*BOTH, WorkersBusy("n1", 4), WorkersBusy("n2", 3), Waits(1, "", 100, 10, 0)):
         progress(event)
     assert (progress.busy, progress.queued()) == (7, 83)
-    progress(AgentLeft("n2"))
+    progress(left)
+    assert (progress.workers, progress.busy) == (4, 4)
     assert (progress.busy, progress.queued()) == (4, 86)
 
 
@@ -121,7 +126,7 @@ def test_end_is_told_of_what_was_told_about(time: Time, log: tuple[LogLines, lis
 
 def test_many_calls_that_fail_make_no_more_lines(time: Time, log: tuple[LogLines, list[str]]) -> None:
     display, lines = log
-    display(RunBegan(1, 8))
+    display(BOTH[0])
     for count in range(10_001):
         display(Waits(1, "", 10_000, count, count))
         display.show()
