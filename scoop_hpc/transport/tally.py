@@ -41,6 +41,14 @@ class Tally:
         self.count(row, 0, 0, 0)
         self._words[words + _NUMBER] = number
 
+    def count_done(self, row: int, done: int) -> None:
+        """Note how much of *row* is done."""
+        self._words[_WORDS * row + _DONE] = done
+
+    def count_total(self, row: int, total: int) -> None:
+        """Note how much is waited for in *row*."""
+        self._words[_WORDS * row + _TOTAL] = total
+
     def count(self, row: int, total: int | None, done: int, failed: int) -> None:
         """Note how much is waited for in *row*, and how much of it is done, or has failed."""
         words, first = self._words, _WORDS * row

@@ -29,6 +29,19 @@ class Counts:
         """True if there is nothing to wait for."""
         return self.done >= self.total and not self.endless
 
+    def add_call(self) -> None:
+        """Count one call more."""
+        with self._lock:
+            self.total += 1
+            if not self.endless:
+                self._tally.count_total(self._row, self.total)
+
+    def end_call(self) -> None:
+        """Count a call as done, that has not failed."""
+        with self._lock:
+            self.done += 1
+            self._tally.count_done(self._row, self.done)
+
     def add(self, total: int = 0, done: int = 0, failed: int = 0, endless: int = 0) -> None:
         """Count more, or, where a number is negative, less."""
         with self._lock:
@@ -78,13 +91,13 @@ class CountedFuture(Future):
     def __init__(self, counts: Counts, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._counts: Counts | None = counts
-        counts.add(total=1)
+        counts.add_call()
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         super().settle(value, error)
         counts, self._counts = self._counts, None
         if counts is not None:
-            counts.add(done=1, failed=int(error is not None))
+            counts.end_call() if error is None else counts.add(done=1, failed=1)
 
     def drop(self) -> None:
         super().drop()
