@@ -362,3 +362,36 @@ def test_trace_of_a_run_that_fails_is_whole(runs: Runs) -> None:
     done = runs.run("-n", "2", "--trace", "trace-{job_id}.json", runs.write(program))
     assert (done.returncode, without_warnings(done.stderr)) == (1, "no\n")
     assert trace_of(runs, "trace-.json")[-1]["name"] == "the end"
+
+
+def test_trace_of_several_nodes_has_their_tracks_and_steals(runs: Runs) -> None:
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:2,b:2")
+    program = (
+        "import time\n"
+        "from scoop_hpc import futures\n"
+        "def work(number):\n"
+        "    time.sleep(0.01)\n"
+        "if __name__ == '__main__':\n"
+        "    futures.wait([futures.submit(work, number) for number in range(200)])\n"
+    )
+    done = runs.run("--trace", "trace.json", runs.write(program))
+    assert done.returncode == 0, done.stderr
+    events = trace_of(runs)
+    names = {event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert {"driver", "node 0: a", "node 1: b", "broker 0", "broker 1", "worker 1.1"} <= names
+    stolen = [event["name"] for event in events if event.get("cat") == "steal"]
+    assert any(name.startswith("broker 1 stole") for name in stolen)
+    assert sum(event["ph"] == "X" for event in events) == 200
+
+
+def test_job_says_its_progress_in_its_log(runs: Runs) -> None:
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:1,b:1")
+    process = runs.start(runs.write(PROGRAM))
+    assert process.stderr is not None
+    line = ""
+    while not line.startswith("scoop-hpc: progress: "):
+        line = process.stderr.readline()
+    assert "2 of 2 workers busy" in line
+    (runs.directory / "go").touch()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
