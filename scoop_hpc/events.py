@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40  # as in `logging`, which this module does not import: it takes 10 ms
+TRACE, DEBUG, INFO, WARNING, ERROR = 5, 10, 20, 30, 40  # as in `logging`, which takes 10 ms to import
 
 
 class Event(Struct, frozen=True):
@@ -41,10 +41,11 @@ Observer = Callable[[Event], None]
 class Observers:
     """Whoever listens, false while nobody does."""
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_observers", "of_tasks")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self.of_tasks = False  # somebody wants to hear of every task
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -134,6 +135,32 @@ class RunBegan(Event, frozen=True):
 
     def __str__(self) -> str:
         return f"the run begins: {_count(self.nodes, 'node')}, {_count(self.workers, 'worker')}"
+
+
+class WorkersBusy(Event, frozen=True):
+    """So many workers of a node execute tasks now."""
+
+    level: ClassVar[int] = TRACE
+    node: str
+    busy: int
+
+    def __str__(self) -> str:
+        return f"{_count(self.busy, 'worker')} of node {self.node} busy"
+
+
+class Waits(Event, frozen=True):
+    """The program waits for calls, or items of its maps, which go by one label."""
+
+    level: ClassVar[int] = TRACE
+    number: int  # of all that it has waited for
+    label: str  # empty: it has none
+    total: int | None  # None: it is not known yet
+    done: int  # failed ones among them
+    failed: int
+
+    def __str__(self) -> str:
+        total = "" if self.total is None else f" of {self.total}"
+        return f"{self.label or 'tasks'}: {self.done}{total} done, {self.failed} failed"
 
 
 class Warned(Event, frozen=True):
@@ -414,6 +441,23 @@ class GaveBack(Event, frozen=True):
 
     def __str__(self) -> str:
         return f"worker {self.worker} gave back {self.count} tasks"
+
+
+class TaskRan(Event, frozen=True):
+    """A worker has executed a task, or the part of one from one wait to the next. Told where that is asked for."""
+
+    level: ClassVar[int] = TRACE
+    name: str  # of the function
+    began: float  # by time.monotonic
+    ended: float
+    calls: int = 1
+    owner: str = ""  # of the task, if it has come from another worker and begins here
+    serial: int = 0
+    goes_on: bool = False  # it waits
+    in_main: bool = True  # thread of the worker
+
+    def __str__(self) -> str:
+        return f"{self.name}() ran for {self.ended - self.began:.6f} s"
 
 
 class LateOutcome(Event, frozen=True):

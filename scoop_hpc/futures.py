@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.feed import Map, check_callable
 from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
+from scoop_hpc.bulk.results import sized
 from scoop_hpc.bulk.small_map import items_if_small, submit_each
 from scoop_hpc.errors import InputError
 from scoop_hpc.pickling.arguments import refuse_unsendable
@@ -126,6 +127,7 @@ def map(  # noqa: A001
     timeout: float | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
+    progress: str = "",
 ) -> Iterator[Any]:
     """Yield ``function(*items)`` for each tuple of items from *iterables*, in their order.
 
@@ -136,13 +138,17 @@ def map(  # noqa: A001
     *chunksize* is how many items should make a task; without it that follows from how long they take. *buffersize* is
     how many items may be submitted without their results having been yielded, 100,000 if it is not given; fewer than
     twice the workers leave some of them idle.
+
+    *progress* is what this map is called where the progress of the run is shown. Where all *iterables* have a length,
+    so have the results, for bars of others.
     """
     controller = current()
-    if chunksize is None and buffersize is None and callable(function):
+    if chunksize is None and buffersize is None and not progress and callable(function):
         items = items_if_small(iterables, controller.policy.small_map_items)
         if items is not None:
-            return submit_each(controller, function, items, _deadline(timeout))
-    return Map(controller, function, iterables, chunksize, buffersize, _deadline(timeout)).in_order()
+            return sized(submit_each(controller, function, items, _deadline(timeout)), len(items))
+    mapped = Map(controller, function, iterables, chunksize, buffersize, _deadline(timeout), label=progress)
+    return sized(mapped.in_order(), mapped.length)
 
 
 def map_as_completed(
@@ -151,12 +157,14 @@ def map_as_completed(
     timeout: float | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
+    progress: str = "",
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
     controller = current()
     deadline = _deadline(timeout)
     finished = _Finished(controller, deadline)
-    return Map(controller, function, iterables, chunksize, buffersize, deadline, finished).as_they_come(finished)
+    mapped = Map(controller, function, iterables, chunksize, buffersize, deadline, finished, progress)
+    return sized(mapped.as_they_come(finished), mapped.length)
 
 
 def map_reduce(

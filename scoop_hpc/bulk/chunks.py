@@ -28,6 +28,11 @@ class Chunk:
     seconds: float = 0.0  # that the others took
     size: int = 0  # bytes of their results, numbers aside
 
+    @property
+    def has_failed(self) -> bool:
+        """True if an item failed; those after it were not tried."""
+        return self.error is not None
+
     def unpacked(self) -> Iterable[Any]:
         """Return the results in turn; then raise what the last item raised."""
         return self.results if self.atoms else self._unpacked()

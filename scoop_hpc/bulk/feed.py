@@ -21,10 +21,12 @@ from typing import Any, Protocol
 
 from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
+from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.protocol.messages import Terms
+from scoop_hpc.worker.awaited import CountedItems
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import name_item
@@ -35,8 +37,8 @@ _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cu
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """Return the length of the shortest of *iterables*, None if one does not know its own."""
-    if all(isinstance(iterable, Sized) for iterable in iterables):
+    """Return the length of the shortest of *iterables*, None if one does not know its own, or what is left of it."""
+    if all(isinstance(iterable, Sized) and not isinstance(iterable, SizedResults) for iterable in iterables):
         return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     return None
 
@@ -55,6 +57,10 @@ class ChunkResult(Protocol):
     @property
     def size(self) -> int:
         """The bytes of their results."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether one of its items failed; those after it were not tried."""
 
 
 class Finished(Protocol):
@@ -81,7 +87,7 @@ class Feed:
     item is alone that takes its workers down.
 
     A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
-    done. *caller* is the name for messages.
+    done. *caller* is the name for messages, *label* that for whoever watches the run.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Feed:
         chunksize: int | None = None,
         buffersize: int | None = None,
         finished: Finished | None = None,
+        label: str = "",
     ) -> None:
         check_callable(head[0])
         _check_count("chunksize", chunksize)
@@ -112,6 +119,7 @@ class Feed:
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
+        self._counted = controller.counted(label, self._count)
         if self._cost.terms.time_limit is not None:
             chunksize = 1  # the limit is that of one call
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
@@ -245,6 +253,8 @@ class Feed:
     def close(self) -> None:
         """Read no more, and drop the chunks that were not taken."""
         self._exhausted = self._closed = True
+        if self._counted is not None:
+            self._counted.close()
         if not self._sizes.fixed:
             self._controller.loop_timings.learn(self._sizes.pace, self._task, *self._head)
             self._controller.loop_timings.weigh(self._sizes.weight, self._task, *self._head)
@@ -276,6 +286,8 @@ class Feed:
                 self._failure = TypeError(f"item {self._read_so_far + good + 1} of {self._caller}: {error}")
             items, self._exhausted = items[:good], True
         self._read_so_far += len(items)
+        if self._counted is not None:
+            self._counted.read(len(items))
         return items
 
     def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
@@ -295,6 +307,8 @@ class Feed:
         self._under_way -= 1
         self._items_under_way -= len(items)
         error = None if future.cancelled() else future.exception()
+        if self._counted is not None:
+            self._count_ended(self._counted, future, items, error)
         if isinstance(error, WorkerLostError) and not self._closed:
             if len(items) > 1:
                 self._cut_anew(future, items, len(items), -(-len(items) // _PIECES))
@@ -309,6 +323,18 @@ class Feed:
         if self._finished is not None:
             self._finished.add(future)
         self.go_on()
+
+    def _count_ended(
+        self, counted: CountedItems, future: Any, items: list[tuple[Any, ...]], error: BaseException | None
+    ) -> None:
+        """Count the items of a chunk that is done, but for those that are cut anew."""
+        if error is not None:
+            if len(items) == 1 or not isinstance(error, WorkerLostError):
+                is_together = len(items) > 1 and isinstance(error, UnpicklableError)  # each is tried by itself next
+                counted.ended(len(items), 0 if is_together else len(items))
+        elif not future.cancelled():
+            done: ChunkResult = future.result()
+            counted.ended(len(items) - done.left, int(done.has_failed))
 
     def _cut_anew(self, future: ChunkFuture, items: list[tuple[Any, ...]], left: int, size: int) -> None:
         """Make new chunks of the *left* last of *items*, in their place, each of at most *size* items."""
@@ -352,10 +378,12 @@ class Map:
         buffersize: int | None = None,
         deadline: float | None = None,
         finished: Finished | None = None,
+        label: str = "",
     ) -> None:
         self._controller = controller
         self._deadline = deadline
-        self._feed = Feed(controller, "map", run_chunk, (function,), iterables, chunksize, buffersize, finished)
+        self.length = _length(iterables)
+        self._feed = Feed(controller, "map", run_chunk, (function,), iterables, chunksize, buffersize, finished, label)
 
     def in_order(self) -> Iterator[Any]:
         """Yield the results in the items' order."""

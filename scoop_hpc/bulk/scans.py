@@ -36,6 +36,11 @@ class Scanned:
         """The bytes of their results."""
         return self.chunk.size
 
+    @property
+    def has_failed(self) -> bool:
+        """True if an item of the chunk failed."""
+        return self.chunk.has_failed
+
 
 class _Running:
     """Reduces what it is called with to what it was called with before."""

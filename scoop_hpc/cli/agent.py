@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
-from scoop_hpc.cli.worker_options import WorkerOptions
+from scoop_hpc.cli.worker_options import WorkerOptions, trace_to
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.protocol.messages import Welcome
-from scoop_hpc.protocol.names import WorkerName, broker_name
+from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_name
 from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.trace import broker_track, worker_track
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
@@ -51,6 +52,7 @@ def main() -> None:
         patience=arguments.patience,
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
+        is_traced=options.trace > 0,
     )
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
@@ -95,11 +97,12 @@ def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses:
 
     def serve(last_word: LastWord) -> int:
         observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}")
-        server = BrokerServer(plan, Policy(broken=welcome.grace), observers)
-        try:
-            server.serve()
-        finally:
-            server.close()
+        with trace_to(options, observers, last_word.trace, broker_track(welcome.node, node)):
+            server = BrokerServer(plan, Policy(broken=welcome.grace), observers)
+            try:
+                server.serve()
+            finally:
+                server.close()
         return 0
 
     return serve
@@ -113,6 +116,8 @@ def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: Work
 
     def work(last_word: LastWord) -> int:
         observers = worker_options.run_observers(options, node, f"worker {name}")  # in the place of the agent's
-        return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
+        track = worker_track(welcome.node, node, name, welcome.size, is_origin=name == ORIGIN)
+        with trace_to(options, observers, last_word.trace, track):
+            return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
 
     return work

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 
 from scoop_hpc.complaints import say
@@ -29,16 +28,6 @@ def find_allocation(reader: str | None = None) -> Allocation | None:
             f"the nodes are those of {allocation.scheduler}; {others} chooses others"
         )
     return allocation
-
-
-def refuse_copies() -> None:
-    """End this process if it is one of several that run the same command; the first of them says why."""
-    copy = read_copy(os.environ)
-    if copy is None:
-        return
-    if copy.rank == 0:
-        raise AllocationError(describe(copy))
-    sys.exit(2)
 
 
 def refuse_second_pool() -> None:

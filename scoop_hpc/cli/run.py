@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import socket
 import sys
 
@@ -13,9 +14,10 @@ import click
 from scoop_hpc.cli import ranks as joined
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
+from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.options.program import check_program
-from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
+from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
@@ -25,7 +27,9 @@ from scoop_hpc.launchers.container import Container
 from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.log import LEVELS
+from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.trace import TraceFile
 
 _NODES = click.IntRange(min=1)
 _GRACE = click.IntRange(1, LONGEST_GRACE)
@@ -53,6 +57,8 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
 @click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
+@click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")
+@click.option("--progress", type=click.Choice(MODES), default="auto", help="How to show what is done; see the manual.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
@@ -77,6 +83,8 @@ def run(
     profile: bool,
     log_level: str | None,
     log_file: str,
+    trace: str,
+    progress: str,
     only_logger: bool,
     record: str,
     program: str,
@@ -118,16 +126,22 @@ def run(
         mpiexec=mpiexec,
         workers_per_node=workers_per_node,
     )
+    tracing = _opened(_filled(trace, request))
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
         log_file=_usable(log_file),
         log_events=bool(log_level or log_file) and not only_logger,
         profile=_made("profile") if profile else "",
+        trace=0.0 if tracing is None else tracing.began,
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
-    ending = Driver(dataclasses.replace(request, label=label), signals, observers=observers).run()
+    display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
+    request = dataclasses.replace(request, label=label)
+    ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
+    if tracing is not None:
+        tracing.close()
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
@@ -160,6 +174,21 @@ def _usable(log_file: str) -> str:
             return os.path.abspath(log_file)
     except OSError as error:
         raise InputError(f"cannot write the log {log_file!r}: {error.strerror}") from error
+
+
+def _filled(trace: str, request: RunRequest) -> str:
+    """Return the file for a trace, the placeholders of a job's files filled in."""
+    number = re.match(r"\d+", request.job_id or "")
+    index = request.program.environ.get(os.fsencode(ARRAY_INDEX), b"").decode()
+    return trace.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
+
+
+def _opened(trace: str) -> TraceFile | None:
+    """Return the file for a trace, None if none is wanted."""
+    try:
+        return TraceFile(trace) if trace else None
+    except OSError as error:
+        raise InputError(f"cannot write the trace {trace!r}: {error.strerror}") from error
 
 
 def _made(directory: str) -> str:

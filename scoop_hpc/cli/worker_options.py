@@ -1,20 +1,22 @@
-"""The options of `run` that processes on all nodes keep, beside their work: niceness, the log, a profile.
+"""The options of `run` that processes on all nodes keep, beside their work: niceness, the log, a profile, a trace.
 
 The driver hands it to the agents as a variable of their environment, which ends there: programs do not see it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from scoop_hpc.events import Observers
 from scoop_hpc.run import log
 from scoop_hpc.run.log import LogFile, LogStream, Write
+from scoop_hpc.run.trace import TraceWriter, Track
 
 VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 
@@ -28,6 +30,7 @@ class WorkerOptions:
     log_file: str = ""  # instead of stderr
     log_events: bool = False  # the log tells of the whole run, not only what programs say by scoop.logger
     profile: str = ""  # directory for what cProfile finds
+    trace: float = 0.0  # when the run began, by time.time; 0: no trace is wanted
 
 
 def encode(options: WorkerOptions) -> str:
@@ -61,6 +64,21 @@ def run_observers(options: WorkerOptions, node: str, process: str, write: Write 
     if process == "driver" and not options.log_file:
         observer = log.without_what_is_said(observer, options.log_level)
     return Observers([observer])
+
+
+@contextlib.contextmanager
+def trace_to(options: WorkerOptions, observers: Observers, descriptor: int, track: Track) -> Iterator[None]:
+    """Let *observers* trace what their process does meanwhile, on a *track*, if that is wanted."""
+    if not options.trace or descriptor < 0:
+        yield
+        return
+    writer = TraceWriter(descriptor, track, options.trace)
+    observers.add(writer)
+    observers.of_tasks = True
+    try:
+        yield
+    finally:
+        writer.close()
 
 
 def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:

@@ -20,6 +20,7 @@ RUNTIMES = ("apptainer", "singularity", "pyxis")
 ON_NODE_LOSS = ("continue", "fail")
 GRACE = 60  # seconds
 LONGEST_GRACE = 86400
+PROGRESS = ("auto", "bar", "log", "none")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -75,6 +76,11 @@ def _check_on_node_loss(what: str, value: str) -> None:
 def _check_launcher(what: str, value: str) -> None:
     if value not in LAUNCHERS:
         raise JobSpecError(f"there is no launcher {value!r} for jobs: choose of {', '.join(LAUNCHERS)}")
+
+
+def _check_progress(what: str, value: str) -> None:
+    if value not in PROGRESS:
+        raise JobSpecError(f"there is no progress {value!r}: choose of {', '.join(PROGRESS)}")
 
 
 def _check_variable(what: str, variable: tuple[str, str]) -> None:
@@ -239,6 +245,22 @@ class JobSpec:
         pbs="the script's own redirection",
         sge="``-e``; without: ``-j y``",
         local="``--error``",
+    )
+    progress: str | None = option(
+        None,
+        Group.OUTPUT,
+        "How to show in the output what is done; default: auto, lines now and then.",
+        choices=PROGRESS,
+        check=_check_progress,
+        script="what starts the workers",
+    )
+    trace: str | None = option(
+        None,
+        Group.OUTPUT,
+        "File for a trace of all tasks, for Perfetto or Chrome.",
+        metavar="FILE",
+        check=_check_file,
+        script="what starts the workers",
     )
     array: JobArray | None = option(
         None,
@@ -676,7 +698,7 @@ def _check_pairs(spec: JobSpec) -> None:
 
 def _check_array_outputs(spec: JobSpec) -> None:
     """Refuse one file for all jobs of an array, and a file per job where there is no array."""
-    for what, text in (("output", spec.output), ("error", spec.error)):
+    for what, text in (("output", spec.output), ("error", spec.error), ("trace", spec.trace)):
         has_index = text is not None and "{array_index}" in text
         if text is not None and spec.array is not None and not has_index:
             raise JobSpecError(

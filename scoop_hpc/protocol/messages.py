@@ -9,8 +9,9 @@ BrokerUp     broker -> agent     main   my main and meta sockets are bound to th
              agent -> driver     meet   the same, passed on
 Peers        driver -> agent     meet   where these brokers are reached, from now on; and which nodes are gone
              agent -> broker     main   the same, passed on
-Output       agent -> driver     meet   whole lines that a worker printed
+Output       agent -> driver     meet   whole lines that a worker printed, or of its trace
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
+Progress     agent -> driver     meet   what the program waits for, if it is here, and how many workers are busy
 Exited       agent -> driver     meet   a broker or worker ended, and how
 Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
@@ -242,6 +243,8 @@ class Welcome(Message, frozen=True):
     complaints: str | None  # the file behind the driver's stderr, if it is a file
     pool: Pool | None = None  # instead of a program to run
     grace: Seconds = 60.0  # without a connection between two brokers, until one of their nodes is given up
+    progress: Seconds | None = None  # between two messages of that kind at least; None: they are not wanted
+    terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""
@@ -266,12 +269,27 @@ class Peers(Message, frozen=True):
 
 class Output(Message, frozen=True):
     worker: Process  # or broker
-    stream: Annotated[int, Meta(ge=1, le=2)]
+    stream: Annotated[int, Meta(ge=1, le=3)]  # 3: the trace
     text: bytes
 
 
 class OutputSeen(Message, frozen=True):
     count: Count
+
+
+class Awaited(msgspec.Struct, frozen=True, array_like=True):
+    """Calls that the program has made, or items of its maps, which are waited for together."""
+
+    number: Number  # of all that was waited for in this run
+    label: str  # the program's; empty: it has given none
+    total: Count | None  # None: it is not known yet
+    done: Count  # failed ones among them
+    failed: Count
+
+
+class Progress(Message, frozen=True):
+    busy: Count  # workers of the node that execute tasks
+    awaited: tuple[Awaited, ...] = ()
 
 
 class Exited(Message, frozen=True):
@@ -488,7 +506,7 @@ class Open(Message, frozen=True):
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Exited, Fault, Interrupt, Shutdown, Bye,
+    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Exited, Fault, Interrupt, Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Stop,

@@ -44,6 +44,7 @@ from scoop_hpc.run.agent_state import (
     KillDriver,
     LeaveWord,
     LookAtProcesses,
+    LookAtProgress,
     Phase,
     Signal,
     Tell,
@@ -79,6 +80,7 @@ class AgentPlan:
     patience: float  # seconds to wait for the driver's welcome
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
+    is_traced: bool = False  # what the processes here do
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class Agent:
             os.setpgid(0, 0)
         limits.raise_file_limit()
         processes = self._welcome.processes()
-        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)), _REMEDY)
+        traces = processes + 1 if self._plan.is_traced else 0
+        limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)) + traces, _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
             limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
         program = self._welcome.program
@@ -266,6 +269,8 @@ class Agent:
                     self._oom_kills.look()
                     stopped = [pid for pid in self._children if proc.is_stopped(pid)]
                     self._do(self._state.looked(stopped))
+                case LookAtProgress():
+                    self._look_at_progress()
                 case InspectDriver():
                     self._do(self._state.driver_inspected(self._driver_is_stopped()))
                 case KillDriver():
@@ -275,6 +280,17 @@ class Agent:
                     self._leave_word(reason)
                 case KillAll():
                     children.kill_descendants()
+
+    def _look_at_progress(self) -> None:
+        origin = next((child for child in self._children.values() if child.name == ORIGIN), None)
+        awaited = () if origin is None else origin.last_word.tally.read()
+        if origin is not None and origin.terminal >= 0:
+            children.copy_size(origin.terminal)
+        if self._welcome.is_alone():
+            busy = int(any(each.total is None or each.done < each.total for each in awaited))
+        else:
+            busy = sum(child.last_word.begun.is_running for child in self._children.values() if is_worker(child.name))
+        self._do(self._state.progressed(busy, awaited))
 
     def _tell(self, message: Message) -> None:
         self._line.send(message)
@@ -290,15 +306,26 @@ class Agent:
         if not is_worker(name):
             main = self._mains.broker(self._welcome, self._directory, self._addresses)
             heeded = tuple(number for number in ignored if number != signal.SIGUSR1)
-            options = ProcessOptions("scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent)
+            options = ProcessOptions(
+                "scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent, is_traced=self._plan.is_traced
+            )
         else:
             main = self._mains.worker(self._welcome, self._directory, name)
-            options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL)
+            options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL, is_traced=self._plan.is_traced)
             if name == ORIGIN:
-                options = ProcessOptions("scoop-origin", (), signal.SIGKILL, self._welcome.inherit, woken=REMINDER)
+                options = ProcessOptions(
+                    "scoop-origin",
+                    (),
+                    signal.SIGKILL,
+                    self._welcome.inherit,
+                    woken=REMINDER,
+                    terminals=self._welcome.terminals,
+                    is_counted=self._welcome.progress is not None,
+                    is_traced=self._plan.is_traced,
+                )
         child = children.fork(name, options, main)
         self._children[child.pid] = child
-        self._pipes.add(child.name, child.pipes)
+        self._pipes.add(child.name, child.pipes, child.terminal)
         self._state.started(name, child.pid)
 
     def _die_without_agent(self) -> None:

@@ -34,6 +34,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.jobs.record import DRIVER_LOST
 from scoop_hpc.protocol.messages import (
+    Awaited,
     Beat,
     BrokerUp,
     Exited,
@@ -44,6 +45,7 @@ from scoop_hpc.protocol.messages import (
     LinkBroken,
     Message,
     Peers,
+    Progress,
     Ready,
     Shutdown,
     Stop,
@@ -125,6 +127,10 @@ class LookAtProcesses(Struct, frozen=True):
     """Look which children are stopped, and how many processes were killed, out of memory; tell `looked`."""
 
 
+class LookAtProgress(Struct, frozen=True):
+    """Look what the program waits for, and how many workers are busy; tell `progressed`."""
+
+
 class InspectDriver(Struct, frozen=True):
     """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
 
@@ -161,6 +167,7 @@ Action = (
     | Signal
     | TellProgram
     | LookAtProcesses
+    | LookAtProgress
     | InspectDriver
     | KillDriver
     | LeaveWord
@@ -189,6 +196,8 @@ class AgentState:
         self._next_worker = 0  # the index of the worker that is started next
         self._barren = 0  # workers in a row that died and had not begun a task
         self._look_at: float | None = None
+        self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
+        self._progress = Progress(0)  # that was told last
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
@@ -212,8 +221,7 @@ class AgentState:
         times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
-        if self._look_at is not None:
-            times.append(self._look_at)
+        times += [time for time in (self._look_at, self._progress_at) if time is not None]
         if self._lost_at is not None:
             times.append(self._lost_at + self._policy.driver_lost_after)
         if self._terminated_at is not None:
@@ -225,6 +233,9 @@ class AgentState:
         actions = self._remind_origin(now)
         if self.phase is not Phase.SERVING:
             return actions + self._go_on(now)
+        if self._progress_at is not None and now >= self._progress_at:
+            self._progress_at = now + self._progress_interval()
+            actions.append(LookAtProgress())
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
@@ -246,6 +257,7 @@ class AgentState:
         The origin is no worker, unless it is the only one. No worker has its index, nor in a pool, which has no origin.
         """
         self._look_at = now + self._policy.look
+        self._progress_at = None if self._welcome.progress is None else now
         workers = 0 if self._welcome.is_alone() else self._welcome.workers
         self._next_worker = 0 if self._index else 1
         return [
@@ -409,6 +421,23 @@ class AgentState:
         """Tell of a child that hangs: that ends the run, or costs this node, where there is no origin."""
         reason = f"{described(self._children[pid])} (pid {pid}) on {self._node} {what}"
         return self._report(Fault(reason, of_node=True))
+
+    def _progress_interval(self) -> float:
+        """Return how long to wait between looks at the progress: many nodes together must not flood the driver."""
+        assert self._welcome.progress is not None
+        if self._index == 0:
+            return self._welcome.progress
+        return max(
+            self._welcome.progress, self._policy.busy_look, self._policy.busy_look_each * len(self._welcome.nodes)
+        )
+
+    def progressed(self, busy: int, awaited: tuple[Awaited, ...]) -> list[Action]:
+        """Take what a look at the progress has found, and tell the driver if that is new."""
+        progress = Progress(busy, awaited)
+        if progress == self._progress:
+            return []
+        self._progress = progress
+        return [Tell(progress)]
 
     # the driver
 

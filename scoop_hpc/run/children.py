@@ -8,10 +8,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import gc
 import os
 import signal
+import struct
 import sys
+import termios
 import threading
 import traceback
 import warnings
@@ -23,6 +26,7 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.protocol.names import ProcessName
 from scoop_hpc.transport.last_word import LastWord
 
+TRACE = 3  # the number of the stream that a trace is written to, beside the standard ones; not its descriptor
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -34,8 +38,9 @@ class Child:
 
     name: ProcessName
     pid: int
-    pipes: dict[int, int]  # our ends, and whether it writes stream 1 or 2 into them
+    pipes: dict[int, int]  # our ends, and whether it writes stream 1, 2 or its trace into them
     last_word: LastWord
+    terminal: int = -1  # the one of these, if any, that is a terminal for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class ProcessOptions:
     inherit: tuple[int, ...] = ()  # the standard streams that are the agent's own; the others are pipes, or no input
     on_orphaned: Callable[[], None] | None = None  # instead of dying of that signal
     woken: int | None = None  # signal that only wakes it up
+    terminals: tuple[int, ...] = ()  # the standard streams that are one terminal, of its own
+    is_counted: bool = False  # what it waits for
+    is_traced: bool = False  # it has a third stream, for its trace
 
 
 def _prctl(option: int, argument: object) -> None:
@@ -66,8 +74,9 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
     A negative one is a signal's, by which the child ends then, in the way of `os.waitstatus_to_exitcode`.
     """
     last_word = LastWord()
+    last_word.tally.is_wanted = options.is_counted
     try:
-        ends = {stream: os.pipe() for stream in (1, 2) if stream not in options.inherit}
+        ends = _make_ends(options)
     except OSError as error:
         raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
     parent = os.getpid()
@@ -83,15 +92,17 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
         except OSError as error:
             raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
     if pid:
-        for _, write in ends.values():
+        for write in {write for _, write in ends.values()}:
             os.close(write)
-        return Child(name, pid, {read: stream for stream, (read, _) in ends.items()}, last_word)
+        pipes = {read: stream for stream, (read, _) in reversed(ends.items())}
+        return Child(name, pid, pipes, last_word, ends[options.terminals[0]][0] if options.terminals else -1)
     status = 1
     opened: tuple[TextIO, ...] = ()
     last_word.take_over()
     leave = os._exit
     try:
         _set_up(options, parent)
+        last_word.trace = ends[TRACE][1] if options.is_traced else -1
         opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in options.inherit)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
@@ -117,6 +128,34 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
             os.kill(os.getpid(), -status)
         last_word.say()
         leave(status & 0xFF)
+
+
+def _make_ends(options: ProcessOptions) -> dict[int, tuple[int, int]]:
+    """Return for each stream of a child the end to read, and the one that is the child's."""
+    ends = {}
+    if options.terminals:
+        terminal = _open_terminal()
+        ends = dict.fromkeys(options.terminals, terminal)
+    piped = [stream for stream in (1, 2) if stream not in (*options.inherit, *options.terminals)]
+    return {**ends, **{stream: os.pipe() for stream in (*piped, *([TRACE] if options.is_traced else ()))}}
+
+
+def _open_terminal() -> tuple[int, int]:
+    """Open a terminal for a child that passes on what is printed as it is: the real one does the rest."""
+    ours, theirs = os.openpty()
+    modes = termios.tcgetattr(theirs)
+    modes[1] &= ~termios.OPOST
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    copy_size(ours)
+    return ours, theirs
+
+
+def copy_size(terminal: int) -> None:
+    """Make a *terminal* as large as the one that this process has."""
+    with contextlib.suppress(OSError):
+        columns, lines = os.get_terminal_size(2 if os.isatty(2) else 1)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
 def _forget_program() -> None:
@@ -156,9 +195,13 @@ def _open_streams(pipes: dict[int, int], keep_input: bool) -> tuple[TextIO, ...]
     """Put the standard streams in place, and close every other file of the agent; return those for output."""
     if not keep_input:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    trace = pipes.get(TRACE, 2)
     for stream, write in pipes.items():
-        os.dup2(write, stream)
-    os.closerange(3, max(_open_files(), default=2) + 1)
+        if stream != TRACE:
+            os.dup2(write, stream)
+    end = max(_open_files(), default=2) + 1
+    os.closerange(3, trace)
+    os.closerange(max(3, trace + 1), end)
     encoding, errors = sys.stdout.encoding, sys.stdout.errors  # as PYTHONIOENCODING has it
     sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115

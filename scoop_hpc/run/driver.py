@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import zmq
 
 from scoop_hpc import events
-from scoop_hpc.complaints import say, show
+from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import Observers
 from scoop_hpc.jobs.record import Recorder
@@ -34,6 +34,7 @@ from scoop_hpc.launchers.base import Command, Forwarding
 from scoop_hpc.protocol.messages import Curve, Fault, Open, Output, OutputSeen
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
+from scoop_hpc.run.children import TRACE
 from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver_state import (
     Action,
@@ -55,8 +56,10 @@ from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
+from scoop_hpc.run.progress import Display
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.trace import TraceFile
 from scoop_hpc.run.writer import Writer
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
@@ -77,6 +80,8 @@ class Driver:
         client: ClientPipes | None = None,
         observers: Observers | None = None,
         policy: DriverPolicy | None = None,
+        display: Display | None = None,
+        trace: TraceFile | None = None,
     ) -> None:
         self._request = request
         self._signals = signals
@@ -89,6 +94,13 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
+        self._trace = trace
+        if trace is not None:
+            self._observers.add(trace)
+        self._display = display  # of the progress
+        if display is not None:
+            self._observers.add(display)
+            self._lines.update(dict.fromkeys(display.streams, Lines(terminal=True)))
         self._authenticator: keys.Authenticator | None = None
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
@@ -106,12 +118,13 @@ class Driver:
     def _plan(self, attempt: str) -> RunPlan:
         request = self._request
         left = None if request.ends_at is None else request.ends_at - time.time()
+        shared, below = self._shared_streams(), () if self._display is None else self._display.streams
         return RunPlan(
             nodes=request.nodes,
             program=request.program,
             curve=self._curve,
             directory=self._directory or None,
-            inherit=self._shared_streams(),
+            inherit=tuple(stream for stream in shared if stream not in below),
             python="" if request.container else "{}.{}".format(*sys.version_info),
             driver_process=proc.identity(os.getpid()),
             driver_pid=os.getpid(),
@@ -128,6 +141,8 @@ class Driver:
             ends_on_loss=request.ends_on_loss,
             grace=request.grace,
             ends_at=None if left is None else time.monotonic() + left,
+            progress=None if self._display is None else self._display.interval,
+            terminals=tuple(stream for stream in shared if stream in below),
         )
 
     def run(self) -> Ending:
@@ -233,7 +248,7 @@ class Driver:
 
     def _serve(self) -> None:
         """Wait until something happens, or is due, and take it in."""
-        due = self._state.deadline()
+        due = min((time for time in self._deadlines() if time is not None), default=None)
         wait = _LONGEST_POLL if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_POLL)
         for ready, _ in self._poller.poll(math.ceil(wait * 1000)):
             if ready is self._socket:
@@ -256,6 +271,11 @@ class Driver:
             self._agents.tell()
         self._do(self._state.pass_time(now))
         self._heed_client()
+        if self._display is not None:
+            self._add(2, self._display.show(), "")
+
+    def _deadlines(self) -> tuple[float | None, ...]:
+        return self._state.deadline(), None if self._display is None else self._display.deadline()
 
     def _serve_agents(self) -> None:
         for _ in range(100):
@@ -333,10 +353,10 @@ class Driver:
                 case Report(message):
                     self._report(message)
                 case Warn(text):
-                    say(f"warning: {text}")
+                    self._show(f"scoop-hpc: warning: {text}")
                 case ShowLastWords():
                     for line in self._processes.last_words:
-                        show(line)
+                        self._show(line)
                 case RemoveEnvironment():
                     self._remove_environment()
                 case LookAtMemory():
@@ -363,14 +383,32 @@ class Driver:
         text = output.text
         if not self._state.is_agent(agent):
             raise ProtocolError(f"{agent!r}, which is no agent of this run, sent the driver output")
+        if output.stream == TRACE:
+            if self._trace is not None:
+                self._trace.add(text)
+            self._tell_written(agent)
+            return
         if self._request.label:
             label = f"[{self._state.where(agent)} {output.worker}] ".encode()
             text = b"".join(label + line for line in text.splitlines(keepends=True))
-        text = self._lines[output.stream].add(output.worker, text)
+        text, stream = self._lines[output.stream].add(output.worker, text), output.stream
+        if text and self._display is not None and stream in self._display.streams:
+            text, stream = self._display.above(text), 2
+        self._add(stream, text, agent)
+
+    def _add(self, stream: int, text: bytes, agent: str) -> None:
+        """Have *text* written, which has come from an *agent*, or is the driver's own."""
         if text:
-            self._writer.add(output.stream, text, agent)
+            self._writer.add(stream, text, agent)
         else:
             self._tell_written(agent)
+
+    def _show(self, line: str) -> None:
+        """Show the user a *line* of our own."""
+        if self._display is not None and self._display.is_drawn:
+            self._add(2, self._display.above(f"{line}\n".encode(errors="backslashreplace")), "")
+        else:
+            show(line)
 
     def _write(self, stream: int) -> None:
         try:
@@ -387,6 +425,8 @@ class Driver:
 
     def _drain(self) -> None:
         """Write the rest of the output; after a signal, only as long as its reader reads without a pause."""
+        if self._display is not None:
+            self._add(2, self._display.close(), "")
         for stream, lines in self._lines.items():
             for rest in lines.rest():
                 self._writer.add(stream, rest, "")
@@ -395,6 +435,9 @@ class Driver:
 
     def _clean_up(self) -> None:
         """End what the launcher started here, close everything, remove what is on disk."""
+        if self._display is not None and self._display.is_drawn:  # something has failed here
+            with contextlib.suppress(OSError):
+                os.write(2, self._display.close())
         self._remove_environment()
         self._context.destroy(linger=200)
         self._processes.end()

@@ -50,6 +50,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Pool,
     Program,
+    Progress,
     Shutdown,
     Welcome,
 )
@@ -162,6 +163,8 @@ class RunPlan(Struct, frozen=True):
     ends_on_loss: bool = False  # of any node
     grace: float = 60.0  # seconds without a connection between two brokers, until one of their nodes is given up
     ends_at: float | None = None  # when the job's walltime is over, by the same clock as all times
+    progress: float | None = None  # seconds between two messages of an agent about it; None: nobody watches
+    terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
 
 
 class CommandEnd(Struct, frozen=True):
@@ -395,6 +398,8 @@ class DriverState:
             complaints=self._plan.complaints,
             pool=self._plan.pool,
             grace=self._plan.grace,
+            progress=self._plan.progress,
+            terminals=self._plan.terminals,
         )
 
     @_take.register
@@ -525,6 +530,15 @@ class DriverState:
         if self._observers:
             self._observers.tell(events.AgentLeft(node.name))
         return self._lose(node, "its agent left", f"the agent on {node.name} left", now, is_gone=True)
+
+    @_take.register
+    def _on_progress(self, message: Progress, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        if self._observers:
+            self._observers.tell(events.WorkersBusy(node.name, message.busy))
+            for each in message.awaited:
+                self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
+        return []
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""

@@ -1,11 +1,13 @@
 """Forward what the children print, out of their pipes: whole lines, and updates of progress bars.
 
-No more is under way than the driver keeps up with.
+What comes out of a terminal that is a child's own is forwarded as it comes: it may be the beginning of a dialogue. No
+more is under way than the driver keeps up with.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import time
@@ -16,6 +18,7 @@ import zmq
 
 from scoop_hpc.protocol.messages import Output
 from scoop_hpc.protocol.names import ORIGIN, ProcessName
+from scoop_hpc.run.children import TRACE
 
 _LINE = 1 << 20  # bytes: a longer line arrives in pieces
 _UPDATES = 0.2  # seconds between updates of a line that is drawn again and again, each from its beginning (CR)
@@ -25,7 +28,8 @@ _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that 
 @dataclass(slots=True)
 class _Pipe:
     name: ProcessName  # of the child
-    stream: int  # 1 or 2
+    stream: int  # 1 or 2, or 3 for a trace
+    is_terminal: bool
     pieces: list[bytes] = field(default_factory=list)  # of a line that is not whole yet
     size: int = 0  # of them together
     open: bool = False  # the beginning of the line is sent
@@ -47,11 +51,11 @@ class OutputPipes:
     def __contains__(self, descriptor: object) -> bool:
         return descriptor in self._pipes
 
-    def add(self, name: ProcessName, ends: dict[int, int]) -> None:
-        """Take on the pipes of the child *name*: our end of each, and its stream."""
+    def add(self, name: ProcessName, ends: dict[int, int], terminal: int = -1) -> None:
+        """Take on the pipes of the child *name*: our end of each, and its stream; one may be a *terminal*."""
         for descriptor, stream in ends.items():
             os.set_blocking(descriptor, False)
-            self._pipes[descriptor] = _Pipe(name, stream)
+            self._pipes[descriptor] = _Pipe(name, stream, descriptor == terminal)
             self._poller.register(descriptor, self._events())
 
     def read(self, descriptor: int) -> None:
@@ -60,7 +64,7 @@ class OutputPipes:
         The origin's is passed on as it is, for its output is the program's; a worker's must not run into others.
         """
         try:
-            text = os.read(descriptor, 65536)
+            text = _read(descriptor)
         except BlockingIOError:  # another pipe was ready, which had this descriptor before it was closed
             return
         if text:
@@ -72,7 +76,7 @@ class OutputPipes:
         """Pass on all that the ended child *name* left; a process that it started may hold its pipes open."""
         for descriptor in [each for each, pipe in self._pipes.items() if pipe.name == name]:
             with contextlib.suppress(BlockingIOError):
-                for text in iter(functools.partial(os.read, descriptor, 65536), b""):
+                for text in iter(functools.partial(_read, descriptor), b""):
                     self._forward(self._pipes[descriptor], text)
             self._close(descriptor)
 
@@ -94,6 +98,10 @@ class OutputPipes:
         if b"\r" in rest and self._clock() >= pipe.updated + _UPDATES:
             pipe.pieces.append(rest)
             pipe.updated, rest = self._clock(), b""
+            self._send_on(pipe, b"")
+        elif pipe.is_terminal:
+            pipe.pieces.append(rest)
+            rest = b""
             self._send_on(pipe, b"")
         elif newline or pipe.size > _LINE:
             self._send_on(pipe, rest)
@@ -117,7 +125,7 @@ class OutputPipes:
         if descriptor in self._poller:
             self._poller.unregister(descriptor)
         os.close(descriptor)
-        rest = b"".join(pipe.pieces)
+        rest = b"".join(pipe.pieces) if pipe.stream != TRACE else b""  # half an event is none
         end = b"\n" if (rest or pipe.open) and pipe.name != ORIGIN else b""
         if rest or end:
             self._send(Output(pipe.name, pipe.stream, rest + end))
@@ -128,3 +136,14 @@ class OutputPipes:
 
     def _events(self) -> int:
         return zmq.POLLIN if self._unseen < _UNSEEN else 0
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno == errno.EIO:  # a terminal that nobody has open any more
+            return b""
+        raise

@@ -104,6 +104,11 @@ class Begun:
         start = 8 * _NAME
         return self._memory[start : start + self._words[1]].decode(errors="replace")
 
+    @property
+    def is_running(self) -> bool:
+        """True while a task runs, whosever it is."""
+        return self._words[_RUNS] != 0
+
     def running(self) -> list[BegunTask]:
         """Return the task that ran; all that had begun, if it was one of the worker's own; none, if nothing ran."""
         runs = self._words[_RUNS]

@@ -2,7 +2,7 @@
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
 It is memory, because a program may close every descriptor that it did not open. What the process had begun is beside
-it, and what the parent has to say to it.
+it, what it waits for, and what the parent has to say to it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.notice import Notice
+from scoop_hpc.transport.tally import Tally
 
 
 class LastWord:
@@ -22,6 +23,8 @@ class LastWord:
         self._owner = 0
         self.notice = Notice()
         self.begun = Begun()
+        self.tally = Tally()
+        self.trace = -1  # the child's descriptor to write its trace to, if that is wanted
 
     def take_over(self) -> None:
         """Make this process its owner."""

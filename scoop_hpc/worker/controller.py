@@ -35,6 +35,7 @@ from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
+from scoop_hpc.worker.awaited import Awaiting, CountedFuture, CountedItems
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
@@ -74,6 +75,7 @@ class Controller:
         observers: Observers = NOBODY,
         begun: Begun | None = None,
         is_spared: bool = False,
+        awaiting: Awaiting | None = None,
     ) -> None:
         self.name = name
         self.size = size
@@ -81,6 +83,7 @@ class Controller:
         self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
         self.policy = policy
+        self._awaiting = awaiting  # counts what the program waits for, if anybody watches
         self.exchange = Exchange(link, name, size, segments, policy, observers, begun, is_spared)
         self._state = self.exchange.state
         self.runner = Runner(self.exchange)
@@ -113,6 +116,8 @@ class Controller:
             self._refuse()
         if cost is None:
             cost = self.runner.durations.of(function)
+        if self._awaiting is not None and make is Future and not self.runs_task():
+            make = self._awaiting.future
         future = make(self, function, args, kwargs, cost)
         if get_ident() != self._thread:
             self._submit_elsewhere(future)
@@ -145,6 +150,12 @@ class Controller:
     def cost_of(self, task: Callable[..., Any], function: Callable[..., Any]) -> Cost:
         """Return the cost of *task*, one of this package's, where it calls the user's *function*."""
         return self.runner.durations.of_pair(task, function, leaves=self._state.is_spared)
+
+    def counted(self, label: str, count: int | None) -> CountedItems | None:
+        """Count the items of a map of the program's that goes by *label*, if anybody watches; *count*: all of them."""
+        if self._awaiting is None or self.runs_task():
+            return None
+        return self._awaiting.items(label, count)
 
     def hungry(self) -> bool:
         """Return whether other workers have too little to do, as far as known; who asks again hears of it in time."""
@@ -275,6 +286,8 @@ class Controller:
 
     def abandon(self, future: Future) -> None:
         """Do not care for *future* any more: keep it from being run, or drop its outcome when that comes."""
+        if isinstance(future, CountedFuture):
+            future.leave()
         if self.exchange.take(future) is None:
             self.exchange.abandon(future)
 

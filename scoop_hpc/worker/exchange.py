@@ -63,6 +63,7 @@ class Exchange:
         is_spared: bool = False,
     ) -> None:
         self.name = name
+        self.observers = observers
         self.begun = begun  # tells this process's parent of the tasks that it has begun
         self.state = WorkerState(name, size, monotonic(), policy, observers, is_spared)
         self.lock = threading.RLock()  # pickling, under it, runs the user's code, which may submit

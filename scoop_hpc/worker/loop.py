@@ -97,6 +97,8 @@ class Loop:
         loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None
         begun = self._exchange.begun
         slot = 0 if begun is None else begun.pause()
+        slices = self._runner.slices
+        stack = [] if slices is None else slices.suspend()
         waiter.parked = True
         if self._serial:
             self._state.user_code_ended()
@@ -107,6 +109,8 @@ class Loop:
                 self._state.user_code_began(monotonic())
             if begun is not None:
                 begun.resume(slot)
+            if slices is not None:
+                slices.resume(stack)
             waiter.parked = False
             waiter.woken = True
             if loop is not None:

@@ -32,21 +32,27 @@ def _listed(causes: tuple[str, ...]) -> str:
 
 
 def name_called(begun: Begun, function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any] | None:
-    """Note the name of *function* in *begun*, and return it if it need not be noted for its next call.
+    """Note the name of *function* in *begun*, and return it if it need not be noted for its next call."""
+    name, is_ours = name_of_call(function, args)
+    if name:
+        begun.call(name)
+    return None if is_ours else function
+
+
+def name_of_call(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, bool]:
+    """Return the name of what is called, empty if there is none, and whether its next call may have another.
 
     A chunk's function is ours, and the user's is its first argument, another one for each map.
     """
     try:
         options = options_of(function)
         if options is not None and options.name is not None:
-            begun.call(options.name)
-            return function
+            return options.name, False
         is_ours = function.__module__.startswith("scoop_hpc.") and bool(args) and callable(args[0])
-        begun.call(_name_of(args[0] if is_ours else function))
+        return _name_of(args[0] if is_ours else function), is_ours
     except BaseException as error:  # a callable's own __getattr__
         go_on_after(error)
-        is_ours = True
-    return None if is_ours else function
+        return "", True
 
 
 def _name_of(function: Any) -> str:

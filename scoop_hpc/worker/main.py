@@ -31,6 +31,7 @@ from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import current
+from scoop_hpc.worker.awaited import Awaiting
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import BrokerLink
 from scoop_hpc.worker.program import leaving, module
@@ -59,7 +60,14 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     origin = plan.name == ORIGIN
     begun = None if origin else last_word.begun
     controller = Controller(
-        link, plan.name, size, segments=_segments(), observers=observers, begun=begun, is_spared=origin and size > 1
+        link,
+        plan.name,
+        size,
+        segments=_segments(),
+        observers=observers,
+        begun=begun,
+        is_spared=origin and size > 1,
+        awaiting=Awaiting(last_word.tally) if origin and last_word.tally.is_wanted else None,
     )
     ending = Ending(controller, last_word.notice)
     if origin:

@@ -20,11 +20,14 @@ from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.program.time_limit import KillTimer
+from scoop_hpc.worker.slices import Slices
 from scoop_hpc.worker.tasks import Given
 
 
 class Runner:
     """Runs the tasks of one worker, one inside another or one after the other."""
+
+    in_main = True  # thread of the worker
 
     def __init__(self, exchange: Exchange, durations: Durations | None = None) -> None:
         self.durations = Durations(exchange.state.policy) if durations is None else durations
@@ -34,6 +37,7 @@ class Runner:
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
+        self.slices = Slices(exchange.observers, self.in_main) if exchange.observers.of_tasks else None
         self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
@@ -107,6 +111,8 @@ class Runner:
                 begun.end(slot)
             return
         cost = task.cost
+        if self.slices is not None:
+            self.slices.expect(task.owner, task.serial)
         self.since = self._prepare(cost, monotonic())
         if begun is None:
             outcome = Outcome(*self._run(task.function, args, kwargs, cost))
@@ -143,6 +149,8 @@ class Runner:
             outer_unpolled = start - self.since
         self.running, self.unpolled, self.since = cost, 0.0, start
         value = error = None
+        if self.slices is not None:
+            self.slices.begin(function, args, start)
         try:
             context = copy_context()
             state = self.state
@@ -156,6 +164,8 @@ class Runner:
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()
+        if self.slices is not None:
+            self.slices.end(end, value)
         unpolled = end - self.since
         if self.unpolled > unpolled:
             unpolled = self.unpolled
@@ -173,6 +183,8 @@ class Runner:
 
 class ThreadRunner(Runner):
     """Runs tasks in a thread other than the worker's main one."""
+
+    in_main = False
 
     def __init__(self, exchange: Exchange, durations: Durations | None = None) -> None:
         super().__init__(exchange, durations)

@@ -7,10 +7,12 @@ from signal import SIGINT, SIGKILL, SIGTERM
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import Event, Observers
 from scoop_hpc.protocol.messages import (
+    Awaited,
     Beat,
     BrokerUp,
     Bye,
@@ -25,6 +27,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Pool,
     Program,
+    Progress,
     Ready,
     Shutdown,
     Stop,
@@ -43,6 +46,7 @@ from scoop_hpc.run.agent_state import (
     KillDriver,
     LeaveWord,
     LookAtProcesses,
+    LookAtProgress,
     Phase,
     Signal,
     Tell,
@@ -565,3 +569,39 @@ def test_what_happens_is_told_to_observers_in_its_order(node: Node) -> None:
     names = [type(event).__name__ for event in node.observed]
     assert names == ["ProcessStarted"] * 4 + ["ProcessDied", "NodeEnding", "ProcessesKilled"]
     assert str(node.observed[4]) == "broker 0 (pid 100) died: killed by SIGSEGV"
+
+
+WATCHED = replace(WELCOME, progress=0.25)
+
+
+def told_of(node: Node) -> list[Progress]:
+    told = [action.message for action in node.done if isinstance(action, Tell)]
+    return [message for message in told if isinstance(message, Progress)]
+
+
+def test_nobody_looks_at_the_progress_where_nobody_watches(node: Node) -> None:
+    assert LookAtProgress() not in node.wait(100)
+
+
+@pytest.mark.parametrize(
+    ("index", "nodes", "seconds"), [(0, 1, 0.25), (0, 1000, 0.25), (1, 2, 1.0), (7, 64, 1.0), (7, 1000, 10.0)]
+)
+def test_many_nodes_tell_of_their_progress_more_seldom(index: int, nodes: int, seconds: float) -> None:
+    welcome = replace(WATCHED, node=NodeIndex(index), nodes=tuple(f"n{number}" for number in range(nodes)))
+    node = Node(welcome)
+    node.do(node.state.start(0.0))
+    node.wait(seconds / 2)
+    assert node.wait(20 * seconds).count(LookAtProgress()) == 20
+
+
+def test_progress_is_told_when_there_is_some() -> None:
+    node = Node(WATCHED).begin()
+    for done in (0, 1, 1, 1, 2):
+        node.do(node.state.progressed(2, (Awaited(1, "", 2, done, 0),)))
+    assert [progress.awaited[0].done for progress in told_of(node)] == [0, 1, 2]
+
+
+def test_progress_is_not_looked_at_in_the_end() -> None:
+    node = Node(WATCHED).begin()
+    node.driver(Shutdown(None, "it is over"))
+    assert LookAtProgress() not in node.wait(100)

@@ -10,6 +10,7 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
+    Awaited,
     Batch,
     BrokerUp,
     Curve,
@@ -17,6 +18,7 @@ from scoop_hpc.protocol.messages import (
     Message,
     Peers,
     Program,
+    Progress,
     Reference,
     Request,
     Results,
@@ -48,6 +50,7 @@ SAMPLES = [
     ),
     Welcome(NODE, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Progress(2, (Awaited(1, "simulate", None, 7, 1), Awaited(2, "", 9, 0, 0))),
     Request(3),
     Stop(),
     Tasks([]),

@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.events import Event, Observers
+from scoop_hpc.events import Event, Observers, Waits, WorkersBusy
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Awaited,
     BrokerUp,
     Bye,
     Exited,
@@ -25,6 +26,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Pool,
     Program,
+    Progress,
     Ready,
     Shutdown,
     Welcome,
@@ -594,3 +596,22 @@ def test_what_happens_is_told_to_observers_in_its_order() -> None:
     joined = ["NodeJoined", "BrokerJoined"] * 2
     assert names == ["RunStarting", "CommandStarted", *joined, "RunBegan", "CommandEnded", "RunFailing"]
     assert str(run.observed[2]) == "node n1.site joined: agent (pid 42) on host, 4 CPUs, 2 workers"
+
+
+def test_progress_is_told_to_who_observes(running: Run) -> None:
+    running.say(Progress(3, (Awaited(1, "simulate", 10, 4, 1),)), FIRST)
+    running.say(Progress(1), SECOND)
+    assert running.observed[-3:] == [
+        WorkersBusy("n1.site", 3),
+        Waits(1, "simulate", 10, 4, 1),
+        WorkersBusy("n2.site", 1),
+    ]
+    with pytest.raises(ProtocolError):
+        running.say(Progress(1), "stranger")
+
+
+def test_agents_hear_whether_somebody_watches_and_of_terminals() -> None:
+    run = Run(replace(PLAN, progress=0.25, terminals=(1, 2)))
+    (send,) = run.hello("n1")
+    assert isinstance(send.message, Welcome)
+    assert (send.message.progress, send.message.terminals) == (0.25, (1, 2))

@@ -70,7 +70,9 @@ VALUES: dict[str, Any] = {
     "prologue": ("id",),
     "directives": ("-l x=1",),
 }
-OF_THE_COMMAND = ("container", "container_runtime", "on_node_loss", "min_nodes", "grace")  # that the script becomes
+OF_THE_COMMAND = (  # that the script becomes
+    *("container", "container_runtime", "on_node_loss", "min_nodes", "grace", "progress", "trace"),
+)
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},
     "mail_events": {"mail_user": "me@example.org"},

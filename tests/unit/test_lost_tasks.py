@@ -104,7 +104,9 @@ def test_errors_say_how_each_attempt_ended_and_survive_pickling() -> None:
 
 def test_ledger_is_empty_when_all_is_done() -> None:
     ledger = Ledger()
-    ledger.add([Batch(ORIGIN, 1, [b""]), Batch(ORIGIN, 2, [b""], 3, (3,)), Batch(OWNER, 1, [b""], 2)], worker_name(0, 1))
+    ledger.add(
+        [Batch(ORIGIN, 1, [b""]), Batch(ORIGIN, 2, [b""], 3, (3,)), Batch(OWNER, 1, [b""], 2)], worker_name(0, 1)
+    )
     ledger.strike(ORIGIN, (1, 2))
     ledger.strike(OWNER, (1,))
     assert ledger

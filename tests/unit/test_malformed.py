@@ -18,6 +18,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, lines, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Awaited,
     Batch,
     BrokerUp,
     Cancel,
@@ -30,6 +31,7 @@ from scoop_hpc.protocol.messages import (
     Output,
     Peers,
     Program,
+    Progress,
     Query,
     QueryAnswer,
     Ready,
@@ -60,6 +62,7 @@ SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Output(worker_name(0, 1), 1, b"text\n"),
+    Progress(2, (Awaited(1, "simulate", 9, 7, 1),)),
     Exited(worker_name(0, 1), 7, -9, False, False),
     Fault("why", 2),
     Request(3, 1, False, 2),
@@ -165,7 +168,7 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
         Shutdown(0),
         Load(broker_name(1), -5, 0),
         BrokerUp(NodeIndex(0), (), ("a",)),
-        Output(worker_name(0, 1), 3, b""),
+        Output(worker_name(0, 1), 4, b""),
         Exited(ORIGIN, 7, 2**40, False, True),
         Fault("why", 256),
         Hello(VERSION, "3.11", "n1", "h", 7, -4),

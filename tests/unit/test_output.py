@@ -42,12 +42,12 @@ def test_endless_line_is_not_kept() -> None:
 class Child:
     """A child's end of a pipe, the other of which is with an agent; what the agent sends, and its clock."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, stream: int = 2, is_terminal: bool = False) -> None:
         self.sent: list[bytes] = []
         self.now = 0.0
-        self.read, self.write = os.pipe()
+        self.read, self.write = os.openpty() if is_terminal else os.pipe()
         self.pipes = OutputPipes(zmq.Poller(), self._take, lambda: self.now)
-        self.pipes.add(ProcessName(name), {self.read: 2})
+        self.pipes.add(ProcessName(name), {self.read: stream}, self.read if is_terminal else -1)
 
     def _take(self, output: Output) -> None:
         self.sent.append(output.text)
@@ -104,3 +104,15 @@ def test_bar_of_the_origin_is_left_as_it_is() -> None:
     origin = Child(ORIGIN)
     assert origin.says(b"\r 1%") == [b"\r 1%"]
     assert origin.ends() == []
+
+
+def test_question_on_a_terminal_does_not_wait_for_the_end_of_its_line() -> None:
+    origin = Child(ORIGIN, is_terminal=True)
+    assert origin.says(b"your name? ") == [b"your name? "]
+    assert origin.ends() == []
+
+
+def test_half_an_event_of_a_trace_is_left_out() -> None:
+    worker = Child("0.1", stream=3)
+    assert worker.says(b'{"name":"a"},\n{"na') == [b'{"name":"a"},\n']
+    assert worker.ends() == []

@@ -130,6 +130,10 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
     options = ["--allocation", scheduler.name]
     if record is not None:
         options += ["--record", record]
+    if spec.progress is not None:
+        options += ["--progress", spec.progress]
+    if spec.trace is not None:
+        options += ["--trace", spec.trace.replace("{name}", spec.name)]
     if spec.container is not None:
         options += ["--container", spec.container]
     if spec.container_runtime is not None:
