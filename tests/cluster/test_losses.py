@@ -89,8 +89,13 @@ class LossyJob:
         return [each for each in self.site.processes(node) if title == (title_of(each))]
 
     def kill(self, node: str, *titles: str) -> None:
-        """Kill the processes of these titles; without any, all that run on the node."""
-        victims = [each for each in self.site.processes(node) if not titles or title_of(each) in titles]
+        """Kill the processes of these titles; without any, all that run on the node.
+
+        Grid Engine's shepherd is among these, its own process for a task: while it lives it tells that the task was
+        killed, and Grid Engine ends the job.
+        """
+        every = self.site.machine.processes(node, with_daemons=("sge_shepherd",))
+        victims = [each for each in every if not titles or title_of(each) in titles]
         assert victims, self.site.output()
         for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none has time for a last word
             for each in victims:
