@@ -71,7 +71,7 @@ class Cluster:
         )
 
     def processes(self, name: str, with_daemons: Sequence[str] = ()) -> list[namespaces.Process]:
-        """Return what runs on a host besides the simulation and the scheduler's daemons, but for those of these titles."""
+        """Return what runs on a host besides the simulation and the scheduler's daemons, other than *with_daemons*."""
         found = namespaces.processes(self._pid(name))
         return [each for each in found if each.title in with_daemons or not self._belongs_to_the_host(each)]
 
