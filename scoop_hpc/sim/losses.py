@@ -191,12 +191,12 @@ class Losses:
         """Return whether there is a broker that has yet to hear of a loss."""
         now, found = self._run.agenda.now, False
         for node in self._run.nodes:
-            if node.lost_at is None or node.broker is None or not node.broker.is_member:
+            if node.lost_at is None or node.broker is None:
                 continue
             name = node.broker.state.name
             for member in members:
                 assert member.broker is not None
-                if name not in member.broker.gone:
+                if name in member.broker.known and name not in member.broker.gone:
                     if now > node.known_until:
                         raise Violation(f"node {name} is lost, and broker {member.index} has not heard of it")
                     found = True
