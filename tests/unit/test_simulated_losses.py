@@ -53,7 +53,7 @@ def kept(scenario: Scenario) -> Result:
     return result
 
 
-@pytest.mark.parametrize("what", ["node", "agent", "broker"])
+@pytest.mark.parametrize("what", ["node", "agent", "broker", "hang"])
 @pytest.mark.parametrize("moment", NODE_MOMENTS)
 def test_a_lost_node_costs_what_it_had_and_no_more(what: str, moment: str) -> None:
     loss = NodeLoss(1, what, 0.05, moment, noticed=0.1)
