@@ -70,10 +70,10 @@ class Cluster:
             env=shell.environment({**who, **(env or {})}),
         )
 
-    def processes(self, name: str) -> list[namespaces.Process]:
-        """Return what runs on a host besides the simulation and the scheduler's daemons."""
+    def processes(self, name: str, with_daemons: Sequence[str] = ()) -> list[namespaces.Process]:
+        """Return what runs on a host besides the simulation and the scheduler's daemons, other than *with_daemons*."""
         found = namespaces.processes(self._pid(name))
-        return [process for process in found if not self._belongs_to_the_host(process)]
+        return [each for each in found if each.title in with_daemons or not self._belongs_to_the_host(each)]
 
     def files(self, name: str, directory: str) -> list[str]:
         """Return what lies in *directory* as the host sees it, without the shared directories' mount points."""
