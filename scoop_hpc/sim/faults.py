@@ -74,13 +74,13 @@ MOMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class NodeLoss:
-    """A node dies, or its agent, and so all that this has started, or its broker: at a *moment*, never the first node.
+    """A node dies, or its agent, and so all that this has started, or its broker; or that hangs.
 
-    Of what it has sent a part comes, or none.
+    It happens at a *moment*, and never on the first node. Of what the dead have sent a part comes, or none.
     """
 
     node: int
-    what: str  # "node", "agent" or "broker"
+    what: str  # "node", "agent", "broker" or "hang"
     time: float  # after the beginning; the program must have begun
     moment: str = "now"  # or some seconds after its broker has come to one of `NODE_MOMENTS`
     seconds: float = 0.0
@@ -139,7 +139,7 @@ def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
         case "loss":
             return NodeLoss(
                 node,
-                chance.choice(("node", "node", "node", "agent", "broker", "broker")),
+                chance.choice(("node", "node", "node", "agent", "broker", "broker", "broker", "hang")),
                 time,
                 chance.choice(tuple(NODE_MOMENTS)),
                 chance.choice((0.0, 0.0, 0.00002, 0.0001, 0.001, 0.03)),

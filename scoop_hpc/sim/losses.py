@@ -18,6 +18,7 @@ from scoop_hpc.sim.network import Hold, Hush, Network
 from scoop_hpc.sim.nodes import Broker, Node
 
 _WORD = 10.0  # seconds from the end of all trouble until everybody has heard of a loss
+_HANGS = 70.0  # seconds: its agent sees that it does not answer before
 
 
 class Surroundings(Protocol):
@@ -51,8 +52,8 @@ class Surroundings(Protocol):
     def lose_letters(self, senders: Collection[str], delay: float) -> None:
         """Lose what the dead have sent, from some message on."""
 
-    def lose_letters_to(self, node: Node) -> None:
-        """Lose what the driver has sent to an agent."""
+    def break_connection(self, node: Node) -> None:
+        """Lose what the driver and an agent have sent to each other."""
 
     def carry_out(self, actions: Sequence[driver_state.Action]) -> None:
         """Carry out what the driver has decided."""
@@ -142,6 +143,14 @@ class Losses:
             if node.broker is not None:
                 run.end_broker(node, -6)
             return
+        if loss.what == "hang":
+            if node.broker is not None:
+                run.note(f"broker {node.index} hangs")
+                node.broker.stalled_until = run.agenda.now + _HANGS
+                run.is_in_trouble(run.agenda.now + _HANGS)
+                for each in run.nodes:
+                    each.known_until = max(each.known_until, run.agenda.now + _HANGS + _WORD)
+            return
         run.note(f"node {node.index} dies, of host {node.host}")
         noticed = min(loss.noticed, 0.05) if loss.what == "agent" else loss.noticed
         self._mark(node, noticed)
@@ -191,12 +200,12 @@ class Losses:
         """Return whether there is a broker that has yet to hear of a loss."""
         now, found = self._run.agenda.now, False
         for node in self._run.nodes:
-            if node.lost_at is None or node.broker is None or not node.broker.is_member:
+            if node.lost_at is None or node.broker is None:
                 continue
             name = node.broker.state.name
             for member in members:
                 assert member.broker is not None
-                if name not in member.broker.gone:
+                if name in member.broker.known and name not in member.broker.gone:
                     if now > node.known_until:
                         raise Violation(f"node {name} is lost, and broker {member.index} has not heard of it")
                     found = True
@@ -254,7 +263,7 @@ class Losses:
         run = self._run
         if node.process.is_gone or run.is_over():
             return
-        run.lose_letters_to(node)
+        run.break_connection(node)
         self._disconnect(node)
         if not silence.is_stopped:
             run.tell_agent_of_connection(node, made=False)

@@ -27,6 +27,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("-lresource=", "a --directive with '-l' contradicts --nodes and such: use those, or --constraint"),
     ("cannot be used with select", "a --directive with '-l' contradicts --nodes and such: use those"),
     ("non-rerunable array", "PBS takes no array that it may not run again: leave the --directive out"),
+    ("error (15002)", "it does not know an attribute: change --directive, or give --on-node-loss fail to an old PBS"),
     ("directive error", "change --directive"),
     ("cannot send environment", "change --env or --directive"),
     ("bad uid for job execution", "PBS takes no jobs from this user here; root may not submit"),

@@ -35,7 +35,18 @@ _CHUNK_RESOURCES = ("ncpus", "mpiprocs", "mem", "ompthreads", "host", "vnode", "
 _JOB_RESOURCES = ("walltime", "select", "place", "nodes", "ncpus", "mem", "mpiprocs", "ompthreads", "cput", "vmem")
 _PLACES = {"free", "pack", "scatter", "vscatter", "excl", "exclhost", "shared"}
 _DEPENDENCIES = ("after", "afterok", "afternotok", "afterany", "before", "beforeok", "beforenotok", "beforeany", "on")
-_ATTRIBUTES = ("depend", "umask", "block", "sandbox", "group_list", "run_count", "stagein", "stageout", "release_nodes")
+_ATTRIBUTES = (
+    "depend",
+    "umask",
+    "block",
+    "sandbox",
+    "group_list",
+    "run_count",
+    "stagein",
+    "stageout",
+    "release_nodes",
+    "tolerate_node_failures",
+)
 
 
 NO_RERUN_ARRAY = "qsub:  cannot submit non-rerunable Array Job\n"
