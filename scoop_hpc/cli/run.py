@@ -58,7 +58,9 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
 @click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")
-@click.option("--progress", type=click.Choice(MODES), default="auto", help="How to show what is done; see the manual.")
+@click.option(
+    "--progress", type=click.Choice(MODES), default="auto", help="Show what is done: by a bar, lines, or not."
+)
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
