@@ -7,7 +7,7 @@ PYTEST_OPTIONS =
 BENCH_OPTIONS =
 SEEDS = 10000
 MESSAGES = 1000000
-SOAK_SEEDS = 60
+SOAK_SEEDS = 40
 
 .PHONY: demo test unit check simulate fuzz soak bench clean
 

@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,14 +19,15 @@ from under_test import SUBMIT_TO, ClusterUnderTest
 # how many times each kind of kill is tried at random moments: `make soak` asks for more
 SEEDS = range(int(os.environ.get("SOAK_SEEDS", "1")))
 
-# rounds of nested tasks and arrays, until the test has done its worst, and one more; each leaf notes where it begins
+# rounds of nested tasks and arrays, until the test has done its worst, and one more; each worker notes what leaves it
+# begins
 ROUNDS = """
 import array, os, socket, time
 from scoop_hpc import futures
 
 def leaf(n):
-    with open(f"leaf-{n}", "a") as file:
-        file.write(socket.gethostname() + "\\n")
+    with open(f"ran.{socket.gethostname()}.{os.getpid()}", "a") as file:
+        file.write(f"{n}\\n")
     time.sleep(0.005)
     return n, array.array("d", [n]) * 20_000
 
@@ -64,19 +66,18 @@ class LossyJob:
         (self.first,) = [name for name in site.nodes if self.find(name, "scoop-origin")]
         self.others = [name for name in site.nodes if name != self.first]
 
-    def hosts(self, since: int = 0) -> set[str]:
-        """Return the hosts on which leaves have begun, of those that came later than the first *since*."""
-        paths = [path for path in self.site.directory.glob("leaf-*") if int(path.name[5:]) >= since]
-        return {line for path in paths for line in path.read_text().split()}
+    def hosts(self) -> set[str]:
+        """Return the hosts on which leaves have begun."""
+        return {path.name.split(".")[1] for path in self.site.directory.glob("ran.*")}
 
-    def latest(self) -> int:
-        """Return the number of the latest leaf."""
-        return max(int(path.name[5:]) for path in self.site.directory.glob("leaf-*"))
+    def begun(self, node: str) -> int:
+        """Return how much is noted of leaves on a node: it grows with each."""
+        return sum(path.stat().st_size for path in self.site.directory.glob(f"ran.{node}.*"))
 
     def until_working(self, node: str) -> None:
-        """Wait until tasks begin on a node that were not yet there."""
-        since = self.latest() + 1
-        self.site.wait_until(lambda: node in self.hosts(since), 60, f"tasks begin on {node}")
+        """Wait until a leaf begins on a node."""
+        before = self.begun(node)
+        self.site.wait_until(lambda: self.begun(node) > before, 60, f"tasks begin on {node}")
 
     def until_said(self, pattern: str, timeout: float = 60) -> None:
         """Wait until the job has printed what matches."""
@@ -114,8 +115,8 @@ class LossyJob:
         lines = output.splitlines()
         assert "sum True" in lines
         assert "Traceback" not in output
-        counts = [path.read_text().count("\n") for path in self.site.directory.glob("leaf-*")]
-        assert max(counts) <= most, output
+        counts = Counter(line for path in self.site.directory.glob("ran.*") for line in path.read_text().split())
+        assert max(counts.values()) <= most, output
         self.site.wait_until_clean()
         return lines
 

@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +22,22 @@ NODES = "a:2,b:2,c:2,d:2"  # the origin is on a
 # how many times each kind of kill is tried: `make soak` asks for more
 SEEDS = range(int(os.environ.get("SOAK_SEEDS", "1")))
 
-# rounds of nested tasks and arrays, until the test has done its worst, and one more; each leaf notes that it has begun,
-# and by whom
+# rounds of nested tasks and arrays, until the test has done its worst, and one more; each worker notes what tasks it
+# begins, in a file that tells its agent, too
 ROUNDS = """
 import array, os, time
 from scoop_hpc import futures
 
+def note(task):
+    with open(f"ran.{os.getppid()}.{os.getpid()}", "a") as file: file.write(task + "\\n")
+
 def leaf(n):
-    with open(f"leaf-{n}", "a") as file: file.write(f"{os.getppid()}\\n")
+    note(f"leaf-{n}")
     time.sleep(0.003)
     return n, array.array("d", [n]) * 20_000
 
 def branch(n):
-    with open(f"branch-{n}", "a") as file: file.write(f"{os.getppid()}\\n")
+    note(f"branch-{n}")
     parts = [futures.submit(leaf, 10 * n + k) for k in range(10)]
     return sum(value for value, large in (part.result() for part in parts) if large[-1] == value)
 
@@ -108,16 +112,17 @@ class Nodes:
             found[name] = Node(agent, brokers[0] if brokers else None, workers)
         return found
 
-    def begun(self) -> set[int]:
-        """Return the agents on whose nodes tasks have begun."""
-        return {int(line) for path in self.directory.glob("leaf-*") for line in path.read_text().split()}
+    def begun(self) -> dict[int, int]:
+        """Return the workers that have begun tasks, each with its agent."""
+        names = [path.name.split(".") for path in self.directory.glob("ran.*")]
+        return {int(worker): int(agent) for _, agent, worker in names}
 
     def until_all_work(self) -> dict[str, Node]:
         """Wait until tasks have begun on every node; return the nodes."""
 
         def all_work() -> bool:
             assert self.run.poll() is None, self.stderr()
-            return len(self.nodes()) == 4 and {node.agent for node in self.nodes().values()} <= self.begun()
+            return len(self.nodes()) == 4 and {node.agent for node in self.nodes().values()} <= {*self.begun().values()}
 
         until(all_work)
         return self.nodes()
@@ -159,10 +164,8 @@ class Nodes:
 
     def most(self) -> int:
         """Return how often the task was begun that was begun most often."""
-        counts = [
-            path.read_text().count("\n") for kind in ("leaf", "branch") for path in self.directory.glob(f"{kind}-*")
-        ]
-        return max(counts)
+        counts = Counter(line for path in self.directory.glob("ran.*") for line in path.read_text().split())
+        return max(counts.values())
 
 
 @pytest.fixture
@@ -222,8 +225,7 @@ def test_node_whose_broker_was_killed_comes_back_and_works(four_nodes: Runs) -> 
     before = run.until_all_work()["c"]
     KILLS["broker"](before)
     run.until_back("c", before)
-    begun = set(four_nodes.directory.glob("leaf-*"))
-    until(lambda: any(str(before.agent) in path.read_text() for path in set(run.directory.glob("leaf-*")) - begun))
+    until(lambda: any(run.begun().get(worker) == before.agent for worker in run.nodes()["c"].workers))
     assert run.nodes()["c"].agent == before.agent
     assert run.finish().startswith("True"), run.stderr()
     assert run.run.returncode == 0
@@ -240,8 +242,7 @@ def test_node_that_falls_silent_is_lost_and_comes_back_as_another(four_nodes: Ru
         os.kill(pid, signal.SIGCONT)
     run.until_gone(before.broker, *before.workers)
     run.until_back("d", before)
-    begun = set(four_nodes.directory.glob("leaf-*"))
-    until(lambda: any(str(before.agent) in path.read_text() for path in set(run.directory.glob("leaf-*")) - begun))
+    until(lambda: any(run.begun().get(worker) == before.agent for worker in run.nodes()["d"].workers))
     assert run.finish().startswith("True"), run.stderr()
     assert (run.run.returncode, run.most() <= 2) == (0, True), run.stderr()
 
@@ -294,9 +295,9 @@ def test_run_begins_with_fewer_nodes_and_takes_in_the_late(four_nodes: Runs) -> 
     until(lambda: "d" in run.nodes())
     late = run.nodes()["d"].agent
     os.kill(late, signal.SIGSTOP)
-    until(lambda: len(run.begun()) == 3)
-    assert late not in run.begun()
+    until(lambda: len({*run.begun().values()}) == 3)
+    assert late not in run.begun().values()
     os.kill(late, signal.SIGCONT)
-    until(lambda: late in run.begun())
+    until(lambda: late in run.begun().values())
     assert run.finish().startswith("True"), run.stderr()
     assert (run.run.returncode, run.most()) == (0, 1), run.stderr()
