@@ -72,7 +72,8 @@ VALUES: dict[str, Any] = {
     "directives": ("-l x=1",),
 }
 OF_THE_COMMAND = (  # that the script becomes
-    *("container", "container_runtime", "on_node_loss", "min_nodes", "grace", "launcher", "mpiexec", "progress", "trace"),
+    *("container", "container_runtime", "launcher", "mpiexec"),
+    *("on_node_loss", "min_nodes", "grace", "progress", "trace"),
 )
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},
