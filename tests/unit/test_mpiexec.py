@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scoop_hpc.cli.mpiexec import of_library, read_command
+from scoop_hpc.cli.mpi.mpiexec import of_library, read_command
 from scoop_hpc.errors import InputError
 from scoop_hpc.launchers.mpi import INTEL, MPICH, OPEN_MPI, Dialect, Mpiexec, MpiLauncher
 from scoop_hpc.mpi.report import Report
