@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import NESTED, SUBMIT, ClusterUnderTest
+from under_test import FAIL, NESTED, SUBMIT, ClusterUnderTest
 
 
 def test_nothing_is_left_of_a_job_that_completed(cluster: ClusterUnderTest) -> None:
@@ -85,7 +85,7 @@ VICTIMS: dict[str, tuple[Callable[[Process], bool], str]] = {
 @pytest.mark.parametrize("what", VICTIMS)
 def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, what: str) -> None:
     is_victim, node = VICTIMS[what]
-    job = cluster.submit_held()
+    job = cluster.submit_held(*FAIL)
     victim = next(process for process in cluster.processes(node) if is_victim(process))
     os.kill(victim.outer_pid, signal.SIGKILL)
     cluster.wait_until_clean()
@@ -99,7 +99,7 @@ def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, 
 
 
 def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTest) -> None:
-    job = cluster.submit_held()
+    job = cluster.submit_held(*FAIL)
     sruns = [process.outer_pid for process in cluster.processes("node001") if process.title == "srun"]
     for number in (signal.SIGSTOP, signal.SIGKILL):  # srun is two processes: one that outlives the other ends the step
         for pid in sruns:

@@ -9,7 +9,7 @@ import pytest
 from minicluster.shell import environment
 from minicluster.state import HEAD
 from sshd import ssh
-from under_test import HOLD, ClusterUnderTest
+from under_test import FAIL, HOLD, ClusterUnderTest
 
 WHERE = """
 import os, socket, sys, time
@@ -64,9 +64,20 @@ def test_nothing_is_left_of_a_driver_that_was_killed(grid: ClusterUnderTest) -> 
         grid.wait_until_clean()
 
 
-def test_node_that_falls_silent_ends_the_run_and_is_named(grid: ClusterUnderTest) -> None:
+def test_node_that_falls_silent_ends_the_run_where_that_is_wanted(grid: ClusterUnderTest) -> None:
     hosts = ",".join(f"{node}:2" for node in grid.nodes)
-    argv = [sys.executable, "-m", "scoop_hpc", "run", "--launcher", "ssh", "--hosts", hosts, str(grid.write(HOLD))]
+    argv = [
+        sys.executable,
+        "-m",
+        "scoop_hpc",
+        "run",
+        "--launcher",
+        "ssh",
+        "--hosts",
+        hosts,
+        *FAIL,
+        str(grid.write(HOLD)),
+    ]
     with grid.started(HEAD, argv) as driver:
         grid.wait_until(lambda: len(list(grid.directory.glob("held.*"))) == 8, 60, "every worker has a task")
         grid.machine.cut(grid.nodes[3])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import HOLD, NESTED, ROOT, ClusterUnderTest
+from under_test import FAIL, HOLD, NESTED, ROOT, ClusterUnderTest
 
 EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 RENDERED = ROOT / "tests" / "data" / "render" / "sge"
@@ -301,7 +301,7 @@ VICTIMS: dict[str, tuple[Callable[[Process], bool], int, str]] = {
 @pytest.mark.parametrize("what", VICTIMS)
 def test_what_is_killed_is_named_and_nothing_is_left(grid: ClusterUnderTest, what: str) -> None:
     is_victim, number, state = VICTIMS[what]
-    job = submit_held(grid)
+    job = submit_held(grid, *EIGHT, *FAIL)
     # the order of an allocation's nodes is Grid Engine's
     (first,) = [node for node in grid.nodes if any(map(is_driver, grid.processes(node)))]
     node = first if number == 0 else next(node for node in grid.nodes if node != first)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from minicluster.state import HEAD
-from under_test import HOLD, ClusterUnderTest
+from under_test import FAIL, HOLD, ClusterUnderTest
 
 SCOOP_HPC = [sys.executable, "-m", "scoop_hpc"]
 SLURMD = 6818
@@ -73,8 +73,8 @@ def test_a_node_that_does_not_report_is_named(cluster: ClusterUnderTest) -> None
     assert not list(cluster.directory.glob("held.*"))
 
 
-def test_a_node_that_falls_silent_ends_the_run_and_is_named(cluster: ClusterUnderTest) -> None:
-    job = cluster.submit_held()
+def test_a_node_that_falls_silent_ends_the_run_where_that_is_wanted(cluster: ClusterUnderTest) -> None:
+    job = cluster.submit_held(*FAIL)
     cluster.machine.cut("node003")
     try:
         cluster.wait_until(lambda: "scoop-hpc: error:" in cluster.output(), 40, "the loss of node003 is noticed")

@@ -24,6 +24,9 @@ _EIGHT_WORKERS = ("submit", "--nodes", "4", "--workers-per-node", "2", "--wallti
 SUBMIT = (*_EIGHT_WORKERS, "--queue", "short")
 SUBMIT_TO = {"slurm": SUBMIT, "sge": _EIGHT_WORKERS}
 
+# options of a job that the loss of any node ends
+FAIL = ("--on-node-loss", "fail")
+
 # a task on every worker, which is there to stay
 HOLD = """
 import pathlib, socket, time
@@ -116,10 +119,10 @@ class ClusterUnderTest:
         path.write_text(text)
         return path
 
-    def submit_held(self) -> str:
+    def submit_held(self, *options: str) -> str:
         """Submit a job that does not end; return its id once every node works on it."""
         words = SUBMIT_TO[self.machine.state.settings.scheduler]
-        done = self.scoop_hpc(*words, "--parsable", "--output=job.out", str(self.write(HOLD)))
+        done = self.scoop_hpc(*words, *options, "--parsable", "--output=job.out", str(self.write(HOLD)))
         assert done.returncode == 0, done.stderr
         self.wait_until(
             lambda: {path.suffix[1:] for path in self.directory.glob("held.*")} == set(self.nodes),
