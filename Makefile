@@ -16,7 +16,7 @@ demo: $(READY)
 	$(BIN)/python tests/cluster/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_OPTIONS)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit scoop_hpc $(PYTEST_OPTIONS)
@@ -44,7 +44,7 @@ fuzz: $(READY)
 soak: $(READY)
 	SOAK_SEEDS=$(SOAK_SEEDS) $(BIN)/python -m pytest -q -rP -k killed_at_any_moment \
 	    tests/loopback/test_worker_losses.py tests/loopback/test_node_losses.py
-	SOAK_SEEDS=$$(($(SOAK_SEEDS) / 10)) $(BIN)/python -m pytest -q -rP -k at_any_moment tests/cluster/test_losses.py
+	SOAK_SEEDS=$$(($(SOAK_SEEDS) / 10)) $(BIN)/python -m pytest -q -rP -k at_any_moment tests/cluster/test_cluster_losses.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -26,11 +26,11 @@ from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.protocol.messages import Terms
-from scoop_hpc.worker.awaited import CountedItems
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import name_item
 from scoop_hpc.worker.waiting import AnyWaiter
+from scoop_hpc.worker.watched.awaited import CountedItems
 
 _PIECES = 8  # that a chunk is cut into which was lost with its worker
 _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cut

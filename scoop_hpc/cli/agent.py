@@ -22,7 +22,7 @@ from scoop_hpc.run import environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
-from scoop_hpc.run.trace import broker_track, worker_track
+from scoop_hpc.run.watching.trace import broker_track, worker_track
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main

@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.run.log import LogStream
-from scoop_hpc.run.progress import Display, LogLines
+from scoop_hpc.run.watching.log import LogStream
+from scoop_hpc.run.watching.progress import Display, LogLines
 
 MODES = ("auto", "bar", "log", "none")
 
@@ -34,11 +34,13 @@ def make_display(mode: str, environ: Mapping[str, str], in_job: bool, logs_to_st
 
 
 def _bar() -> Display | None:
-    """Return a bar; None if there is nothing to draw it with."""
+    """Return a bar; None if there is nothing to draw it with, or no terminal for a program below it."""
     try:
+        for end in os.openpty():
+            os.close(end)
         # 60 ms to import, for those only who see it
-        from scoop_hpc.run.bar import Bar, terminal_size  # noqa: PLC0415
-    except ImportError:
+        from scoop_hpc.run.watching.bar import Bar, terminal_size  # noqa: PLC0415
+    except (ImportError, OSError):
         return None
     is_one = os.isatty(1) and os.ttyname(1) == os.ttyname(2)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"

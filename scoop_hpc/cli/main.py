@@ -32,9 +32,9 @@ _COMMANDS = {
     "template": ("scoop_hpc.cli.templates", "See the templates of job scripts, or begin one."),
     "config": ("scoop_hpc.cli.config", "Say what is set in files, variables and programs, and where."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
-    "doctor": ("scoop_hpc.cli.doctor", "Look at this site, and say what has to be changed."),
-    "completion": ("scoop_hpc.cli.completion", "Print what lets a shell complete commands and options."),
-    "man": ("scoop_hpc.cli.completion", "Print the manual page of all commands."),
+    "doctor": ("scoop_hpc.cli.look.doctor", "Look at this site, and say what has to be changed."),
+    "completion": ("scoop_hpc.cli.shell.completion", "Print what lets a shell complete commands and options."),
+    "man": ("scoop_hpc.cli.shell.completion", "Print the manual page of all commands."),
 }
 
 
@@ -119,7 +119,7 @@ def _run(words: Sequence[str], scoops_flags: bool) -> int:
     status: str | int | None = 0
     try:
         if _COMPLETE in os.environ:
-            from scoop_hpc.cli import completion  # noqa: PLC0415  # few calls are a shell's
+            from scoop_hpc.cli.shell import completion  # noqa: PLC0415  # few calls are a shell's
 
             return 0 if completion.answer(scoop_hpc, os.environ[_COMPLETE]) else 1
         if scoops_flags and words[0] not in (*_COMMANDS, "-h", "--help", "--version"):

@@ -11,11 +11,11 @@ import sys
 
 import click
 
-from scoop_hpc.cli import ranks as joined
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
+from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
@@ -26,10 +26,10 @@ from scoop_hpc.files.reading import TRUST, read_text
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
-from scoop_hpc.run.log import LEVELS
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
-from scoop_hpc.run.trace import TraceFile
+from scoop_hpc.run.watching.log import LEVELS
+from scoop_hpc.run.watching.trace import TraceFile
 
 _NODES = click.IntRange(min=1)
 _GRACE = click.IntRange(1, LONGEST_GRACE)
@@ -58,7 +58,9 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
 @click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")
-@click.option("--progress", type=click.Choice(MODES), default="auto", help="How to show what is done; see the manual.")
+@click.option(
+    "--progress", type=click.Choice(MODES), default="auto", help="Show what is done: by a bar, lines, or not."
+)
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
-from scoop_hpc.cli.mpiexec import find_mpiexec
-from scoop_hpc.cli.ranks import Ranks
+from scoop_hpc.cli.mpi.mpiexec import find_mpiexec
+from scoop_hpc.cli.mpi.ranks import Ranks
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import AllocationError, InputError

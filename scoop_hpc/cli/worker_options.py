@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from scoop_hpc.events import Observers
-from scoop_hpc.run import log
-from scoop_hpc.run.log import LogFile, LogStream, Write
-from scoop_hpc.run.trace import TraceWriter, Track
+from scoop_hpc.run.watching import log
+from scoop_hpc.run.watching.log import LogFile, LogStream, Write
+from scoop_hpc.run.watching.trace import TraceWriter, Track
 
 VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 

@@ -55,7 +55,7 @@ MPICH = Dialect(
 )
 OPEN_MPI = Dialect(
     name="Open MPI",
-    version=re.compile(r"mpi(exec|run) \(Open MPI\)|mpi(exec|run) \(OpenRTE\)"),
+    version=re.compile(r"mpi(exec|run)(\.openmpi)? \((Open MPI|OpenRTE)\)"),
     programs=("mpiexec.openmpi", "mpiexec"),
     flags=("-n", _COUNT, "--map-by", "ppr:1:node:OVERSUBSCRIBE", "--bind-to", "none"),
     hosts="--host",

@@ -7,6 +7,7 @@ a process beside this one watches (`scoop_hpc.mpi.watch`).
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -20,6 +21,7 @@ from mpi4py import MPI  # noqa: E402  its import would initialise it before that
 
 from scoop_hpc.errors import LaunchError  # noqa: E402
 from scoop_hpc.mpi.plan import named  # noqa: E402
+from scoop_hpc.mpi.segments import remove_segments  # noqa: E402
 from scoop_hpc.mpi.world import Library  # noqa: E402
 
 _SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks
@@ -102,6 +104,7 @@ class Exchange:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
+        remove_segments(os.getpid())
         self._world.Abort(status)
 
     def _receive(self, source: int, tag: int) -> tuple[int, bytes] | None:

@@ -21,6 +21,7 @@ import time
 from scoop_hpc.complaints import say
 from scoop_hpc.files.private import make_private
 from scoop_hpc.mpi.plan import named
+from scoop_hpc.mpi.segments import remove_segments
 
 _BEGIN, _OVER = b"+", b"-"
 _GATHERING = 3.0  # seconds that the watchers of all ranks have to leave their marks
@@ -42,7 +43,7 @@ class Watch:
             try:
                 _be_alone(read)
                 if _waits_too_long(patience):
-                    _complain(rank, size, patience, folder)
+                    _complain(rank, size, patience, folder, parent)
                     with contextlib.suppress(ProcessLookupError):
                         if os.getppid() == parent:
                             os.kill(parent, signal.SIGKILL)
@@ -95,7 +96,7 @@ def _waits_too_long(patience: float) -> bool:
         until = time.monotonic() + patience if words.endswith(_BEGIN) else None
 
 
-def _complain(rank: int, size: int, patience: float, folder: str) -> None:
+def _complain(rank: int, size: int, patience: float, folder: str, parent: int) -> None:
     """Leave a mark; tell who has left none, unless it is another's turn."""
     mark = os.path.join(folder, str(rank))
     try:
@@ -108,6 +109,7 @@ def _complain(rank: int, size: int, patience: float, folder: str) -> None:
     except (OSError, ValueError):
         waiting = {rank}
     waiting.add(rank)
+    remove_segments(parent)
     missing = [each for each in range(size) if each not in waiting]
     if rank == min(waiting):
         who = named(missing) if missing else "some rank"

@@ -55,8 +55,8 @@ from scoop_hpc.run.agent_state import (
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import find_driver
 from scoop_hpc.run.oom_kills import OomKills, read_text
-from scoop_hpc.run.output import OutputPipes
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.streams.output import OutputPipes
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord

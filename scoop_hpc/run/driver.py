@@ -52,15 +52,15 @@ from scoop_hpc.run.driver_state import (
     Warn,
     dialling_part,
 )
-from scoop_hpc.run.lines import Lines
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
-from scoop_hpc.run.progress import Display
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
-from scoop_hpc.run.trace import TraceFile
-from scoop_hpc.run.writer import Writer
+from scoop_hpc.run.streams.lines import Lines
+from scoop_hpc.run.streams.writer import Writer
+from scoop_hpc.run.watching.progress import Display
+from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private

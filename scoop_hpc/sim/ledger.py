@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from scoop_hpc.protocol.messages import Batch, TaskId
-from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_of
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_of, is_broker
 
 _Key = tuple[WorkerName, int]  # of an exported task: its owner, its serial
 _OUTCOME, _DROPPED, _LOST = "its outcome", "dropped", "its loss"
@@ -112,9 +112,9 @@ class Ledger:
             self._expect(number, sender, f"is sent by {sender}")
             self._place(number, _way(sender, to), now)
             task = self.tasks[number]
-            if node not in task.visited and node != broker_of(task.owner):
+            if node != broker_of(task.owner):
                 task.visited.add(node)
-                if node in self._lost:
+                if is_broker(to) and node in self._lost:  # each time, by who has yet to hear of it
                     self._lose(number)
 
     def come(self, batches: Iterable[Batch], sender: str, receiver: str, now: float) -> None:

@@ -35,7 +35,6 @@ from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
-from scoop_hpc.worker.awaited import Awaiting, CountedFuture, CountedItems
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
@@ -47,6 +46,7 @@ from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
 from scoop_hpc.worker.threads.progress import Progress
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
+from scoop_hpc.worker.watched.awaited import Awaiting, CountedFuture, CountedItems
 
 
 def _stack_is_shallow() -> bool:

@@ -31,13 +31,13 @@ from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import current
-from scoop_hpc.worker.awaited import Awaiting
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import BrokerLink
 from scoop_hpc.worker.program import leaving, module
 from scoop_hpc.worker.program.ending import Ending
 from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.program.process_state import ProcessState
+from scoop_hpc.worker.watched.awaited import Awaiting
 
 
 @dataclass(frozen=True, slots=True)

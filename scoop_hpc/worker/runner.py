@@ -20,8 +20,8 @@ from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.program.time_limit import KillTimer
-from scoop_hpc.worker.slices import Slices
 from scoop_hpc.worker.tasks import Given
+from scoop_hpc.worker.watched.slices import Slices
 
 
 class Runner:

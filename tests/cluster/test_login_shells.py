@@ -30,4 +30,4 @@ def test_two_copies_in_one_job_run_the_program_not_at_all(cluster: ClusterUnderT
 def test_a_terminal_of_several_tasks_is_one_shell(cluster: ClusterUnderTest) -> None:
     run = f"{sys.executable} -m scoop_hpc run {cluster.write(PROGRAM)}"
     done = cluster.run(HEAD, ["script", "--quiet", "--command", f"srun -N2 -n2 --pty {run}", "/dev/null"])
-    assert done.stdout.split().count("ran") == 1, done.stdout
+    assert done.stdout.count("ran") == 1, done.stdout  # beside it may be what the terminal echoes of srun's end of file

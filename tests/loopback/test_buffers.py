@@ -26,6 +26,13 @@ def elsewhere(function, *args):
 
 def main():
 """
+KILL = """
+def kill(worker):
+    try:
+        os.kill(worker, 9)
+    except ProcessLookupError:  # it was the one that this task was executed by first
+        pass
+"""
 MAIN = "\nif __name__ == '__main__':\n    main()\n"
 
 
@@ -132,8 +139,8 @@ def test_worker_that_is_killed_leaves_no_memory_behind(runs: Runs) -> None:
     before = set(os.listdir("/dev/shm"))
     body = """held = [futures.submit(echo, bytearray(5_000_000)) for _ in range(20)]
 print(len(elsewhere(echo, bytearray(5_000_000))), flush=True)
-futures.submit(os.kill, elsewhere(os.getpid), 9).result(timeout=60)"""
-    text = HEAD + "".join(f"    {line}\n" for line in body.splitlines()) + MAIN
+futures.submit(kill, elsewhere(os.getpid)).result(timeout=60)"""
+    text = KILL + HEAD + "".join(f"    {line}\n" for line in body.splitlines()) + MAIN
     process = runs.start("-n", "2", runs.write(text))
     assert process.stdout is not None
     assert process.stdout.readline() == "5000000\n"

@@ -358,7 +358,7 @@ def test_a_run_goes_on_when_the_pbs_mom_of_its_first_node_is_restarted(site: Sit
 
 
 def test_an_agent_that_dies_without_its_pbs_tmrsh_is_told_by_what_that_said(site: Site) -> None:
-    job = site.submit_light(HOLD, "--nodes", "2", arguments=("0",))
+    job = site.submit_light(HOLD, "--nodes", "2", "--on-node-loss", "fail", arguments=("0",))
     until(lambda: site.output(job))
     site.control("mom.restarted")
     until(lambda: not site.processes("pbs_tmrsh"))

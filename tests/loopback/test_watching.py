@@ -325,7 +325,8 @@ def test_trace_has_every_task_on_the_track_of_its_worker(runs: Runs) -> None:
     assert {event["name"] for event in slices} == {"leaf", "branch"}
     ended = [event for event in slices if "goes on" not in event["args"]]
     leaves = sum(event["args"]["calls"] for event in ended if event["name"] == "leaf")
-    assert 190 <= leaves <= 200  # what the worker that died had not written yet is lost with it
+    # what the worker that died had not written yet is lost with it; what it had not sent yet is executed again
+    assert 180 <= leaves <= 220
     assert all(event["dur"] >= 0 and event["ts"] > 0 for event in slices)
     assert any("died" in event["name"] for event in events if event["ph"] == "i")
     assert any("queued again" in event["name"] for event in events if event["ph"] == "i")

@@ -15,8 +15,8 @@ from scoop_hpc.protocol.messages import Awaited
 from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.transport.tally import ROWS, Tally
 from scoop_hpc.worker import current
-from scoop_hpc.worker.awaited import Awaiting
 from scoop_hpc.worker.controller import Controller
+from scoop_hpc.worker.watched.awaited import Awaiting
 
 Watch = Callable[[Callable[[], object]], tuple[Awaited, ...]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scoop_hpc.cli.allocated import refuse_second_pool
-from scoop_hpc.cli.ranks import enter
+from scoop_hpc.cli.mpi.ranks import enter
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.schedulers.copies import read_copy
 from scoop_hpc.schedulers.reader import Copy

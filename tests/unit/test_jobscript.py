@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scoop_hpc.cli.options.job import command_line
 from scoop_hpc.errors import JobSpecError, TemplateError
 from scoop_hpc.fields.array import JobArray
 from scoop_hpc.fields.option import Refused
@@ -71,7 +72,8 @@ VALUES: dict[str, Any] = {
     "directives": ("-l x=1",),
 }
 OF_THE_COMMAND = (  # that the script becomes
-    *("container", "container_runtime", "on_node_loss", "min_nodes", "grace", "launcher", "mpiexec", "progress", "trace"),
+    *("container", "container_runtime", "launcher", "mpiexec"),
+    *("on_node_loss", "min_nodes", "grace", "progress", "trace"),
 )
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},
@@ -401,3 +403,17 @@ def test_a_template_that_is_no_text(tmp_path: Path) -> None:
 def test_a_directive_of_two_lines_is_refused_in_a_template_too(tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match="directive"):
         own(tmp_path, '#SBATCH --comment={{ "a\\nb" | directive }}\n')
+
+
+def test_job_is_watched_as_its_options_say() -> None:
+    spec = replace(SPEC, name="pi", progress="log", trace="{name}-{job_id}.json")
+    words = command_line(spec, SLURM, None)
+    assert words[words.index("--progress") + 1] == "log"
+    assert words[words.index("--trace") + 1] == "pi-{job_id}.json"
+
+
+def test_jobs_of_an_array_do_not_trace_into_one_file() -> None:
+    array: dict[str, Any] = {"array": JobArray(0, 3), "output": "{array_index}"}
+    assert replace(SPEC, **array, trace="{array_index}.json").trace
+    with pytest.raises(JobSpecError, match="the trace 'all.json' would be one file for all jobs of the array"):
+        replace(SPEC, **array, trace="all.json")

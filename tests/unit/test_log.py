@@ -11,8 +11,8 @@ import pytest
 
 from scoop_hpc import events
 from scoop_hpc.events import Event, Observers
-from scoop_hpc.run import log
-from scoop_hpc.run.log import LogFile, LogStream
+from scoop_hpc.run.watching import log
+from scoop_hpc.run.watching.log import LogFile, LogStream
 
 JOINED = events.NodeJoined("n1", "host1", 7, 4, 2)
 FAILING = events.RunFailing(1, "the agent on n2\nleft")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from scoop_hpc.cli.main import scoop_hpc
-from scoop_hpc.cli.manual import page
+from scoop_hpc.cli.shell.manual import page
 
 
 def commands(context: click.Context) -> list[click.Context]:

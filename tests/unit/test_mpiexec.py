@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from scoop_hpc.cli.mpiexec import of_library, read_command
+from scoop_hpc.cli.mpi.mpiexec import of_library, read_command
 from scoop_hpc.errors import InputError
 from scoop_hpc.launchers.mpi import INTEL, MPICH, OPEN_MPI, Dialect, Mpiexec, MpiLauncher
 from scoop_hpc.mpi.report import Report
@@ -16,7 +16,7 @@ SAID = {
     "mpich": "HYDRA build details:\n    Version:                                 5.0.2\n",
     "intel": "Intel(R) MPI Library for Linux* OS, Version 2021.18.1 Build 20260626 (id: b44796a)\n",
     "openmpi": "mpiexec (Open MPI) 5.0.11\n",
-    "openmpi4": "mpiexec (OpenRTE) 4.1.4\n",
+    "openmpi4": "mpiexec.openmpi (OpenRTE) 4.1.4\n",
     "prun": "prun (PRRTE) 3.0.13\n",
 }
 NODES = ["n1", "n2"]

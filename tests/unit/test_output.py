@@ -9,8 +9,8 @@ import zmq
 
 from scoop_hpc.protocol.messages import Output
 from scoop_hpc.protocol.names import ORIGIN, ProcessName
-from scoop_hpc.run.lines import Lines
-from scoop_hpc.run.output import OutputPipes
+from scoop_hpc.run.streams.lines import Lines
+from scoop_hpc.run.streams.output import OutputPipes
 
 
 def test_bar_is_seen_on_a_terminal_as_it_grows() -> None:

@@ -8,8 +8,8 @@ import pyte
 import pytest
 
 from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLost, Waits, WorkersBusy
-from scoop_hpc.run.bar import Bar
-from scoop_hpc.run.progress import LogLines, Part, Progress
+from scoop_hpc.run.watching.bar import Bar
+from scoop_hpc.run.watching.progress import LogLines, Part, Progress
 
 BOTH = NodeJoined("n1", "h1", 7, 4, 4), NodeJoined("n2", "h2", 7, 4, 4)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Collection
+from typing import cast
 
 import pytest
 
@@ -162,7 +163,7 @@ def waits_for_the_lost(state: BrokerState, message: Gone, sender: ProcessName) -
     """Wait for the answer of a node that is lost, which was asked for tasks."""
     stealing = state._stealing
     sends = on_gone(state, message, sender)
-    if stealing in map(broker_name, message.nodes):
+    if stealing in {*map(broker_name, message.nodes)}:
         state._stealing = stealing
     return sends
 
@@ -181,6 +182,7 @@ def asks_no_other(self: SharedValues, peers: Collection[BrokerName], lost: Colle
     return []
 
 
+HANDLERS = cast(dict[type, Callable[..., list[Send]]], _HANDLERS)
 on_gone, meet = BrokerState._on_gone, SharedValues.meet
 
 
@@ -209,7 +211,7 @@ def test_a_bug_of_a_home_is_found(
 
 
 def test_a_broker_that_waits_for_a_lost_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_HANDLERS, Gone, waits_for_the_lost)
+    monkeypatch.setitem(HANDLERS, Gone, waits_for_the_lost)
     assert re.search("has waited for|the lost broker|work left", found())
 
 
@@ -252,7 +254,7 @@ def tasks_of_a_lost_owner(seed: int) -> Scenario:
 def values_asked_of_a_lost_node(seed: int) -> Scenario:
     """Return a scenario in which a node asks for a value that is not set yet, by another node that is lost then."""
     numbers = range(1, 9)
-    steps = (*map(Submit, numbers), Compute(5.0), SetConstant("a"), *map(Wait, numbers))
+    steps: tuple[Step, ...] = (*map(Submit, numbers), Compute(5.0), SetConstant("a"), *map(Wait, numbers))
     program = Program({ROOT: Call("main", steps), **{each: Call("f", (GetConstant("a", True),)) for each in numbers}})
     return Scenario(seed, (1, 1, 1, 1), program, faults=(NodeLoss(1, "node", 1.0),))
 
@@ -265,7 +267,7 @@ def first_failure(make: Callable[[int], Scenario], first: int, classes: Classes 
 
 def test_a_question_about_a_task_that_hangs_with_a_lost_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     kept(questions_about_a_lost_node(0))
-    monkeypatch.setitem(_HANDLERS, Gone, forgets_searches)
+    monkeypatch.setitem(HANDLERS, Gone, forgets_searches)
     assert "work left" in first_failure(questions_about_a_lost_node, 0)
 
 

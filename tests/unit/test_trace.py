@@ -22,8 +22,8 @@ from scoop_hpc.events import (
     WorkerLost,
 )
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
-from scoop_hpc.run.trace import TraceFile, TraceWriter, Track, broker_track, worker_track
-from scoop_hpc.worker.slices import Slices
+from scoop_hpc.run.watching.trace import TraceFile, TraceWriter, Track, broker_track, worker_track
+from scoop_hpc.worker.watched.slices import Slices
 
 NODE = NodeIndex(3)
 TRACK = worker_track(NODE, "n3", worker_name(NODE, 1), 8, is_origin=False)

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scoop_hpc.events import Event
-from scoop_hpc.run.progress import Part, Progress, clock_time, per_second
+from scoop_hpc.run.watching.progress import Part, Progress, clock_time, per_second
 
 _MOST_LINES = 4  # one for each label, the last ones
 _SHOWN_AFTER = 0.5  # seconds: what is over by then needs no bar

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
-from scoop_hpc.cli.manual import page
+from scoop_hpc.cli.shell.manual import page
 
 _VARIABLE = "_SCOOP_HPC_COMPLETE"  # the script calls the command with it, for each word [click, "Shell Completion"]
 _NAME = "scoop-hpc"

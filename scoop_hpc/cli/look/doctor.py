@@ -17,7 +17,7 @@ import msgspec
 from click.core import ParameterSource
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.doctor_job import look_by_a_job
+from scoop_hpc.cli.look.doctor_job import look_by_a_job
 from scoop_hpc.cli.options.job import JobRequest, read_options
 from scoop_hpc.cli.options.job_command import JobCommand
 from scoop_hpc.cli.options.settings import plain_options

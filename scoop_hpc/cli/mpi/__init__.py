@@ -1,0 +1,1 @@
+"""Commands that an MPI starts, and the mpiexec that starts agents."""

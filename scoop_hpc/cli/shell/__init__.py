@@ -1,0 +1,1 @@
+"""What shells and man(1) are told of the commands."""

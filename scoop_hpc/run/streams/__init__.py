@@ -1,0 +1,1 @@
+"""What the processes of a run print, on its way to the user."""

@@ -1,0 +1,1 @@
+"""What a worker notes for those who watch the run."""
