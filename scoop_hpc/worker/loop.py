@@ -121,6 +121,9 @@ class Loop:
                 self._program_waits = None
             self._runner.running, self._runner.unpolled = running, unpolled
             self._runner.since = monotonic()
+        if self.given_up is not None and not self.told and getcurrent() is self._program:
+            self.told = True
+            raise self.given_up  # it came with the failure of what is waited for, and says why
 
     # what the process does
 
