@@ -374,7 +374,7 @@ def test_nothing_is_repeated_between_ticks(broker: Broker) -> None:
 
 
 def test_peer_that_begins_to_listen_is_told_at_once(broker: Broker) -> None:
-    assert broker.is_heard() == []  # there is nothing to tell
+    assert broker.is_heard() == [Send(META, Load(NAME, 0, 0))]  # it may have heard of more, before it was cut off
     broker.say(Tasks([batch(1)]), ORIGIN)
     assert broker.is_heard() == [Send(META, Load(NAME, 1, 0))]
 

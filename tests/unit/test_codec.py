@@ -10,23 +10,30 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
+    Arrived,
     Awaited,
     Batch,
     BrokerUp,
     Curve,
+    GivenUp,
+    Gone,
     Hello,
+    LinkBroken,
+    Loss,
     Message,
+    Moved,
     Peers,
     Program,
     Progress,
     Reference,
     Request,
     Results,
+    Resume,
     Stop,
     Tasks,
     Welcome,
 )
-from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, broker_name, worker_name
 
 NODE = NodeIndex(0)
 PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
@@ -50,11 +57,18 @@ SAMPLES = [
     ),
     Welcome(NODE, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Gone((worker_name(1, 0),), (NodeIndex(2),), "its agent died"),
+    GivenUp(),
+    LinkBroken(broker_name(3)),
+    Moved(ORIGIN, (1, 2), broker_name(3), 2, (Loss("a worker died"),)),
+    Arrived(7),
+    Resume(7),
     Progress(2, (Awaited(1, "simulate", None, 7, 1), Awaited(2, "", 9, 0, 0))),
     Request(3),
     Stop(),
     Tasks([]),
     Tasks([Batch(ORIGIN, 1, [b"call", b"buffer"]), Batch(worker_name(1, 0), 2, [b""])]),
+    Tasks([Batch(ORIGIN, 1, [b"call"], 3, (2,), losses=(Loss("a node was lost", waited=True),), hops=2)]),
     Results([Batch(ORIGIN, 1, [b"outcome"])]),
 ]
 
