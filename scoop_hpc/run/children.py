@@ -234,7 +234,14 @@ def descendants(pid: int) -> list[int]:
 
 
 def kill_descendants() -> None:
-    """Kill everything below this process; those that have their own session, too."""
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    """Kill everything below this process; those that have their own session, too.
+
+    Whoever's parent dies while they are listed becomes a child of this process, and may be in neither list. So they are
+    listed again until none is new.
+    """
+    killed: set[int] = set()
+    while new := [pid for pid in descendants(os.getpid()) if pid not in killed]:
+        killed.update(new)
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)

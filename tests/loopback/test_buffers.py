@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import Runs, members, until
+from conftest import Runs, members, shared_memory, until
 
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LAYOUT, Segments
@@ -136,7 +136,7 @@ print(descriptors() - before <= 40)"""
 
 
 def test_worker_that_is_killed_leaves_no_memory_behind(runs: Runs) -> None:
-    before = set(os.listdir("/dev/shm"))
+    before = shared_memory()
     body = """held = [futures.submit(echo, bytearray(5_000_000)) for _ in range(20)]
 print(len(elsewhere(echo, bytearray(5_000_000))), flush=True)
 futures.submit(kill, elsewhere(os.getpid)).result(timeout=60)"""
@@ -146,7 +146,7 @@ futures.submit(kill, elsewhere(os.getpid)).result(timeout=60)"""
     assert process.stdout.readline() == "5000000\n"
     assert process.wait(60) == 0  # another worker takes its place
     until(lambda: not members(process.pid))
-    assert set(os.listdir("/dev/shm")) == before
+    assert shared_memory() == before
 
 
 def test_map_in_a_forked_process_keeps_the_memory_from_being_used_again() -> None:

