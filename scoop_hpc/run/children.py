@@ -18,7 +18,7 @@ import termios
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -217,8 +217,11 @@ def _open_files() -> list[int]:
     return [os.sysconf("SC_OPEN_MAX")]
 
 
-def descendants(pid: int) -> list[int]:
-    """Return the processes below *pid*, nearest first [proc_pid_task(5), children]."""
+def descendants(pid: int, spared: Collection[int] = ()) -> list[int]:
+    """Return the processes below *pid*, without those *spared* and what is below them, nearest first.
+
+    [proc_pid_task(5), children]
+    """
     found: list[int] = []
     queue = [pid]
     while queue:
@@ -227,20 +230,20 @@ def descendants(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             for task in os.listdir(f"/proc/{parent}/task"):
                 with open(f"/proc/{parent}/task/{task}/children") as file:
-                    below += [int(word) for word in file.read().split()]
+                    below += [child for child in map(int, file.read().split()) if child not in spared]
         found += below
         queue += below
     return found
 
 
-def kill_descendants() -> None:
-    """Kill everything below this process; those that have their own session, too.
+def kill_descendants(spared: Collection[int] = ()) -> None:
+    """Kill everything below this process, but those *spared* with what is below them; own sessions are no shelter.
 
     Whoever's parent dies while they are listed becomes a child of this process, and may be in neither list. So they are
     listed again until none is new.
     """
     killed: set[int] = set()
-    while new := [pid for pid in descendants(os.getpid()) if pid not in killed]:
+    while new := [pid for pid in descendants(os.getpid(), spared) if pid not in killed]:
         killed.update(new)
         for pid in new:
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -329,6 +329,8 @@ class Driver:
                 out_of_memory=killed and self._oom_kills.have_come(),
             )
             self._do(self._state.command_ended(end, time.monotonic()))
+            if self._one_machine:  # what a lost agent's tasks had started is this process's child now
+                children.kill_descendants(spared=self._processes.running())
 
     def _heed_client(self) -> None:
         """End the pool if its client has no more use for it."""

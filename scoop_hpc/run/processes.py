@@ -98,6 +98,10 @@ class Processes:
             if text.startswith(_COMPLAINT):
                 self._complaints[descriptor] = text.removeprefix(_COMPLAINT)
 
+    def running(self) -> set[int]:
+        """Return the process ids of the commands that have not ended."""
+        return set(self._running)
+
     def reap(self) -> list[Ended]:
         """Return the commands that have ended since the last call."""
         ended = []

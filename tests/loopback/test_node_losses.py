@@ -232,6 +232,23 @@ def test_node_whose_broker_was_killed_comes_back_and_works(four_nodes: Runs) -> 
     assert "node c is lost" in run.stderr()
 
 
+def test_what_tasks_of_a_lost_node_had_started_does_not_outlive_it(four_nodes: Runs) -> None:
+    begin = """    with open(f"ran.{os.getppid()}.{os.getpid()}", "a") as file: file.write(task + "\\n")\n"""
+    start = """    if not os.path.exists(f"sleeps.{os.getpid()}"):
+        with open(f"sleeps.{os.getpid()}", "w") as file: file.write(str(subprocess.Popen(["sleep", "1000"]).pid))\n"""
+    assert begin in ROUNDS
+    program = ROUNDS.replace(begin, start + begin).replace("import array", "import subprocess, array")
+    run = Nodes(four_nodes, program=program)
+    nodes = run.until_all_work()
+    at = {agent: int((run.directory / f"sleeps.{worker}").read_text()) for worker, agent in run.begun().items()}
+    KILLS["agent"](nodes["c"])
+    run.until_gone(at[nodes["c"].agent])
+    run.until_said("node c is lost")
+    assert at[nodes["b"].agent] in members(run.run.pid)
+    assert run.finish().startswith("True"), run.stderr()
+    assert run.run.returncode == 0
+
+
 def test_node_that_falls_silent_is_lost_and_comes_back_as_another(four_nodes: Runs) -> None:
     run = Nodes(four_nodes)
     before = run.until_all_work()["d"]
