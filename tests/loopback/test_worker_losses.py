@@ -114,6 +114,21 @@ def test_time_limit_is_refused_where_nobody_else_can_be_killed(runs: Runs) -> No
     assert "the task has a time limit of 2 s, and no other worker to run it" in done.stderr
 
 
+def test_program_ends_though_the_first_workers_die_while_they_import_it(runs: Runs) -> None:
+    text = """
+import os, pathlib, signal
+from scoop_hpc import futures
+if __name__ != '__main__' and len(list(pathlib.Path().glob('died-*'))) < 2:
+    pathlib.Path(f'died-{os.getpid()}').touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == '__main__':
+    print(list(futures.map(abs, range(3))))
+"""
+    done = runs.run("-n", "2", runs.write(text))
+    assert (done.returncode, done.stdout) == (0, "[0, 1, 2]\n"), done.stderr
+    assert len(list(runs.directory.glob("died-*"))) >= 2
+
+
 NESTED = """
 def leaf(n):
     with open(f'leaf-{n}', 'a') as file: file.write('x')

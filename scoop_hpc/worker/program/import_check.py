@@ -2,9 +2,9 @@
 
 A program without its guard would do its work in every worker. That is seen when another worker imports it; but the
 origin may have run all tasks by then, or be the only worker. So a program that has begun to use futures without a guard
-in sight waits for a witness: the first of the other workers, which says how the import went. A single worker imports
-the program itself, in a forked child. With a guard in sight nobody waits before the program's end, where all that is
-left to be feared is that the import fails for another reason.
+in sight waits for a witness: another worker, which says how the import went. All of the first two nodes do, for one may
+die before. A single worker imports the program itself, in a forked child. With a guard in sight nobody waits before the
+program's end, where all that is left to be feared is that the import fails for another reason.
 
 ::
 
@@ -25,18 +25,22 @@ from types import CodeType, FrameType
 
 from scoop_hpc.pickling.guard import under_guard
 from scoop_hpc.protocol.messages import GetShared, SetShared, Shared
-from scoop_hpc.protocol.names import WorkerName, worker_name
+from scoop_hpc.protocol.names import WorkerName, broker_name, broker_of, worker_name
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import Link
 
-WITNESSES = (worker_name(0, 1), worker_name(1, 0))  # one is there if there are two workers; the first is believed
+_WITNESS = worker_name(0, 1)
+_WITNESS_NODES = (broker_name(0), broker_name(1))  # enough of their workers, and of those in place of dead ones
 ENDS = "the program ends while it is imported: put what it does under `if __name__ == '__main__':`"
 _CONSTANT = "(import of the program)"  # no name that `set_const` takes by itself
 
 
 def testify(link: Link, name: WorkerName, reason: str) -> None:
-    """Say why the import of the program shows that it has no guard, or, if that is empty, that it went well."""
-    if name in WITNESSES:
+    """Say why the import of the program shows that it has no guard, or, if that is empty, that it went well.
+
+    The first is believed: a constant is set once.
+    """
+    if broker_of(name) in _WITNESS_NODES:
         link.send(SetShared(name, None, {_CONSTANT: reason.encode()}))
 
 
@@ -128,7 +132,7 @@ class ImportCheck:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
-        self._controller.name = WITNESSES[0]
+        self._controller.name = _WITNESS
         self._controller.bar()
         ends = False
         with contextlib.suppress(Exception, KeyboardInterrupt):  # what it raises elsewhere is no concern of this run
