@@ -47,7 +47,7 @@ _OF_PROCESS_POOLS = {
     *("test_max_tasks_early_shutdown", "test_max_workers_too_large"),
     "test_cancel_futures",
 }
-_BY_THE_CLOCK = {"test_map_timeout"}  # it gives two tasks 5 s, however busy the machine is; we have our own
+_BY_THE_CLOCK = {"test_map_timeout"}  # it gives two tasks 5 s, however busy the machine is
 # What cannot be pickled, or opened, fails its own future in ours, by an error of its own, and no worker dies of it.
 _OWN_ERRORS: dict[str, type[Exception]] = {
     "test_error_at_task_pickle": UnpicklableError,
