@@ -16,7 +16,7 @@ demo: $(READY)
 	$(BIN)/python tests/cluster/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit scoop_hpc $(PYTEST_OPTIONS)
