@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import pytest
 from minicluster.state import HEAD
 from under_test import SUBMIT, ClusterUnderTest
-
-pytest.importorskip("mpi4py")
 
 REACHED_BY = "eth0"  # the nodes have a docker0 too, with one address on all: MPICH's UCX would take that
 

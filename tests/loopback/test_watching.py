@@ -270,7 +270,6 @@ def test_ten_thousand_tasks_that_fail_flood_nothing(runs: Runs, start: Callable[
 
 
 def test_bar_of_tqdm_knows_the_length(runs: Runs) -> None:
-    pytest.importorskip("tqdm")
     program = (
         "from scoop_hpc import futures\n"
         "from tqdm import tqdm\n"
