@@ -8,6 +8,8 @@ BENCH_OPTIONS =
 SEEDS = 10000
 MESSAGES = 1000000
 SOAK_SEEDS = 40
+# the tests start a thousand interpreters: without byte code each would compile all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test unit check simulate fuzz soak bench clean
 
