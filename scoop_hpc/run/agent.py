@@ -78,6 +78,7 @@ class AgentPlan:
     driver: tuple[str, ...]  # addresses that it may have
     curve: Curve | None
     patience: float  # seconds to wait for the driver's welcome
+    silence: float  # seconds of it after which the connection to the driver counts as lost
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
@@ -112,8 +113,10 @@ class Agent:
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
-        way, self._welcome = find_driver(self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.parent)
-        self._line = way.line
+        way, self._welcome = find_driver(
+            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
+        )
+        self._line, self._address = way.line, way.address
         self._poller.register(self._line.socket, zmq.POLLIN)
         self._poller.register(self._line.watch.socket, zmq.POLLIN)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
@@ -272,7 +275,8 @@ class Agent:
                 case LookAtProgress():
                     self._look_at_progress()
                 case InspectDriver():
-                    self._do(self._state.driver_inspected(self._driver_is_stopped()))
+                    is_stopped, is_gone = self._driver_is_stopped(), self._driver_is_gone()
+                    self._do(self._state.driver_inspected(is_stopped, is_gone, time.monotonic()))
                 case KillDriver():
                     with contextlib.suppress(OSError):
                         os.kill(self._welcome.driver_pid, signal.SIGKILL)
@@ -341,6 +345,10 @@ class Agent:
         """Return whether the driver is a process of this machine, and does not go on."""
         pid, identity = self._welcome.driver_pid, self._welcome.driver_process
         return bool(identity) and proc.identity(pid) == identity and proc.is_stopped(pid)
+
+    def _driver_is_gone(self) -> bool:
+        """Return whether nobody listens where the driver was; on its own machine a connection does not break else."""
+        return bool(self._welcome.directory) or all_refuse([self._address], _PROBE)
 
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it
