@@ -51,12 +51,15 @@ from scoop_hpc.protocol.messages import (
     Pool,
     Program,
     Progress,
+    Seen,
     Shutdown,
+    Watch,
     Welcome,
 )
 from scoop_hpc.protocol.names import (
     ORIGIN,
     AgentName,
+    NodeIndex,
     WorkerName,
     broker_name,
     described,
@@ -118,6 +121,13 @@ class ShowLastWords(Struct, frozen=True):
     """Show the user what the launcher's commands have printed last."""
 
 
+class ShowNode(Struct, frozen=True):
+    """Show who looks at the run what a node does."""
+
+    node: NodeIndex
+    seen: Seen
+
+
 class RemoveEnvironment(Struct, frozen=True):
     """Remove the file that has brought the agents their environment: no agent needs it any more."""
 
@@ -126,7 +136,7 @@ class LookAtMemory(Struct, frozen=True):
     """Look at the count of processes that were killed, out of memory."""
 
 
-Action = Start | Send | Report | Warn | ShowLastWords | RemoveEnvironment | LookAtMemory
+Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory
 
 
 class Ending(Struct, frozen=True):
@@ -205,6 +215,7 @@ class DriverState:
         self._ending_at = 0.0  # when the end began
         self._leave_until: float | None = None
         self._look_at: float | None = None
+        self._watch: float | None = None  # seconds between two words of each agent about its node; None: nobody looks
         self._client_knows = plan.pool is None  # that the pool has ended; nobody has to be told
 
     # time
@@ -370,6 +381,8 @@ class DriverState:
             if node.agent is not None and not node.is_lost:
                 node.welcomed = True
                 actions.append(Send(node.agent, self._welcome(node, size)))
+                if self._watch is not None:
+                    actions.append(Send(node.agent, Watch(self._watch)))
         return actions
 
     def _needed(self) -> int:
@@ -539,6 +552,18 @@ class DriverState:
             for each in message.awaited:
                 self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
         return []
+
+    @_take.register
+    def _on_seen(self, message: Seen, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        return [ShowNode(node.index, message)]
+
+    def watch(self, interval: float | None) -> list[Action]:
+        """Have all agents tell every *interval* seconds what their nodes do, from now on; None: no more."""
+        if self._watch == interval:
+            return []
+        self._watch = interval
+        return self._tell_welcome(Watch(interval))
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""
