@@ -109,6 +109,12 @@ class PageServer:
     def close(self) -> None:
         self._socket.close()
 
+    def __enter__(self) -> PageServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _search(self, text: str) -> object:
         try:
             return search(self._outputs(), text) if text else {"files": self._outputs(), "lines": (), "is_all": True}
