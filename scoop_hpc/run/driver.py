@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -111,7 +110,7 @@ class Driver:
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
-        attempt = secrets.token_hex(8)
+        attempt = os.urandom(8).hex()
         if request.record:
             nodes = tuple(node.name for node in request.nodes)
             self._observers.add(Recorder(request.record, attempt, nodes, request.job_id, os.getpid()))
@@ -234,7 +233,8 @@ class Driver:
         ours = environment.agent_variables(addresses, dialling_part(self._curve))
         parent = os.getpid() if self._one_machine else None
         python = container.PYTHON if request.container else ""
-        agent = environment.agent_argv(request.patience, request.interface, parent, python)
+        options = environment.agent_options(request.patience, request.interface, parent)
+        agent = options if request.agent_main else [*environment.agent_argv(python), *options]
         if request.container is not None:
             directory = os.fsdecode(request.program.directory)
             agent = container.inside(request.container, agent, directory, elsewhere=not self._one_machine)
@@ -383,7 +383,10 @@ class Driver:
         if self._state.ending is not None:  # the one before could not be started
             return
         try:
-            pid = self._processes.start(command, self._input)
+            if self._request.agent_main is not None:
+                pid = self._processes.fork(command, self._request.agent_main)
+            else:
+                pid = self._processes.start(command, self._input)
         except LaunchError as error:
             self._do(self._state.command_failed(str(error), time.monotonic()))
         else:
