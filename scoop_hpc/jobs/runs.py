@@ -42,7 +42,7 @@ def newest_first(state: str) -> list[str]:
     """Return the files for the looks of runs under *state*; raise InputError for a directory that is not safe."""
     directory = os.path.join(state, "runs")
     check_private(directory)
-    with contextlib.suppress(FileNotFoundError), explained(f"cannot list the runs in {directory!r}"):
+    with explained(f"cannot list the runs in {directory!r}"), contextlib.suppress(FileNotFoundError):
         return [os.path.join(directory, name, look.FILE) for name in sorted(os.listdir(directory), reverse=True)]
     return []
 

@@ -41,6 +41,19 @@ if __name__ == "__main__":
     print("the sum is", sum(futures.map(work, range(30), chunksize=1, progress="working")))
 """
 
+# how many pixels of the timeline have the color of a function
+PIXELS = """
+name => {
+  const color = timeline.colors.get(name);
+  const wanted = [1, 3, 5].map(at => parseInt(color.slice(at, at + 2), 16));
+  const rows = document.getElementById("rows");
+  const pixels = rows.getContext("2d").getImageData(0, 0, rows.width, rows.height).data;
+  let count = 0;
+  for (let at = 0; at < pixels.length; at += 4) count += wanted.every((part, index) => pixels[at + index] === part);
+  return count;
+}
+"""
+
 
 class Web:
     """A `scoop-hpc web` that runs, and the pages that were opened of it."""
@@ -172,13 +185,7 @@ def test_run_is_shown_while_it_goes_on_and_as_it_ends(site: Site) -> None:
 
     page.locator("#timeline").press("ArrowDown")
     expect(page.locator("#reading")).to_contain_text(f"busy {EVIL}")
-    colors = page.evaluate(
-        "() => { const rows = document.getElementById('rows');"
-        " const pixels = rows.getContext('2d').getImageData(0, 0, rows.width, rows.height).data;"
-        " let count = 0; for (let at = 0; at < pixels.length; at += 4)"
-        " if (pixels[at] === 0 && pixels[at + 1] === 0x72 && pixels[at + 2] === 0xb2) count++; return count; }"
-    )
-    assert colors > 100  # of the first function
+    assert page.evaluate(PIXELS, EVIL) > 100
 
     (site.runs.directory / "go").touch()
     assert run.wait(timeout=60) == 0

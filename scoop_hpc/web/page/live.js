@@ -10,6 +10,7 @@ const ROW_NAMES = 64; // pixels at the left of the timeline
 const AXIS = 20; // pixels at its top
 const MOST_HEIGHT = 560; // pixels of it that are to be seen at once
 const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a900", "#8c6bb1"]; // Okabe and Ito, 2008
+const PROGRAM = "the program"; // what a worker does that executes no task: the origin
 const PART = { BEGIN: 0, END: 1, STATE: 2, TASK: 3, TASKS: 4 }; // of a segment: see web/server.py
 const POINT = { TIME: 0, BUSY: 1, WORKERS: 2, QUEUED: 3, DONE: 4, FAILED: 5, STOLEN: 6, MEMORY: 7 };
 
@@ -453,7 +454,8 @@ function showReading() {
   if (known) {
     const done = segment[PART.TASKS] > 1 ? `, ${count(segment[PART.TASKS])} tasks` : "";
     const span = seconds(segment[PART.END] - segment[PART.BEGIN]);
-    what = `${segment[PART.STATE]} ${segment[PART.TASK]}`.trim() + `, ${span} from ${clock(segment[PART.BEGIN] - beginning())}${done}`;
+    const task = segment[PART.STATE] === "busy" ? segment[PART.TASK] || PROGRAM : segment[PART.TASK];
+    what = `${segment[PART.STATE]} ${task}`.trim() + `, ${span} from ${clock(segment[PART.BEGIN] - beginning())}${done}`;
   }
   say($("reading"), `worker ${worker.name} on ${worker.node}: ${what}; ${count(worker.done)} done, ${bytes(worker.memory_bytes)}`);
 }
@@ -476,7 +478,7 @@ function showLegend() {
       legend.append(item);
     }
     item.firstChild.firstChild.setAttribute("fill", color);
-    say(item.lastChild, name);
+    say(item.lastChild, name || PROGRAM);
   });
 }
 
