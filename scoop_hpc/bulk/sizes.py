@@ -13,7 +13,8 @@ class Sizes:
     """The sizes of the chunks of one map among *workers*: as *chunksize* says, or by what is known of its items.
 
     An item takes *pace* seconds, None if that is not known, and its result *weight* bytes. From one item on, chunks
-    grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that all workers end together.
+    grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that
+    all workers end together.
     """
 
     def __init__(

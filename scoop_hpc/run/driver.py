@@ -35,23 +35,21 @@ from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
 from scoop_hpc.run.children import TRACE
 from scoop_hpc.run.client_pipes import ClientPipes
-from scoop_hpc.run.driver_state import (
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import (
     Action,
-    CommandEnd,
-    DriverState,
-    Ending,
     LookAtMemory,
-    Phase,
     RemoveEnvironment,
     Report,
-    RunPlan,
     Send,
     ShowLastWords,
     ShowNode,
     Start,
     Warn,
-    dialling_part,
 )
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan, dialling_part
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
