@@ -36,7 +36,7 @@ class Runs:
         self.directory = directory
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
-        self.environ = {**os.environ, "TMPDIR": str(self.temporary)}
+        self.environ = {**os.environ, "TMPDIR": str(self.temporary), "SCOOP_HPC_STATE": str(directory / ".state")}
         self.before: Callable[[], object] = lambda: None  # called in each process that is started here
         self._started: list[subprocess.Popen[str]] = []
 

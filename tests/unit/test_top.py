@@ -27,7 +27,7 @@ SEEN = Snapshot(
     (Wait("simulate", 4096, 1024, 3, 41.23, 74.5),),
     NODES, WORKERS,
     (Function("simulate", 1024, 3, 0.5, 1.25, 512.0), Function("prepare", 3, 0, 200.0, 400.0, 600.0)),
-    tuple(Failure("simulate", item, "node3", "3.1", 1, "ValueError: no\n\x1b[2J such thing", 9.0) for item in range(99)),
+    tuple(Failure("simulate", item, "node3", "3.1", 1, "ValueError: no\n\x1b[2J such thing", 9) for item in range(99)),
 )  # fmt: skip
 
 
