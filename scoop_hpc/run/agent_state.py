@@ -34,6 +34,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.jobs.record import DRIVER_LOST
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Awaited,
     Beat,
     BrokerUp,
@@ -131,6 +132,12 @@ class LookAtProgress(Struct, frozen=True):
     """Look what the program waits for, and how many workers are busy; tell `progressed`."""
 
 
+class LookAtAccounts(Struct, frozen=True):
+    """Look what the workers have executed; tell `accounted`, all of it if it *is due*, else if a task has failed."""
+
+    is_due: bool
+
+
 class InspectDriver(Struct, frozen=True):
     """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
 
@@ -168,6 +175,7 @@ Action = (
     | TellProgram
     | LookAtProcesses
     | LookAtProgress
+    | LookAtAccounts
     | InspectDriver
     | KillDriver
     | LeaveWord
@@ -198,6 +206,8 @@ class AgentState:
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
         self._progress = Progress(0)  # that was told last
+        self._account_at: float | None = None  # when to look at the accounts
+        self._accounts_due = 0.0  # when to tell them
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
@@ -221,7 +231,7 @@ class AgentState:
         times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
-        times += [time for time in (self._look_at, self._progress_at) if time is not None]
+        times += [time for time in (self._look_at, self._progress_at, self._account_at) if time is not None]
         if self._lost_at is not None:
             times.append(self._lost_at + self._policy.driver_lost_after)
         if self._terminated_at is not None:
@@ -236,6 +246,9 @@ class AgentState:
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + self._progress_interval()
             actions.append(LookAtProgress())
+        if self._account_at is not None and now >= self._account_at:
+            self._account_at = now + self._policy.account_look
+            actions.append(LookAtAccounts(now >= self._accounts_due))
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
@@ -258,6 +271,8 @@ class AgentState:
         """
         self._look_at = now + self._policy.look
         self._progress_at = None if self._welcome.progress is None else now
+        self._account_at = now + self._policy.account_look
+        self._accounts_due = now + self._accounts_interval()
         workers = 0 if self._welcome.is_alone() else self._welcome.workers
         self._next_worker = 0 if self._index else 1
         return [
@@ -438,6 +453,14 @@ class AgentState:
             return []
         self._progress = progress
         return [Tell(progress)]
+
+    def _accounts_interval(self) -> float:
+        return max(self._welcome.accounts, self._policy.account_each * len(self._welcome.nodes))
+
+    def accounted(self, accounts: Accounts, now: float) -> list[Action]:
+        """Take what a look at the accounts has found, and tell the driver."""
+        self._accounts_due = now + self._accounts_interval()
+        return [Tell(accounts)]
 
     # the driver
 

@@ -34,6 +34,7 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Accounts,
     Beat,
     BrokerUp,
     Bye,
@@ -70,6 +71,7 @@ from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit, how_it_died
 from scoop_hpc.run.membership import Detached, Membership, Node
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
@@ -165,6 +167,7 @@ class RunPlan(Struct, frozen=True):
     ends_at: float | None = None  # when the job's walltime is over, by the same clock as all times
     progress: float | None = None  # seconds between two messages of an agent about it; None: nobody watches
     terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
+    accounts: float = 30.0  # seconds between two messages of an agent about what was executed
 
 
 class CommandEnd(Struct, frozen=True):
@@ -400,6 +403,7 @@ class DriverState:
             grace=self._plan.grace,
             progress=self._plan.progress,
             terminals=self._plan.terminals,
+            accounts=self._plan.accounts,
         )
 
     @_take.register
@@ -538,6 +542,13 @@ class DriverState:
             self._observers.tell(events.WorkersBusy(node.name, message.busy))
             for each in message.awaited:
                 self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
+        return []
+
+    @_take.register
+    def _on_accounts(self, message: Accounts, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        if self._observers:
+            self._observers.tell(NodeAccounted(node.name, node.index, message))
         return []
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
