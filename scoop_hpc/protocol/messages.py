@@ -13,6 +13,8 @@ Output       agent -> driver     meet   whole lines that a worker printed, or of
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Progress     agent -> driver     meet   what the program waits for, if it is here, and how many workers are busy
 Accounts     agent -> driver     meet   what the workers of my node have executed so far, and which tasks failed since
+Watch        driver -> agent     meet   somebody looks at the run: tell me so often what your node does; or no more
+Seen         agent -> driver     meet   what the node's workers do now, and what they and the broker have done so far
 Exited       agent -> driver     meet   a broker or worker ended, and how
 Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
@@ -70,8 +72,9 @@ Arrived      broker -> broker    main   so many of your messages have arrived: y
 Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
 Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
-Beat         agent <-> broker    main   do you still answer? And the answer
+Beat         agent -> broker     main   do you still answer?
              agent -> driver     meet   there is a connection again: am I still part of the run?
+Standing     broker -> agent     main   I do, and so stand my queue and my exchange with peers; the answer to Beat
 Stop         agent -> broker     main   end; passed on to the workers
 Order        client -> driver    pipe   be a pool like this
 Open         driver -> client    pipe   the pool works; the way to its first broker
@@ -89,7 +92,7 @@ For the names in messages see `names`. No message names its sender: its socket d
 from __future__ import annotations
 
 from mmap import mmap
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -105,7 +108,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 11  # raised whenever a field changes; Hello carries it
+VERSION = 12  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -342,6 +345,48 @@ class Accounts(Message, frozen=True):
     memory_limit: Count = 0  # bytes that they may have together
 
 
+class Watch(Message, frozen=True):
+    interval: Seconds | None  # between two Seen at least; None: nobody looks any more
+
+
+class WorkerSeen(msgspec.Struct, frozen=True, array_like=True):
+    """A worker, or the origin, as its agent sees it."""
+
+    name: Worker
+    pid: Number
+    state: Literal["starting", "idle", "busy", "waiting"]  # waiting: its tasks have begun, and wait for others
+    task: str  # the function that it executes, or has executed last; empty: it is not known
+    since: Duration  # seconds that it is in this state, with this task
+    done: Count  # tasks of others; a chunk of a map is one
+    cpu: Duration | None  # percent of a CPU, since the look before; None: that cannot be told
+    memory: Count  # bytes that are resident
+
+
+class Standing(Message, frozen=True):
+    queued: Count  # batches of tasks that wait here
+    stolen: Count  # tasks that have come from peers, since the beginning
+    given: Count  # tasks that peers have stolen
+    repeated: Count  # tasks that were queued again, for their worker or node was lost
+
+
+class Gpu(msgspec.Struct, frozen=True, array_like=True):
+    """A GPU of a node."""
+
+    name: str
+    percent: Duration  # of the time that it computes
+    memory: Count  # bytes in use
+    memory_limit: Count
+
+
+class Seen(Message, frozen=True):
+    workers: tuple[WorkerSeen, ...]
+    done: Count  # tasks, also of workers that have died
+    standing: Standing | None = None  # the broker's; None: it has not answered yet
+    memory: Count = 0  # bytes, of all processes of the run here
+    memory_limit: Count | None = None  # bytes that they may have; None: as many as there are
+    gpus: tuple[Gpu, ...] = ()
+
+
 class Exited(Message, frozen=True):
     name: Process  # of a broker or worker
     pid: Number
@@ -556,9 +601,10 @@ class Open(Message, frozen=True):
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Accounts, Exited, Fault, Interrupt, Shutdown, Bye,
+    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
+    Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
-    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Stop,
+    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Standing, Stop,
     Order, Open,
 )  # fmt: skip
