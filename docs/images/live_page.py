@@ -31,19 +31,19 @@ def simulate(seed):
     time.sleep(random.Random(seed).uniform(0.5, 4))
     if seed % 89 == 7:
         raise ArithmeticError(f"seed {seed} does not converge")
-    return sum(futures.map(score, range(seed % 40)))
 
 def score(number):
     time.sleep(0.02)
-    return number
 
 def refine(seed):
     time.sleep(random.Random(seed).uniform(1, 6))
 
 if __name__ == "__main__":
-    refined = [futures.submit(refine, seed) for seed in range(150)]
-    simulated = [futures.submit(simulate, seed) for seed in range(2000)]
-    futures.wait(simulated + refined)
+    refined = [futures.submit(refine, seed) for seed in range(120)]
+    simulated = [futures.submit(simulate, seed) for seed in range(220)]
+    scored = [futures.submit(score, number) for number in range(12000)]
+    more = [futures.submit(refine, seed) for seed in range(1000)]
+    futures.wait(refined + simulated + scored + more)
 """
 
 
@@ -64,7 +64,9 @@ def main() -> None:
 
         def start(*words: str) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "scoop_hpc", *words]
-            return subprocess.Popen(command, cwd=directory, env=environ, stdout=subprocess.PIPE, text=True)
+            return subprocess.Popen(
+                command, cwd=directory, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
 
         hosts = ",".join(f"{node}:8" for node in NODES)
         run = start("run", "--launcher", "ssh", "--hosts", hosts, "--progress", "log", "search.py")

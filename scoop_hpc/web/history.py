@@ -2,7 +2,7 @@
 
 A look says what a worker does at that moment, since when, and how many tasks it has done; a segment of the timeline is
 made of successive looks that say the same. So tasks that last longer than the time between two looks have segments of
-their own, to the moment when they began, while a segment of shorter ones is of many: it says of how many.
+their own, from the moment when they began, while a segment of shorter ones is of many: it says of how many.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scoop_hpc.jobs.snapshot import Snapshot, Worker
 
 MOST_SEGMENTS = 100_000  # of all workers: 13 minutes of 128 that have another task each second
 _LEAST_SEGMENTS = 20  # of a worker
+_FEW = 3  # tasks between two looks: each look begins a segment then; more are one, or there would be little but borders
 MOST_POINTS = 3600  # an hour
 
 
@@ -119,7 +120,7 @@ class History:
         if before is None:
             segments.append(Segment(began, now, worker.state, task, ended, self.look))
             return
-        is_another = worker.state == "busy" and ended == 1 and began > before.end
+        is_another = worker.state == "busy" and 0 < ended <= _FEW and began > before.end
         if (before.state, before.task) == (worker.state, task) and not is_another:
             segments[-1] = replace(before, end=now, tasks=before.tasks + ended, look=self.look)
             return

@@ -37,7 +37,14 @@ def work(number):
         time.sleep(0.01)
     return number
 
+def fail(number):
+    raise ValueError("<i>no</i>")
+
 if __name__ == "__main__":
+    try:
+        futures.submit(fail, 7).result()
+    except ValueError:
+        print("as expected")
     print("the sum is", sum(futures.map(work, range(30), chunksize=1, progress="working")))
 """
 
@@ -181,7 +188,7 @@ def test_run_is_shown_while_it_goes_on_and_as_it_ends(site: Site) -> None:
     expect(page.locator("#legend")).to_contain_text(EVIL, timeout=60_000)  # as text
     expect(page.locator("#totals")).to_contain_text("2 of 2", timeout=60_000)
     expect(page.locator("#waits")).to_contain_text("20 of 30", timeout=60_000)
-    expect(page.locator("#waits progress")).to_have_attribute("value", "20")
+    expect(page.get_by_label("working")).to_have_attribute("value", "20")
 
     page.locator("#timeline").press("ArrowDown")
     expect(page.locator("#reading")).to_contain_text(f"busy {EVIL}")
@@ -190,6 +197,9 @@ def test_run_is_shown_while_it_goes_on_and_as_it_ends(site: Site) -> None:
     (site.runs.directory / "go").touch()
     assert run.wait(timeout=60) == 0
     expect(page.locator("#state")).to_have_text("ended with status 0", timeout=60_000)
+    work = page.locator("#functions tr").filter(has_text=EVIL)
+    expect(work.locator("td").nth(1)).to_have_text("30")
+    expect(page.locator("#failures")).to_contain_text("<i>no</i>")
     assert page.title() == "program.py: ended - scoop-hpc"
     assert web.complaints == []
     status, said = web.stop()

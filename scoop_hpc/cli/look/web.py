@@ -57,7 +57,7 @@ def web(port: int, hosts: tuple[str, ...], job: str | None) -> None:
     found = find(client, job, os.environ)
     looks = Looks(found, lambda: find(client, job, os.environ))
     with PageServer(looks.look, lambda: outputs(found.path), port, frozenset(name.lower() for name in hosts)) as server:
-        follow.say(f"the page of {found.label}, until Ctrl-C; anybody who has its address can read it")
+        follow.say(f"the page of the {found.label}, until Ctrl-C; anybody who has its address can read it")
         print(server.address, flush=True)
         if "SSH_CONNECTION" in os.environ:  # sshd(8), ENVIRONMENT
             here = f"{getpass.getuser()}@{os.uname().nodename}"

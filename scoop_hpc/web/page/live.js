@@ -25,6 +25,7 @@ function count(value) {
 
 function seconds(value) {
   if (value == null) return "";
+  if (value < 1e-7) return "0 s";
   if (value < 1e-3) return `${(value * 1e6).toPrecision(3)} µs`;
   if (value < 1) return `${(value * 1e3).toPrecision(3)} ms`;
   return value < 60 ? `${value.toPrecision(3)} s` : clock(value);
@@ -217,8 +218,8 @@ function showWaits(waits) {
       list.append(line);
     }
     const [label, bar, text] = line.children;
-    say(label, wait.label);
-    bar.setAttribute("aria-label", wait.label);
+    say(label, wait.label || "tasks");
+    bar.setAttribute("aria-label", wait.label || "tasks");
     if (wait.total == null) bar.removeAttribute("value");
     else { bar.max = Math.max(1, wait.total); bar.value = wait.done; }
     const left = wait.left_s == null || wait.done === wait.total ? "" : `, about ${clock(wait.left_s)} left`;
@@ -276,7 +277,7 @@ function showCharts() {
     const values = chart.values(points);
     const most = Math.max(...values.slice(-MOST_POINTS), 0);
     const last = values.at(-1) ?? 0;
-    say(chart.now, points.length ? `${chart.text(last)}, at most ${chart.text(most)}` : "");
+    say(chart.now, points.length ? `${chart.text(last)}, max ${chart.text(most)}` : "");
     chart.canvas.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}`);
     if (points.length < 2 || !most) continue;
     const begin = points[0][POINT.TIME];
@@ -342,7 +343,7 @@ function chooseRows() {
 }
 
 function rowHeight() {
-  return Math.max(5, Math.min(20, Math.floor((MOST_HEIGHT - AXIS) / Math.max(1, timeline.rows.length))));
+  return Math.max(5, Math.min(15, Math.floor((MOST_HEIGHT - AXIS) / Math.max(1, timeline.rows.length))));
 }
 
 // Return the index of the first segment of *segments* that ends after *time*.
