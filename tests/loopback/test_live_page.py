@@ -54,7 +54,9 @@ name => {
   const color = timeline.colors.get(name);
   const wanted = [1, 3, 5].map(at => parseInt(color.slice(at, at + 2), 16));
   const rows = document.getElementById("rows");
-  const pixels = rows.getContext("2d").getImageData(0, 0, rows.width, rows.height).data;
+  const copy = new OffscreenCanvas(rows.width, rows.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(rows, 0, 0);
+  const pixels = copy.getImageData(0, 0, rows.width, rows.height).data;
   let count = 0;
   for (let at = 0; at < pixels.length; at += 4) count += wanted.every((part, index) => pixels[at + index] === part);
   return count;
@@ -192,7 +194,7 @@ def test_run_is_shown_while_it_goes_on_and_as_it_ends(site: Site) -> None:
 
     page.locator("#timeline").press("ArrowDown")
     expect(page.locator("#reading")).to_contain_text(f"busy {EVIL}")
-    assert page.evaluate(PIXELS, EVIL) > 100
+    page.wait_for_function(f"name => ({PIXELS})(name) > 100", arg=EVIL, timeout=60_000)
 
     (site.runs.directory / "go").touch()
     assert run.wait(timeout=60) == 0
