@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from scoop_hpc.complaints import show
 from scoop_hpc.events import Observers
-from scoop_hpc.jobs import record as records
+from scoop_hpc.jobs.record import sibling
 from scoop_hpc.report import record as reports
 from scoop_hpc.report.text import paragraph
 from scoop_hpc.run.request import RunRequest
@@ -26,23 +26,11 @@ def collect(request: RunRequest, files: Iterable[str], observers: Observers) -> 
     program = os.fsdecode(request.program.path)
     collector = Collector(secrets.token_hex(8), request.job_id, program, time.monotonic, time.time)
     observers.add(collector)
-    for path in (*files, beside(request.record)):
+    beside = [sibling(request.record, reports.FILE)] if request.record else []
+    for path in [*files, *beside]:
         if path:
             observers.add(ReportFile(path, collector))
     return collector
-
-
-def beside(record: str) -> str:
-    """Return the file for the report of a job whose driver writes this *record*.
-
-    >>> beside("/jobs/1/record-3.json"), beside("")
-    ('/jobs/1/report-3.json', '')
-    """
-    if not record:
-        return ""
-    folder, name = os.path.split(record)
-    stem, new = os.path.splitext(records.FILE)[0], os.path.splitext(reports.FILE)[0]
-    return os.path.join(folder, new + name.removeprefix(stem))
 
 
 def say_what_it_was_worth(collector: Collector) -> None:
