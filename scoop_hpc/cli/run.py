@@ -17,7 +17,7 @@ from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.program import check_program
-from scoop_hpc.cli.reporting import collect, say_what_it_was_worth
+from scoop_hpc.cli.reporting import collect, say_what_it_was_worth, with_metrics
 from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, look_file, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
@@ -63,6 +63,8 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
     "--progress", type=click.Choice(MODES), default="auto", help="Show what is done: by a bar, lines, or not."
 )
 @click.option("--report", default="", metavar="FILE", help="File for what the run was worth, for scoop-hpc report.")
+@click.option("--worker-logs", default="", metavar="DIR", help="Directory for a file of what each worker prints.")
+@click.option("--metrics", default="", metavar="FILE|[HOST:]PORT", help="Where Prometheus gets metrics of the run.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
@@ -90,6 +92,8 @@ def run(
     trace: str,
     progress: str,
     report: str,
+    worker_logs: str,
+    metrics: str,
     only_logger: bool,
     record: str,
     program: str,
@@ -144,7 +148,12 @@ def run(
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
     collector = collect(request, [_usable(_filled(report, request), "report")], observers)
-    request = dataclasses.replace(request, label=label, look=look_file(request, observers))
+    if metrics:
+        request = with_metrics(request, _filled(metrics, request), collector, observers)
+    logs = _filled(worker_logs, request)
+    request = dataclasses.replace(
+        request, label=label, look=look_file(request, observers), worker_logs=_made(logs) if logs else ""
+    )
     ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
     if tracing is not None:
         tracing.close()

@@ -163,7 +163,9 @@ def _about_failures(record: RunRecord) -> str:
         return ""
     most = max(record.functions, key=lambda function: function.failed)
     job = f": scoop-hpc logs {record.job} --failed" if record.job is not None else ""
-    return f"{record.totals.failed} tasks failed, {most.failed} of them in {most.name}(){job}"
+    count = record.totals.failed
+    where = "" if most.failed == count else f"{most.failed} of them "
+    return f"{count} task{'' if count == 1 else 's'} failed, {where}in {most.name}(){job}"
 
 
 def _about_losses(record: RunRecord) -> str:

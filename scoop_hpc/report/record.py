@@ -104,8 +104,8 @@ class RunRecord(Struct, frozen=True):
     lost_workers: tuple[str, ...] = ()  # what became of them, in a line for each
 
     def takers(self) -> list[WorkerRecord]:
-        """Return the workers that are there for tasks: the origin is, where it is alone."""
-        return [worker for worker in self.workers if worker.name != ORIGIN or self.totals.workers <= 1]
+        """Return the workers that are there for tasks: the origin is only where it is alone."""
+        return [worker for worker in self.workers if worker.name != ORIGIN] or list(self.workers)
 
 
 def function_record(account: FunctionAccount) -> FunctionRecord:

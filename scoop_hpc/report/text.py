@@ -18,7 +18,7 @@ def paragraph(record: RunRecord) -> str:
     """Return what a run was worth, in one paragraph."""
     analysis = analyse(record)
     sentences = [
-        f"{_size(record)} for {in_words(record.elapsed_s)}: {_percent(analysis.efficiency)} of their time in tasks"
+        f"{size(record)} for {in_words(record.elapsed_s)}: {_percent(analysis.efficiency)} of their time in tasks"
         + "".join(f", {_percent(part.share)} {part.meaning}" for part in _rest(analysis)),
         _tasks(record),
     ]
@@ -37,7 +37,7 @@ def page(record: RunRecord) -> Iterator[str]:
     yield f"{job}{record.program or 'a pool'}, {record.state}{status}"
     if record.reason:
         yield f"  {record.reason}"
-    yield f"{_size(record)} for {in_words(record.elapsed_s)}. {_tasks(record)}."
+    yield f"{size(record)} for {in_words(record.elapsed_s)}. {_tasks(record)}."
     yield ""
     yield f"Of all workers' time, {in_words(analysis.capacity)}:"
     for part in analysis.parts:
@@ -101,7 +101,8 @@ def failure(failed: FailureRecord) -> Iterator[str]:
     yield from [f"  {line}" for line in failed.traceback.rstrip("\n").split("\n")]
 
 
-def _size(record: RunRecord) -> str:
+def size(record: RunRecord) -> str:
+    """Return how many workers and nodes a run had, in words."""
     workers, nodes = record.totals.workers, record.totals.nodes
     return f"{workers} worker{'' if workers == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
 

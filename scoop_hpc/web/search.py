@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_READ = 1 << 24  # bytes of a file, at its end
+_MOST_OF_ALL = 1 << 26  # bytes of all files: of many, less of each is read, but
+_LEAST_READ = 1 << 16  # bytes
 MOST_LINES = 200  # that are found
 _LONGEST = 500  # characters of a line that are shown
 _BEFORE = 100  # of them, before what is found
@@ -56,9 +58,10 @@ def search(outputs: Sequence[Output], text: str, most_read: int = MOST_READ, mos
     files: list[Searched] = []
     lines: list[Line] = []
     is_all = True
+    most = min(most_read, max(_LEAST_READ, _MOST_OF_ALL // max(1, len(outputs))))
     for output in outputs:
         try:
-            file, content = _read_end(output, most_read)
+            file, content = _read_end(output, most)
         except OSError as error:
             files.append(Searched(output.path, problem=error.strerror or str(error)))
             continue

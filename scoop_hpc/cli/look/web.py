@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import glob
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ from scoop_hpc.web.search import Output
 
 _INTERRUPTED = 130  # 128 + SIGINT
 _AGAIN = 30.0  # seconds from one question to the scheduler to the next, while a run is silent
+_WORKER_LOGS = "worker-*.log"  # see `run.streams.worker_logs`
+_MOST_LOGS = 1000  # files
 _INDEX = re.compile(r"-(\d+)\.\w+$")  # in the names of the files of an array's jobs, see `jobs.record.of_element`
 
 
@@ -122,6 +125,11 @@ def outputs(path: str) -> list[Output]:
         begin = 0 if former is None else _begin(former, name)
         if begin is not None:
             found.append(Output(name, begin))
+    if spec.worker_logs is not None:
+        logs = output_path(replace(spec, output=spec.worker_logs), job.job_id, index)
+        found += [
+            Output(name) for name in sorted(glob.glob(os.path.join(glob.escape(logs), _WORKER_LOGS)))[:_MOST_LOGS]
+        ]
     return found
 
 
