@@ -23,6 +23,7 @@ def snapshot(elapsed: float, *workers: Worker, run: str = "a", totals: Totals | 
         program="run.py",
         host="n1",
         pid=7,
+        driver="",
         time=BEGAN + elapsed,
         started=BEGAN,
         elapsed_s=elapsed,
@@ -51,7 +52,8 @@ def test_next_task_of_the_same_function_begins_a_segment() -> None:
     history = History()
     history.add(snapshot(1, worker("busy", "f", since=1, done=0)))
     history.add(snapshot(2, worker("busy", "f", since=0.5, done=1)))
-    assert timeline(history) == [(0, 1.5, "busy", "f", 1), (1.5, 2, "busy", "f", 0)]
+    history.add(snapshot(3, worker("busy", "f", since=0.25, done=3)))
+    assert timeline(history) == [(0, 1.5, "busy", "f", 1), (1.5, 2.75, "busy", "f", 2), (2.75, 3, "busy", "f", 0)]
 
 
 def test_many_short_tasks_are_one_segment_that_counts_them() -> None:
