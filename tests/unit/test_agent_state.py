@@ -152,7 +152,7 @@ def faults(node: Node) -> list[str]:
 
 def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
     node = Node()
-    forks = [Fork(name) for name in (BROKER, WORKER, OTHER)]
+    forks = [Fork(BROKER), Fork(WORKER, 0), Fork(OTHER, 1)]
     assert node.do(node.state.start(0.0)) == [*forks, ConnectBroker(), TellBroker(Ready())]
     assert node.broker(UP) == [Tell(UP)]
     peers = Peers((UP,))

@@ -72,8 +72,9 @@ VALUES: dict[str, Any] = {
     "directives": ("-l x=1",),
 }
 OF_THE_COMMAND = (  # that the script becomes
-    *("container", "container_runtime", "launcher", "mpiexec"),
-    *("on_node_loss", "min_nodes", "grace", "progress", "trace"),
+    *("container", "container_runtime", "container_options", "launcher", "mpiexec"),
+    *("on_node_loss", "min_nodes", "grace", "progress", "trace", "label", "log_level", "profile_workers"),
+    *("patience", "interface", "nice", "bind", "gpus_per_worker"),
 )
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},

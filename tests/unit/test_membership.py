@@ -264,7 +264,7 @@ def test_too_few_nodes_in_time_end_the_run() -> None:
     run.do(run.state.start(commands(4), 0.0))
     join(run, 0, 1)
     run.wait(30)
-    assert run.ending == Ending(1, "no word within 30 s from: n3, n4; 2 nodes are ready, --min-nodes is 3")
+    assert run.ending == Ending(1, "no word within 30 s from: n3, n4; 2 nodes are ready, --min-nodes is 3; --patience gives them more time")
 
 
 def test_loss_while_the_run_is_starting_ends_it_if_the_others_are_too_few() -> None:
