@@ -44,6 +44,7 @@ from scoop_hpc.run.driving.actions import (
     Report,
     Send,
     ShowLastWords,
+    ShowNode,
     Start,
     Warn,
 )
@@ -57,6 +58,7 @@ from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.lines import Lines
 from scoop_hpc.run.streams.writer import Writer
+from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
 from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.transport import curve as keys
@@ -111,6 +113,9 @@ class Driver:
         if request.record:
             nodes = tuple(node.name for node in request.nodes)
             self._observers.add(Recorder(request.record, attempt, nodes, request.job_id, os.getpid()))
+        self._look = Look(request, attempt, self._show) if request.look else None
+        if self._look is not None:
+            self._observers.add(self._look.snapshots)
         self._state = DriverState(self._plan(attempt), policy, self._observers)
 
     def _plan(self, attempt: str) -> RunPlan:
@@ -157,10 +162,14 @@ class Driver:
             ending = self._state.ending or Ending(1, "the driver failed")
             job_state = self._state.job_state(time.monotonic())
             self._observers.tell(events.RunOver(job_state.value, ending.status, ending.reason))
+            if self._look is not None:
+                self._look.close()
         return ending
 
     def _run(self) -> None:
         self._check_limits()
+        if self._look is not None:
+            self._look.open()
         if self._curve is None:
             address = f"ipc://{self._directory}/driver"
             self._launch([address])  # first: they remove the directory should this process be killed
@@ -270,11 +279,14 @@ class Driver:
             self._agents.tell()
         self._do(self._state.pass_time(now))
         self._heed_client()
+        if self._look is not None:
+            self._do(self._state.watch(self._look.serve()))
         if self._display is not None:
             self._add(2, self._display.show(), "")
 
     def _deadlines(self) -> tuple[float | None, ...]:
-        return self._state.deadline(), None if self._display is None else self._display.deadline()
+        looks = None if self._look is None else self._look.deadline()
+        return self._state.deadline(), looks, None if self._display is None else self._display.deadline()
 
     def _serve_agents(self) -> None:
         for _ in range(100):
@@ -358,6 +370,9 @@ class Driver:
                 case ShowLastWords():
                     for line in self._processes.last_words:
                         self._show(line)
+                case ShowNode(index, seen):
+                    if self._look is not None:
+                        self._look.snapshots.see(index, seen)
                 case RemoveEnvironment():
                     self._remove_environment()
                 case LookAtMemory():

@@ -36,11 +36,13 @@ from scoop_hpc.protocol.messages import (
     LinkBroken,
     Message,
     Progress,
+    Seen,
     Shutdown,
+    Watch,
 )
 from scoop_hpc.protocol.names import AgentName, is_same_agent, node_of
 from scoop_hpc.protocol.strangers import Strangers, shortened
-from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, warn
+from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, ShowNode, warn
 from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
 from scoop_hpc.run.driving.losses import Losses
@@ -220,6 +222,19 @@ class DriverState:
             for each in message.awaited:
                 self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
         return []
+
+    @_take.register
+    def _on_seen(self, message: Seen, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        return [ShowNode(node.index, message)]
+
+    def watch(self, interval: float | None) -> list[Action]:
+        """Have all agents tell every *interval* seconds what their nodes do, from now on; None: no more."""
+        message = None if interval is None else Watch(interval)
+        if message == self._joining.watch:
+            return []
+        self._joining.watch = message
+        return self._losses.tell_welcome(Watch(interval))
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""

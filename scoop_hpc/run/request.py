@@ -22,6 +22,7 @@ class RunRequest:
     own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
     state: str = ""  # directory that all nodes see
     record: str = ""  # file
+    look: str = ""  # file, for who looks at the run: see `jobs.look`; empty: nobody can
     job_id: str | None = None
     interface: str = ""  # the network interface to be reached by, on every node
     label: bool = False

@@ -30,6 +30,7 @@ from scoop_hpc.protocol.messages import (
     Progress,
     Ready,
     Shutdown,
+    Standing,
     Stop,
     TaskId,
     Welcome,
@@ -59,6 +60,7 @@ from scoop_hpc.transport.notice import REMINDER
 
 FIRST, SECOND = NodeIndex(0), NodeIndex(1)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
+STANDING = Standing(3, 2, 1, 0)
 UP = BrokerUp(FIRST, ("main",), ("meta",))
 WELCOME = Welcome(
     node=FIRST,
@@ -189,9 +191,16 @@ def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
     cause = f"worker 0.1 (pid {pid}) on n1 died: killed by SIGSEGV"
     begun = TaskId(ORIGIN, 5), TaskId(ORIGIN, 6), TaskId(OTHER, 1)
     assert broker == TellBroker(WorkerDied(WORKER, cause, begun, is_replaced=True))
-    assert fork == Fork(worker_name(FIRST, 3))  # its own name is never used again
+    assert fork == Fork(worker_name(FIRST, 3), 0)  # its own name is never used again
     task = "simulate(), attempt 2"
     assert driver == Tell(Exited(WORKER, pid, -11, False, False, task, is_replaced=True))
+
+
+def test_the_share_of_a_dead_worker_is_that_of_the_one_in_its_place(node: Node) -> None:
+    node.exit(OTHER, -9, own_end=False)
+    node.exit(worker_name(FIRST, 3), -9, own_end=False)
+    forks = [action for action in node.done if isinstance(action, Fork)]
+    assert forks[-2:] == [Fork(worker_name(FIRST, 3), 1), Fork(worker_name(FIRST, 4), 1)]
 
 
 def test_task_that_took_too_long_is_alone_to_blame(node: Node) -> None:
@@ -281,7 +290,7 @@ def test_broker_that_does_not_answer_is_told_of(node: Node) -> None:
 def test_broker_that_answers_is_asked_again(node: Node) -> None:
     for _ in range(60):
         assert TellBroker(Beat()) in node.wait(2)
-        node.broker(Beat())
+        node.broker(STANDING)
     assert faults(node) == []
 
 
@@ -296,7 +305,7 @@ def test_run_that_was_suspended_for_an_hour_goes_on(node: Node) -> None:
     node.stopped = {node.pids[WORKER]}
     node.do(node.state.pass_time(node.now))
     node.stopped = set()
-    node.broker(Beat())
+    node.broker(STANDING)
     node.wait(10)
     assert (faults(node), node.phase) == ([], Phase.SERVING)
 

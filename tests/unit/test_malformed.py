@@ -38,11 +38,13 @@ from scoop_hpc.protocol.messages import (
     Reference,
     Request,
     Results,
+    Seen,
     SetShared,
     Shutdown,
     Stop,
     Tasks,
     Withdraw,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import (
     AGENT,
@@ -66,6 +68,7 @@ SAMPLES: list[Message] = [
     Output(worker_name(0, 1), 1, b"text\n"),
     Progress(2, (Awaited(1, "simulate", 9, 7, 1),)),
     Exited(worker_name(0, 1), 7, -9, False, False),
+    Seen((WorkerSeen(worker_name(0, 1), 7, "busy", "simulate", 1.5, 7, None, 4096),), 7),
     Fault("why", 2),
     Request(3, 1, False, 2),
     Withdraw(2),
@@ -86,6 +89,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
         return strategy(kind.__supertype__)
     if origin in (typing.Union, types.UnionType) and kind is not messages.Buffer:
         return st.one_of([strategy(each) for each in arguments])
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
     if origin is tuple and arguments[-1] is Ellipsis:
         return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
     if origin is list:

@@ -28,7 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _POSITIVE = click.IntRange(min=1)
 
 # fields that the run sees to, and its options
-_OF_THE_RUN = {
+OF_THE_RUN = {
     "progress": "--progress",
     "trace": "--trace",
     "label": "--label",
@@ -152,7 +152,7 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
     options = ["--allocation", scheduler.name]
     if record is not None:
         options += ["--record", record]
-    for field, name in _OF_THE_RUN.items():
+    for field, name in OF_THE_RUN.items():
         options += _words_of(name, getattr(spec, field), OPTIONS[field].default, spec.name)
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
 

@@ -18,7 +18,7 @@ from scoop_hpc import events
 from scoop_hpc.events import Observers
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
-from scoop_hpc.protocol.messages import VERSION, BrokerUp, Hello, Open, Peers, Welcome
+from scoop_hpc.protocol.messages import VERSION, BrokerUp, Hello, Open, Peers, Watch, Welcome
 from scoop_hpc.protocol.names import AgentName, broker_name
 from scoop_hpc.run.driving.actions import Action, Report, Send, Start, warn
 from scoop_hpc.run.driving.life import Life, Phase
@@ -34,6 +34,7 @@ class Joining:
         self, plan: RunPlan, policy: DriverPolicy, membership: Membership, life: Life, observers: Observers
     ) -> None:
         self.floor = 0  # nodes, below which losses end the run
+        self.watch: Watch | None = None  # what agents are told after their welcome; None: nobody looks at the run
         self._plan = plan
         self._policy = policy
         self._membership = membership
@@ -155,6 +156,8 @@ class Joining:
             if node.agent is not None and not node.is_lost:
                 node.welcomed = True
                 actions.append(Send(node.agent, self._welcome(node, size)))
+                if self.watch is not None:
+                    actions.append(Send(node.agent, self.watch))
         return actions
 
     def _welcome(self, node: Node, size: int) -> Welcome:
