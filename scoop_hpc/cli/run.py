@@ -67,7 +67,12 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--gpus-per-worker", default="", metavar="N|all", help="GPUs that each worker sees; default: its share.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
-@click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
+@click.option(
+    "--profile",
+    "--profile-workers",
+    is_flag=True,
+    help="Let each worker write what cProfile finds to the directory profile.",
+)
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
 @click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")

@@ -114,6 +114,15 @@ def device_variables(variable: str, devices: Sequence[str], environ: Mapping[str
     return changed
 
 
+def own_device_variables(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return those variables of *environ* that say which GPUs there are: another node's do not take their place.
+
+    >>> own_device_variables({b"CUDA_VISIBLE_DEVICES": b"1", b"HOME": b"/"})
+    {b'CUDA_VISIBLE_DEVICES': b'1'}
+    """
+    return {name: environ[name] for name in map(str.encode, ALL_VARIABLES) if name in environ}
+
+
 def _present(variable: str, list_directory: ListDirectory, read: ReadFile) -> int:
     """Return how many GPUs of the vendor of *variable* the drivers of this machine know."""
     try:
