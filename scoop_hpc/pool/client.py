@@ -26,6 +26,7 @@ from scoop_hpc.pool.future import Call, PoolFuture, Question
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, TaskLost, Tasks
 from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.losses import lost
 
@@ -56,11 +57,13 @@ class PoolClient:
         self._costs = Durations()
         self._send: Callable[[Message], None] = _nowhere
         self._workers = 0
+        self._segments: Segments | None = None
 
-    def open(self, send: Callable[[Message], None], workers: int) -> None:
-        """Use so many workers; *send* sends a message to their broker."""
+    def open(self, send: Callable[[Message], None], workers: int, segments: Segments | None = None) -> None:
+        """Use so many workers; *send* sends a message to their broker. With *segments*, large arguments go there."""
         self._send = send
         self._workers = workers
+        self._segments = segments
 
     @property
     def is_idle(self) -> bool:
@@ -108,6 +111,8 @@ class PoolClient:
                     else:
                         future.cost.learn(unpolled)
                         self._news.append(functools.partial(_settle, future, item))
+            if self._segments is not None:
+                self._segments.release(self._sent)
         elif isinstance(message, TaskLost):
             for serial in message.serials:
                 future = self._sent.pop(serial, None)
@@ -189,7 +194,7 @@ class PoolClient:
     def _pack(self, together: list[_Taken]) -> Batch | None:
         """Return the batch of tasks of one function; a task that cannot be pickled fails by itself."""
         function = together[0].call.function
-        packed = batching.pack_calls(function, [(each.call.args, each.call.kwargs) for each in together])
+        packed = batching.pack_calls(function, [(each.call.args, each.call.kwargs) for each in together], self._segments)
         for place, error in packed.refused.items():
             self._news.append(functools.partial(together[place].future.set_exception, error))
         if not packed.frames:
@@ -200,6 +205,8 @@ class PoolClient:
                 each.future.serial = self._serial
                 self._sent[self._serial] = each.future
                 self._serial += 1
+        if self._segments is not None:  # until all have results: a task may have to be run again
+            self._segments.keep(packed.frames, range(first, self._serial))
         return Batch(CLIENT, first, packed.frames, self._serial - first, terms=together[0].future.cost.terms)
 
     def _ask(self, question: Question) -> None:

@@ -25,7 +25,10 @@ from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.link import ClientLink, wait
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
-from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order
+from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
+from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.transport.maps import own_segments, taken_or_lost
+from scoop_hpc.transport.segments import Segments
 
 
 class WorkerPool:
@@ -42,6 +45,7 @@ class WorkerPool:
         self._interrupted = False
         self._process: PoolProcess | None = None
         self._link: ClientLink | None = None
+        self._segments: Segments | None = None  # if all workers are on this machine
         self._owner = os.getpid()
         self._ears, self._bell = socket.socketpair()
         self._ringing = False
@@ -167,12 +171,18 @@ class WorkerPool:
         for report in process.hear():
             if isinstance(report, Open):
                 self._link = ClientLink(report, self._policy)
-                self._client.open(self._link.send, report.workers)
+                self._segments = own_segments() if report.curve is None else None
+                self._client.open(self._link.send, report.workers, self._segments)
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
     def _receive(self, link: ClientLink) -> None:
         for message in link.receive():
+            if isinstance(message, Results):
+                here, lost = taken_or_lost(message.batches)
+                for batch in lost:
+                    link.send(OutcomeLost(CLIENT, batch.done))
+                message = Results(here)
             self._client.take(message)
         link.look()
 
@@ -196,6 +206,8 @@ class WorkerPool:
                 self._client.tell()
         if self._link is not None:
             self._link.close()
+        if self._segments is not None:
+            self._segments.close()
         if self._process is not None:
             self._process.end()
         self._bell.close()

@@ -87,13 +87,13 @@ def test_target_may_be_another_row() -> None:
     both = {"one": {OURS: Figures((10.0,))}, "two": {OURS: Figures((19.0,))}}
     target = Target(1.8, OURS, "one")
     assert judge(target, "two", True, both).ratio == pytest.approx(19 / 18)
+    assert target.text("leaves/s", True) == ">= 1.8 x scoop_hpc in one"
 
 
 def test_target_of_the_executor_is_not_reached_by_a_run() -> None:
     target = Target(100, whose=EXECUTOR)
     assert not judge(target, "rate", True, {"rate": {OURS: Figures((100.0,)), EXECUTOR: Figures((99.0,))}}).reached
     assert judge(target, "rate", True, {"rate": {OURS: Figures((1.0,))}}).text() == "unknown: Executor was not measured"
-    assert target.text("leaves/s", True) == ">= 1.8 x scoop_hpc in one"
 
 
 @pytest.mark.parametrize(
