@@ -22,8 +22,10 @@ from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
+from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
+from scoop_hpc.run.forked_agent import AgentMain
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.schedulers.allocation import Allocation, Node
@@ -121,7 +123,14 @@ def run_request(
         grace=grace,
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
+        agent_main=_agent_main() if isinstance(kind, LocalLauncher) and container is None else None,
     )
+
+
+def _agent_main() -> AgentMain:
+    from scoop_hpc.cli import agent  # noqa: PLC0415  it loads all that a node needs, and this machine may be none
+
+    return agent.main
 
 
 def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> dict[bytes, bytes]:

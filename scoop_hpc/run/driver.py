@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -36,22 +35,20 @@ from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
 from scoop_hpc.run.children import TRACE
 from scoop_hpc.run.client_pipes import ClientPipes
-from scoop_hpc.run.driver_state import (
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import (
     Action,
-    CommandEnd,
-    DriverState,
-    Ending,
     LookAtMemory,
-    Phase,
     RemoveEnvironment,
     Report,
-    RunPlan,
     Send,
     ShowLastWords,
     Start,
     Warn,
-    dialling_part,
 )
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan, dialling_part
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
@@ -109,7 +106,7 @@ class Driver:
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
-        attempt = secrets.token_hex(8)
+        attempt = os.urandom(8).hex()
         if request.record:
             nodes = tuple(node.name for node in request.nodes)
             self._observers.add(Recorder(request.record, attempt, nodes, request.job_id, os.getpid()))
@@ -225,7 +222,8 @@ class Driver:
         ours = environment.agent_variables(addresses, dialling_part(self._curve))
         parent = os.getpid() if self._one_machine else None
         python = container.PYTHON if request.container else ""
-        agent = environment.agent_argv(request.patience, request.interface, parent, python)
+        options = environment.agent_options(request.patience, request.interface, parent)
+        agent = options if request.agent_main else [*environment.agent_argv(python), *options]
         if request.container is not None:
             directory = os.fsdecode(request.program.directory)
             agent = container.inside(request.container, agent, directory, elsewhere=not self._one_machine)
@@ -368,7 +366,10 @@ class Driver:
         if self._state.ending is not None:  # the one before could not be started
             return
         try:
-            pid = self._processes.start(command, self._input)
+            if self._request.agent_main is not None:
+                pid = self._processes.fork(command, self._request.agent_main)
+            else:
+                pid = self._processes.start(command, self._input)
         except LaunchError as error:
             self._do(self._state.command_failed(str(error), time.monotonic()))
         else:

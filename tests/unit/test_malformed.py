@@ -54,7 +54,9 @@ from scoop_hpc.protocol.names import (
     broker_name,
     worker_name,
 )
-from scoop_hpc.run.driver_state import DriverState, RunPlan, Warn
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import Warn
+from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
