@@ -22,12 +22,13 @@ from typing import Any
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.pickling import batching
-from scoop_hpc.pool.future import Call, PoolFuture, Question
+from scoop_hpc.pool.future import UNKNOWN_COST, Call, PoolFuture, Question
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, TaskLost, Tasks
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost, Durations
+from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import lost
 
 
@@ -55,14 +56,16 @@ class PoolClient:
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
         self._costs = Durations()
+        self.loop_timings = LoopTimings()
+        self._takes_no_more = False
         self._send: Callable[[Message], None] = _nowhere
-        self._workers = 0
+        self.workers = 0  # until they are there
         self._segments: Segments | None = None
 
     def open(self, send: Callable[[Message], None], workers: int, segments: Segments | None = None) -> None:
         """Use so many workers; *send* sends a message to their broker. With *segments*, large arguments go there."""
         self._send = send
-        self._workers = workers
+        self.workers = workers
         self._segments = segments
 
     @property
@@ -131,8 +134,9 @@ class PoolClient:
             self._news.popleft()()  # no reference to it stays here
 
     def cancel(self) -> None:
-        """Cancel all tasks that have not begun, wherever they wait."""
+        """Cancel all tasks that have not begun, wherever they wait, and those that are offered from now on."""
         self._admit()
+        self._takes_no_more = True
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if future.take_call() is not None:
@@ -156,9 +160,15 @@ class PoolClient:
         while self._offered:
             future = self._offered.popleft()
             call = future.call
-            if call is not None:
+            if call is None:
+                continue
+            if self._takes_no_more:
+                if future.take_call() is not None:
+                    self._news.append(future.drop)
+                continue
+            if future.cost is UNKNOWN_COST:
                 future.cost = self._costs.of(call.function)
-                self._waiting.append(future)
+            self._waiting.append(future)
 
     def _take_together(self) -> list[_Taken]:
         """Take the oldest tasks, of one function, as many as may be sent and should travel together."""
@@ -174,7 +184,7 @@ class PoolClient:
                 room = self._room(cost)
                 if room <= 0:
                     break
-                most = min(room, cost.batch_size(), 1 + len(waiting) // (self._workers + 1))
+                most = min(room, cost.batch_size(), 1 + len(waiting) // (self.workers + 1))
             future = waiting.popleft()
             call = future.take_call()
             if call is not None:
@@ -189,7 +199,7 @@ class PoolClient:
         """
         policy = self._policy
         ahead = policy.ahead / max(cost.unpolled, policy.quickest) if cost.unpolled else 0
-        return self._workers * (policy.per_worker + int(ahead)) - len(self._sent)
+        return self.workers * (policy.per_worker + int(ahead)) - len(self._sent)
 
     def _pack(self, together: list[_Taken]) -> Batch | None:
         """Return the batch of tasks of one function; a task that cannot be pickled fails by itself."""

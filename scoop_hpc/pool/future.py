@@ -42,7 +42,7 @@ class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
     ) -> None:
         super().__init__()
         self.call: Call | None = Call(function, args, kwargs)  # until it is taken, to send or to cancel it
-        self.cost = _UNKNOWN_COST  # until it is admitted
+        self.cost = UNKNOWN_COST  # until it is admitted
         self.serial: int | None = None  # once it is sent
         self._pool = pool
         self._process = os.getpid()
@@ -99,4 +99,4 @@ class Question:
         self.told = threading.Event()  # set once the future knows of the answer, too
 
 
-_UNKNOWN_COST = Cost()
+UNKNOWN_COST = Cost()

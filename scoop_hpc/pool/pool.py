@@ -16,7 +16,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
@@ -29,6 +30,7 @@ from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost,
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport.maps import own_segments, taken_or_lost
 from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker.loop_timing import LoopTimings
 
 
 class WorkerPool:
@@ -46,6 +48,7 @@ class WorkerPool:
         self._process: PoolProcess | None = None
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
+        self._on_open: deque[Callable[[], object]] = deque()
         self._owner = os.getpid()
         self._ears, self._bell = socket.socketpair()
         self._ringing = False
@@ -67,6 +70,32 @@ class WorkerPool:
             self._client.offer(future)
         if not self._client.is_stalled:
             self._wake()
+
+    def submit_more(self, future: PoolFuture) -> None:
+        """Take on a future that goes on with what was submitted before, in any thread."""
+        self._client.offer(future)
+        self._wake()
+
+    @property
+    def workers(self) -> int:
+        """The number of workers, 0 before they are there."""
+        return self._client.workers
+
+    @property
+    def loop_timings(self) -> LoopTimings:
+        """What is known of how long functions take."""
+        return self._client.loop_timings
+
+    def when_open(self, callback: Callable[[], object]) -> None:
+        """Call *callback* once the workers are there, now if they are."""
+        self._on_open.append(callback)
+        if self._client.workers:  # in either thread, but once
+            self._call_on_open()
+
+    def _call_on_open(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._on_open.popleft()()
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time."""
@@ -173,6 +202,7 @@ class WorkerPool:
                 self._link = ClientLink(report, self._policy)
                 self._segments = own_segments() if report.curve is None else None
                 self._client.open(self._link.send, report.workers, self._segments)
+                self._call_on_open()
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
