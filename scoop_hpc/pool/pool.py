@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool.client import PoolClient
-from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.link import ClientLink, wait
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
@@ -33,10 +33,11 @@ from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.loop_timing import LoopTimings
 
 
-class WorkerPool:
+class WorkerPool(Pooled):
     """The workers that are started for *order*; they end by `finish`, or with this process."""
 
     def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:
+        super().__init__()
         self._order = order
         self._policy = policy
         self._client = PoolClient(policy)
@@ -49,7 +50,6 @@ class WorkerPool:
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
         self._on_open: deque[Callable[[], object]] = deque()
-        self._owner = os.getpid()
         self._ears, self._bell = socket.socketpair()
         self._ringing = False
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
@@ -111,7 +111,7 @@ class WorkerPool:
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
         """Cancel those of *futures* that have not begun, without waiting."""
         for future in futures:
-            if future.take_call() is not None:
+            if future.take() is not None:
                 future.drop()
             elif not future.done():
                 self._client.ask(Question(future, Cancel))

@@ -35,7 +35,7 @@ _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cu
 Item = tuple[Any, ...]  # the arguments of one call
 
 
-class Pool(Pooled, Protocol):
+class Pool(Protocol):
     """The pool of a map."""
 
     @property
@@ -221,7 +221,7 @@ class ChunkFuture(PoolFuture):
         self.cost = Unforeseeable()  # no other goes with it
         self.cost.unpolled = (pace or 0.0) * len(items)
         if len(items) > 1:
-            self.cost.terms = _ONCE
+            self.terms = _ONCE
 
     def set_result(self, result: Chunk) -> None:
         self._map.note(self, result)
@@ -232,5 +232,6 @@ class ChunkFuture(PoolFuture):
         super().set_exception(exception)
 
     def drop(self) -> None:
-        self._map.note_failure(self, None)
-        super().drop()
+        if not self.settled:
+            self._map.note_failure(self, None)
+            super().drop()
