@@ -23,7 +23,7 @@ from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
-from scoop_hpc.pool.link import ClientLink, wait
+from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
@@ -50,13 +50,14 @@ class WorkerPool(Pooled):
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
         self._on_open: deque[Callable[[], object]] = deque()
-        self._ears, self._bell = socket.socketpair()
+        self._ears = Ears()
+        self._rung, self._bell = socket.socketpair()
         self._ringing = False
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
     def start(self) -> None:
         """Start the workers, without waiting for them."""
-        self._ears.setblocking(False)
+        self._rung.setblocking(False)
         self._bell.setblocking(False)
         self._thread.start()
 
@@ -146,7 +147,7 @@ class WorkerPool(Pooled):
         """Let go of the pool, in a child forked by its client."""
         self._lock = threading.Lock()
         self._bell.close()
-        self._ears.close()
+        self._rung.close()
         if self._process is not None:
             self._process.let_go()
 
@@ -175,6 +176,8 @@ class WorkerPool(Pooled):
         main_by_value.send_by_value()
         self._process = PoolProcess.start(self._policy.end)
         self._process.order(self._order)
+        self._ears.add(self._rung.fileno())
+        self._ears.add(self._process.fileno())
         while True:
             if self._cancelling:
                 self._cancelling = False
@@ -186,20 +189,23 @@ class WorkerPool(Pooled):
                 return "the Executor was left by KeyboardInterrupt"
             if self._closed is not None and self._client.is_idle:
                 return None
-            ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
-            if self._ears.fileno() in ready:
+            ready = self._ears.wait(self._policy.tick)
+            if self._rung.fileno() in ready:
                 self._ringing = False
-                self._ears.recv(64)
+                self._rung.recv(64)
             if self._process.fileno() in ready:
                 self._hear(self._process)
             if self._link is not None:
-                self._receive(self._link)
+                if self._link.socket in ready:
+                    self._receive(self._link)
+                self._link.look()
 
     def _hear(self, process: PoolProcess) -> None:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
                 self._link = ClientLink(report, self._policy)
+                self._ears.add(self._link)
                 self._segments = own_segments() if report.curve is None else None
                 self._client.open(self._link.send, report.workers, self._segments)
                 self._call_on_open()
@@ -214,7 +220,6 @@ class WorkerPool(Pooled):
                     link.send(OutcomeLost(CLIENT, batch.done))
                 message = Results(here)
             self._client.take(message)
-        link.look()
 
     def _converse(self, question: Question) -> None:
         """Wait for the answer to a callback's question; other futures are settled later."""
@@ -223,6 +228,7 @@ class WorkerPool(Pooled):
             self._client.pump()
             self._link.wait(deadline - time.monotonic())
             self._receive(self._link)
+            self._link.look()
         if question.answer and question.kind is Cancel:
             question.future.drop()
 
@@ -241,4 +247,4 @@ class WorkerPool(Pooled):
         if self._process is not None:
             self._process.end()
         self._bell.close()
-        self._ears.close()
+        self._rung.close()
