@@ -84,12 +84,10 @@ class PoolMap:
     def go_on(self) -> None:
         """Submit chunks while there are items, and too few chunks are under way."""
         with self._lock:
+            if self._closed or not self._pool.workers:
+                return
             sizes = self._known()
-            while (
-                self._read < len(self._items)
-                and not self._closed
-                and not sizes.enough(self._under_way, self._items_under_way)
-            ):
+            while self._read < len(self._items) and not sizes.enough(self._under_way, self._items_under_way):
                 self._pool.submit_more(self._cut(sizes.next(len(self._items) - self._read)))
 
     def results(self, deadline: float | None) -> Iterator[Any]:
