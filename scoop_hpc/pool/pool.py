@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterable
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool.client import PoolClient
-from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
+from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
 from scoop_hpc.protocol.names import CLIENT
@@ -33,7 +34,7 @@ from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.loop_timing import LoopTimings
 
 
-class WorkerPool(Pooled):
+class WorkerPool(Pool):
     """The workers that are started for *order*; they end by `finish`, or with this process."""
 
     def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
@@ -35,26 +36,32 @@ _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cu
 Item = tuple[Any, ...]  # the arguments of one call
 
 
-class Pool(Protocol):
-    """The pool of a map."""
+class Pool(Pooled, ABC):
+    """A pool as its maps use it, from any thread."""
 
     @property
+    @abstractmethod
     def loop_timings(self) -> LoopTimings:
         """What is known of how long functions take."""
 
     @property
+    @abstractmethod
     def workers(self) -> int:
         """The number of workers, 0 before they are there."""
 
+    @abstractmethod
     def submit(self, future: PoolFuture) -> None:
         """Take on a future; raise RuntimeError after the end, BrokenPoolError if the pool has failed."""
 
+    @abstractmethod
     def submit_more(self, future: PoolFuture) -> None:
         """Take on a future that goes on with what was submitted before."""
 
+    @abstractmethod
     def when_open(self, callback: Callable[[], object]) -> None:
         """Call *callback* once the workers are there, now if they are."""
 
+    @abstractmethod
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
         """Cancel those of *futures* that have not begun, without waiting."""
 
@@ -137,7 +144,7 @@ class PoolMap:
             self._has_ended(future)
             if chunk.seconds:  # else an item failed
                 self._known().learn(len(future.items) - chunk.left, chunk.seconds, chunk.size)
-            if chunk.left:
+            if chunk.left and not self._closed:
                 self._cut_anew(future, chunk.left, self._known().pieces(chunk.left))
             self.go_on()
 

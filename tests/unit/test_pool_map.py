@@ -11,34 +11,46 @@ import pytest
 
 from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError, WorkerLostError
-from scoop_hpc.pool.future import Pooled, PoolFuture
-from scoop_hpc.pool.pool_map import ChunkFuture, PoolMap
+from scoop_hpc.pool.future import PoolFuture, QuestionKind
+from scoop_hpc.pool.pool_map import ChunkFuture, Pool, PoolMap
 from scoop_hpc.worker.loop_timing import LoopTimings
 
 
-class Pool(Pooled):
+class FakePool(Pool):
     """A pool whose workers do what the test tells them to."""
 
     def __init__(self, workers: int = 2) -> None:
         super().__init__()
-        self.workers = workers
-        self.loop_timings = LoopTimings()
+        self._workers = workers
+        self._timings = LoopTimings()
         self.offered: deque[ChunkFuture] = deque()
         self._on_open: list[Callable[[], object]] = []
+
+    @property
+    def workers(self) -> int:
+        return self._workers
+
+    @property
+    def loop_timings(self) -> LoopTimings:
+        return self._timings
+
+    def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
+        raise AssertionError("nobody asks about a chunk that has begun")
 
     def submit(self, future: PoolFuture) -> None:
         assert isinstance(future, ChunkFuture)
         self.offered.append(future)
 
-    submit_more = submit
+    def submit_more(self, future: PoolFuture) -> None:
+        self.submit(future)
 
     def when_open(self, callback: Callable[[], object]) -> None:
         self._on_open.append(callback)
-        if self.workers:
+        if self._workers:
             callback()
 
     def open(self, workers: int) -> None:
-        self.workers = workers
+        self._workers = workers
         for callback in self._on_open:
             callback()
 
@@ -53,7 +65,7 @@ class Pool(Pooled):
 
     def work(self, most: int = 1_000_000, pace: float = 1e-6, left: int = 0) -> list[int]:
         """Execute up to *most* chunks, the oldest first, but the *left* last items of each; return their sizes."""
-        sizes = []
+        sizes: list[int] = []
         while self.offered and len(sizes) < most:
             future = self.offered.popleft()
             call = future.take()
@@ -69,7 +81,7 @@ class Pool(Pooled):
 
 
 def test_results_come_in_order_and_chunks_grow() -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(-50_000, 0))
     sizes = pool.work()
     assert list(results) == list(range(50_000, 0, -1))
@@ -78,20 +90,20 @@ def test_results_come_in_order_and_chunks_grow() -> None:
 
 
 def test_map_gets_on_while_nobody_takes_its_results() -> None:
-    pool = Pool()
+    pool = FakePool()
     pool.map(abs, range(1_000))
     assert sum(pool.work()) == 1_000
 
 
 def test_long_items_stay_alone_and_no_more_are_sent_than_workers_need_next() -> None:
-    pool = Pool(workers=3)
+    pool = FakePool(workers=3)
     pool.map(abs, range(100))
     assert len(pool.offered) == 9
     assert pool.work(most=20, pace=1.0) == [1] * 20
 
 
 def test_next_map_of_a_function_begins_with_large_chunks() -> None:
-    pool = Pool()
+    pool = FakePool()
     for _ in range(2):
         results = pool.map(abs, range(20_000))
         sizes = pool.work()
@@ -100,7 +112,7 @@ def test_next_map_of_a_function_begins_with_large_chunks() -> None:
 
 
 def test_map_before_the_workers_are_there_goes_on_when_they_are() -> None:
-    pool = Pool(workers=0)
+    pool = FakePool(workers=0)
     results = pool.map(abs, range(100))
     assert len(pool.offered) == 1
     pool.open(4)
@@ -110,7 +122,7 @@ def test_map_before_the_workers_are_there_goes_on_when_they_are() -> None:
 
 
 def test_what_is_left_of_a_chunk_is_done_in_its_place() -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(5_000))
     pool.work(most=8)
     assert any(len(future.items) > 2 for future in pool.offered)
@@ -121,7 +133,7 @@ def test_what_is_left_of_a_chunk_is_done_in_its_place() -> None:
 
 @pytest.mark.parametrize("error", [WorkerLostError("gone", ("gone",)), UnpicklableError("no")])
 def test_chunk_that_fails_as_a_whole_is_cut_until_the_guilty_item_is_alone(error: Exception) -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(5_000))
     pool.work(most=8)
     guilty = pool.offered[-1].items[-1][0]
@@ -142,7 +154,7 @@ def test_chunk_that_fails_as_a_whole_is_cut_until_the_guilty_item_is_alone(error
 
 
 def test_what_an_item_raises_comes_at_its_place_and_the_rest_is_cancelled() -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(10))
     pool.work(most=1, pace=1.0)
     failing = pool.offered.popleft()
@@ -157,7 +169,7 @@ def test_what_an_item_raises_comes_at_its_place_and_the_rest_is_cancelled() -> N
 
 
 def test_broken_pool_gets_no_more_chunks() -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(100))
     for future in list(pool.offered):
         pool.offered.popleft()
@@ -169,7 +181,7 @@ def test_broken_pool_gets_no_more_chunks() -> None:
 
 
 def test_late_result_is_a_time_out_and_leaving_cancels_what_has_not_begun() -> None:
-    pool = Pool()
+    pool = FakePool()
     mapped = PoolMap(pool, abs, [(item,) for item in range(100)])
     mapped.start()
     with pytest.raises(TimeoutError):
@@ -178,7 +190,7 @@ def test_late_result_is_a_time_out_and_leaving_cancels_what_has_not_begun() -> N
 
 
 def test_iterator_that_is_closed_cancels_the_rest() -> None:
-    pool = Pool()
+    pool = FakePool()
     results = pool.map(abs, range(100))
     pool.work(most=1, pace=1.0)
     assert next(results) == 0
