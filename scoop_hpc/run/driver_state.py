@@ -38,6 +38,7 @@ from scoop_hpc.protocol.messages import (
     Progress,
     Seen,
     Shutdown,
+    Watch,
 )
 from scoop_hpc.protocol.names import AgentName, is_same_agent, node_of
 from scoop_hpc.protocol.strangers import Strangers, shortened
@@ -224,11 +225,16 @@ class DriverState:
 
     @_take.register
     def _on_seen(self, message: Seen, sender: AgentName, now: float) -> list[Action]:
-        return [ShowNode(self._node_of(sender, message).index, message)]
+        node = self._node_of(sender, message)
+        return [ShowNode(node.index, message)]
 
     def watch(self, interval: float | None) -> list[Action]:
         """Have all agents tell every *interval* seconds what their nodes do, from now on; None: no more."""
-        return self._joining.watch(interval)
+        message = None if interval is None else Watch(interval)
+        if message == self._joining.watch:
+            return []
+        self._joining.watch = message
+        return self._losses.tell_welcome(Watch(interval))
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""

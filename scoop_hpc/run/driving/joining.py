@@ -34,6 +34,7 @@ class Joining:
         self, plan: RunPlan, policy: DriverPolicy, membership: Membership, life: Life, observers: Observers
     ) -> None:
         self.floor = 0  # nodes, below which losses end the run
+        self.watch: Watch | None = None  # what agents are told after their welcome; None: nobody looks at the run
         self._plan = plan
         self._policy = policy
         self._membership = membership
@@ -45,7 +46,6 @@ class Joining:
         self._begun = 0  # agents whose commands were started
         self._reported = 0  # of these, or they never will
         self._join_until: float | None = None
-        self._watch: float | None = None  # seconds between two words of each agent about its node; None: nobody looks
 
     # time
 
@@ -139,8 +139,8 @@ class Joining:
             if node.agent is not None and not node.is_lost:
                 node.welcomed = True
                 actions.append(Send(node.agent, self._welcome(node, size)))
-                if self._watch is not None:
-                    actions.append(Send(node.agent, Watch(self._watch)))
+                if self.watch is not None:
+                    actions.append(Send(node.agent, self.watch))
         return actions
 
     def _welcome(self, node: Node, size: int) -> Welcome:
@@ -164,14 +164,6 @@ class Joining:
             progress=self._plan.progress,
             terminals=self._plan.terminals,
         )
-
-    def watch(self, interval: float | None) -> list[Action]:
-        """Have all agents, and those that join, tell every *interval* seconds what their nodes do; None: no more."""
-        if self._watch == interval:
-            return []
-        self._watch = interval
-        present = self._membership.present()
-        return [Send(node.agent, Watch(interval)) for node in present if node.agent is not None and node.welcomed]
 
     # brokers
 
