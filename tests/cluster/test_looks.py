@@ -60,13 +60,16 @@ def check(cluster: ClusterUnderTest) -> None:
     assert len(pids) == 9
 
     plain = cluster.scoop_hpc("top", job)
-    assert (plain.returncode, plain.stdout.count("simulate")) == (0, 8), plain.stdout
+    busy = [line for line in plain.stdout.splitlines() if " busy " in line and line.endswith(" simulate")]
+    assert (plain.returncode, len(busy)) == (0, 8), plain.stdout
     assert f"job {job}: program.py running" in plain.stdout
 
     (cluster.directory / "go").touch()
     cluster.wait_until(lambda: look(cluster, job)["state"] == "ended", 60, "the run has ended")
     seen = look(cluster, job)
     assert (seen["status"], seen["totals"]["done"], seen["totals"]["running"]) == (0, 8, 0)
+    assert (seen["totals"]["failed"], len(seen["failures"])) == (2, 2)
+    assert [(each["name"], each["count"], each["failed"]) for each in seen["functions"]] == [("simulate", 8, 2)]
     assert (cluster.directory / "job.out").read_text().splitlines()[-1] == "2"
     cluster.wait_until_clean()
 

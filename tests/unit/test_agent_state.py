@@ -94,6 +94,8 @@ class Node:
     observed: list[Event] = field(default_factory=list)
     pids: dict[BrokerName | WorkerName, int] = field(default_factory=dict)
     stopped: set[int] = field(default_factory=set)
+    driver_is_stopped: bool = False
+    driver_is_gone: bool = True  # when it is looked for
 
     def __post_init__(self) -> None:
         self.state = AgentState("n1", self.welcome, observers=Observers([self.observed.append]))
@@ -111,6 +113,8 @@ class Node:
                 self.state.started(action.name, self.pids[action.name])
             elif isinstance(action, LookAtProcesses):
                 self.do(self.state.looked(self.stopped))
+            elif isinstance(action, InspectDriver):
+                self.do(self.state.driver_inspected(self.driver_is_stopped, self.driver_is_gone, self.now))
         return actions
 
     def begin(self) -> Node:
@@ -554,15 +558,34 @@ def test_driver_that_is_found_again_in_time_is_not_lost(node: Node) -> None:
     assert (node.phase, node.state.has_driver) == (Phase.SERVING, True)
 
 
+def lose_driver(node: Node, seconds: float) -> list[Action]:
+    """Let the connection to the driver break; return what is done within some *seconds*."""
+    node.do(node.state.connected(False, node.now))
+    return node.wait(seconds)
+
+
 def test_word_of_a_lost_driver_is_left_by_the_first_node() -> None:
     word = LeaveWord("the driver (pid 7) on head died, or its node was lost")
-    assert Node().state.driver_inspected(stopped=False) == [word]
-    assert Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1))).state.driver_inspected(stopped=False) == []
+    for index, words in ((0, [word]), (1, [])):
+        node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(index))).begin()
+        assert [action for action in lose_driver(node, 2) if isinstance(action, LeaveWord)] == words
+        assert node.phase is not Phase.SERVING
+
+
+def test_driver_that_does_not_refuse_may_be_found_again_within_the_grace() -> None:
+    node = Node(driver_is_gone=False).begin()
+    lose_driver(node, 59)
+    assert (node.phase, node.done.count(InspectDriver())) == (Phase.SERVING, 29)
+    assert Tell(Beat()) in node.do(node.state.connected(True, node.now))
+    lose_driver(node, 59)
+    assert node.phase is Phase.SERVING
+    node.wait(1)
+    assert node.phase is not Phase.SERVING
 
 
 def test_driver_that_is_stopped_is_killed_by_the_node_that_it_is_on() -> None:
-    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)))
-    word, kill = node.state.driver_inspected(stopped=True)
+    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)), driver_is_stopped=True, driver_is_gone=False)
+    word, kill = (each for each in lose_driver(node.begin(), 2) if isinstance(each, LeaveWord | KillDriver))
     assert isinstance(word, LeaveWord)
     assert "head was stopped" in word.reason
     assert kill == KillDriver()

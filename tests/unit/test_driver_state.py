@@ -39,6 +39,7 @@ from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving.actions import (
     Action,
     LookAtMemory,
+    Probe,
     RemoveEnvironment,
     Report,
     Send,
@@ -79,6 +80,7 @@ class Run:
         self.state = DriverState(plan, policy, Observers([self.observed.append]))
         self.now = 0.0
         self.done: list[Action] = []
+        self.silent: set[AgentName] = set()  # whose machines do not refuse connections to their brokers
 
     @property
     def ending(self) -> Ending | None:
@@ -116,10 +118,17 @@ class Run:
         until, before = self.now + seconds, len(self.done)
         while (due := self.state.deadline()) is not None and due <= until:
             self.now = due
-            self.done += self.state.pass_time(due)
+            self._pass_time()
         self.now = until
-        self.done += self.state.pass_time(until)
+        self._pass_time()
         return self.done[before:]
+
+    def _pass_time(self) -> None:
+        actions = self.state.pass_time(self.now)
+        self.done += actions
+        for action in actions:
+            if isinstance(action, Probe) and action.agent not in self.silent:
+                self.done += self.state.refused(action.agent, self.now)
 
     def begin(self) -> Run:
         """Let all agents and brokers report."""
