@@ -162,7 +162,7 @@ def faults(node: Node) -> list[str]:
 
 def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
     node = Node()
-    forks = [Fork(name) for name in (BROKER, WORKER, OTHER)]
+    forks = [Fork(BROKER), Fork(WORKER, 0), Fork(OTHER, 1)]
     assert node.do(node.state.start(0.0)) == [*forks, ConnectBroker(), TellBroker(Ready())]
     assert node.broker(UP) == [Tell(UP)]
     peers = Peers((UP,))
@@ -199,9 +199,16 @@ def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
     cause = f"worker 0.1 (pid {pid}) on n1 died: killed by SIGSEGV"
     begun = TaskId(ORIGIN, 5), TaskId(ORIGIN, 6), TaskId(OTHER, 1)
     assert broker == TellBroker(WorkerDied(WORKER, cause, begun, is_replaced=True))
-    assert fork == Fork(worker_name(FIRST, 3))  # its own name is never used again
+    assert fork == Fork(worker_name(FIRST, 3), 0)  # its own name is never used again
     task = "simulate(), attempt 2"
     assert driver == Tell(Exited(WORKER, pid, -11, False, False, task, is_replaced=True))
+
+
+def test_the_share_of_a_dead_worker_is_that_of_the_one_in_its_place(node: Node) -> None:
+    node.exit(OTHER, -9, own_end=False)
+    node.exit(worker_name(FIRST, 3), -9, own_end=False)
+    forks = [action for action in node.done if isinstance(action, Fork)]
+    assert forks[-2:] == [Fork(worker_name(FIRST, 3), 1), Fork(worker_name(FIRST, 4), 1)]
 
 
 def test_task_that_took_too_long_is_alone_to_blame(node: Node) -> None:

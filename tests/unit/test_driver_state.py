@@ -394,7 +394,7 @@ def test_nodes_that_do_not_report_in_time_are_named() -> None:
     run.wait(29)
     assert run.ending is None
     assert ShowLastWords() in run.wait(1)
-    assert run.ending == Ending(1, "no word within 30 s from: n1.site, n2.site")
+    assert run.ending == Ending(1, "no word within 30 s from: n1.site, n2.site; --patience gives them more time")
 
 
 def test_nobody_waits_longer_for_a_farewell_than_is_agreed(running: Run) -> None:
