@@ -247,6 +247,20 @@ def test_a_job_is_seen_by_its_id(runs: Runs) -> None:
     assert (look(runs, job_id)["state"], look(runs, job_id)["status"]) == ("ended", 0)
 
 
+def test_a_run_in_a_job_of_another_script_is_seen_by_the_job_s_id(runs: Runs) -> None:
+    runs.write(PROGRAM)
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:1,b:1")
+    process = runs.start("program.py")
+    until(lambda: len(list(runs.directory.glob("met-*"))) == 2)
+    del runs.environ["SCOOP_HPC_LOCAL_JOB_ID"], runs.environ["SCOOP_HPC_LOCAL_NODES"]
+    seen = look(runs, "local-9")
+    assert (seen["job"], [(node["name"], node["workers"]) for node in seen["nodes"]]) == (
+        "local-9",
+        [("a", 1), ("b", 1)],
+    )
+    end(runs, process)
+
+
 def test_a_job_that_has_not_begun_or_is_unknown_is_one_line(runs: Runs) -> None:
     done = top(runs, "12345")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
