@@ -269,6 +269,11 @@ class DriverState:
         if node is not None:
             self._witnesses.connected(node)
 
+    def refused(self, agent: AgentName, now: float) -> list[Action]:
+        """Take it that the machine of *agent* refuses connections to its broker, after a `Probe`."""
+        node = self._membership.of(agent)
+        return [] if node is None else self._witnesses.refused(node, now)
+
     # signals, the client, the output
 
     def signalled(self, number: int, now: float) -> list[Action]:

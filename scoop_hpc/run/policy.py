@@ -11,13 +11,14 @@ class DriverPolicy(Struct, frozen=True):
     """The numbers of `DriverState`."""
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
-    lost_after: float = 2.0  # without a connection, an agent is gone
+    lost_after: float = 2.0  # without a connection, an agent is gone if its machine says so, or cannot be asked
     farewell: float = 4.0  # that the agents have to leave, beside what the program has
     program_grace: float = PROGRAM_GRACE  # the same as the agents'
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
+    told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 
@@ -28,7 +29,7 @@ class AgentPolicy(Struct, frozen=True):
     user a whole run by Ctrl-Z, nobody looks meanwhile, and nobody is taken for hung when all go on.
     """
 
-    driver_lost_after: float = 2.0  # without a connection, the driver is gone
+    driver_lost_after: float = 2.0  # without a connection that it had, before a welcome, the driver is gone
     probe: float = 2.0  # without a connection to the driver, between looks whether anybody listens
     look: float = 2.0  # from one look at the processes to the next
     stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on

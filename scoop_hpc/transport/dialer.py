@@ -63,13 +63,22 @@ class Search:
 
 
 class Dialer:
-    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*."""
+    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
+
+    It tries each address for some *seconds*, and takes a connection for lost after some seconds of *silence*.
+    """
 
     def __init__(
-        self, context: sockets.Context, name: ProcessName, broker: BrokerUp, curve: Curve | None, seconds: float
+        self,
+        context: sockets.Context,
+        name: ProcessName,
+        broker: BrokerUp,
+        curve: Curve | None,
+        seconds: float,
+        silence: float = sockets.SILENCE,
     ) -> None:
         self.name: BrokerName = broker_name(broker.node)
-        self.socket = sockets.make(context, zmq.DEALER, name, watch_silence=curve is not None)
+        self.socket = sockets.make(context, zmq.DEALER, name, silence=None if curve is None else silence)
         if curve is not None:
             keys.dial(self.socket, curve)
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
@@ -105,7 +114,7 @@ class Dialer:
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""
         messages = []
-        while self.socket.poll(0):
+        while sockets.has_arrived(self.socket):
             frames = self._incoming.take(self.socket.recv_multipart())
             if frames is None:
                 continue

@@ -9,10 +9,10 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from scoop_hpc.events import TRACE, Event
+from scoop_hpc.files.kernel import read_text
 from scoop_hpc.protocol.histogram import added
 from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, WorkerAccount
 from scoop_hpc.protocol.names import NodeIndex, WorkerName
-from scoop_hpc.run.oom_kills import read_text
 from scoop_hpc.transport.accounts import AccountTable
 
 _MOST_FAILURES = 1000  # of a node, that are passed on
