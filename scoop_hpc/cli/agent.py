@@ -121,7 +121,10 @@ def _worker(
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
     place = Place(name, node, welcome.nodes.index(node), welcome.first_rank + local_rank, local_rank, welcome.ranks)
-    share = deal_shares(granted, worker_options.wanted(options), welcome.workers)[local_rank]
+    if welcome.directory:  # all nodes of the run are this machine
+        share = deal_shares(granted, worker_options.wanted(options), welcome.ranks)[place.rank]
+    else:
+        share = deal_shares(granted, worker_options.wanted(options), welcome.workers)[local_rank]
     if name == ORIGIN and not welcome.is_alone():  # beside the workers, whose shares are the whole node
         share = Share(gpus=share.gpus)
 
