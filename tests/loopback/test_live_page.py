@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from conftest import Runs, until
+from msgspec.structs import replace
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, expect
 
 from scoop_hpc.files import private
@@ -263,6 +264,9 @@ def test_workers_of_many_nodes_are_moved_through_by_keys_and_filtered(site: Site
 
     look.write(path, made_up(nodes=1, per_node=3, elapsed=40.0))  # what comes next is shown by itself
     expect(page.locator("#totals")).to_contain_text("3 of 3")
+    look.write(path, replace(made_up(nodes=1, per_node=5, elapsed=1.0), run="the job's second"))
+    expect(page.locator("#totals")).to_contain_text("5 of 5")
+    expect(page.locator("#about")).to_contain_text("0:00:01")
     assert web.complaints == []
 
 
