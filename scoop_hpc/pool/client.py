@@ -232,8 +232,4 @@ def _nowhere(message: Message) -> None:
 
 
 def _settle(future: PoolFuture, item: Any) -> None:
-    value, error = batching.value_of(item)
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+    future.settle(*batching.value_of(item))
