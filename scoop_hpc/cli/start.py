@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.allocated import find_allocation, read_file
@@ -17,8 +18,10 @@ from scoop_hpc.cli.mpi.ranks import Ranks
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.events import Observers, Warned
 from scoop_hpc.files import private
 from scoop_hpc.hostlist import fold
+from scoop_hpc.jobs import look, runs
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
@@ -123,8 +126,24 @@ def run_request(
         grace=grace,
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
+        look=of_element(os.path.join(os.path.dirname(record), look.FILE), allocation.array_index) if record else "",
         agent_main=_agent_main() if isinstance(kind, LocalLauncher) and container is None else None,
     )
+
+
+def look_file(request: RunRequest, observers: Observers) -> str:
+    """Return the file for the looks at a run: in the directory of its job, or in one that is made for it.
+
+    Where none can be made, the run goes on without, and *observers* are told.
+    """
+    if request.look:
+        return request.look
+    try:
+        return runs.create(request.state, time.time())
+    except InputError as error:
+        if observers:
+            observers.tell(Warned(f"`scoop-hpc top` cannot look at this run: {error}"))
+        return ""
 
 
 def _agent_main() -> AgentMain:

@@ -25,6 +25,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Beat,
     BrokerUp,
     Bye,
@@ -36,11 +37,13 @@ from scoop_hpc.protocol.messages import (
     LinkBroken,
     Message,
     Progress,
+    Seen,
     Shutdown,
+    Watch,
 )
 from scoop_hpc.protocol.names import AgentName, is_same_agent, node_of
 from scoop_hpc.protocol.strangers import Strangers, shortened
-from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, warn
+from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, ShowNode, warn
 from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
 from scoop_hpc.run.driving.losses import Losses
@@ -48,6 +51,7 @@ from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
@@ -221,6 +225,26 @@ class DriverState:
                 self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
         return []
 
+    @_take.register
+    def _on_accounts(self, message: Accounts, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        if self._observers:
+            self._observers.tell(NodeAccounted(node.name, node.index, message))
+        return []
+
+    @_take.register
+    def _on_seen(self, message: Seen, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        return [ShowNode(node.index, message)]
+
+    def watch(self, interval: float | None) -> list[Action]:
+        """Have all agents tell every *interval* seconds what their nodes do, from now on; None: no more."""
+        message = None if interval is None else Watch(interval)
+        if message == self._joining.watch:
+            return []
+        self._joining.watch = message
+        return self._losses.tell_welcome(Watch(interval))
+
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""
         node = self._membership.of(sender)
@@ -244,6 +268,11 @@ class DriverState:
         node = self._membership.of(agent)
         if node is not None:
             self._witnesses.connected(node)
+
+    def refused(self, agent: AgentName, now: float) -> list[Action]:
+        """Take it that the machine of *agent* refuses connections to its broker, after a `Probe`."""
+        node = self._membership.of(agent)
+        return [] if node is None else self._witnesses.refused(node, now)
 
     # signals, the client, the output
 

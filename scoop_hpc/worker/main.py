@@ -35,6 +35,7 @@ from scoop_hpc.worker.program import leaving, module
 from scoop_hpc.worker.program.ending import Ending
 from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.program.process_state import ProcessState
+from scoop_hpc.worker.watched.accounts import Accounts
 from scoop_hpc.worker.watched.awaited import Awaiting
 
 
@@ -66,6 +67,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
         begun=begun,
         is_spared=origin and size > 1,
         awaiting=Awaiting(last_word.tally) if origin and last_word.tally.is_wanted else None,
+        accounts=Accounts(last_word.accounts, plan.name),
     )
     ending = Ending(controller, last_word.notice)
     if origin:
@@ -159,6 +161,8 @@ def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:
+    if controller.exchange.begun is not None:
+        controller.exchange.begun.serve()
     controller.loop.serve()
     controller.end()
     link.close()

@@ -10,13 +10,17 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Arrived,
     Awaited,
     Batch,
     BrokerUp,
     Curve,
+    FailedTask,
+    FunctionAccount,
     GivenUp,
     Gone,
+    Gpu,
     Hello,
     LinkBroken,
     Loss,
@@ -29,9 +33,14 @@ from scoop_hpc.protocol.messages import (
     Request,
     Results,
     Resume,
+    Seen,
+    Standing,
     Stop,
     Tasks,
+    Watch,
     Welcome,
+    WorkerAccount,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, broker_name, worker_name
 
@@ -63,7 +72,24 @@ SAMPLES = [
     Moved(ORIGIN, (1, 2), broker_name(3), 2, (Loss("a worker died"),)),
     Arrived(7),
     Resume(7),
+    Accounts(
+        (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
+        (WorkerAccount(ORIGIN, 2.0, 2.5, 9.0, 0.5), WorkerAccount(worker_name(0, 1), 0.0, 0.0)),
+        (FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", ORIGIN, 1, 1e9),),
+        2,
+    ),
     Progress(2, (Awaited(1, "simulate", None, 7, 1), Awaited(2, "", 9, 0, 0))),
+    Watch(1.0),
+    Watch(None),
+    Standing(3, 2, 1, 0),
+    Seen(
+        (WorkerSeen(worker_name(0, 1), 7, "busy", "simulate", 1.5, 7, 99.5, 4096),),
+        7,
+        Standing(3, 2, 1, 0),
+        4096,
+        2**40,
+        (Gpu("H200", 50.0, 1, 2),),
+    ),
     Request(3),
     Stop(),
     Tasks([]),

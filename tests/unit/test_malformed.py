@@ -18,13 +18,16 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, lines, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Accounts,
     Awaited,
     Batch,
     BrokerUp,
     Cancel,
     Demand,
     Exited,
+    FailedTask,
     Fault,
+    FunctionAccount,
     Hello,
     Load,
     Message,
@@ -38,11 +41,14 @@ from scoop_hpc.protocol.messages import (
     Reference,
     Request,
     Results,
+    Seen,
     SetShared,
     Shutdown,
     Stop,
     Tasks,
     Withdraw,
+    WorkerAccount,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import (
     AGENT,
@@ -64,8 +70,15 @@ SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Output(worker_name(0, 1), 1, b"text\n"),
+    Accounts(
+        (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
+        (WorkerAccount(ORIGIN, 2.0, 2.5, 9.0, 0.5), WorkerAccount(worker_name(0, 1), 0.0, 0.0)),
+        (FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", ORIGIN, 1, 1e9),),
+        2,
+    ),
     Progress(2, (Awaited(1, "simulate", 9, 7, 1),)),
     Exited(worker_name(0, 1), 7, -9, False, False),
+    Seen((WorkerSeen(worker_name(0, 1), 7, "busy", "simulate", 1.5, 7, None, 4096),), 7),
     Fault("why", 2),
     Request(3, 1, False, 2),
     Withdraw(2),
@@ -86,6 +99,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
         return strategy(kind.__supertype__)
     if origin in (typing.Union, types.UnionType) and kind is not messages.Buffer:
         return st.one_of([strategy(each) for each in arguments])
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
     if origin is tuple and arguments[-1] is Ellipsis:
         return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
     if origin is list:

@@ -7,8 +7,8 @@ from msgspec import Struct
 from scoop_hpc import events
 from scoop_hpc.events import Observers
 from scoop_hpc.launchers.base import Command
-from scoop_hpc.protocol.messages import Fault, Message, Open
-from scoop_hpc.protocol.names import AgentName
+from scoop_hpc.protocol.messages import Fault, Message, Open, Seen
+from scoop_hpc.protocol.names import AgentName, NodeIndex
 
 
 class Start(Struct, frozen=True):
@@ -40,6 +40,13 @@ class ShowLastWords(Struct, frozen=True):
     """Show the user what the launcher's commands have printed last."""
 
 
+class ShowNode(Struct, frozen=True):
+    """Show who looks at the run what a node does."""
+
+    node: NodeIndex
+    seen: Seen
+
+
 class RemoveEnvironment(Struct, frozen=True):
     """Remove the file that has brought the agents their environment: no agent needs it any more."""
 
@@ -48,7 +55,14 @@ class LookAtMemory(Struct, frozen=True):
     """Look at the count of processes that were killed, out of memory."""
 
 
-Action = Start | Send | Report | Warn | ShowLastWords | RemoveEnvironment | LookAtMemory
+class Probe(Struct, frozen=True):
+    """Ask the machine of *agent* whether anybody listens at the port of *endpoint*; tell `refused` if nobody does."""
+
+    agent: AgentName
+    endpoint: str
+
+
+Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory | Probe
 
 
 def warn(text: str, observers: Observers) -> list[Action]:

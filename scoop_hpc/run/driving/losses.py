@@ -65,7 +65,7 @@ class Losses:
         if self._observers:
             self._observers.tell(events.WorkerLost(f"{how}{doing}"))
         self._dead.append(WorkerName(message.name))
-        return [*self._tell_welcome(Gone((WorkerName(message.name),))), *self._warn(f"{how}{doing}; {then}")]
+        return [*self.tell_welcome(Gone((WorkerName(message.name),))), *self._warn(f"{how}{doing}; {then}")]
 
     # nodes
 
@@ -107,7 +107,7 @@ class Losses:
             return [*actions, *self._warn(f"{lost}; {left}")]
         actions += self._life.remove_environment()
         if node.broker is not None:
-            actions += self._tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
+            actions += self.tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
         return [*actions, *self._go_on_with_the_rest(lost, now)]
 
     def _can_spare(self, node: Node) -> bool:
@@ -146,7 +146,7 @@ class Losses:
         last = self._membership.named(node.name)
         return "; it came back" if last is not None and last.index > node.index and last.broker is not None else ""
 
-    def _tell_welcome(self, message: Message) -> list[Action]:
+    def tell_welcome(self, message: Message) -> list[Action]:
         """Send *message* to all agents that are part of the run."""
         present = self._membership.present()
         return [Send(node.agent, message) for node in present if node.agent is not None and node.welcomed]
