@@ -43,6 +43,7 @@ from scoop_hpc.run.agent_state import (
     KillAll,
     KillDriver,
     LeaveWord,
+    LookAtAccounts,
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
@@ -58,6 +59,7 @@ from scoop_hpc.run.connect import find_driver
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
+from scoop_hpc.run.watching.accounts import NodeAccounts
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
@@ -111,6 +113,7 @@ class Agent:
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
+        self._accounts = NodeAccounts()
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
 
@@ -137,6 +140,7 @@ class Agent:
                     self._serve()
         finally:
             children.kill_descendants()
+            self._look_at_accounts(is_due=True)
             has_driver = self._state.has_driver
             if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
                 shutil.rmtree(self._directory, ignore_errors=True)
@@ -253,6 +257,9 @@ class Agent:
                 ran = begun.running()
                 waiting = tuple(task for task in begun.tasks() if task not in ran)
                 left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
+                if is_worker(child.name):
+                    unfinished = 0 if said else sum(task.count for task in (*ran, *waiting))
+                    self._accounts.bury(child.name, child.last_word.accounts, unfinished, time.monotonic())
                 self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting
@@ -279,6 +286,8 @@ class Agent:
                     self._do(self._state.looked(self._look_at_processes()))
                 case LookAtProgress():
                     self._look_at_progress()
+                case LookAtAccounts(is_due):
+                    self._look_at_accounts(is_due)
                 case LookAtWorkers():
                     self._look_at_processes()
                     self._do(self._state.saw(self._seen()))
@@ -324,6 +333,14 @@ class Agent:
         else:
             busy = sum(child.last_word.begun.is_running for child in self._children.values() if is_worker(child.name))
         self._do(self._state.progressed(busy, awaited))
+
+    def _look_at_accounts(self, is_due: bool) -> None:
+        tables = {child.name: child.last_word.accounts for child in self._children.values() if is_worker(child.name)}
+        if is_due:
+            self._accounts.look_at_memory(self._children)
+        if is_due or self._accounts.has_failures(tables.values()):
+            now = time.monotonic()
+            self._do(self._state.accounted(self._accounts.read(tables, now), now))
 
     def _tell(self, message: Message) -> None:
         self._line.send(message)

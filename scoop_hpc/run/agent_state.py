@@ -34,6 +34,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.jobs.record import DRIVER_LOST
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Awaited,
     Beat,
     BrokerUp,
@@ -134,6 +135,12 @@ class LookAtProgress(Struct, frozen=True):
     """Look what the program waits for, and how many workers are busy; tell `progressed`."""
 
 
+class LookAtAccounts(Struct, frozen=True):
+    """Look what the workers have executed; tell `accounted`, all of it if it *is due*, else if a task has failed."""
+
+    is_due: bool
+
+
 class LookAtWorkers(Struct, frozen=True):
     """Look what the workers do; tell `saw`."""
 
@@ -175,6 +182,7 @@ Action = (
     | TellProgram
     | LookAtProcesses
     | LookAtProgress
+    | LookAtAccounts
     | LookAtWorkers
     | InspectDriver
     | KillDriver
@@ -206,6 +214,8 @@ class AgentState:
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
         self._progress = Progress(0)  # that was told last
+        self._account_at: float | None = None  # when to look at the accounts
+        self._accounts_due = 0.0  # when to tell them
         self._watch: float | None = None  # seconds from one look at the workers to the next; None: nobody looks
         self._watch_at = 0.0  # when the next one is due
         self._standing: Standing | None = None  # the broker's, as it has told last
@@ -233,7 +243,7 @@ class AgentState:
         times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
-        times += [time for time in (self._look_at, self._progress_at) if time is not None]
+        times += [time for time in (self._look_at, self._progress_at, self._account_at) if time is not None]
         if self._watch is not None:
             times.append(self._watch_at)
         if self._lost_at is not None:
@@ -250,6 +260,9 @@ class AgentState:
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + self._progress_interval()
             actions.append(LookAtProgress())
+        if self._account_at is not None and now >= self._account_at:
+            self._account_at = now + self._policy.account_look
+            actions.append(LookAtAccounts(now >= self._accounts_due))
         if self._watch is not None and now >= self._watch_at:
             self._watch_at = now + self._watch
             actions += [LookAtWorkers(), *self._ask_broker()]
@@ -277,6 +290,8 @@ class AgentState:
         """
         self._look_at = now + self._policy.look
         self._progress_at = None if self._welcome.progress is None else now
+        self._account_at = now + self._policy.account_look
+        self._accounts_due = now + self._accounts_interval()
         workers = 0 if self._welcome.is_alone() else self._welcome.workers
         self._next_worker = 0 if self._index else 1
         return [
@@ -460,6 +475,15 @@ class AgentState:
         self._progress = progress
         return [Tell(progress)]
 
+    def _accounts_interval(self) -> float:
+        wanted = self._welcome.accounts if self._watch is None else min(self._watch, self._welcome.accounts)
+        return max(wanted, self._policy.account_each * len(self._welcome.nodes))
+
+    def accounted(self, accounts: Accounts, now: float) -> list[Action]:
+        """Take what a look at the accounts has found, and tell the driver."""
+        self._accounts_due = now + self._accounts_interval()
+        return [Tell(accounts)]
+
     def _be_watched(self, interval: float | None, now: float) -> list[Action]:
         """Look at the workers every *interval* seconds from now on, or no more.
 
@@ -468,7 +492,7 @@ class AgentState:
         self._watch = (
             None if interval is None else max(interval, self._policy.busy_look_each * len(self._welcome.nodes))
         )
-        self._watch_at = now
+        self._watch_at = self._accounts_due = now
         return [] if interval is None else self._ask_broker()
 
     def _ask_broker(self) -> list[Action]:

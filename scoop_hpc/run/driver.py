@@ -57,6 +57,7 @@ from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.lines import Lines
+from scoop_hpc.run.streams.worker_logs import WorkerLogs
 from scoop_hpc.run.streams.writer import Writer
 from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
@@ -95,6 +96,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
+        self._worker_logs = WorkerLogs(request.worker_logs) if request.worker_logs else None
         self._trace = trace
         if trace is not None:
             self._observers.add(trace)
@@ -149,6 +151,7 @@ class Driver:
             ends_at=None if left is None else time.monotonic() + left,
             progress=None if self._display is None else self._display.interval,
             terminals=tuple(stream for stream in shared if stream in below),
+            accounts=request.accounts,
         )
 
     def run(self) -> Ending:
@@ -433,6 +436,9 @@ class Driver:
         if output.stream == TRACE:
             if self._trace is not None:
                 self._trace.add(text)
+            self._tell_written(agent)
+            return
+        if self._worker_logs is not None and self._worker_logs.add(output.worker, text):
             self._tell_written(agent)
             return
         if self._request.label:

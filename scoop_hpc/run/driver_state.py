@@ -25,6 +25,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Beat,
     BrokerUp,
     Bye,
@@ -50,6 +51,7 @@ from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
@@ -221,6 +223,13 @@ class DriverState:
             self._observers.tell(events.WorkersBusy(node.name, message.busy))
             for each in message.awaited:
                 self._observers.tell(events.Waits(each.number, each.label, each.total, each.done, each.failed))
+        return []
+
+    @_take.register
+    def _on_accounts(self, message: Accounts, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        if self._observers:
+            self._observers.tell(NodeAccounted(node.name, node.index, message))
         return []
 
     @_take.register

@@ -29,12 +29,15 @@ from scoop_hpc.protocol.messages import (
     Program,
     Progress,
     Ready,
+    Seen,
     Shutdown,
     Standing,
     Stop,
     TaskId,
+    Watch,
     Welcome,
     WorkerDied,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.run.agent_state import (
@@ -48,6 +51,7 @@ from scoop_hpc.run.agent_state import (
     LeaveWord,
     LookAtProcesses,
     LookAtProgress,
+    LookAtWorkers,
     Phase,
     Signal,
     Tell,
@@ -630,3 +634,45 @@ def test_progress_is_not_looked_at_in_the_end() -> None:
     node = Node(WATCHED).begin()
     node.driver(Shutdown(None, "it is over"))
     assert LookAtProgress() not in node.wait(100)
+
+
+# whoever looks at the run
+
+
+def looks(node: Node, seconds: float) -> int:
+    return node.wait(seconds).count(LookAtWorkers())
+
+
+def test_workers_are_looked_at_while_somebody_watches(node: Node) -> None:
+    assert looks(node, 100) == 0
+    assert node.driver(Watch(1.0)) == [TellBroker(Beat())]
+    assert looks(node, 10) == 11
+    node.driver(Watch(None))
+    assert looks(node, 100) == 0
+
+
+def test_many_nodes_are_looked_at_more_seldom() -> None:
+    node = Node(replace(WELCOME, nodes=tuple(f"n{number}" for number in range(1000)))).begin()
+    node.driver(Watch(1.0))
+    assert looks(node, 95) == 10
+
+
+def test_driver_is_told_what_workers_do_and_how_the_broker_stands(node: Node) -> None:
+    worker = WorkerSeen(WORKER, 101, "busy", "simulate", 1.5, 7, None, 4096)
+    assert node.do(node.state.saw(Seen((worker,), 7))) == [Tell(Seen((worker,), 7))]
+    node.broker(STANDING)
+    assert node.do(node.state.saw(Seen((worker,), 7))) == [Tell(Seen((worker,), 7, STANDING))]
+
+
+def test_broker_that_is_watched_and_answers_does_not_count_as_hung(node: Node) -> None:
+    node.driver(Watch(1.0))
+    for _ in range(120):
+        node.wait(1)
+        node.broker(STANDING)
+    assert node.phase is Phase.SERVING
+
+
+def test_workers_are_not_looked_at_in_the_end(node: Node) -> None:
+    node.driver(Watch(1.0))
+    node.driver(Shutdown(None, "it is over"))
+    assert looks(node, 100) == 0

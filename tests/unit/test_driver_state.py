@@ -28,8 +28,11 @@ from scoop_hpc.protocol.messages import (
     Program,
     Progress,
     Ready,
+    Seen,
     Shutdown,
+    Watch,
     Welcome,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, broker_name, worker_name
 from scoop_hpc.run.driver_state import DriverState
@@ -41,6 +44,7 @@ from scoop_hpc.run.driving.actions import (
     Report,
     Send,
     ShowLastWords,
+    ShowNode,
     Start,
     Warn,
 )
@@ -623,3 +627,27 @@ def test_agents_hear_whether_somebody_watches_and_of_terminals() -> None:
     (send,) = run.hello("n1")
     assert isinstance(send.message, Welcome)
     assert (send.message.progress, send.message.terminals) == (0.25, (1, 2))
+
+
+# whoever looks at the run
+
+
+def test_all_nodes_are_watched_while_somebody_looks(running: Run) -> None:
+    watched = [Send(FIRST, Watch(1.0)), Send(SECOND, Watch(1.0))]
+    assert [running.do(running.state.watch(interval)) for interval in (None, 1.0, 1.0)] == [[], watched, []]
+    seen = Seen((WorkerSeen(LOST, 9, "idle", "", 1.5, 7, None, 4096),), 7)
+    running.say(seen, SECOND)
+    assert running.done[-1] == ShowNode(NodeIndex(1), seen)
+    assert running.do(running.state.watch(None)) == [Send(FIRST, Watch(None)), Send(SECOND, Watch(None))]
+
+
+def test_node_that_joins_while_somebody_looks_is_watched_too() -> None:
+    run = Run()
+    assert run.do(run.state.watch(1.0)) == []
+    run.hello("n1")
+    assert run.hello("n2")[-1] == Send(SECOND, Watch(1.0))
+
+
+def test_who_is_no_agent_is_not_shown(running: Run) -> None:
+    with pytest.raises(ProtocolError, match="no agent of this run"):
+        running.say(Seen((), 7), "n3/0")

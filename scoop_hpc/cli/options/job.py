@@ -134,6 +134,10 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
         options += ["--progress", spec.progress]
     if spec.trace is not None:
         options += ["--trace", spec.trace.replace("{name}", spec.name)]
+    if spec.worker_logs is not None:
+        options += ["--worker-logs", spec.worker_logs.replace("{name}", spec.name)]
+    if spec.metrics is not None:
+        options += ["--metrics", spec.metrics.replace("{name}", spec.name)]
     if spec.container is not None:
         options += ["--container", spec.container]
     if spec.container_runtime is not None:

@@ -163,6 +163,7 @@ class Joining:
             grace=self._plan.grace,
             progress=self._plan.progress,
             terminals=self._plan.terminals,
+            accounts=self._plan.accounts,
         )
 
     # brokers
