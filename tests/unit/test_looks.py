@@ -13,9 +13,10 @@ from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunOver, Waits
 from scoop_hpc.jobs import look, runs, snapshot
 from scoop_hpc.jobs.look import LEASE, Requests, Viewer
 from scoop_hpc.jobs.snapshot import VERSION, Node, Snapshot
-from scoop_hpc.protocol.messages import Seen, Standing, WorkerSeen
-from scoop_hpc.protocol.names import ORIGIN, worker_name
+from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
 from scoop_hpc.run.proc import Usage
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.run.watching.snapshots import Snapshots
 from scoop_hpc.run.watching.workers import Sample, Sight
 
@@ -85,6 +86,19 @@ def test_what_the_program_waits_for_tells_how_much_is_queued_and_has_failed(made
     seen = made.look(1010.0)
     assert [(wait.label, wait.total, wait.done, wait.failed) for wait in seen.waits] == [("simulate", 100, 40, 2)]
     assert seen.totals.failed == 2
+
+
+def test_a_look_has_functions_and_the_last_failures(made: Snapshots) -> None:
+    begin(made)
+    failed = FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", WORKER, 1, 1e9)
+    accounts = Accounts((FunctionAccount("simulate", 10, 150, 0, 5.0, 2.0, ((40, 10),)),), (), (failed,) * 150)
+    for index, node in enumerate(("n1", "n2")):
+        made(NodeAccounted(node, NodeIndex(index), accounts))
+    seen = made.look(1010.0)
+    (function,) = seen.functions
+    assert (function.name, function.count, function.failed, function.mean_s) == ("simulate", 20, 300, 0.5)
+    assert seen.totals.failed == 300
+    assert (len(seen.failures), seen.failures[-1].node, seen.failures[-1].error) == (100, "n2", "ValueError: 7")
 
 
 def test_the_origin_is_no_busy_worker_unless_it_is_alone(made: Snapshots) -> None:
