@@ -79,13 +79,31 @@ def test_a_look_has_what_nodes_and_workers_do_and_the_sums_of_that(made: Snapsho
     assert (totals.busy_workers, totals.workers, totals.nodes) == (3, 4, 2)
 
 
-def test_what_the_program_waits_for_tells_how_much_is_queued_and_has_failed(made: Snapshots, time: Time) -> None:
+def test_what_the_program_waits_for_tells_how_much_is_queued(made: Snapshots, time: Time) -> None:
     begin(made)
     made(Waits(1, "simulate", 100, 40, 2))
     time.now += 10
     seen = made.look(1010.0)
     assert [(wait.label, wait.total, wait.done, wait.failed) for wait in seen.waits] == [("simulate", 100, 40, 2)]
-    assert seen.totals.failed == 2
+    assert seen.totals.queued == 60
+
+
+def test_ten_thousand_failed_tasks_are_counted_and_the_last_hundred_shown(made: Snapshots) -> None:
+    begin(made)
+    for node, index in (("n1", NodeIndex(0)), ("n2", NodeIndex(1))):
+        for tick in range(50):
+            functions = (FunctionAccount("simulate", 200 * (tick + 1), 100 * (tick + 1), 0, 2.0, 0.5, ()),)
+            failures = tuple(failed(100 * tick + each) for each in range(100))
+            made(NodeAccounted(node, index, Accounts(functions, (), failures)))
+    seen = made.look(1010.0)
+    assert seen.totals.failed == 10_000
+    assert [(each.name, each.count, each.failed) for each in seen.functions] == [("simulate", 20_000, 10_000)]
+    assert [each.position for each in seen.failures] == list(range(4900, 5000))
+    assert {each.node for each in seen.failures} == {"n2"}
+
+
+def failed(position: int) -> FailedTask:
+    return FailedTask("simulate", position, "7", "ValueError: no", "", OTHER, 1, 1005.0)
 
 
 def test_a_look_has_functions_and_the_last_failures(made: Snapshots) -> None:
