@@ -251,6 +251,8 @@ class Welcome(Message, frozen=True):
     progress: Seconds | None = None  # between two messages of that kind at least; None: they are not wanted
     terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
     accounts: Seconds = 30.0  # between two messages of that kind, unless a task has failed
+    first_rank: Count = 0  # of the node's workers
+    ranks: Number = 1  # workers that the run was planned with: those of nodes that are lost, or late, are counted
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""

@@ -30,6 +30,7 @@ import zmq
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
+from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
 from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Seen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
@@ -56,10 +57,11 @@ from scoop_hpc.run.agent_state import (
 )
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import find_driver
-from scoop_hpc.run.oom_kills import OomKills, read_text
+from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
 from scoop_hpc.run.watching.accounts import NodeAccounts
+from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
@@ -93,7 +95,7 @@ class Mains:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
     broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, WorkerName], Main]  # welcome, private directory, name
+    worker: Callable[[Welcome, str, WorkerName, int], Main]  # welcome, private directory, name, local rank
 
 
 class Agent:
@@ -114,6 +116,7 @@ class Agent:
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
         self._accounts = NodeAccounts()
+        self._gpus = Gpus(None)
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
 
@@ -185,6 +188,7 @@ class Agent:
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
+        self._gpus = Gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
         try:
             os.chdir(program.directory)
         except OSError as error:
@@ -273,8 +277,8 @@ class Agent:
                 case TellBroker(message):
                     if self._broker is not None:
                         sockets.send(self._broker, message)
-                case Fork(name):
-                    self._fork(name)
+                case Fork(name, local_rank):
+                    self._fork(name, local_rank)
                 case ConnectBroker():
                     self._broker = self._connect_broker()
                 case Signal(pid, number):
@@ -320,8 +324,9 @@ class Agent:
         workers = self._sight.workers(
             time.monotonic(), lambda pid: begun[pid].function, lambda pid: begun[pid].has_tasks
         )
-        memory = sum(proc.usage(pid).memory for pid in self._children)
-        return Seen(workers, self._ended + sum(worker.done for worker in workers), memory=memory)
+        done = self._ended + sum(worker.done for worker in workers)
+        memory, limit = self._accounts.memory_of(self._children), self._accounts.memory_limit or None
+        return Seen(workers, done, None, memory, limit, self._gpus.read())
 
     def _look_at_progress(self) -> None:
         origin = next((child for child in self._children.values() if child.name == ORIGIN), None)
@@ -351,7 +356,7 @@ class Agent:
         self._poller.register(broker, zmq.POLLIN)
         return broker
 
-    def _fork(self, name: BrokerName | WorkerName) -> None:
+    def _fork(self, name: BrokerName | WorkerName, local_rank: int) -> None:
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
         if not is_worker(name):
             main = self._mains.broker(self._welcome, self._directory, self._addresses)
@@ -360,7 +365,7 @@ class Agent:
                 "scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent, is_traced=self._plan.is_traced
             )
         else:
-            main = self._mains.worker(self._welcome, self._directory, name)
+            main = self._mains.worker(self._welcome, self._directory, name, local_rank)
             options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL, is_traced=self._plan.is_traced)
             if name == ORIGIN:
                 options = ProcessOptions(

@@ -92,9 +92,13 @@ _GRACE = (Phase.TOLD, Phase.AWAITING_SIGNAL, Phase.SIGNALLED)  # the program has
 
 
 class Fork(Struct, frozen=True):
-    """Start the broker, or a worker; tell `started` of it."""
+    """Start the broker, or a worker; tell `started` of it.
+
+    The local rank of a worker is its place among those of the node; who takes the place of a dead one has its rank.
+    """
 
     name: BrokerName | WorkerName
+    local_rank: int = 0
 
 
 class ConnectBroker(Struct, frozen=True):
@@ -210,6 +214,7 @@ class AgentState:
         self._has_origin = False  # it was started
         self._has_broker = True  # it has not died
         self._next_worker = 0  # the index of the worker that is started next
+        self._local_ranks: dict[WorkerName, int] = {}
         self._barren = 0  # workers in a row that died and had not begun a task
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
@@ -296,14 +301,16 @@ class AgentState:
         self._next_worker = 0 if self._index else 1
         return [
             Fork(broker_name(self._index)),
-            *(self._fork_worker() for _ in range(workers)),
+            *map(self._fork_worker, range(workers)),
             ConnectBroker(),
             TellBroker(Ready()),
         ]
 
-    def _fork_worker(self) -> Fork:
+    def _fork_worker(self, local_rank: int) -> Fork:
+        name = worker_name(self._index, self._next_worker)
         self._next_worker += 1
-        return Fork(worker_name(self._index, self._next_worker - 1))
+        self._local_ranks[name] = local_rank
+        return Fork(name, local_rank)
 
     def started(self, name: BrokerName | WorkerName, pid: int) -> None:
         """Note the process id of a child."""
@@ -423,8 +430,9 @@ class AgentState:
         is_replaced = self._barren < self._policy.barren
         died = WorkerDied(name, cause, _ids(unfinished.tasks), _ids(too_long), is_replaced, _ids(unfinished.waiting))
         actions: list[Action] = [TellBroker(died)]
+        local_rank = self._local_ranks.pop(name)
         if is_replaced:
-            actions.append(self._fork_worker())
+            actions.append(self._fork_worker(local_rank))
         task = _described(too_long or unfinished.tasks, unfinished.function)
         told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
         return [*actions, Tell(told)]

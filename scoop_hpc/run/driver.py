@@ -27,6 +27,7 @@ from scoop_hpc import events
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import Observers
+from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs.record import Recorder
 from scoop_hpc.launchers import container
 from scoop_hpc.launchers.base import Command, Forwarding
@@ -51,7 +52,7 @@ from scoop_hpc.run.driving.actions import (
 from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan, dialling_part
 from scoop_hpc.run.driving.witnesses import CommandEnd
-from scoop_hpc.run.oom_kills import OomKills, read_text
+from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.request import RunRequest

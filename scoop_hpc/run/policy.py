@@ -18,6 +18,7 @@ class DriverPolicy(Struct, frozen=True):
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
+    told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 

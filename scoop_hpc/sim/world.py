@@ -532,7 +532,7 @@ class World:
         assert agent is not None
         for action in actions:
             match action:
-                case agent_state.Fork(name):
+                case agent_state.Fork(name, _):
                     node.pids[name] = next(self._pids)
                     agent.started(name, node.pids[name])
                     self._fork(node, name)

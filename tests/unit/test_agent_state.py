@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import Event, Observers
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Awaited,
     Beat,
     BrokerUp,
@@ -49,6 +50,7 @@ from scoop_hpc.run.agent_state import (
     KillAll,
     KillDriver,
     LeaveWord,
+    LookAtAccounts,
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
@@ -162,7 +164,7 @@ def faults(node: Node) -> list[str]:
 
 def test_broker_is_first_and_the_origin_comes_when_all_brokers_are_known() -> None:
     node = Node()
-    forks = [Fork(name) for name in (BROKER, WORKER, OTHER)]
+    forks = [Fork(BROKER), Fork(WORKER, 0), Fork(OTHER, 1)]
     assert node.do(node.state.start(0.0)) == [*forks, ConnectBroker(), TellBroker(Ready())]
     assert node.broker(UP) == [Tell(UP)]
     peers = Peers((UP,))
@@ -199,9 +201,16 @@ def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
     cause = f"worker 0.1 (pid {pid}) on n1 died: killed by SIGSEGV"
     begun = TaskId(ORIGIN, 5), TaskId(ORIGIN, 6), TaskId(OTHER, 1)
     assert broker == TellBroker(WorkerDied(WORKER, cause, begun, is_replaced=True))
-    assert fork == Fork(worker_name(FIRST, 3))  # its own name is never used again
+    assert fork == Fork(worker_name(FIRST, 3), 0)  # its own name is never used again
     task = "simulate(), attempt 2"
     assert driver == Tell(Exited(WORKER, pid, -11, False, False, task, is_replaced=True))
+
+
+def test_the_share_of_a_dead_worker_is_that_of_the_one_in_its_place(node: Node) -> None:
+    node.exit(OTHER, -9, own_end=False)
+    node.exit(worker_name(FIRST, 3), -9, own_end=False)
+    forks = [action for action in node.done if isinstance(action, Fork)]
+    assert forks[-2:] == [Fork(worker_name(FIRST, 3), 1), Fork(worker_name(FIRST, 4), 1)]
 
 
 def test_task_that_took_too_long_is_alone_to_blame(node: Node) -> None:
@@ -634,6 +643,41 @@ def test_progress_is_not_looked_at_in_the_end() -> None:
     node = Node(WATCHED).begin()
     node.driver(Shutdown(None, "it is over"))
     assert LookAtProgress() not in node.wait(100)
+
+
+def accounts_due(node: Node, seconds: float) -> int:
+    """Let *seconds* pass; return how often all accounts are to be told, which they are."""
+    due = 0
+    for _ in range(round(seconds)):
+        looks = [action for action in node.wait(1.0) if isinstance(action, LookAtAccounts)]
+        assert len(looks) == 1
+        if looks[0].is_due:
+            due += 1
+            node.do(node.state.accounted(Accounts((), ()), node.now))
+    return due
+
+
+@pytest.mark.parametrize(("nodes", "every", "seconds"), [(1, 30.0, 30), (1, 5.0, 5), (1000, 5.0, 50)])
+def test_failures_are_looked_for_each_second_and_all_is_told_now_and_then(
+    nodes: int, every: float, seconds: int
+) -> None:
+    welcome = replace(WELCOME, accounts=every, nodes=tuple(f"n{number}" for number in range(nodes)))
+    assert accounts_due(Node(welcome).begin(), 4 * seconds) == 4
+
+
+def test_accounts_are_told_each_second_while_somebody_looks() -> None:
+    node = Node(WELCOME).begin()
+    assert accounts_due(node, 10) == 0
+    node.driver(Watch(1.0))
+    assert accounts_due(node, 10) == 10
+    node.driver(Watch(None))
+    assert accounts_due(node, 20) <= 1
+
+
+def test_accounts_are_not_looked_at_while_all_is_ended() -> None:
+    node = Node(WELCOME).begin()
+    node.driver(Shutdown(None, "it is over"))
+    assert not any(isinstance(action, LookAtAccounts) for action in node.wait(100))
 
 
 # whoever looks at the run

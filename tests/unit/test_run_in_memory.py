@@ -268,7 +268,7 @@ class World:
         assert node.agent is not None
         for action in actions:
             match action:
-                case agent_state.Fork(name):
+                case agent_state.Fork(name, _):
                     node.pids[name] = next(self._number)
                     node.agent.started(name, node.pids[name])
                     self._begin(node, name)
@@ -453,7 +453,7 @@ def test_a_broker_that_hangs_ends_the_run(world: World) -> None:
 
 def test_a_node_that_never_reports_ends_the_run_when_patience_is_over(world: World) -> None:
     world.silent.add("n2")
-    assert world.run() == Ending(1, "no word within 60 s from: n2")
+    assert world.run() == Ending(1, "no word within 60 s from: n2; --patience gives them more time")
 
 
 def test_ctrl_c_ends_a_run_whose_program_dies_of_it(world: World) -> None:
