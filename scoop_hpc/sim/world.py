@@ -14,7 +14,6 @@ from typing import Any, TypeGuard
 
 from msgspec.structs import replace
 
-from scoop_hpc.broker.actions import META
 from scoop_hpc.broker.actions import Send as BrokerSend
 from scoop_hpc.broker.policy import Policy as BrokerPolicy
 from scoop_hpc.broker.state import BrokerState
@@ -617,7 +616,7 @@ class World:
     def _serve(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         if isinstance(message, Ready) and sender == AGENT:
             broker.agent_is_here = True
-            up = BrokerUp(node_of(broker.state.name), ("main",), ("meta",))
+            up = BrokerUp(node_of(broker.state.name), ("main",))
             held, broker.for_agent = broker.for_agent, []
             self.send(broker, [BrokerSend(AGENT, each) for each in (up, *held)])
             return
@@ -697,9 +696,7 @@ class World:
             to, message = send.to, send.message
             if isinstance(message, Tasks) and not again:
                 self.ledger.leave(message.batches, broker.name, to, now)
-            if to == META:
-                self._publish(broker, message)
-            elif to == AGENT:
+            if to == AGENT:
                 node = self.node_of(broker.name)
                 if broker.agent_is_here:
                     hear = partial(self._hear_from_broker, node)
@@ -723,21 +720,6 @@ class World:
             else:
                 worker = self.node_of(to).workers[WorkerName(to)]
                 self._carry(broker.name, to, message, worker.arrive, worker)
-
-    def _publish(self, broker: Broker, message: Message) -> None:
-        """Send to all peers that have subscribed: those whose connection to this one was open a moment ago."""
-        frames = codec.encode(message)
-        arrived = codec.decode(frames)
-        self.note(f"{broker.name} -> all: {message}")
-        name = broker.state.name
-        for node in self.nodes:
-            peer = node.broker
-            if peer is None or peer is broker or name in peer.gone or self.losses.is_cut(name, peer.state.name):
-                continue
-            opened = peer.links.get(name)
-            if opened is not None and opened < self.agenda.now:
-                time = self.network.arrival(broker.name, peer.name, len(frames[0]), self.agenda.now, meta=True)
-                self.agenda.at(time, partial(self._hear_broker, peer, broker.state.name, arrived), peer)
 
     def _hear_from_broker(self, node: Node, message: Message) -> None:
         if node.agent is not None:
@@ -833,7 +815,7 @@ def _left_over(broker: Broker, workers: Collection[WorkerName], members: Collect
     others = {str(node.index) for node in members} - {broker.name}
     if state.peers != others:
         left.append(f"the peers {sorted(state.peers)}, which are {sorted(others)}")
-    known = (*state._queued, *state._idle, *state._broken, *filter(None, (state._stealing,)))
+    known = (*state.neighbours, *state._broken, *filter(None, (state._stealing,)))
     left += [f"the lost broker {name}" for name in sorted(set(known) - others)]
     if broker.early:
         left.append(f"messages for {sorted(broker.early)}")
