@@ -69,6 +69,9 @@ class Neighbours:
         self._all_know_of_queue = False
         self._examined = -1  # idle workers, up to which nobody is to be told of more before the next tick
 
+    def __len__(self) -> int:
+        return len(self._said)
+
     def __iter__(self) -> Iterator[BrokerName]:
         return iter(self._said)
 
@@ -135,8 +138,10 @@ class Neighbours:
         So many tasks are *queued* here, *spare* of them for any worker, and so many workers are *idle* here.
         """
         hunger = idle + self.idle_beyond - spare
-        if (self._all_know_of_queue or not queued) and hunger <= self._examined:
+        if (self._all_know_of_queue or not queued) and hunger <= self._examined and (hunger > 0 or self._examined<=0):
             return []
+        if hunger <= 0 < self._examined:
+            return self.tick(queued, spare, idle)
         self._examined = max(hunger, 0)
         self._all_know_of_queue = self._all_know_of_queue or queued > 0
         sends = []

@@ -21,14 +21,17 @@ class Policy(Struct, frozen=True):
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn
     linger: float = 0.2  # for messages that are still to be sent at the end
 
-    def share(self, queued: int, asked: int, elsewhere: int) -> int:
-        """Return how many of *queued* batches to give to a peer that *asked* for some: both keep work.
+    def share(self, queued: int, asked: int, elsewhere: int, ways: int) -> int:
+        """Return how many of *queued* batches to give to a peer that *asked* for some for idle workers: both keep work.
 
-        Where so many workers are idle *elsewhere*, each gets the same part.
+        Where so many workers are idle *elsewhere*, each gets the same part. Of a long queue, each of the *ways* on
+        which tasks may go gets its part at once, as a stock.
 
         >>> policy = Policy()
-        >>> policy.share(5, 100, 0), policy.share(1, 100, 0), policy.share(0, 100, 0), policy.share(50, 20, 80)
-        (3, 1, 0, 10)
+        >>> policy.share(5, 100, 0, 2), policy.share(1, 100, 0, 2), policy.share(0, 100, 0, 2)
+        (3, 1, 0)
+        >>> policy.share(50, 20, 80, 8), policy.share(800, 4, 0, 8)
+        (10, 100)
         """
         part = min(self.stolen_share, asked / max(1, asked + elsewhere))
-        return min(asked, math.ceil(queued * part))
+        return max(min(asked, math.ceil(queued * part)), queued // (2 * ways))

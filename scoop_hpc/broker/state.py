@@ -383,7 +383,8 @@ class BrokerState:
         _check(is_broker(sender), message, sender)
         queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
         thief = BrokerName(sender)
-        count = self._policy.share(sum(map(len, queues)), message.count, self.neighbours.elsewhere(thief))
+        queued, elsewhere = sum(map(len, queues)), self.neighbours.elsewhere(thief)
+        count = self._policy.share(queued, message.count, elsewhere, 1 + len(self.neighbours))
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
         self._risky_tick = self._ticks
         if stolen and self._observers:
