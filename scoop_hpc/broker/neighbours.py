@@ -16,9 +16,10 @@ broker, and work travels in bulk: to all N nodes in log N steps [Saraswat et al.
 PPoPP 2011, 201, whose thieves leave word with few neighbours in place of asking all; sums over a tree: Kumar, Grama and
 Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60].
 
-What appears, or has doubled, is told at once. What has gone, or has halved, is told at the next tick: whatever comes and
-goes with each task costs a neighbour two messages per tick at the most, and a federation at rest sends none. Links lose
-nothing (see `transport.numbered`), so nothing is repeated.
+What appears, or has doubled, is told at once. What has gone, or has halved, is told at once where all tell all, so that
+busy workers do not export tasks for those that are idle no more. In the tree it is told at the next tick: whatever comes
+and goes with each task costs a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so
+nothing is repeated, and a federation at rest sends nothing.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Neighbours:
         self.idle = 0  # workers in all directions, as far as told
         self.idle_beyond = 0  # of these, those for which tasks pass through here: all, or in a small run none
         self._all_know_of_queue = False
+        self._again: set[BrokerName] = set()  # to whom all is to be said again at the next tick
         self._examined = -1  # idle workers, up to which nobody is to be told of more before the next tick
 
     def __len__(self) -> int:
@@ -105,10 +107,12 @@ class Neighbours:
         if victim in self._heard:
             self._heard[victim] = Load(0, self._heard[victim].idle)
 
-    def got_nothing(self, thief: BrokerName) -> None:
-        """Note that a peer has learnt that there are no tasks here."""
+    def got_nothing(self, thief: BrokerName, queued: int) -> None:
+        """Note that a peer has learnt that there are no tasks here, although there may be some that it may not have."""
         said = self._said.get(thief)
-        if said is not None and said.queued:
+        if queued:
+            self._again.add(thief)  # later: else it would ask at once, and get nothing again
+        elif said is not None and said.queued:
             self._said[thief] = Load(0, said.idle)
             self._all_know_of_queue = False
 
@@ -138,10 +142,10 @@ class Neighbours:
         So many tasks are *queued* here, *spare* of them for any worker, and so many workers are *idle* here.
         """
         hunger = idle + self.idle_beyond - spare
-        if (self._all_know_of_queue or not queued) and hunger <= self._examined and (hunger > 0 or self._examined<=0):
-            return []
-        if hunger <= 0 < self._examined:
+        if not self._passes_on and hunger <= 0 < self._examined:
             return self.tick(queued, spare, idle)
+        if hunger <= self._examined and (self._all_know_of_queue or not queued):
+            return []
         self._examined = max(hunger, 0)
         self._all_know_of_queue = self._all_know_of_queue or queued > 0
         sends = []
@@ -158,9 +162,15 @@ class Neighbours:
         sends = []
         for peer, said in self._said.items():
             load = self._load_for(peer, queued, spare, idle)
-            if said is None or _differs(load.queued, said.queued) or _differs(load.idle, said.idle):
+            if (
+                said is None
+                or peer in self._again
+                or _differs(load.queued, said.queued)
+                or _differs(load.idle, said.idle)
+            ):
                 self._said[peer] = load
                 sends.append(Send(peer, load))
+        self._again.clear()
         return sends
 
 

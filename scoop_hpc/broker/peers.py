@@ -1,4 +1,4 @@
-"""The connections of a broker to its peers: a DEALER for each, towards the peer's ROUTER."""
+"""The connections of a broker to its peers: a DEALER for each that it has anything for, towards the peer's ROUTER."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoop_hpc.transport.dialer import Dialer
 
 
 class PeerLinks:
-    """The connections from the broker *name* to its peers.
+    """The connections from the broker *name* to its peers, each made when there is something to send.
 
     *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for a peer is
     held back until it is known where that is: a worker may be quicker than the driver. What is for one that is gone is
@@ -34,47 +34,56 @@ class PeerLinks:
         self._name = name
         self._curve = curve
         self._seconds = seconds  # for an answer from one address
+        self._known: dict[BrokerName, BrokerUp] = {}  # without a connection
         self._links: dict[BrokerName, Dialer] = {}
+        self._dialled: list[BrokerName] = []  # since the last look
         self._by_socket: dict[sockets.Socket, Dialer] = {}
         self._early: dict[BrokerName, list[Message]] = {}  # for peers whose addresses are not known yet
         self._gone: set[BrokerName] = set()
 
     def meet(self, brokers: Iterable[BrokerUp], now: float) -> list[BrokerName]:
-        """Connect to those of *brokers* that are new, but for the broker itself; return their names."""
+        """Note where those of *brokers* are that are new, but for the broker itself; return their names."""
         met = []
         for broker in brokers:
             name = broker_name(broker.node)
-            if name in self._gone or name in self._links or name == self._name:
+            if name in self._gone or name in self._known or name in self._links or name == self._name:
                 continue
-            link = self._links[name] = Dialer(self._context, self._name, broker, self._curve, self._seconds)
-            self._by_socket[link.socket] = link
-            self._watch(link.socket)
-            link.keep_trying(now)
+            self._known[name] = broker
             for message in self._early.pop(name, ()):
-                link.send(message)
+                self.send(name, message, now)
             met.append(name)
         return met
 
-    def part(self, name: BrokerName) -> str | None:
-        """Drop the connection to a broker that is gone, and what is for it; return where its meta socket was found."""
+    def _dial(self, name: BrokerName, now: float) -> Dialer:
+        link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds)
+        self._links[name] = self._by_socket[link.socket] = link
+        self._watch(link.socket)
+        link.keep_trying(now)
+        self._dialled.append(name)
+        return link
+
+    def part(self, name: BrokerName) -> None:
+        """Drop the connection to a broker that is gone, and what is for it."""
         self._gone.add(name)
         self._early.pop(name, None)
+        self._known.pop(name, None)
         link = self._links.pop(name, None)
-        if link is None:
-            return None
-        del self._by_socket[link.socket]
-        self._forget(link.socket)
-        link.close()
-        return link.meta() if link.is_found else None
+        if link is not None:
+            del self._by_socket[link.socket]
+            self._forget(link.socket)
+            link.close()
 
     def is_gone(self, name: BrokerName) -> bool:
         """Return whether there will be no connection to *name* any more."""
         return name in self._gone
 
-    def send(self, name: BrokerName, message: Message) -> None:
-        """Send *message* to a peer, now or once there is a connection."""
-        if name in self._links:
-            self._links[name].send(message)
+    def send(self, name: BrokerName, message: Message, now: float) -> None:
+        """Send *message* to a peer, now or once there is a connection, which is made if there is none."""
+        link = self._links.get(name)
+        if link is None and name in self._known:
+            link = self._dial(name, now)
+        if link is not None:
+            link.send(message)
         elif name not in self._gone:
             self._early.setdefault(name, []).append(message)
 
@@ -83,8 +92,8 @@ class PeerLinks:
         link = self._by_socket.get(socket)
         return None if link is None else link.name
 
-    def serve(self, name: BrokerName) -> str | None:
-        """Take answers of a peer; return its meta socket's address if there is a connection now, and was none.
+    def serve(self, name: BrokerName) -> bool:
+        """Take answers of a peer; return whether there is a connection now, and was none.
 
         Raises ProtocolError for any other message.
         """
@@ -93,10 +102,15 @@ class PeerLinks:
         unexpected = link.receive()
         if unexpected:
             raise ProtocolError(f"{unexpected[0]!r} is no answer to a broker")
-        return link.meta() if link.is_open and not was_open else None
+        return link.is_open and not was_open
 
     def look(self, now: float) -> list[BrokerName]:
-        """Keep trying peers that have not answered; return those whose connection broke since the last call."""
+        """Keep trying peers that have not answered; return those without a connection that had one at the last look.
+
+        Among them are those to which one was begun since then.
+        """
+        dialled = [name for name in self._dialled if name in self._links and not self._links[name].is_open]
+        self._dialled.clear()
         for link in self._links.values():
             link.keep_trying(now)
-        return [name for name, link in self._links.items() if link.has_broken()]
+        return dialled + [name for name, link in self._links.items() if link.has_broken()]

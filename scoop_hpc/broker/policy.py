@@ -9,9 +9,9 @@ from msgspec import Struct
 class Policy(Struct, frozen=True):
     """The numbers of one broker. Times are in seconds."""
 
-    tick: float = 0.25  # between words to neighbours of what has gone, or is much more or less than they know
+    tick: float = 0.25  # between words to neighbours of what is much more or less than they know
     all_direct: int = 8  # brokers of a run, up to which each tells all others of its load
-    branches: int = 8  # children of a broker in the tree by which more of them tell each other
+    branches: int = 16  # children of a broker in the tree by which more of them tell each other
     memory_ticks: int = 40  # for which a task is kept whose outcome its owner has yet to take from shared memory
     risky_ticks: int = 1  # for which nobody has taken a risky task, and after which who waits for it may
     stolen_share: float = 0.5  # of a queue, for one thief at the most
@@ -25,13 +25,14 @@ class Policy(Struct, frozen=True):
         """Return how many of *queued* batches to give to a peer that *asked* for some for idle workers: both keep work.
 
         Where so many workers are idle *elsewhere*, each gets the same part. Of a long queue, each of the *ways* on
-        which tasks may go gets its part at once, as a stock.
+        which tasks may go gets half of its part at once, as a stock, so that what is left over at the end is small
+        [factoring: Hummel, Schonberg and Flynn, Comm. ACM 35 (1992) 8, 90].
 
         >>> policy = Policy()
         >>> policy.share(5, 100, 0, 2), policy.share(1, 100, 0, 2), policy.share(0, 100, 0, 2)
         (3, 1, 0)
         >>> policy.share(50, 20, 80, 8), policy.share(800, 4, 0, 8)
-        (10, 100)
+        (10, 50)
         """
         part = min(self.stolen_share, asked / max(1, asked + elsewhere))
         return max(min(asked, math.ceil(queued * part)), queued // (2 * ways))

@@ -390,7 +390,7 @@ class BrokerState:
         if stolen and self._observers:
             self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
         if not stolen:
-            self.neighbours.got_nothing(thief)
+            self.neighbours.got_nothing(thief, len(self.risky) if message.for_origin else 0)
         return [*self._send_on(stolen, thief), *self._settle()]
 
     def _send_on(self, batches: Sequence[Batch], peer: BrokerName) -> list[Send]:
@@ -538,7 +538,9 @@ class BrokerState:
             sends += self._steal()
         if not queue:
             sends = self._with_demand(sends)
-        return sends + self.neighbours.news(*self._load()) if self.peers else sends
+        if not self.peers or (self._stealing is not None and not queue):  # what is stolen may suffice
+            return sends
+        return sends + self.neighbours.news(*self._load())
 
     def _steal(self) -> list[Send]:
         """Ask a neighbour for tasks, if one has some: for workers here, and for those on the way to which this is."""

@@ -89,6 +89,8 @@ class Scenario:
     large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
     greed: int = 0  # tasks that brokers steal beyond those that they need: so they wander from node to node
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
+    all_direct: int = 8  # brokers, up to which all tell all others of their load; beyond, they do so along a tree
+    branches: int = 16  # of that
     grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
 
@@ -134,7 +136,9 @@ class World:
         self.agenda = Agenda(_BEGIN)
         policy = BrokerPolicy()
         self.ledger = Ledger((policy.memory_ticks - 1) * policy.tick)
-        self.broker_policy = replace(policy, broken=scenario.grace)
+        self.broker_policy = replace(
+            policy, broken=scenario.grace, all_direct=scenario.all_direct, branches=scenario.branches
+        )
         self.remembered: deque[tuple[float, str, Any]] = deque(maxlen=_REMEMBERED)
         self._classes, self._tell, self._checks = classes, tell, checks
         self._chance = random.Random(scenario.seed)

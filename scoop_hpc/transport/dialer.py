@@ -91,10 +91,6 @@ class Dialer:
         """Return how often all addresses were tried in vain."""
         return self._search.rounds()
 
-    def meta(self) -> str:
-        """Return the address of the broker's meta socket, at the interface where it has answered."""
-        return self._broker.meta[self._search.attempt % len(self._broker.meta)]
-
     def send(self, message: Message) -> None:
         """Send *message*, now or once there is a connection; to another machine with its large frames in full."""
         whole = spelled_out(message) if self._is_far else message

@@ -59,7 +59,7 @@ from scoop_hpc.transport.notice import REMINDER
 
 FIRST, SECOND = NodeIndex(0), NodeIndex(1)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
-UP = BrokerUp(FIRST, ("main",), ("meta",))
+UP = BrokerUp(FIRST, ("main",))
 WELCOME = Welcome(
     node=FIRST,
     workers=2,

@@ -27,7 +27,7 @@ class Links:
         self.links = PeerLinks(self.context, SELF, None, 1.0, self.polled.append, self.polled.remove)
         self.router: sockets.Socket = self.context.socket(zmq.ROUTER)
         self.router.bind(f"ipc://{directory}/7")
-        self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",), (f"ipc://{directory}/7.meta",))
+        self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",))
         self._inbox = Inbox()
 
     def received(self) -> list[Message]:
@@ -43,7 +43,7 @@ class Links:
             answer = Greeted(message.attempt, self._inbox.greet(SELF))
             self.router.send_multipart([sender, *codec.encode(answer)])
             assert self.polled[0].poll(10_000)
-            assert self.links.serve(PEER) == self.up.meta[0]
+            assert self.links.serve(PEER)
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def links(tmp_path: Path) -> Iterator[Links]:
 
 
 def test_message_waits_until_the_peer_is_known(links: Links) -> None:
-    links.links.send(PEER, Beat())
+    links.links.send(PEER, Beat(), 0.0)
     links.links.meet([links.up], 0.0)
     assert links.received() == [Beat()]
 
 
 def test_broker_is_no_peer_of_its_own(links: Links) -> None:
-    assert links.links.meet([BrokerUp(NodeIndex(0), ("a",), ("b",))], 0.0) == []
+    assert links.links.meet([BrokerUp(NodeIndex(0), ("a",))], 0.0) == []
 
 
 def test_peer_is_met_once(links: Links) -> None:
@@ -69,12 +69,24 @@ def test_peer_is_met_once(links: Links) -> None:
 
 
 def test_message_for_an_unknown_broker_waits_when_others_are_met(links: Links) -> None:
-    links.links.send(OTHER, Beat())
+    links.links.send(OTHER, Beat(), 0.0)
     assert links.links.meet([links.up], 0.0) == [PEER]
+
+
+def test_no_connection_is_made_before_there_is_something_to_send(links: Links) -> None:
+    links.links.meet([links.up], 0.0)
+    assert links.polled == []
+    assert links.links.look(0.0) == []
+    links.links.send(PEER, Beat(), 0.0)
+    assert len(links.polled) == 1
+    assert links.links.look(0.0) == [PEER]  # there is none yet
+    assert links.links.look(0.1) == []
+    assert links.received() == [Beat()]
 
 
 def test_peer_that_is_gone_is_not_polled_and_not_met_again(links: Links) -> None:
     links.links.meet([links.up], 0.0)
+    links.links.send(PEER, Beat(), 0.0)
     (socket,) = links.polled
     links.links.part(PEER)
     assert links.polled == []
@@ -85,16 +97,8 @@ def test_peer_that_is_gone_is_not_polled_and_not_met_again(links: Links) -> None
 
 @pytest.mark.parametrize("name", [PEER, OTHER])
 def test_message_for_a_broker_that_is_gone_is_dropped(links: Links, name: BrokerName) -> None:
-    links.links.send(name, Beat())
+    links.links.send(name, Beat(), 0.0)
     links.links.meet([links.up], 0.0)
     links.links.part(name)
-    links.links.send(name, Beat())
+    links.links.send(name, Beat(), 0.0)
     assert links.links.is_gone(name)
-
-
-def test_parting_tells_where_the_meta_socket_was_found(links: Links) -> None:
-    links.links.send(PEER, Beat())
-    links.links.meet([links.up], 0.0)
-    links.received()
-    assert links.links.part(PEER) == links.up.meta[0]
-    assert links.links.part(PEER) is None

@@ -288,7 +288,6 @@ def test_messages_of_one_connection_arrive_in_order_and_those_of_another_do_not_
     net.holds.append(Hold("0", "1", 1.0, 5.0))
     assert net.arrival("0", "1", 0, 1.0) == 5.0
     assert net.arrival("0", "1", 0, 4.0) == 5.0
-    assert net.arrival("0", "1", 0, 1.0, meta=True) == 5.0
     assert net.arrival("0", "2", 0, 1.0) == pytest.approx(1.1)
     assert net.arrival("0.1", "0", 0, 1.0) == pytest.approx(1.01)
 
