@@ -10,16 +10,15 @@
                                                    / | \\
 
 In the tree a broker tells each neighbour how many workers are idle at its own node and behind its other neighbours, as
-far as its own queue does not suffice for them: so each knows how much work is wanted in all directions, and who has work
-to give is asked for it by the neighbour that is on the way. A message for each neighbour takes the place of one for each
-broker, and work travels in bulk: to all N nodes in log N steps [Saraswat et al., Lifeline-based global load balancing,
-PPoPP 2011, 201, whose thieves leave word with few neighbours in place of asking all; sums over a tree: Kumar, Grama and
-Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60].
+far as its own queue does not suffice for them. So each knows how much work is wanted in all directions, and whoever has
+work is asked for it by the neighbour that is on the way. Each broker tells few others, not all, and work travels in
+bulk, to N nodes in log N steps. [Sums over a tree: Kumar, Grama and Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60.
+Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based global load balancing, PPoPP 2011, 201.]
 
 What appears, or has doubled, is told at once. What has gone, or has halved, is told at once where all tell all, so that
-busy workers do not export tasks for those that are idle no more. In the tree it is told at the next tick: whatever comes
-and goes with each task costs a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so
-nothing is repeated, and a federation at rest sends nothing.
+busy workers do not export tasks for those that are idle no more. In the tree it is told at the next tick: so whatever
+comes and goes with each task costs a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`),
+so nothing is repeated, and a federation at rest sends nothing.
 """
 
 from __future__ import annotations

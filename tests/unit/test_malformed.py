@@ -48,7 +48,6 @@ from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
     AgentName,
-    BrokerName,
     NodeIndex,
     ProcessName,
     broker_name,
