@@ -70,9 +70,13 @@ def ends(pid: int, timeout: float) -> bool:
 
 
 def _environ(environ: Mapping[str, str], temporary: str) -> dict[str, str]:
-    """Return the environment of a peer: our modules, a place for temporary files, MPI's leave to run."""
+    """Return the environment of a peer: our modules, a place for temporary files, MPI's leave to run.
+
+    Byte code is kept, as it is for users: a start would compile all that it imports, else.
+    """
+    kept = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **environ,
+        **kept,
         "PYTHONPATH": os.pathsep.join([str(PROGRAMS), str(PROGRAMS.parents[1])]),
         "TMPDIR": temporary,
         "OMPI_ALLOW_RUN_AS_ROOT": "1",  # Open MPI's; it needs both

@@ -70,6 +70,7 @@ from scoop_hpc.protocol.messages import (
     SetShared,
     Shared,
     SharedSet,
+    Standing,
     Steal,
     Stop,
     TaskLost,
@@ -144,6 +145,7 @@ class BrokerState:
         self.peers: set[BrokerName] = set()
         self.neighbours = Neighbours(name, policy)
         self._stealing: BrokerName | None = None  # the peer that was asked for tasks, and has not answered
+        self._stolen = self._given = self._repeated = 0  # tasks: from peers, to peers, queued again after a loss
         self._shared = SharedValues(name)
         self._home = Home()  # the tasks of workers here that are at peers
         self._searches: dict[tuple[WorkerName, int], _Search] = {}  # by owner and number of the question
@@ -228,9 +230,11 @@ class BrokerState:
                     self._home.strike(batch.owner, serials_in(batch))
             if not message.batches:
                 self.neighbours.gave_nothing(BrokerName(sender))
-            elif self._observers:
+            else:
                 tasks = sum(batch.tasks() for batch in message.batches)
-                self._observers.tell(events.Stole(self.name, sender, tasks))
+                self._stolen += tasks
+                if self._observers:
+                    self._observers.tell(events.Stole(self.name, sender, tasks))
         elif sender in self.workers:
             self.workers[WorkerName(sender)].took_back(message.batches)
         self._enqueue(message.batches, sender)
@@ -351,8 +355,9 @@ class BrokerState:
     def _queue_again(self, remains: Remains, lost: ProcessName) -> list[Send]:
         """Queue the tasks that the dead have left, and return the failures for those who wait for them."""
         self._enqueue(remains.batches, lost)
+        tasks = sum(batch.tasks() for batch in remains.batches)
+        self._repeated += tasks
         if self._observers:
-            tasks = sum(batch.tasks() for batch in remains.batches)
             self._observers.tell(events.TasksQueuedAgain(lost, tasks, len(remains.failed)))
         return [Send(self._way_to(lost.owner), lost) for lost in remains.failed if not self._is_gone(lost.owner)]
 
@@ -387,9 +392,12 @@ class BrokerState:
         count = self._policy.share(queued, message.count, elsewhere, 1 + len(self.neighbours))
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
         self._risky_tick = self._ticks
-        if stolen and self._observers:
-            self._observers.tell(events.WasStolenFrom(self.name, sender, sum(batch.tasks() for batch in stolen)))
-        if not stolen:
+        if stolen:
+            tasks = sum(batch.tasks() for batch in stolen)
+            self._given += tasks
+            if self._observers:
+                self._observers.tell(events.WasStolenFrom(self.name, sender, tasks))
+        else:
             self.neighbours.got_nothing(thief, len(self.risky) if message.for_origin else 0)
         return [*self._send_on(stolen, thief), *self._settle()]
 
@@ -500,7 +508,7 @@ class BrokerState:
 
     def _on_beat(self, message: Beat, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
-        return [Send(AGENT, message)]
+        return [Send(AGENT, Standing(len(self.queue) + len(self.risky), self._stolen, self._given, self._repeated))]
 
     def connection_broke(self, peer: BrokerName, now: float) -> None:
         """Note that the connection to *peer* broke."""

@@ -13,7 +13,8 @@ class Sizes:
     """The sizes of the chunks of one map among *workers*: as *chunksize* says, or by what is known of its items.
 
     An item takes *pace* seconds, None if that is not known, and its result *weight* bytes. From one item on, chunks
-    double until they take as long as they should; near the end they get smaller, so that all workers end together.
+    grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that
+    all workers end together.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Sizes:
         self._seconds = self._policy.chunk_decay * self._seconds + seconds
         self._bytes = self._policy.chunk_decay * self._bytes + size
         self.pace, self.weight = self._seconds / self._counted, self._bytes / self._counted
-        self._size = min(2 * self._size, self._fitting(), self._most)
+        growth = self._policy.chunk_leap if seconds < self._policy.chunk_worth else self._policy.chunk_growth
+        self._size = min(growth * self._size, self._fitting(), self._most)
 
     def _fitting(self, seconds: float | None = None) -> int:
         """Return how many items, at least one, take so many *seconds*, or a chunk's; 0 if that is not known."""

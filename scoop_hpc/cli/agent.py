@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from scoop_hpc import futures  # noqa: F401  programs import it: once, for all workers of the node
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
@@ -29,8 +30,8 @@ from scoop_hpc.worker import main as worker_main
 from scoop_hpc.worker.main import WorkerPlan
 
 
-def main() -> None:
-    """Be the agent of this node."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Be the agent of this node, by the *words* of a command line, or this process's own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a driver on this machine has it blocked until here
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     addresses, keys = environment.take_agent_variables(os.environ)
     options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
     mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options))

@@ -67,7 +67,8 @@ def _command(asked: Asked) -> list[str]:
             raise InputError(f"cannot read the prolog {asked.prolog!r}: name a shell script")
         shell = shutil.which("bash") or "/bin/sh"  # bash for its `source`: SCOOP's prologs are written for it
         return [shell, "-c", _SOURCE, "prolog", prolog, *command]
-    return command if asked.interpreter else []
+    # what is searched for modules is read from the environment when an interpreter starts
+    return command if asked.interpreter or asked.pythonpath else []
 
 
 def _interpreter(name: str) -> str:

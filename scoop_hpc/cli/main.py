@@ -24,6 +24,7 @@ _COMMANDS = {
     "render": ("scoop_hpc.cli.submit", "Print the job script that submit would submit."),
     "status": ("scoop_hpc.cli.jobs", "Say how jobs stand, or how they ended."),
     "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
+    "top": ("scoop_hpc.cli.look.top", "Watch what the nodes, workers and tasks of a run do."),
     "wait": ("scoop_hpc.cli.jobs", "Wait for jobs to end, and take their exit status."),
     "cancel": ("scoop_hpc.cli.jobs", "End jobs."),
     "requeue": ("scoop_hpc.cli.jobs", "Run jobs again."),

@@ -17,7 +17,7 @@ from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.program import check_program
-from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, open_missing_streams, run_request
+from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, look_file, open_missing_streams, run_request
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
@@ -140,7 +140,7 @@ def run(
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
-    request = dataclasses.replace(request, label=label)
+    request = dataclasses.replace(request, label=label, look=look_file(request, observers))
     ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
     if tracing is not None:
         tracing.close()

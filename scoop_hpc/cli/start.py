@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from scoop_hpc.cli.allocated import find_allocation, read_file
@@ -17,13 +18,17 @@ from scoop_hpc.cli.mpi.ranks import Ranks
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import AllocationError, InputError
+from scoop_hpc.events import Observers, Warned
 from scoop_hpc.files import private
 from scoop_hpc.hostlist import fold
+from scoop_hpc.jobs import look, runs
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
+from scoop_hpc.launchers.local import LocalLauncher
 from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
+from scoop_hpc.run.forked_agent import AgentMain
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.schedulers.allocation import Allocation, Node
@@ -121,7 +126,30 @@ def run_request(
         grace=grace,
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
+        look=of_element(os.path.join(os.path.dirname(record), look.FILE), allocation.array_index) if record else "",
+        agent_main=_agent_main() if isinstance(kind, LocalLauncher) and container is None else None,
     )
+
+
+def look_file(request: RunRequest, observers: Observers) -> str:
+    """Return the file for the looks at a run: in the directory of its job, or in one that is made for it.
+
+    Where none can be made, the run goes on without, and *observers* are told.
+    """
+    if request.look:
+        return request.look
+    try:
+        return runs.create(request.state, time.time())
+    except InputError as error:
+        if observers:
+            observers.tell(Warned(f"`scoop-hpc top` cannot look at this run: {error}"))
+        return ""
+
+
+def _agent_main() -> AgentMain:
+    from scoop_hpc.cli import agent  # noqa: PLC0415  it loads all that a node needs, and this machine may be none
+
+    return agent.main
 
 
 def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> dict[bytes, bytes]:

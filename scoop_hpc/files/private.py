@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 
 from scoop_hpc.errors import InputError
@@ -59,7 +58,7 @@ def check_private(directory: str) -> None:
 
 def write_text(path: str, text: str) -> None:
     """Put *text* into the file *path*, for this user only, whole or not at all."""
-    new = f"{path}.{secrets.token_hex(4)}"
+    new = f"{path}.{os.urandom(4).hex()}"
     with explained(f"cannot write {path!r}"):
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

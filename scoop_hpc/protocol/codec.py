@@ -28,6 +28,7 @@ from scoop_hpc.protocol.messages import (
     TaskLost,
     Tasks,
     Terms,
+    Watch,
     Withdraw,
 )
 from scoop_hpc.protocol.names import WorkerName, may_own
@@ -128,6 +129,8 @@ def decode(frames: Sequence[Buffer]) -> Message:
             raise ProtocolError(f"{len(frames) - 1} frames too many after {_shown(header)}")
         if isinstance(header, TaskLost):
             _check_number(header.time_limit)
+        elif isinstance(header, Watch):
+            _check_number(header.interval)
         return header
     if 1 + sum(map(_length, header.heads)) != len(frames):
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
@@ -175,10 +178,10 @@ def _check_dropped(head: _TaskHead) -> None:
         raise ProtocolError(f"{len(dropped)} of {head.count} tasks are dropped, and none is left")
 
 
-def _check_number(time_limit: float | None) -> None:
+def _check_number(seconds: float | None) -> None:
     """Raise ProtocolError for NaN, which is within all bounds."""
-    if time_limit is not None and math.isnan(time_limit):
-        raise ProtocolError("a time limit is not a number")
+    if seconds is not None and math.isnan(seconds):
+        raise ProtocolError("a time in seconds is not a number")
 
 
 def _places(frames: Sequence[Buffer]) -> _Places:

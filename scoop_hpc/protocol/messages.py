@@ -12,6 +12,8 @@ Peers        driver -> agent     meet   where these brokers are reached, from no
 Output       agent -> driver     meet   whole lines that a worker printed, or of its trace
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Progress     agent -> driver     meet   what the program waits for, if it is here, and how many workers are busy
+Watch        driver -> agent     meet   somebody looks at the run: tell me so often what your node does; or no more
+Seen         agent -> driver     meet   what the node's workers do now, and what they and the broker have done so far
 Exited       agent -> driver     meet   a broker or worker ended, and how
 Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
@@ -69,8 +71,9 @@ Arrived      broker -> broker    main   so many of your messages have arrived: y
 Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
 Load         broker -> broker    main   so many tasks wait here, so many workers are idle here and behind me
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
-Beat         agent <-> broker    main   do you still answer? And the answer
+Beat         agent -> broker     main   do you still answer?
              agent -> driver     meet   there is a connection again: am I still part of the run?
+Standing     broker -> agent     main   I do, and so stand my queue and my exchange with peers; the answer to Beat
 Stop         agent -> broker     main   end; passed on to the workers
 Order        client -> driver    pipe   be a pool like this
 Open         driver -> client    pipe   the pool works; the way to its first broker
@@ -88,7 +91,7 @@ For the names in messages see `names`. No message names its sender: its socket d
 from __future__ import annotations
 
 from mmap import mmap
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -112,6 +115,7 @@ Number = Annotated[int, Meta(ge=1)]
 Serial = Annotated[int, Meta(ge=0, le=2**62)]  # of a task: it is kept in 63 bits elsewhere
 Size = Annotated[int, Meta(ge=1, le=2**16)]  # of a batch of tasks: brokers count them one by one
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+Duration = Annotated[float, Meta(ge=0, le=1e9)]
 Index = Annotated[NodeIndex, Meta(ge=0, lt=MOST_NODES)]
 Broker = Annotated[BrokerName, Meta(pattern=BROKER_PATTERN)]
 Worker = Annotated[WorkerName, Meta(pattern=WORKER_PATTERN)]  # or the client of a pool
@@ -289,6 +293,48 @@ class Awaited(msgspec.Struct, frozen=True, array_like=True):
 class Progress(Message, frozen=True):
     busy: Count  # workers of the node that execute tasks
     awaited: tuple[Awaited, ...] = ()
+
+
+class Watch(Message, frozen=True):
+    interval: Seconds | None  # between two Seen at least; None: nobody looks any more
+
+
+class WorkerSeen(msgspec.Struct, frozen=True, array_like=True):
+    """A worker, or the origin, as its agent sees it."""
+
+    name: Worker
+    pid: Number
+    state: Literal["starting", "idle", "busy", "waiting"]  # waiting: its tasks have begun, and wait for others
+    task: str  # the function that it executes, or has executed last; empty: it is not known
+    since: Duration  # seconds that it is in this state, with this task
+    done: Count  # tasks of others; a chunk of a map is one
+    cpu: Duration | None  # percent of a CPU, since the look before; None: that cannot be told
+    memory: Count  # bytes that are resident
+
+
+class Standing(Message, frozen=True):
+    queued: Count  # batches of tasks that wait here
+    stolen: Count  # tasks that have come from peers, since the beginning
+    given: Count  # tasks that peers have stolen
+    repeated: Count  # tasks that were queued again, for their worker or node was lost
+
+
+class Gpu(msgspec.Struct, frozen=True, array_like=True):
+    """A GPU of a node."""
+
+    name: str
+    percent: Duration  # of the time that it computes
+    memory: Count  # bytes in use
+    memory_limit: Count
+
+
+class Seen(Message, frozen=True):
+    workers: tuple[WorkerSeen, ...]
+    done: Count  # tasks, also of workers that have died
+    standing: Standing | None = None  # the broker's; None: it has not answered yet
+    memory: Count = 0  # bytes, of all processes of the run here
+    memory_limit: Count | None = None  # bytes that they may have; None: as many as there are
+    gpus: tuple[Gpu, ...] = ()
 
 
 class Exited(Message, frozen=True):
@@ -504,9 +550,9 @@ class Open(Message, frozen=True):
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Exited, Fault, Interrupt, Shutdown, Bye,
+    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Watch, Seen, Exited, Fault, Interrupt, Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
-    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Stop,
+    SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Standing, Stop,
     Order, Open,
 )  # fmt: skip

@@ -31,7 +31,7 @@ import zmq
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.jobs import record as records
-from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Welcome
+from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Seen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
@@ -45,6 +45,7 @@ from scoop_hpc.run.agent_state import (
     LeaveWord,
     LookAtProcesses,
     LookAtProgress,
+    LookAtWorkers,
     Phase,
     Signal,
     Tell,
@@ -57,6 +58,7 @@ from scoop_hpc.run.connect import find_driver
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
+from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
@@ -108,6 +110,8 @@ class Agent:
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
+        self._sight = Sight()
+        self._ended = 0  # tasks, of workers that have died
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
@@ -134,6 +138,7 @@ class Agent:
             if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
                 shutil.rmtree(self._directory, ignore_errors=True)
             if not self._state.is_to_return:
+                self._do(self._state.saw(Seen((), self._ended)))
                 self._tell(Bye())
             self._context.destroy(linger=500 if has_driver else 0)
 
@@ -241,6 +246,7 @@ class Agent:
                 code = os.waitstatus_to_exitcode(status)
                 out_of_memory = code == -signal.SIGKILL and self._oom_kills.have_come()
                 said, begun = child.last_word.said(), child.last_word.begun
+                self._ended += begun.ended
                 ran = begun.running()
                 waiting = tuple(task for task in begun.tasks() if task not in ran)
                 left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
@@ -267,10 +273,12 @@ class Agent:
                     self._children[pid].last_word.notice.give(reason)
                 case LookAtProcesses():
                     self._oom_kills.look()
-                    stopped = [pid for pid in self._children if proc.is_stopped(pid)]
-                    self._do(self._state.looked(stopped))
+                    self._do(self._state.looked(self._look_at_processes()))
                 case LookAtProgress():
                     self._look_at_progress()
+                case LookAtWorkers():
+                    self._look_at_processes()
+                    self._do(self._state.saw(self._seen()))
                 case InspectDriver():
                     self._do(self._state.driver_inspected(self._driver_is_stopped()))
                 case KillDriver():
@@ -280,6 +288,27 @@ class Agent:
                     self._leave_word(reason)
                 case KillAll():
                     children.kill_descendants()
+
+    def _look_at_processes(self) -> list[int]:
+        """Note what the workers do, and use; return the children that are stopped."""
+        samples, stopped = [], []
+        for pid, child in self._children.items():
+            usage = proc.usage(pid)
+            if usage.is_stopped:
+                stopped.append(pid)
+            if is_worker(child.name):
+                begun = child.last_word.begun
+                samples.append(Sample(child.name, pid, begun.serves, begun.mark, begun.is_running, usage))
+        self._sight.note(samples, time.monotonic())
+        return stopped
+
+    def _seen(self) -> Seen:
+        begun = {pid: child.last_word.begun for pid, child in self._children.items()}
+        workers = self._sight.workers(
+            time.monotonic(), lambda pid: begun[pid].function, lambda pid: begun[pid].has_tasks
+        )
+        memory = sum(proc.usage(pid).memory for pid in self._children)
+        return Seen(workers, self._ended + sum(worker.done for worker in workers), memory=memory)
 
     def _look_at_progress(self) -> None:
         origin = next((child for child in self._children.values() if child.name == ORIGIN), None)

@@ -47,9 +47,12 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Progress,
     Ready,
+    Seen,
     Shutdown,
+    Standing,
     Stop,
     TaskId,
+    Watch,
     Welcome,
     WorkerDied,
 )
@@ -131,6 +134,10 @@ class LookAtProgress(Struct, frozen=True):
     """Look what the program waits for, and how many workers are busy; tell `progressed`."""
 
 
+class LookAtWorkers(Struct, frozen=True):
+    """Look what the workers do; tell `saw`."""
+
+
 class InspectDriver(Struct, frozen=True):
     """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
 
@@ -168,6 +175,7 @@ Action = (
     | TellProgram
     | LookAtProcesses
     | LookAtProgress
+    | LookAtWorkers
     | InspectDriver
     | KillDriver
     | LeaveWord
@@ -198,6 +206,9 @@ class AgentState:
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
         self._progress = Progress(0)  # that was told last
+        self._watch: float | None = None  # seconds from one look at the workers to the next; None: nobody looks
+        self._watch_at = 0.0  # when the next one is due
+        self._standing: Standing | None = None  # the broker's, as it has told last
         self._lost_at: float | None = None  # the connection to the driver
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
@@ -222,6 +233,8 @@ class AgentState:
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
         times += [time for time in (self._look_at, self._progress_at) if time is not None]
+        if self._watch is not None:
+            times.append(self._watch_at)
         if self._lost_at is not None:
             times.append(self._lost_at + self._policy.driver_lost_after)
         if self._terminated_at is not None:
@@ -236,6 +249,9 @@ class AgentState:
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + self._progress_interval()
             actions.append(LookAtProgress())
+        if self._watch is not None and now >= self._watch_at:
+            self._watch_at = now + self._watch
+            actions += [LookAtWorkers(), *self._ask_broker()]
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
@@ -291,6 +307,8 @@ class AgentState:
                 return [TellBroker(message), *self._start_origin()]
             case Gone():
                 return [TellBroker(message)]
+            case Watch(interval):
+                return self._be_watched(interval, now)
             case Interrupt(number):
                 if number == signal.SIGINT:
                     self._interrupted_at = now
@@ -310,8 +328,8 @@ class AgentState:
             case BrokerUp():
                 self._unanswered = 0
                 return [Tell(message)]
-            case Beat():
-                self._unanswered = 0
+            case Standing():
+                self._unanswered, self._standing = 0, message
                 return []
             case Fault():
                 return self._report(message)
@@ -438,6 +456,24 @@ class AgentState:
             return []
         self._progress = progress
         return [Tell(progress)]
+
+    def _be_watched(self, interval: float | None, now: float) -> list[Action]:
+        """Look at the workers every *interval* seconds from now on, or no more.
+
+        Many nodes together must not flood the driver.
+        """
+        self._watch = (
+            None if interval is None else max(interval, self._policy.busy_look_each * len(self._welcome.nodes))
+        )
+        self._watch_at = now
+        return [] if interval is None else self._ask_broker()
+
+    def _ask_broker(self) -> list[Action]:
+        return [] if self._unanswered is None or not self._has_broker else [TellBroker(Beat())]
+
+    def saw(self, seen: Seen) -> list[Action]:
+        """Take what a look at the workers has found, and tell the driver, with what the broker has told."""
+        return [Tell(replace(seen, standing=self._standing))]
 
     # the driver
 

@@ -63,6 +63,11 @@ def _prctl(option: int, argument: object) -> None:
         ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
 
 
+def set_title(title: str) -> None:
+    """Let ps(1) show this process as *title*, of at most 15 bytes [prctl(2), PR_SET_NAME]."""
+    _prctl(_PR_SET_NAME, title.encode())
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of all its descendants whose own parent dies [prctl(2), CHILD_SUBREAPER]."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -112,11 +117,11 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
             except KeyboardInterrupt:
                 status = 130
             except SystemExit as end:  # of a signal's handler, while it waits for the program's threads
-                status = end.code & 0xFF if isinstance(end.code, int) else 1
+                status = status_of(end)
     except KeyboardInterrupt:  # before or after the program, which sees to its own
         status = 130
     except SystemExit as end:
-        status = end.code & 0xFF if isinstance(end.code, int) else 1
+        status = status_of(end)
     except ScoopError as error:
         print(f"scoop-hpc: error: {options.title} {name}: {error}", file=sys.stderr)
     except BaseException:  # nothing above this frame may run twice
@@ -128,6 +133,16 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
             os.kill(os.getpid(), -status)
         last_word.say()
         leave(status & 0xFF)
+
+
+def status_of(end: SystemExit) -> int:
+    """Return the exit status of a process that *end* ends; print what it says, as the interpreter does."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
 
 
 def _make_ends(options: ProcessOptions) -> dict[int, tuple[int, int]]:
@@ -181,7 +196,7 @@ def _set_up(options: ProcessOptions, parent: int) -> None:
     if options.on_orphaned is not None:
         on_orphaned = options.on_orphaned
         signal.signal(options.orphaned, lambda number, frame: on_orphaned())
-    _prctl(_PR_SET_NAME, options.title.encode())
+    set_title(options.title)
     _prctl(_PR_SET_PDEATHSIG, options.orphaned)
     if os.getppid() != parent:  # it died before the last line took effect
         os._exit(1)
@@ -199,15 +214,20 @@ def _open_streams(pipes: dict[int, int], keep_input: bool) -> tuple[TextIO, ...]
     for stream, write in pipes.items():
         if stream != TRACE:
             os.dup2(write, stream)
-    end = max(_open_files(), default=2) + 1
-    os.closerange(3, trace)
-    os.closerange(max(3, trace + 1), end)
+    close_files(3, trace)
     encoding, errors = sys.stdout.encoding, sys.stdout.errors  # as PYTHONIOENCODING has it
     sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     return sys.stdout, sys.stderr
+
+
+def close_files(first: int, spared: int = 2) -> None:
+    """Close all files from the descriptor *first* on, but the one that is *spared*."""
+    end = max(_open_files(), default=2) + 1
+    os.closerange(first, spared)
+    os.closerange(max(first, spared + 1), end)
 
 
 def _open_files() -> list[int]:

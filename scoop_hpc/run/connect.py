@@ -6,7 +6,6 @@ When to go on, and when to give up, is decided by `SearchState`.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import sys
@@ -49,7 +48,7 @@ def find_driver(
 
     Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
     """
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     hello = _hello(node)
     ways = [
         _dial(context, agent_name(node, token, number), address, curve, hello)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -36,22 +35,21 @@ from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
 from scoop_hpc.run.children import TRACE
 from scoop_hpc.run.client_pipes import ClientPipes
-from scoop_hpc.run.driver_state import (
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import (
     Action,
-    CommandEnd,
-    DriverState,
-    Ending,
     LookAtMemory,
-    Phase,
     RemoveEnvironment,
     Report,
-    RunPlan,
     Send,
     ShowLastWords,
+    ShowNode,
     Start,
     Warn,
-    dialling_part,
 )
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan, dialling_part
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.oom_kills import OomKills, read_text
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
@@ -59,6 +57,7 @@ from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.lines import Lines
 from scoop_hpc.run.streams.writer import Writer
+from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
 from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.transport import curve as keys
@@ -109,10 +108,13 @@ class Driver:
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
-        attempt = secrets.token_hex(8)
+        attempt = os.urandom(8).hex()
         if request.record:
             nodes = tuple(node.name for node in request.nodes)
             self._observers.add(Recorder(request.record, attempt, nodes, request.job_id, os.getpid()))
+        self._look = Look(request, attempt, self._show) if request.look else None
+        if self._look is not None:
+            self._observers.add(self._look.snapshots)
         self._state = DriverState(self._plan(attempt), policy, self._observers)
 
     def _plan(self, attempt: str) -> RunPlan:
@@ -159,10 +161,14 @@ class Driver:
             ending = self._state.ending or Ending(1, "the driver failed")
             job_state = self._state.job_state(time.monotonic())
             self._observers.tell(events.RunOver(job_state.value, ending.status, ending.reason))
+            if self._look is not None:
+                self._look.close()
         return ending
 
     def _run(self) -> None:
         self._check_limits()
+        if self._look is not None:
+            self._look.open()
         if self._curve is None:
             address = f"ipc://{self._directory}/driver"
             self._launch([address])  # first: they remove the directory should this process be killed
@@ -225,7 +231,8 @@ class Driver:
         ours = environment.agent_variables(addresses, dialling_part(self._curve))
         parent = os.getpid() if self._one_machine else None
         python = container.PYTHON if request.container else ""
-        agent = environment.agent_argv(request.patience, request.interface, parent, python)
+        options = environment.agent_options(request.patience, request.interface, parent)
+        agent = options if request.agent_main else [*environment.agent_argv(python), *options]
         if request.container is not None:
             directory = os.fsdecode(request.program.directory)
             agent = container.inside(request.container, agent, directory, elsewhere=not self._one_machine)
@@ -271,11 +278,14 @@ class Driver:
             self._agents.tell()
         self._do(self._state.pass_time(now))
         self._heed_client()
+        if self._look is not None:
+            self._do(self._state.watch(self._look.serve()))
         if self._display is not None:
             self._add(2, self._display.show(), "")
 
     def _deadlines(self) -> tuple[float | None, ...]:
-        return self._state.deadline(), None if self._display is None else self._display.deadline()
+        looks = None if self._look is None else self._look.deadline()
+        return self._state.deadline(), looks, None if self._display is None else self._display.deadline()
 
     def _serve_agents(self) -> None:
         for _ in range(100):
@@ -359,6 +369,9 @@ class Driver:
                 case ShowLastWords():
                     for line in self._processes.last_words:
                         self._show(line)
+                case ShowNode(index, seen):
+                    if self._look is not None:
+                        self._look.snapshots.see(index, seen)
                 case RemoveEnvironment():
                     self._remove_environment()
                 case LookAtMemory():
@@ -368,7 +381,10 @@ class Driver:
         if self._state.ending is not None:  # the one before could not be started
             return
         try:
-            pid = self._processes.start(command, self._input)
+            if self._request.agent_main is not None:
+                pid = self._processes.fork(command, self._request.agent_main)
+            else:
+                pid = self._processes.start(command, self._input)
         except LaunchError as error:
             self._do(self._state.command_failed(str(error), time.monotonic()))
         else:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping, MutableMapping, Sequence
 
@@ -47,14 +46,19 @@ _FROM_FILE = (
 )
 
 
-def agent_argv(patience: float, interface: str, parent: int | None, python: str = "") -> list[str]:
-    """Return the command of an agent, but for the name of its node; *python* is another one than this, if any."""
+def agent_argv(python: str = "") -> list[str]:
+    """Return the command of an agent, but for its options; *python* is another one than this, if any."""
+    return installed_argv(python, _AGENT) if python else python_argv(_AGENT)
+
+
+def agent_options(patience: float, interface: str, parent: int | None) -> list[str]:
+    """Return the options of an agent, but for the name of its node."""
     options = ["--patience", f"{patience:g}"]
     if interface:
         options += ["--interface", interface]
     if parent is not None:
         options += ["--parent", str(parent)]
-    return [*(installed_argv(python, _AGENT) if python else python_argv(_AGENT)), *options]
+    return options
 
 
 def agent_variables(addresses: Sequence[str], curve: Curve | None) -> dict[str, str]:
@@ -108,7 +112,7 @@ def write(state: str, text: bytes, now: float, patience: float) -> str:
     """
     folder = os.path.join(state, _FOLDER)
     make_private(folder)
-    path = os.path.join(folder, f"{now + patience + _SLACK:.0f}-{secrets.token_hex(8)}")
+    path = os.path.join(folder, f"{now + patience + _SLACK:.0f}-{os.urandom(8).hex()}")
     try:
         _sweep(folder, now)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

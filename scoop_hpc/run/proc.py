@@ -1,9 +1,27 @@
-"""Read in /proc the state of a process, and what tells it from all others."""
+"""Read in /proc the state of a process, what it uses, and what tells it from all others."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+
+from msgspec import Struct
+
+_TICKS = os.sysconf("SC_CLK_TCK")  # in a second
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Usage(Struct, frozen=True):
+    """The state of a process, and what it uses."""
+
+    letter: str = ""  # of its state [proc_pid_stat(5)]; empty where it cannot be had
+    cpu: float = 0.0  # seconds, of it and of the children that it has waited for
+    memory: int = 0  # bytes that are resident
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if it has been stopped [signal(7), SIGSTOP]: see `is_stopped`."""
+        return self.letter == "T"
 
 
 def is_stopped(pid: int) -> bool:
@@ -17,6 +35,14 @@ def is_stopped(pid: int) -> bool:
 def process_state(pid: int) -> str:
     """Return the letter of a process's state [proc_pid_stat(5)], empty where it cannot be had."""
     return (_stat(pid) or ("",))[0]
+
+
+def usage(pid: int) -> Usage:
+    """Return the state of a process and what it uses [proc_pid_stat(5)]."""
+    stat = _stat(pid)
+    if stat is None:
+        return Usage()
+    return Usage(stat[0], sum(map(int, stat[11:15])) / _TICKS, int(stat[21]) * _PAGE)
 
 
 def identity(pid: int) -> str:

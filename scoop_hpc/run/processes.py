@@ -18,6 +18,7 @@ from scoop_hpc.errors import LaunchError
 from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
+from scoop_hpc.run.forked_agent import AgentMain, ForkedAgent, fork_agent
 
 _LAST_WORDS = 20  # lines
 _COMPLAINT = "scoop-hpc: error: "
@@ -45,7 +46,7 @@ class Processes:
         self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
         self._poller = poller
         self._share = share
-        self._running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = {}
+        self._running: dict[int, tuple[Command, subprocess.Popen[bytes] | ForkedAgent]] = {}
         self._lines: dict[int, LineBuffer] = {}  # by descriptor
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
@@ -70,6 +71,15 @@ class Processes:
             self._lines[process.stdout.fileno()] = LineBuffer()
             self._poller.register(process.stdout.fileno(), zmq.POLLIN)
         return process.pid
+
+    def fork(self, command: Command, main: AgentMain) -> int:
+        """Fork the agent of *command*, which is its *main*; return its process id. Raises LaunchError."""
+        try:
+            agent = fork_agent(command, main)
+        except OSError as error:
+            raise LaunchError(f"cannot start an agent for {fold(command.nodes)}: {error.strerror}") from error
+        self._running[agent.pid] = command, agent
+        return agent.pid
 
     def __contains__(self, descriptor: object) -> bool:
         return descriptor in self._lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import Container
 from scoop_hpc.protocol.messages import Pool, Program
+from scoop_hpc.run.forked_agent import AgentMain
 from scoop_hpc.run.placement import NodePlan
 
 
@@ -21,6 +22,7 @@ class RunRequest:
     own_addresses: Callable[[], Sequence[str]]  # where agents on other nodes may reach the driver
     state: str = ""  # directory that all nodes see
     record: str = ""  # file
+    look: str = ""  # file, for who looks at the run: see `jobs.look`; empty: nobody can
     job_id: str | None = None
     interface: str = ""  # the network interface to be reached by, on every node
     label: bool = False
@@ -32,3 +34,4 @@ class RunRequest:
     ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
     pool: Pool | None = None  # instead of a program to run
     container: Container | None = None  # that the agents, and so the workers, run in
+    agent_main: AgentMain | None = None  # to be called in forked processes: agents on this machine, by no launcher

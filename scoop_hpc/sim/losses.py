@@ -9,8 +9,8 @@ from typing import Protocol
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.protocol.messages import Message, Moved, Results, Tasks
 from scoop_hpc.protocol.names import BrokerName, ProcessName, is_broker
-from scoop_hpc.run import driver_state
 from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving import actions as driver_actions
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.faults import Cut, NodeLoss, Silence
 from scoop_hpc.sim.ledger import Ledger, Violation
@@ -55,7 +55,7 @@ class Surroundings(Protocol):
     def break_connection(self, node: Node) -> None:
         """Lose what the driver and an agent have sent to each other."""
 
-    def carry_out(self, actions: Sequence[driver_state.Action]) -> None:
+    def carry_out(self, actions: Sequence[driver_actions.Action]) -> None:
         """Carry out what the driver has decided."""
 
     def send(self, broker: Broker, sends: Sequence[Send]) -> None:

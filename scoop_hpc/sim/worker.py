@@ -213,6 +213,8 @@ class Worker(Process):
 
     def _resume(self) -> None:
         self._waits_at_link = False
+        if self.state.has_tasks_to_look_after and not self._armed:
+            self._arm()
         self._wait_number += 1
         self.idle_since = None
         try:
@@ -267,7 +269,7 @@ class Worker(Process):
             state.polled = polled
             state.look(now, False)
             self._drain()
-        self._interval = state.next_look(False)
+        self._interval = state.next_look(False, self._waits_at_link)
         if self._interval is not None:
             self._arm()
 

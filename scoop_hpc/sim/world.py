@@ -53,9 +53,12 @@ from scoop_hpc.protocol.names import (
     is_worker,
     node_of,
 )
-from scoop_hpc.run import agent_state, driver_state
+from scoop_hpc.run import agent_state
 from scoop_hpc.run.agent_state import AgentState, Unfinished
-from scoop_hpc.run.driver_state import DriverState, Ending, RunPlan
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving import actions as driver_actions
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.faults import Cut, Death, Fault, HeldUp, Late, NodeLoss, Silence, SlowLink, SlowNode, Stall
@@ -197,7 +200,7 @@ class World:
         commands = [Command(("ssh", f"n{node.host}"), {}, (f"n{node.host}",)) for node in self.nodes]
         self.carry_out(self.driver.start(commands, self.agenda.now))
         self.later(0.25, self._look)
-        while self.driver.phase is not driver_state.Phase.OVER:
+        while self.driver.phase is not Phase.OVER:
             try:
                 if not self.agenda.step():
                     raise Violation("nothing is to happen any more, and the run is not over")
@@ -459,13 +462,13 @@ class World:
 
     # the driver
 
-    def carry_out(self, actions: Sequence[driver_state.Action]) -> None:
+    def carry_out(self, actions: Sequence[driver_actions.Action]) -> None:
         """Carry out what the driver has decided."""
         for action in actions:
-            if isinstance(action, driver_state.Start):
+            if isinstance(action, driver_actions.Start):
                 self.driver.command_started(action.command, next(self._pids))
                 self.report(self.nodes[int(action.command.nodes[0][1:])])
-            elif isinstance(action, driver_state.Send):
+            elif isinstance(action, driver_actions.Send):
                 node = self._by_agent[action.to]
                 if isinstance(action.message, Gone):
                     self.losses.are_given_up(action.message.nodes)

@@ -2,7 +2,7 @@
 
 ::
 
-    words of 64 bits:  [ tasks ended ] [ bytes of a name ] [ name, 32 words ] [ what runs ]
+    words of 64 bits:  [ tasks ended ] [ bytes of a name ] [ name, 32 words ] [ what runs ] [ 1: it takes tasks ]
                        ... [ owner, serial, count, deadline ] ...
 
 An owner of 0 is a free slot. The count is that of a batch while it is opened, and above it, from bit 32 on, are the
@@ -23,6 +23,7 @@ from scoop_hpc.protocol.names import WorkerName, number_of, worker_numbered
 _BYTES = 32 * 1024
 _NAME, _NAME_BYTES = 2, 256  # its first word
 _RUNS = 34  # the word with the slot of the task that runs
+_SERVES = 35
 _OWN = -1  # in its place: a task that the worker has itself submitted
 _FIRST, _WORDS = 64, 4  # of the slots
 
@@ -49,6 +50,10 @@ class Begun:
 
     # the worker
 
+    def serve(self) -> None:
+        """Note that all is prepared, and tasks can come."""
+        self._words[_SERVES] = 1
+
     def begin(self, owner: WorkerName, serial: int, count: int = 1, losses: int = 0, deadline: int = 0) -> int:
         """Note that a task begins; return the slot, 0 if there is none left."""
         try:
@@ -72,6 +77,13 @@ class Begun:
             self._words[slot] = 0
             self._free.append(slot)
         self._words[0] = self._ended = self._ended + 1
+        self._words[_RUNS] = _OWN
+
+    def opened(self, slot: int) -> None:
+        """Note that the batch in *slot* is open: its tasks begin one by one."""
+        if slot:
+            self._words[slot] = 0
+            self._free.append(slot)
         self._words[_RUNS] = _OWN
 
     def pause(self) -> int:
@@ -108,6 +120,21 @@ class Begun:
     def is_running(self) -> bool:
         """True while a task runs, whosever it is."""
         return self._words[_RUNS] != 0
+
+    @property
+    def serves(self) -> bool:
+        """True once tasks can come."""
+        return self._words[_SERVES] != 0
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What stays the same as long as the same task runs, or nothing does."""
+        return self._words[0], self._words[_RUNS]
+
+    @property
+    def has_tasks(self) -> bool:
+        """True while tasks have begun and not ended."""
+        return any(self._words[slot] for slot in range(_FIRST, len(self._words), _WORDS))
 
     def running(self) -> list[BegunTask]:
         """Return the task that ran; all that had begun, if it was one of the worker's own; none, if nothing ran."""

@@ -73,6 +73,7 @@ class Exchange:
         self.forked = False  # this process is not the worker, but a child of it
         self.progress_thread = ProgressThread(self._progress, policy.first_look)
         self._link = link
+        self._main_waits = False  # at the link
         self._segments = segments
 
     # tasks of this worker
@@ -337,12 +338,25 @@ class Exchange:
                 timeout = seconds if timeout is None else min(timeout, seconds)
             nothing = not self._receive()
         if nothing and timeout != 0 and not (state.inbox or state.foreign or self.has_news()):
-            self._link.wait(timeout)
+            self._wait(timeout)
             with self.lock:
                 self._receive()
         state.polled = monotonic()
         if (state.local or state.leaving) and state.has_to_share():
             self.share()
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait at the link. Meanwhile nobody else need look at it; who has stopped because of that is called again.
+
+        Either this thread sees that the other is not armed any more, or that one sees that this does not wait any more.
+        """
+        self._main_waits = True
+        try:
+            self._link.wait(timeout)
+        finally:
+            self._main_waits = False
+            if self.state.has_tasks_to_look_after:
+                self.arm()
 
     def _receive(self) -> bool:
         """Take in what has arrived; return whether there was anything."""
@@ -396,7 +410,7 @@ class Exchange:
                 state.look(now, self.on_duty is not None)
                 self._drain()
         is_watched = self.watchdog()
-        return state.next_look(is_watched or (self._segments is not None and self._segments.lent))
+        return state.next_look(is_watched or (self._segments is not None and self._segments.lent), self._main_waits)
 
     def _poll_for_main(self) -> None:
         """Poll in another thread: this was not the main thread's look."""

@@ -161,6 +161,8 @@ def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
 
 
 def _serve(controller: Controller, link: BrokerLink) -> int:
+    if controller.exchange.begun is not None:
+        controller.exchange.begun.serve()
     controller.loop.serve()
     controller.end()
     link.close()

@@ -50,6 +50,8 @@ class Policy(Struct, frozen=True):
 
     chunk_seconds: float = 0.05  # that a chunk should take
     chunk_items: int = 10_000  # in a chunk at the most
+    chunk_growth: int = 2  # times the size of the one before, at the most
+    chunk_leap: int = 8  # the same, where that one took less than it is worth
     chunk_bytes: int = 4_000_000  # of a chunk's results
     chunk_worth: float = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
     chunk_last: int = 4  # chunks that a worker should still get, at the least

@@ -137,7 +137,7 @@ class Runner:
         try:
             return self._exchange.open(batch, self.durations.of)
         finally:
-            begun.end(slot)
+            begun.opened(slot)
 
     def _run(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost

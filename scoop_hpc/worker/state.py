@@ -617,10 +617,14 @@ class WorkerState:
         if self._untold or (was_idle and not may_be_idle):
             self.ask(0 if last is None else last.count, was_idle and may_be_idle)
 
-    def next_look(self, is_watched: bool) -> float | None:
-        """Return after how many seconds somebody else should look, None if nothing waits; *is_watched*: it does."""
+    def next_look(self, is_watched: bool, main_waits: bool = False) -> float | None:
+        """Return after how many seconds somebody else should look, None if nothing waits; *is_watched*: it does.
+
+        What the broker may send is not waited for if the main thread *waits* for it at the link.
+        """
         queued = self.local or self.leaving or self.inbox or self._outcomes
-        if not (queued or self._request or self._untold or self._is_in_doubt or is_watched):
+        asked = not main_waits and (self._request or self._untold or self._is_in_doubt)
+        if not (queued or asked or is_watched):
             self._look_seconds = self.policy.first_look
             return None
         self._look_seconds = min(2 * self._look_seconds, self.policy.longest_look)

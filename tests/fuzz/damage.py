@@ -35,6 +35,8 @@ def make_value(kind: Any, chance: random.Random, is_sound: bool = False) -> Any:
         return Reference(content) if chance.random() < 0.2 else content
     if origin in (typing.Union, types.UnionType):
         return make_value(chance.choice(arguments), chance, is_sound)
+    if origin is typing.Literal:
+        return chance.choice(arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
         return tuple(make_value(each, chance, is_sound) for each in arguments)
     if origin in (tuple, list):

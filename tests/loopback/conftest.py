@@ -107,7 +107,8 @@ def members(session: int) -> dict[int, str]:
             state, _, _, sid = tail.split()[:4]
             if int(sid) == session and state not in "ZX":
                 name = head.partition("(")[2]
-                found[int(entry.name)] = "agent" if b"scoop_hpc.cli.agent" in argv and name.startswith("py") else name
+                is_agent = name == "scoop-agent" or (b"scoop_hpc.cli.agent" in argv and name.startswith("py"))
+                found[int(entry.name)] = "agent" if is_agent else name
     return found
 
 

@@ -17,7 +17,7 @@ from scoop_hpc import futures
 if __name__ == "__main__":
     print(sum(futures.map(abs, range(10))))
 """
-# what the system does at its limit, played because root has no such limit; agents are started by `python -c`
+# what the system does at its limit, played because root has no such limit
 AT_LIMIT = {
     "driver": "import os, sys, threading\n"
     "if sys.argv[0] == '-m':\n"
@@ -26,9 +26,13 @@ AT_LIMIT = {
     '        if threading.active_count() > 5: raise RuntimeError("can\'t start new thread")\n'
     "        start(self)\n"
     "    threading.Thread.start = refuse\n",
-    "agent": "import os, sys\n"
-    "def refuse(): raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
-    "if sys.argv[0] == '-c': os.fork = refuse\n",
+    "agent": "import os\n"
+    "fork = os.fork\n"
+    "def refuse():\n"
+    "    if open('/proc/self/comm').read() == 'scoop-agent\\n':\n"
+    "        raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+    "    return fork()\n"
+    "os.fork = refuse\n",
 }
 
 

@@ -74,13 +74,12 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def named(agent: int) -> str:
-    """Return the node that an agent is for, by its command line; empty if it is gone."""
+def age(pid: int) -> tuple[int, int]:
+    """Return what orders processes as they were started, (0, 0) if it is gone [proc_pid_stat(5)]."""
     try:
-        words = Path(f"/proc/{agent}/cmdline").read_bytes().split(b"\0")
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]), pid
     except OSError:
-        return ""
-    return words[words.index(b"--node") + 1].decode() if b"--node" in words else ""
+        return 0, 0
 
 
 class Nodes:
@@ -92,6 +91,7 @@ class Nodes:
         self._shared_memory = shared_memory()
         self.run = runs.start(*options, runs.write(program))
         self.lines: list[str] = []  # of stderr, so far
+        self._names: dict[int, str] = {}  # of nodes, by agent
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -100,9 +100,12 @@ class Nodes:
         self.lines.extend(iter(self.run.stderr.readline, ""))
 
     def nodes(self) -> dict[str, Node]:
-        """Return the nodes whose agents are there."""
+        """Return the nodes whose agents are there; none before all four have been."""
         titles = members(self.run.pid)
-        agents = {named(pid): pid for pid, title in titles.items() if title == "agent"}
+        there = [pid for pid, title in titles.items() if title == "agent"]
+        if not self._names and len(there) == 4:
+            self._names = dict(zip(sorted(there, key=age), "abcd", strict=True))
+        agents = {self._names[pid]: pid for pid in there if pid in self._names}
         parents = {pid: parent_of(pid) for pid in titles}
         found = {}
         for name, agent in agents.items():

@@ -30,6 +30,7 @@ from scoop_hpc.protocol.messages import (
     Progress,
     Ready,
     Shutdown,
+    Standing,
     Stop,
     TaskId,
     Welcome,
@@ -59,6 +60,7 @@ from scoop_hpc.transport.notice import REMINDER
 
 FIRST, SECOND = NodeIndex(0), NodeIndex(1)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
+STANDING = Standing(3, 2, 1, 0)
 UP = BrokerUp(FIRST, ("main",))
 WELCOME = Welcome(
     node=FIRST,
@@ -281,7 +283,7 @@ def test_broker_that_does_not_answer_is_told_of(node: Node) -> None:
 def test_broker_that_answers_is_asked_again(node: Node) -> None:
     for _ in range(60):
         assert TellBroker(Beat()) in node.wait(2)
-        node.broker(Beat())
+        node.broker(STANDING)
     assert faults(node) == []
 
 
@@ -296,7 +298,7 @@ def test_run_that_was_suspended_for_an_hour_goes_on(node: Node) -> None:
     node.stopped = {node.pids[WORKER]}
     node.do(node.state.pass_time(node.now))
     node.stopped = set()
-    node.broker(Beat())
+    node.broker(STANDING)
     node.wait(10)
     assert (faults(node), node.phase) == ([], Phase.SERVING)
 

@@ -35,6 +35,7 @@ from scoop_hpc.protocol.messages import (
     Reference,
     Request,
     Results,
+    Standing,
     Steal,
     Stop,
     TaskId,
@@ -351,7 +352,7 @@ def test_two_brokers_hand_all_tasks_to_idle_workers() -> None:
 
 
 def test_agent_that_asks_whether_the_broker_lives_gets_an_answer(broker: Broker) -> None:
-    assert broker.say(Beat(), AGENT) == [Send(AGENT, Beat())]
+    assert broker.say(Beat(), AGENT) == [Send(AGENT, Standing(0, 0, 0, 0))]
     with pytest.raises(ProtocolError, match="Beat"):
         broker.say(Beat(), SECOND)
 

@@ -32,21 +32,20 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, broker_name, worker_name
-from scoop_hpc.run.driver_state import (
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import (
     Action,
-    CommandEnd,
-    DriverState,
-    Ending,
     LookAtMemory,
-    Phase,
     RemoveEnvironment,
     Report,
-    RunPlan,
     Send,
     ShowLastWords,
     Start,
     Warn,
 )
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.schedulers.job_state import JobState

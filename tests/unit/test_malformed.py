@@ -38,11 +38,13 @@ from scoop_hpc.protocol.messages import (
     Reference,
     Request,
     Results,
+    Seen,
     SetShared,
     Shutdown,
     Stop,
     Tasks,
     Withdraw,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import (
     AGENT,
@@ -53,7 +55,9 @@ from scoop_hpc.protocol.names import (
     broker_name,
     worker_name,
 )
-from scoop_hpc.run.driver_state import DriverState, RunPlan, Warn
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving.actions import Warn
+from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.placement import NodePlan
 
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
@@ -63,6 +67,7 @@ SAMPLES: list[Message] = [
     Output(worker_name(0, 1), 1, b"text\n"),
     Progress(2, (Awaited(1, "simulate", 9, 7, 1),)),
     Exited(worker_name(0, 1), 7, -9, False, False),
+    Seen((WorkerSeen(worker_name(0, 1), 7, "busy", "simulate", 1.5, 7, None, 4096),), 7),
     Fault("why", 2),
     Request(3, 1, False, 2),
     Withdraw(2),
@@ -83,6 +88,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
         return strategy(kind.__supertype__)
     if origin in (typing.Union, types.UnionType) and kind is not messages.Buffer:
         return st.one_of([strategy(each) for each in arguments])
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
     if origin is tuple and arguments[-1] is Ellipsis:
         return st.lists(strategy(arguments[0]), max_size=3).map(tuple)
     if origin is list:

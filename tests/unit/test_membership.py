@@ -25,8 +25,11 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, broker_name, worker_name
-from scoop_hpc.run.broken_links import BrokenLinks, Verdict
-from scoop_hpc.run.driver_state import CommandEnd, Ending, Phase, RemoveEnvironment, RunPlan, Send, Start, Warn
+from scoop_hpc.run.driving.actions import RemoveEnvironment, Send, Start, Warn
+from scoop_hpc.run.driving.broken_links import BrokenLinks, Verdict
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
 

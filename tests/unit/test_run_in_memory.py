@@ -50,9 +50,13 @@ from scoop_hpc.protocol.names import (
     node_of,
     worker_name,
 )
-from scoop_hpc.run import agent_state, driver_state
+from scoop_hpc.run import agent_state
 from scoop_hpc.run.agent_state import AgentState, Unfinished
-from scoop_hpc.run.driver_state import CommandEnd, DriverState, Ending, RunPlan
+from scoop_hpc.run.driver_state import DriverState
+from scoop_hpc.run.driving import actions as driver_actions
+from scoop_hpc.run.driving.life import Ending, Phase
+from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.worker.durations import Cost
@@ -199,7 +203,7 @@ class World:
         """Let the run begin, and all happen to its end."""
         commands = [Command(("ssh", name), {}, (name,)) for name in ("n1", "n2")]
         self._do(self.driver.start(commands, self.now))
-        while self.driver.phase is not driver_state.Phase.OVER:
+        while self.driver.phase is not Phase.OVER:
             self.step()
             assert self.now < 1000, "it never ends"
         assert self.driver.ending is not None
@@ -220,18 +224,18 @@ class World:
 
     # the driver
 
-    def _do(self, actions: Sequence[driver_state.Action]) -> None:
+    def _do(self, actions: Sequence[driver_actions.Action]) -> None:
         for action in actions:
             match action:
-                case driver_state.Start(command):
+                case driver_actions.Start(command):
                     self.driver.command_started(command, next(self._number))
                     if command.nodes[0] not in self.silent:
                         hello = Hello(VERSION, "3.11", command.nodes[0], "host", 8, 4)
                         self._tell_driver(self.nodes[command.nodes[0] == "n2"], hello)
-                case driver_state.Send(to, message):
+                case driver_actions.Send(to, message):
                     node = next(node for node in self.nodes if node.name == to)
                     self.later(LATENCY, partial(self._hear, node, message))
-                case driver_state.Warn(text):
+                case driver_actions.Warn(text):
                     self.warnings.append(text)
 
     def _tell_driver(self, node: Node, message: Message) -> None:

@@ -16,8 +16,12 @@ def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[i
     return made
 
 
-def test_unknown_items_begin_alone_and_double() -> None:
-    assert chunks_of(Sizes(2), 1_000_000, 1e-6)[:6] == [1, 2, 4, 8, 16, 32]
+def test_unknown_items_begin_alone_and_grow_fast_while_chunks_are_not_worth_a_message() -> None:
+    assert chunks_of(Sizes(2), 1_000_000, 1e-6)[:6] == [1, 8, 64, 512, 4096, 8192]
+
+
+def test_chunks_that_are_worth_a_message_double() -> None:
+    assert chunks_of(Sizes(2), 1_000_000, 0.001)[:6] == [1, 2, 4, 8, 16, 32]
 
 
 def test_known_items_begin_with_what_fits() -> None:
@@ -47,10 +51,10 @@ def test_cost_that_rises_a_thousandfold_is_followed_at_the_next_chunk() -> None:
     assert sizes.next(None) < 100
 
 
-def test_cost_that_falls_a_thousandfold_is_followed_by_doubling() -> None:
+def test_cost_that_falls_a_thousandfold_is_followed_in_a_few_chunks() -> None:
     sizes = Sizes(2, pace=0.01)
     made = chunks_of(sizes, 10_000, 0.00001)
-    assert made[:6] == [5, 10, 20, 40, 80, 160]
+    assert made[:4] == [5, 40, 320, 640]
 
 
 def test_one_long_item_among_quick_ones_is_soon_forgotten() -> None:

@@ -567,6 +567,16 @@ def test_looks_get_rarer_and_end_when_nothing_waits() -> None:
     assert state.next_look(is_watched=False) is None
 
 
+def test_what_the_main_thread_waits_for_at_the_link_needs_no_look() -> None:
+    state = worker()
+    state.want()
+    state.flush()
+    assert state.next_look(is_watched=False, main_waits=True) is None
+    assert state.next_look(is_watched=False) is not None
+    submit(state, cost_of(4e-6))
+    assert state.next_look(is_watched=False, main_waits=True) is not None
+
+
 def test_failure_of_the_progress_thread_is_kept_for_the_main_thread() -> None:
     failed = threading.Event()
 

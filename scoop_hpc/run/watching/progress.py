@@ -127,6 +127,11 @@ class Progress:
         return min(sum(self._busy.values()), self.workers)
 
     @property
+    def parts(self) -> list[Part]:
+        """What is waited for, and what was last by each label."""
+        return list(self._parts.values())
+
+    @property
     def running(self) -> list[Part]:
         """What is waited for now, the oldest first."""
         return [part for part in self._parts.values() if part.ended is None]

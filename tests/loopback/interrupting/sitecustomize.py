@@ -19,7 +19,7 @@ def _who() -> str:
         name = file.read().strip()
     if name.startswith("scoop-"):
         return name.partition("-")[2]
-    return "agent" if sys.argv[:1] == ["-c"] else "driver"
+    return "driver"
 
 
 class _Hook:

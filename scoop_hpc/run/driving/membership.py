@@ -98,6 +98,14 @@ class Membership:
         """Return the names of all nodes, by index."""
         return tuple(node.name for node in self.nodes)
 
+    def of_planned(self, number: int) -> str:
+        """Say how many nodes there are of those that the run was planned with: one that comes back is none more.
+
+        >>> Membership([NodePlan("n1", 2), NodePlan("n2", 2)]).of_planned(1)
+        '1 of 2 nodes'
+        """
+        return f"{number} of {len(self._planned)} nodes"
+
     def up(self) -> list[Node]:
         """Return the nodes that are part of the run."""
         return [node for node in self.nodes if node.is_up]

@@ -1,0 +1,117 @@
+"""Find the run that a user wants to look at: of a job, of a script's own job, or of this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from scoop_hpc.cli.options.job import choose
+from scoop_hpc.errors import InputError, ScoopError
+from scoop_hpc.files import private
+from scoop_hpc.jobs import look, runs
+from scoop_hpc.jobs.client import Client
+from scoop_hpc.jobs.look import Viewer
+from scoop_hpc.jobs.record import of_element
+from scoop_hpc.jobs.report import Report
+from scoop_hpc.jobs.snapshot import Snapshot
+from scoop_hpc.run import proc
+
+PATIENCE = 10.0  # seconds for a driver to answer: it looks every 2 s, and files may take their time to other hosts
+_PAUSE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that can be looked at, by the file for its looks; *ended*: the job has, whatever the file says."""
+
+    path: str
+    label: str
+    ended: Report | None = None
+
+
+def find(client: Client, job: str | None, environ: Mapping[str, str]) -> Found:
+    """Return the run of *job*, without one the newest run; raise InputError."""
+    return _newest(client, environ) if job is None else _of_job(client, job, environ)
+
+
+def _of_job(client: Client, job: str, environ: Mapping[str, str]) -> Found:
+    (report,) = client.find((job,), choose(None, environ))
+    if report.job is None:
+        path = next((path for path, seen in _known_runs(environ) if seen.job == job), None)
+        if path is None:
+            raise InputError(f"the job {job!r} was not submitted from here, and no run in it is known here")
+        return Found(path, f"job {job}")
+    if report.job.spec.array is not None and report.index is None:
+        raise InputError(f"the job {job!r} is an array: name one of its jobs, such as {client.first_of(report)!r}")
+    path = of_element(os.path.join(report.job.directory, look.FILE), report.index)
+    (report,) = client.status([report], lambda error: None)
+    return Found(path, f"job {report.label}", report if report.status.state.ended else None)
+
+
+def _newest(client: Client, environ: Mapping[str, str]) -> Found:
+    """Return the newest run that goes on; if there is none, the newest of all."""
+    known = list(_known_runs(environ))
+    for job in reversed(client.recent(20)):
+        path = os.path.join(job.directory, look.FILE)
+        seen = _read(path)
+        if seen is not None:
+            known.append((path, seen))
+    known.sort(key=lambda each: each[1].started, reverse=True)
+    if not known:
+        raise InputError("no run is known here: start one by `scoop-hpc run` or `scoop-hpc submit`")
+    path, seen = next((each for each in known if each[1].state != "ended" and not is_dead(each[1])), known[0])
+    return Found(path, f"job {seen.job}" if seen.job else f"run {seen.program}")
+
+
+def _known_runs(environ: Mapping[str, str]) -> list[tuple[str, Snapshot]]:
+    """Return the runs that no `submit` has made, and the last looks at them, the newest first."""
+    known = [(path, _read(path)) for path in runs.newest_first(private.root(environ))]
+    return [(path, seen) for path, seen in known if seen is not None]
+
+
+def _read(path: str) -> Snapshot | None:
+    try:
+        return look.read(path)
+    except ScoopError:  # of another version, say: it cannot be shown
+        return None
+
+
+def is_dead(seen: Snapshot) -> bool:
+    """Return whether the driver of a run that has left no end is a process of this machine, and is gone."""
+    return seen.host == os.uname().nodename and proc.identity(seen.pid) != seen.driver
+
+
+def as_known(seen: Snapshot, found: Found) -> Snapshot:
+    """Return the last look at a run as it is known to have ended, if its driver could not say so."""
+    if seen.state == "ended" or (found.ended is None and not is_dead(seen)):
+        return seen
+    if found.ended is None:
+        return replace(seen, state="ended", reason=f"the driver (pid {seen.pid}) has died")
+    status = found.ended.status
+    return replace(seen, state="ended", status=status.exit_status, reason=status.reason or status.state.value)
+
+
+def look_once(
+    found: Found,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[Snapshot, bool]:
+    """Return a look at a run, and whether it is a new one, or the last there will be; raise ScoopError without any."""
+    viewer = Viewer(found.path)
+    while True:
+        seen = viewer.last if found.ended is not None else viewer.look(clock())
+        if seen is not None:
+            seen = as_known(seen, found)
+            if seen.state == "ended" or viewer.is_answered:
+                return seen, True
+        elif found.ended is not None:
+            raise ScoopError(f"nothing is known of what the {found.label} did: it ended before its run began")
+        if viewer.waits(clock()) > PATIENCE:
+            if seen is None:
+                raise ScoopError(f"the run of the {found.label} has not begun")
+            return seen, False
+        sleep(_PAUSE)

@@ -1,0 +1,11 @@
+"""The machines that the driver's state is made of: joining, losses, the end; and the values that they share.
+
+Each imports only those below it::
+
+    witnesses     what tells of a lost agent: its connection, its launcher's command, broken links
+    losses        the run goes on without a node or worker, or ends
+    joining       agents are started, welcomed, told of each other
+    life          the phase of the run, and its end
+    membership    the nodes; broken_links: which of them a broken link costs
+    actions, plan values
+"""

@@ -1,0 +1,65 @@
+"""What the driver decides to do, as values that its shell carries out."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from scoop_hpc import events
+from scoop_hpc.events import Observers
+from scoop_hpc.launchers.base import Command
+from scoop_hpc.protocol.messages import Fault, Message, Open, Seen
+from scoop_hpc.protocol.names import AgentName, NodeIndex
+
+
+class Start(Struct, frozen=True):
+    """Start *command*, unless the run ends; tell `command_started` or `command_failed`."""
+
+    command: Command
+
+
+class Send(Struct, frozen=True):
+    """Send *message* to the agent called *to*."""
+
+    to: AgentName
+    message: Message
+
+
+class Report(Struct, frozen=True):
+    """Tell the client of a pool."""
+
+    message: Open | Fault
+
+
+class Warn(Struct, frozen=True):
+    """Tell the user."""
+
+    text: str
+
+
+class ShowLastWords(Struct, frozen=True):
+    """Show the user what the launcher's commands have printed last."""
+
+
+class ShowNode(Struct, frozen=True):
+    """Show who looks at the run what a node does."""
+
+    node: NodeIndex
+    seen: Seen
+
+
+class RemoveEnvironment(Struct, frozen=True):
+    """Remove the file that has brought the agents their environment: no agent needs it any more."""
+
+
+class LookAtMemory(Struct, frozen=True):
+    """Look at the count of processes that were killed, out of memory."""
+
+
+Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory
+
+
+def warn(text: str, observers: Observers) -> list[Action]:
+    """Return what tells the user *text*, and tell *observers*."""
+    if observers:
+        observers.tell(events.Warned(text))
+    return [Warn(text)]

@@ -1,0 +1,173 @@
+"""What tells that a node is lost: its agent's connection, the launcher's command that brought it, broken links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from scoop_hpc import events
+from scoop_hpc.events import Observers
+from scoop_hpc.hostlist import fold
+from scoop_hpc.launchers.base import Command
+from scoop_hpc.protocol.names import NodeIndex
+from scoop_hpc.run.driving.actions import Action
+from scoop_hpc.run.driving.broken_links import BrokenLinks
+from scoop_hpc.run.driving.life import Life, Phase
+from scoop_hpc.run.driving.losses import Losses
+from scoop_hpc.run.driving.membership import Detached, Membership, Node
+from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.exits import OUT_OF_MEMORY, describe_exit
+from scoop_hpc.run.policy import DriverPolicy
+
+
+class CommandEnd(Struct, frozen=True):
+    """The end of a launcher's command."""
+
+    command: Command
+    pid: int
+    status: int  # as of `os.waitstatus_to_exitcode`
+    said: str = ""  # the last line that it printed, or that was an error of ours
+    complaint: str = ""  # the last line that was an error of ours: srun tells after it how its tasks ended
+    out_of_memory: bool = False
+
+
+class Witnesses:
+    """The witnesses of losses among the nodes in *membership*."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        policy: DriverPolicy,
+        membership: Membership,
+        life: Life,
+        losses: Losses,
+        observers: Observers,
+    ) -> None:
+        self._plan = plan
+        self._policy = policy
+        self._membership = membership
+        self._life = life
+        self._losses = losses
+        self._observers = observers
+        self._disconnected: list[Node] = []  # their agents
+        self._links = BrokenLinks(policy.gather)
+
+    # time
+
+    def deadline(self) -> float | None:
+        """Return when to call `pass_time` at the latest; None: nothing is due."""
+        times = [self._lost_at(node) for node in self._disconnected]
+        judged = self._links.due()
+        return min(times if judged is None else [*times, judged], default=None)
+
+    def pass_time(self, now: float) -> list[Action]:
+        """Give up the agents and links that have been without a connection for too long."""
+        actions: list[Action] = []
+        for node in [node for node in self._disconnected if now >= self._lost_at(node)]:
+            self._disconnected.remove(node)
+            actions += self._lose_agent(node, now)
+        judged = self._links.due()
+        if judged is not None and now >= judged:
+            actions += self._judge_links(now)
+        return actions
+
+    # connections of agents
+
+    def disconnected(self, node: Node, now: float) -> list[Action]:
+        """Take the end of the connection to the agent on *node*: it is lost, or about to leave."""
+        if node.is_lost or node.disconnected_at is not None:
+            return []
+        if self._observers and not node.has_departed:
+            self._observers.tell(events.AgentDisconnected(node.name))
+        node.disconnected_at = now
+        self._disconnected.append(node)
+        if node.detached is not None and now < node.detached.since + self._policy.lost_after:
+            return self._losses.lose(node, node.detached.words, node.detached.cause, now)  # both ended together
+        return []
+
+    def connected(self, node: Node) -> None:
+        """Take a new connection to the agent on *node*, in the place of one that was lost."""
+        if node in self._disconnected:
+            self._disconnected.remove(node)
+            node.disconnected_at = None
+
+    def _lost_at(self, node: Node) -> float:
+        assert node.disconnected_at is not None
+        return node.disconnected_at + self._policy.lost_after
+
+    def _lose_agent(self, node: Node, now: float) -> list[Action]:
+        """Give up the agent on *node*, which has been without a connection for too long."""
+        before = f", after its launcher had ended: {node.detached.words}" if node.detached is not None else ""
+        how = f"died, or the connection to it broke{before}"
+        reason = f"the agent (pid {node.pid}) on {node.name} {how}"
+        return self._losses.lose(node, f"its agent (pid {node.pid}) {how}", reason, now, is_gone=True)
+
+    # links between brokers
+
+    def link_broken(self, node: Node, peer: NodeIndex, now: float) -> None:
+        """Take it that the brokers of *node* and of a *peer* have had no connection for the run's grace."""
+        if self._life.phase is Phase.RUNNING:
+            self._links.report(node.index, peer, now)
+
+    def _judge_links(self, now: float) -> list[Action]:
+        """Give up nodes whose brokers have no connection to each other."""
+        actions: list[Action] = []
+        for verdict in self._links.judge([node.index for node in self._membership.up()]):
+            node = self._membership.nodes[verdict.node]
+            others = ", ".join(self._membership.nodes[other].name for other in verdict.others)
+            how = f"has had no connection to {others} for {self._plan.grace:g} s"
+            actions += self._losses.lose(node, f"its broker {how}", f"broker {node.index} on {node.name} {how}", now)
+        return actions
+
+    # commands of the launcher
+
+    def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
+        """Take the end of a command of the launcher.
+
+        An agent that is connected lives, whatever became of the command that brought it: pbs_tmrsh ends when pbs_mom is
+        restarted, its task does not.
+        """
+        command = end.command
+        nodes = [node for name in command.nodes if (node := self._membership.named(name)) is not None]
+        names = ", ".join(command.nodes)
+        program = os.path.basename(command.argv[0])
+        ended = describe_exit(end.status)
+        if self._observers:
+            words = f"{ended}: {end.said}" if end.said else ended
+            self._observers.tell(events.CommandEnded(program, fold(command.nodes), end.pid, words))
+        if self._plan.one_machine:
+            return self._agents_died(nodes, names, end, now)
+        if len(nodes) == 1 and end.said:
+            said = end.said.removeprefix(f"node {names}: ")
+            what = "lost the agent" if nodes[0].is_present else "no agent"
+            return self._detach(nodes, said, f"{what} on {names}: {said}", now, show_last_words=False)
+        who = f"{program} (pid {end.pid}) on {self._plan.host}"
+        who += f" for {names}" if len(nodes) == 1 else ""
+        died = f"{who} died: {ended}" + (f": {end.complaint}" if end.complaint else "")
+        return self._detach(nodes, died, died, now, show_last_words=True)
+
+    def _agents_died(self, nodes: Sequence[Node], names: str, end: CommandEnd, now: float) -> list[Action]:
+        """Lose *nodes* of this machine, whose agent is the command itself."""
+        how = f"died: {describe_exit(end.status)}{OUT_OF_MEMORY if end.out_of_memory else ''}"
+        what, reason = f"its agent (pid {end.pid}) {how}", f"the agent (pid {end.pid}) on {names} {how}"
+        actions: list[Action] = []
+        for node in nodes:
+            actions += self._losses.lose(
+                node, what, reason, now, show_last_words=True, out_of_memory=end.out_of_memory, is_gone=True
+            )
+        return actions
+
+    def _detach(self, nodes: Sequence[Node], words: str, cause: str, now: float, show_last_words: bool) -> list[Action]:
+        """Go on with the agents that are connected, and need the command that brought them no more; lose the others."""
+        connected = [node for node in nodes if self._plan.outlived and node.is_present and node.disconnected_at is None]
+        if self._observers and self._life.ending is None and connected:
+            self._observers.tell(events.LauncherGone(fold([node.name for node in connected]), words))
+        for node in connected:
+            node.detached = Detached(words, cause, now)
+        actions: list[Action] = []
+        for node in nodes:
+            if node not in connected:
+                actions += self._losses.lose(node, words, cause, now, show_last_words=show_last_words)
+        return actions
