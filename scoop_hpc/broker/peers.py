@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from scoop_hpc.errors import ProtocolError
@@ -12,11 +13,12 @@ from scoop_hpc.transport.dialer import Dialer
 
 
 class PeerLinks:
-    """The connections from the broker *name* to its peers, each made when there is something to send.
+    """The connections from the broker *name* to its peers, each made when there is something to send, *most* at once.
 
-    *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for a peer is
-    held back until it is known where that is: a worker may be quicker than the driver. What is for one that is gone is
-    dropped.
+    Beyond these, the one that was unused for longest rests. While all of them have messages under way, what is for
+    others waits. *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for
+    a peer is held back until it is known where that is: a worker may be quicker than the driver. What is for one that
+    is gone is dropped.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class PeerLinks:
         name: BrokerName,
         curve: Curve | None,
         seconds: float,
+        most: int,
         watch: Callable[[sockets.Socket], None],
         forget: Callable[[sockets.Socket], None],
     ) -> None:
@@ -34,11 +37,14 @@ class PeerLinks:
         self._name = name
         self._curve = curve
         self._seconds = seconds  # for an answer from one address
-        self._known: dict[BrokerName, BrokerUp] = {}  # without a connection
-        self._links: dict[BrokerName, Dialer] = {}
-        self._dialled: list[BrokerName] = []  # since the last look
+        self._most = most
+        self._known: dict[BrokerName, BrokerUp] = {}  # that there was no connection to so far
+        self._links: OrderedDict[BrokerName, Dialer] = OrderedDict()  # the last used is the last
+        self._resting: dict[BrokerName, Dialer] = {}
         self._by_socket: dict[sockets.Socket, Dialer] = {}
         self._early: dict[BrokerName, list[Message]] = {}  # for peers whose addresses are not known yet
+        self._waiting: dict[BrokerName, list[Message]] = {}  # for those for which there is no room yet
+        self._dialled: list[BrokerName] = []  # since the last look
         self._gone: set[BrokerName] = set()
 
     def meet(self, brokers: Iterable[BrokerUp], now: float) -> list[BrokerName]:
@@ -46,7 +52,7 @@ class PeerLinks:
         met = []
         for broker in brokers:
             name = broker_name(broker.node)
-            if name in self._gone or name in self._known or name in self._links or name == self._name:
+            if name == self._name or name in self._gone or self._is_known(name):
                 continue
             self._known[name] = broker
             for message in self._early.pop(name, ()):
@@ -54,24 +60,22 @@ class PeerLinks:
             met.append(name)
         return met
 
-    def _dial(self, name: BrokerName, now: float) -> Dialer:
-        link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds)
-        self._links[name] = self._by_socket[link.socket] = link
-        self._watch(link.socket)
-        link.keep_trying(now)
-        self._dialled.append(name)
-        return link
+    def _is_known(self, name: BrokerName) -> bool:
+        return name in self._known or name in self._links or name in self._resting
 
     def part(self, name: BrokerName) -> None:
         """Drop the connection to a broker that is gone, and what is for it."""
         self._gone.add(name)
-        self._early.pop(name, None)
-        self._known.pop(name, None)
+        for by_name in (self._early, self._waiting, self._known, self._resting):
+            by_name.pop(name, None)
         link = self._links.pop(name, None)
         if link is not None:
-            del self._by_socket[link.socket]
-            self._forget(link.socket)
+            self._unwatch(link)
             link.close()
+
+    def _unwatch(self, link: Dialer) -> None:
+        del self._by_socket[link.socket]
+        self._forget(link.socket)
 
     def is_gone(self, name: BrokerName) -> bool:
         """Return whether there will be no connection to *name* any more."""
@@ -80,12 +84,40 @@ class PeerLinks:
     def send(self, name: BrokerName, message: Message, now: float) -> None:
         """Send *message* to a peer, now or once there is a connection, which is made if there is none."""
         link = self._links.get(name)
-        if link is None and name in self._known:
+        if link is None and self._is_known(name):
+            if name in self._waiting or not self._has_room():
+                self._waiting.setdefault(name, []).append(message)
+                return
             link = self._dial(name, now)
         if link is not None:
+            self._links.move_to_end(name)
             link.send(message)
         elif name not in self._gone:
             self._early.setdefault(name, []).append(message)
+
+    def _has_room(self) -> bool:
+        """Return whether there may be another connection, after one has been laid to rest for it if need be."""
+        if len(self._links) < self._most:
+            return True
+        name = next((name for name, link in self._links.items() if link.may_rest), None)
+        if name is None:
+            return False
+        link = self._resting[name] = self._links.pop(name)
+        self._unwatch(link)
+        link.rest()
+        return True
+
+    def _dial(self, name: BrokerName, now: float) -> Dialer:
+        link = self._resting.pop(name, None)
+        if link is not None:
+            link.wake()
+        else:
+            link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds)
+            link.keep_trying(now)
+        self._links[name] = self._by_socket[link.socket] = link
+        self._watch(link.socket)
+        self._dialled.append(name)
+        return link
 
     def name_at(self, socket: sockets.Socket) -> BrokerName | None:
         """Return whose *socket* that is, None if it is gone."""
@@ -109,8 +141,17 @@ class PeerLinks:
 
         Among them are those to which one was begun since then.
         """
-        dialled = [name for name in self._dialled if name in self._links and not self._links[name].is_open]
+        for name in list(self._waiting):
+            if not self._has_room():
+                break
+            messages = self._waiting.pop(name)
+            self._dial(name, now)
+            for message in messages:
+                self.send(name, message, now)
+        broken = [name for name in self._dialled if name in self._links and not self._links[name].is_open]
         self._dialled.clear()
-        for link in self._links.values():
+        for name, link in self._links.items():
             link.keep_trying(now)
-        return dialled + [name for name, link in self._links.items() if link.has_broken()]
+            if link.has_broken():
+                broken.append(name)
+        return broken

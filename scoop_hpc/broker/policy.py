@@ -6,6 +6,8 @@ import math
 
 from msgspec import Struct
 
+from scoop_hpc.transport.limits import LINKS
+
 
 class Policy(Struct, frozen=True):
     """The numbers of one broker. Times are in seconds."""
@@ -17,6 +19,7 @@ class Policy(Struct, frozen=True):
     risky_ticks: int = 1  # for which nobody has taken a risky task, and after which who waits for it may
     stolen_share: float = 0.5  # of a queue, for one thief at the most
     next_address: float = 1.0  # for an answer from one address of a peer
+    most_links: int = LINKS  # to peers at once; of those that are known, the ones unused for longest rest
     broken: float = 60.0  # from a broken connection to the word that one of the two nodes has to be given up
     broken_again: float = 5.0  # from that word to the next, as long as neither is
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn

@@ -102,7 +102,13 @@ class BrokerServer:
             self._poll(self._authenticator.socket)
         self._poll(self._main)
         self._peers = PeerLinks(
-            self._context, self._name, plan.curve, policy.next_address, self._poll, self._poller.unregister
+            self._context,
+            self._name,
+            plan.curve,
+            policy.next_address,
+            policy.most_links,
+            self._poll,
+            self._poller.unregister,
         )
         self._inbox = Inbox()
         self._clients: dict[ProcessName, Outgoing] = {}  # what is for them
