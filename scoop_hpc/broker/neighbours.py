@@ -15,10 +15,11 @@ work is asked for it by the neighbour that is on the way. Each broker tells few 
 bulk, to N nodes in log N steps. [Sums over a tree: Kumar, Grama and Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60.
 Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based global load balancing, PPoPP 2011, 201.]
 
-What appears, or has doubled, is told at once. What has gone, or has halved, is told at once where all tell all, so that
-busy workers do not export tasks for those that are idle no more. In the tree it is told at the next tick: so whatever
-comes and goes with each task costs a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`),
-so nothing is repeated, and a federation at rest sends nothing.
+What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
+hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks for
+those that are idle no more. In the tree it is told at the next tick: so whatever comes and goes with each task costs a
+neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
+federation at rest sends nothing.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Neighbours:
         self._said: dict[BrokerName, Load | None] = {}  # to each neighbour; None: nothing yet
         self.idle = 0  # workers in all directions, as far as told
         self.idle_beyond = 0  # of these, those for which tasks pass through here: all, or in a small run none
-        self._all_know_of_queue = False
+        self._offered = 0  # tasks of the queue here, as far as neighbours were told at once
         self._again: set[BrokerName] = set()  # to whom all is to be said again at the next tick
         self._examined = -1  # idle workers, up to which nobody is to be told of more before the next tick
 
@@ -98,7 +99,7 @@ class Neighbours:
     def _count(self) -> None:
         self.idle = sum(self._heard.get(peer, _NOTHING).idle for peer in self._said)
         self.idle_beyond = self.idle if self._passes_on else 0
-        self._all_know_of_queue = False
+        self._offered = 0
         self._examined = -1
 
     def gave_nothing(self, victim: BrokerName) -> None:
@@ -113,7 +114,7 @@ class Neighbours:
             self._again.add(thief)  # later: else it would ask at once, and get nothing again
         elif said is not None and said.queued:
             self._said[thief] = Load(0, said.idle)
-            self._all_know_of_queue = False
+            self._offered = 0
 
     def elsewhere(self, peer: BrokerName) -> int:
         """Return how many workers are idle in other directions than that of *peer*."""
@@ -143,21 +144,35 @@ class Neighbours:
         hunger = idle + self.idle_beyond - spare
         if not self._passes_on and hunger <= 0 < self._examined:
             return self.tick(queued, spare, idle)
-        if hunger <= self._examined and (self._all_know_of_queue or not queued):
+        is_offered = queued <= 2 * self._offered
+        if is_offered and hunger <= self._examined:
             return []
+        takers = () if is_offered else self._takers(queued)
         self._examined = max(hunger, 0)
-        self._all_know_of_queue = self._all_know_of_queue or queued > 0
+        self._offered = max(queued, self._offered)
         sends = []
         for peer, said in self._said.items():
             load = self._load_for(peer, queued, spare, idle)
-            if said is None or (load.queued and not said.queued) or load.idle >= max(1, 2 * said.idle):
+            if said is None or peer in takers or load.idle >= max(1, 2 * said.idle):
                 self._said[peer] = load
                 sends.append(Send(peer, load))
         return sends
 
+    def _takers(self, queued: int) -> Collection[BrokerName]:
+        """Return who is to learn at once that so many tasks are queued here, and does not know that there are any.
+
+        In the tree these are the hungriest neighbours, and no more of them than there are tasks.
+        """
+        ignorant = [peer for peer, said in self._said.items() if said is None or not said.queued]
+        if not self._passes_on:
+            return ignorant
+        hungry = [peer for peer in ignorant if self._heard.get(peer, _NOTHING).idle]
+        hungry.sort(key=lambda peer: self._heard[peer].idle, reverse=True)
+        return hungry[:queued]
+
     def tick(self, queued: int, spare: int, idle: int) -> list[Send]:
         """Return what neighbours are to be told from time to time: what has gone, or has become much more or less."""
-        self._all_know_of_queue, self._examined = False, -1
+        self._offered, self._examined = 0, -1
         sends = []
         for peer, said in self._said.items():
             load = self._load_for(peer, queued, spare, idle)

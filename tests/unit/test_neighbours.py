@@ -67,6 +67,10 @@ class Federation:
         self.loads[broker_name(node)] = (queued, queued, 0)
         self.settle()
 
+    def with_victims(self) -> list[str]:
+        """Return who knows of somebody to steal from."""
+        return sorted(name for name, each in self.all.items() if each.victim(own_hunger=True))
+
     def idle_at(self, node: int) -> int:
         return self.all[broker_name(node)].idle
 
@@ -147,7 +151,27 @@ def test_queue_that_suffices_hides_idle_workers_from_those_behind_it() -> None:
 def test_own_queue_is_told_to_neighbours_only() -> None:
     federation = Federation(14)
     federation.set_queued(4, 5)
-    assert [name for name, each in federation.all.items() if each.victim(own_hunger=True)] == ["1", "13"]
+    assert federation.with_victims() == []  # nobody is hungry
+    federation.settle(tick=True)
+    assert federation.with_victims() == ["1", "13"]
+
+
+def test_hungry_neighbour_hears_of_a_queue_at_once() -> None:
+    federation = Federation(14)
+    federation.set_queued(4, 5)
+    federation.set_idle(1, 1)
+    assert federation.with_victims() == ["1"]
+
+
+def test_no_more_neighbours_than_there_are_tasks_hear_of_them_at_once_the_hungriest_first() -> None:
+    federation = Federation(14)
+    federation.set_idle(2, 1)
+    federation.set_idle(3, 3)
+    federation.set_idle(1, 2)
+    federation.set_queued(0, 2)
+    assert federation.with_victims() == ["1", "3"]
+    federation.set_queued(0, 5)
+    assert federation.with_victims() == ["1", "2", "3"]
 
 
 def test_neighbour_of_the_hungry_steals_for_them() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -32,7 +32,7 @@ from scoop_hpc.protocol.names import ProcessName, WorkerName
 from scoop_hpc.run import agent_state
 from scoop_hpc.sim import __main__ as command
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.efficiency import rows
+from scoop_hpc.sim.efficiency import NETWORK, flat, nested, rows
 from scoop_hpc.sim.faults import MOMENTS, Death, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.many import try_seed, try_seeds
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
@@ -393,6 +393,14 @@ def test_efficiency_is_close_to_one_on_a_few_nodes() -> None:
         table = list(rows(2, kind))
         assert [row.workers for row in table] == [4, 8]
         assert all(0.97 < row.efficiency <= 1.0 and 2.0 < row.messages < 20.0 for row in table)
+
+
+@pytest.mark.parametrize("make", [flat, nested])
+def test_nodes_do_not_tell_all_others_of_each_task(make: Callable[[int], Program]) -> None:
+    nodes = 40
+    result = World(Scenario(0, (2,) * nodes, make(2 * nodes * 10), NETWORK), checks=False).run()
+    assert sum(result.computed.values()) > 0.85 * result.seconds * 2 * nodes
+    assert result.task_messages < 25 * result.executed
 
 
 # the command
