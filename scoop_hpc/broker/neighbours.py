@@ -16,9 +16,9 @@ bulk, to N nodes in log N steps. [Sums over a tree: Kumar, Grama and Vempaty, J.
 Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based global load balancing, PPoPP 2011, 201.]
 
 What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
-hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks for
-those that are idle no more. In the tree it is told at the next tick: so whatever comes and goes with each task costs a
-neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
+hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
+for those that are idle no more. In the tree it is told at the next tick: so whatever comes and goes with each task costs
+a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
 federation at rest sends nothing.
 """
 
