@@ -17,7 +17,7 @@ Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based glo
 
 What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
 hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
-for those that are idle no more. In the tree it is told at the next tick: so whatever comes and goes with each task costs
+for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs
 a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
 federation at rest sends nothing.
 """
