@@ -27,6 +27,7 @@ class PeerLinks:
         name: BrokerName,
         curve: Curve | None,
         seconds: float,
+        silence: float,
         most: int,
         watch: Callable[[sockets.Socket], None],
         forget: Callable[[sockets.Socket], None],
@@ -37,6 +38,7 @@ class PeerLinks:
         self._name = name
         self._curve = curve
         self._seconds = seconds  # for an answer from one address
+        self._silence = silence  # seconds, after which a connection counts as lost
         self._most = most
         self._known: dict[BrokerName, BrokerUp] = {}  # that there was no connection to so far
         self._links: OrderedDict[BrokerName, Dialer] = OrderedDict()  # the last used is the last
@@ -112,7 +114,7 @@ class PeerLinks:
         if link is not None:
             link.wake()
         else:
-            link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds)
+            link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds, self._silence)
             link.keep_trying(now)
         self._links[name] = self._by_socket[link.socket] = link
         self._watch(link.socket)

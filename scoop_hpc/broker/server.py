@@ -55,6 +55,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
 
@@ -91,7 +92,8 @@ class BrokerServer:
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: keys.Authenticator | None = None
-        self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
+        silence = None if plan.curve is None else sockets.silence_within(policy.broken)
+        self._main = sockets.make(self._context, zmq.ROUTER, self._name, silence=silence)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
         if plan.curve is None:
             self._up = BrokerUp(plan.node, (main_endpoint(plan.directory, plan.node),))
@@ -106,6 +108,7 @@ class BrokerServer:
             self._name,
             plan.curve,
             policy.next_address,
+            sockets.silence_within(policy.broken),
             policy.most_links,
             self._poll,
             self._poller.unregister,
@@ -281,7 +284,8 @@ class BrokerServer:
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
             elif send.to in self._clients:
-                frames = self._clients[send.to].add(codec.encode(send.message))
+                message = send.message if self._plan.curve is None else spelled_out(send.message)
+                frames = self._clients[send.to].add(codec.encode(message))
                 self._main.send_multipart([send.to.encode(), *frames])
             else:
                 sockets.send_to(self._main, send.to, send.message)

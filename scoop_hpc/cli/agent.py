@@ -16,7 +16,9 @@ from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions, trace_to
+from scoop_hpc.cpus import cpu_numbers
 from scoop_hpc.errors import LaunchError, ScoopError
+from scoop_hpc.files.kernel import read_text
 from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_name
 from scoop_hpc.run import environment
@@ -24,6 +26,7 @@ from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.watching.trace import broker_track, worker_track
+from scoop_hpc.shares.share import Granted, Place, deal_shares, read_granted, variables_of
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
@@ -36,6 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a driver on this machine has it blocked until here
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
+    parser.add_argument("--grace", type=float, required=True, help="seconds without a connection that are borne")
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
     parser.add_argument("--node-of-host", action="store_true", help="that name is the host's own")
@@ -45,12 +49,14 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     addresses, keys = environment.take_agent_variables(os.environ)
     options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
-    mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options))
+    granted = read_granted(worker_options.wanted(options), os.environ, cpu_numbers(), read_text, os.listdir)
+    mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options, granted))
     plan = AgentPlan(
         node=_node(arguments),
         driver=addresses,
         curve=keys,
         patience=arguments.patience,
+        silence=sockets.silence_within(arguments.grace),
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
         is_traced=options.trace > 0,
@@ -109,16 +115,32 @@ def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses:
     return serve
 
 
-def _worker(options: WorkerOptions, welcome: Welcome, directory: str, name: WorkerName) -> Main:
+def _worker(
+    options: WorkerOptions, granted: Granted, welcome: Welcome, directory: str, name: WorkerName, local_rank: int
+) -> Main:
     plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
+    place = Place(name, node, welcome.nodes.index(node), welcome.first_rank + local_rank, local_rank, welcome.ranks)
+    share = deal_shares(granted, worker_options.wanted(options), welcome.workers)[local_rank]
+    if name == ORIGIN and not welcome.is_alone():  # beside the workers, whose shares are the whole node
+        share = dataclasses.replace(share, cpus=None)
 
     def work(last_word: LastWord) -> int:
+        os.environ.update(variables_of(place, share, granted, os.environ, options.counted))
+        if share.cpus is not None:
+            _bind(share.cpus.cpus, f"worker {name} on {node}")
         observers = worker_options.run_observers(options, node, f"worker {name}")  # in the place of the agent's
         track = worker_track(welcome.node, node, name, welcome.size, is_origin=name == ORIGIN)
         with trace_to(options, observers, last_word.trace, track):
             return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
 
     return work
+
+
+def _bind(cpus: Sequence[int], who: str) -> None:
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:  # a scheduler has taken some of them away since the agent has begun
+        sys.exit(f"scoop-hpc: error: {who} cannot be bound to the CPUs {', '.join(map(str, cpus))}: {error.strerror}")

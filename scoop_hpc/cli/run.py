@@ -17,19 +17,30 @@ from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.reporting import collect, say_what_it_was_worth, with_metrics
 from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, look_file, open_missing_streams, run_request
+from scoop_hpc.cli.threads import counted_variables
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
-from scoop_hpc.fields.spec import GRACE, LONGEST_GRACE, ON_NODE_LOSS, RUNTIMES
+from scoop_hpc.fields.spec import (
+    GRACE,
+    LOG_LEVELS,
+    LONGEST_GRACE,
+    ON_NODE_LOSS,
+    RUNTIMES,
+    check_gpus_per_worker,
+)
+from scoop_hpc.files import kernel
 from scoop_hpc.files.reading import TRUST, read_text
-from scoop_hpc.launchers.container import Container
+from scoop_hpc.launchers.container import Container, gpu_option
 from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
-from scoop_hpc.run.watching.log import LEVELS
 from scoop_hpc.run.watching.trace import TraceFile
+from scoop_hpc.shares.gpus import are_asked_for, find_gpus
+from scoop_hpc.shares.share import BINDINGS, NO_BINDING
 
 _NODES = click.IntRange(min=1)
 _GRACE = click.IntRange(1, LONGEST_GRACE)
@@ -52,15 +63,26 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--hostfile", default="", metavar="FILE", help="The same, from a file of lines `host workers`.")
 @click.option("--container", default="", metavar="IMAGE", help="Container image that the workers run in.")
 @click.option("--container-runtime", type=click.Choice(RUNTIMES), default="apptainer", help="What runs the image.")
+@click.option("--container-option", multiple=True, metavar="TEXT", help="More for what runs the image; repeatable.")
+@click.option("--bind", type=click.Choice(BINDINGS), default=NO_BINDING, help="Bind workers to CPUs; default: none.")
+@click.option("--gpus-per-worker", default="", metavar="N|all", help="GPUs that each worker sees; default: its share.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
 @click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
-@click.option("--profile", is_flag=True, help="Let each worker write what cProfile finds to the directory profile.")
-@click.option("--log-level", type=click.Choice(LEVELS), help="Log what happens in the run, from this level on.")
+@click.option(
+    "--profile",
+    "--profile-workers",
+    is_flag=True,
+    help="Let each worker write what cProfile finds to the directory profile.",
+)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="Log what happens in the run, from this level on.")
 @click.option("--log-file", default="", metavar="FILE", help="File for that log; default: standard error.")
 @click.option("--trace", default="", metavar="FILE", help="File for a trace of all tasks, for Perfetto or Chrome.")
 @click.option(
     "--progress", type=click.Choice(MODES), default="auto", help="Show what is done: by a bar, lines, or not."
 )
+@click.option("--report", default="", metavar="FILE", help="File for what the run was worth, for scoop-hpc report.")
+@click.option("--worker-logs", default="", metavar="DIR", help="Directory for a file of what each worker prints.")
+@click.option("--metrics", default="", metavar="FILE|[HOST:]PORT", help="Where Prometheus gets metrics of the run.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
@@ -80,6 +102,9 @@ def run(
     hostfile: str,
     container: str,
     container_runtime: str,
+    container_option: tuple[str, ...],
+    bind: str,
+    gpus_per_worker: str,
     allocation: str | None,
     nice: int,
     profile: bool,
@@ -87,6 +112,9 @@ def run(
     log_file: str,
     trace: str,
     progress: str,
+    report: str,
+    worker_logs: str,
+    metrics: str,
     only_logger: bool,
     record: str,
     program: str,
@@ -108,6 +136,7 @@ def run(
     signals = SignalFd(SIGNALS)
     check_program(program)
     _check_nice(nice)
+    _check_shares(bind, gpus_per_worker)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
     request = run_request(
@@ -121,7 +150,7 @@ def run(
         ends_on_loss=on_node_loss == "fail",
         grace=grace,
         hosts=_named(hosts, hostfile, launcher == "ssh"),
-        container=Container(container, container_runtime) if container else None,
+        container=_container(container, container_runtime, container_option, bool(gpus_per_worker)),
         reader=allocation,
         record=record,
         ranks=ranks,
@@ -132,18 +161,28 @@ def run(
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
-        log_file=_usable(log_file),
+        log_file=_usable(log_file, "log"),
         log_events=bool(log_level or log_file) and not only_logger,
         profile=_made("profile") if profile else "",
         trace=0.0 if tracing is None else tracing.began,
+        bind=bind,
+        gpus_per_worker=gpus_per_worker,
+        counted=counted_variables(os.environb),
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
-    request = dataclasses.replace(request, label=label, look=look_file(request, observers))
+    collector = collect(request, [_usable(_filled(report, request), "report")], observers)
+    if metrics:
+        request = with_metrics(request, _filled(metrics, request), collector, observers)
+    logs = _filled(worker_logs, request)
+    request = dataclasses.replace(
+        request, label=label, look=look_file(request, observers), worker_logs=_made(logs) if logs else ""
+    )
     ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
     if tracing is not None:
         tracing.close()
+    say_what_it_was_worth(collector)
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
@@ -161,28 +200,47 @@ def _named(hosts: str, hostfile: str, ssh: bool) -> list[Host]:
     return read_hostfile(read_text(hostfile, "the hostfile", os.environ.get(TRUST, "") if ssh else None))
 
 
+def _container(image: str, runtime: str, options: tuple[str, ...], wants_gpus: bool) -> Container | None:
+    """Return the container of the workers; its GPUs are in it where some were asked for."""
+    if options and not image:
+        raise InputError(f"--container-option {options[0]!r}: of which image? give --container as well")
+    if not image:
+        return None
+    wants_gpus = wants_gpus or are_asked_for(os.environ)
+    gpus = find_gpus(os.environ, os.listdir, kernel.read_text) if wants_gpus else None
+    return Container(image, runtime, (*gpu_option(runtime, "" if gpus is None else gpus.variable), *options))
+
+
 def _check_nice(nice: int) -> None:
     """Refuse here what would fail in every worker."""
     if nice < 0 and os.geteuid() != 0:
         raise InputError(f"--nice {nice}: only root may go below 0; give 0 to 19")
 
 
-def _usable(log_file: str) -> str:
-    """Return the whole path of a file that can be appended to; empty if no *log_file* is wanted."""
-    if not log_file:
+def _check_shares(bind: str, gpus_per_worker: str) -> None:
+    """Refuse here what no worker could have."""
+    if bind != NO_BINDING and not hasattr(os, "sched_setaffinity"):
+        raise InputError(f"--bind {bind}: processes have no CPU affinity on {sys.platform}; leave it out")
+    if gpus_per_worker:
+        check_gpus_per_worker("--gpus-per-worker", gpus_per_worker)
+
+
+def _usable(path: str, what: str) -> str:
+    """Return the whole *path* of a file that can be appended to, for *what*; empty if none is wanted."""
+    if not path:
         return ""
     try:
-        with open(log_file, "a"):
-            return os.path.abspath(log_file)
+        with open(path, "a"):
+            return os.path.abspath(path)
     except OSError as error:
-        raise InputError(f"cannot write the log {log_file!r}: {error.strerror}") from error
+        raise InputError(f"cannot write the {what} {path!r}: {error.strerror}") from error
 
 
-def _filled(trace: str, request: RunRequest) -> str:
-    """Return the file for a trace, the placeholders of a job's files filled in."""
+def _filled(path: str, request: RunRequest) -> str:
+    """Return a *path*, the placeholders of a job's files filled in."""
     number = re.match(r"\d+", request.job_id or "")
     index = request.program.environ.get(os.fsencode(ARRAY_INDEX), b"").decode()
-    return trace.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
+    return path.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
 
 
 def _opened(trace: str) -> TraceFile | None:

@@ -7,6 +7,7 @@ variables once, when they are loaded: before that, they have to be in the enviro
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 
@@ -53,3 +54,13 @@ def thread_variables(environ: Mapping[bytes, bytes], cpus: int) -> dict[bytes, b
     count = _COUNT.match(given)
     value = count[1] if count else b"%d" % cpus
     return {name: value for name in VARIABLES if not (given if name == _OPENMP else environ.get(name))}
+
+
+def counted_variables(environ: Mapping[bytes, bytes]) -> tuple[str, ...]:
+    """Return those of the variables that `thread_variables` adds to *environ* which hold the CPUs of a worker.
+
+    >>> counted_variables({b"OMP_NUM_THREADS": b"2"})
+    ()
+    """
+    counted = thread_variables(environ, 0)
+    return tuple(os.fsdecode(name) for name, value in counted.items() if value == b"0")

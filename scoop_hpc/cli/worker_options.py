@@ -17,6 +17,7 @@ from scoop_hpc.events import Observers
 from scoop_hpc.run.watching import log
 from scoop_hpc.run.watching.log import LogFile, LogStream, Write
 from scoop_hpc.run.watching.trace import TraceWriter, Track
+from scoop_hpc.shares.share import ALL_GPUS, NO_BINDING, Wanted
 
 VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 
@@ -31,6 +32,9 @@ class WorkerOptions:
     log_events: bool = False  # the log tells of the whole run, not only what programs say by scoop.logger
     profile: str = ""  # directory for what cProfile finds
     trace: float = 0.0  # when the run began, by time.time; 0: no trace is wanted
+    bind: str = NO_BINDING  # the workers, to their shares of the CPUs
+    gpus_per_worker: str = ""  # a number, or "all" that there are; empty: its share
+    counted: tuple[str, ...] = ()  # variables that hold how many threads a worker may have, which the user has not set
 
 
 def encode(options: WorkerOptions) -> str:
@@ -44,7 +48,23 @@ def encode(options: WorkerOptions) -> str:
 
 def decode(text: str) -> WorkerOptions:
     """Return the options in *text*; an empty one stands for the usual ones."""
-    return WorkerOptions(**json.loads(text)) if text else WorkerOptions()
+    if not text:
+        return WorkerOptions()
+    values = json.loads(text)
+    return WorkerOptions(**{**values, "counted": tuple(values["counted"])})  # JSON has no tuples
+
+
+def wanted(options: WorkerOptions) -> Wanted:
+    """Return how *options* want a node dealt out to its workers.
+
+    >>> wanted(WorkerOptions(gpus_per_worker="2")).gpus_per_worker
+    2
+    >>> wanted(WorkerOptions(gpus_per_worker="all")).deals_gpus
+    False
+    """
+    if options.gpus_per_worker == ALL_GPUS:
+        return Wanted(options.bind, deals_gpus=False)
+    return Wanted(options.bind, gpus_per_worker=int(options.gpus_per_worker) if options.gpus_per_worker else None)
 
 
 def run_observers(options: WorkerOptions, node: str, process: str, write: Write | None = None) -> Observers:

@@ -12,7 +12,15 @@ from types import MappingProxyType
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.fields.array import JobArray, parse_array
 from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, option, options
-from scoop_hpc.fields.units import parse_events, parse_gpus, parse_memory, parse_walltime
+from scoop_hpc.fields.units import (
+    parse_events,
+    parse_gpus,
+    parse_memory,
+    parse_niceness,
+    parse_patience,
+    parse_walltime,
+)
+from scoop_hpc.shares.share import ALL_GPUS, BINDINGS
 
 MAIL_EVENTS = ("begin", "end", "fail")
 LAUNCHERS = ("mpi", "pbs_tmrsh", "pbsdsh", "qrsh", "srun")  # of scoop_hpc.launchers, those for jobs
@@ -21,6 +29,7 @@ ON_NODE_LOSS = ("continue", "fail")
 GRACE = 60  # seconds
 LONGEST_GRACE = 86400
 PROGRESS = ("auto", "bar", "log", "none")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -81,6 +90,32 @@ def _check_launcher(what: str, value: str) -> None:
 def _check_progress(what: str, value: str) -> None:
     if value not in PROGRESS:
         raise JobSpecError(f"there is no progress {value!r}: choose of {', '.join(PROGRESS)}")
+
+
+def _check_log_level(what: str, value: str) -> None:
+    if value not in LOG_LEVELS:
+        raise JobSpecError(f"there is no log level {value!r}: choose of {', '.join(LOG_LEVELS)}")
+
+
+def _check_binding(what: str, value: str) -> None:
+    if value not in BINDINGS:
+        raise JobSpecError(f"--bind {value!r} is unknown: choose of {', '.join(BINDINGS)}")
+
+
+def check_gpus_per_worker(what: str, value: str) -> None:
+    """Raise JobSpecError for a text that is neither a positive number nor "all"."""
+    if value != ALL_GPUS and not re.fullmatch("0*[1-9][0-9]{0,3}", value, re.ASCII):
+        raise JobSpecError(f"--gpus-per-worker {value!r}: give a positive number, or {ALL_GPUS}")
+
+
+def _check_niceness(what: str, value: int) -> None:
+    if not -20 <= value <= 19:  # setpriority(2)
+        raise JobSpecError(f"--nice {value}: give -20 to 19")
+
+
+def _check_patience(what: str, value: float) -> None:
+    if not 0 < value < _CENTURY:
+        raise JobSpecError(f"--patience {value}: give a positive number of seconds")
 
 
 def _check_variable(what: str, variable: tuple[str, str]) -> None:
@@ -185,6 +220,22 @@ class JobSpec:
         pbs=Refused("say what nodes must have by --constraint, such as gpu_model=a100"),
         sge=Refused("the name is the site's (qconf -sc), such as --directive '-l gpu_model=a100'"),
     )
+    gpus_per_worker: str | None = option(  # a number, or "all"
+        None,
+        Group.RESOURCES,
+        "GPUs that each worker sees, or all; default: its share.",
+        metavar="N|all",
+        check=check_gpus_per_worker,
+        script="the run's own",
+    )
+    bind: str | None = option(
+        None,
+        Group.RESOURCES,
+        "Bind each worker to its share of the node's CPUs; default: none.",
+        choices=BINDINGS,
+        check=_check_binding,
+        script="the run's own",
+    )
     memory_per_node: int | None = option(  # bytes
         None,
         Group.RESOURCES,
@@ -261,6 +312,42 @@ class JobSpec:
         metavar="FILE",
         check=_check_file,
         script="what starts the workers",
+    )
+    worker_logs: str | None = option(
+        None,
+        Group.OUTPUT,
+        "Directory for a file of what each worker prints.",
+        metavar="DIR",
+        check=_check_file,
+        script="what starts the workers",
+    )
+    metrics: str | None = option(
+        None,
+        Group.OUTPUT,
+        "File, or port, for metrics in the format of Prometheus.",
+        metavar="FILE|[HOST:]PORT",
+        check=_check_file,
+        script="what starts the workers",
+    )
+    label: bool = option(
+        False,
+        Group.OUTPUT,
+        "Put node and worker before each line that a worker prints.",
+        script="the run's own",
+    )
+    log_level: str | None = option(
+        None,
+        Group.OUTPUT,
+        "Log in the output what happens in the run, from this level on.",
+        choices=LOG_LEVELS,
+        check=_check_log_level,
+        script="the run's own",
+    )
+    profile_workers: bool = option(
+        False,
+        Group.OUTPUT,
+        "Let each worker write what cProfile finds to the directory profile.",
+        script="the run's own: ``--profile``",
     )
     array: JobArray | None = option(
         None,
@@ -356,6 +443,32 @@ class JobSpec:
         metavar="SECONDS",
         shows_default=True,
         most=LONGEST_GRACE,
+        script="the run's own",
+    )
+    patience: float | None = option(  # seconds
+        None,
+        Group.RUN,
+        "Seconds for all nodes to report; default: 60, and 0.1 for each.",
+        metavar="SECONDS",
+        read=parse_patience,
+        check=_check_patience,
+        script="the run's own",
+    )
+    interface: str | None = option(
+        None,
+        Group.RUN,
+        "The network interface that nodes reach each other by.",
+        metavar="NAME",
+        check=check_line,
+        script="the run's own",
+    )
+    nice: int | None = option(
+        None,
+        Group.RUN,
+        "Niceness of the workers, as of nice(1).",
+        metavar="N",
+        read=parse_niceness,
+        check=_check_niceness,
         script="the run's own",
     )
     requeue: bool = option(
@@ -517,6 +630,16 @@ class JobSpec:
         needs="--container",
         script="what starts the workers",
     )
+    container_options: tuple[str, ...] = option(
+        (),
+        Group.ENVIRONMENT,
+        "More for what runs it, such as --bind=/data; repeatable.",
+        name="--container-option",
+        metavar="TEXT",
+        check=check_line,
+        needs="--container",
+        script="what starts the workers",
+    )
     launcher: str | None = option(
         None,
         Group.ENVIRONMENT,
@@ -608,6 +731,15 @@ def whole_nodes(spec: JobSpec) -> bool:
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
+def is_port(metrics: str) -> bool:
+    """Return whether *metrics* go to a port, and not into a file.
+
+    >>> is_port("9100"), is_port("0.0.0.0:9100"), is_port("run:1/9100"), is_port("metrics.prom")
+    (True, True, False, False)
+    """
+    return re.fullmatch(r"([^/:]*:|\[[0-9a-fA-F:.]*\]:)?[0-9]{1,5}", metrics) is not None
+
+
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
     """Return the absolute path of a job's output, its placeholders filled in.
 
@@ -686,6 +818,11 @@ def _check_pairs(spec: JobSpec) -> None:
             f"--container-runtime {spec.container_runtime}: of which image? give --container as well",
             "--container-runtime",
         )
+    if spec.container_options and spec.container is None:
+        raise JobSpecError(
+            f"--container-option {spec.container_options[0]!r}: of which image? give --container as well",
+            "--container-option",
+        )
     if spec.mpiexec is not None and spec.launcher != "mpi":
         raise JobSpecError(f"--mpiexec {spec.mpiexec!r}: that is for --launcher mpi; add it", "--mpiexec", "--launcher")
     if spec.signal is not None and spec.walltime is not None and spec.signal >= spec.walltime:
@@ -698,7 +835,9 @@ def _check_pairs(spec: JobSpec) -> None:
 
 def _check_array_outputs(spec: JobSpec) -> None:
     """Refuse one file for all jobs of an array, and a file per job where there is no array."""
-    for what, text in (("output", spec.output), ("error", spec.error), ("trace", spec.trace)):
+    metrics = None if spec.metrics is None or is_port(spec.metrics) else spec.metrics
+    files = {"output": spec.output, "error": spec.error, "trace": spec.trace, "metrics": metrics}
+    for what, text in {**files, "worker-logs": spec.worker_logs}.items():
         has_index = text is not None and "{array_index}" in text
         if text is not None and spec.array is not None and not has_index:
             raise JobSpecError(

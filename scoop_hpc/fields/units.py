@@ -102,6 +102,28 @@ def format_memory(memory: int) -> str:
     return f"{-(-memory >> 20)}M"
 
 
+def parse_niceness(text: str) -> int:
+    """Read a niceness, as of nice(1).
+
+    >>> parse_niceness("-5")
+    -5
+    """
+    if not re.fullmatch("[+-]?[0-9]{1,3}", text, re.ASCII):
+        raise JobSpecError(f"cannot read the niceness {text!r}: write a whole number, such as 10")
+    return int(text)
+
+
+def parse_patience(text: str) -> float:
+    """Read a number of seconds, which need not be whole.
+
+    >>> parse_patience("2.5")
+    2.5
+    """
+    if not re.fullmatch("[0-9]{1,12}([.][0-9]{1,6})?", text, re.ASCII):
+        raise JobSpecError(f"cannot read the seconds {text!r}: write a positive number, such as 300")
+    return float(text)
+
+
 def parse_begin(text: str, now: datetime) -> str:
     """Read the earliest time at which a job may begin; return it in ISO 8601, local time, to the second.
 

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 
 PYXIS = "pyxis"
 PYTHON = "python3"
+_MOUNTS = "--container-mounts="
+_OF_VENDORS = {"CUDA_VISIBLE_DEVICES": "--nv", "ROCR_VISIBLE_DEVICES": "--rocm"}  # [apptainer-exec(1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An image, and the program that runs it: apptainer, singularity or pyxis."""
+    """An image, and the program that runs it: apptainer, singularity or pyxis, with the user's *options* for it."""
 
     image: str
     runtime: str = "apptainer"
+    options: tuple[str, ...] = ()
 
 
 # a node without the runtime says so: srun would only tell that a task failed
@@ -39,7 +42,7 @@ def inside(container: Container, agent: Sequence[str], directory: str, elsewhere
     """
     if container.runtime == PYXIS:
         return list(agent)
-    argv = [container.runtime, "exec", "--bind", directory, container.image, *agent]
+    argv = [container.runtime, "exec", "--bind", directory, *container.options, container.image, *agent]
     return ["/bin/sh", "-c", _OR_COMPLAINT, *argv] if elsewhere else argv
 
 
@@ -47,5 +50,19 @@ def srun_options(container: Container, directory: str) -> list[str]:
     """Return what srun is told, if it is to start the container."""
     if container.runtime != PYXIS:
         return []
-    mounts = f"{directory}:{directory}"
-    return [f"--container-image={container.image}", f"--container-mounts={mounts}", "--container-mount-home"]
+    own = [each for each in container.options if each.startswith(_MOUNTS)]
+    # pyxis heeds the last --container-mounts only
+    mounts = ",".join([f"{directory}:{directory}", *(each.removeprefix(_MOUNTS) for each in own)])
+    others = [each for each in container.options if each not in own]
+    return [f"--container-image={container.image}", f"{_MOUNTS}{mounts}", "--container-mount-home", *others]
+
+
+def gpu_option(runtime: str, variable: str) -> tuple[str, ...]:
+    """Return the option by which *runtime* shows GPUs to the container, those of the vendor of *variable*.
+
+    pyxis brings them by a hook of its own; Intel's are in ``/dev``, which containers share [apptainer-exec(1)].
+
+    >>> gpu_option("apptainer", "CUDA_VISIBLE_DEVICES"), gpu_option("pyxis", "CUDA_VISIBLE_DEVICES")
+    (('--nv',), ())
+    """
+    return () if runtime == PYXIS or variable not in _OF_VENDORS else (_OF_VENDORS[variable],)

@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 from scoop_hpc.errors import InputError
 from scoop_hpc.launchers.base import Command, Forwarding
+from scoop_hpc.shares.gpus import ALL_VARIABLES
 
 _COUNT, _HOSTS = "{nodes}", "{hosts}"
 
@@ -127,4 +128,6 @@ class MpiLauncher:
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         dialect = self._mpiexec.dialect
         argv = (*self._mpiexec.argv(nodes, self._job_nodes == set(nodes)), *agent, "--node-of-host")
-        return [Command(argv, {**environ, **(dialect.environ if dialect else {})}, tuple(nodes))]
+        # some bring all of it to the other nodes, whose GPUs are not these
+        brought = {name: value for name, value in environ.items() if name not in ALL_VARIABLES}
+        return [Command(argv, {**brought, **(dialect.environ if dialect else {})}, tuple(nodes))]

@@ -34,6 +34,7 @@ from scoop_hpc.errors import LaunchError
 from scoop_hpc.launchers.base import Command, Forwarding
 from scoop_hpc.mpi.plan import BeAgent, Facts, Leave, Order, RankedNode, Stay, plan_nodes, plan_orders
 from scoop_hpc.protocol.messages import VERSION
+from scoop_hpc.shares.gpus import own_device_variables
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PASSED_BY = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # mpiexec sends them to all ranks
@@ -212,7 +213,8 @@ def _be_agent(order: BeAgent, parent: int) -> None:
     _use_cpus(order.cpus)
     for number in _PASSED_BY:
         signal.signal(number, _ignore)  # by a handler, not SIG_IGN, which the agent would inherit
-    with subprocess.Popen(order.argv, env=order.environ, stdin=subprocess.DEVNULL, start_new_session=True) as agent:
+    environ = {**order.environ, **own_device_variables(os.environb)}
+    with subprocess.Popen(order.argv, env=environ, stdin=subprocess.DEVNULL, start_new_session=True) as agent:
 
         def end_if_alone(number: int, frame: object) -> None:
             if os.getppid() != parent:

@@ -30,6 +30,7 @@ import zmq
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
+from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
 from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Seen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
@@ -43,6 +44,7 @@ from scoop_hpc.run.agent_state import (
     KillAll,
     KillDriver,
     LeaveWord,
+    LookAtAccounts,
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
@@ -55,9 +57,10 @@ from scoop_hpc.run.agent_state import (
 )
 from scoop_hpc.run.children import Child, ProcessOptions
 from scoop_hpc.run.connect import find_driver
-from scoop_hpc.run.oom_kills import OomKills, read_text
+from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
+from scoop_hpc.run.watching.accounts import NodeAccounts
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
@@ -80,6 +83,7 @@ class AgentPlan:
     driver: tuple[str, ...]  # addresses that it may have
     curve: Curve | None
     patience: float  # seconds to wait for the driver's welcome
+    silence: float  # seconds of it after which the connection to the driver counts as lost
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
@@ -90,7 +94,7 @@ class Mains:
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
     broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, WorkerName], Main]  # welcome, private directory, name
+    worker: Callable[[Welcome, str, WorkerName, int], Main]  # welcome, private directory, name, local rank
 
 
 class Agent:
@@ -110,14 +114,17 @@ class Agent:
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
+        self._accounts = NodeAccounts()
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
-        way, self._welcome = find_driver(self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.parent)
-        self._line = way.line
+        way, self._welcome = find_driver(
+            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
+        )
+        self._line, self._address = way.line, way.address
         self._poller.register(self._line.socket, zmq.POLLIN)
         self._poller.register(self._line.watch.socket, zmq.POLLIN)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
@@ -134,6 +141,7 @@ class Agent:
                     self._serve()
         finally:
             children.kill_descendants()
+            self._look_at_accounts(is_due=True)
             has_driver = self._state.has_driver
             if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
                 shutil.rmtree(self._directory, ignore_errors=True)
@@ -250,6 +258,9 @@ class Agent:
                 ran = begun.running()
                 waiting = tuple(task for task in begun.tasks() if task not in ran)
                 left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
+                if is_worker(child.name):
+                    unfinished = 0 if said else sum(task.count for task in (*ran, *waiting))
+                    self._accounts.bury(child.name, child.last_word.accounts, unfinished, time.monotonic())
                 self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting
@@ -263,8 +274,8 @@ class Agent:
                 case TellBroker(message):
                     if self._broker is not None:
                         sockets.send(self._broker, message)
-                case Fork(name):
-                    self._fork(name)
+                case Fork(name, local_rank):
+                    self._fork(name, local_rank)
                 case ConnectBroker():
                     self._broker = self._connect_broker()
                 case Signal(pid, number):
@@ -276,11 +287,14 @@ class Agent:
                     self._do(self._state.looked(self._look_at_processes()))
                 case LookAtProgress():
                     self._look_at_progress()
+                case LookAtAccounts(is_due):
+                    self._look_at_accounts(is_due)
                 case LookAtWorkers():
                     self._look_at_processes()
                     self._do(self._state.saw(self._seen()))
                 case InspectDriver():
-                    self._do(self._state.driver_inspected(self._driver_is_stopped()))
+                    is_stopped, is_gone = self._driver_is_stopped(), self._driver_is_gone()
+                    self._do(self._state.driver_inspected(is_stopped, is_gone, time.monotonic()))
                 case KillDriver():
                     with contextlib.suppress(OSError):
                         os.kill(self._welcome.driver_pid, signal.SIGKILL)
@@ -321,6 +335,14 @@ class Agent:
             busy = sum(child.last_word.begun.is_running for child in self._children.values() if is_worker(child.name))
         self._do(self._state.progressed(busy, awaited))
 
+    def _look_at_accounts(self, is_due: bool) -> None:
+        tables = {child.name: child.last_word.accounts for child in self._children.values() if is_worker(child.name)}
+        if is_due:
+            self._accounts.look_at_memory(self._children)
+        if is_due or self._accounts.has_failures(tables.values()):
+            now = time.monotonic()
+            self._do(self._state.accounted(self._accounts.read(tables, now), now))
+
     def _tell(self, message: Message) -> None:
         self._line.send(message)
 
@@ -330,7 +352,7 @@ class Agent:
         self._poller.register(broker, zmq.POLLIN)
         return broker
 
-    def _fork(self, name: BrokerName | WorkerName) -> None:
+    def _fork(self, name: BrokerName | WorkerName, local_rank: int) -> None:
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
         if not is_worker(name):
             main = self._mains.broker(self._welcome, self._directory, self._addresses)
@@ -339,7 +361,7 @@ class Agent:
                 "scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent, is_traced=self._plan.is_traced
             )
         else:
-            main = self._mains.worker(self._welcome, self._directory, name)
+            main = self._mains.worker(self._welcome, self._directory, name, local_rank)
             options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL, is_traced=self._plan.is_traced)
             if name == ORIGIN:
                 options = ProcessOptions(
@@ -370,6 +392,10 @@ class Agent:
         """Return whether the driver is a process of this machine, and does not go on."""
         pid, identity = self._welcome.driver_pid, self._welcome.driver_process
         return bool(identity) and proc.identity(pid) == identity and proc.is_stopped(pid)
+
+    def _driver_is_gone(self) -> bool:
+        """Return whether nobody listens where the driver was; on its own machine a connection does not break else."""
+        return bool(self._welcome.directory) or all_refuse([self._address], _PROBE)
 
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it

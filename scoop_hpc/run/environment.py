@@ -27,6 +27,7 @@ from scoop_hpc.errors import InputError
 from scoop_hpc.files.private import make_private
 from scoop_hpc.interpreter import installed_argv, python_argv
 from scoop_hpc.protocol.messages import Curve
+from scoop_hpc.shares.gpus import ALL_VARIABLES
 
 _KEYS = "SCOOP_HPC_KEYS"  # what the agent needs of the run's keys
 _ADDRESSES = "SCOOP_HPC_DRIVER"  # where the driver is reached, with commas between
@@ -37,6 +38,8 @@ _SLACK = 3600.0  # seconds by which the clocks of two nodes may differ
 
 # what bash does not let anybody set; `export` then ends the shell [POSIX, Consequences of Shell Errors]
 _READONLY = ("BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID")
+
+_UNLESS_SET = '[ "${{{0}+set}}" ] || '
 
 _FROM_INPUT = 'eval "$(cat)"; exec "$@"'  # no `. /dev/stdin`: it may be a socket, which cannot be opened by a name
 _FROM_FILE = (
@@ -51,9 +54,9 @@ def agent_argv(python: str = "") -> list[str]:
     return installed_argv(python, _AGENT) if python else python_argv(_AGENT)
 
 
-def agent_options(patience: float, interface: str, parent: int | None) -> list[str]:
+def agent_options(patience: float, grace: float, interface: str, parent: int | None) -> list[str]:
     """Return the options of an agent, but for the name of its node."""
-    options = ["--patience", f"{patience:g}"]
+    options = ["--patience", f"{patience:g}", "--grace", f"{grace:g}"]
     if interface:
         options += ["--interface", interface]
     if parent is not None:
@@ -78,13 +81,14 @@ def take_agent_variables(environ: MutableMapping[str, str]) -> tuple[tuple[str, 
 def shell_text(environ: Mapping[str, str], directory: str) -> bytes:
     """Return what a shell is to read to have *environ*, and to be in *directory* if that is there.
 
-    Functions that bash has exported are left out: no variable of a shell has such a name.
+    Functions that bash has exported are left out: no variable of a shell has such a name. Variables that say which GPUs
+    there are do not take the place of the node's own.
 
     >>> shell_text({"HOME": "/home/me", "BASH_FUNC_module%%": "() { :; }", "PS1": "it's $ "}, "/scratch/a b")
     b'export HOME=/home/me\\nexport PS1=\\'it\\'"\\'"\\'s $ \\'\\ncd \\'/scratch/a b\\' 2>/dev/null || :\\n'
     """
     lines = [
-        f"export {name}={shlex.quote(value)}"
+        f"{_UNLESS_SET.format(name) if name in ALL_VARIABLES else ''}export {name}={shlex.quote(value)}"
         for name, value in environ.items()
         if re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) and name not in _READONLY
     ]

@@ -49,12 +49,3 @@ def _candidates(cgroups: str) -> list[str]:
         elif "memory" in controllers.split(","):
             found.append(_V1.format("" if path == "/" else path))
     return found
-
-
-def read_text(path: str) -> str | None:
-    """Return what is in the file *path*, None if it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -12,7 +12,12 @@ PREFIX = "SCOOP_HPC_"
 PROFILE = "SCOOP_HPC_PROFILE"
 
 # variables of that prefix that are no settings
-_OTHERS = frozenset(("PROFILE", "STATE", "TRUST", "KEYS", "DRIVER", "WORKER_OPTIONS", "SKIP_CLUSTER"))
+_OTHERS = frozenset(
+    (
+        *("PROFILE", "STATE", "TRUST", "KEYS", "DRIVER", "WORKER_OPTIONS", "SKIP_CLUSTER"),
+        *("WORKER", "NODE", "RANK", "SIZE"),  # of a worker, which may submit jobs
+    )
+)
 _OTHERS_BEGIN = ("JOB_", "LOCAL_")
 
 

@@ -65,13 +65,23 @@ class Search:
 
 
 class Dialer:
-    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*."""
+    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
+
+    It tries each address for some *seconds*, and takes a connection for lost after some seconds of *silence*.
+    """
 
     def __init__(
-        self, context: sockets.Context, name: ProcessName, broker: BrokerUp, curve: Curve | None, seconds: float
+        self,
+        context: sockets.Context,
+        name: ProcessName,
+        broker: BrokerUp,
+        curve: Curve | None,
+        seconds: float,
+        silence: float = sockets.SILENCE,
     ) -> None:
         self.name: BrokerName = broker_name(broker.node)
         self._context, self._own_name, self._curve = context, name, curve
+        self._silence = None if curve is None else silence
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
         self.is_resting = False  # there is no socket
         self._make_socket()
@@ -84,7 +94,7 @@ class Dialer:
         self._incoming = Incoming()
 
     def _make_socket(self) -> None:
-        self.socket = sockets.make(self._context, zmq.DEALER, self._own_name, watch_silence=self._curve is not None)
+        self.socket = sockets.make(self._context, zmq.DEALER, self._own_name, silence=self._silence)
         if self._curve is not None:
             keys.dial(self.socket, self._curve)
         self._watch = sockets.Watch(self.socket)
@@ -126,7 +136,7 @@ class Dialer:
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""
         messages = []
-        while self.socket.poll(0):
+        while sockets.has_arrived(self.socket):
             frames = self._incoming.take(self.socket.recv_multipart())
             if frames is None:
                 continue

@@ -26,9 +26,9 @@ from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch, Message, OutcomeLost, Reference, Results, Tasks
-from scoop_hpc.protocol.names import WorkerName, is_client
+from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
-from scoop_hpc.transport.maps import taken
+from scoop_hpc.transport.maps import taken_or_lost
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Call, Future
@@ -37,6 +37,7 @@ from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
 from scoop_hpc.worker.threads.progress_thread import ProgressThread
+from scoop_hpc.worker.watched.accounts import Accounts
 
 
 def _outcomes(owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
@@ -61,10 +62,12 @@ class Exchange:
         observers: Observers = NOBODY,
         begun: Begun | None = None,
         is_spared: bool = False,
+        accounts: Accounts | None = None,
     ) -> None:
         self.name = name
         self.observers = observers
         self.begun = begun  # tells this process's parent of the tasks that it has begun
+        self.accounts = accounts  # for this process's parent, as well
         self.state = WorkerState(name, size, monotonic(), policy, observers, is_spared)
         self.lock = threading.RLock()  # pickling, under it, runs the user's code, which may submit
         self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the event loop to do
@@ -279,6 +282,8 @@ class Exchange:
 
     def prepare(self, cost: Cost, now: float) -> float:
         """Hand out what must not wait for the end of a call that the main thread begins; return when it did."""
+        if self.accounts is not None and not cost.brief:
+            self.accounts.add_up()
         with self.lock:
             self.state.prepare(cost, now)
             if not self.state.outbox:
@@ -291,7 +296,7 @@ class Exchange:
         if owner == self.name:
             self.state.own.append((serial, outcome))
             return
-        item = batching.pack_outcome(serial, outcome, None if is_client(owner) else self._segments)
+        item = batching.pack_outcome(serial, outcome, self._segments)
         with self.lock:
             self.state.finished(owner, item, monotonic())
         if not self.progress_thread.armed:
@@ -338,6 +343,8 @@ class Exchange:
                 timeout = seconds if timeout is None else min(timeout, seconds)
             nothing = not self._receive()
         if nothing and timeout != 0 and not (state.inbox or state.foreign or self.has_news()):
+            if self.accounts is not None:
+                self.accounts.add_up()
             self._wait(timeout)
             with self.lock:
                 self._receive()
@@ -374,14 +381,11 @@ class Exchange:
 
     def _take(self, batches: list[Batch]) -> None:
         """Take outcomes out of memory that is shared, at once: it may be needed where it is, or go with its process."""
-        for index, batch in enumerate(batches):
-            if len(batch.frames) > 1 or type(batch.frames[0]) is Reference:
-                batches[index] = taken(batch)
-        lost = [batch for batch in batches if any(type(frame) is Reference for frame in batch.frames)]
-        if lost:
-            batches[:] = [batch for batch in batches if batch not in lost]
-            for batch in lost:
-                self._link.send(OutcomeLost(self.name, batch.done))
+        if all(len(batch.frames) == 1 and type(batch.frames[0]) is not Reference for batch in batches):  # nearly always
+            return
+        batches[:], lost = taken_or_lost(batches)
+        for batch in lost:
+            self._link.send(OutcomeLost(self.name, batch.done))
 
     def has_news(self) -> bool:
         """Return whether there is something for the event loop to settle, or to do for other threads."""

@@ -87,3 +87,17 @@ def test_slurm_without_pyxis_is_named_by_what_srun_does_not_know(contained: Runs
     done = contained.run("--container", "tools.sif", "--container-runtime", "pyxis", contained.write(PROGRAM))
     assert done.returncode == 1
     assert "no agent on node1: srun: unrecognized option '--container-image=tools.sif'" in done.stderr
+
+
+def test_options_for_the_runtime_reach_it_with_that_of_the_gpus(contained: Runs) -> None:
+    contained.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+    words = ("--container", "tools.sif", "--container-option", "--bind=/data", contained.write(PROGRAM))
+    done = contained.run("-n", "2", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (contained.directory / "images").read_text() == f"{contained.directory} --nv --bind=/data tools.sif\n"
+
+
+def test_options_for_a_container_without_one_are_one_line(contained: Runs) -> None:
+    done = contained.run("--container-option", "--nv", contained.write(PROGRAM))
+    assert done.returncode == 2
+    assert done.stderr == "scoop-hpc: error: --container-option '--nv': of which image? give --container as well\n"

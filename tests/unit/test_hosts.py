@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from scoop_hpc.cli.hostfile import MAX_WORKERS, Host, read_hostfile, read_hosts
 from scoop_hpc.cli.hosts import FORMATS, hosts
+from scoop_hpc.cpus import cpu_numbers
 from scoop_hpc.errors import InputError
 from scoop_hpc.schedulers.allocation import Allocation, Node
 
@@ -63,6 +65,24 @@ def test_json_has_all_that_is_known(printed: Print) -> None:
         "array_index": None,
         "beside": [],
     }
+
+
+def test_json_says_what_the_workers_here_would_get(printed: Print) -> None:
+    here = socket.gethostname()
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": f"{here},other", "SLURM_TASKS_PER_NODE": "1(x2)"}
+    text = printed("--json", "--bind", "sockets", environ={**job, "CUDA_VISIBLE_DEVICES": "2,3"})
+    own, other = json.loads(text)["nodes"]
+    (worker,) = own["workers"]
+    assert (worker["local_rank"], worker["gpus"]) == (0, ["2", "3"])
+    assert set(worker["cpus"]) <= set(cpu_numbers())
+    assert "workers" not in other
+    assert json.loads(printed("--json", "--hosts", here))["nodes"] == [{"name": here, "slots": 1, "cpus": 1}]
+
+
+@pytest.mark.parametrize("words", [["--format", "slots"], ["--json", "--hosts", "n1"]])
+def test_binding_is_refused_where_nothing_is_said_of_workers(printed: Print, words: list[str]) -> None:
+    with pytest.raises(InputError, match="--bind cores: only --format json tells of workers"):
+        printed(*words, "--bind", "cores")
 
 
 def test_a_list_takes_the_place_of_the_job(printed: Print) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoop_hpc.cli.options.job import command_line
+from scoop_hpc.cli.options.job import OF_THE_RUN, command_line
+from scoop_hpc.cli.run import run
 from scoop_hpc.errors import JobSpecError, TemplateError
 from scoop_hpc.fields.array import JobArray
 from scoop_hpc.fields.option import Refused
@@ -72,8 +73,10 @@ VALUES: dict[str, Any] = {
     "directives": ("-l x=1",),
 }
 OF_THE_COMMAND = (  # that the script becomes
-    *("container", "container_runtime", "launcher", "mpiexec"),
-    *("on_node_loss", "min_nodes", "grace", "progress", "trace"),
+    *("container", "container_runtime", "container_options", "launcher", "mpiexec"),
+    *("on_node_loss", "min_nodes", "grace", "progress", "trace", "worker_logs", "metrics"),
+    *("label", "log_level", "profile_workers"),
+    *("patience", "interface", "nice", "bind", "gpus_per_worker"),
 )
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
     "workers": {"workers_per_node": None},
@@ -406,10 +409,14 @@ def test_a_directive_of_two_lines_is_refused_in_a_template_too(tmp_path: Path) -
 
 
 def test_job_is_watched_as_its_options_say() -> None:
-    spec = replace(SPEC, name="pi", progress="log", trace="{name}-{job_id}.json")
+    spec = replace(
+        SPEC, name="pi", progress="log", trace="{name}-{job_id}.json", metrics="9100", worker_logs="logs-{job_id}"
+    )
     words = command_line(spec, SLURM, None)
     assert words[words.index("--progress") + 1] == "log"
     assert words[words.index("--trace") + 1] == "pi-{job_id}.json"
+    assert words[words.index("--metrics") + 1] == "9100"
+    assert words[words.index("--worker-logs") + 1] == "logs-{job_id}"
 
 
 def test_jobs_of_an_array_do_not_trace_into_one_file() -> None:
@@ -417,3 +424,35 @@ def test_jobs_of_an_array_do_not_trace_into_one_file() -> None:
     assert replace(SPEC, **array, trace="{array_index}.json").trace
     with pytest.raises(JobSpecError, match="the trace 'all.json' would be one file for all jobs of the array"):
         replace(SPEC, **array, trace="all.json")
+    with pytest.raises(JobSpecError, match="the worker-logs 'logs' would be one file for all jobs of the array"):
+        replace(SPEC, **array, worker_logs="logs")
+    assert replace(SPEC, **array, metrics="127.0.0.1:9100").metrics  # a job is on nodes of its own, perhaps
+
+
+def test_options_of_run_are_options_of_submit() -> None:
+    spec = replace(
+        SPEC,
+        label=True,
+        patience=300.0,
+        interface="ib0",
+        log_level="debug",
+        nice=10,
+        profile_workers=True,
+        bind="cores",
+        gpus_per_worker="2",
+        container="a.sif",
+        container_options=("--bind=/data", "--cleanenv"),
+    )
+    words = command_line(spec, SLURM, None)
+    text = " ".join(words[words.index("slurm") + 1 : words.index("--")])
+    assert text == (
+        "--label --log-level debug --profile --container a.sif --container-option --bind=/data --container-option "
+        "--cleanenv --patience 300 --interface ib0 --nice 10 --bind cores --gpus-per-worker 2"
+    )
+    assert command_line(SPEC, SLURM, None)[3:] == ["run", "--allocation", "slurm", "--", *SPEC.program]
+
+
+def test_every_option_that_the_job_s_command_gets_is_one_of_run() -> None:
+    names = {name for option in run.params for name in option.opts}
+    assert set(OF_THE_RUN.values()) <= names
+    assert set(OF_THE_RUN) <= set(OPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.cli.threads import VARIABLES, cpus_of_worker, thread_variables
+from scoop_hpc.cli.threads import VARIABLES, counted_variables, cpus_of_worker, thread_variables
 from scoop_hpc.run.placement import place
 from scoop_hpc.schedulers.allocation import Allocation, Node
 
@@ -50,3 +50,8 @@ def test_the_users_openmp_threads_hold_for_all_libraries(openmp: bytes, others: 
 
 def test_what_pbs_has_set_by_itself_is_not_the_users() -> None:
     assert thread_variables({b"NCPUS": b"8", b"OMP_NUM_THREADS": b"8"}, 1) == dict.fromkeys(VARIABLES, b"1")
+
+
+def test_only_what_the_user_has_not_set_holds_the_worker_s_cpus() -> None:
+    assert set(counted_variables({b"MKL_NUM_THREADS": b"4"})) == {*map(bytes.decode, VARIABLES)} - {"MKL_NUM_THREADS"}
+    assert counted_variables({b"OMP_NUM_THREADS": b"4"}) == ()

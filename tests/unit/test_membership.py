@@ -25,7 +25,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, broker_name, worker_name
-from scoop_hpc.run.driving.actions import RemoveEnvironment, Send, Start, Warn
+from scoop_hpc.run.driving.actions import Probe, RemoveEnvironment, Send, Start, Warn
 from scoop_hpc.run.driving.broken_links import BrokenLinks, Verdict
 from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan
@@ -84,6 +84,31 @@ def warnings(run: Run) -> list[str]:
 
 
 # losses
+
+
+def test_agent_whose_machine_does_not_refuse_has_the_grace_to_connect_again() -> None:
+    run = begun(replace(FOUR, grace=30.0))
+    run.silent.add(AGENTS[2])
+    run.disconnect(AGENTS[2])
+    run.wait(29)
+    assert [action for action in run.done if isinstance(action, Probe)] == 14 * [Probe(AGENTS[2], "main2")]
+    run.state.connected(AGENTS[2])
+    run.wait(60)
+    assert run.do(run.state.refused(AGENTS[2], run.now)) == []  # the answer to a question of before
+    assert not sent(run, Gone)
+    run.disconnect(AGENTS[2])
+    run.wait(30)
+    assert warnings(run) == [
+        "node n3 is lost: its agent (pid 42) has had no connection to the driver for 30 s; 3 of 4 nodes are left"
+    ]
+
+
+def test_agent_whose_launcher_has_ended_is_not_waited_for() -> None:
+    run = begun()
+    run.silent.add(AGENTS[2])
+    run.disconnect(AGENTS[2])
+    run.command_ends(CommandEnd(commands(4)[2], 8, 1, said="Connection to n3 closed"))
+    assert warnings(run) == ["node n3 is lost: Connection to n3 closed; 3 of 4 nodes are left"]
 
 
 def test_run_goes_on_without_a_node_whose_agent_is_lost() -> None:
@@ -264,7 +289,8 @@ def test_too_few_nodes_in_time_end_the_run() -> None:
     run.do(run.state.start(commands(4), 0.0))
     join(run, 0, 1)
     run.wait(30)
-    assert run.ending == Ending(1, "no word within 30 s from: n3, n4; 2 nodes are ready, --min-nodes is 3")
+    waited = "no word within 30 s from: n3, n4; 2 nodes are ready, --min-nodes is 3; --patience gives them more time"
+    assert run.ending == Ending(1, waited)
 
 
 def test_loss_while_the_run_is_starting_ends_it_if_the_others_are_too_few() -> None:
@@ -442,3 +468,49 @@ def test_links_are_judged_some_time_after_the_first_report_and_forgotten() -> No
     assert broken.due() == 8.0
     broken.judge([])
     assert (broken.due(), broken.judge([NodeIndex(1), NodeIndex(2)])) == (None, [])
+
+
+# ranks
+
+
+def test_workers_are_counted_in_the_order_of_the_nodes_whoever_comes_first() -> None:
+    run = Run(replace(FOUR, nodes=tuple(NodePlan(f"n{number}", number) for number in (1, 2, 3, 4))))
+    run.do(run.state.start(commands(4), 0.0))
+    join(run, 3, 1, 2, 0)
+    welcomes = {send.message.node: send.message for send in sent(run, Welcome) if isinstance(send.message, Welcome)}
+    assert [welcomes[NodeIndex(index)].first_rank for index in range(4)] == [0, 1, 3, 6]
+    assert {welcome.ranks for welcome in welcomes.values()} == {10}
+
+
+def test_a_node_that_comes_back_has_its_ranks_again() -> None:
+    run = begun()
+    lose(run, 1)
+    lose(run, 2)
+    come_back(run, 3, "again")
+    welcome = sent(run, Welcome)[-1].message
+    assert isinstance(welcome, Welcome)
+    assert (welcome.node, welcome.first_rank, welcome.ranks) == (4, 2, 4)
+
+
+# whom the run waits for
+
+
+def test_nodes_that_are_late_are_named_once() -> None:
+    run = Run(FOUR)
+    run.do(run.state.start(commands(4), 0.0))
+    join(run, 0, 3)
+    run.wait(4.9)
+    assert warnings(run) == []
+    run.wait(20)
+    assert warnings(run) == ["waiting for 2 of 4 nodes, 25 s more (--patience): n[2-3]"]
+    join(run, 1, 2)
+    assert run.phase is Phase.RUNNING
+
+
+def test_nobody_is_waited_for_in_words_on_one_machine_nor_when_all_are_there() -> None:
+    for plan, joined in ((replace(FOUR, one_machine=True), (0,)), (FOUR, (0, 1, 2, 3))):
+        run = Run(plan)
+        run.do(run.state.start(commands(4), 0.0))
+        join(run, *joined)
+        run.wait(20)
+        assert warnings(run) == []

@@ -92,6 +92,14 @@ def test_an_id_that_is_none_is_of_the_option_that_has_it(scheduler: str, field: 
         ({"signal": 9, "walltime": 8}, ["--signal", "--walltime"]),
         ({"container_runtime": "pyxis"}, ["--container-runtime"]),
         ({"gpu_type": "a100"}, ["--gpus-per-node"]),
+        ({"bind": "threads"}, ["--bind"]),
+        ({"gpus_per_worker": "0"}, ["--gpus-per-worker"]),
+        ({"gpus_per_worker": "some"}, ["--gpus-per-worker"]),
+        ({"nice": 20}, ["--nice"]),
+        ({"patience": 0.0}, ["--patience"]),
+        ({"log_level": "loud"}, ["--log-level"]),
+        ({"interface": ""}, ["--interface"]),
+        ({"container_options": ("--nv",)}, ["--container-option"]),
     ],
 )
 def test_a_job_that_cannot_be_names_its_options(changes: dict[str, Any], blamed: list[str]) -> None:

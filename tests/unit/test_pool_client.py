@@ -12,7 +12,7 @@ from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pool.client import PoolClient
-from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
@@ -31,10 +31,11 @@ from scoop_hpc.protocol.names import CLIENT, ProcessName, broker_name, worker_na
 WORKER = worker_name(0, 1)
 
 
-class Pool:
+class Pool(Pooled):
     """A client, a broker in memory, and one worker that does what the test tells it to."""
 
     def __init__(self, workers: int = 1) -> None:
+        super().__init__()
         self.client = PoolClient()
         self.sent: list[Batch] = []
         self._broker = BrokerState(broker_name(0))
@@ -125,7 +126,7 @@ def test_of_unknown_calls_no_more_are_sent_than_the_workers_need_next() -> None:
     submitted = [pool.submit(abs, n) for n in range(20)]
     pool.pump()
     assert [batch.count for batch in pool.sent] == [1] * 6
-    assert [future.call is None for future in submitted] == 6 * [True] + 14 * [False]
+    assert [future.function is None for future in submitted] == 6 * [True] + 14 * [False]
     pool.work(unpolled=1.0)
     assert len(pool.sent) == 7
 

@@ -235,8 +235,15 @@ class World:
                 case driver_actions.Send(to, message):
                     node = next(node for node in self.nodes if node.name == to)
                     self.later(LATENCY, partial(self._hear, node, message))
+                case driver_actions.Probe(agent):
+                    self.later(LATENCY, partial(self._refuse, agent))
                 case driver_actions.Warn(text):
                     self.warnings.append(text)
+
+    def _refuse(self, agent: AgentName) -> None:
+        """Let the driver know that nobody listens on a node, unless it lives."""
+        if next(node for node in self.nodes if node.name == agent).is_gone:
+            self._do(self.driver.refused(agent, self.now))
 
     def _tell_driver(self, node: Node, message: Message) -> None:
         def tell() -> None:
@@ -260,7 +267,7 @@ class World:
         assert node.agent is not None
         for action in actions:
             match action:
-                case agent_state.Fork(name):
+                case agent_state.Fork(name, _):
                     node.pids[name] = next(self._number)
                     node.agent.started(name, node.pids[name])
                     self._begin(node, name)
@@ -274,7 +281,7 @@ class World:
                 case agent_state.LookAtProcesses():
                     self._do_agent(node, node.agent.looked(()))
                 case agent_state.InspectDriver():
-                    self._do_agent(node, node.agent.driver_inspected(stopped=False))
+                    self._do_agent(node, node.agent.driver_inspected(False, True, self.now))
                 case agent_state.KillAll():
                     for child in list(node.pids):
                         self.later(0.0, partial(self.die, node, child, -SIGKILL))
@@ -441,7 +448,7 @@ def test_a_broker_that_hangs_ends_the_run(world: World) -> None:
 
 def test_a_node_that_never_reports_ends_the_run_when_patience_is_over(world: World) -> None:
     world.silent.add("n2")
-    assert world.run() == Ending(1, "no word within 60 s from: n2")
+    assert world.run() == Ending(1, "no word within 60 s from: n2; --patience gives them more time")
 
 
 def test_ctrl_c_ends_a_run_whose_program_dies_of_it(world: World) -> None:

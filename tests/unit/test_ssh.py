@@ -66,3 +66,9 @@ def test_number_in_all_is_shared_out() -> None:
 def test_hosts_that_make_no_grid_are_refused(hosts: list[Host], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         plan_hosts(hosts, None)
+
+
+def test_a_node_s_own_gpus_are_kept_in_the_environment_that_is_brought() -> None:
+    text = environment.shell_text({"CUDA_VISIBLE_DEVICES": "0,1", "HOME": "/home/me"}, "/").decode()
+    assert '[ "${CUDA_VISIBLE_DEVICES+set}" ] || export CUDA_VISIBLE_DEVICES=0,1\n' in text
+    assert "\nexport HOME=/home/me\n" in text

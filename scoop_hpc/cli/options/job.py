@@ -16,7 +16,7 @@ from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
 from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.errors import InputError, about
 from scoop_hpc.fields.option import Option, Takes
-from scoop_hpc.fields.spec import GRACE, ON_NODE_LOSS, OPTIONS, JobSpec
+from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.fields.units import parse_begin
 from scoop_hpc.jobs.commands import run_command
 from scoop_hpc.schedulers.base import Scheduler
@@ -26,6 +26,32 @@ from scoop_hpc.schedulers.registry import SCHEDULERS, find, in_our_words, named,
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _POSITIVE = click.IntRange(min=1)
+
+# fields that the run sees to, and its options
+OF_THE_RUN = {
+    "progress": "--progress",
+    "trace": "--trace",
+    "worker_logs": "--worker-logs",
+    "metrics": "--metrics",
+    "label": "--label",
+    "log_level": "--log-level",
+    "profile_workers": "--profile",  # of submit, --profile is a cluster of the settings
+    "container": "--container",
+    "container_runtime": "--container-runtime",
+    "container_options": "--container-option",
+    "on_node_loss": "--on-node-loss",
+    "min_nodes": "--min-nodes",
+    "grace": "--grace",
+    "patience": "--patience",
+    "interface": "--interface",
+    "nice": "--nice",
+    "bind": "--bind",
+    "gpus_per_worker": "--gpus-per-worker",
+    "launcher": "--launcher",
+    "mpiexec": "--mpiexec",
+}
+
+_FILES = ("--trace", "--worker-logs", "--metrics")  # whose names may have {name} in them
 
 
 def _click_option(each: Option) -> Callable[[_Command], _Command]:
@@ -130,25 +156,26 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
     options = ["--allocation", scheduler.name]
     if record is not None:
         options += ["--record", record]
-    if spec.progress is not None:
-        options += ["--progress", spec.progress]
-    if spec.trace is not None:
-        options += ["--trace", spec.trace.replace("{name}", spec.name)]
-    if spec.container is not None:
-        options += ["--container", spec.container]
-    if spec.container_runtime is not None:
-        options += ["--container-runtime", spec.container_runtime]
-    if spec.on_node_loss != ON_NODE_LOSS[0]:
-        options += ["--on-node-loss", spec.on_node_loss]
-    if spec.min_nodes is not None:
-        options += ["--min-nodes", str(spec.min_nodes)]
-    if spec.grace != GRACE:
-        options += ["--grace", str(spec.grace)]
-    if spec.launcher is not None:
-        options += ["--launcher", spec.launcher]
-    if spec.mpiexec is not None:
-        options += ["--mpiexec", spec.mpiexec]
+    for field, name in OF_THE_RUN.items():
+        options += _words_of(name, getattr(spec, field), OPTIONS[field].default, spec.name)
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
+
+
+def _words_of(name: str, value: Any, default: Any, job_name: str) -> list[str]:
+    """Return the words of a command line that give the option *name* a *value*; none for its default.
+
+    >>> _words_of("--label", True, False, "pi"), _words_of("--trace", "{name}.json", None, "pi")
+    (['--label'], ['--trace', 'pi.json'])
+    """
+    if value == default:
+        return []
+    if value is True:
+        return [name]
+    if isinstance(value, tuple):
+        return [word for each in value for word in (name, each)]
+    if isinstance(value, float):
+        return [name, f"{value:g}"]
+    return [name, str(value).replace("{name}", job_name) if name in _FILES else str(value)]
 
 
 def _enter(directory: str) -> None:

@@ -46,22 +46,37 @@ class Joining:
         self._begun = 0  # agents whose commands were started
         self._reported = 0  # of these, or they never will
         self._join_until: float | None = None
+        self._tell_at: float | None = None  # the user, whom the run waits for
 
     # time
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        return self._join_until if self._life.phase is Phase.JOINING else None
+        if self._life.phase is not Phase.JOINING or self._join_until is None:
+            return None
+        return self._join_until if self._tell_at is None else min(self._tell_at, self._join_until)
 
     def pass_time(self, now: float) -> list[Action]:
-        """End the run if nodes that it needs have not reported in time."""
+        """Say whom the run waits for; end it if nodes that it needs have not reported in time."""
         due = self.deadline()
         if due is None or now < due:
             return []
+        if self._join_until is not None and now < self._join_until:
+            return self._tell_of_waiting(self._join_until - now)
         reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
         if self._plan.min_nodes is not None:
             reason += f"; {len(self._membership.up())} nodes are ready, --min-nodes is {self._plan.min_nodes}"
+        if self._plan.pool is None:
+            reason += "; --patience gives them more time"
         return self._life.end(1, reason, now, show_last_words=True)
+
+    def _tell_of_waiting(self, left: float) -> list[Action]:
+        """Name once the nodes that are late."""
+        self._tell_at = None
+        missing, planned = self.missing(), len(self._plan.nodes)
+        option = " (--patience)" if self._plan.pool is None else ""
+        waiting = f"waiting for {len(missing)} of {planned} nodes, {left:.0f} s more{option}: {fold(missing)}"
+        return warn(waiting, self._observers)
 
     # the launcher's commands
 
@@ -71,6 +86,8 @@ class Joining:
             program = os.fsdecode(self._plan.program.path) if self._plan.pool is None else ""
             self._observers.tell(events.RunStarting(len(self._plan.nodes), program))
         self._join_until = now + self._plan.patience
+        if not self._plan.one_machine:  # here, an agent is late only if the machine is busy
+            self._tell_at = now + self._policy.told_of_waiting
         self._commands.extend(commands)
         return self._start_more()
 
@@ -163,6 +180,9 @@ class Joining:
             grace=self._plan.grace,
             progress=self._plan.progress,
             terminals=self._plan.terminals,
+            accounts=self._plan.accounts,
+            first_rank=self._membership.first_rank(node),
+            ranks=max(1, self._membership.ranks()),
         )
 
     # brokers

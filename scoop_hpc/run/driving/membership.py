@@ -9,6 +9,7 @@ A node that comes back is a new one, with the next index: so no name of a broker
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -125,6 +126,21 @@ class Membership:
     def size(self) -> int:
         """Return the number of workers, one for a node that could not be counted yet."""
         return sum(1 if node.workers is None else node.workers for node in self.hoped_for())
+
+    def ranks(self) -> int:
+        """Return the number of workers that the run was planned with, one for a node that could not be counted yet."""
+        return self.first_rank(None)
+
+    def first_rank(self, node: Node | None) -> int:
+        """Return the rank of the first worker of *node*: workers are counted in the order of the planned nodes.
+
+        A node that comes back has its ranks again. None stands for the end of the list.
+        """
+        label = None if node is None else first_label(node.name)
+        before = itertools.takewhile(
+            lambda planned: first_label(planned.name) != label, self.nodes[: len(self._planned)]
+        )
+        return sum(1 if each.workers is None else each.workers for each in before)
 
     def workers_left(self) -> int:
         """Return the number of workers that can be given tasks, beside the origin."""

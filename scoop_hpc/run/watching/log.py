@@ -20,7 +20,6 @@ from collections.abc import Callable
 from scoop_hpc.complaints import say
 from scoop_hpc.events import Event, Observer, RunFailing, Warned
 
-LEVELS = ("debug", "info", "warning", "error")
 _ROOT = "scoop_hpc"  # the logger; those of the kinds of processes are below it: scoop_hpc.worker
 
 Write = Callable[[bytes], None]
