@@ -108,7 +108,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 12  # raised whenever a field changes; Hello carries it
+VERSION = 13  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]

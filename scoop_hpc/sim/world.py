@@ -165,7 +165,7 @@ class World:
         self._program_ended: float | None = None
         self._finished_at: float | None = None
         self._may_end = False
-        self._delay = _JOURNEYS * (max(scenario.network.latencies) + max(scenario.network.local))
+        self._delay = _JOURNEYS * _steps(scenario) * (max(scenario.network.latencies) + max(scenario.network.local))
         self.troubled_until = _BEGIN
         self._computed_at = _BEGIN  # when any worker was last seen to
         self._sent_before = self._sent_until_end = 0  # messages, when the program began and ended
@@ -807,6 +807,17 @@ class World:
     def _arrive(self, sender: str, to: str, message: Message, hear: Callable[[Message], object]) -> None:
         self.note(f"{to} <- {sender}", message)
         hear(message)
+
+
+def _steps(scenario: Scenario) -> int:
+    """Return how many brokers a task passes on its way from node to node, if it goes the longest one."""
+    node, steps = len(scenario.nodes) - 1, 0
+    if node < scenario.all_direct:
+        return 1
+    while node:
+        node = (node - 1) // scenario.branches
+        steps += 2  # up and down
+    return steps
 
 
 def _makes_late(fault: Fault, host: int) -> TypeGuard[Late]:
