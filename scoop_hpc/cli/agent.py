@@ -26,7 +26,7 @@ from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.watching.trace import broker_track, worker_track
-from scoop_hpc.shares.share import Granted, Place, deal_shares, read_granted, variables_of
+from scoop_hpc.shares.share import Granted, Place, Share, deal_shares, read_granted, variables_of
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
@@ -123,9 +123,12 @@ def _worker(
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
     place = Place(name, node, welcome.nodes.index(node), welcome.first_rank + local_rank, local_rank, welcome.ranks)
-    share = deal_shares(granted, worker_options.wanted(options), welcome.workers)[local_rank]
+    if welcome.directory:  # all nodes of the run are this machine
+        share = deal_shares(granted, worker_options.wanted(options), welcome.ranks)[place.rank]
+    else:
+        share = deal_shares(granted, worker_options.wanted(options), welcome.workers)[local_rank]
     if name == ORIGIN and not welcome.is_alone():  # beside the workers, whose shares are the whole node
-        share = dataclasses.replace(share, cpus=None)
+        share = Share(gpus=share.gpus)
 
     def work(last_word: LastWord) -> int:
         os.environ.update(variables_of(place, share, granted, os.environ, options.counted))

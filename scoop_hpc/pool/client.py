@@ -82,6 +82,8 @@ class PoolClient:
         """Send the questions, and as many tasks as may be under way."""
         self.is_stalled = False  # before the last offers are admitted: if set later, an offer need not wake us
         self._admit()
+        if self._segments is not None:
+            self._segments.release(self._sent)
         batches: list[Batch] = []
         while together := self._take_together():
             batch = self._pack(together)
@@ -104,8 +106,6 @@ class PoolClient:
                     else:
                         future.cost.learn(unpolled)
                         self._news.append(functools.partial(_settle, future, item))
-            if self._segments is not None:
-                self._segments.release(self._sent)
         elif isinstance(message, TaskLost):
             for serial in message.serials:
                 future = self._sent.pop(serial, None)
@@ -232,8 +232,4 @@ def _nowhere(message: Message) -> None:
 
 
 def _settle(future: PoolFuture, item: Any) -> None:
-    value, error = batching.value_of(item)
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+    future.settle(*batching.value_of(item))

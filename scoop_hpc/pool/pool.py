@@ -95,9 +95,12 @@ class WorkerPool(Pool):
             self._call_on_open()
 
     def _call_on_open(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self._on_open.popleft()()
+        while self._on_open:
+            try:
+                callback = self._on_open.popleft()
+            except IndexError:  # the other thread was quicker
+                return
+            callback()
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time."""

@@ -228,13 +228,12 @@ class ChunkFuture(PoolFuture):
         if len(items) > 1:
             self.terms = _ONCE
 
-    def set_result(self, result: Chunk) -> None:
-        self._map.note(self, result)
-        super().set_result(result)
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        self._map.note_failure(self, exception)
-        super().set_exception(exception)
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self._map.note(self, value)
+        else:
+            self._map.note_failure(self, error)
+        super().settle(value, error)
 
     def drop(self) -> None:
         if not self.settled:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from scoop_hpc.shares.dealing import deal
 from scoop_hpc.shares.topology import Cpu
@@ -12,8 +13,7 @@ from scoop_hpc.shares.topology import Cpu
 CORES, SOCKETS = "cores", "sockets"  # what workers are bound to
 
 
-@dataclass(frozen=True, slots=True)
-class CpuShare:
+class CpuShare(Struct, frozen=True):
     """The CPUs that a worker is bound to, perhaps with others, and how many threads it may have on them."""
 
     cpus: tuple[int, ...]

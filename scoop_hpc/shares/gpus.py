@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.errors import LaunchError
 from scoop_hpc.shares.dealing import deal
@@ -34,8 +35,7 @@ _DEVICE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?|(GPU|MIG)-[\w/-]+")
 ListDirectory = Callable[[str], Sequence[str]]  # raises OSError
 
 
-@dataclass(frozen=True, slots=True)
-class Gpus:
+class Gpus(Struct, frozen=True):
     """The devices of a node, as the *variable* of their vendor names them."""
 
     variable: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.shares.binding import CORES, SOCKETS, CpuShare, deal_cpus
 from scoop_hpc.shares.gpus import ALL_VARIABLES, Gpus, ListDirectory, deal_gpus, device_variables, find_gpus
@@ -17,8 +18,7 @@ BINDINGS = (NO_BINDING, CORES, SOCKETS)
 ALL_GPUS = "all"  # in the place of a number of GPUs for each worker: every worker sees all of them
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """How the user wants a node dealt out."""
 
     binding: str = NO_BINDING  # or "cores", "sockets"
@@ -26,8 +26,7 @@ class Wanted:
     gpus_per_worker: int | None = None  # None: its share
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """What the scheduler, or whoever started this process, has granted on this node."""
 
     cpus: tuple[Cpu, ...] = ()  # empty: nobody is bound
@@ -35,8 +34,7 @@ class Granted:
     device_variables: tuple[tuple[str, str], ...] = ()  # as they are here
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The place of a worker in its run."""
 
     name: str
@@ -47,8 +45,7 @@ class Place:
     size: int  # workers that the run was planned with
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """A worker's part of what was granted; None: it has no part of its own, but all."""
 
     cpus: CpuShare | None = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _CPUS = "/sys/devices/system/cpu"
 _NODES = "/sys/devices/system/node"
@@ -16,8 +17,7 @@ _ITEM = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
 ReadFile = Callable[[str], str | None]  # the text of a file, None if it cannot be read
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Cpu:
+class Cpu(Struct, frozen=True, order=True):
     """A hardware thread. CPUs sort as hwloc numbers them: neighbours share as much as they can."""
 
     socket: int

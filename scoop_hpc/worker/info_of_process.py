@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.cpus import cpu_numbers
 from scoop_hpc.files.kernel import read_text
@@ -12,8 +13,7 @@ from scoop_hpc.shares.gpus import find_gpus
 from scoop_hpc.shares.share import LOCAL_RANK, NODE, RANK, SIZE, WORKER
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True):
     """A worker: where it is, and what it has there."""
 
     name: str  # no other process of the run ever has it: "3.1", or "0.0" for the one that runs the program

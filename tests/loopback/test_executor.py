@@ -29,11 +29,11 @@ class Scripts:
         self.mark = f"SCOOP_TEST={directory}"
         self.environ = {**os.environ, "TMPDIR": str(self.temporary), "SCOOP_TEST": str(directory)}
 
-    def start(self, text: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, text: str) -> subprocess.Popen[str]:
         """Start a program."""
         (self.directory / "script.py").write_text(HEAD + text, encoding="utf-8")
         return subprocess.Popen(
-            [sys.executable, "script.py", *arguments],
+            [sys.executable, "script.py"],
             cwd=self.directory,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -160,7 +160,7 @@ with Executor(2) as executor:
     slow_ones = []
     for height in range(4):
         slow_ones.append(executor.submit(slow, "go"))
-        while slow_ones[-1].call is not None: time.sleep(0.001)
+        while slow_ones[-1].unstarted: time.sleep(0.001)
         slow_ones[-1].running()  # asked after it was sent
     open("go", "w").close()
     print([future.result() for future in slow_ones])
@@ -187,7 +187,7 @@ with Executor(1) as executor:
     while not os.path.exists("parent"): time.sleep(0.001)
     height = 2
     second = executor.submit(child, 0)
-    while second.call is not None: time.sleep(0.001)
+    while second.unstarted: time.sleep(0.001)
     second.running()  # asked after it was sent
     open("go", "w").close()
     print(first.result(), second.result())
@@ -824,18 +824,21 @@ def test_nothing_is_left_of_large_arguments_when_a_process_is_killed(scripts: Sc
     program = """
 def nap(x, seconds): time.sleep(seconds); return x
 with Executor(2) as executor:
-    futures = [executor.submit(nap, bytearray(5_000_000), 0.001) for _ in range(4)]
-    held = [future.result() for future in futures]
-    if sys.argv[1:] != ["worker"]:
-        futures = [executor.submit(nap, bytearray(5_000_000), 60) for _ in range(8)]
+    held = [executor.submit(nap, bytearray(5_000_000), 0.001).result() for _ in range(4)]
+    futures = [executor.submit(nap, bytearray(5_000_000), 3600) for _ in range(8)]
+    while not all(future.running() for future in futures[:2]): time.sleep(0.01)
     print("ready", flush=True)
-    if sys.stdin.read() == "": print(len([future.result() for future in futures]), flush=True)
 """
     before = shared_memory()
-    process = scripts.start(program, killed)
+    process = scripts.start(program)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    os.kill(process.pid if killed == "client" else scripts.worker(), signal.SIGKILL)
+    if killed == "worker":
+        worker = scripts.worker()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: list(scripts.alive().values()).count("scoop-worker") == 2 and worker not in scripts.alive())
+        assert shared_memory() == before
+    process.kill()
     process.communicate(timeout=60)
     until(lambda: not scripts.alive())
     assert shared_memory() == before

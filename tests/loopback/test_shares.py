@@ -99,3 +99,21 @@ def test_a_number_of_gpus_that_is_none_is_one_line(shared: Runs) -> None:
     done = shared.run("--gpus-per-worker", "0", shared.write(LOOK))
     expected = "scoop-hpc: error: --gpus-per-worker '0': give a positive number, or all\n"
     assert (done.returncode, done.stderr) == (2, expected)
+
+
+@needs_two_cpus
+def test_two_nodes_on_one_machine_share_it(shared: Runs) -> None:
+    shared.environ["SCOOP_HPC_STATE"] = str(shared.directory / "state")
+    shared.environ["CUDA_VISIBLE_DEVICES"] = "4,6"
+    program = shared.write(
+        LOOK + "if __name__ == '__main__':\n"
+        "    print(json.dumps(sorted(futures.map(look, range(2), [2, 2], chunksize=1), key=lambda each: each[1])))\n"
+    )
+    words = ("--scheduler", "local", "--nodes", "2", "--workers-per-node", "1", "--bind", "cores", "--label", "--wait")
+    done = shared.run(*words, program, command=("submit",))
+    assert done.returncode == 0, done.stdout + done.stderr
+    label, bracket, rest = done.stdout.partition("[[")
+    assert label.endswith("0.0] ")
+    first, second = json.loads(bracket + rest)
+    assert first == ["0.1", 0, 0, 2, [ALL[0]], ["4"], "1"]
+    assert second == ["1.0", 1, 0, 2, [ALL[1]], ["6"], "1"]
