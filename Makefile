@@ -24,7 +24,7 @@ unit: $(READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --line-length 120 .
-	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py benchmarks/*.py
+	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py benchmarks/*.py docs/images/*.py
 	$(BIN)/mypy --strict tests/unit tests/fakes/pbs
 	$(BIN)/mypy --strict -p tests.fuzz
 	MYPYPATH=tests/plugin_scheduler $(BIN)/mypy --strict tests/plugin_scheduler/scoop_spool

@@ -107,11 +107,25 @@ def options_of(function: object) -> TaskOptions | None:
             return None
 
 
+def repeated_by(function: object) -> int:
+    """Return how often *function* was called again in this process, after an exception, as its options say."""
+    while True:
+        kind = type(function)
+        if kind is TaskFunction:
+            return cast("TaskFunction[..., Any]", function).repeats
+        if issubclass(kind, functools.partial):
+            function = cast("functools.partial[Any]", function).func
+        elif kind is MethodType:
+            function = cast("MethodType", function).__func__
+        else:
+            return 0
+
+
 @final
 class TaskFunction(WithOptions, Generic[_P, _R]):
     """A function with options: called, it calls the function, and repeats that as the options say."""
 
-    __slots__ = ("__code__", "__dict__", "__weakref__", "__wrapped__", "_bare")
+    __slots__ = ("__code__", "__dict__", "__weakref__", "__wrapped__", "_bare", "repeats")
 
     options: TaskOptions
     __name__: str
@@ -127,6 +141,7 @@ class TaskFunction(WithOptions, Generic[_P, _R]):
     def _set(self, function: Callable[_P, _R], options: TaskOptions) -> None:
         self.options = options
         self._bare: Callable[_P, _R] = _bare(function)
+        self.repeats = 0  # calls after an exception, in this process
         if type(function) is FunctionType:
             self.__code__ = function.__code__.replace()
         functools.update_wrapper(self, function, updated=("__dict__",) if type(function) is FunctionType else ())
@@ -153,6 +168,7 @@ class TaskFunction(WithOptions, Generic[_P, _R]):
                     if failed > 1:
                         _note(error, f"{failed} attempts failed: {_why_no_more(retries, meant)}")
                     raise
+                self.repeats += 1
 
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> TaskFunction[_P, _R]: ...

@@ -25,6 +25,7 @@ class PeerLinks:
         name: BrokerName,
         curve: Curve | None,
         seconds: float,
+        silence: float,
         watch: Callable[[sockets.Socket], None],
         forget: Callable[[sockets.Socket], None],
     ) -> None:
@@ -34,6 +35,7 @@ class PeerLinks:
         self._name = name
         self._curve = curve
         self._seconds = seconds  # for an answer from one address
+        self._silence = silence  # seconds, after which a connection counts as lost
         self._links: dict[BrokerName, Dialer] = {}
         self._by_socket: dict[sockets.Socket, Dialer] = {}
         self._early: dict[BrokerName, list[Message]] = {}  # for peers whose addresses are not known yet
@@ -46,7 +48,9 @@ class PeerLinks:
             name = broker_name(broker.node)
             if name in self._gone or name in self._links or name == self._name:
                 continue
-            link = self._links[name] = Dialer(self._context, self._name, broker, self._curve, self._seconds)
+            link = self._links[name] = Dialer(
+                self._context, self._name, broker, self._curve, self._seconds, self._silence
+            )
             self._by_socket[link.socket] = link
             self._watch(link.socket)
             link.keep_trying(now)

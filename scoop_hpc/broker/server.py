@@ -93,7 +93,8 @@ class BrokerServer:
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
         self._authenticator: keys.Authenticator | None = None
-        self._main = sockets.make(self._context, zmq.ROUTER, self._name, watch_silence=plan.curve is not None)
+        silence = None if plan.curve is None else sockets.silence_within(policy.broken)
+        self._main = sockets.make(self._context, zmq.ROUTER, self._name, silence=silence)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
         self._publisher = sockets.make(self._context, zmq.XPUB)  # a PUB that is told of each subscription
         self._publisher.xpub_verbose = True  # of those that are like others', too
@@ -115,7 +116,13 @@ class BrokerServer:
         for socket in (self._main, self._publisher, self._subscriber):
             self._poll(socket)
         self._peers = PeerLinks(
-            self._context, self._name, plan.curve, policy.next_address, self._poll, self._poller.unregister
+            self._context,
+            self._name,
+            plan.curve,
+            policy.next_address,
+            sockets.silence_within(policy.broken),
+            self._poll,
+            self._poller.unregister,
         )
         self._inbox = Inbox()
         self._clients: dict[ProcessName, Outgoing] = {}  # what is for them

@@ -14,6 +14,7 @@ from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.worker.current import running
 from scoop_hpc.worker.policy import DEFAULT
 
 
@@ -62,20 +63,30 @@ def _calls(arguments: list[Any], each: int) -> list[tuple[Any, ...]]:
     return list(zip(*[iter(arguments)] * each))
 
 
-def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], budget: float | None = None) -> Chunk:
+def run_chunk(
+    function: Callable[..., Any],
+    items: Sequence[tuple[Any, ...]],
+    budget: float | None = None,
+    first: int = 0,
+    called: Callable[..., Any] | None = None,
+) -> Chunk:
     """Call *function* with each of *items* in turn, up to one that raises or returns what cannot be pickled.
 
     After *budget* seconds, if that is not None, or `Policy.chunk_result_bytes` of results, the rest is left: others may
-    do it, now that it is known to last.
+    do it, now that it is known to last. The *first* item is this one of its map; 0: they are not numbered. *called* is
+    the user's function, if *function* is not.
     """
     results: list[Any] = []
     process = os.getpid()
+    worker = running()
+    meter = None if worker is None else worker.meter(called or function)
+    counted = 0
     atoms = True
     size = 0
     rest = iter(items)
     group = len(items) if budget is None else 1
     most_bytes, look, most_items = DEFAULT.chunk_result_bytes, DEFAULT.chunk_look, DEFAULT.chunk_look_items
-    start = now = monotonic()
+    start = now = counted_at = monotonic()
     try:
         while len(results) < len(items) and (budget is None or (now - start < budget and size < most_bytes)):
             for args in islice(rest, group):
@@ -91,10 +102,20 @@ def run_chunk(function: Callable[..., Any], items: Sequence[tuple[Any, ...]], bu
                     atoms = False
                 results.append(result)
             before, now = now, monotonic()
+            if meter is not None and now - counted_at >= look:  # to count takes a microsecond
+                meter.add(len(results) - counted, now - counted_at)
+                counted, counted_at = len(results), now
             if group != most_items or now - before > look:  # else it would come to the same
                 group = max(1, min(2 * group, most_items, int(look * group / max(now - before, 1e-9))))
     except BaseException as error:  # the user's function: what it raised is sent on
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise
+        if meter is not None:
+            meter.add(len(results) + 1 - counted, monotonic() - counted_at)
+            meter.fail(error, items[len(results)], first + len(results) if first else None)
+            meter.end()
         return Chunk(results, pickles.dump_outcome(Outcome(error=error)))
+    if meter is not None:
+        meter.add(len(results) - counted, now - counted_at)
+        meter.end()
     return Chunk(results, None, atoms, len(items) - len(results), now - start, size)

@@ -80,7 +80,7 @@ def check_callable(function: Any) -> None:
 
 
 class Feed:
-    """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items, budget)`` for each.
+    """The chunks of one call: reads the items as they are needed, and submits ``task(*head, items, budget, first)``.
 
     A chunk that has used up its budget of seconds gives back the rest of its items, which are cut anew. There is no
     budget where *chunksize* says how many make a chunk. One that was lost with its worker is cut anew, too, until the
@@ -164,10 +164,10 @@ class Feed:
             self.go_on()
             yield result
 
-    def submit(self, items: list[tuple[Any, ...]]) -> ChunkFuture:
-        """Make a task of *items*."""
+    def submit(self, items: list[tuple[Any, ...]], first: int = 0) -> ChunkFuture:
+        """Make a task of *items*; the *first* is number so and so of all, 0 if that is not known."""
         is_one = len(items) == 1
-        arguments = (*self._head, items if is_one else Calls(items), self._sizes.budget(len(items)))
+        arguments = (*self._head, items if is_one else Calls(items), self._sizes.budget(len(items)), first)
         make = self._make_one if is_one else self._make_several
         future = self._controller.submit(self._task, arguments, {}, self._cost, make)
         assert isinstance(future, ChunkFuture)
@@ -185,7 +185,7 @@ class Feed:
         """Make a chunk of *items*, the first of which is number *first* of all."""
         self._under_way += 1
         self._items_under_way += len(items)
-        future = self.submit(items)
+        future = self.submit(items, first)
         future.first = first
         concurrent.futures.Future.add_done_callback(future, self._on_done)
         return future
@@ -314,6 +314,7 @@ class Feed:
                 self._cut_anew(future, items, len(items), -(-len(items) // _PIECES))
             else:
                 name_item(error, future.first, self._caller)
+                self._controller.account_lost(self._head[0], error, future.first)
         elif items and not (self._sizes.fixed or self._closed or future.cancelled()) and error is None:
             done: ChunkResult = future.result()
             if done.seconds:  # else an item failed

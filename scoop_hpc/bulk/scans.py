@@ -75,13 +75,14 @@ def scan_chunk(
     reduction: Callable[[Any, Any], Any],
     items: Sequence[tuple[Any, ...]],
     budget: float | None = None,
+    first: int = 0,
 ) -> Scanned:
     """Return the running reduction of ``function(*item)``, up to an item that fails, or that there is no time for.
 
     Called as a task.
     """
     running = _Running(function, reduction)
-    chunk = run_chunk(running, items, budget)
+    chunk = run_chunk(running, items, budget, first, function)
     return Scanned(chunk, running.seconds / max(1, running.timed))
 
 

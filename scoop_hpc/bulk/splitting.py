@@ -39,6 +39,7 @@ from scoop_hpc.worker.durations import Cost, Unforeseeable
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.loop_timing import LoopTiming, LoopTimings
 from scoop_hpc.worker.policy import Policy
+from scoop_hpc.worker.watched.accounts import Meter
 
 _COST = Unforeseeable()  # of a part: it looks around so often that it seems short, however long it lasts
 
@@ -76,6 +77,9 @@ class Worker(Protocol):
 
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions."""
+
+    def meter(self, function: Callable[..., Any]) -> Meter | None:
+        """Return what counts the calls of *function*; None where nobody counts."""
 
     def abandon(self, future: Future) -> None:
         """Do not care for *future* any more."""
@@ -177,7 +181,9 @@ class Fold:
     def _loop(self, block: list[Item], parts: list[_Part]) -> Any:
         """Fold *block* from the left until what is left of it, after others took from its end, is done."""
         function, reduction, timing = self._function, self._reduction, self._timing
+        meter, counted = self._worker.meter(function), 0
         timing.start()
+        counted_at = timing.now
         total: Any = NOTHING
         at = 0
         while at < len(block):
@@ -186,20 +192,33 @@ class Fold:
             if timing.is_due():
                 self._share(block, at, parts)
                 timing.start()
-            if total is NOTHING:
-                total = function(*block[at])
-                if type(total) in NEVER_RESULTS:
-                    refuse_result(function, total)
-                done = at + 1
-            else:
-                done = min(at + timing.group, len(block))
-                for item in block[at:done]:
-                    total = reduction(total, function(*item))
+            item = block[at]
+            try:
+                if total is NOTHING:
+                    total = function(*item)
+                    if type(total) in NEVER_RESULTS:
+                        refuse_result(function, total)
+                    done = at + 1
+                else:
+                    done = min(at + timing.group, len(block))
+                    for item in block[at:done]:
+                        total = reduction(total, function(*item))
+            except BaseException as error:  # the user's function, or reduction
+                if meter is not None:
+                    done = next(place for place in range(at, len(block)) if block[place] is item) + 1
+                    meter.add(done - counted, time.monotonic() - counted_at)
+                    meter.fail(error, item, None)
+                raise
             timing.note(done - at)
             at = done
+            if meter is not None and timing.now - counted_at >= self._worker.policy.loop_look:
+                meter.add(at - counted, timing.now - counted_at)
+                counted, counted_at = at, timing.now
             if timing.each is not None and timing.each > self._worker.longest_here and at < len(block):
                 self._aloof = True
                 self._split(block, at, parts)
+        if meter is not None:
+            meter.add(at - counted, timing.now - counted_at)
         return total
 
     def _share(self, block: list[Item], at: int, parts: list[_Part]) -> None:

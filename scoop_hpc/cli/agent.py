@@ -39,6 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a driver on this machine has it blocked until here
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
     parser.add_argument("--patience", type=float, required=True, help="seconds to wait for the driver")
+    parser.add_argument("--grace", type=float, required=True, help="seconds without a connection that are borne")
     parser.add_argument("--node", help="the scheduler's name for this node")
     parser.add_argument("--node-variable", help="the environment variable that holds that name")
     parser.add_argument("--node-of-host", action="store_true", help="that name is the host's own")
@@ -55,6 +56,7 @@ def main(words: Sequence[str] | None = None) -> None:
         driver=addresses,
         curve=keys,
         patience=arguments.patience,
+        silence=sockets.silence_within(arguments.grace),
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
         is_traced=options.trace > 0,

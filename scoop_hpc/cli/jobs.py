@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from scoop_hpc.cli import follow
+from scoop_hpc.cli.look.reports import show_failures
 from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.hostlist import fold
@@ -65,10 +66,16 @@ def history(as_json: bool, last: int | None, state: str | None) -> None:
 
 @click.command()
 @click.option("--follow", "following", is_flag=True, help="Go on until the job has ended.")
+@click.option("--failed", is_flag=True, help="Print its failed tasks instead; JOB may be a file of run --report.")
 @click.argument("job")
-def logs(following: bool, job: str) -> None:
-    """Print what JOB printed."""
+def logs(following: bool, failed: bool, job: str) -> None:
+    """Print what JOB printed, or its failed tasks."""
     client = follow.open_client(os.environ)
+    if failed:
+        if following:
+            raise InputError("--failed and --follow exclude each other: give one")
+        show_failures(client, job, os.environ)
+        return
     (report,) = _find(client, (job,))
     if report.job is None:
         raise InputError(f"the job {job!r} was not submitted from here: where its output is, only its submitter knows")

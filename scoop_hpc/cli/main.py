@@ -25,6 +25,8 @@ _COMMANDS = {
     "status": ("scoop_hpc.cli.jobs", "Say how jobs stand, or how they ended."),
     "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
     "top": ("scoop_hpc.cli.look.top", "Watch what the nodes, workers and tasks of a run do."),
+    "web": ("scoop_hpc.cli.look.web", "Show what top shows on a page in a browser."),
+    "report": ("scoop_hpc.cli.look.report", "Say what a run was worth, or compare two."),
     "wait": ("scoop_hpc.cli.jobs", "Wait for jobs to end, and take their exit status."),
     "cancel": ("scoop_hpc.cli.jobs", "End jobs."),
     "requeue": ("scoop_hpc.cli.jobs", "Run jobs again."),

@@ -17,6 +17,7 @@ from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.reporting import collect, say_what_it_was_worth, with_metrics
 from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, look_file, open_missing_streams, run_request
 from scoop_hpc.cli.threads import counted_variables
 from scoop_hpc.cli.worker_options import WorkerOptions
@@ -79,6 +80,9 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option(
     "--progress", type=click.Choice(MODES), default="auto", help="Show what is done: by a bar, lines, or not."
 )
+@click.option("--report", default="", metavar="FILE", help="File for what the run was worth, for scoop-hpc report.")
+@click.option("--worker-logs", default="", metavar="DIR", help="Directory for a file of what each worker prints.")
+@click.option("--metrics", default="", metavar="FILE|[HOST:]PORT", help="Where Prometheus gets metrics of the run.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
 @click.argument("program", nargs=1)
@@ -108,6 +112,9 @@ def run(
     log_file: str,
     trace: str,
     progress: str,
+    report: str,
+    worker_logs: str,
+    metrics: str,
     only_logger: bool,
     record: str,
     program: str,
@@ -154,7 +161,7 @@ def run(
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
-        log_file=_usable(log_file),
+        log_file=_usable(log_file, "log"),
         log_events=bool(log_level or log_file) and not only_logger,
         profile=_made("profile") if profile else "",
         trace=0.0 if tracing is None else tracing.began,
@@ -165,10 +172,17 @@ def run(
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
-    request = dataclasses.replace(request, label=label, look=look_file(request, observers))
+    collector = collect(request, [_usable(_filled(report, request), "report")], observers)
+    if metrics:
+        request = with_metrics(request, _filled(metrics, request), collector, observers)
+    logs = _filled(worker_logs, request)
+    request = dataclasses.replace(
+        request, label=label, look=look_file(request, observers), worker_logs=_made(logs) if logs else ""
+    )
     ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
     if tracing is not None:
         tracing.close()
+    say_what_it_was_worth(collector)
     if ending.reason:
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
@@ -211,22 +225,22 @@ def _check_shares(bind: str, gpus_per_worker: str) -> None:
         check_gpus_per_worker("--gpus-per-worker", gpus_per_worker)
 
 
-def _usable(log_file: str) -> str:
-    """Return the whole path of a file that can be appended to; empty if no *log_file* is wanted."""
-    if not log_file:
+def _usable(path: str, what: str) -> str:
+    """Return the whole *path* of a file that can be appended to, for *what*; empty if none is wanted."""
+    if not path:
         return ""
     try:
-        with open(log_file, "a"):
-            return os.path.abspath(log_file)
+        with open(path, "a"):
+            return os.path.abspath(path)
     except OSError as error:
-        raise InputError(f"cannot write the log {log_file!r}: {error.strerror}") from error
+        raise InputError(f"cannot write the {what} {path!r}: {error.strerror}") from error
 
 
-def _filled(trace: str, request: RunRequest) -> str:
-    """Return the file for a trace, the placeholders of a job's files filled in."""
+def _filled(path: str, request: RunRequest) -> str:
+    """Return a *path*, the placeholders of a job's files filled in."""
     number = re.match(r"\d+", request.job_id or "")
     index = request.program.environ.get(os.fsencode(ARRAY_INDEX), b"").decode()
-    return trace.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
+    return path.replace("{job_id}", number[0] if number else "").replace("{array_index}", index)
 
 
 def _opened(trace: str) -> TraceFile | None:

@@ -333,6 +333,22 @@ class JobSpec:
         "Let each worker write what cProfile finds to the directory profile.",
         script="the run's own: ``--profile``",
     )
+    worker_logs: str | None = option(
+        None,
+        Group.OUTPUT,
+        "Directory for a file of what each worker prints.",
+        metavar="DIR",
+        check=_check_file,
+        script="what starts the workers",
+    )
+    metrics: str | None = option(
+        None,
+        Group.OUTPUT,
+        "File, or port, for metrics in the format of Prometheus.",
+        metavar="FILE|[HOST:]PORT",
+        check=_check_file,
+        script="what starts the workers",
+    )
     array: JobArray | None = option(
         None,
         Group.RUN,
@@ -715,6 +731,15 @@ def whole_nodes(spec: JobSpec) -> bool:
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
+def is_port(metrics: str) -> bool:
+    """Return whether *metrics* go to a port, and not into a file.
+
+    >>> is_port("9100"), is_port("0.0.0.0:9100"), is_port("run:1/9100"), is_port("metrics.prom")
+    (True, True, False, False)
+    """
+    return re.fullmatch(r"([^/:]*:|\[[0-9a-fA-F:.]*\]:)?[0-9]{1,5}", metrics) is not None
+
+
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
     """Return the absolute path of a job's output, its placeholders filled in.
 
@@ -810,7 +835,9 @@ def _check_pairs(spec: JobSpec) -> None:
 
 def _check_array_outputs(spec: JobSpec) -> None:
     """Refuse one file for all jobs of an array, and a file per job where there is no array."""
-    for what, text in (("output", spec.output), ("error", spec.error), ("trace", spec.trace)):
+    metrics = None if spec.metrics is None or is_port(spec.metrics) else spec.metrics
+    files = {"output": spec.output, "error": spec.error, "trace": spec.trace, "metrics": metrics}
+    for what, text in {**files, "worker-logs": spec.worker_logs}.items():
         has_index = text is not None and "{array_index}" in text
         if text is not None and spec.array is not None and not has_index:
             raise JobSpecError(

@@ -90,6 +90,17 @@ def of_element(path: str, index: int | None) -> str:
     return f"{stem}-{index}{suffix}"
 
 
+def sibling(path: str, name: str) -> str:
+    """Return the file called *name*, as far as it is not one of an array, beside the record *path*.
+
+    >>> sibling("/jobs/1/record.json", "report.json"), sibling("/jobs/1/record-3.json", "report.json")
+    ('/jobs/1/report.json', '/jobs/1/report-3.json')
+    """
+    folder, own = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    return os.path.join(folder, stem + os.path.splitext(own)[0].removeprefix(os.path.splitext(FILE)[0]) + suffix)
+
+
 def to_json(record: Record) -> str:
     """Write *record* as one JSON object.
 

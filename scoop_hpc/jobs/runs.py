@@ -11,7 +11,6 @@ The last ones are kept when they have ended, for who wants to know how.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -42,9 +41,12 @@ def newest_first(state: str) -> list[str]:
     """Return the files for the looks of runs under *state*; raise InputError for a directory that is not safe."""
     directory = os.path.join(state, "runs")
     check_private(directory)
-    with contextlib.suppress(FileNotFoundError), explained(f"cannot list the runs in {directory!r}"):
-        return [os.path.join(directory, name, look.FILE) for name in sorted(os.listdir(directory), reverse=True)]
-    return []
+    with explained(f"cannot list the runs in {directory!r}"):
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            return []
+    return [os.path.join(directory, name, look.FILE) for name in sorted(names, reverse=True)]
 
 
 def _is_over(path: str, now: float) -> bool:

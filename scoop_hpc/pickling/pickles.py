@@ -287,7 +287,7 @@ def dump_outcome(outcome: Outcome) -> list[Buffer]:
     """
     if outcome.error is None:
         return dump((True, outcome.value, outcome.unpolled))
-    error, text = outcome.error, _traceback_text(outcome.error)
+    error, text = outcome.error, traceback_text(outcome.error)
     for form in (error, _Rebuilt(error)):
         try:
             frames = dump((False, (form, text), outcome.unpolled))
@@ -368,7 +368,7 @@ def _rebuild(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[
     return _Rebuilt(error)
 
 
-def _traceback_text(error: BaseException) -> str:
+def traceback_text(error: BaseException) -> str:
     """Return the traceback from the user's function on, without the frames of this package above it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_ROOMS):

@@ -12,6 +12,7 @@ Peers        driver -> agent     meet   where these brokers are reached, from no
 Output       agent -> driver     meet   whole lines that a worker printed, or of its trace
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Progress     agent -> driver     meet   what the program waits for, if it is here, and how many workers are busy
+Accounts     agent -> driver     meet   what the workers of my node have executed so far, and which tasks failed since
 Watch        driver -> agent     meet   somebody looks at the run: tell me so often what your node does; or no more
 Seen         agent -> driver     meet   what the node's workers do now, and what they and the broker have done so far
 Exited       agent -> driver     meet   a broker or worker ended, and how
@@ -107,7 +108,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 12  # raised whenever a field changes; Hello carries it
+VERSION = 13  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -115,7 +116,7 @@ Number = Annotated[int, Meta(ge=1)]
 Serial = Annotated[int, Meta(ge=0, le=2**62)]  # of a task: it is kept in 63 bits elsewhere
 Size = Annotated[int, Meta(ge=1, le=2**16)]  # of a batch of tasks: brokers count them one by one
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
-Duration = Annotated[float, Meta(ge=0, le=1e9)]
+Duration = Annotated[float, Meta(ge=0, le=1e12)]  # seconds
 Index = Annotated[NodeIndex, Meta(ge=0, lt=MOST_NODES)]
 Broker = Annotated[BrokerName, Meta(pattern=BROKER_PATTERN)]
 Worker = Annotated[WorkerName, Meta(pattern=WORKER_PATTERN)]  # or the client of a pool
@@ -251,6 +252,7 @@ class Welcome(Message, frozen=True):
     terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
     first_rank: Count = 0  # of the node's workers
     ranks: Number = 1  # workers that the run was planned with: those of nodes that are lost, or late, are counted
+    accounts: Seconds = 30.0  # between two messages of that kind, unless a task has failed
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""
@@ -296,6 +298,53 @@ class Awaited(msgspec.Struct, frozen=True, array_like=True):
 class Progress(Message, frozen=True):
     busy: Count  # workers of the node that execute tasks
     awaited: tuple[Awaited, ...] = ()
+
+
+class FunctionAccount(msgspec.Struct, frozen=True, array_like=True):
+    """The calls of one function that have ended, wherever on a node.
+
+    The seconds are those of the function itself: without waits for other tasks, and without tasks that ran meanwhile.
+    """
+
+    name: str
+    count: Count  # failed ones among them
+    failed: Count
+    repeated: Count  # after an exception, as ``retries`` says
+    total: Duration
+    longest: Duration  # of short items of a map, the average of those that were timed together
+    durations: tuple[tuple[Count, Count], ...]  # see `histogram`
+
+
+class WorkerAccount(msgspec.Struct, frozen=True, array_like=True):
+    """The time of one worker, in seconds before the message was sent."""
+
+    name: Worker
+    own: Duration  # with the functions of tasks
+    busy: Duration  # with tasks in its event loop, and with what it takes to unpack and pack them
+    began: Duration | None = None  # since its first task began; None: it had none
+    ended: Duration | None = None  # since its last task ended
+
+
+class FailedTask(msgspec.Struct, frozen=True, array_like=True):
+    """A task that has raised an exception."""
+
+    function: str
+    position: Count | None  # among the items of its map, from 1 on; None: it was submitted by itself
+    arguments: str  # shortened
+    error: str  # the last line of the traceback
+    traceback: str  # shortened
+    worker: Worker
+    attempt: Number
+    time: Duration  # in seconds since the epoch, by the clock of its node
+
+
+class Accounts(Message, frozen=True):
+    functions: tuple[FunctionAccount, ...]  # all since the beginning of the run
+    workers: tuple[WorkerAccount, ...]  # the same; those that died, too
+    failures: tuple[FailedTask, ...] = ()  # since the last message
+    lost: Count = 0  # tasks that had begun when their workers died: they are executed again, or have failed
+    memory: Count = 0  # bytes of the processes of the node, at their most
+    memory_limit: Count = 0  # bytes that they may have together
 
 
 class Watch(Message, frozen=True):
@@ -554,7 +603,8 @@ class Open(Message, frozen=True):
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Watch, Seen, Exited, Fault, Interrupt, Shutdown, Bye,
+    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
+    Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Standing, Stop,

@@ -44,6 +44,7 @@ from scoop_hpc.run.agent_state import (
     KillAll,
     KillDriver,
     LeaveWord,
+    LookAtAccounts,
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
@@ -59,6 +60,7 @@ from scoop_hpc.run.connect import find_driver
 from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
+from scoop_hpc.run.watching.accounts import NodeAccounts
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
@@ -81,6 +83,7 @@ class AgentPlan:
     driver: tuple[str, ...]  # addresses that it may have
     curve: Curve | None
     patience: float  # seconds to wait for the driver's welcome
+    silence: float  # seconds of it after which the connection to the driver counts as lost
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
@@ -111,14 +114,17 @@ class Agent:
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
+        self._accounts = NodeAccounts()
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
-        way, self._welcome = find_driver(self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.parent)
-        self._line = way.line
+        way, self._welcome = find_driver(
+            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
+        )
+        self._line, self._address = way.line, way.address
         self._poller.register(self._line.socket, zmq.POLLIN)
         self._poller.register(self._line.watch.socket, zmq.POLLIN)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
@@ -135,6 +141,7 @@ class Agent:
                     self._serve()
         finally:
             children.kill_descendants()
+            self._look_at_accounts(is_due=True)
             has_driver = self._state.has_driver
             if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
                 shutil.rmtree(self._directory, ignore_errors=True)
@@ -251,6 +258,9 @@ class Agent:
                 ran = begun.running()
                 waiting = tuple(task for task in begun.tasks() if task not in ran)
                 left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
+                if is_worker(child.name):
+                    unfinished = 0 if said else sum(task.count for task in (*ran, *waiting))
+                    self._accounts.bury(child.name, child.last_word.accounts, unfinished, time.monotonic())
                 self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
 
     # acting
@@ -277,11 +287,14 @@ class Agent:
                     self._do(self._state.looked(self._look_at_processes()))
                 case LookAtProgress():
                     self._look_at_progress()
+                case LookAtAccounts(is_due):
+                    self._look_at_accounts(is_due)
                 case LookAtWorkers():
                     self._look_at_processes()
                     self._do(self._state.saw(self._seen()))
                 case InspectDriver():
-                    self._do(self._state.driver_inspected(self._driver_is_stopped()))
+                    is_stopped, is_gone = self._driver_is_stopped(), self._driver_is_gone()
+                    self._do(self._state.driver_inspected(is_stopped, is_gone, time.monotonic()))
                 case KillDriver():
                     with contextlib.suppress(OSError):
                         os.kill(self._welcome.driver_pid, signal.SIGKILL)
@@ -321,6 +334,14 @@ class Agent:
         else:
             busy = sum(child.last_word.begun.is_running for child in self._children.values() if is_worker(child.name))
         self._do(self._state.progressed(busy, awaited))
+
+    def _look_at_accounts(self, is_due: bool) -> None:
+        tables = {child.name: child.last_word.accounts for child in self._children.values() if is_worker(child.name)}
+        if is_due:
+            self._accounts.look_at_memory(self._children)
+        if is_due or self._accounts.has_failures(tables.values()):
+            now = time.monotonic()
+            self._do(self._state.accounted(self._accounts.read(tables, now), now))
 
     def _tell(self, message: Message) -> None:
         self._line.send(message)
@@ -371,6 +392,10 @@ class Agent:
         """Return whether the driver is a process of this machine, and does not go on."""
         pid, identity = self._welcome.driver_pid, self._welcome.driver_process
         return bool(identity) and proc.identity(pid) == identity and proc.is_stopped(pid)
+
+    def _driver_is_gone(self) -> bool:
+        """Return whether nobody listens where the driver was; on its own machine a connection does not break else."""
+        return bool(self._welcome.directory) or all_refuse([self._address], _PROBE)
 
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it

@@ -34,6 +34,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.jobs.record import DRIVER_LOST
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Awaited,
     Beat,
     BrokerUp,
@@ -138,12 +139,18 @@ class LookAtProgress(Struct, frozen=True):
     """Look what the program waits for, and how many workers are busy; tell `progressed`."""
 
 
+class LookAtAccounts(Struct, frozen=True):
+    """Look what the workers have executed; tell `accounted`, all of it if it *is due*, else if a task has failed."""
+
+    is_due: bool
+
+
 class LookAtWorkers(Struct, frozen=True):
     """Look what the workers do; tell `saw`."""
 
 
 class InspectDriver(Struct, frozen=True):
-    """Look whether the lost driver is a stopped process of this machine; tell `driver_inspected`."""
+    """Look whether the driver is gone, or a stopped process of this machine; tell `driver_inspected`."""
 
 
 class KillDriver(Struct, frozen=True):
@@ -179,6 +186,7 @@ Action = (
     | TellProgram
     | LookAtProcesses
     | LookAtProgress
+    | LookAtAccounts
     | LookAtWorkers
     | InspectDriver
     | KillDriver
@@ -211,10 +219,13 @@ class AgentState:
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
         self._progress = Progress(0)  # that was told last
+        self._account_at: float | None = None  # when to look at the accounts
+        self._accounts_due = 0.0  # when to tell them
         self._watch: float | None = None  # seconds from one look at the workers to the next; None: nobody looks
         self._watch_at = 0.0  # when the next one is due
         self._standing: Standing | None = None  # the broker's, as it has told last
         self._lost_at: float | None = None  # the connection to the driver
+        self._inspect_at = 0.0  # the driver, while there is no connection
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
         self._untold = ""  # the reason of the end, while the program does not know it
@@ -237,11 +248,11 @@ class AgentState:
         times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
-        times += [time for time in (self._look_at, self._progress_at) if time is not None]
+        times += [time for time in (self._look_at, self._progress_at, self._account_at) if time is not None]
         if self._watch is not None:
             times.append(self._watch_at)
         if self._lost_at is not None:
-            times.append(self._lost_at + self._policy.driver_lost_after)
+            times.append(self._inspect_at)
         if self._terminated_at is not None:
             times.append(self._terminated_at + self._policy.signal_grace)
         return min(times, default=None)
@@ -254,16 +265,21 @@ class AgentState:
         if self._progress_at is not None and now >= self._progress_at:
             self._progress_at = now + self._progress_interval()
             actions.append(LookAtProgress())
+        if self._account_at is not None and now >= self._account_at:
+            self._account_at = now + self._policy.account_look
+            actions.append(LookAtAccounts(now >= self._accounts_due))
         if self._watch is not None and now >= self._watch_at:
             self._watch_at = now + self._watch
             actions += [LookAtWorkers(), *self._ask_broker()]
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
-        if self._lost_at is not None and now >= self._lost_at + self._policy.driver_lost_after:
-            reason = f"{self._welcome.driver} {DRIVER_LOST}"
-            self.is_to_return = self._index != 0 and not self._welcome.directory
-            return [*actions, InspectDriver(), *self._end("the driver is gone", signal.SIGTERM, now, reason)]
+        if self._lost_at is not None and now >= self._inspect_at:
+            until = self._lost_at + self._welcome.grace
+            if now >= until:
+                return [*actions, *self._lose_driver(now)]
+            self._inspect_at = min(now + self._policy.probe, until)
+            actions.append(InspectDriver())
         if self._terminated_at is not None and now >= self._terminated_at + self._policy.signal_grace:
             reason = f"the agent on {self._node} was told to end by SIGTERM"
             actions += self._report(Fault(reason, _TERMINATED, of_node=True))
@@ -279,6 +295,8 @@ class AgentState:
         """
         self._look_at = now + self._policy.look
         self._progress_at = None if self._welcome.progress is None else now
+        self._account_at = now + self._policy.account_look
+        self._accounts_due = now + self._accounts_interval()
         workers = 0 if self._welcome.is_alone() else self._welcome.workers
         self._next_worker = 0 if self._index else 1
         return [
@@ -465,6 +483,15 @@ class AgentState:
         self._progress = progress
         return [Tell(progress)]
 
+    def _accounts_interval(self) -> float:
+        wanted = self._welcome.accounts if self._watch is None else min(self._watch, self._welcome.accounts)
+        return max(wanted, self._policy.account_each * len(self._welcome.nodes))
+
+    def accounted(self, accounts: Accounts, now: float) -> list[Action]:
+        """Take what a look at the accounts has found, and tell the driver."""
+        self._accounts_due = now + self._accounts_interval()
+        return [Tell(accounts)]
+
     def _be_watched(self, interval: float | None, now: float) -> list[Action]:
         """Look at the workers every *interval* seconds from now on, or no more.
 
@@ -473,7 +500,7 @@ class AgentState:
         self._watch = (
             None if interval is None else max(interval, self._policy.busy_look_each * len(self._welcome.nodes))
         )
-        self._watch_at = now
+        self._watch_at = self._accounts_due = now
         return [] if interval is None else self._ask_broker()
 
     def _ask_broker(self) -> list[Action]:
@@ -490,14 +517,27 @@ class AgentState:
         if self._observers and made != self.has_driver:
             self._observers.tell(events.DriverReconnected() if made else events.DriverDisconnected())
         is_again = made and not self.has_driver
+        self._inspect_at = now + min(self._policy.probe, self._welcome.grace)
         self._lost_at = None if made else now
         return [Tell(Beat())] if is_again else []
 
-    def driver_inspected(self, stopped: bool) -> list[Action]:
-        """Leave word of the lost driver where it cannot any more: the first node does, or that of a *stopped* one."""
-        if stopped:
-            return [LeaveWord(f"{self._welcome.driver} {_DRIVER_STOPPED}"), KillDriver()]
-        return [] if self._index else [LeaveWord(f"{self._welcome.driver} {DRIVER_LOST}")]
+    def driver_inspected(self, is_stopped: bool, is_gone: bool, now: float) -> list[Action]:
+        """Take what a look at the driver has found, to which there is no connection: else wait on, for the grace."""
+        if self.phase is not Phase.SERVING or self._lost_at is None:
+            return []
+        if is_stopped:
+            word = LeaveWord(f"{self._welcome.driver} {_DRIVER_STOPPED}")
+            return [word, KillDriver(), *self._end_without_driver(now)]
+        return self._lose_driver(now) if is_gone else []
+
+    def _lose_driver(self, now: float) -> list[Action]:
+        """End without the driver; the first node leaves word of it, where it would have said so itself."""
+        word = [] if self._index else [LeaveWord(f"{self._welcome.driver} {DRIVER_LOST}")]
+        return [*word, *self._end_without_driver(now)]
+
+    def _end_without_driver(self, now: float) -> list[Action]:
+        self.is_to_return = self._index != 0 and not self._welcome.directory
+        return self._end("the driver is gone", signal.SIGTERM, now, f"{self._welcome.driver} {DRIVER_LOST}")
 
     def terminated(self, now: float) -> list[Action]:
         """Take SIGTERM: the driver has it too, most likely, and decides."""

@@ -42,16 +42,17 @@ def find_driver(
     addresses: Sequence[str],
     curve: Curve | None,
     patience: float,
+    silence: float,
     parent: int,
 ) -> tuple[Way, Welcome]:
-    """Return the way on which the driver has answered, and its welcome.
+    """Return the way on which the driver has answered, and its welcome; it is lost by some seconds of *silence*.
 
     Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
     """
     token = os.urandom(4).hex()
     hello = _hello(node)
     ways = [
-        _dial(context, agent_name(node, token, number), address, curve, hello)
+        _dial(context, agent_name(node, token, number), address, curve, silence, hello)
         for number, address in enumerate(addresses)
     ]
     try:
@@ -67,8 +68,10 @@ def find_driver(
     return found, welcome
 
 
-def _dial(context: sockets.Context, name: AgentName, address: str, curve: Curve | None, hello: Hello) -> Way:
-    dealer = sockets.make(context, zmq.DEALER, name, watch_silence=True)
+def _dial(
+    context: sockets.Context, name: AgentName, address: str, curve: Curve | None, silence: float, hello: Hello
+) -> Way:
+    dealer = sockets.make(context, zmq.DEALER, name, silence=silence)
     if curve is not None:
         keys.dial(dealer, curve)
     return Way(SteadyDealer(dealer, address, hello), address)

@@ -40,6 +40,7 @@ from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving.actions import (
     Action,
     LookAtMemory,
+    Probe,
     RemoveEnvironment,
     Report,
     Send,
@@ -57,6 +58,7 @@ from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.lines import Lines
+from scoop_hpc.run.streams.worker_logs import WorkerLogs
 from scoop_hpc.run.streams.writer import Writer
 from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
@@ -64,6 +66,7 @@ from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.probe import Probe as Asked
 from scoop_hpc.transport.steady import SteadyRouter
 
 _FILES = 16  # that are open at most, besides a pipe and a connection for each node
@@ -94,6 +97,7 @@ class Driver:
         self._processes = Processes(self._poller, self._one_machine)
         self._writer = Writer(self._poller, self._tell_written)
         self._lines = {stream: Lines(os.isatty(stream)) for stream in (1, 2)}
+        self._worker_logs = WorkerLogs(request.worker_logs) if request.worker_logs else None
         self._trace = trace
         if trace is not None:
             self._observers.add(trace)
@@ -108,6 +112,8 @@ class Driver:
         self._told = time.monotonic()  # the agents, of what has arrived
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
+        self._hosts: dict[AgentName, str] = {}  # addresses that agents have come from
+        self._probes: dict[int, tuple[AgentName, Asked]] = {}  # by file descriptor
         self._oom_kills = OomKills(read_text)  # which the agents on one machine share
         attempt = os.urandom(8).hex()
         if request.record:
@@ -146,6 +152,7 @@ class Driver:
             ends_at=None if left is None else time.monotonic() + left,
             progress=None if self._display is None else self._display.interval,
             terminals=tuple(stream for stream in shared if stream in below),
+            accounts=request.accounts,
         )
 
     def run(self) -> Ending:
@@ -214,7 +221,7 @@ class Driver:
         return [sockets.url(address, port) for address in self._request.own_addresses()]
 
     def _open_socket(self) -> None:
-        self._socket = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
+        self._socket = sockets.make(self._context, zmq.ROUTER, silence=sockets.silence_within(self._request.grace))
         self._agents = SteadyRouter(self._socket)
         self._watch = sockets.Watch(self._socket, listens=True)
         for source in (self._socket, self._watch.socket, self._signals.fileno()):
@@ -232,7 +239,7 @@ class Driver:
         ours = environment.agent_variables(addresses, dialling_part(self._curve))
         parent = os.getpid() if self._one_machine else None
         python = container.PYTHON if request.container else ""
-        options = environment.agent_options(request.patience, request.interface, parent)
+        options = environment.agent_options(request.patience, request.grace, request.interface, parent)
         agent = options if request.agent_main else [*environment.agent_argv(python), *options]
         if request.container is not None:
             directory = os.fsdecode(request.program.directory)
@@ -273,6 +280,8 @@ class Driver:
                 self._processes.hear(ready)
             elif ready in self._writer:
                 self._write(ready)
+            elif ready in self._probes:
+                self._take_answer(ready)
         now = time.monotonic()
         if now >= self._told + _LONGEST_POLL:
             self._told = now
@@ -300,6 +309,7 @@ class Driver:
                 self._note_connections()  # the loss of who had this descriptor before, if it was not noted yet
                 if descriptor in self._open:  # else it came before the loss of its connection
                     self._connections[descriptor] = name
+                    self._hosts[name] = _peer_address(sender)
                     self._state.connected(name)
             now = time.monotonic()
             try:
@@ -377,6 +387,8 @@ class Driver:
                     self._remove_environment()
                 case LookAtMemory():
                     self._oom_kills.look()
+                case Probe(agent, endpoint):
+                    self._probe(agent, endpoint)
 
     def _start(self, command: Command) -> None:
         if self._state.ending is not None:  # the one before could not be started
@@ -390,6 +402,26 @@ class Driver:
             self._do(self._state.command_failed(str(error), time.monotonic()))
         else:
             self._state.command_started(command, pid)
+
+    def _probe(self, agent: AgentName, endpoint: str) -> None:
+        """Ask an agent's machine whether its broker listens; who has not answered the last time is not waited for."""
+        for descriptor in [descriptor for descriptor, (asked, _) in self._probes.items() if asked == agent]:
+            self._end_probe(descriptor)
+        with contextlib.suppress(OSError, ValueError):  # no route to there; an address without a port
+            asked = Asked(sockets.url(self._hosts[agent], int(endpoint.rpartition(":")[2])))
+            self._probes[asked.fileno()] = agent, asked
+            self._poller.register(asked.fileno(), zmq.POLLOUT)
+
+    def _take_answer(self, descriptor: int) -> None:
+        agent, asked = self._probes[descriptor]
+        is_refused = asked.is_refused()
+        self._end_probe(descriptor)
+        if is_refused:
+            self._do(self._state.refused(agent, time.monotonic()))
+
+    def _end_probe(self, descriptor: int) -> None:
+        self._poller.unregister(descriptor)
+        self._probes.pop(descriptor)[1].close()
 
     def _report(self, message: Open | Fault) -> None:
         if self._client is not None:
@@ -405,6 +437,9 @@ class Driver:
         if output.stream == TRACE:
             if self._trace is not None:
                 self._trace.add(text)
+            self._tell_written(agent)
+            return
+        if self._worker_logs is not None and self._worker_logs.add(output.worker, text):
             self._tell_written(agent)
             return
         if self._request.label:
@@ -458,6 +493,8 @@ class Driver:
             with contextlib.suppress(OSError):
                 os.write(2, self._display.close())
         self._remove_environment()
+        for descriptor in list(self._probes):
+            self._end_probe(descriptor)
         self._context.destroy(linger=200)
         self._processes.end()
         if self._one_machine:
@@ -468,6 +505,14 @@ class Driver:
         if self._environment:
             environment.remove(self._environment)
             self._environment = ""
+
+
+def _peer_address(frame: zmq.Frame) -> str:
+    """Return the address that a message has come from, of IPv4 as such [zmq_msg_gets(3)]; empty of a local socket."""
+    try:
+        return str(frame.get("Peer-Address")).removeprefix("::ffff:")
+    except zmq.ZMQError:
+        return ""
 
 
 def _file_behind(descriptor: int) -> str:

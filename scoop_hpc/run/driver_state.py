@@ -25,6 +25,7 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Beat,
     BrokerUp,
     Bye,
@@ -50,6 +51,7 @@ from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.schedulers.job_state import JobState
 
 # what schedulers send before the end, on request; a program that does not heed them is ended by them [signal(7)]
@@ -224,6 +226,13 @@ class DriverState:
         return []
 
     @_take.register
+    def _on_accounts(self, message: Accounts, sender: AgentName, now: float) -> list[Action]:
+        node = self._node_of(sender, message)
+        if self._observers:
+            self._observers.tell(NodeAccounted(node.name, node.index, message))
+        return []
+
+    @_take.register
     def _on_seen(self, message: Seen, sender: AgentName, now: float) -> list[Action]:
         node = self._node_of(sender, message)
         return [ShowNode(node.index, message)]
@@ -259,6 +268,11 @@ class DriverState:
         node = self._membership.of(agent)
         if node is not None:
             self._witnesses.connected(node)
+
+    def refused(self, agent: AgentName, now: float) -> list[Action]:
+        """Take it that the machine of *agent* refuses connections to its broker, after a `Probe`."""
+        node = self._membership.of(agent)
+        return [] if node is None else self._witnesses.refused(node, now)
 
     # signals, the client, the output
 

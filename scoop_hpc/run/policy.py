@@ -11,7 +11,7 @@ class DriverPolicy(Struct, frozen=True):
     """The numbers of `DriverState`."""
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
-    lost_after: float = 2.0  # without a connection, an agent is gone
+    lost_after: float = 2.0  # without a connection, an agent is gone if its machine says so, or cannot be asked
     farewell: float = 4.0  # that the agents have to leave, beside what the program has
     program_grace: float = PROGRAM_GRACE  # the same as the agents'
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C
@@ -29,13 +29,15 @@ class AgentPolicy(Struct, frozen=True):
     user a whole run by Ctrl-Z, nobody looks meanwhile, and nobody is taken for hung when all go on.
     """
 
-    driver_lost_after: float = 2.0  # without a connection, the driver is gone
+    driver_lost_after: float = 2.0  # without a connection that it had, before a welcome, the driver is gone
     probe: float = 2.0  # without a connection to the driver, between looks whether anybody listens
     look: float = 2.0  # from one look at the processes to the next
     stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
     unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung
     busy_look: float = 1.0  # from one count of a node's busy workers to the next, but for the first node's
     busy_look_each: float = 0.01  # the same, for each node of the run
+    account_look: float = 1.0  # from one look at the accounts of a node's workers to the next
+    account_each: float = 0.05  # between two messages of accounts, for each node of the run, at least
     signal_grace: float = 2.0  # from the first word to the origin, an exception or its signal, to the other
     program_grace: float = PROGRAM_GRACE  # after which the origin is killed
     first_reminder: float = 0.05  # after a word to the origin; the next ones come at intervals that double

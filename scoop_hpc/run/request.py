@@ -26,6 +26,8 @@ class RunRequest:
     job_id: str | None = None
     interface: str = ""  # the network interface to be reached by, on every node
     label: bool = False
+    worker_logs: str = ""  # directory for a file of what each worker prints; empty: it goes with the program's output
+    accounts: float = 30.0  # seconds between two messages of an agent about what was executed
     warn: bool = True  # of more workers than CPUs
     patience: float = 60.0  # seconds that all nodes have to report
     min_nodes: int | None = None  # with these it begins, and with fewer it ends; None: all, and half of them

@@ -157,3 +157,18 @@ def one_line(done: Completed) -> str:
     """Return what a command that failed said, or its exit status, for the end of an error message."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return "; ".join(list(dict.fromkeys(lines))[-_LINES:]) or f"exit status {done.status}"
+
+
+def find_version(done: Completed, pattern: Pattern[str]) -> str:
+    """Return the group of *pattern* in what a command said when it was asked for its version; raise SchedulerError.
+
+    Some say it on their standard error, or behind what a site's wrapper says.
+
+    >>> find_version(Completed(("qstat",), 0, "welcome\\npbs_version = 23.06.06", ""), re.compile("pbs_version = (.+)"))
+    '23.06.06'
+    """
+    text = done.stdout.strip() or done.stderr.strip()
+    found = pattern.search(text)
+    if found is None:
+        raise SchedulerError(f"cannot read a version in {short(text or one_line(done))}")
+    return found[1]

@@ -45,6 +45,7 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
+    AgentName,
     BrokerName,
     ProcessName,
     WorkerName,
@@ -471,10 +472,16 @@ class World:
                     self.losses.are_given_up(action.message.nodes)
                 if not node.is_cut_off:
                     self._carry("driver", node.process.name, action.message, partial(self._hear, node), node.process)
+            elif isinstance(action, driver_actions.Probe) and self._by_agent[action.agent].process.is_gone:
+                self.later(0.001, partial(self._is_refused, action.agent))
         due = self.driver.deadline()
         if due is not None and due < self._driver_wakes:
             self._driver_wakes = due
             self.agenda.at(due, self._driver_wake, self._driver_process)
+
+    def _is_refused(self, agent: AgentName) -> None:
+        """Let the driver know that nobody listens on a node."""
+        self.carry_out(self.driver.refused(agent, self.agenda.now))
 
     def _driver_wake(self) -> None:
         self._driver_wakes = float("inf")
@@ -542,7 +549,7 @@ class World:
                 case agent_state.LookAtProcesses():
                     self._do_agent(node, agent.looked(()))
                 case agent_state.InspectDriver():
-                    self._do_agent(node, agent.driver_inspected(stopped=False))
+                    self._do_agent(node, agent.driver_inspected(False, False, self.agenda.now))
                 case agent_state.KillAll():
                     for child in list(node.pids):
                         self.later(0.0, partial(self._exit, node, child, -SIGKILL))

@@ -63,13 +63,22 @@ class Search:
 
 
 class Dialer:
-    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*."""
+    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
+
+    It tries each address for some *seconds*, and takes a connection for lost after some seconds of *silence*.
+    """
 
     def __init__(
-        self, context: sockets.Context, name: ProcessName, broker: BrokerUp, curve: Curve | None, seconds: float
+        self,
+        context: sockets.Context,
+        name: ProcessName,
+        broker: BrokerUp,
+        curve: Curve | None,
+        seconds: float,
+        silence: float = sockets.SILENCE,
     ) -> None:
         self.name: BrokerName = broker_name(broker.node)
-        self.socket = sockets.make(context, zmq.DEALER, name, watch_silence=curve is not None)
+        self.socket = sockets.make(context, zmq.DEALER, name, silence=None if curve is None else silence)
         if curve is not None:
             keys.dial(self.socket, curve)
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look

@@ -2,7 +2,7 @@
 
 An exit status of 0 alone does not tell that: a task, or a C library, may call ``exit(0)`` in the middle of the program.
 It is memory, because a program may close every descriptor that it did not open. What the process had begun is beside
-it, what it waits for, and what the parent has to say to it.
+it, what it has executed, what it waits for, and what the parent has to say to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 
+from scoop_hpc.transport.accounts import AccountTable
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.notice import Notice
 from scoop_hpc.transport.tally import Tally
@@ -24,6 +25,7 @@ class LastWord:
         self.notice = Notice()
         self.begun = Begun()
         self.tally = Tally()
+        self.accounts = AccountTable()
         self.trace = -1  # the child's descriptor to write its trace to, if that is wanted
 
     def take_over(self) -> None:

@@ -11,32 +11,51 @@ from collections.abc import Sequence
 from scoop_hpc.transport.sockets import host_of
 
 
+class Probe:
+    """An attempt to connect to an *endpoint*, which nobody waits for; raise OSError where that cannot be tried."""
+
+    def __init__(self, endpoint: str) -> None:
+        host, port = host_of(endpoint), int(endpoint.rpartition(":")[2])
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._socket.setblocking(False)
+        number = self._socket.connect_ex((host, port))
+        if number not in (0, errno.EINPROGRESS, errno.ECONNREFUSED):
+            self.close()
+            raise OSError(number, "cannot connect")
+
+    def fileno(self) -> int:
+        """Return what can be written to once there is an answer."""
+        return self._socket.fileno()
+
+    def is_refused(self) -> bool:
+        """Return whether the answer is a refusal."""
+        try:
+            self._socket.getpeername()
+        except OSError:  # not connected; a refusal at once has no SO_ERROR left
+            return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED)
+        return False
+
+    def close(self) -> None:
+        """Try no longer."""
+        self._socket.close()
+
+
 def all_refuse(endpoints: Sequence[str], seconds: float) -> bool:
     """Return whether each of the *endpoints* refuses a connection within *seconds*; silence is no refusal."""
-    probes = []
+    probes: list[Probe] = []
     try:
         for endpoint in endpoints:
-            host, port = host_of(endpoint), int(endpoint.rpartition(":")[2])
-            probes.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
-            probes[-1].setblocking(False)
-            if probes[-1].connect_ex((host, port)) not in (errno.EINPROGRESS, errno.ECONNREFUSED):
-                return False
+            probes.append(Probe(endpoint))
         deadline = time.monotonic() + seconds
         return all(_refused(probe, deadline) for probe in probes)
-    except OSError:  # no IPv6 here, for one
+    except OSError:  # no route, or no IPv6 here
         return False
     finally:
         for probe in probes:
             probe.close()
 
 
-def _refused(probe: socket.socket, deadline: float) -> bool:
+def _refused(probe: Probe, deadline: float) -> bool:
     poller = select.poll()
-    poller.register(probe, select.POLLOUT)
-    if not poller.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-        return False
-    try:
-        probe.getpeername()
-    except OSError:  # not connected; a refusal at once has no SO_ERROR left
-        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED)
-    return False
+    poller.register(probe.fileno(), select.POLLOUT)
+    return bool(poller.poll(max(0, int(1000 * (deadline - time.monotonic()))))) and probe.is_refused()

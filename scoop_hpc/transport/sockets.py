@@ -16,14 +16,23 @@ from scoop_hpc.transport import curve as keys
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
-_HEARTBEAT = 2_000  # ms between ZMTP pings (RFC 37)
-_SILENCE = 15_000  # ms without an answer until the connection counts as lost
+SILENCE = 15.0  # seconds without an answer until a connection counts as lost
+_LEAST_SILENCE = 3.0  # a busy machine may answer as late
+_HEARTBEATS = 7  # ZMTP pings (RFC 37) in that time
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
 _CONNECT = 3_000  # ms for an attempt: tcp(7) sends its SYN again after 1, 3, 7, ... 63 s, however soon others answer
 
 
-def make(context: Context, kind: int, name: str | None = None, watch_silence: bool = False) -> Socket:
-    """Return a socket without high-water marks: ROUTER and PUB drop at theirs; flow is bounded by credit."""
+def silence_within(grace: float) -> float:
+    """Return after how much silence a connection counts as lost that may be missed for *grace* seconds after that."""
+    return min(SILENCE, max(_LEAST_SILENCE, grace))
+
+
+def make(context: Context, kind: int, name: str | None = None, silence: float | None = None) -> Socket:
+    """Return a socket without high-water marks: ROUTER and PUB drop at theirs; flow is bounded by credit.
+
+    Its connections count as lost after so many seconds of *silence*, if any.
+    """
     socket: Socket = context.socket(kind)
     socket.linger = 0
     socket.sndhwm = socket.rcvhwm = 0
@@ -31,14 +40,14 @@ def make(context: Context, kind: int, name: str | None = None, watch_silence: bo
     socket.reconnect_ivl = _RECONNECT
     socket.reconnect_ivl_max = 1_000
     socket.connect_timeout = _CONNECT
-    socket.handshake_ivl = _SILENCE
+    socket.handshake_ivl = int(SILENCE * 1000)
     if name is not None:
         socket.identity = name.encode()
     if kind == zmq.ROUTER:
         socket.router_handover = True
-    if watch_silence:
-        socket.heartbeat_ivl = _HEARTBEAT
-        socket.heartbeat_timeout = _SILENCE
+    if silence is not None:
+        socket.heartbeat_ivl = int(silence * 1000 / _HEARTBEATS)
+        socket.heartbeat_timeout = int(silence * 1000)
     return socket
 
 

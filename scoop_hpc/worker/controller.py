@@ -46,6 +46,7 @@ from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
 from scoop_hpc.worker.threads.progress import Progress
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
+from scoop_hpc.worker.watched.accounts import Accounts, Meter
 from scoop_hpc.worker.watched.awaited import Awaiting, CountedFuture, CountedItems
 
 
@@ -76,6 +77,7 @@ class Controller:
         begun: Begun | None = None,
         is_spared: bool = False,
         awaiting: Awaiting | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.name = name
         self.size = size
@@ -84,7 +86,7 @@ class Controller:
         self.shared_values = KnownValues(self)
         self.policy = policy
         self._awaiting = awaiting  # counts what the program waits for, if anybody watches
-        self.exchange = Exchange(link, name, size, segments, policy, observers, begun, is_spared)
+        self.exchange = Exchange(link, name, size, segments, policy, observers, begun, is_spared, accounts)
         self._state = self.exchange.state
         self.runner = Runner(self.exchange)
         self.progress = Progress(self.exchange, self.runner)
@@ -195,6 +197,17 @@ class Controller:
         if self.runner.running is not None:
             return True
         return get_ident() != self._thread and self.progress.runner.running is not None
+
+    def meter(self, function: Callable[..., Any]) -> Meter | None:
+        """Return what counts the calls of *function* that the task of this thread makes; None where nobody counts."""
+        runner = self.runner if get_ident() == self._thread else self.progress.runner
+        return runner.meter(function)
+
+    def account_lost(self, function: Callable[..., Any], error: BaseException, position: int | None = None) -> None:
+        """Note that a task has failed because its workers were lost: nobody else can."""
+        accounts = self.exchange.accounts
+        if accounts is not None:
+            accounts.lose(accounts.of(function), error, position)
 
     @property
     def longest_here(self) -> float:
@@ -323,6 +336,8 @@ class Controller:
 
     def end(self) -> None:
         """Exchange nothing from now on: the worker ends, although other threads of it may still run."""
+        if self.exchange.accounts is not None:
+            self.exchange.accounts.add_up()
         self.exchange.end()
 
     def attend(self, future: Future) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from scoop_hpc.pickling.unpicklable import go_on_after
 from scoop_hpc.protocol.messages import USUAL, Terms
 from scoop_hpc.task import TaskFunction, TaskOptions, options_of
+from scoop_hpc.worker.losses import is_ours
 from scoop_hpc.worker.policy import DEFAULT, Policy
+from scoop_hpc.worker.watched.accounts import Account, Accounts
 
 _CODES = 1000  # code objects known by their id
 
@@ -22,7 +24,10 @@ _CODES = 1000  # code objects known by their id
 class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
-    __slots__ = ("_decay", "_policy", "_short", "options", "short", "spawns", "terms", "unpolled")
+    __slots__ = ("_decay", "_policy", "_short", "account", "options", "short", "spawns", "terms", "times", "unpolled")
+
+    account: Account | None  # of the function, if its calls are counted one by one
+    times: list[float] | None  # to append the durations of its calls to
 
     def __init__(self, policy: Policy = DEFAULT, options: TaskOptions | None = None) -> None:
         self._policy = policy
@@ -32,6 +37,7 @@ class Cost:
         self.short = False  # whether the next call is likely to be
         self.terms = USUAL if options is None else terms_of(options)
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
+        self.account = self.times = None
 
     def learn(self, unpolled: float) -> None:
         """Note that a call kept a worker from polling for so many seconds."""
@@ -84,7 +90,8 @@ class Cost:
 class Durations:
     """The costs of the calls of all functions seen, found by what a function's copies have in common."""
 
-    def __init__(self, policy: Policy = DEFAULT) -> None:
+    def __init__(self, policy: Policy = DEFAULT, accounts: Accounts | None = None) -> None:
+        self.accounts = accounts
         self._policy = policy
         self._by_key: dict[Hashable, Cost] = {}
         self._by_code: dict[int, Cost] = {}  # the id of a code object: hashing one takes a microsecond
@@ -104,6 +111,9 @@ class Durations:
 
     def _find(self, function: Any) -> Cost:
         cost = self._called(key_of(function), options_of(function))
+        if cost.account is None and self.accounts is not None and not is_ours(function):
+            cost.account = self.accounts.of(function)
+            cost.times = cost.account.times
         code = _attribute(function, "__code__")
         if not isinstance(code, CodeType):
             return cost

@@ -37,6 +37,7 @@ from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
 from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
 from scoop_hpc.worker.threads.progress_thread import ProgressThread
+from scoop_hpc.worker.watched.accounts import Accounts
 
 
 def _outcomes(owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
@@ -61,10 +62,12 @@ class Exchange:
         observers: Observers = NOBODY,
         begun: Begun | None = None,
         is_spared: bool = False,
+        accounts: Accounts | None = None,
     ) -> None:
         self.name = name
         self.observers = observers
         self.begun = begun  # tells this process's parent of the tasks that it has begun
+        self.accounts = accounts  # for this process's parent, as well
         self.state = WorkerState(name, size, monotonic(), policy, observers, is_spared)
         self.lock = threading.RLock()  # pickling, under it, runs the user's code, which may submit
         self.deferred: deque[Callable[[], None]] = deque()  # what other threads leave to the event loop to do
@@ -279,6 +282,8 @@ class Exchange:
 
     def prepare(self, cost: Cost, now: float) -> float:
         """Hand out what must not wait for the end of a call that the main thread begins; return when it did."""
+        if self.accounts is not None and not cost.brief:
+            self.accounts.add_up()
         with self.lock:
             self.state.prepare(cost, now)
             if not self.state.outbox:
@@ -338,6 +343,8 @@ class Exchange:
                 timeout = seconds if timeout is None else min(timeout, seconds)
             nothing = not self._receive()
         if nothing and timeout != 0 and not (state.inbox or state.foreign or self.has_news()):
+            if self.accounts is not None:
+                self.accounts.add_up()
             self._wait(timeout)
             with self.lock:
                 self._receive()

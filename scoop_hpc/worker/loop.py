@@ -22,7 +22,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from scoop_hpc.errors import NotRunningError
+from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker import asyncio_bridge, frame_chunks
@@ -92,6 +92,7 @@ class Loop:
                 self._program_waits = waiter
         self._runner.note_poll()
         running, unpolled = self._runner.running, self._runner.unpolled
+        aside, attempt, left = self._runner.aside, self._runner.attempt, monotonic()
         state = self._runner.state
         of_program = state is not None and state.of_program
         loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None
@@ -120,7 +121,8 @@ class Loop:
             if self._program_waits is waiter:
                 self._program_waits = None
             self._runner.running, self._runner.unpolled = running, unpolled
-            self._runner.since = monotonic()
+            self._runner.since = now = monotonic()
+            self._runner.aside, self._runner.attempt = aside + now - left, attempt
         if self.given_up is not None and not self.told and getcurrent() is self._program:
             self.told = True
             raise self.given_up  # it came with the failure of what is waited for, and says why
@@ -245,6 +247,9 @@ class Loop:
                 self._settle(future, outcome.value, outcome.error)
         elif state.failed:
             future, error = state.failed.popleft()
+            account = future.cost.account  # a map has none, and sees to it by itself
+            if isinstance(error, WorkerLostError) and account is not None and exchange.accounts is not None:
+                exchange.accounts.lose(account, error)
             self._settle(future, None, error)
         elif self.ready and not (self.ready[0].brief and self._may_run()):
             waiter = self.ready.popleft()
@@ -256,6 +261,8 @@ class Loop:
             state.user_code_began(now)
             waiter.resume()
             state.user_code_ended()
+            if self._exchange.accounts is not None and not waiter.is_of(self._program):
+                self._exchange.accounts.worked(now, monotonic())
         elif self._may_run():
             self._start(self._work)
 
@@ -313,6 +320,8 @@ class Loop:
         self._runner.running = None
         task.switch(function, args)
         self._state.user_code_ended()
+        if self._exchange.accounts is not None:
+            self._exchange.accounts.worked(now, monotonic())
         self._runner.running = None
 
     def _serve_turns(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -48,11 +48,20 @@ def name_of_call(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[s
         options = options_of(function)
         if options is not None and options.name is not None:
             return options.name, False
-        is_ours = function.__module__.startswith("scoop_hpc.") and bool(args) and callable(args[0])
-        return _name_of(args[0] if is_ours else function), is_ours
+        calls_another = is_ours(function) and bool(args) and callable(args[0])
+        return _name_of(args[0] if calls_another else function), calls_another
     except BaseException as error:  # a callable's own __getattr__
         go_on_after(error)
         return "", True
+
+
+def is_ours(function: Callable[..., Any]) -> bool:
+    """Return whether *function* is one of this package, which calls those of the user."""
+    try:
+        return function.__module__.startswith("scoop_hpc.")
+    except BaseException as error:  # a callable's own __getattr__
+        go_on_after(error)
+        return False
 
 
 def _name_of(function: Any) -> str:

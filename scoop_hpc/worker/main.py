@@ -37,6 +37,7 @@ from scoop_hpc.worker.program import leaving, module
 from scoop_hpc.worker.program.ending import Ending
 from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.program.process_state import ProcessState
+from scoop_hpc.worker.watched.accounts import Accounts
 from scoop_hpc.worker.watched.awaited import Awaiting
 
 
@@ -68,6 +69,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
         begun=begun,
         is_spared=origin and size > 1,
         awaiting=Awaiting(last_word.tally) if origin and last_word.tally.is_wanted else None,
+        accounts=Accounts(last_word.accounts, plan.name),
     )
     ending = Ending(controller, last_word.notice)
     if origin:

@@ -21,6 +21,7 @@ from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.program.time_limit import KillTimer
 from scoop_hpc.worker.tasks import Given
+from scoop_hpc.worker.watched.accounts import MOST_TIMES, Meter
 from scoop_hpc.worker.watched.slices import Slices
 
 
@@ -30,10 +31,12 @@ class Runner:
     in_main = True  # thread of the worker
 
     def __init__(self, exchange: Exchange, durations: Durations | None = None) -> None:
-        self.durations = Durations(exchange.state.policy) if durations is None else durations
+        self.durations = Durations(exchange.state.policy, exchange.accounts) if durations is None else durations
         self.running: Cost | None = None  # of the task that runs
         self.unpolled = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
+        self.aside = 0.0  # seconds since the running task began that are not its own: waits, and tasks inside it
+        self.attempt = 1  # of the running task
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
@@ -51,7 +54,7 @@ class Runner:
         with_program = state is not None and state.of_program
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
-        value, error, _ = self._run(*call, future.cost)
+        value, error, _ = self._run(*call, future.cost, 1)
         try:
             if with_program:
                 assert state is not None
@@ -105,6 +108,7 @@ class Runner:
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
             refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
+            self._account_refused(task, refusal)
             for serial in range(task.serial, task.serial + task.count):
                 exchange.finish(task.owner, serial, Outcome(error=refusal))
             if begun is not None and slot:
@@ -114,19 +118,31 @@ class Runner:
         if self.slices is not None:
             self.slices.expect(task.owner, task.serial)
         self.since = self._prepare(cost, monotonic())
+        attempt = 1 + len(task.losses)
         if begun is None:
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt))
         else:
             if task.function is not self._called:
                 self._called = name_called(begun, task.function, args)
             timer = None if task.terms.time_limit is None else KillTimer(task.terms.time_limit)
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost))
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt))
             if timer is not None:
                 timer.stop()
         exchange.state.learn(outcome.unpolled)
         exchange.finish(task.owner, task.serial, outcome)
         if begun is not None:
             begun.end(slot)
+
+    def _account_refused(self, task: Given, error: BaseException) -> None:
+        """Note that tasks have failed because they cannot be unpickled."""
+        accounts = self.durations.accounts
+        if accounts is not None:
+            account = accounts.of(None if isinstance(task, Batch) else task.function)
+            for _ in range(task.count):
+                account.times.append(0.0)
+            account.add_up()
+            for _ in range(task.count):
+                accounts.fail(account, error, (), {}, 1 + len(task.losses))
 
     def _open(self, batch: Batch) -> Given | None:
         """Open a batch of tasks, which runs the user's code: should this worker die of it, each of them is to blame."""
@@ -140,11 +156,13 @@ class Runner:
             begun.opened(slot)
 
     def _run(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost, attempt: int
     ) -> tuple[Any, BaseException | None, float]:
         """Call the user's function; return its result or what it raised, and how long it was unpolled at most."""
         start = monotonic()
         outer, outer_unpolled = self.running, self.unpolled
+        outer_aside, outer_attempt = self.aside, self.attempt
+        self.aside, self.attempt = 0.0, attempt
         if start - self.since > outer_unpolled:
             outer_unpolled = start - self.since
         self.running, self.unpolled, self.since = cost, 0.0, start
@@ -170,8 +188,40 @@ class Runner:
         if self.unpolled > unpolled:
             unpolled = self.unpolled
         cost.learn(unpolled)
+        times, taken = cost.times, end - start
+        if times is not None:
+            times.append(taken - self.aside)
+            if error is not None or cost.options is not None or len(times) > MOST_TIMES:
+                self._account(function, args, kwargs, cost, error, attempt)
+        self.aside, self.attempt = outer_aside + taken, outer_attempt
         self.running, self.unpolled, self.since = outer, outer_unpolled, end
         return value, error, unpolled
+
+    def _account(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        cost: Cost,
+        error: BaseException | None,
+        attempt: int,
+    ) -> None:
+        """Add up the calls of a function, or note what else there is of the last one."""
+        accounts, account, options = self.durations.accounts, cost.account, cost.options
+        assert accounts is not None
+        assert account is not None
+        if len(account.times) > MOST_TIMES:
+            account.add_up()
+        if options is not None and options.retries:
+            account.count_repeats(function)
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            account.add_up()
+            accounts.fail(account, error, args, kwargs, attempt, options)
+
+    def meter(self, function: Callable[..., Any]) -> Meter | None:
+        """Return what counts the calls of *function* that the running task makes; None where nobody counts."""
+        accounts = self.durations.accounts
+        return None if accounts is None else Meter(accounts, function, self)
 
     def note_poll(self) -> None:
         """Note how long the running task has kept the worker from its link until now."""

@@ -42,6 +42,10 @@ class Waiter:
         self.parked = False
         self.woken = False
 
+    def is_of(self, greenlet: Any) -> bool:
+        """Return whether it is this *greenlet* that waits."""
+        return self._greenlet is greenlet
+
     def wake(self) -> None:
         """Let the greenlet go on; fit to watch a future. Any thread may call it."""
         if not self.woken:

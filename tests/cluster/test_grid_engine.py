@@ -330,7 +330,7 @@ def test_workers_that_are_killed_on_several_nodes_cost_no_result(grid: ClusterUn
 
 
 def test_a_lost_node_ends_the_job_and_is_named(grid: ClusterUnderTest) -> None:
-    job = submit_held(grid, *EIGHT, *FAIL)
+    job = submit_held(grid, *EIGHT, *FAIL, "--grace", "3")
     lost = next(node for node in grid.nodes if not any(map(is_driver, grid.processes(node))))
     grid.machine.cut(lost)  # as it is to the others; a node that is booted again takes Grid Engine a minute
     try:

@@ -74,7 +74,7 @@ def test_a_node_that_does_not_report_is_named(cluster: ClusterUnderTest) -> None
 
 
 def test_a_node_that_falls_silent_ends_the_run_where_that_is_wanted(cluster: ClusterUnderTest) -> None:
-    job = cluster.submit_held(*FAIL)
+    job = cluster.submit_held(*FAIL, "--grace", "3")
     cluster.machine.cut("node003")
     try:
         cluster.wait_until(lambda: "scoop-hpc: error:" in cluster.output(), 40, "the loss of node003 is noticed")
@@ -88,7 +88,7 @@ def test_a_node_that_falls_silent_ends_the_run_where_that_is_wanted(cluster: Clu
         cluster.machine.heal("node003")
     cluster.wait_until_clean()
     (line,) = [line for line in cluster.output().splitlines() if line.startswith("scoop-hpc: error: ")]
-    assert "on node003 died, or the connection to it broke" in line
+    assert "on node003 has had no connection to the driver for 3 s" in line
     assert cluster.scoop_hpc("wait", job).returncode == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+ROOT = Path(__file__).parents[2]
+CHROMIUMS = ("chromium-headless-shell", "chromium", "google-chrome")  # commands, and the package of the first
 # what a program does until it is signalled: a signal that comes just before one long sleep would not be heard in it,
 # since Python's handlers run between bytecodes
 NAP = "while True: time.sleep(0.1)"
@@ -32,7 +36,7 @@ class Runs:
         self.directory = directory
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
-        self.environ = {**os.environ, "TMPDIR": str(self.temporary)}
+        self.environ = {**os.environ, "TMPDIR": str(self.temporary), "SCOOP_HPC_STATE": str(directory / ".state")}
         self.before: Callable[[], object] = lambda: None  # called in each process that is started here
         self._started: list[subprocess.Popen[str]] = []
 
@@ -137,3 +141,29 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 def shared_memory() -> set[str]:
     """Return what is in /dev/shm, but for what MPI programs have there meanwhile."""
     return {name for name in os.listdir("/dev/shm") if not name.startswith(("mpich_shm_", "sm_segment.", "Intel_MPI"))}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A Chromium without windows, Debian's for one; root installs it."""
+    path = os.pathsep.join([os.defpath, os.environ["PATH"]])  # the directories where it may have come to meanwhile
+
+    def found() -> str | None:
+        return next(filter(None, (shutil.which(name, path=path) for name in CHROMIUMS)), None)
+
+    if found() is None and os.geteuid() == 0:
+        ensure = f"from minicluster.packages import ensure; ensure({{{CHROMIUMS[0]!r}: {CHROMIUMS[0]!r}}})"
+        subprocess.run([sys.executable, "-c", ensure], cwd=ROOT / "tests" / "cluster", check=True)
+    browser = found()
+    assert browser is not None, f"there is none of {', '.join(CHROMIUMS)}: apt-get install {CHROMIUMS[0]}"
+    return browser
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser that reaches nothing but this machine."""
+    options = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")  # Chromium has none for root
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=options) as browser:
+        yield browser

@@ -225,8 +225,7 @@ def test_nothing_between_a_pool_and_its_client_is_lost_when_connections_are_cut(
 
 
 def test_connection_that_falls_silent_is_made_again(make_nodes: MakeNodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_HEARTBEAT", 200)
-    monkeypatch.setattr(sockets, "_SILENCE", 2000)
+    monkeypatch.setattr(sockets, "SILENCE", 2.0)
     nodes = make_nodes(Policy(tick=0.02))
     meet(nodes)
     traffic = Traffic(nodes, random.Random(1))

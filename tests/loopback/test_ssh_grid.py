@@ -7,11 +7,13 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Runs, until, without_warnings
+from conftest import MEET, Runs, until, without_warnings
+from proxy import Proxy
 
 FAKES = Path(__file__).parents[1] / "fakes" / "ssh"
 SHOW = """
@@ -205,6 +207,57 @@ def test_agents_end_when_the_driver_is_killed(grid: Grid) -> None:
     driver.kill()
     until(lambda: not grid.everything())
     assert not list(grid.runs.temporary.iterdir())
+
+
+# an ssh to n2 that lets a test name another way to the driver
+BY_PROXY = f"""#!/bin/sh
+case "$*" in *" n2 "*) ;; *) exec {FAKES}/ssh "$@" ;; esac
+cat >"$FAKE_SSH/input"
+until [ -s "$FAKE_SSH/way" ]; do sleep 0.02; done
+sed "s,^export SCOOP_HPC_DRIVER=.*,export SCOOP_HPC_DRIVER=$(cat "$FAKE_SSH/way")," "$FAKE_SSH/input" |
+    {FAKES}/ssh "$@"
+"""
+MEETING = f"""
+{MEET}
+import os, sys, time
+from scoop_hpc import futures
+
+def stay(number):
+    meet(number, 2)
+    with open("begun", "a") as file: file.write(f"{{number}} ")
+    while not os.path.exists("go"): time.sleep(0.05)
+    return number
+
+if __name__ == "__main__":
+    print(list(futures.map(stay, range(2))))
+"""
+
+
+def test_agent_whose_connection_stays_broken_for_a_while_costs_nothing(grid: Grid) -> None:
+    hosts, directory = grid.runs.directory / "hosts", grid.runs.directory
+    (directory / "bin").mkdir()
+    (directory / "bin" / "ssh").write_text(BY_PROXY)
+    (directory / "bin" / "ssh").chmod(0o755)
+    grid.runs.environ["PATH"] = f"{directory / 'bin'}{os.pathsep}{grid.runs.environ['PATH']}"
+    words = ("--launcher", "ssh", "--hosts", "n1:1,n2:1", "--log-level", "info")
+    driver = grid.runs.start(*words, grid.runs.write(MEETING))
+    until(lambda: "SCOOP_HPC_DRIVER" in (hosts / "input").read_text() if (hosts / "input").exists() else False)
+    address = re.search(r"^export SCOOP_HPC_DRIVER='?([^,'\n]*)", (hosts / "input").read_text(), re.MULTILINE)
+    assert address is not None
+    proxy = Proxy(int(address[1].rpartition(":")[2]))
+    (hosts / "way").write_text(f"tcp://127.0.0.1:{proxy.port}")
+    until(lambda: (directory / "begun").exists() and len((directory / "begun").read_text().split()) == 2)
+    proxy.refuse(True)
+    time.sleep(5)  # that it is broken for as long: more than twice what a dead agent has
+    assert driver.poll() is None
+    proxy.refuse(False)
+    (directory / "go").touch()
+    stdout, stderr = driver.communicate(timeout=60)
+    proxy.close()
+    assert (driver.returncode, stdout) == (0, "[0, 1]\n"), stderr
+    assert "lost the connection to the agent on n2" in stderr
+    assert "is lost" not in stderr
+    assert sorted((directory / "begun").read_text().split()) == ["0", "1"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -53,13 +53,13 @@ class Ends:
         self._context: sockets.Context = zmq.Context()
         self._authenticator = keys.Authenticator(self._context, curve)
         self._curve = curve
-        self._router = sockets.make(self._context, zmq.ROUTER, watch_silence=True)
+        self._router = sockets.make(self._context, zmq.ROUTER, silence=sockets.SILENCE)
         self.proxy = Proxy(sockets.bind_tcp(self._router, curve))
         self.driver = SteadyRouter(self._router)
         self.agent = self._dial("agent")
 
     def _dial(self, name: str) -> SteadyDealer:
-        dealer = sockets.make(self._context, zmq.DEALER, name, watch_silence=True)
+        dealer = sockets.make(self._context, zmq.DEALER, name, silence=sockets.SILENCE)
         keys.dial(dealer, self._curve)
         return SteadyDealer(dealer, f"tcp://127.0.0.1:{self.proxy.port}", HELLO)
 

@@ -29,12 +29,15 @@ from scoop_hpc.protocol.messages import (
     Program,
     Progress,
     Ready,
+    Seen,
     Shutdown,
     Standing,
     Stop,
     TaskId,
+    Watch,
     Welcome,
     WorkerDied,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, broker_name, worker_name
 from scoop_hpc.run.agent_state import (
@@ -48,6 +51,7 @@ from scoop_hpc.run.agent_state import (
     LeaveWord,
     LookAtProcesses,
     LookAtProgress,
+    LookAtWorkers,
     Phase,
     Signal,
     Tell,
@@ -90,6 +94,8 @@ class Node:
     observed: list[Event] = field(default_factory=list)
     pids: dict[BrokerName | WorkerName, int] = field(default_factory=dict)
     stopped: set[int] = field(default_factory=set)
+    driver_is_stopped: bool = False
+    driver_is_gone: bool = True  # when it is looked for
 
     def __post_init__(self) -> None:
         self.state = AgentState("n1", self.welcome, observers=Observers([self.observed.append]))
@@ -107,6 +113,8 @@ class Node:
                 self.state.started(action.name, self.pids[action.name])
             elif isinstance(action, LookAtProcesses):
                 self.do(self.state.looked(self.stopped))
+            elif isinstance(action, InspectDriver):
+                self.do(self.state.driver_inspected(self.driver_is_stopped, self.driver_is_gone, self.now))
         return actions
 
     def begin(self) -> Node:
@@ -557,15 +565,34 @@ def test_driver_that_is_found_again_in_time_is_not_lost(node: Node) -> None:
     assert (node.phase, node.state.has_driver) == (Phase.SERVING, True)
 
 
+def lose_driver(node: Node, seconds: float) -> list[Action]:
+    """Let the connection to the driver break; return what is done within some *seconds*."""
+    node.do(node.state.connected(False, node.now))
+    return node.wait(seconds)
+
+
 def test_word_of_a_lost_driver_is_left_by_the_first_node() -> None:
     word = LeaveWord("the driver (pid 7) on head died, or its node was lost")
-    assert Node().state.driver_inspected(stopped=False) == [word]
-    assert Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1))).state.driver_inspected(stopped=False) == []
+    for index, words in ((0, [word]), (1, [])):
+        node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(index))).begin()
+        assert [action for action in lose_driver(node, 2) if isinstance(action, LeaveWord)] == words
+        assert node.phase is not Phase.SERVING
+
+
+def test_driver_that_does_not_refuse_may_be_found_again_within_the_grace() -> None:
+    node = Node(driver_is_gone=False).begin()
+    lose_driver(node, 59)
+    assert (node.phase, node.done.count(InspectDriver())) == (Phase.SERVING, 29)
+    assert Tell(Beat()) in node.do(node.state.connected(True, node.now))
+    lose_driver(node, 59)
+    assert node.phase is Phase.SERVING
+    node.wait(1)
+    assert node.phase is not Phase.SERVING
 
 
 def test_driver_that_is_stopped_is_killed_by_the_node_that_it_is_on() -> None:
-    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)))
-    word, kill = node.state.driver_inspected(stopped=True)
+    node = Node(msgspec.structs.replace(WELCOME, node=NodeIndex(1)), driver_is_stopped=True, driver_is_gone=False)
+    word, kill = (each for each in lose_driver(node.begin(), 2) if isinstance(each, LeaveWord | KillDriver))
     assert isinstance(word, LeaveWord)
     assert "head was stopped" in word.reason
     assert kill == KillDriver()
@@ -614,3 +641,45 @@ def test_progress_is_not_looked_at_in_the_end() -> None:
     node = Node(WATCHED).begin()
     node.driver(Shutdown(None, "it is over"))
     assert LookAtProgress() not in node.wait(100)
+
+
+# whoever looks at the run
+
+
+def looks(node: Node, seconds: float) -> int:
+    return node.wait(seconds).count(LookAtWorkers())
+
+
+def test_workers_are_looked_at_while_somebody_watches(node: Node) -> None:
+    assert looks(node, 100) == 0
+    assert node.driver(Watch(1.0)) == [TellBroker(Beat())]
+    assert looks(node, 10) == 11
+    node.driver(Watch(None))
+    assert looks(node, 100) == 0
+
+
+def test_many_nodes_are_looked_at_more_seldom() -> None:
+    node = Node(replace(WELCOME, nodes=tuple(f"n{number}" for number in range(1000)))).begin()
+    node.driver(Watch(1.0))
+    assert looks(node, 95) == 10
+
+
+def test_driver_is_told_what_workers_do_and_how_the_broker_stands(node: Node) -> None:
+    worker = WorkerSeen(WORKER, 101, "busy", "simulate", 1.5, 7, None, 4096)
+    assert node.do(node.state.saw(Seen((worker,), 7))) == [Tell(Seen((worker,), 7))]
+    node.broker(STANDING)
+    assert node.do(node.state.saw(Seen((worker,), 7))) == [Tell(Seen((worker,), 7, STANDING))]
+
+
+def test_broker_that_is_watched_and_answers_does_not_count_as_hung(node: Node) -> None:
+    node.driver(Watch(1.0))
+    for _ in range(120):
+        node.wait(1)
+        node.broker(STANDING)
+    assert node.phase is Phase.SERVING
+
+
+def test_workers_are_not_looked_at_in_the_end(node: Node) -> None:
+    node.driver(Watch(1.0))
+    node.driver(Shutdown(None, "it is over"))
+    assert looks(node, 100) == 0

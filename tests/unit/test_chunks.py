@@ -131,9 +131,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     submitted: list[int] = []
     submit = mapping.Feed.submit
 
-    def watched(feed: mapping.Feed, items: list[tuple[Any, ...]]) -> futures.Future:
+    def watched(feed: mapping.Feed, items: list[tuple[Any, ...]], first: int = 0) -> futures.Future:
         submitted.append(len(items))
-        return submit(feed, items)
+        return submit(feed, items, first)
 
     monkeypatch.setattr(mapping.Feed, "submit", watched)
     return submitted

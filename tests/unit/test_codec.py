@@ -10,11 +10,14 @@ import pytest
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Arrived,
     Awaited,
     Batch,
     BrokerUp,
     Curve,
+    FailedTask,
+    FunctionAccount,
     GivenUp,
     Gone,
     Gpu,
@@ -36,6 +39,7 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Watch,
     Welcome,
+    WorkerAccount,
     WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, broker_name, worker_name
@@ -68,6 +72,12 @@ SAMPLES = [
     Moved(ORIGIN, (1, 2), broker_name(3), 2, (Loss("a worker died"),)),
     Arrived(7),
     Resume(7),
+    Accounts(
+        (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
+        (WorkerAccount(ORIGIN, 2.0, 2.5, 9.0, 0.5), WorkerAccount(worker_name(0, 1), 0.0, 0.0)),
+        (FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", ORIGIN, 1, 1e9),),
+        2,
+    ),
     Progress(2, (Awaited(1, "simulate", None, 7, 1), Awaited(2, "", 9, 0, 0))),
     Watch(1.0),
     Watch(None),

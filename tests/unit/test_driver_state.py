@@ -28,18 +28,23 @@ from scoop_hpc.protocol.messages import (
     Program,
     Progress,
     Ready,
+    Seen,
     Shutdown,
+    Watch,
     Welcome,
+    WorkerSeen,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, ProcessName, broker_name, worker_name
 from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving.actions import (
     Action,
     LookAtMemory,
+    Probe,
     RemoveEnvironment,
     Report,
     Send,
     ShowLastWords,
+    ShowNode,
     Start,
     Warn,
 )
@@ -75,6 +80,7 @@ class Run:
         self.state = DriverState(plan, policy, Observers([self.observed.append]))
         self.now = 0.0
         self.done: list[Action] = []
+        self.silent: set[AgentName] = set()  # whose machines do not refuse connections to their brokers
 
     @property
     def ending(self) -> Ending | None:
@@ -112,10 +118,17 @@ class Run:
         until, before = self.now + seconds, len(self.done)
         while (due := self.state.deadline()) is not None and due <= until:
             self.now = due
-            self.done += self.state.pass_time(due)
+            self._pass_time()
         self.now = until
-        self.done += self.state.pass_time(until)
+        self._pass_time()
         return self.done[before:]
+
+    def _pass_time(self) -> None:
+        actions = self.state.pass_time(self.now)
+        self.done += actions
+        for action in actions:
+            if isinstance(action, Probe) and action.agent not in self.silent:
+                self.done += self.state.refused(action.agent, self.now)
 
     def begin(self) -> Run:
         """Let all agents and brokers report."""
@@ -614,3 +627,27 @@ def test_agents_hear_whether_somebody_watches_and_of_terminals() -> None:
     (send,) = run.hello("n1")
     assert isinstance(send.message, Welcome)
     assert (send.message.progress, send.message.terminals) == (0.25, (1, 2))
+
+
+# whoever looks at the run
+
+
+def test_all_nodes_are_watched_while_somebody_looks(running: Run) -> None:
+    watched = [Send(FIRST, Watch(1.0)), Send(SECOND, Watch(1.0))]
+    assert [running.do(running.state.watch(interval)) for interval in (None, 1.0, 1.0)] == [[], watched, []]
+    seen = Seen((WorkerSeen(LOST, 9, "idle", "", 1.5, 7, None, 4096),), 7)
+    running.say(seen, SECOND)
+    assert running.done[-1] == ShowNode(NodeIndex(1), seen)
+    assert running.do(running.state.watch(None)) == [Send(FIRST, Watch(None)), Send(SECOND, Watch(None))]
+
+
+def test_node_that_joins_while_somebody_looks_is_watched_too() -> None:
+    run = Run()
+    assert run.do(run.state.watch(1.0)) == []
+    run.hello("n1")
+    assert run.hello("n2")[-1] == Send(SECOND, Watch(1.0))
+
+
+def test_who_is_no_agent_is_not_shown(running: Run) -> None:
+    with pytest.raises(ProtocolError, match="no agent of this run"):
+        running.say(Seen((), 7), "n3/0")

@@ -74,7 +74,8 @@ VALUES: dict[str, Any] = {
 }
 OF_THE_COMMAND = (  # that the script becomes
     *("container", "container_runtime", "container_options", "launcher", "mpiexec"),
-    *("on_node_loss", "min_nodes", "grace", "progress", "trace", "label", "log_level", "profile_workers"),
+    *("on_node_loss", "min_nodes", "grace", "progress", "trace", "worker_logs", "metrics"),
+    *("label", "log_level", "profile_workers"),
     *("patience", "interface", "nice", "bind", "gpus_per_worker"),
 )
 NEEDED: dict[str, dict[str, Any]] = {  # what a field makes no sense without
@@ -408,10 +409,14 @@ def test_a_directive_of_two_lines_is_refused_in_a_template_too(tmp_path: Path) -
 
 
 def test_job_is_watched_as_its_options_say() -> None:
-    spec = replace(SPEC, name="pi", progress="log", trace="{name}-{job_id}.json")
+    spec = replace(
+        SPEC, name="pi", progress="log", trace="{name}-{job_id}.json", metrics="9100", worker_logs="logs-{job_id}"
+    )
     words = command_line(spec, SLURM, None)
     assert words[words.index("--progress") + 1] == "log"
     assert words[words.index("--trace") + 1] == "pi-{job_id}.json"
+    assert words[words.index("--metrics") + 1] == "9100"
+    assert words[words.index("--worker-logs") + 1] == "logs-{job_id}"
 
 
 def test_jobs_of_an_array_do_not_trace_into_one_file() -> None:
@@ -419,6 +424,9 @@ def test_jobs_of_an_array_do_not_trace_into_one_file() -> None:
     assert replace(SPEC, **array, trace="{array_index}.json").trace
     with pytest.raises(JobSpecError, match="the trace 'all.json' would be one file for all jobs of the array"):
         replace(SPEC, **array, trace="all.json")
+    with pytest.raises(JobSpecError, match="the worker-logs 'logs' would be one file for all jobs of the array"):
+        replace(SPEC, **array, worker_logs="logs")
+    assert replace(SPEC, **array, metrics="127.0.0.1:9100").metrics  # a job is on nodes of its own, perhaps
 
 
 def test_options_of_run_are_options_of_submit() -> None:

@@ -18,13 +18,16 @@ from scoop_hpc.errors import ProtocolError
 from scoop_hpc.protocol import codec, lines, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Accounts,
     Awaited,
     Batch,
     BrokerUp,
     Cancel,
     Demand,
     Exited,
+    FailedTask,
     Fault,
+    FunctionAccount,
     Hello,
     Load,
     Message,
@@ -44,6 +47,7 @@ from scoop_hpc.protocol.messages import (
     Stop,
     Tasks,
     Withdraw,
+    WorkerAccount,
     WorkerSeen,
 )
 from scoop_hpc.protocol.names import (
@@ -66,6 +70,12 @@ SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
     Output(worker_name(0, 1), 1, b"text\n"),
+    Accounts(
+        (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
+        (WorkerAccount(ORIGIN, 2.0, 2.5, 9.0, 0.5), WorkerAccount(worker_name(0, 1), 0.0, 0.0)),
+        (FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", ORIGIN, 1, 1e9),),
+        2,
+    ),
     Progress(2, (Awaited(1, "simulate", 9, 7, 1),)),
     Exited(worker_name(0, 1), 7, -9, False, False),
     Seen((WorkerSeen(worker_name(0, 1), 7, "busy", "simulate", 1.5, 7, None, 4096),), 7),

@@ -25,7 +25,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, broker_name, worker_name
-from scoop_hpc.run.driving.actions import RemoveEnvironment, Send, Start, Warn
+from scoop_hpc.run.driving.actions import Probe, RemoveEnvironment, Send, Start, Warn
 from scoop_hpc.run.driving.broken_links import BrokenLinks, Verdict
 from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan
@@ -84,6 +84,31 @@ def warnings(run: Run) -> list[str]:
 
 
 # losses
+
+
+def test_agent_whose_machine_does_not_refuse_has_the_grace_to_connect_again() -> None:
+    run = begun(replace(FOUR, grace=30.0))
+    run.silent.add(AGENTS[2])
+    run.disconnect(AGENTS[2])
+    run.wait(29)
+    assert [action for action in run.done if isinstance(action, Probe)] == 14 * [Probe(AGENTS[2], "main2")]
+    run.state.connected(AGENTS[2])
+    run.wait(60)
+    assert run.do(run.state.refused(AGENTS[2], run.now)) == []  # the answer to a question of before
+    assert not sent(run, Gone)
+    run.disconnect(AGENTS[2])
+    run.wait(30)
+    assert warnings(run) == [
+        "node n3 is lost: its agent (pid 42) has had no connection to the driver for 30 s; 3 of 4 nodes are left"
+    ]
+
+
+def test_agent_whose_launcher_has_ended_is_not_waited_for() -> None:
+    run = begun()
+    run.silent.add(AGENTS[2])
+    run.disconnect(AGENTS[2])
+    run.command_ends(CommandEnd(commands(4)[2], 8, 1, said="Connection to n3 closed"))
+    assert warnings(run) == ["node n3 is lost: Connection to n3 closed; 3 of 4 nodes are left"]
 
 
 def test_run_goes_on_without_a_node_whose_agent_is_lost() -> None:

@@ -24,7 +24,7 @@ class Links:
     def __init__(self, directory: Path) -> None:
         self.context: sockets.Context = zmq.Context()
         self.polled: list[sockets.Socket] = []
-        self.links = PeerLinks(self.context, SELF, None, 1.0, self.polled.append, self.polled.remove)
+        self.links = PeerLinks(self.context, SELF, None, 1.0, 15.0, self.polled.append, self.polled.remove)
         self.router: sockets.Socket = self.context.socket(zmq.ROUTER)
         self.router.bind(f"ipc://{directory}/7")
         self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",), (f"ipc://{directory}/7.meta",))

@@ -107,6 +107,9 @@ class FakeWorker:
     def as_task(self) -> Any:
         return contextlib.nullcontext()
 
+    def meter(self, function: object) -> None:
+        return None
+
     def abandon(self, future: Any) -> None:
         future.abandoned = True
 

@@ -236,8 +236,15 @@ class World:
                 case driver_actions.Send(to, message):
                     node = next(node for node in self.nodes if node.name == to)
                     self.later(LATENCY, partial(self._hear, node, message))
+                case driver_actions.Probe(agent):
+                    self.later(LATENCY, partial(self._refuse, agent))
                 case driver_actions.Warn(text):
                     self.warnings.append(text)
+
+    def _refuse(self, agent: AgentName) -> None:
+        """Let the driver know that nobody listens on a node, unless it lives."""
+        if next(node for node in self.nodes if node.name == agent).is_gone:
+            self._do(self.driver.refused(agent, self.now))
 
     def _tell_driver(self, node: Node, message: Message) -> None:
         def tell() -> None:
@@ -275,7 +282,7 @@ class World:
                 case agent_state.LookAtProcesses():
                     self._do_agent(node, node.agent.looked(()))
                 case agent_state.InspectDriver():
-                    self._do_agent(node, node.agent.driver_inspected(stopped=False))
+                    self._do_agent(node, node.agent.driver_inspected(False, True, self.now))
                 case agent_state.KillAll():
                     for child in list(node.pids):
                         self.later(0.0, partial(self.die, node, child, -SIGKILL))

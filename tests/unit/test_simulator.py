@@ -47,9 +47,9 @@ LASTING = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5, loss
 DEADLY = Sizes(most_nodes=3, most_workers=3, most_tasks=24, faults=1, deaths=4, losses=0)
 
 
-@pytest.mark.parametrize("first", range(0, 300, 50))
+@pytest.mark.parametrize("first", range(0, 120, 20))  # `make simulate` tries thousands
 def test_no_promise_is_broken_under_any_seed(first: int) -> None:
-    broken = [outcome for outcome in map(partial(try_seed, sizes=SMALL), range(first, first + 50)) if outcome.reason]
+    broken = [outcome for outcome in map(partial(try_seed, sizes=SMALL), range(first, first + 20)) if outcome.reason]
     assert not broken
 
 
@@ -183,7 +183,7 @@ def test_a_bug_of_a_broker_is_found_and_shrunk(broker: type[BrokerState], words:
         result = run(scenario, classes)
         return result if isinstance(result, Failure) else None
 
-    smallest = shrink(failure, fails, most=40)
+    smallest = shrink(failure, fails, most=30)
     assert len(smallest.scenario.program.calls) <= len(failure.scenario.program.calls)
     assert len(smallest.scenario.program.calls) <= 16
     assert fails(smallest.scenario) == smallest

@@ -514,6 +514,9 @@ class Alone:
     def as_task(self) -> Any:
         return mock.MagicMock()
 
+    def meter(self, function: object) -> None:
+        return None
+
     def abandon(self, future: Any) -> None:
         """Do nothing."""
 

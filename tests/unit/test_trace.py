@@ -161,7 +161,7 @@ def test_slice_of_a_chunk_is_named_by_the_function_of_the_user() -> None:
 
     told: list[Event] = []
     slices = Slices(Observers([told.append]), in_main=True)
-    slices.begin(run_chunk, (shown, [(1,), (2,)], None), 1.0)
+    slices.begin(run_chunk, (shown, [(1,), (2,)], None, 1), 1.0)
     slices.end(2.0)
     assert [(event.name, event.calls) for event in told if isinstance(event, TaskRan)] == [("shown", 2)]
 

@@ -64,7 +64,7 @@ def _newest(client: Client, environ: Mapping[str, str]) -> Found:
     if not known:
         raise InputError("no run is known here: start one by `scoop-hpc run` or `scoop-hpc submit`")
     path, seen = next((each for each in known if each[1].state != "ended" and not is_dead(each[1])), known[0])
-    return Found(path, f"job {seen.job}" if seen.job else f"run {seen.program}")
+    return Found(path, f"job {seen.job}" if seen.job else "run")
 
 
 def _known_runs(environ: Mapping[str, str]) -> list[tuple[str, Snapshot]]:

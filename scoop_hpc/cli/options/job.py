@@ -31,6 +31,8 @@ _POSITIVE = click.IntRange(min=1)
 OF_THE_RUN = {
     "progress": "--progress",
     "trace": "--trace",
+    "worker_logs": "--worker-logs",
+    "metrics": "--metrics",
     "label": "--label",
     "log_level": "--log-level",
     "profile_workers": "--profile",  # of submit, --profile is a cluster of the settings
@@ -76,6 +78,8 @@ _ALL = (
     click.argument("program", nargs=1),
     click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
 )
+
+_OF_FILES = ("--trace", "--worker-logs", "--metrics")  # whose values may hold the name of the job
 
 
 def job_options(command: _Command) -> _Command:
@@ -171,7 +175,7 @@ def _words_of(name: str, value: Any, default: Any, job_name: str) -> list[str]:
         return [word for each in value for word in (name, each)]
     if isinstance(value, float):
         return [name, f"{value:g}"]
-    return [name, str(value).replace("{name}", job_name) if name == "--trace" else str(value)]
+    return [name, str(value).replace("{name}", job_name) if name in _OF_FILES else str(value)]
 
 
 def _enter(directory: str) -> None:

@@ -55,7 +55,14 @@ class LookAtMemory(Struct, frozen=True):
     """Look at the count of processes that were killed, out of memory."""
 
 
-Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory
+class Probe(Struct, frozen=True):
+    """Ask the machine of *agent* whether anybody listens at the port of *endpoint*; tell `refused` if nobody does."""
+
+    agent: AgentName
+    endpoint: str
+
+
+Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory | Probe
 
 
 def warn(text: str, observers: Observers) -> list[Action]:

@@ -182,6 +182,7 @@ class Joining:
             terminals=self._plan.terminals,
             first_rank=self._membership.first_rank(node),
             ranks=max(1, self._membership.ranks()),
+            accounts=self._plan.accounts,
         )
 
     # brokers

@@ -36,6 +36,7 @@ class RunPlan(Struct, frozen=True):
     ends_at: float | None = None  # when the job's walltime is over, by the same clock as all times
     progress: float | None = None  # seconds between two messages of an agent about it; None: nobody watches
     terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
+    accounts: float = 30.0  # seconds between two messages of an agent about what was executed
 
 
 def dialling_part(curve: Curve | None) -> Curve | None:

@@ -1,4 +1,11 @@
-"""What tells that a node is lost: its agent's connection, the launcher's command that brought it, broken links."""
+"""What tells that a node is lost: its agent's connection, the launcher's command that brought it, broken links.
+
+A connection that broke is no proof of death: the agent makes it again as soon as the network lets it, and nothing is
+lost then. It has the run's grace for that, unless there is proof before::
+
+    the launcher's command has ended      it brought this agent, and waits for it
+    its machine refuses a connection      to the port of the broker, which ends with its agent [connect(2)]
+"""
 
 from __future__ import annotations
 
@@ -12,7 +19,7 @@ from scoop_hpc.events import Observers
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.names import NodeIndex
-from scoop_hpc.run.driving.actions import Action
+from scoop_hpc.run.driving.actions import Action, Probe
 from scoop_hpc.run.driving.broken_links import BrokenLinks
 from scoop_hpc.run.driving.life import Life, Phase
 from scoop_hpc.run.driving.losses import Losses
@@ -33,6 +40,14 @@ class CommandEnd(Struct, frozen=True):
     out_of_memory: bool = False
 
 
+class _Suspect(Struct):
+    """A node whose agent has no connection."""
+
+    node: Node
+    since: float
+    due: float  # when to ask about it, or to give it up
+
+
 class Witnesses:
     """The witnesses of losses among the nodes in *membership*."""
 
@@ -51,23 +66,22 @@ class Witnesses:
         self._life = life
         self._losses = losses
         self._observers = observers
-        self._disconnected: list[Node] = []  # their agents
+        self._suspects: dict[NodeIndex, _Suspect] = {}
         self._links = BrokenLinks(policy.gather)
 
     # time
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        times = [self._lost_at(node) for node in self._disconnected]
+        times = [suspect.due for suspect in self._suspects.values()]
         judged = self._links.due()
         return min(times if judged is None else [*times, judged], default=None)
 
     def pass_time(self, now: float) -> list[Action]:
         """Give up the agents and links that have been without a connection for too long."""
         actions: list[Action] = []
-        for node in [node for node in self._disconnected if now >= self._lost_at(node)]:
-            self._disconnected.remove(node)
-            actions += self._lose_agent(node, now)
+        for suspect in [suspect for suspect in self._suspects.values() if now >= suspect.due]:
+            actions += self._doubt(suspect, now)
         judged = self._links.due()
         if judged is not None and now >= judged:
             actions += self._judge_links(now)
@@ -82,23 +96,39 @@ class Witnesses:
         if self._observers and not node.has_departed:
             self._observers.tell(events.AgentDisconnected(node.name))
         node.disconnected_at = now
-        self._disconnected.append(node)
+        self._suspects[node.index] = _Suspect(node, now, now + min(self._policy.lost_after, self._plan.grace))
         if node.detached is not None and now < node.detached.since + self._policy.lost_after:
             return self._losses.lose(node, node.detached.words, node.detached.cause, now)  # both ended together
         return []
 
     def connected(self, node: Node) -> None:
         """Take a new connection to the agent on *node*, in the place of one that was lost."""
-        if node in self._disconnected:
-            self._disconnected.remove(node)
+        if self._suspects.pop(node.index, None) is not None:
             node.disconnected_at = None
 
-    def _lost_at(self, node: Node) -> float:
-        assert node.disconnected_at is not None
-        return node.disconnected_at + self._policy.lost_after
+    def refused(self, node: Node, now: float) -> list[Action]:
+        """Take it that nobody listens where the broker of *node* did: its agent is dead, unless it is connected."""
+        return self._lose_agent(node, now) if node.index in self._suspects else []
+
+    def _doubt(self, suspect: _Suspect, now: float) -> list[Action]:
+        """Ask about a node, or give it up: when its time is over, or where nobody can be asked."""
+        node, until = suspect.node, suspect.since + self._plan.grace
+        if node.is_lost:
+            del self._suspects[node.index]
+            return []
+        if self._plan.one_machine or node.broker is None or node.agent is None or node.has_departed:
+            return self._lose_agent(node, now)
+        if now >= until:
+            del self._suspects[node.index]
+            how = f"has had no connection to the driver for {self._plan.grace:g} s"
+            reason = f"the agent (pid {node.pid}) on {node.name} {how}"
+            return self._losses.lose(node, f"its agent (pid {node.pid}) {how}", reason, now, is_gone=True)
+        suspect.due = min(now + self._policy.lost_after, until)
+        return [Probe(node.agent, node.broker.main[0])]
 
     def _lose_agent(self, node: Node, now: float) -> list[Action]:
-        """Give up the agent on *node*, which has been without a connection for too long."""
+        """Give up the agent on *node*, which is dead as far as anybody can tell."""
+        del self._suspects[node.index]
         before = f", after its launcher had ended: {node.detached.words}" if node.detached is not None else ""
         how = f"died, or the connection to it broke{before}"
         reason = f"the agent (pid {node.pid}) on {node.name} {how}"

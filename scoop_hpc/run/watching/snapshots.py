@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from scoop_hpc.events import Event, NodeJoined, NodeLost, RunBegan, RunOver
-from scoop_hpc.jobs.snapshot import Gpu, Node, Snapshot, Totals, Wait, Worker
-from scoop_hpc.protocol.messages import Seen, Standing, WorkerSeen
+from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker
+from scoop_hpc.protocol.histogram import quantile
+from scoop_hpc.protocol.messages import FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
 from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.run.watching.accounts import NodeAccounted, summed
 from scoop_hpc.run.watching.progress import Part, Progress
 
+_LAST_FAILURES = 100  # that are shown
 _NOTHING = Standing(0, 0, 0, 0)
 
 
@@ -33,12 +37,17 @@ class Snapshots:
         self._nodes = [Node(name, index, "late") for index, name in enumerate(nodes)]
         self._workers: dict[int, tuple[Worker, ...]] = {}  # by the index of their node
         self._repeated: dict[int, int] = {}  # tasks, the same
+        self._functions: dict[int, tuple[FunctionAccount, ...]] = {}  # the same
+        self._failures: deque[Failure] = deque(maxlen=_LAST_FAILURES)
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
         self._progress(event)
         if isinstance(event, RunBegan):
             self._run = replace(self._run, state="running")
+        elif isinstance(event, NodeAccounted):
+            self._functions[event.index] = event.accounts.functions
+            self._failures += [_failure(event.node, each) for each in event.accounts.failures[-_LAST_FAILURES:]]
         elif isinstance(event, NodeJoined):
             self._join(event)
         elif isinstance(event, NodeLost):
@@ -104,7 +113,14 @@ class Snapshots:
             waits=tuple(_wait(part, now) for part in self._progress.parts),
             nodes=tuple(self._nodes),
             workers=tuple(worker for index in sorted(self._workers) for worker in self._workers[index]),
+            functions=tuple(_function(each) for each in self._summed()),
+            failures=tuple(self._failures),
         )
+
+    def _summed(self) -> list[FunctionAccount]:
+        """Return one account for each function, those first that have taken most time."""
+        accounts = summed(each for those in self._functions.values() for each in those)
+        return sorted(accounts, key=lambda each: -each.total)
 
     def _totals(self, now: float) -> Totals:
         workers = [worker for each in self._workers.values() for worker in each]
@@ -116,7 +132,7 @@ class Snapshots:
             done=self._done.done,
             running=busy,
             queued=sum(node.queued for node in alive) if waiting is None else waiting,
-            failed=sum(part.failed for part in self._progress.parts),
+            failed=sum(each.failed for those in self._functions.values() for each in those),
             repeated=sum(self._repeated.values()),
             stolen=sum(node.steals_in for node in self._nodes),
             rate_per_s=round(self._done.rate(now), 3) if self._done.done else 0.0,
@@ -129,6 +145,16 @@ class Snapshots:
 def _worker(node: str, seen: WorkerSeen) -> Worker:
     task = seen.task or None
     return Worker(seen.name, node, seen.pid, seen.state, task, seen.since, seen.done, seen.cpu, seen.memory)
+
+
+def _function(account: FunctionAccount) -> Function:
+    p99 = min(quantile(account.durations, 0.99), account.longest)
+    mean = account.total / account.count if account.count else 0.0
+    return Function(account.name, account.count, account.failed, mean, p99, account.total)
+
+
+def _failure(node: str, failed: FailedTask) -> Failure:
+    return Failure(failed.function, failed.position, node, failed.worker, failed.attempt, failed.error, failed.time)
 
 
 def _wait(part: Part, now: float) -> Wait:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scoop_hpc.errors import InputError, SchedulerError
 from scoop_hpc.fields.units import parse_walltime
-from scoop_hpc.schedulers.answers import Completed, one_line, short
+from scoop_hpc.schedulers.answers import Completed, find_version
 from scoop_hpc.schedulers.pbs.nodes import decode
 from scoop_hpc.schedulers.queues import Queue
 
@@ -21,11 +21,7 @@ def read_version(done: Completed) -> str:
     >>> read_version(Completed(("qstat",), 0, "pbs_version = 23.06.06", ""))
     'PBS 23.06.06'
     """
-    text = done.stdout.strip() or done.stderr
-    found = _VERSION.search(text)
-    if found is None:
-        raise SchedulerError(f"cannot read a version in {short(text.strip() or one_line(done))}")
-    return f"PBS {found[1]}"
+    return f"PBS {find_version(done, _VERSION)}"
 
 
 def read(text: str) -> list[Queue]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from scoop_hpc.errors import SchedulerError
-from scoop_hpc.schedulers.answers import Completed, one_line, short
+from scoop_hpc.schedulers.answers import Completed, find_version
 from scoop_hpc.schedulers.queues import Queue
 
 _INSTANCE = re.compile(r"([^\s@]+)@\S+\s+[A-Z]*\s+[0-9]+/[0-9]+/[0-9]+\s+\S+\s+\S+\s*(\S*)")
@@ -22,11 +21,7 @@ def read_version(done: Completed) -> str:
     >>> read_version(Completed(("qstat",), 0, "SGE 8.1.9\\nusage: qstat [options]", ""))
     'Grid Engine (SGE 8.1.9)'
     """
-    text = done.stdout.strip() or done.stderr
-    found = _VERSION.search(text)
-    if found is None:
-        raise SchedulerError(f"cannot read a version in {short(text.strip() or one_line(done))}")
-    return f"Grid Engine ({found[1]})"
+    return f"Grid Engine ({find_version(done, _VERSION)})"
 
 
 def read(text: str) -> list[Queue]:

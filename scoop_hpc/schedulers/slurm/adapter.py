@@ -265,7 +265,7 @@ class SlurmScheduler(Scheduler):
     def parse_version(self, done: Completed) -> str:
         if done.status:
             raise SchedulerError(f"sbatch failed: {advise(one_line(done))}")
-        return queues.read_version(done.stdout)
+        return queues.read_version(done)
 
     def queues_argv(self, user: str) -> list[str] | None:
         return ["sinfo", "--noheader", f"--format={queues.SINFO_FORMAT}"]

@@ -6,7 +6,7 @@ import re
 
 from scoop_hpc.errors import InputError, SchedulerError
 from scoop_hpc.fields.units import parse_walltime
-from scoop_hpc.schedulers.answers import short
+from scoop_hpc.schedulers.answers import Completed, find_version, short
 from scoop_hpc.schedulers.queues import Queue
 
 # the name, with * behind the default one's; up, down, drain or inact; the longest walltime; the fewest and most nodes
@@ -17,16 +17,13 @@ _LINE = re.compile(r"([^|\s]+)\|(\w+)\|([^|]+)\|(?:[0-9]+-)?(\w+)\|([0-9]+)/([0-
 _VERSION = re.compile(r"^\s*slurm(?:-wlm)?\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
-def read_version(text: str) -> str:
+def read_version(done: Completed) -> str:
     """Return what ``sbatch --version`` answered; raise SchedulerError.
 
-    >>> read_version("slurm-wlm 22.05.8")
+    >>> read_version(Completed(("sbatch",), 0, "slurm-wlm 22.05.8", ""))
     'Slurm 22.05.8'
     """
-    found = _VERSION.search(text)
-    if found is None:
-        raise SchedulerError(f"cannot read a version in {short(text.strip())}")
-    return f"Slurm {found[1]}"
+    return f"Slurm {find_version(done, _VERSION)}"
 
 
 def read(text: str) -> list[Queue]:

@@ -45,7 +45,7 @@ class Slices:
         if function is not self._function:
             self._name, is_ours = name_of_call(function, args)
             self._function = None if is_ours else function
-        items = args[-2] if len(args) > 2 else None
+        items = args[-3] if len(args) > 3 else None
         calls = len(items) if self._function is None and isinstance(items, list) else 1
         owner, serial = self._origin
         self._origin = ("", 0)

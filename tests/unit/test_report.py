@@ -1,0 +1,307 @@
+"""What a run was worth: its record, where the time went, what to change."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from scoop_hpc.errors import InputError
+from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunEnding, RunOver, RunStarting, WorkerLost
+from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, WorkerAccount
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
+from scoop_hpc.report import record, text
+from scoop_hpc.report.analysis import analyse, compare
+from scoop_hpc.report.html import page
+from scoop_hpc.report.record import (
+    FailureRecord,
+    FunctionRecord,
+    NodeRecord,
+    RunRecord,
+    Totals,
+    WorkerRecord,
+    function_record,
+)
+from scoop_hpc.run.watching.accounts import NodeAccounted
+from scoop_hpc.run.watching.collector import Collector
+from scoop_hpc.run.watching.report_file import ReportFile
+
+NODE = NodeIndex(0)
+
+
+def run(
+    *workers: WorkerRecord, elapsed: float = 100.0, functions: tuple[FunctionRecord, ...] = (), done: int = 100
+) -> RunRecord:
+    """Return the record of a run with these *workers* on one node."""
+    count = sum(worker.name != ORIGIN for worker in workers) or 1
+    failed = sum(function.failed for function in functions)
+    return RunRecord(
+        record.VERSION,
+        "r",
+        "41",
+        "run.py",
+        "COMPLETED",
+        0,
+        "",
+        1e9,
+        elapsed,
+        Totals(done, failed, 0, count, 1),
+        (NodeRecord("n1", 0, "alive", count),),
+        workers,
+        functions,
+    )
+
+
+def worker(number: int, began: float | None, ended: float | None, own: float, busy: float = 0.0) -> WorkerRecord:
+    return WorkerRecord(f"0.{number}", "n1", own, max(own, busy), began, ended)
+
+
+def function(name: str = "simulate", longest: float = 2.0, failed: int = 0, total: float = 100.0) -> FunctionRecord:
+    return FunctionRecord(name, 100, failed, 0, total / 100, total / 100, longest, longest, total)
+
+
+def parts(what: RunRecord) -> dict[str, float]:
+    return {part.name: round(part.seconds, 6) for part in analyse(what).parts if part.seconds}
+
+
+def test_all_time_is_in_one_part() -> None:
+    first, second = worker(1, 10, 60, 40, 45), worker(2, 20, 90, 60)
+    #          start     own       busy without own   to the last task   to the end
+    assert parts(run(first, second)) == {"start": 30, "own": 100, "overhead": 5, "tail": 30, "after": 20, "waiting": 15}
+
+
+def test_origin_is_no_worker_unless_it_is_alone() -> None:
+    origin = WorkerRecord(ORIGIN, "n1", 50.0, 50.0, 0.0, 100.0)
+    assert parts(run(origin, worker(1, 0, 100, 80))) == {"own": 80, "waiting": 20}
+    assert parts(run(origin)) == {"own": 50, "waiting": 50}
+
+
+def test_worker_without_a_task_is_one_that_did_not_start() -> None:
+    assert parts(run(worker(1, 0, 100, 100), worker(2, None, None, 0))) == {"own": 100, "start": 100}
+
+
+def test_worker_that_died_and_the_one_in_its_place_are_counted_once() -> None:
+    what = run(worker(1, 0, 40, 40), worker(2, 50, 100, 50))
+    what = replace(what, totals=replace(what.totals, workers=1))
+    assert sum(part.share for part in analyse(what).parts) == pytest.approx(1)
+    assert parts(what) == {"own": 90, "waiting": 10}
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 1e-9, 50.0])
+def test_shares_never_exceed_the_whole(elapsed: float) -> None:
+    what = run(worker(1, 10, 60, 40, 45), worker(2, 20, 90, 60), elapsed=elapsed)
+    shares = [part.share for part in analyse(what).parts]
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) == pytest.approx(1 if elapsed else 0)
+
+
+def advice(what: RunRecord) -> str:
+    return "; ".join(analyse(what).advice)
+
+
+def test_good_run_gets_no_advice() -> None:
+    assert advice(run(worker(1, 0, 100, 99), worker(2, 0, 100, 99), functions=(function(),))) == ""
+
+
+def test_too_many_workers_are_said_with_the_number_that_is_enough() -> None:
+    what = run(*(worker(number, 0, 100, 20) for number in range(1, 17)))
+    assert "enough for 4 of 16 workers: give -n 4, or submit" in advice(what)
+    several = replace(what, totals=replace(what.totals, nodes=8))
+    assert "give -n 4, or --nodes 2" in advice(several)
+
+
+def test_imbalance_names_the_longest_function() -> None:
+    what = run(worker(1, 0, 100, 100), worker(2, 0, 50, 50), functions=(function(), function("last", 50.0)))
+    assert "last tasks (last() took up to 50 s): submit the longest first" in advice(what)
+
+
+def test_short_tasks_should_go_in_groups_and_long_ones_send_less() -> None:
+    workers = worker(1, 0, 100, 50, 100), worker(2, 0, 100, 50, 100)
+    assert "tasks are short (10 us on average): use map" in advice(
+        run(*workers, functions=(function(total=0.001),), done=100)
+    )
+    assert "send less" in advice(run(*workers, functions=(function(),), done=100))
+
+
+def test_memory_close_to_the_limit_is_said() -> None:
+    what = run(worker(1, 0, 100, 99))
+    node = NodeRecord("n1", 0, "alive", 1, "", 9 * 2**30, 10 * 2**30)
+    assert "node n1 came to 9.0 of 10.0 GiB of memory (90 %): give a larger --memory" in advice(
+        replace(what, nodes=(node,))
+    )
+
+
+def test_failed_tasks_lead_to_the_command_that_shows_them() -> None:
+    what = run(worker(1, 0, 100, 99), functions=(function(failed=3),))
+    assert advice(what) == "3 tasks failed, in simulate(): scoop-hpc logs 41 --failed"
+
+
+def test_lost_nodes_are_named() -> None:
+    what = replace(run(worker(1, 0, 100, 99)), nodes=(NodeRecord("n7", 1, "lost", 2, "its agent left"),))
+    assert "lost nodes: n7" in advice(what)
+    assert "  node n7: its agent left" in text.page(what)
+
+
+def test_comparison_has_speed_up_and_efficiency() -> None:
+    four = run(*(worker(number, 0, 100, 100) for number in range(1, 5)))
+    many = run(*(worker(number, 0, 10, 10) for number in range(1, 65)), elapsed=10.0)
+    assert (compare(four, many).speedup, compare(four, many).efficiency) == (10.0, 0.625)
+    lines = list(text.comparison(four, many, ("41", "42")))
+    assert "Speed-up 10.00 with 64 workers instead of 4: efficiency 62 %, seen from 41" in lines
+
+
+def test_paragraph_says_it_all() -> None:
+    what = run(worker(1, 0, 90, 80, 85), functions=(function(failed=3),))
+    assert text.paragraph(what) == (
+        "1 worker on 1 node for 100 s: 80 % of their time in tasks, 10 % the program, after the last task, "
+        "5 % waiting for tasks, 5 % transfer, packing, the runtime. 100 tasks, 3 failed. Most time took simulate() "
+        "(100 times 1 s, 99 % within 2 s). 3 tasks failed, in simulate(): scoop-hpc logs 41 --failed."
+    )
+
+
+FAILED = FailureRecord("f", 7, "'<b>'", "E: <script>", "Traceback\n  <script>\n", "n1", "0.1", 2, 1e9)
+
+
+def test_failure_is_shown_with_place_and_attempt() -> None:
+    assert list(text.failure(FAILED)) == [
+        "f('<b>'): item 7, worker 0.1 on n1, attempt 2",
+        "  Traceback",
+        "    <script>",
+    ]
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        self.links += [str(value) for name, value in attrs if name in ("src", "href")]
+
+
+def test_page_is_one_file_in_which_a_program_s_words_are_only_words() -> None:
+    bins = ((3, 1), (5, 99))
+    functions = (function("<script>alert(1)</script>", failed=1), replace(function("g"), durations=bins))
+    what = replace(run(worker(1, 0, 90, 80), worker(2, None, None, 0), functions=functions), failures=(FAILED,))
+    tags = Tags(page([what], ["41"]))
+    assert {"svg", "rect", "table", "details"} <= set(tags.found)
+    assert "script" not in tags.found
+    assert tags.links == []
+
+
+def test_page_of_two_runs_compares_them() -> None:
+    what = run(worker(1, 0, 90, 80))
+    assert "Speed-up 2.00" in page([what, replace(what, elapsed_s=50.0)], ["41", "42"])
+
+
+def test_page_of_ten_thousand_workers_shows_some() -> None:
+    what = run(*(worker(number, 0, 90, 80) for number in range(1, 10_001)))
+    shown = page([what], ["41"])
+    assert shown.count('class="lane"') <= 200
+    assert "9800 workers in between are left out" in shown
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def accounted(count: int = 4, failures: int = 0, index: int = 0) -> NodeAccounted:
+    failed = FailedTask("half", 1, "13", "E", "T", worker_name(0, 1), 1, 1e9)
+    functions = (FunctionAccount("half", count, failures, 1, 8.0, 2.0, ((40, count),)),)
+    workers = (WorkerAccount(worker_name(0, 1), 8.0, 9.0, 15.0, 1.0),)
+    return NodeAccounted("n1", NodeIndex(index), Accounts(functions, workers, (failed,) * failures, 1, 5, 10))
+
+
+def collected(clock: Clock) -> Collector:
+    """Return a collector of a run that began at 10 and has accounts of 30."""
+    collector = Collector("r", None, "run.py", clock, lambda: 1e9)
+    clock.now = 10.0
+    collector(RunStarting(1, "run.py"))
+    collector(NodeJoined("n1", "n1", 7, 4, 2))
+    collector(RunBegan(1, 2))
+    clock.now = 30.0
+    collector(accounted())
+    return collector
+
+
+def test_collector_knows_the_run_and_when_its_workers_had_tasks() -> None:
+    clock = Clock()
+    collector = collected(clock)
+    clock.now = 31.0
+    collector(RunEnding(0, ""))
+    clock.now = 40.0  # until all is tidied up
+    collector(RunOver("COMPLETED", 0, ""))
+    what = collector.record()
+    assert (what.state, what.status, what.elapsed_s) == ("COMPLETED", 0, 21.0)
+    assert what.totals == Totals(4, 0, 2, 2, 1)
+    assert what.workers == (WorkerRecord("0.1", "n1", 8.0, 9.0, 5.0, 19.0),)
+    assert what.functions == (function_record(accounted().accounts.functions[0]),)
+    assert what.nodes == (NodeRecord("n1", 0, "alive", 2, "", 5, 10),)
+
+
+def test_last_word_of_a_node_counts_and_one_that_came_back_is_added() -> None:
+    collector = collected(Clock())
+    collector(accounted(6))
+    assert collector.record().totals.done == 6
+    collector(NodeLost("n1", "its agent left"))
+    assert collector.record().nodes[0].state == "lost"
+    collector(NodeJoined("n1", "n1", 8, 4, 2))
+    collector(accounted(3, index=4))
+    what = collector.record()
+    assert (what.totals.done, what.nodes[0].state, what.nodes[0].broker) == (9, "alive", 4)
+
+
+def test_ten_thousand_failures_are_counted_and_a_thousand_described() -> None:
+    collector = collected(Clock())
+    for number in range(1, 101):
+        collector(replace(accounted(), accounts=accounted(100 * number, 100).accounts))
+        collector(WorkerLost(f"worker 0.{number} died"))
+    collector(accounted(10_000, 0))
+    collector._nodes["n1"].accounts[NODE] = (accounted(10_000).accounts, 30.0)
+    what = collector.record()
+    assert len(what.failures) == 1000
+    assert len(what.lost_workers) == 100
+
+
+def test_report_survives_its_file_and_has_no_half_of_one_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    clock = Clock()
+    collector = collected(clock)
+    file = ReportFile(str(path), collector)
+    file(accounted())
+    assert not path.exists()  # the run is young
+    clock.now = 80.0
+    file(accounted())
+    assert record.read(str(path)) == collector.record()
+    file(RunOver("COMPLETED", 0, ""))
+    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_report_that_cannot_be_written_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    file = ReportFile("/nowhere/report.json", collected(Clock()))
+    for _ in range(3):
+        file(RunOver("COMPLETED", 0, ""))
+    assert capsys.readouterr().err == (
+        "scoop-hpc: warning: cannot write the report '/nowhere/report.json': No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"version": "x"}', "\udcff"])
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="is no report of a run"):
+        record.read(str(path))
