@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 OURS = "scoop_hpc"
+EXECUTOR = "Executor"  # ours, too: the pool of a program that nobody started by scoop-hpc run
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,15 @@ Measured = Mapping[str, Mapping[str, Figures]]  # row -> peer -> figures
 
 @dataclass(frozen=True)
 class Target:
-    """What scoop_hpc has to reach: *factor*, or *factor* times what *peer* did in the same row, or in *row*."""
+    """What scoop_hpc has to reach: *factor*, or *factor* times what *peer* did in the same row, or in *row*.
+
+    It is reached, or not, by *whose*: a run, or an `EXECUTOR`.
+    """
 
     factor: float
     peer: str = ""
     row: str = ""
+    whose: str = OURS
 
     def text(self, unit: str, more_is_better: bool) -> str:
         """Return the target as it is printed.
@@ -83,9 +88,11 @@ class ImportCheck:
 
 def judge(target: Target, row: str, more_is_better: bool, measured: Measured) -> ImportCheck:
     """Return the verdict on *target* of *row*."""
-    ours = measured[row].get(OURS)
+    ours = measured[row].get(target.whose)
     if ours is None or ours.failure:
-        return ImportCheck(None, f"{OURS} was not measured" if ours is None else f"{OURS} {ours.failure}")
+        return ImportCheck(
+            None, f"{target.whose} was not measured" if ours is None else f"{target.whose} {ours.failure}"
+        )
     bound = target.factor
     if target.peer:
         other = measured.get(target.row or row, {}).get(target.peer)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import OURS
+from benchmarks.figures import EXECUTOR, OURS
 from benchmarks.rows import RAW
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -62,6 +62,7 @@ def _srun(workers: int) -> list[str] | None:
 
 _LISTED = (
     Peer(OURS, "scoop_hpc_peer.py", _scoop_hpc),
+    Peer(EXECUTOR, "executor_peer.py"),
     Peer("serial", "serial_peer.py"),
     Peer("multiprocessing", "multiprocessing_peer.py"),
     Peer("concurrent.futures", "concurrent_futures_peer.py"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.figures import OURS, Measured, shown
+from benchmarks.figures import EXECUTOR, OURS, Measured, shown
 from benchmarks.rows import Row
 
 _COLUMNS = 3
@@ -29,7 +29,7 @@ def draw(rows: Sequence[Row], measured: Measured, heading: str, path: Path) -> N
             [figures.median - figures.least for _, figures in taken],
             [figures.most - figures.median for _, figures in taken],
         ]
-        colours = ["tab:orange" if peer == OURS else "tab:blue" for peer in names]
+        colours = ["tab:orange" if peer in (OURS, EXECUTOR) else "tab:blue" for peer in names]
         bars = panel.barh(names, medians, xerr=spread, color=colours, ecolor="0.3", capsize=2)
         panel.bar_label(bars, [shown(median) for median in medians], padding=4, fontsize=8)
         panel.margins(x=0.2)

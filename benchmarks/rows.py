@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.figures import OURS, Target
+from benchmarks.figures import EXECUTOR, OURS, Target
 
 Report = Mapping[str, Any]  # what a program printed, with the row's parameters, and when it was launched and had exited
 
@@ -39,13 +39,13 @@ class Row:
 
 RAW = ("raw", "raw-batched", "raw-broker", "raw-broker-batched")
 _POOLS = ("multiprocessing", "concurrent.futures", "loky", "mpi4py", "dask")
-_ALL = (OURS, *_POOLS, "joblib", "scoop", *RAW)
-_LEAN = (OURS, "multiprocessing", "concurrent.futures", "loky", "joblib", "raw-batched", "raw-broker-batched")
+_ALL = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", *RAW)
+_LEAN = (OURS, EXECUTOR, "multiprocessing", "concurrent.futures", "loky", "joblib", "raw-batched", "raw-broker-batched")
 _NESTED = (OURS, "scoop")
-_ELSEWHERE = (OURS, *_POOLS, "raw", "raw-broker")
+_ELSEWHERE = (OURS, EXECUTOR, *_POOLS, "raw", "raw-broker")
 _UNEVEN = ("serial", *_ELSEWHERE, "scoop")
 _SERIES = (1_000, 10_000, 100_000, 1_000_000)
-_STARTED = (OURS, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
+_STARTED = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
 
 
 def tasks_per_second(report: Report) -> float:
@@ -105,12 +105,23 @@ def _leaves(name: str, workers: int, targets: tuple[Target, ...] = ()) -> Row:
 def _echo(name: str, count: int, size: int) -> Row:
     title = "echo of {count} arrays of {size:,} bytes, elsewhere"
     parameters, quick = {"count": count, "size": size, "large": True}, {"count": 3, "size": 400_000}
-    peers, targets = _ELSEWHERE, (Target(1, "raw-broker"),)
+    peers, targets = _ELSEWHERE, (Target(1, "raw-broker"), Target(1.5, "raw", whose=EXECUTOR))
     return Row(name, title, "echo_arrays", parameters, quick, "MB/s", True, megabytes_per_second, peers, targets)
 
 
 ROWS = (
-    _map("map", 20_000, _ALL, (Target(1_000_000), Target(1, "joblib"), Target(1, "raw-broker-batched"))),
+    _map(
+        "map",
+        20_000,
+        _ALL,
+        (
+            Target(1_000_000),
+            Target(1, "joblib"),
+            Target(1, "raw-broker-batched"),
+            Target(1_000_000, whose=EXECUTOR),
+            Target(2, "joblib", whose=EXECUTOR),
+        ),
+    ),
     *(_map(f"series-{count}", count, _LEAN) for count in _SERIES[:-1]),
     _map(
         f"series-{_SERIES[-1]}",
@@ -127,8 +138,8 @@ ROWS = (
         unit="tasks/s",
         more_is_better=True,
         figure=tasks_per_second,
-        peers=(OURS, *_POOLS, "scoop", *RAW),
-        targets=(Target(100_000), Target(4, "multiprocessing")),
+        peers=(OURS, EXECUTOR, *_POOLS, "scoop", *RAW),
+        targets=(Target(100_000), Target(4, "multiprocessing"), Target(150_000, whose=EXECUTOR)),
     ),
     Row(
         name="one-here",
@@ -165,7 +176,11 @@ ROWS = (
         more_is_better=False,
         figure=microseconds,
         peers=_ELSEWHERE,
-        targets=(Target(1.3, "raw-broker"),),
+        targets=(
+            Target(1.3, "raw-broker"),
+            Target(1.2, "raw-broker", whose=EXECUTOR),
+            Target(0.8, "concurrent.futures", whose=EXECUTOR),
+        ),
     ),
     Row(
         name="called-back",
@@ -176,7 +191,7 @@ ROWS = (
         unit="us",
         more_is_better=False,
         figure=microseconds,
-        peers=(OURS, "concurrent.futures", "loky"),
+        peers=(OURS, EXECUTOR, "concurrent.futures", "loky"),
         targets=(Target(1.5, "concurrent.futures"),),
     ),
     _uneven(
@@ -221,6 +236,7 @@ ROWS = (
     ),
     _echo("echo-1MB", 200, 1_000_000),
     _echo("echo-50MB", 20, 50_000_000),
+    _echo("echo-500MB", 8, 500_000_000),
     Row(
         name="start",
         title="launch to first result, {workers} workers",
@@ -243,7 +259,19 @@ ROWS = (
         more_is_better=False,
         figure=lambda report: float(report["exited"] - report["ended"]),
         peers=_STARTED,
-        targets=(Target(0.1),),
+        targets=(Target(0.1), Target(0.05, whose=EXECUTOR)),
+    ),
+    Row(
+        name="again",
+        title="another pool in the same program, to its first result",
+        workload="again",
+        parameters={},
+        quick={},
+        unit="s",
+        more_is_better=False,
+        figure=lambda report: float(report["seconds"]),
+        peers=(EXECUTOR, "multiprocessing", "concurrent.futures", "loky", "joblib"),
+        targets=(Target(0.1, whose=EXECUTOR),),
     ),
     Row(
         name="memory",
@@ -254,8 +282,8 @@ ROWS = (
         unit="bytes",
         more_is_better=False,
         figure=lambda report: float(report["bytes"] / report["count"]),
-        peers=(OURS, "multiprocessing", "concurrent.futures", "loky", "mpi4py", "raw-broker"),
-        targets=(Target(300),),
+        peers=(OURS, EXECUTOR, "multiprocessing", "concurrent.futures", "loky", "mpi4py", "raw-broker"),
+        targets=(Target(300), Target(500, whose=EXECUTOR)),
     ),
     Row(
         name="broker",

@@ -16,7 +16,7 @@ def document(heading: str, rows: Sequence[Row], measured: Measured) -> str:
     return "\n\n".join(
         [
             heading,
-            simple_table(("row", "what", "target", OURS, "verdict"), verdict_lines(rows, measured)),
+            simple_table(("row", "what", "whose", "target", "reached", "verdict"), verdict_lines(rows, measured)),
             f"Medians; a ratio above 1 means that {OURS} is better.",
             simple_table(
                 ("row", "unit", "peer", "median", "least", "most", f"{OURS} is", "note"), figure_lines(rows, measured)
@@ -29,15 +29,19 @@ def verdict_lines(rows: Sequence[Row], measured: Measured) -> list[tuple[str, ..
     """Return a line for each target, or one for a row without."""
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        ours = measured[row.name].get(OURS)
-        median = "" if ours is None or ours.failure else f"{shown(ours.median)} {row.unit}"
+        figures = measured[row.name]
         if not row.targets:
-            lines.append((row.name, row.title, "none", median, ""))
+            lines.append((row.name, row.title, OURS, "none", _median(figures.get(OURS), row.unit), ""))
         for target in row.targets:
             verdict = judge(target, row.name, row.more_is_better, measured)
             text = target.text(row.unit, row.more_is_better)
-            lines.append((row.name, row.title, text, median, _cut(verdict.text())))
+            median = _median(figures.get(target.whose), row.unit)
+            lines.append((row.name, row.title, target.whose, text, median, _cut(verdict.text())))
     return lines
+
+
+def _median(figures: Figures | None, unit: str) -> str:
+    return "" if figures is None or figures.failure else f"{shown(figures.median)} {unit}"
 
 
 def figure_lines(rows: Sequence[Row], measured: Measured) -> list[tuple[str, ...]]:
@@ -79,7 +83,15 @@ def _row_as_json(row: Row, measured: Measured) -> dict[str, Any]:
         verdict = judge(target, row.name, row.more_is_better, measured)
         text = target.text(row.unit, row.more_is_better)
         finite = None if verdict.ratio is None or verdict.ratio == float("inf") else verdict.ratio
-        targets.append({"target": text, "reached": verdict.reached, "ratio": finite, "verdict": verdict.text()})
+        targets.append(
+            {
+                "whose": target.whose,
+                "target": text,
+                "reached": verdict.reached,
+                "ratio": finite,
+                "verdict": verdict.text(),
+            }
+        )
     return {
         "name": row.name,
         "title": row.title,

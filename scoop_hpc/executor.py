@@ -25,10 +25,11 @@ from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching, main_by_value
-from scoop_hpc.pickling.arguments import refuse_unsendable
+from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import WorkerPool
+from scoop_hpc.pool.pool_map import PIECES, PoolMap
 from scoop_hpc.pool.shutdown import hooks
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
@@ -36,7 +37,6 @@ from scoop_hpc.task import options_of
 from scoop_hpc.worker.current import current, running
 
 _ON_LOSS = ("replace", "break")
-_PIECES = 8  # that a chunk is cut into which has cost its workers
 _MOST_WORKERS = 1_000_000
 _AnyFuture = Any  # concurrent.futures.Future[Any]: one of a run, or of a pool
 
@@ -120,15 +120,9 @@ class Executor(concurrent.futures.Executor):
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
         refuse_unsendable(args, kwargs)
-        if os.getpid() != self._process:  # other threads of which may have held the lock
-            raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
+        self._check_process()
         with self._lock:
-            workers = self._workers
-            nested = isinstance(workers, OnRun) and workers.called_inside()  # shutdown waits for its submitter
-            if self._shut_down and not nested:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if workers is None:
-                workers = self._workers = self._find_workers()
+            workers = self._open_workers()
             if isinstance(workers, OnRun):
                 return workers.submit(fn, args, kwargs)
             future = PoolFuture(workers, fn, args, kwargs)
@@ -140,18 +134,19 @@ class Executor(concurrent.futures.Executor):
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
         timeout: float | None = None,
-        chunksize: int = 1,
+        chunksize: int | None = None,
         buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
-        All items are submitted now, *chunksize* of them together, or only *buffersize* (chunks of) items ahead of the
-        results that were taken. Raises `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds
-        after the call.
+        All items are taken now, and *chunksize* of them make a task. Without it a pool makes tasks as large as is good
+        for the time that an item takes; in a run, or with a *buffersize*, an item is a task. With *buffersize*, only so
+        many (chunks of) items are submitted ahead of the results that were taken. Raises
+        `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds after the call.
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
-        if chunksize < 1:
+        if chunksize is not None and chunksize < 1:
             raise ValueError(f"chunksize is {chunksize!r}: it must be at least 1")
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError(f"buffersize is {buffersize!r}: it must be an integer or None")
@@ -162,6 +157,9 @@ class Executor(concurrent.futures.Executor):
             chunksize = 1  # the limit is that of one call
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
+        if chunksize is None and buffersize is None and not self._uses_run():
+            return self._map_on_pool(fn, list(items), deadline)
+        chunksize = chunksize or 1
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
             tasks = ((fn, *item) for item in items)
@@ -171,6 +169,22 @@ class Executor(concurrent.futures.Executor):
         mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline)
         mapped.submit(buffersize)
         return mapped.results(buffersize is not None, self._workers)
+
+    def _map_on_pool(
+        self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None
+    ) -> Iterator[Any]:
+        """Map in chunks that the pool chooses."""
+        if not all_sendable(items):
+            refuse_unsendable(items[sendable(items)], {})
+        if not items:
+            return iter(())
+        self._check_process()
+        with self._lock:
+            pool = self._open_workers()
+            assert isinstance(pool, WorkerPool)
+            mapped = PoolMap(pool, fn, items)
+            mapped.start()
+        return mapped.results(deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
@@ -198,8 +212,29 @@ class Executor(concurrent.futures.Executor):
         """A task gets an Executor that uses the workers of the run that it is in."""
         return _attached, (self._key, None if isinstance(self._workers, WorkerPool) else self._call_frames())
 
+    def _check_process(self) -> None:
+        """Raise NotRunningError in a forked child: other threads of its parent may have held the lock."""
+        if os.getpid() != self._process:
+            raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
+
+    def _open_workers(self) -> WorkerPool | OnRun:
+        """Return the workers, for one more call; raise RuntimeError after `shutdown`. Called with the lock."""
+        workers = self._workers
+        nested = isinstance(workers, OnRun) and workers.called_inside()  # shutdown waits for its submitter
+        if self._shut_down and not nested:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if workers is None:
+            workers = self._workers = self._find_workers()
+        return workers
+
+    def _uses_run(self) -> bool:
+        return isinstance(self._workers, OnRun) or (self._workers is None and self._is_in_run())
+
+    def _is_in_run(self) -> bool:
+        return self._attached or running() is not None
+
     def _find_workers(self) -> WorkerPool | OnRun:
-        if self._attached or running() is not None:
+        if self._is_in_run():
             return OnRun(current(), self._limit, self._key, self._call_frames())
         frames = self._call_frames()
         initializer = None if frames is None else tuple(map(bytes, frames))
@@ -331,7 +366,7 @@ class _Mapped:
             if len(items) == 1 or executor is None:
                 raise
             self._futures.popleft()
-            size = -(-len(items) // _PIECES)
+            size = -(-len(items) // PIECES)
             pieces = [(function, fn, items[start : start + size]) for start in range(0, len(items), size)]
             self._futures.extendleft([self._submit(executor, piece) for piece in pieces][::-1])
             return ()

@@ -32,6 +32,7 @@ from scoop_hpc.bulk.results import sized
 from scoop_hpc.bulk.small_map import items_if_small, submit_each
 from scoop_hpc.errors import InputError
 from scoop_hpc.pickling.arguments import refuse_unsendable
+from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.task import task
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import current
@@ -243,7 +244,7 @@ def _ours(futures: Iterable[Future]) -> set[Future]:
     """Return the set of *futures*; raise TypeError if one is of another kind."""
     wanted = set(futures)
     for future in wanted:
-        if not isinstance(future, Future):
+        if not isinstance(future, Future) or isinstance(future, PoolFuture):
             raise TypeError(
                 f"{future!r} is not of scoop_hpc.futures: wait by concurrent.futures, which takes all kinds"
             )

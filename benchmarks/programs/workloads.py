@@ -64,6 +64,19 @@ def first(peer: Peer) -> Report:
     return {"first": time.time()}
 
 
+def again(peer: Peer) -> Report:
+    """Say how long it takes, when there was a pool before, from the start of another to its first result."""
+    assert peer.result(peer.submit(functions.nothing, 42)) == 42
+    peer.close()
+    start = time.perf_counter()
+    other = type(peer)(peer.workers)
+    try:
+        assert other.result(other.submit(functions.nothing, 42)) == 42
+        return {"seconds": time.perf_counter() - start}
+    finally:
+        other.close()
+
+
 def map_nothing(peer: Peer, count: int) -> Report:
     """Map a no-op."""
     warm(peer, functions.nothing, 0)
@@ -264,6 +277,7 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
     function.__name__: function
     for function in (
         first,
+        again,
         map_nothing,
         submit_nothing,
         one_at_a_time,

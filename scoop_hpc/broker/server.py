@@ -57,6 +57,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
 
@@ -330,7 +331,8 @@ class BrokerServer:
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
             elif send.to in self._clients:
-                frames = self._clients[send.to].add(codec.encode(send.message))
+                message = send.message if self._plan.curve is None else spelled_out(send.message)
+                frames = self._clients[send.to].add(codec.encode(message))
                 self._main.send_multipart([send.to.encode(), *frames])
             else:
                 sockets.send_to(self._main, send.to, send.message)

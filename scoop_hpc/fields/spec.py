@@ -313,6 +313,22 @@ class JobSpec:
         check=_check_file,
         script="what starts the workers",
     )
+    worker_logs: str | None = option(
+        None,
+        Group.OUTPUT,
+        "Directory for a file of what each worker prints.",
+        metavar="DIR",
+        check=_check_file,
+        script="what starts the workers",
+    )
+    metrics: str | None = option(
+        None,
+        Group.OUTPUT,
+        "File, or port, for metrics in the format of Prometheus.",
+        metavar="FILE|[HOST:]PORT",
+        check=_check_file,
+        script="what starts the workers",
+    )
     label: bool = option(
         False,
         Group.OUTPUT,
@@ -332,22 +348,6 @@ class JobSpec:
         Group.OUTPUT,
         "Let each worker write what cProfile finds to the directory profile.",
         script="the run's own: ``--profile``",
-    )
-    worker_logs: str | None = option(
-        None,
-        Group.OUTPUT,
-        "Directory for a file of what each worker prints.",
-        metavar="DIR",
-        check=_check_file,
-        script="what starts the workers",
-    )
-    metrics: str | None = option(
-        None,
-        Group.OUTPUT,
-        "File, or port, for metrics in the format of Prometheus.",
-        metavar="FILE|[HOST:]PORT",
-        check=_check_file,
-        script="what starts the workers",
     )
     array: JobArray | None = option(
         None,

@@ -12,7 +12,6 @@ The last ones are kept when they have ended, for who wants to know how.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from datetime import datetime, timezone
 
@@ -27,7 +26,7 @@ _FORGOTTEN = 90 * 24 * 3600.0  # seconds after which one that has left no end is
 def create(state: str, now: float) -> str:
     """Make a directory for a run under *state*, and drop old ones; return the file for its looks. Raises InputError."""
     stamp = datetime.fromtimestamp(now, timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
-    directory = os.path.join(state, "runs", f"{stamp}-{secrets.token_hex(4)}")
+    directory = os.path.join(state, "runs", f"{stamp}-{os.urandom(4).hex()}")
     make_private(os.path.dirname(directory))
     with explained(f"cannot make the run's directory {directory!r}"):
         os.mkdir(directory, 0o700)

@@ -22,7 +22,12 @@ _Environment = Mapping[str, Any]  # see `main_by_value`; None: the one that is i
 _Item = Any  # the arguments of a call, or a Packed of (args, kwargs)
 
 
-def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: _Environment | None = None) -> _Item:
+def pack_item(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    environment: _Environment | None = None,
+    segments: Segments | None = None,
+) -> _Item:
     """Return what stands for the arguments of one call among others; raise UnpicklableError."""
     for arg in args:
         if type(arg) not in ATOMS:
@@ -30,7 +35,7 @@ def pack_item(args: tuple[Any, ...], kwargs: dict[str, Any], environment: _Envir
     else:
         if not kwargs:
             return args
-    return Packed(pickles.dump_task((args, kwargs), None, environment))
+    return Packed(pickles.dump_task((args, kwargs), segments, environment))
 
 
 def dump_calls(
@@ -78,7 +83,7 @@ def pack_calls(
     refused: dict[int, UnpicklableError] = {}
     for place, (args, kwargs) in enumerate(calls):
         try:
-            items.append(pack_item(args, kwargs, environment))
+            items.append(pack_item(args, kwargs, environment, segments))
         except UnpicklableError as error:
             refused[place] = error
     if not items:
@@ -86,6 +91,8 @@ def pack_calls(
     try:
         return PackedCalls(dump_calls(function, items, segments, environment), refused)
     except UnpicklableError as error:  # of the function
+        if segments is not None:
+            segments.discard(frame for item in items if type(item) is Packed for frame in item.frames)
         return PackedCalls([], {place: refused.get(place, error) for place in range(len(calls))})
 
 

@@ -17,25 +17,19 @@ import functools
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.pickling import batching
-from scoop_hpc.pool.future import Call, PoolFuture, Question
+from scoop_hpc.pool.future import UNKNOWN_COST, PoolFuture, Question
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Message, QueryAnswer, Results, TaskLost, Tasks
 from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost, Durations
+from scoop_hpc.worker.future import Call
+from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import lost
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A future, and its call, which was taken to be sent."""
-
-    future: PoolFuture
-    call: Call
 
 
 class PoolClient:
@@ -54,13 +48,17 @@ class PoolClient:
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
         self._costs = Durations()
+        self.loop_timings = LoopTimings()
+        self._takes_no_more = False
         self._send: Callable[[Message], None] = _nowhere
-        self._workers = 0
+        self.workers = 0  # until they are there
+        self._segments: Segments | None = None
 
-    def open(self, send: Callable[[Message], None], workers: int) -> None:
-        """Use so many workers; *send* sends a message to their broker."""
+    def open(self, send: Callable[[Message], None], workers: int, segments: Segments | None = None) -> None:
+        """Use so many workers; *send* sends a message to their broker. With *segments*, large arguments go there."""
         self._send = send
-        self._workers = workers
+        self.workers = workers
+        self._segments = segments
 
     @property
     def is_idle(self) -> bool:
@@ -84,13 +82,13 @@ class PoolClient:
         """Send the questions, and as many tasks as may be under way."""
         self.is_stalled = False  # before the last offers are admitted: if set later, an offer need not wake us
         self._admit()
+        if self._segments is not None:
+            self._segments.release(self._sent)
         batches: list[Batch] = []
-        together = self._take_together()
-        while together:
+        while together := self._take_together():
             batch = self._pack(together)
             if batch is not None:
                 batches.append(batch)
-            together = self._take_together()
         if batches:
             self._send(Tasks(batches))
         while self._asked:
@@ -126,11 +124,12 @@ class PoolClient:
             self._news.popleft()()  # no reference to it stays here
 
     def cancel(self) -> None:
-        """Cancel all tasks that have not begun, wherever they wait."""
+        """Cancel all tasks that have not begun, wherever they wait, and those that are offered from now on."""
         self._admit()
+        self._takes_no_more = True
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
-            if future.take_call() is not None:
+            if future.take() is not None:
                 self._news.append(future.drop)
         for future in self._sent.values():
             self.ask(Question(future, Cancel))
@@ -138,7 +137,7 @@ class PoolClient:
     def fail(self, error: Callable[[], BaseException]) -> None:
         """Fail all futures, each with an *error* of its own, for tracebacks are added to it."""
         self._admit()
-        futures = [*self._sent.values(), *(future for future in self._waiting if future.take_call() is not None)]
+        futures = [*self._sent.values(), *(future for future in self._waiting if future.take() is not None)]
         self._sent.clear()
         self._waiting.clear()
         self._news.extend(functools.partial(future.set_exception, error()) for future in futures)
@@ -150,30 +149,37 @@ class PoolClient:
     def _admit(self) -> None:
         while self._offered:
             future = self._offered.popleft()
-            call = future.call
-            if call is not None:
-                future.cost = self._costs.of(call.function)
-                self._waiting.append(future)
+            function = future.function
+            if function is None:
+                continue
+            if self._takes_no_more:
+                if future.take() is not None:
+                    self._news.append(future.drop)
+                continue
+            if future.cost is UNKNOWN_COST:
+                future.cost = self._costs.of(function)
+            self._waiting.append(future)
 
-    def _take_together(self) -> list[_Taken]:
+    def _take_together(self) -> list[tuple[PoolFuture, Call]]:
         """Take the oldest tasks, of one function, as many as may be sent and should travel together."""
-        together: list[_Taken] = []
+        together: list[tuple[PoolFuture, Call]] = []
         waiting = self._waiting
         most = 1
+        function: Callable[..., Any] | None = None  # of those that are taken
         while waiting and len(together) < most:
-            call = waiting[0].call
-            if together and call is not None and call.function is not together[0].call.function:
+            if together and waiting[0].function is not function and waiting[0].unstarted:
                 break
             if not together:
                 cost = waiting[0].cost
                 room = self._room(cost)
                 if room <= 0:
                     break
-                most = min(room, cost.batch_size(), 1 + len(waiting) // (self._workers + 1))
+                most = min(room, cost.batch_size(), 1 + len(waiting) // (self.workers + 1))
             future = waiting.popleft()
-            call = future.take_call()
+            call = future.take()
             if call is not None:
-                together.append(_Taken(future, call))
+                function = call[0]
+                together.append((future, call))
         return together
 
     def _room(self, cost: Cost) -> int:
@@ -184,27 +190,29 @@ class PoolClient:
         """
         policy = self._policy
         ahead = policy.ahead / max(cost.unpolled, policy.quickest) if cost.unpolled else 0
-        return self._workers * (policy.per_worker + int(ahead)) - len(self._sent)
+        return self.workers * (policy.per_worker + int(ahead)) - len(self._sent)
 
-    def _pack(self, together: list[_Taken]) -> Batch | None:
+    def _pack(self, together: list[tuple[PoolFuture, Call]]) -> Batch | None:
         """Return the batch of tasks of one function; a task that cannot be pickled fails by itself."""
-        function = together[0].call.function
-        packed = batching.pack_calls(function, [(each.call.args, each.call.kwargs) for each in together])
+        oldest, (function, _, _) = together[0]
+        packed = batching.pack_calls(function, [(args, kwargs) for _, (_, args, kwargs) in together], self._segments)
         for place, error in packed.refused.items():
-            self._news.append(functools.partial(together[place].future.set_exception, error))
+            self._news.append(functools.partial(together[place][0].set_exception, error))
         if not packed.frames:
             return None
         first = self._serial
-        for place, each in enumerate(together):
+        for place, (future, _) in enumerate(together):
             if place not in packed.refused:
-                each.future.serial = self._serial
-                self._sent[self._serial] = each.future
+                future.serial = self._serial
+                self._sent[self._serial] = future
                 self._serial += 1
-        return Batch(CLIENT, first, packed.frames, self._serial - first, terms=together[0].future.cost.terms)
+        if self._segments is not None:  # until all have results: a task may have to be run again
+            self._segments.keep(packed.frames, range(first, self._serial))
+        return Batch(CLIENT, first, packed.frames, self._serial - first, terms=oldest.terms or oldest.cost.terms)
 
     def _ask(self, question: Question) -> None:
         serial = question.future.serial
-        if serial is None or serial not in self._sent:  # its outcome has come
+        if serial not in self._sent:  # its outcome has come
             self._answer(question, False)
             return
         number = next(self._numbers)
@@ -214,7 +222,7 @@ class PoolClient:
     def _answer(self, question: Question, answer: bool) -> None:
         question.answer = answer
         serial = question.future.serial
-        if answer and question.kind is Cancel and serial is not None and self._sent.pop(serial, None) is not None:
+        if answer and question.kind is Cancel and self._sent.pop(serial, None) is not None:
             self._news.append(question.future.drop)
         self._news.append(question.told.set)
 
@@ -224,8 +232,4 @@ def _nowhere(message: Message) -> None:
 
 
 def _settle(future: PoolFuture, item: Any) -> None:
-    value, error = batching.value_of(item)
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+    future.settle(*batching.value_of(item))

@@ -2,91 +2,90 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures._base import CANCELLED
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from scoop_hpc.errors import NotRunningError
 from scoop_hpc.protocol.messages import Cancel, Query
 from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.future import Call, Future
 
 QuestionKind = type[Query] | type[Cancel]
 
-
-class Call(NamedTuple):
-    """A call that was submitted. One is made for every future: a frozen dataclass would take twice as long."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+UNKNOWN_COST = Cost()  # of a call whose function the client has not looked at
+_taking = threading.Lock()  # the call of a future, to send it or to cancel it
 
 
-class Pooled(Protocol):
-    """A future's view of its pool."""
+class Pooled:
+    """A pool as its futures use it, from any thread. See `scoop_hpc.worker.future.Waits`."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time.
 
         A Query asks whether the task waits in a queue. A Cancel also drops it if it does.
         """
+        raise NotImplementedError
+
+    def wait_for(self, future: Future, deadline: float | None) -> None:
+        """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
+        if os.getpid() != self._owner:
+            raise NotRunningError("the future belongs to the process that this one was forked from: wait for it there")
+        condition = future._condition
+        with condition:
+            if not future.settled:
+                condition.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def withdraw(self, future: Future) -> bool:
+        """Keep the task of *future* from being run, wherever it is; return whether it had not begun."""
+        if future.take() is not None:
+            return True
+        if os.getpid() == self._owner and isinstance(future, PoolFuture):
+            self.ask(future, Cancel)
+        return future.cancelled()
+
+    def begun(self, future: Future) -> bool:
+        """Return whether the task of *future* runs now."""
+        if future.unstarted or os.getpid() != self._owner or not isinstance(future, PoolFuture):
+            return False
+        return not self.ask(future, Query) and not future.settled
+
+    # the pool's thread gets on with all futures, whoever waits for them
+
+    def glance(self, future: Future) -> None:
+        """Do nothing."""
+
+    def attend(self, future: Future) -> None:
+        """Do nothing."""
+
+    def equip(self, waiter: Any) -> None:
+        """Do nothing."""
 
 
-class PoolFuture(concurrent.futures.Future):  # type: ignore[type-arg]
+class PoolFuture(Future):
     """The result of a task of a pool."""
+
+    __slots__ = ()
 
     def __init__(
         self, pool: Pooled, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        super().__init__()
-        self.call: Call | None = Call(function, args, kwargs)  # until it is taken, to send or to cancel it
-        self.cost = _UNKNOWN_COST  # until it is admitted
-        self.serial: int | None = None  # once it is sent
-        self._pool = pool
-        self._process = os.getpid()
+        super().__init__(pool, function, args, kwargs, UNKNOWN_COST)
 
-    def cancel(self) -> bool:
-        """Cancel the task if it has not begun, whichever queue it waits in; return whether it is cancelled."""
-        if self.take_call() is not None:
-            self.drop()
-        elif not self.done() and os.getpid() == self._process:
-            self._pool.ask(self, Cancel)
-        return self.cancelled()
-
-    def running(self) -> bool:
-        """Return whether the task is being executed: it has begun, and is not done."""
-        if self.call is not None or self.done() or os.getpid() != self._process:
-            return False
-        return not self._pool.ask(self, Query) and not self.done()
-
-    def take_call(self) -> Call | None:
-        """Return the call, once: None if it was taken before."""
-        with self._condition:
-            call, self.call = self.call, None
-        return call
+    def take(self) -> Call | None:
+        """Take the call, to send or to cancel it; None if somebody has."""
+        with _taking:
+            return super().take()
 
     def drop(self) -> None:
         """Be cancelled: the task will not be executed."""
-        if super().cancel():
-            with self._condition:
-                if self._state == CANCELLED:  # wake those who wait for it
-                    self.set_running_or_notify_cancel()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Return the task's result, or raise its error, with the remote traceback as the cause."""
-        self._check()
-        return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the task's error, None if it returned."""
-        self._check()
-        return super().exception(timeout)
-
-    def _check(self) -> None:
-        if not self.done() and os.getpid() != self._process:
-            raise NotRunningError("the future belongs to the process that this one was forked from: wait for it there")
+        if not self.settled:
+            super().drop()
 
 
 class Question:
@@ -97,6 +96,3 @@ class Question:
         self.kind = kind
         self.answer: bool | None = None
         self.told = threading.Event()  # set once the future knows of the answer, too
-
-
-_UNKNOWN_COST = Cost()

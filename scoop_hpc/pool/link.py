@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from typing import Any
 
 import zmq
 
@@ -26,8 +26,7 @@ class ClientLink:
         self._looked = time.monotonic()
         self._dialer.keep_trying(self._looked)
         self._broken_since: float | None = None
-        self.poller = zmq.Poller()
-        self.poller.register(self._dialer.socket, zmq.POLLIN)
+        self.socket = self._dialer.socket
 
     def send(self, message: Message) -> None:
         """Send *message*, without waiting."""
@@ -64,9 +63,16 @@ class ClientLink:
         self._context.destroy(linger=0)
 
 
-def wait(link: ClientLink | None, descriptors: Iterable[int], timeout: float) -> set[int]:
-    """Wait up to *timeout* seconds for a message, or until one of *descriptors* is readable; return those that are."""
-    poller = zmq.Poller() if link is None else link.poller
-    for descriptor in descriptors:
-        poller.register(descriptor, zmq.POLLIN)
-    return {ready for ready, _ in poller.poll(int(timeout * 1000)) if isinstance(ready, int)}
+class Ears:
+    """What the pool's thread listens to: descriptors, and a link once there is one."""
+
+    def __init__(self) -> None:
+        self._poller = zmq.Poller()
+
+    def add(self, source: int | ClientLink) -> None:
+        """Listen to *source*, too."""
+        self._poller.register(source.socket if isinstance(source, ClientLink) else source, zmq.POLLIN)
+
+    def wait(self, timeout: float) -> list[Any]:
+        """Wait up to *timeout* seconds; return the descriptors, and the sockets of links, that have something."""
+        return [ready for ready, _ in self._poller.poll(int(timeout * 1000))]

@@ -16,22 +16,29 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
-from scoop_hpc.pool.link import ClientLink, wait
+from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
+from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
-from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order
+from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
+from scoop_hpc.protocol.names import CLIENT
+from scoop_hpc.transport.maps import own_segments, taken_or_lost
+from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker.loop_timing import LoopTimings
 
 
-class WorkerPool:
+class WorkerPool(Pool):
     """The workers that are started for *order*; they end by `finish`, or with this process."""
 
     def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:
+        super().__init__()
         self._order = order
         self._policy = policy
         self._client = PoolClient(policy)
@@ -42,14 +49,16 @@ class WorkerPool:
         self._interrupted = False
         self._process: PoolProcess | None = None
         self._link: ClientLink | None = None
-        self._owner = os.getpid()
-        self._ears, self._bell = socket.socketpair()
+        self._segments: Segments | None = None  # if all workers are on this machine
+        self._on_open: deque[Callable[[], object]] = deque()
+        self._ears = Ears()
+        self._rung, self._bell = socket.socketpair()
         self._ringing = False
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
     def start(self) -> None:
         """Start the workers, without waiting for them."""
-        self._ears.setblocking(False)
+        self._rung.setblocking(False)
         self._bell.setblocking(False)
         self._thread.start()
 
@@ -63,6 +72,35 @@ class WorkerPool:
             self._client.offer(future)
         if not self._client.is_stalled:
             self._wake()
+
+    def submit_more(self, future: PoolFuture) -> None:
+        """Take on a future that goes on with what was submitted before, in any thread."""
+        self._client.offer(future)
+        self._wake()
+
+    @property
+    def workers(self) -> int:
+        """The number of workers, 0 before they are there."""
+        return self._client.workers
+
+    @property
+    def loop_timings(self) -> LoopTimings:
+        """What is known of how long functions take."""
+        return self._client.loop_timings
+
+    def when_open(self, callback: Callable[[], object]) -> None:
+        """Call *callback* once the workers are there, now if they are."""
+        self._on_open.append(callback)
+        if self._client.workers:  # in either thread, but once
+            self._call_on_open()
+
+    def _call_on_open(self) -> None:
+        while self._on_open:
+            try:
+                callback = self._on_open.popleft()
+            except IndexError:  # the other thread was quicker
+                return
+            callback()
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time."""
@@ -78,7 +116,7 @@ class WorkerPool:
     def cancel(self, futures: Iterable[PoolFuture]) -> None:
         """Cancel those of *futures* that have not begun, without waiting."""
         for future in futures:
-            if future.take_call() is not None:
+            if future.take() is not None:
                 future.drop()
             elif not future.done():
                 self._client.ask(Question(future, Cancel))
@@ -113,7 +151,7 @@ class WorkerPool:
         """Let go of the pool, in a child forked by its client."""
         self._lock = threading.Lock()
         self._bell.close()
-        self._ears.close()
+        self._rung.close()
         if self._process is not None:
             self._process.let_go()
 
@@ -142,6 +180,8 @@ class WorkerPool:
         main_by_value.send_by_value()
         self._process = PoolProcess.start(self._policy.end)
         self._process.order(self._order)
+        self._ears.add(self._rung.fileno())
+        self._ears.add(self._process.fileno())
         while True:
             if self._cancelling:
                 self._cancelling = False
@@ -153,28 +193,37 @@ class WorkerPool:
                 return "the Executor was left by KeyboardInterrupt"
             if self._closed is not None and self._client.is_idle:
                 return None
-            ready = wait(self._link, (self._ears.fileno(), self._process.fileno()), self._policy.tick)
-            if self._ears.fileno() in ready:
+            ready = self._ears.wait(self._policy.tick)
+            if self._rung.fileno() in ready:
                 self._ringing = False
-                self._ears.recv(64)
+                self._rung.recv(64)
             if self._process.fileno() in ready:
                 self._hear(self._process)
             if self._link is not None:
-                self._receive(self._link)
+                if self._link.socket in ready:
+                    self._receive(self._link)
+                self._link.look()
 
     def _hear(self, process: PoolProcess) -> None:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
                 self._link = ClientLink(report, self._policy)
-                self._client.open(self._link.send, report.workers)
+                self._ears.add(self._link)
+                self._segments = own_segments() if report.curve is None else None
+                self._client.open(self._link.send, report.workers, self._segments)
+                self._call_on_open()
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
     def _receive(self, link: ClientLink) -> None:
         for message in link.receive():
+            if isinstance(message, Results):
+                here, lost = taken_or_lost(message.batches)
+                for batch in lost:
+                    link.send(OutcomeLost(CLIENT, batch.done))
+                message = Results(here)
             self._client.take(message)
-        link.look()
 
     def _converse(self, question: Question) -> None:
         """Wait for the answer to a callback's question; other futures are settled later."""
@@ -183,6 +232,7 @@ class WorkerPool:
             self._client.pump()
             self._link.wait(deadline - time.monotonic())
             self._receive(self._link)
+            self._link.look()
         if question.answer and question.kind is Cancel:
             question.future.drop()
 
@@ -196,7 +246,9 @@ class WorkerPool:
                 self._client.tell()
         if self._link is not None:
             self._link.close()
+        if self._segments is not None:
+            self._segments.close()
         if self._process is not None:
             self._process.end()
         self._bell.close()
-        self._ears.close()
+        self._rung.close()

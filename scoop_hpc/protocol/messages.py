@@ -108,7 +108,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 13  # raised whenever a field changes; Hello carries it
+VERSION = 12  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -250,9 +250,9 @@ class Welcome(Message, frozen=True):
     grace: Seconds = 60.0  # without a connection between two brokers, until one of their nodes is given up
     progress: Seconds | None = None  # between two messages of that kind at least; None: they are not wanted
     terminals: tuple[int, ...] = ()  # the standard streams of which the origin gets terminals of its own
+    accounts: Seconds = 30.0  # between two messages of that kind, unless a task has failed
     first_rank: Count = 0  # of the node's workers
     ranks: Number = 1  # workers that the run was planned with: those of nodes that are lost, or late, are counted
-    accounts: Seconds = 30.0  # between two messages of that kind, unless a task has failed
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""

@@ -61,6 +61,7 @@ from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
 from scoop_hpc.run.watching.accounts import NodeAccounts
+from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
@@ -115,6 +116,7 @@ class Agent:
         self._told = time.monotonic()  # the driver, of what has arrived
         self._oom_kills = OomKills(read_text)
         self._accounts = NodeAccounts()
+        self._gpus = Gpus(None)
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
 
@@ -186,6 +188,7 @@ class Agent:
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
+        self._gpus = Gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
         try:
             os.chdir(program.directory)
         except OSError as error:
@@ -321,8 +324,9 @@ class Agent:
         workers = self._sight.workers(
             time.monotonic(), lambda pid: begun[pid].function, lambda pid: begun[pid].has_tasks
         )
-        memory = sum(proc.usage(pid).memory for pid in self._children)
-        return Seen(workers, self._ended + sum(worker.done for worker in workers), memory=memory)
+        done = self._ended + sum(worker.done for worker in workers)
+        memory, limit = self._accounts.memory_of(self._children), self._accounts.memory_limit or None
+        return Seen(workers, done, None, memory, limit, self._gpus.read())
 
     def _look_at_progress(self) -> None:
         origin = next((child for child in self._children.values() if child.name == ORIGIN), None)

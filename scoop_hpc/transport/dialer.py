@@ -114,7 +114,7 @@ class Dialer:
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""
         messages = []
-        while self.socket.poll(0):
+        while sockets.has_arrived(self.socket):
             frames = self._incoming.take(self.socket.recv_multipart())
             if frames is None:
                 continue

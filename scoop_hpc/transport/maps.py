@@ -8,7 +8,9 @@ import fcntl
 import functools
 import mmap
 import os
+import resource
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +37,14 @@ def usable() -> bool:
         return False
     finally:
         segments.close()
+
+
+def own_segments() -> Segments | None:
+    """Return the means of this process to share memory with others of its machine, None if there are none."""
+    if not usable():
+        return None
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Segments(most=descriptors // 2)  # the others are the program's
 
 
 def opened(reference: Reference) -> mmap.mmap | bytearray:
@@ -69,6 +79,16 @@ def taken(batch: Batch) -> Batch:
     if all(type(frame) is not Reference for frame in batch.frames):
         return batch
     return msgspec.structs.replace(batch, frames=[_taken(frame) for frame in batch.frames])
+
+
+def taken_or_lost(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Return those of *batches* that are all here, their references opened, and those whose memory is lost.
+
+    Outcomes are opened as soon as they come: their memory may be needed where it is, or go with its process.
+    """
+    found = [taken(batch) for batch in batches]
+    lost = [batch for batch in found if any(type(frame) is Reference for frame in batch.frames)]
+    return [batch for batch in found if batch not in lost] if lost else found, lost
 
 
 def spelled_out(message: Message) -> Message:

@@ -19,6 +19,7 @@ class Probe:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.setblocking(False)
         number = self._socket.connect_ex((host, port))
+        self._was_refused_at_once = number == errno.ECONNREFUSED  # there is no SO_ERROR left then
         if number not in (0, errno.EINPROGRESS, errno.ECONNREFUSED):
             self.close()
             raise OSError(number, "cannot connect")
@@ -28,12 +29,10 @@ class Probe:
         return self._socket.fileno()
 
     def is_refused(self) -> bool:
-        """Return whether the answer is a refusal."""
-        try:
-            self._socket.getpeername()
-        except OSError:  # not connected; a refusal at once has no SO_ERROR left
-            return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED)
-        return False
+        """Return whether the answer is a refusal; without an answer it is none."""
+        if self._was_refused_at_once:
+            return True
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
     def close(self) -> None:
         """Try no longer."""

@@ -23,6 +23,7 @@ from scoop_hpc.web.search import Output, search
 from scoop_hpc.web.site import FILES, HEADERS, Request, Site
 
 INTERVAL = 1.0  # seconds from one look to the next
+_ENDED_INTERVAL = 5.0  # the same, of a run that has ended: its job may be run again
 _ADDRESS = "127.0.0.1"
 _SECRET = 32  # bytes
 _THREADS = 2  # a long search of logs keeps nobody else waiting
@@ -73,7 +74,8 @@ class Collector:
                 self._problem = problem
                 if snapshot is not None:
                     self._history.add(snapshot)
-            if self._stops.wait(INTERVAL) or (snapshot is not None and snapshot.state == "ended"):
+            has_ended = snapshot is not None and snapshot.state == "ended"
+            if self._stops.wait(_ENDED_INTERVAL if has_ended else INTERVAL):
                 return
 
 

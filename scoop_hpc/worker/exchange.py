@@ -26,9 +26,9 @@ from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_received
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch, Message, OutcomeLost, Reference, Results, Tasks
-from scoop_hpc.protocol.names import WorkerName, is_client
+from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
-from scoop_hpc.transport.maps import taken
+from scoop_hpc.transport.maps import taken_or_lost
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Call, Future
@@ -296,7 +296,7 @@ class Exchange:
         if owner == self.name:
             self.state.own.append((serial, outcome))
             return
-        item = batching.pack_outcome(serial, outcome, None if is_client(owner) else self._segments)
+        item = batching.pack_outcome(serial, outcome, self._segments)
         with self.lock:
             self.state.finished(owner, item, monotonic())
         if not self.progress_thread.armed:
@@ -381,14 +381,11 @@ class Exchange:
 
     def _take(self, batches: list[Batch]) -> None:
         """Take outcomes out of memory that is shared, at once: it may be needed where it is, or go with its process."""
-        for index, batch in enumerate(batches):
-            if len(batch.frames) > 1 or type(batch.frames[0]) is Reference:
-                batches[index] = taken(batch)
-        lost = [batch for batch in batches if any(type(frame) is Reference for frame in batch.frames)]
-        if lost:
-            batches[:] = [batch for batch in batches if batch not in lost]
-            for batch in lost:
-                self._link.send(OutcomeLost(self.name, batch.done))
+        if all(len(batch.frames) == 1 and type(batch.frames[0]) is not Reference for batch in batches):  # nearly always
+            return
+        batches[:], lost = taken_or_lost(batches)
+        for batch in lost:
+            self._link.send(OutcomeLost(self.name, batch.done))
 
     def has_news(self) -> bool:
         """Return whether there is something for the event loop to settle, or to do for other threads."""

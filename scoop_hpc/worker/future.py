@@ -114,6 +114,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self.cost = cost
         self.serial = 0  # once it is exported
 
+    def __repr__(self) -> str:
+        account = self.cost.account
+        text = super().__repr__()
+        return text if account is None else f"{text[:-1]} of {account.name}()>"
+
     # what the base class's methods find instead of what its constructor makes
 
     @property

@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import functools
 import os
-import resource
 import socket
 import sys
 import threading
@@ -29,7 +28,6 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.last_word import LastWord
-from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker import current
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import BrokerLink
@@ -64,7 +62,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
         link,
         plan.name,
         size,
-        segments=_segments(),
+        segments=maps.own_segments(),
         observers=observers,
         begun=begun,
         is_spared=origin and size > 1,
@@ -185,14 +183,6 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
         traceback.print_exc()
         return _fail(link, f"the initializer failed in {where}: {type(error).__name__}: {error}", 1)
     return _serve(controller, link)
-
-
-def _segments() -> Segments | None:
-    """Return the means to share memory with the node's other processes, None if there are none."""
-    if not maps.usable():
-        return None
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Segments(most=descriptors // 2)  # the others are the program's
 
 
 def _fail(link: BrokerLink, reason: str, status: int, ending: Ending | None = None) -> int:

@@ -36,7 +36,7 @@ class Runner:
         self.unpolled = 0.0  # the longest time so far that it kept the worker from looking at its link
         self.since = monotonic()  # that it did so last
         self.aside = 0.0  # seconds since the running task began that are not its own: waits, and tasks inside it
-        self.attempt = 1  # of the running task
+        self.attempt = 1  # of the task of another worker that runs here
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
@@ -118,7 +118,7 @@ class Runner:
         if self.slices is not None:
             self.slices.expect(task.owner, task.serial)
         self.since = self._prepare(cost, monotonic())
-        attempt = 1 + len(task.losses)
+        self.attempt = attempt = 1 + len(task.losses)
         if begun is None:
             outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt))
         else:
@@ -161,8 +161,7 @@ class Runner:
         """Call the user's function; return its result or what it raised, and how long it was unpolled at most."""
         start = monotonic()
         outer, outer_unpolled = self.running, self.unpolled
-        outer_aside, outer_attempt = self.aside, self.attempt
-        self.aside, self.attempt = 0.0, attempt
+        outer_aside, self.aside = self.aside, 0.0
         if start - self.since > outer_unpolled:
             outer_unpolled = start - self.since
         self.running, self.unpolled, self.since = cost, 0.0, start
@@ -191,9 +190,9 @@ class Runner:
         times, taken = cost.times, end - start
         if times is not None:
             times.append(taken - self.aside)
-            if error is not None or cost.options is not None or len(times) > MOST_TIMES:
+            if error is not None or len(times) > MOST_TIMES or cost.options is not None:
                 self._account(function, args, kwargs, cost, error, attempt)
-        self.aside, self.attempt = outer_aside + taken, outer_attempt
+        self.aside = outer_aside + taken
         self.running, self.unpolled, self.since = outer, outer_unpolled, end
         return value, error, unpolled
 

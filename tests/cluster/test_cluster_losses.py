@@ -9,7 +9,8 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 from minicluster.namespaces import Process
@@ -196,8 +197,9 @@ def test_links_that_are_broken_for_ten_seconds_lose_nothing(site: ClusterUnderTe
     job = LossyJob(site)
     one, other = job.others[:2]
     pairs = ((one, other), (job.first, job.others[2]))  # on the first node is the driver
-    with restored(lambda: [site.machine.heal_between(*pair) for pair in pairs]):
+    with ExitStack() as stack:
         for pair in pairs:
+            stack.enter_context(restored(partial(site.machine.heal_between, *pair)))
             site.machine.cut_between(*pair)
         time.sleep(10)  # that they are broken for as long
     for node in job.others:

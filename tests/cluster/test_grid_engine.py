@@ -338,7 +338,12 @@ def test_a_lost_node_ends_the_job_and_is_named(grid: ClusterUnderTest) -> None:
         answer = grid.status(job)
         assert answer["state"] == "FAILED"
         assert lost in str(answer["reason"])
-        grid.wait_until(lambda: not grid.all_processes(), 60, "nothing runs any more, on the lost node either")
+        # but for the lost node's agent, which looks for the driver for as long as --patience says
+        grid.wait_until(
+            lambda: {host for host, _ in grid.all_processes()} <= {lost} and len(grid.all_processes()) <= 1,
+            60,
+            "nothing runs any more, on the lost node neither",
+        )
     finally:
         grid.machine.heal(lost)
     grid.wait_until_clean()  # Grid Engine removes the job's TMPDIR there

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PEERS = ["scoop_hpc", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
+PEERS = ["scoop_hpc", "Executor", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
 
 
 def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MEET, Runs, until, with_suppressed_kill
+from conftest import MEET, Runs, shared_memory, until, with_suppressed_kill
 
 from scoop_hpc import Executor
 from scoop_hpc.pool.process import PoolProcess
@@ -160,7 +160,7 @@ with Executor(2) as executor:
     slow_ones = []
     for height in range(4):
         slow_ones.append(executor.submit(slow, "go"))
-        while slow_ones[-1].call is not None: time.sleep(0.001)
+        while slow_ones[-1].unstarted: time.sleep(0.001)
         slow_ones[-1].running()  # asked after it was sent
     open("go", "w").close()
     print([future.result() for future in slow_ones])
@@ -187,7 +187,7 @@ with Executor(1) as executor:
     while not os.path.exists("parent"): time.sleep(0.001)
     height = 2
     second = executor.submit(child, 0)
-    while second.call is not None: time.sleep(0.001)
+    while second.unstarted: time.sleep(0.001)
     second.running()  # asked after it was sent
     open("go", "w").close()
     print(first.result(), second.result())
@@ -741,3 +741,166 @@ def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     process.end()
     assert isinstance(fault, Fault)
     assert "invalid message from the pool's driver: cannot read the line b'nonsense'" in fault.reason
+
+
+# large arguments and results: in memory that client and workers share
+
+
+def test_large_results_are_where_the_worker_has_put_them_and_are_the_programs_own(scripts: Scripts) -> None:
+    program = """
+import numpy
+def echo(x): return x
+def double(x):
+    x += x
+    return x
+with Executor(2) as executor:
+    array = numpy.arange(1_000_000.0)
+    back = executor.submit(double, array).result()
+    print("memfd:scoop-hpc" in open("/proc/self/maps").read(), back.flags.writeable, (back == 2 * array).all())
+    back[:] = 7
+    print(array[-1], executor.submit(echo, array).result()[-1])
+    whole = executor.submit(echo, {"a": [array, array[::2]], "b": bytearray(600_000), "c": "x" * 600_000}).result()
+    print((whole["a"][1] == array[::2]).all(), len(whole["b"]), len(whole["c"]))
+    work, sent = bytearray(1_000_000), []
+    for n in range(20):
+        work[:] = bytes([n]) * len(work)
+        future = executor.submit(echo, work)
+        sent.append((n, future))
+        wait([future], 60)
+    print(all(future.result() == bytes([n]) * len(work) for n, future in sent))
+"""
+    assert scripts.run(program) == "True True True\n999999.0 999999.0\nTrue 600000 600000\nTrue\n"
+
+
+def test_thousand_large_echoes_leave_no_descriptor(scripts: Scripts) -> None:
+    program = """
+def echo(x): return x
+def descriptors(x=0): return len(os.listdir("/proc/self/fd"))
+with Executor(1) as executor:
+    before = executor.submit(descriptors).result(), descriptors()
+    for size in (100_000, 1_000_000):
+        for n in range(5):
+            futures = [executor.submit(echo, bytearray([n]) * size) for _ in range(100)]
+            assert all(future.result() == bytearray([n]) * size for future in futures)
+    for future in [executor.submit(echo, bytearray(1_000_000)) for _ in range(100)]: future.cancel()
+    list(executor.map(bytearray, [1_000_000] * 20))
+    after = executor.submit(descriptors).result(), descriptors()
+    print(max(b - a for a, b in zip(before, after)) <= 40)  # 32 may rest
+"""
+    assert scripts.run(program) == "True\n"
+
+
+def test_result_in_the_memory_of_a_worker_that_was_killed_is_computed_again(scripts: Scripts) -> None:
+    program = """
+def large():
+    with open("runs", "a") as file: file.write("x")
+    return bytearray(b"1") * 5_000_000
+def last():
+    if not os.path.exists("pid"):
+        with open("pid.new", "w") as file: file.write(str(os.getpid()))
+        os.rename("pid.new", "pid")
+        time.sleep(60)
+    return "last"
+def hold(_):  # the thread that takes results in: the large one is sent, for the same worker has begun the next task
+    while not os.path.exists("pid"): time.sleep(0.01)
+    worker = int(open("pid").read())
+    os.kill(worker, 9)
+    while os.path.exists(f"/proc/{worker}/fd/0"): time.sleep(0.01)
+with Executor(1) as executor:
+    executor.submit(abs, -1).add_done_callback(hold)
+    futures = executor.submit(large), executor.submit(last)
+    print(futures[0].result() == b"1" * 5_000_000, futures[1].result(), open("runs").read())
+"""
+    process = scripts.start(program)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert stdout == "True last xx\n"
+    assert [line.partition(": ")[0] for line in stderr.splitlines()] == ["scoop-hpc"]
+    assert (scripts.alive(), scripts.left()) == ({}, [])
+
+
+@pytest.mark.parametrize("killed", ["client", "worker"])
+def test_nothing_is_left_of_large_arguments_when_a_process_is_killed(scripts: Scripts, killed: str) -> None:
+    program = """
+def nap(x, seconds): time.sleep(seconds); return x
+with Executor(2) as executor:
+    held = [executor.submit(nap, bytearray(5_000_000), 0.001).result() for _ in range(4)]
+    futures = [executor.submit(nap, bytearray(5_000_000), 3600) for _ in range(8)]
+    while not all(future.running() for future in futures[:2]): time.sleep(0.01)
+    print("ready", flush=True)
+"""
+    before = shared_memory()
+    process = scripts.start(program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    if killed == "worker":
+        worker = scripts.worker()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: list(scripts.alive().values()).count("scoop-worker") == 2 and worker not in scripts.alive())
+        assert shared_memory() == before
+    process.kill()
+    process.communicate(timeout=60)
+    until(lambda: not scripts.alive())
+    assert shared_memory() == before
+
+
+# map without a chunksize
+
+
+def test_map_makes_tasks_of_many_quick_items_and_of_single_slow_ones(scripts: Scripts) -> None:
+    program = """
+def quick(n): return len(sys._getframe(1).f_locals.get("items", "1"))  # of the task that this call is part of
+def slow(n):
+    time.sleep(0.2)
+    return len(sys._getframe(1).f_locals["items"])
+with Executor(2) as executor:
+    sizes = list(executor.map(quick, range(100_000)))
+    print(len(sizes), max(sizes) > 500, sizes[0])
+    print(set(executor.map(slow, range(12))), set(executor.map(quick, range(1000), chunksize=1)))
+"""
+    assert scripts.run(program) == "100000 True 1\n{1} {1}\n"
+
+
+def test_map_goes_on_after_shutdown_and_without_a_consumer(scripts: Scripts) -> None:
+    program = """
+def note(n):
+    if n == 999: open("last", "w").close()
+    return n
+with Executor(2) as executor:
+    results = executor.map(note, range(1000))
+    while not os.path.exists("last"): time.sleep(0.01)
+    more = executor.map(abs, range(5000))
+print(sum(results), sum(more))
+executor = Executor(2)
+results = executor.map(time.sleep, [0.01] * 1000)
+executor.shutdown(cancel_futures=True)
+try: print(len(list(results)))
+except CancelledError: print("cancelled")
+"""
+    assert scripts.run(program) == f"{sum(range(1000))} {sum(range(5000))}\ncancelled\n"
+
+
+def test_items_of_a_map_fail_alone_whether_they_raise_or_kill_or_cannot_be_pickled(scripts: Scripts) -> None:
+    program = """
+from scoop_hpc.errors import WorkerLostError
+def work(n):
+    if n == 700: os.kill(os.getpid(), 9)
+    if n == 800: raise ValueError(n)
+    return n if type(n) is int else None
+def taken(items):
+    found = []
+    try: found.extend(executor.map(work, items))
+    except Exception as error: return len(found), type(error).__name__, str(error)[:21]
+with Executor(2) as executor:
+    print(taken(range(1000)))
+    print(taken(range(701, 1000)))
+    print(taken([*range(500), threading.Lock(), 1])[:2])
+"""
+    process = scripts.start(program)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert stdout.splitlines() == [
+        "(700, 'WorkerLostError', 'item 701 of map: the ')",
+        "(99, 'ValueError', '800')",
+        "(500, 'UnpicklableError')",
+    ]

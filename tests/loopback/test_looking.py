@@ -154,7 +154,7 @@ def test_where_there_is_no_terminal_one_look_is_printed(runs: Runs, going: subpr
     assert (done.returncode, done.stderr) == (0, "")
     for text in ("\n".join(lines), done.stdout):
         assert "1 node, 2 of 2 workers busy" in text
-        assert text.count("simulate") == 2
+        assert sum(" busy " in line and line.endswith(" simulate") for line in text.splitlines()) == 2
 
 
 def test_a_look_that_cannot_be_written_is_one_warning_and_the_run_goes_on(runs: Runs) -> None:
@@ -245,6 +245,20 @@ def test_a_job_is_seen_by_its_id(runs: Runs) -> None:
     (runs.directory / "go").touch()
     until(lambda: runs.run(job_id, command=("wait",)).returncode == 0)
     assert (look(runs, job_id)["state"], look(runs, job_id)["status"]) == ("ended", 0)
+
+
+def test_a_run_in_a_job_of_another_script_is_seen_by_the_job_s_id(runs: Runs) -> None:
+    runs.write(PROGRAM)
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-9", SCOOP_HPC_LOCAL_NODES="a:1,b:1")
+    process = runs.start("program.py")
+    until(lambda: len(list(runs.directory.glob("met-*"))) == 2)
+    del runs.environ["SCOOP_HPC_LOCAL_JOB_ID"], runs.environ["SCOOP_HPC_LOCAL_NODES"]
+    seen = look(runs, "local-9")
+    assert (seen["job"], [(node["name"], node["workers"]) for node in seen["nodes"]]) == (
+        "local-9",
+        [("a", 1), ("b", 1)],
+    )
+    end(runs, process)
 
 
 def test_a_job_that_has_not_begun_or_is_unknown_is_one_line(runs: Runs) -> None:

@@ -253,7 +253,7 @@ def test_what_tasks_of_a_lost_node_had_started_does_not_outlive_it(four_nodes: R
 
 
 def test_node_that_falls_silent_is_lost_and_comes_back_as_another(four_nodes: Runs) -> None:
-    run = Nodes(four_nodes)
+    run = Nodes(four_nodes, "--grace=3")
     before = run.until_all_work()["d"]
     for pid in before.all():
         os.kill(pid, signal.SIGSTOP)

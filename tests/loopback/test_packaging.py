@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 NOT_CODE = {
     "scoop_hpc/py.typed",
     *(f"scoop_hpc/templates/{path.name}" for path in (ROOT / "templates").glob("*.j2")),
+    "scoop_hpc/report/page.html.j2",
     *(f"scoop_hpc/web/page/{name}" for name in ("index.html", "live.css", "live.js")),
 }
 BUILD = """

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from scoop_hpc.transport.probe import all_refuse
+from scoop_hpc.transport.probe import Probe, all_refuse
 
 
 @pytest.fixture
@@ -34,6 +34,9 @@ def test_silence_is_no_refusal(closed: str) -> None:
             filler.setblocking(False)
             filler.connect_ex(address)
         assert not all_refuse([closed, f"tcp://127.0.0.1:{address[1]}"], 0.1)
+        probe = Probe(f"tcp://127.0.0.1:{address[1]}")
+        assert not probe.is_refused()
+        probe.close()
         for filler in fillers:
             filler.close()
 

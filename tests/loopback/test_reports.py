@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import urllib.request
 from typing import Any
@@ -194,3 +195,11 @@ def test_workers_print_into_files_and_metrics_are_left_in_one(runs: Runs) -> Non
     assert sorted(logs) == ["worker-0.1.log", "worker-0.2.log"]
     assert sorted(logs.values()) == ["item 0\n", "item 1\n"]
     assert "scoop_hpc_run_exit_status 0.0" in (runs.directory / "run.prom").read_text()
+
+
+def test_metrics_without_their_library_say_what_to_install(runs: Runs) -> None:
+    (runs.directory / "prometheus_client.py").write_text("raise ImportError('not here')")
+    runs.environ["PYTHONPATH"] = os.pathsep.join([str(runs.directory), runs.environ.get("PYTHONPATH", "")])
+    done = runs.run("--metrics", "run.prom", runs.write(PROGRAM))
+    assert done.stderr == "scoop-hpc: error: --metrics needs prometheus-client: pip install scoop_hpc[metrics]\n"
+    assert done.returncode == 2

@@ -60,13 +60,14 @@ class Perfetto:
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         self._page = browser.new_page()
+        self._page.set_default_timeout(120_000)  # milliseconds, on a machine that is busy
 
     def open(self, trace: str) -> None:
         """Open a trace, and wait until all of it is read."""
         origin = f"http://127.0.0.1:{self._server.server_port}"
         self._page.goto("about:blank")
         self._page.goto(f"{origin}/#!/?url={origin}/traces/{trace}")
-        self._page.wait_for_function("() => window.app?.trace?.engine", timeout=120_000)
+        self._page.wait_for_function("() => window.app?.trace?.engine")
 
     def ask(self, sql: str) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = self._page.evaluate(QUERY, sql)

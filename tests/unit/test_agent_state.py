@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import Event, Observers
 from scoop_hpc.protocol.messages import (
+    Accounts,
     Awaited,
     Beat,
     BrokerUp,
@@ -49,6 +50,7 @@ from scoop_hpc.run.agent_state import (
     KillAll,
     KillDriver,
     LeaveWord,
+    LookAtAccounts,
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
@@ -641,6 +643,41 @@ def test_progress_is_not_looked_at_in_the_end() -> None:
     node = Node(WATCHED).begin()
     node.driver(Shutdown(None, "it is over"))
     assert LookAtProgress() not in node.wait(100)
+
+
+def accounts_due(node: Node, seconds: float) -> int:
+    """Let *seconds* pass; return how often all accounts are to be told, which they are."""
+    due = 0
+    for _ in range(round(seconds)):
+        looks = [action for action in node.wait(1.0) if isinstance(action, LookAtAccounts)]
+        assert len(looks) == 1
+        if looks[0].is_due:
+            due += 1
+            node.do(node.state.accounted(Accounts((), ()), node.now))
+    return due
+
+
+@pytest.mark.parametrize(("nodes", "every", "seconds"), [(1, 30.0, 30), (1, 5.0, 5), (1000, 5.0, 50)])
+def test_failures_are_looked_for_each_second_and_all_is_told_now_and_then(
+    nodes: int, every: float, seconds: int
+) -> None:
+    welcome = replace(WELCOME, accounts=every, nodes=tuple(f"n{number}" for number in range(nodes)))
+    assert accounts_due(Node(welcome).begin(), 4 * seconds) == 4
+
+
+def test_accounts_are_told_each_second_while_somebody_looks() -> None:
+    node = Node(WELCOME).begin()
+    assert accounts_due(node, 10) == 0
+    node.driver(Watch(1.0))
+    assert accounts_due(node, 10) == 10
+    node.driver(Watch(None))
+    assert accounts_due(node, 20) <= 1
+
+
+def test_accounts_are_not_looked_at_while_all_is_ended() -> None:
+    node = Node(WELCOME).begin()
+    node.driver(Shutdown(None, "it is over"))
+    assert not any(isinstance(action, LookAtAccounts) for action in node.wait(100))
 
 
 # whoever looks at the run

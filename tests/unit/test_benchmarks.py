@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import figures, table
-from benchmarks.figures import OURS, Figures, Target, judge, ratio
+from benchmarks.figures import EXECUTOR, OURS, Figures, Target, judge, ratio
 from benchmarks.measure import MeasurementError, last_report, reason
 from benchmarks.peers import PEERS, PROGRAMS, Peer
 from benchmarks.rows import ROWS, Row, efficiency, microseconds, tasks_per_second_and_worker
@@ -90,6 +90,12 @@ def test_target_may_be_another_row() -> None:
     assert target.text("leaves/s", True) == ">= 1.8 x scoop_hpc in one"
 
 
+def test_target_of_the_executor_is_not_reached_by_a_run() -> None:
+    target = Target(100, whose=EXECUTOR)
+    assert not judge(target, "rate", True, {"rate": {OURS: Figures((100.0,)), EXECUTOR: Figures((99.0,))}}).reached
+    assert judge(target, "rate", True, {"rate": {OURS: Figures((1.0,))}}).text() == "unknown: Executor was not measured"
+
+
 @pytest.mark.parametrize(
     ("results", "text"),
     [
@@ -134,10 +140,11 @@ def test_all_rows_have_known_peers_a_title_and_targets_that_can_be_judged() -> N
     names = {row.name: row for row in ROWS}
     assert len(names) == len(ROWS)
     for row in ROWS:
-        assert OURS in row.peers
+        assert {OURS, EXECUTOR} & set(row.peers)
         assert set(row.peers) <= set(PEERS)
         assert row.sized(quick=True).title
         for target in row.targets:
+            assert target.whose in row.peers
             assert not target.peer or target.peer in names[target.row or row.name].peers
 
 

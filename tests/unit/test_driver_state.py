@@ -13,11 +13,13 @@ from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     VERSION,
+    Accounts,
     Awaited,
     BrokerUp,
     Bye,
     Exited,
     Fault,
+    FunctionAccount,
     Gone,
     Hello,
     Interrupt,
@@ -53,6 +55,7 @@ from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.driving.witnesses import CommandEnd
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.run.policy import DriverPolicy
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.schedulers.job_state import JobState
 
 PLAN = RunPlan(
@@ -620,6 +623,15 @@ def test_progress_is_told_to_who_observes(running: Run) -> None:
     ]
     with pytest.raises(ProtocolError):
         running.say(Progress(1), "stranger")
+
+
+def test_accounts_of_nodes_are_told_to_who_observes(running: Run) -> None:
+    accounts = Accounts((FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),), ())
+    running.say(accounts, SECOND)
+    assert running.observed[-1] == NodeAccounted("n2.site", NodeIndex(1), accounts)
+    assert str(running.observed[-1]) == "node n2.site has done 7 tasks, 0 have failed since"
+    with pytest.raises(ProtocolError):
+        running.say(accounts, "stranger")
 
 
 def test_agents_hear_whether_somebody_watches_and_of_terminals() -> None:

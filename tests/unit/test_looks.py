@@ -13,9 +13,10 @@ from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunOver, Waits
 from scoop_hpc.jobs import look, runs, snapshot
 from scoop_hpc.jobs.look import LEASE, Requests, Viewer
 from scoop_hpc.jobs.snapshot import VERSION, Node, Snapshot
-from scoop_hpc.protocol.messages import Seen, Standing, WorkerSeen
-from scoop_hpc.protocol.names import ORIGIN, worker_name
+from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
 from scoop_hpc.run.proc import Usage
+from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.run.watching.snapshots import Snapshots
 from scoop_hpc.run.watching.workers import Sample, Sight
 
@@ -78,13 +79,31 @@ def test_a_look_has_what_nodes_and_workers_do_and_the_sums_of_that(made: Snapsho
     assert (totals.busy_workers, totals.workers, totals.nodes) == (3, 4, 2)
 
 
-def test_what_the_program_waits_for_tells_how_much_is_queued_and_has_failed(made: Snapshots, time: Time) -> None:
+def test_what_the_program_waits_for_tells_how_much_is_queued(made: Snapshots, time: Time) -> None:
     begin(made)
     made(Waits(1, "simulate", 100, 40, 2))
     time.now += 10
     seen = made.look(1010.0)
     assert [(wait.label, wait.total, wait.done, wait.failed) for wait in seen.waits] == [("simulate", 100, 40, 2)]
-    assert seen.totals.failed == 2
+    assert seen.totals.queued == 60
+
+
+def test_ten_thousand_failed_tasks_are_counted_and_the_last_hundred_shown(made: Snapshots) -> None:
+    begin(made)
+    for node, index in (("n1", NodeIndex(0)), ("n2", NodeIndex(1))):
+        for tick in range(50):
+            functions = (FunctionAccount("simulate", 200 * (tick + 1), 100 * (tick + 1), 0, 2.0, 0.5, ()),)
+            failures = tuple(failed(100 * tick + each) for each in range(100))
+            made(NodeAccounted(node, index, Accounts(functions, (), failures)))
+    seen = made.look(1010.0)
+    assert seen.totals.failed == 10_000
+    assert [(each.name, each.count, each.failed) for each in seen.functions] == [("simulate", 20_000, 10_000)]
+    assert [each.position for each in seen.failures] == list(range(4900, 5000))
+    assert {each.node for each in seen.failures} == {"n2"}
+
+
+def failed(position: int) -> FailedTask:
+    return FailedTask("simulate", position, "7", "ValueError: no", "", OTHER, 1, 1005.0)
 
 
 def test_the_origin_is_no_busy_worker_unless_it_is_alone(made: Snapshots) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 from typing import Any
 
@@ -12,7 +13,7 @@ from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pool.client import PoolClient
-from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
@@ -22,26 +23,29 @@ from scoop_hpc.protocol.messages import (
     Query,
     QueryAnswer,
     Ready,
+    Reference,
     Request,
     Results,
     Tasks,
 )
 from scoop_hpc.protocol.names import CLIENT, ProcessName, broker_name, worker_name
+from scoop_hpc.transport.segments import Segments
 
 WORKER = worker_name(0, 1)
 
 
-class Pool:
+class Pool(Pooled):
     """A client, a broker in memory, and one worker that does what the test tells it to."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, segments: Segments | None = None) -> None:
+        super().__init__()
         self.client = PoolClient()
         self.sent: list[Batch] = []
         self._broker = BrokerState(broker_name(0))
         self._broker.handle(Ready(), WORKER)
         self._inbox: list[tuple[int, Any, Any]] = []
         self._received = 0
-        self.client.open(self._on_sent, workers)
+        self.client.open(self._on_sent, workers, segments)
 
     def submit(self, function: Any, *args: Any) -> PoolFuture:
         future = PoolFuture(self, function, args, {})
@@ -125,7 +129,7 @@ def test_of_unknown_calls_no_more_are_sent_than_the_workers_need_next() -> None:
     submitted = [pool.submit(abs, n) for n in range(20)]
     pool.pump()
     assert [batch.count for batch in pool.sent] == [1] * 6
-    assert [future.call is None for future in submitted] == 6 * [True] + 14 * [False]
+    assert [future.function is None for future in submitted] == 6 * [True] + 14 * [False]
     pool.work(unpolled=1.0)
     assert len(pool.sent) == 7
 
@@ -237,3 +241,51 @@ def test_submitter_may_submit_from_a_callback() -> None:
     pool.pump()
     pool.work()
     assert more[0].result(0) == 2
+
+
+def open_segments() -> int:
+    return sum("memfd:scoop-hpc" in os.path.realpath(f"/proc/self/fd/{entry}") for entry in os.listdir("/proc/self/fd"))
+
+
+def test_large_argument_is_in_shared_memory_until_its_outcome_has_come() -> None:
+    pool = Pool(segments=Segments(most=10))
+    future = pool.submit(len, bytearray(9_000_000))
+    pool.pump()
+    assert [type(frame) is Reference for frame in pool.sent[0].frames] == [True]
+    assert open_segments() == 1
+    pool.work()
+    assert future.result(0) == 9_000_000
+    assert open_segments() == 0
+
+
+def test_large_arguments_of_calls_that_travel_together_are_copied_once_each() -> None:
+    pool = Pool(segments=Segments(most=10))
+    pool.submit(len, b"")
+    pool.pump()
+    pool.work(unpolled=1e-6)
+    submitted = [pool.submit(len, bytearray(9_000_000 + n)) for n in range(4)]
+    pool.pump()
+    assert max(batch.count for batch in pool.sent) > 1
+    assert open_segments() == 4
+    pool.work(4)
+    assert [future.result(0) for future in submitted] == [9_000_000 + n for n in range(4)]
+    assert open_segments() == 0
+
+
+def test_large_arguments_of_calls_that_cannot_be_sent_are_freed() -> None:
+    def locked(value: object, lock: Any = threading.Lock()) -> None:
+        """Cannot be pickled."""
+
+    segments = Segments(most=10)
+    packed = batching.pack_calls(locked, [((bytearray(9_000_000),), {}), ((bytearray(9_000_000),), {})], segments)
+    assert set(packed.refused) == {0, 1}
+    assert open_segments() == 0
+
+
+def test_calls_offered_after_all_were_cancelled_are_cancelled_too() -> None:
+    pool = Pool()
+    pool.client.cancel()
+    late = pool.submit(abs, 1)
+    pool.pump()
+    assert late.cancelled()
+    assert pool.client.is_idle

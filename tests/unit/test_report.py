@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from scoop_hpc.cli.reporting import say_what_it_was_worth
 from scoop_hpc.errors import InputError
 from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunEnding, RunOver, RunStarting, WorkerLost
 from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, WorkerAccount
@@ -305,3 +306,15 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
     path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match="is no report of a run"):
         record.read(str(path))
+
+
+@pytest.mark.parametrize(("elapsed", "said"), [(59.0, False), (61.0, True)])
+def test_long_run_ends_with_a_paragraph(elapsed: float, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    collector = collected(clock)
+    clock.now = 10.0 + elapsed
+    collector(RunEnding(0, ""))
+    say_what_it_was_worth(collector)
+    lines = capsys.readouterr().err.splitlines()
+    assert ([line for line in lines if line.startswith("scoop-hpc: 2 workers on 1 node for 61 s: ")] != []) == said
+    assert all(len(line) <= 100 for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -57,7 +58,7 @@ def plain(seen: Snapshot, label: str) -> list[str]:
 def head(seen: Snapshot, label: str) -> list[Text]:
     """Return what the run as a whole does."""
     totals = seen.totals
-    first = Text(f"{printable(label)}: {printable(seen.program)} ", style="bold")
+    first = Text(f"{printable(label)}: {printable(os.path.basename(seen.program))} ", style="bold")
     first.append(seen.state, style=_state_style(seen))
     first.append(f" {clock_time(seen.elapsed_s)}")
     if seen.state == "ended":

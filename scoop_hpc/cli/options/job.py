@@ -51,6 +51,8 @@ OF_THE_RUN = {
     "mpiexec": "--mpiexec",
 }
 
+_FILES = ("--trace", "--worker-logs", "--metrics")  # whose names may have {name} in them
+
 
 def _click_option(each: Option) -> Callable[[_Command], _Command]:
     """Return the decorator that adds the option of a row."""
@@ -78,8 +80,6 @@ _ALL = (
     click.argument("program", nargs=1),
     click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
 )
-
-_OF_FILES = ("--trace", "--worker-logs", "--metrics")  # whose values may hold the name of the job
 
 
 def job_options(command: _Command) -> _Command:
@@ -175,7 +175,7 @@ def _words_of(name: str, value: Any, default: Any, job_name: str) -> list[str]:
         return [word for each in value for word in (name, each)]
     if isinstance(value, float):
         return [name, f"{value:g}"]
-    return [name, str(value).replace("{name}", job_name) if name in _OF_FILES else str(value)]
+    return [name, str(value).replace("{name}", job_name) if name in _FILES else str(value)]
 
 
 def _enter(directory: str) -> None:

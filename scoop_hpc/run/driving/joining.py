@@ -180,9 +180,9 @@ class Joining:
             grace=self._plan.grace,
             progress=self._plan.progress,
             terminals=self._plan.terminals,
+            accounts=self._plan.accounts,
             first_rank=self._membership.first_rank(node),
             ranks=max(1, self._membership.ranks()),
-            accounts=self._plan.accounts,
         )
 
     # brokers

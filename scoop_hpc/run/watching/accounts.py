@@ -69,7 +69,7 @@ class NodeAccounts:
         self._told = 0  # failures
         self._lost = 0
         self._memory = 0
-        self._limit = memory_limit(read)
+        self.memory_limit = memory_limit(read)
 
     def bury(self, name: WorkerName, table: AccountTable, unfinished: int, now: float) -> None:
         """Keep what a worker has left that ended, with so many tasks *unfinished*."""
@@ -80,7 +80,11 @@ class NodeAccounts:
 
     def look_at_memory(self, pids: Iterable[int]) -> None:
         """Take note of the memory that processes of the node have now."""
-        self._memory = max(self._memory, sum(own_memory(self._read(f"/proc/{pid}/status") or "") for pid in pids))
+        self._memory = max(self._memory, self.memory_of(pids))
+
+    def memory_of(self, pids: Iterable[int]) -> int:
+        """Return the bytes that processes of the node have now."""
+        return sum(own_memory(self._read(f"/proc/{pid}/status") or "") for pid in pids)
 
     def has_failures(self, tables: Collection[AccountTable]) -> bool:
         """Return whether there are failed tasks that are not told yet."""
@@ -101,7 +105,7 @@ class NodeAccounts:
             tuple(failures),
             self._lost,
             self._memory,
-            self._limit,
+            self.memory_limit,
         )
 
 

@@ -26,7 +26,7 @@ from scoop_hpc.transport.accounts import AccountTable
 from scoop_hpc.worker.losses import name_of_call
 
 UNKNOWN = "a task"  # the function of a task that cannot be unpickled
-MOST_TIMES = 1024  # of one function, that are added up together
+MOST_TIMES = 256  # of one function, that are added up together
 MOST_FAILURES = 1000  # of one worker, that are described
 _FAILURES_A_SECOND = 50  # the same: to describe one takes 0.2 ms
 _ARGUMENTS, _ERROR, _TRACEBACK = 300, 300, 4000  # characters that are kept
