@@ -7,11 +7,9 @@ from msgspec import Struct
 from scoop_hpc.protocol.messages import Message
 from scoop_hpc.protocol.names import ProcessName
 
-META = ProcessName("meta")  # the receiver of messages that are published
-
 
 class Send(Struct, frozen=True):
-    """Send *message* to the process called *to*, or publish it if *to* is META."""
+    """Send *message* to the process called *to*."""
 
     to: ProcessName
     message: Message

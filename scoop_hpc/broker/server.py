@@ -3,8 +3,7 @@
 ::
 
     workers, agent --ipc--> ROUTER main <--tcp, CURVE-- peers' DEALERs
-                            DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each peer, see `PeerLinks`
-                            XPUB meta, SUB <----------> peers' XPUBs
+                            DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each that is used, see `PeerLinks`
 
 Where all brokers are on this machine, tcp is replaced by ipc in a private directory. Else that directory is needed only
 until the node's workers are connected; then the broker removes it, so that nothing stays of it if the scheduler kills
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from scoop_hpc.broker.actions import META, Send
+from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.peers import PeerLinks
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.state import BrokerState
@@ -37,7 +36,6 @@ from scoop_hpc.protocol.messages import (
     Gone,
     Greet,
     Greeted,
-    Load,
     Message,
     Peers,
     Ready,
@@ -97,44 +95,30 @@ class BrokerServer:
         silence = None if plan.curve is None else sockets.silence_within(policy.broken)
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, silence=silence)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
-        self._publisher = sockets.make(self._context, zmq.XPUB)  # a PUB that is told of each subscription
-        self._publisher.xpub_verbose = True  # of those that are like others', too
-        self._subscriber = sockets.make(self._context, zmq.SUB)
-        addresses: tuple[tuple[str, ...], tuple[str, ...]]
         if plan.curve is None:
-            addresses = (main_endpoint(plan.directory, plan.node),), (f"ipc://{plan.directory}/{plan.node}.meta",)
-            sockets.bind_ipc(self._publisher, addresses[1][0])
+            self._up = BrokerUp(plan.node, (main_endpoint(plan.directory, plan.node),))
         else:
             self._authenticator = keys.Authenticator(self._context, plan.curve)
-            keys.dial(self._subscriber, plan.curve)
-            addresses = (
-                self._tcp(sockets.bind_tcp(self._main, plan.curve)),
-                self._tcp(sockets.bind_tcp(self._publisher, plan.curve)),
-            )
+            port = sockets.bind_tcp(self._main, plan.curve)
+            self._up = BrokerUp(plan.node, tuple(sockets.url(address, port) for address in plan.addresses))
             self._poll(self._authenticator.socket)
-        self._subscriber.subscribe(b"")
-        self._up = BrokerUp(plan.node, *addresses)
-        for socket in (self._main, self._publisher, self._subscriber):
-            self._poll(socket)
+        self._poll(self._main)
         self._peers = PeerLinks(
             self._context,
             self._name,
             plan.curve,
             policy.next_address,
             sockets.silence_within(policy.broken),
+            policy.most_links,
             self._poll,
             self._poller.unregister,
         )
         self._inbox = Inbox()
         self._clients: dict[ProcessName, Outgoing] = {}  # what is for them
         self._unanswered: dict[BrokerName, Greet] = {}  # of brokers that the agent has not named yet
-        self._heard: set[str] = set()  # addresses of peers' meta sockets
 
     def _poll(self, socket: sockets.Socket) -> None:
         self._poller.register(socket, zmq.POLLIN)
-
-    def _tcp(self, port: int) -> tuple[str, ...]:
-        return tuple(sockets.url(address, port) for address in self._plan.addresses)
 
     def serve(self) -> None:
         """Serve until the agent says Stop."""
@@ -145,10 +129,6 @@ class BrokerServer:
                 if socket is self._main:
                     if not self._serve_main():
                         return
-                elif socket is self._publisher:
-                    self._serve_subscriptions()
-                elif socket is self._subscriber:
-                    self._serve_meta()
                 elif self._authenticator is not None and socket is self._authenticator.socket:
                     self._authenticator.step()
                 else:
@@ -236,17 +216,12 @@ class BrokerServer:
         for name in brokers:
             self._inbox.drop(name)
             self._unanswered.pop(name, None)
-            meta = self._peers.part(name)
-            if meta in self._heard:
-                self._heard.remove(meta)
-                self._subscriber.disconnect(meta)
+            self._peers.part(name)
 
     def _meet(self, peers: Peers) -> None:
-        """Go to new peers, and answer those that were quicker."""
+        """Answer those of the new peers that were quicker."""
         self._part(map(broker_name, peers.gone))
-        now = time.monotonic()
-        for peer in self._peers.meet(peers.brokers, now):
-            self._state.connection_broke(peer, now)  # there is none yet
+        for peer in self._peers.meet(peers.brokers, time.monotonic()):
             greet = self._unanswered.pop(peer, None)
             if greet is not None:
                 self._on_greet(greet, peer)
@@ -292,42 +267,20 @@ class BrokerServer:
     def _all_are_here(self) -> bool:
         return self._agent_is_here and len(self._state.workers) == self._workers
 
-    def _serve_subscriptions(self) -> None:
-        """Tell peers that listen from now on what they have missed."""
-        while self._publisher.poll(0):
-            self._publisher.recv(zmq.NOBLOCK)
-        self._dispatch(self._state.is_heard())
-
-    def _serve_meta(self) -> None:
-        while self._subscriber.poll(0):
-            try:
-                message = sockets.receive(self._subscriber)
-                if not isinstance(message, Load):
-                    raise ProtocolError(f"a meta socket brought {message!r}")
-                self._dispatch(self._state.handle(message, message.broker))
-            except ProtocolError as error:
-                self._refuse(ProcessName("a meta socket"), error)
-
     def _serve_link(self, peer: BrokerName | None) -> None:
         """Take answers of a peer, which may be gone since the last poll."""
         if peer is None:
             return
         try:
-            meta = self._peers.serve(peer)
-            if meta is not None:
+            if self._peers.serve(peer):
                 self._state.connection_made(peer)
-                if meta not in self._heard:
-                    sockets.connect(self._subscriber, meta)
-                    self._heard.add(meta)
         except ProtocolError as error:
             self._drop(peer, error)
 
     def _dispatch(self, sends: list[Send]) -> None:
         for send in sends:
-            if send.to == META:
-                sockets.send(self._publisher, send.message)
-            elif is_broker(send.to):
-                self._peers.send(send.to, send.message)
+            if is_broker(send.to):
+                self._peers.send(send.to, send.message, time.monotonic())
             elif send.to == AGENT and not self._agent_is_here:
                 self._for_agent.append(send.message)
             elif send.to in self._clients:

@@ -8,8 +8,8 @@
 A task is in exactly one place: the worker that made it, one broker's queue, one message, or the worker that runs it. No
 worker waits while tasks are queued, and no task is queued while a worker waits. A worker waits because it is idle, or
 ahead of time; the idle come first. A broker whose workers wait tells its busy workers so (Demand: they may hold tasks
-back), and steals from the peer with the longest queue. It tells its peers (Load) when its first task waits or its first
-worker is idle, when that is over, when a peer begins to listen, and at every tick while it lasts.
+back), and steals from the neighbour with the longest queue, which it knows from its Load: see `Neighbours`. In a large
+run it steals for those that are idle behind its other neighbours, too.
 
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
 was lost, or has a time limit, may take its worker with it: the origin does not get it, nor the worker that waits for
@@ -34,10 +34,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from scoop_hpc import events
-from scoop_hpc.broker.actions import META, Send
+from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.home import Home
 from scoop_hpc.broker.ledger import Remains, serials_in
-from scoop_hpc.broker.policy import Policy, victim
+from scoop_hpc.broker.neighbours import Neighbours
+from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.shared_values import SharedValues
 from scoop_hpc.broker.workers import Answer, Question, Worker
@@ -142,10 +143,8 @@ class BrokerState:
         self.ahead: dict[WorkerName, Request] = {}  # by workers that will soon be idle
         self.workers: dict[WorkerName, Worker] = {}
         self.peers: set[BrokerName] = set()
-        self._queued: dict[BrokerName, int] = {}  # at each peer, as far as known
-        self._idle: dict[BrokerName, int] = {}  # workers at each peer, as far as known
+        self.neighbours = Neighbours(name, policy)
         self._stealing: BrokerName | None = None  # the peer that was asked for tasks, and has not answered
-        self._published = Load(name, 0, 0)
         self._stolen = self._given = self._repeated = 0  # tasks: from peers, to peers, queued again after a loss
         self._shared = SharedValues(name)
         self._home = Home()  # the tasks of workers here that are at peers
@@ -205,7 +204,8 @@ class BrokerState:
         self.peers |= {broker_name(broker.node) for broker in message.brokers} - {self.name} - self._gone
         if self._observers:
             self._observers.tell(events.PeersKnown(self.name, len(self.peers)))
-        return self._shared.meet(self.peers)
+        self.neighbours.meet(self.peers)
+        return self._shared.meet(self.peers) + self._settle()
 
     def _on_request(self, message: Request | Withdraw, sender: WorkerName) -> list[Send]:
         _check(sender in self.workers, message, sender)
@@ -229,7 +229,7 @@ class BrokerState:
                 if broker_of(batch.owner) == self.name:
                     self._home.strike(batch.owner, serials_in(batch))
             if not message.batches:
-                self._queued[BrokerName(sender)] = 0
+                self.neighbours.gave_nothing(BrokerName(sender))
             else:
                 tasks = sum(batch.tasks() for batch in message.batches)
                 self._stolen += tasks
@@ -319,9 +319,8 @@ class BrokerState:
         places = {broker_name(node) for node in message.nodes}
         if places:
             self.peers -= places
+            self.neighbours.meet(self.peers)
             for peer in places:
-                self._queued.pop(peer, None)
-                self._idle.pop(peer, None)
                 self._broken.pop(peer, None)
             if self._stealing in places:
                 self._stealing = None
@@ -388,7 +387,9 @@ class BrokerState:
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
         queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
-        count = self._policy.share(sum(map(len, queues)), message.count)
+        thief = BrokerName(sender)
+        queued, elsewhere = sum(map(len, queues)), self.neighbours.elsewhere(thief)
+        count = self._policy.share(queued, message.count, elsewhere, 1 + len(self.neighbours))
         stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
         self._risky_tick = self._ticks
         if stolen:
@@ -396,18 +397,24 @@ class BrokerState:
             self._given += tasks
             if self._observers:
                 self._observers.tell(events.WasStolenFrom(self.name, sender, tasks))
-        return [*self._send_on(stolen, BrokerName(sender)), *self._settle()]
+        else:
+            self.neighbours.got_nothing(thief, len(self.risky) if message.for_origin else 0)
+        return [*self._send_on(stolen, thief), *self._settle()]
 
     def _send_on(self, batches: Sequence[Batch], peer: BrokerName) -> list[Send]:
         """Send *batches* to a peer; whose home this is not, that is told first, as it may be asked next."""
         batches = [replace(batch, hops=batch.hops + 1) for batch in batches]
-        sends = []
+        moved: dict[tuple[WorkerName, int, tuple[Loss, ...]], list[int]] = {}
         for batch in batches:
             home = broker_of(batch.owner)
             if home == self.name:
                 self._home.add(batch, peer)
             elif home != peer:
-                sends.append(Send(home, Moved(batch.owner, tuple(serials_in(batch)), peer, batch.hops, batch.losses)))
+                moved.setdefault((batch.owner, batch.hops, batch.losses), []).extend(serials_in(batch))
+        sends = [
+            Send(broker_of(owner), Moved(owner, tuple(serials), peer, hops, losses))
+            for (owner, hops, losses), serials in moved.items()
+        ]
         return [*sends, Send(peer, Tasks(batches))]
 
     def _on_moved(self, message: Moved, sender: ProcessName) -> list[Send]:
@@ -419,9 +426,8 @@ class BrokerState:
         return []
 
     def _on_load(self, message: Load, sender: ProcessName) -> list[Send]:
-        _check(sender == message.broker and sender in self.peers, message, sender)
-        self._queued[message.broker] = message.queued
-        self._idle[message.broker] = message.idle
+        _check(is_broker(sender), message, sender)
+        self.neighbours.hear(message, BrokerName(sender))
         return self._settle()
 
     def _on_question(self, message: Question, sender: ProcessName) -> list[Send]:
@@ -502,12 +508,7 @@ class BrokerState:
 
     def _on_beat(self, message: Beat, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
-        return [Send(AGENT, Standing(self._load().queued, self._stolen, self._given, self._repeated))]
-
-    def is_heard(self) -> list[Send]:
-        """Return what a peer has missed that listens from now on, or again: PUB drops what nobody has subscribed to."""
-        self._published = self._load()
-        return [Send(META, self._published)]
+        return [Send(AGENT, Standing(len(self.queue) + len(self.risky), self._stolen, self._given, self._repeated))]
 
     def connection_broke(self, peer: BrokerName, now: float) -> None:
         """Note that the connection to *peer* broke."""
@@ -526,8 +527,8 @@ class BrokerState:
         self._ticks += 1
         while self._in_memory and next(iter(self._in_memory.values())).tick < self._ticks - self._policy.memory_ticks:
             self._in_memory.popitem(last=False)
-        self._published = Load(self.name, 0, 0)  # what lasts is told again
-        return self._settle() + self._complain(now)
+        sends = self._settle()
+        return sends + self.neighbours.tick(*self._load()) + self._complain(now)
 
     def _complain(self, now: float) -> list[Send]:
         """Tell of connections that have been broken for too long, until one of the two nodes is given up."""
@@ -541,16 +542,24 @@ class BrokerState:
     def _settle(self) -> list[Send]:
         queue = self.queue.batches
         sends = self._match() if queue or self.risky.batches else []
-        if self._stealing is None and (self.waiting or self.ahead):
-            peer = victim(self._queued) if self._queued else None
-            if peer is not None:
-                self._stealing = peer
-                requests = [*self.waiting.values(), *self.ahead.values()]
-                for_origin = all(name == ORIGIN for name in (*self.waiting, *self.ahead))
-                sends.append(Send(peer, Steal(sum(request.count for request in requests), for_origin)))
+        if self._stealing is None and (self.waiting or self.ahead or (self.neighbours.idle_beyond and not queue)):
+            sends += self._steal()
         if not queue:
             sends = self._with_demand(sends)
-        return sends + self._publish() if self.peers else sends
+        if not self.peers or (self._stealing is not None and not queue):  # what is stolen may suffice
+            return sends
+        return sends + self.neighbours.news(*self._load())
+
+    def _steal(self) -> list[Send]:
+        """Ask a neighbour for tasks, if one has some: for workers here, and for those on the way to which this is."""
+        peer = self.neighbours.victim(bool(self.waiting or self.ahead))
+        if peer is None:
+            return []
+        self._stealing = peer
+        passed_on = self.neighbours.beyond(peer)
+        own = sum(request.count for request in (*self.waiting.values(), *self.ahead.values()))
+        for_origin = not passed_on and all(name == ORIGIN for name in (*self.waiting, *self.ahead))
+        return [Send(peer, Steal(own + passed_on, for_origin))]
 
     def _match(self) -> list[Send]:
         """Give queued tasks to workers: to the idle first, in the order of their requests.
@@ -616,7 +625,7 @@ class BrokerState:
 
     def _demands(self) -> dict[WorkerName, Demand]:
         """Return how many more batches are welcome of each busy worker that does not know."""
-        idle = len(self.waiting) + (sum(self._idle.values()) if self._idle else 0)
+        idle = len(self.waiting) + self.neighbours.idle
         hunger = idle + len(self.ahead)
         demands = {}
         if hunger:
@@ -626,16 +635,10 @@ class BrokerState:
                     demands[name] = more
         return demands
 
-    def _publish(self) -> list[Send]:
-        """Tell the peers when waiting tasks or idle workers appear or are gone."""
-        queues, before = self.queue.batches or self.risky.batches, self._published
-        if bool(queues) == bool(before.queued) and bool(self.waiting) == bool(before.idle):
-            return []
-        self._published = self._load()
-        return [Send(META, self._published)]
-
-    def _load(self) -> Load:
-        return Load(self.name, len(self.queue.batches) + len(self.risky.batches), len(self.waiting))
+    def _load(self) -> tuple[int, int, int]:
+        """Return how many tasks wait here, how many of them for any worker, and how many workers are idle."""
+        for_any = len(self.queue.batches)
+        return for_any + len(self.risky.batches), for_any, len(self.waiting)
 
 
 _HANDLERS: dict[type[Message], Callable[..., list[Send]]] = {  # singledispatchmethod takes 0.7 us more for a message

@@ -5,7 +5,7 @@ message      from -> to          socket meaning
 ============ =================== ====== ===============================================================================
 Hello        agent -> driver     meet   I run on this node; sent to each of the driver's addresses
 Welcome      driver -> agent     meet   this address works; run this
-BrokerUp     broker -> agent     main   my main and meta sockets are bound to these addresses
+BrokerUp     broker -> agent     main   my main socket is bound to these addresses
              agent -> driver     meet   the same, passed on
 Peers        driver -> agent     meet   where these brokers are reached, from now on; and which nodes are gone
              agent -> broker     main   the same, passed on
@@ -70,7 +70,7 @@ Arrived      broker -> broker    main   so many of your messages have arrived: y
              broker <-> client   main   the same
              agent <-> driver    meet   the same
 Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
-Load         broker -> brokers   meta   so many tasks wait here, so many workers are idle
+Load         broker -> broker    main   so many tasks wait here, so many workers are idle here and behind me
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
 Beat         agent -> broker     main   do you still answer?
              agent -> driver     meet   there is a connection again: am I still part of the run?
@@ -108,7 +108,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 12  # raised whenever a field changes; Hello carries it
+VERSION = 13  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -267,7 +267,6 @@ class Welcome(Message, frozen=True):
 class BrokerUp(Message, frozen=True):
     node: Index
     main: Addresses
-    meta: Addresses
 
 
 class Peers(Message, frozen=True):
@@ -577,7 +576,6 @@ class Resume(Message, frozen=True):
 
 
 class Load(Message, frozen=True):
-    broker: Broker
     queued: Count
     idle: Count
 

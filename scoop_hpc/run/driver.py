@@ -192,7 +192,7 @@ class Driver:
         """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
         limits.raise_file_limit()
         nodes = self._request.nodes
-        limits.check_files(_FILES + 2 * (0 if self._one_machine else len(nodes)), "raise that")
+        limits.check_files(_FILES + (1 if self._one_machine else 2) * len(nodes), "raise that")
         count = limits.THREADS
         if self._one_machine:
             count += 2 * limits.THREADS * len(nodes) + limits.WORKER_THREADS * sum(node.workers or 0 for node in nodes)

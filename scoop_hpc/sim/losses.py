@@ -232,7 +232,6 @@ class Losses:
 
     def _make_link(self, broker: Broker, peer: BrokerName) -> None:
         broker.state.connection_made(peer)
-        self._run.send(broker, broker.state.is_heard())
 
     def _links(self, node: Node) -> list[tuple[Broker, BrokerName]]:
         """Return the links of a node to others, and those to it, as each end sees them."""

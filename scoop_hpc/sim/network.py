@@ -1,4 +1,4 @@
-"""The network: when a message arrives. Each connection keeps the order of what it carries; main and meta are two."""
+"""The network: when a message arrives. Each connection keeps the order of what it carries."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Network:
         self.holds: list[Hold] = []
         self.hushes: list[Hush] = []
         self._chance = chance
-        self._free: dict[tuple[str, str, bool], float] = {}  # when a connection has sent what it was given
-        self._last: dict[tuple[str, str, bool], float] = {}  # when the last message on it arrives
+        self._free: dict[tuple[str, str], float] = {}  # when a connection has sent what it was given
+        self._last: dict[tuple[str, str], float] = {}  # when the last message on it arrives
 
-    def arrival(self, sender: str, to: str, size: int, now: float, meta: bool = False) -> float:
+    def arrival(self, sender: str, to: str, size: int, now: float) -> float:
         """Return when a message of *size* bytes arrives that is sent *now*."""
         self.sent += 1
-        plan, way = self.plan, (sender, to, meta)
+        plan, way = self.plan, (sender, to)
         here, there = sender.partition(".")[0], to.partition(".")[0]
         latencies = plan.local if here == there else plan.latencies
         latency = latencies[0] if len(latencies) == 1 else self._chance.choice(latencies)

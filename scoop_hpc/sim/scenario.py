@@ -69,7 +69,8 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
         kept = made if sizes.losses is not None else made[losses:]
         made = (*kept, *(make_loss(loss, nodes, seconds) for _ in range(losses)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
-    return Scenario(seed, workers, program, network, made, stack_depth, large, greed)
+    all_direct, branches = random.Random(f"tree of {seed}").choice(((8, 16), (8, 16), (1, 2), (2, 2), (2, 3)))
+    return Scenario(seed, workers, program, network, made, stack_depth, large, greed, 0.02, all_direct, branches)
 
 
 def run(

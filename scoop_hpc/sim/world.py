@@ -14,7 +14,6 @@ from typing import Any, TypeGuard
 
 from msgspec.structs import replace
 
-from scoop_hpc.broker.actions import META
 from scoop_hpc.broker.actions import Send as BrokerSend
 from scoop_hpc.broker.policy import Policy as BrokerPolicy
 from scoop_hpc.broker.state import BrokerState
@@ -94,6 +93,8 @@ class Scenario:
     large: int = 0  # every so manieth call has a large outcome, which is left in memory that a node shares; 0: none
     greed: int = 0  # tasks that brokers steal beyond those that they need: so they wander from node to node
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
+    all_direct: int = 8  # brokers, up to which all tell all others of their load; beyond, they do so along a tree
+    branches: int = 16  # of that
     grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
 
@@ -139,7 +140,9 @@ class World:
         self.agenda = Agenda(_BEGIN)
         policy = BrokerPolicy()
         self.ledger = Ledger((policy.memory_ticks - 1) * policy.tick)
-        self.broker_policy = replace(policy, broken=scenario.grace)
+        self.broker_policy = replace(
+            policy, broken=scenario.grace, all_direct=scenario.all_direct, branches=scenario.branches
+        )
         self.remembered: deque[tuple[float, str, Any]] = deque(maxlen=_REMEMBERED)
         self._classes, self._tell, self._checks = classes, tell, checks
         self._chance = random.Random(scenario.seed)
@@ -162,7 +165,7 @@ class World:
         self._program_ended: float | None = None
         self._finished_at: float | None = None
         self._may_end = False
-        self._delay = _JOURNEYS * (max(scenario.network.latencies) + max(scenario.network.local))
+        self._delay = _JOURNEYS * _steps(scenario) * (max(scenario.network.latencies) + max(scenario.network.local))
         self.troubled_until = _BEGIN
         self._computed_at = _BEGIN  # when any worker was last seen to
         self._sent_before = self._sent_until_end = 0  # messages, when the program began and ended
@@ -627,7 +630,7 @@ class World:
     def _serve(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         if isinstance(message, Ready) and sender == AGENT:
             broker.agent_is_here = True
-            up = BrokerUp(node_of(broker.state.name), ("main",), ("meta",))
+            up = BrokerUp(node_of(broker.state.name), ("main",))
             held, broker.for_agent = broker.for_agent, []
             self.send(broker, [BrokerSend(AGENT, each) for each in (up, *held)])
             return
@@ -707,9 +710,7 @@ class World:
             to, message = send.to, send.message
             if isinstance(message, Tasks) and not again:
                 self.ledger.leave(message.batches, broker.name, to, now)
-            if to == META:
-                self._publish(broker, message)
-            elif to == AGENT:
+            if to == AGENT:
                 node = self.node_of(broker.name)
                 if broker.agent_is_here:
                     hear = partial(self._hear_from_broker, node)
@@ -733,21 +734,6 @@ class World:
             else:
                 worker = self.node_of(to).workers[WorkerName(to)]
                 self._carry(broker.name, to, message, worker.arrive, worker)
-
-    def _publish(self, broker: Broker, message: Message) -> None:
-        """Send to all peers that have subscribed: those whose connection to this one was open a moment ago."""
-        frames = codec.encode(message)
-        arrived = codec.decode(frames)
-        self.note(f"{broker.name} -> all: {message}")
-        name = broker.state.name
-        for node in self.nodes:
-            peer = node.broker
-            if peer is None or peer is broker or name in peer.gone or self.losses.is_cut(name, peer.state.name):
-                continue
-            opened = peer.links.get(name)
-            if opened is not None and opened < self.agenda.now:
-                time = self.network.arrival(broker.name, peer.name, len(frames[0]), self.agenda.now, meta=True)
-                self.agenda.at(time, partial(self._hear_broker, peer, broker.state.name, arrived), peer)
 
     def _hear_from_broker(self, node: Node, message: Message) -> None:
         if node.agent is not None:
@@ -823,6 +809,17 @@ class World:
         hear(message)
 
 
+def _steps(scenario: Scenario) -> int:
+    """Return how many brokers a task passes on its way from node to node, if it goes the longest one."""
+    node, steps = len(scenario.nodes) - 1, 0
+    if node < scenario.all_direct:
+        return 1
+    while node:
+        node = (node - 1) // scenario.branches
+        steps += 2  # up and down
+    return steps
+
+
 def _makes_late(fault: Fault, host: int) -> TypeGuard[Late]:
     return isinstance(fault, Late) and fault.node == host
 
@@ -843,7 +840,7 @@ def _left_over(broker: Broker, workers: Collection[WorkerName], members: Collect
     others = {str(node.index) for node in members} - {broker.name}
     if state.peers != others:
         left.append(f"the peers {sorted(state.peers)}, which are {sorted(others)}")
-    known = (*state._queued, *state._idle, *state._broken, *filter(None, (state._stealing,)))
+    known = (*state.neighbours, *state._broken, *filter(None, (state._stealing,)))
     left += [f"the lost broker {name}" for name in sorted(set(known) - others)]
     if broker.early:
         left.append(f"messages for {sorted(broker.early)}")

@@ -4,6 +4,8 @@
 
     TRYING --Greet, to the next address--> TRYING --Greeted--> OPEN --the connection broke: Greet--> LOST
                                                                OPEN <-----------Greeted------------- LOST
+                                                               OPEN --rest, when all has arrived--> RESTING
+                                                               LOST <--------------wake------------ RESTING
 
 An address may lead elsewhere (every Docker host is 172.17.0.1), so it counts only when the broker, known by its name
 and by the key of the run, has answered there. Messages for it are held back until then, and while a connection is lost.
@@ -78,11 +80,11 @@ class Dialer:
         silence: float = sockets.SILENCE,
     ) -> None:
         self.name: BrokerName = broker_name(broker.node)
-        self.socket = sockets.make(context, zmq.DEALER, name, silence=None if curve is None else silence)
-        if curve is not None:
-            keys.dial(self.socket, curve)
+        self._context, self._own_name, self._curve = context, name, curve
+        self._silence = None if curve is None else silence
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
-        self._watch = sockets.Watch(self.socket)
+        self.is_resting = False  # there is no socket
+        self._make_socket()
         self._is_far = curve is not None  # on another machine
         self._broker = broker
         self._search = Search(broker.main, seconds)
@@ -90,6 +92,30 @@ class Dialer:
         self._greets = 0  # number of the last one
         self._outgoing = Outgoing()
         self._incoming = Incoming()
+
+    def _make_socket(self) -> None:
+        self.socket = sockets.make(self._context, zmq.DEALER, self._own_name, silence=self._silence)
+        if self._curve is not None:
+            keys.dial(self.socket, self._curve)
+        self._watch = sockets.Watch(self.socket)
+
+    @property
+    def may_rest(self) -> bool:
+        """True if there is a connection, and nothing that is still to arrive."""
+        return self.is_open and not len(self._outgoing)
+
+    def rest(self) -> None:
+        """Close the connection, which `wake` makes anew: whoever is asked to rest may, see `may_rest`."""
+        self.close()
+        self.is_open, self.is_resting = False, True
+
+    def wake(self) -> None:
+        """Make the connection again after a rest."""
+        self._make_socket()
+        self.is_resting = False
+        assert self._address is not None
+        sockets.connect(self.socket, self._address)
+        self._greet()
 
     @property
     def is_found(self) -> bool:
@@ -99,10 +125,6 @@ class Dialer:
     def rounds(self) -> int:
         """Return how often all addresses were tried in vain."""
         return self._search.rounds()
-
-    def meta(self) -> str:
-        """Return the address of the broker's meta socket, at the interface where it has answered."""
-        return self._broker.meta[self._search.attempt % len(self._broker.meta)]
 
     def send(self, message: Message) -> None:
         """Send *message*, now or once there is a connection; to another machine with its large frames in full."""

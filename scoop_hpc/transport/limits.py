@@ -21,12 +21,20 @@ WORKER_THREADS = 4  # and the one that answers while a task computes
 _FOR_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # not for a child of it that only counts
 _STACK = 1 << 16  # bytes: a thread that only waits needs no more
 
+LINKS = 64  # of a broker to peers at once
+_FILES_OF_LINK = 4  # the connection, the mailbox of its socket, and those of the two sockets that watch it
 _AGENTS_FILES = 10  # more than those for each worker and node, in an agent and in a broker
 
 
 def files_of_agent(processes: int, nodes: int) -> int:
-    """Return how many files an agent, or its broker, opens beside so many *processes*, its workers and the origin."""
-    return _AGENTS_FILES + 2 * (processes + 1) + 2 * nodes
+    """Return how many files an agent, or its broker, opens beside so many *processes*, its workers and the origin.
+
+    Any node may have a connection to the broker, which has some to others.
+
+    >>> files_of_agent(2, 1), files_of_agent(2, 2), files_of_agent(2, 1000)
+    (17, 22, 1272)
+    """
+    return _AGENTS_FILES + 2 * (processes + 1) + nodes + _FILES_OF_LINK * min(nodes - 1, LINKS)
 
 
 def processes_of_agent(processes: int) -> int:

@@ -19,6 +19,7 @@ from scoop_hpc.pool.link import ClientLink
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.protocol.messages import (
     Batch,
+    Beat,
     BrokerUp,
     Curve,
     Gone,
@@ -28,6 +29,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Ready,
     Results,
+    Standing,
     Stop,
 )
 from scoop_hpc.protocol.names import AGENT, CLIENT, NodeIndex, WorkerName, broker_name, worker_name
@@ -58,9 +60,8 @@ class Node:
         sockets.send(self.agent, Ready())
         up = self.told()
         assert isinstance(up, BrokerUp)
-        self.proxies = Proxy(_port(up.main)), Proxy(_port(up.meta))
-        main, meta = (sockets.url("127.0.0.1", proxy.port) for proxy in self.proxies)
-        self.up = BrokerUp(self.index, (main,), (meta,))
+        self.proxy = Proxy(_port(up.main))
+        self.up = BrokerUp(self.index, (sockets.url("127.0.0.1", self.proxy.port),))
 
     def _serve(self) -> None:
         self._server.serve()
@@ -95,8 +96,7 @@ class Node:
         self._thread.join(30)
         assert not self._thread.is_alive()
         self._context.destroy(linger=0)
-        for proxy in self.proxies:
-            proxy.close()
+        self.proxy.close()
 
 
 def _port(addresses: tuple[str, ...]) -> int:
@@ -171,7 +171,7 @@ def test_nothing_is_lost_and_nothing_comes_twice_when_connections_are_cut(
     traffic = Traffic(nodes, chance)
     for _ in range(_CUTS):
         traffic.flow(time.monotonic() + chance.uniform(0, 0.1))
-        proxy = chance.choice(nodes).proxies[0]
+        proxy = chance.choice(nodes).proxy
         if chance.random() < 0.5:  # what is written last disappears
             proxy.swallow(True)
             traffic.flow(time.monotonic() + chance.uniform(0, 0.02))
@@ -213,7 +213,7 @@ def test_nothing_between_a_pool_and_its_client_is_lost_when_connections_are_cut(
             told += 1
             link.send(Results([Batch(node.worker, told, [b"outcome"], done=(told,))]))
             hear()
-        node.proxies[0].cut(rudely=chance.random() < 0.5)
+        node.proxy.cut(rudely=chance.random() < 0.5)
     deadline = time.monotonic() + 60
     while len(heard) < sent or len(got) < told:
         assert time.monotonic() < deadline, f"{len(heard)} of {sent}, {len(got)} of {told}"
@@ -231,10 +231,10 @@ def test_connection_that_falls_silent_is_made_again(make_nodes: MakeNodes, monke
     traffic = Traffic(nodes, random.Random(1))
     traffic.flow(time.monotonic() + 0.05)
     for node in nodes:
-        node.proxies[0].swallow(True)
+        node.proxy.swallow(True)
     traffic.flow(time.monotonic() + 2.5)
     for node in nodes:
-        node.proxies[0].swallow(False)
+        node.proxy.swallow(False)
     traffic.settle()
     traffic.check()
 
@@ -245,10 +245,10 @@ def test_link_that_stays_broken_is_reported_until_it_is_made_again(make_nodes: M
     traffic = Traffic(nodes, random.Random(1))
     traffic.flow(time.monotonic() + 0.05)
     traffic.settle()
-    nodes[1].proxies[0].refuse(True)
+    nodes[1].proxy.refuse(True)
     assert [nodes[0].told() for _ in range(2)] == 2 * [LinkBroken(broker_name(1))]
     traffic.flow(time.monotonic() + 0.05)
-    nodes[1].proxies[0].refuse(False)
+    nodes[1].proxy.refuse(False)
     traffic.settle()
     traffic.check()
     while nodes[0].agent.poll(500):
@@ -257,7 +257,7 @@ def test_link_that_stays_broken_is_reported_until_it_is_made_again(make_nodes: M
 
 def test_peer_that_is_never_reached_is_reported(make_nodes: MakeNodes) -> None:
     nodes = make_nodes(Policy(tick=0.02, broken=0.2))
-    nodes[1].proxies[0].refuse(True)
+    nodes[1].proxy.refuse(True)
     meet(nodes)
     assert nodes[0].told() == LinkBroken(broker_name(1))
 
@@ -282,9 +282,12 @@ def test_nothing_comes_from_a_broker_that_is_gone(make_nodes: MakeNodes) -> None
     sockets.send(nodes[0].agent, Gone(nodes=(nodes[1].index,), cause="why"))
     while not isinstance(sockets.receive(nodes[0].socket), Gone):
         nodes[0].socket.poll(100)
+    sockets.send(nodes[0].agent, Beat())
+    while not isinstance(nodes[0].told(), Standing):
+        continue  # on a busy machine the link was broken for so short a time before
     nodes[1].send(nodes[0].worker, traffic.sent[1] + 1)
     nodes[0].send(nodes[1].worker, traffic.sent[0] + 1)
-    nodes[1].proxies[0].cut(rudely=True)
+    nodes[1].proxy.cut(rudely=True)
     assert not nodes[0].socket.poll(300)
     assert nodes[1].received() == []
     assert not nodes[0].agent.poll(0)
@@ -297,6 +300,6 @@ def test_peer_that_sends_nonsense_is_dropped_and_the_agent_is_told(
     meet(nodes)
     nodes[0].send(nodes[1].worker, 1)
     assert nodes[1].socket.poll(10_000)
-    nodes[1]._server._peers.send(broker_name(0), Stop())  # a message, but not one of brokers
+    nodes[1]._server._peers.send(broker_name(0), Stop(), time.monotonic())  # a message, but not one of brokers
     assert nodes[0].told() == LinkBroken(broker_name(1))
     assert capfd.readouterr().err.count("warning: broker 0 dropped broker 1: invalid message: ") == 1

@@ -30,7 +30,7 @@ class Broker:
         addresses = f"ipc://{directory}/nobody", f"ipc://{directory}/broker"
         self.socket.bind(addresses[1])
         self._inbox = Inbox()
-        self.way = Open(1, BrokerUp(NodeIndex(0), addresses, ("ipc://meta",)), None)
+        self.way = Open(1, BrokerUp(NodeIndex(0), addresses), None)
 
     def receive(self) -> tuple[bytes, Message]:
         """Return the next message and its sender."""

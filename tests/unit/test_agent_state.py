@@ -67,7 +67,7 @@ from scoop_hpc.transport.notice import REMINDER
 FIRST, SECOND = NodeIndex(0), NodeIndex(1)
 BROKER, WORKER, OTHER = broker_name(FIRST), worker_name(FIRST, 1), worker_name(FIRST, 2)
 STANDING = Standing(3, 2, 1, 0)
-UP = BrokerUp(FIRST, ("main",), ("meta",))
+UP = BrokerUp(FIRST, ("main",))
 WELCOME = Welcome(
     node=FIRST,
     workers=2,

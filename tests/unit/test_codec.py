@@ -65,7 +65,7 @@ SAMPLES = [
         None,
     ),
     Welcome(NODE, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
-    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",)),)),
     Gone((worker_name(1, 0),), (NodeIndex(2),), "its agent died"),
     GivenUp(),
     LinkBroken(broker_name(3)),

@@ -50,7 +50,7 @@ class Tree:
         self.answers: dict[str, list[Message]] = {}
         self.carried: list[tuple[str, str, Message]] = []
         self._dice = random.Random(seed)
-        peers = Peers(tuple(BrokerUp(NodeIndex(index), ("a",), ("b",)) for index in range(brokers)))
+        peers = Peers(tuple(BrokerUp(NodeIndex(index), ("a",)) for index in range(brokers)))
         for name, broker in self.brokers.items():
             broker.handle(Ready(), ProcessName(f"{name}.0"))
             broker.handle(peers, AGENT)

@@ -137,7 +137,7 @@ class Run:
         """Let all agents and brokers report."""
         for index, node in enumerate(("n1", "n2")):
             self.hello(node)
-            self.say(BrokerUp(NodeIndex(index), (f"main{index}",), (f"meta{index}",)), f"{node}/0")
+            self.say(BrokerUp(NodeIndex(index), (f"main{index}",)), f"{node}/0")
         assert self.phase is Phase.RUNNING
         return self
 
@@ -198,7 +198,7 @@ def test_peers_are_told_when_the_last_broker_is_up() -> None:
     run = Run()
     run.hello("n1")
     run.hello("n2")
-    up = BrokerUp(NodeIndex(1), ("b",), ("b2",)), BrokerUp(NodeIndex(0), ("a",), ("a2",))
+    up = BrokerUp(NodeIndex(1), ("b",)), BrokerUp(NodeIndex(0), ("a",))
     assert run.say(up[0], "n2/0") == []
     assert run.state.missing() == ["n1.site"]
     peers = Peers((up[1], up[0]))
@@ -582,9 +582,9 @@ def reports(run: Run) -> list[Open | Fault]:
 def test_client_of_a_pool_is_told_the_first_broker_once_all_are_up() -> None:
     run = Run(POOL)
     run.hello("n1")
-    run.say(BrokerUp(NodeIndex(0), ("main0",), ("meta0",)), "n1/0")
+    run.say(BrokerUp(NodeIndex(0), ("main0",)), "n1/0")
     assert reports(run) == []
-    assert reports(Run(POOL).begin()) == [Open(3, BrokerUp(NodeIndex(0), ("main0",), ("meta0",)), None)]
+    assert reports(Run(POOL).begin()) == [Open(3, BrokerUp(NodeIndex(0), ("main0",)), None)]
 
 
 def test_client_of_a_pool_is_told_once_why_it_ended() -> None:

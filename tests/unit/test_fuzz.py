@@ -82,7 +82,7 @@ def test_a_frame_is_marked_as_a_reference_once() -> None:
 
 def broker() -> BrokerState:
     state = BrokerState(broker_name(0))
-    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(2))), AGENT)
+    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(2))), AGENT)
     for worker in ("0.0", "0.1"):
         state.handle(Ready(), ProcessName(worker))
     return state

@@ -41,7 +41,7 @@ LOST = Loss("node n1 is lost", waited=True)
 
 
 def up(*nodes: int) -> Peers:
-    return Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in nodes))
+    return Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in nodes))
 
 
 def gone(*nodes: int) -> Gone:
@@ -191,15 +191,15 @@ def test_late_messages_of_a_lost_broker_are_not_heard(home: Broker) -> None:
     home.say(gone(1), AGENT)
     assert home.say(Steal(5), SECOND) == []
     assert home.say(Tasks([batch(1)]), SECOND) == []
-    assert home.say(Load(SECOND, 5, 0), SECOND) == []
+    assert home.say(Load(5, 0), SECOND) == []
     assert home.queued() == []
 
 
 def test_theft_from_a_node_that_is_lost_is_over(home: Broker) -> None:
-    home.say(Load(SECOND, 5, 0), SECOND)
+    home.say(Load(5, 0), SECOND)
     assert to(SECOND, home.say(Request(1), OTHER)) == [Steal(1)]
     home.say(gone(1), AGENT)
-    assert to(THIRD, home.say(Load(THIRD, 5, 0), THIRD)) == [Steal(1)]
+    assert to(THIRD, home.say(Load(5, 0), THIRD)) == [Steal(1)]
 
 
 def test_question_that_a_lost_node_would_have_answered_is_answered(home: Broker) -> None:
@@ -244,7 +244,7 @@ def test_task_that_was_on_many_lost_nodes_fails_at_last(home: Broker) -> None:
 
 def test_late_comer_is_a_peer_and_knows_who_is_gone(home: Broker) -> None:
     home.say(up(7), AGENT)
-    assert to(broker_name(7), home.say(Load(broker_name(7), 1, 0), broker_name(7))) == []
+    assert to(broker_name(7), home.say(Load(1, 0), broker_name(7))) == []
     assert to(broker_name(7), home.say(Request(1), OTHER)) == [Steal(1)]
     newcomer = Broker(broker_name(7))
     newcomer.say(replace(up(0, 2, 7), gone=(NodeIndex(1),)), AGENT)

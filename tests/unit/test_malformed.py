@@ -54,7 +54,6 @@ from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
     AgentName,
-    BrokerName,
     NodeIndex,
     ProcessName,
     broker_name,
@@ -68,7 +67,7 @@ from scoop_hpc.run.placement import NodePlan
 NAMES = ["0", "1", "2", "0.0", "0.1", "1.0", "0.g1", "agent", "n1/0", "n2/0", "", "x", "0.", ".0", "\u0664", "-1"]
 SAMPLES: list[Message] = [
     Hello(VERSION, "3.11", "n1", "h1", 7, 4),
-    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",), ("tcp://1.2.3.4:6",)),)),
+    Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",)),)),
     Output(worker_name(0, 1), 1, b"text\n"),
     Accounts(
         (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
@@ -183,8 +182,8 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
         Request(1, 0),
         Query(ORIGIN, 1, 0),
         Shutdown(0),
-        Load(broker_name(1), -5, 0),
-        BrokerUp(NodeIndex(0), (), ("a",)),
+        Load(-5, 0),
+        BrokerUp(NodeIndex(0), ()),
         Output(worker_name(0, 1), 4, b""),
         Exited(ORIGIN, 7, 2**40, False, True),
         Fault("why", 256),
@@ -201,7 +200,7 @@ def test_numbers_out_of_range_are_refused(message: Message) -> None:
 
 def broker() -> BrokerState:
     state = BrokerState(broker_name(0))
-    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",), ("b",)) for node in range(2))), AGENT)
+    state.handle(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(2))), AGENT)
     for worker in ("0.0", "0.1"):
         state.handle(Ready(), ProcessName(worker))
     return state
@@ -243,8 +242,8 @@ def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation:
         (Withdraw(), "0.7"),
         (Ready(), "1.0"),
         (Ready(), "0.x"),
-        (Load(BrokerName(ProcessName("x")), 1000, 0), "x"),
-        (Load(broker_name(1), 1000, 0), "0.0"),
+        (Load(1000, 0), "x"),
+        (Load(1000, 0), "0.0"),
         (Hello(VERSION, "3.11", "n1", "h", 7, 4), "0.0"),
     ],
     ids=repr,
@@ -259,7 +258,7 @@ def test_who_may_not_send_it_to_a_broker_changes_nothing(message: Message, sende
 @pytest.mark.parametrize(
     "message",
     [
-        BrokerUp(NodeIndex(0), ("a",), ("b",)),
+        BrokerUp(NodeIndex(0), ("a",)),
         Exited(ORIGIN, 7, 0, False, True),
         Fault("why", 0),
         messages.Bye(),
@@ -284,7 +283,7 @@ def test_an_agents_invalid_message_ends_the_run_with_a_reason() -> None:
 
 def test_an_agent_speaks_for_the_broker_of_its_own_node_only() -> None:
     with pytest.raises(ProtocolError):
-        driver().handle(BrokerUp(NodeIndex(1), ("a",), ("b",)), AgentName("n1/0"), 0.0)
+        driver().handle(BrokerUp(NodeIndex(1), ("a",)), AgentName("n1/0"), 0.0)
 
 
 def test_a_fault_is_never_a_success() -> None:

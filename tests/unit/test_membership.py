@@ -41,7 +41,7 @@ DIED = "its agent (pid 42) died, or the connection to it broke"
 
 
 def up(index: int) -> BrokerUp:
-    return BrokerUp(NodeIndex(index), (f"main{index}",), (f"meta{index}",))
+    return BrokerUp(NodeIndex(index), (f"main{index}",))
 
 
 def join(run: Run, *indices: int) -> list[Send]:

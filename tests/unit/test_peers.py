@@ -10,12 +10,13 @@ import zmq
 
 from scoop_hpc.broker.peers import PeerLinks
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Beat, BrokerUp, Greet, Greeted, Message
-from scoop_hpc.protocol.names import BrokerName, NodeIndex, broker_name
+from scoop_hpc.protocol.messages import Arrived, Beat, BrokerUp, Bye, Greet, Greeted, Message, Moved
+from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, broker_name, node_of
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.numbered import Inbox
 
 SELF, PEER, OTHER = broker_name(0), broker_name(7), broker_name(8)
+PEER_ONE, PEER_OTHER = broker_name(1), broker_name(2)
 
 
 class Links:
@@ -24,10 +25,10 @@ class Links:
     def __init__(self, directory: Path) -> None:
         self.context: sockets.Context = zmq.Context()
         self.polled: list[sockets.Socket] = []
-        self.links = PeerLinks(self.context, SELF, None, 1.0, 15.0, self.polled.append, self.polled.remove)
+        self.links = PeerLinks(self.context, SELF, None, 1.0, 15.0, 1, self.polled.append, self.polled.remove)
         self.router: sockets.Socket = self.context.socket(zmq.ROUTER)
         self.router.bind(f"ipc://{directory}/7")
-        self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",), (f"ipc://{directory}/7.meta",))
+        self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",))
         self._inbox = Inbox()
 
     def received(self) -> list[Message]:
@@ -43,7 +44,7 @@ class Links:
             answer = Greeted(message.attempt, self._inbox.greet(SELF))
             self.router.send_multipart([sender, *codec.encode(answer)])
             assert self.polled[0].poll(10_000)
-            assert self.links.serve(PEER) == self.up.meta[0]
+            assert self.links.serve(PEER)
 
 
 @pytest.fixture
@@ -54,13 +55,13 @@ def links(tmp_path: Path) -> Iterator[Links]:
 
 
 def test_message_waits_until_the_peer_is_known(links: Links) -> None:
-    links.links.send(PEER, Beat())
+    links.links.send(PEER, Beat(), 0.0)
     links.links.meet([links.up], 0.0)
     assert links.received() == [Beat()]
 
 
 def test_broker_is_no_peer_of_its_own(links: Links) -> None:
-    assert links.links.meet([BrokerUp(NodeIndex(0), ("a",), ("b",))], 0.0) == []
+    assert links.links.meet([BrokerUp(NodeIndex(0), ("a",))], 0.0) == []
 
 
 def test_peer_is_met_once(links: Links) -> None:
@@ -69,12 +70,24 @@ def test_peer_is_met_once(links: Links) -> None:
 
 
 def test_message_for_an_unknown_broker_waits_when_others_are_met(links: Links) -> None:
-    links.links.send(OTHER, Beat())
+    links.links.send(OTHER, Beat(), 0.0)
     assert links.links.meet([links.up], 0.0) == [PEER]
+
+
+def test_no_connection_is_made_before_there_is_something_to_send(links: Links) -> None:
+    links.links.meet([links.up], 0.0)
+    assert links.polled == []
+    assert links.links.look(0.0) == []
+    links.links.send(PEER, Beat(), 0.0)
+    assert len(links.polled) == 1
+    assert links.links.look(0.0) == [PEER]  # there is none yet
+    assert links.links.look(0.1) == []
+    assert links.received() == [Beat()]
 
 
 def test_peer_that_is_gone_is_not_polled_and_not_met_again(links: Links) -> None:
     links.links.meet([links.up], 0.0)
+    links.links.send(PEER, Beat(), 0.0)
     (socket,) = links.polled
     links.links.part(PEER)
     assert links.polled == []
@@ -85,16 +98,71 @@ def test_peer_that_is_gone_is_not_polled_and_not_met_again(links: Links) -> None
 
 @pytest.mark.parametrize("name", [PEER, OTHER])
 def test_message_for_a_broker_that_is_gone_is_dropped(links: Links, name: BrokerName) -> None:
-    links.links.send(name, Beat())
+    links.links.send(name, Beat(), 0.0)
     links.links.meet([links.up], 0.0)
     links.links.part(name)
-    links.links.send(name, Beat())
+    links.links.send(name, Beat(), 0.0)
     assert links.links.is_gone(name)
 
 
-def test_parting_tells_where_the_meta_socket_was_found(links: Links) -> None:
-    links.links.send(PEER, Beat())
-    links.links.meet([links.up], 0.0)
-    links.received()
-    assert links.links.part(PEER) == links.up.meta[0]
-    assert links.links.part(PEER) is None
+class Peer:
+    """The main socket of a broker that others greet."""
+
+    def __init__(self, links: Links, directory: Path, name: BrokerName) -> None:
+        self.name = name
+        self._links = links.links
+        self._router: sockets.Socket = links.context.socket(zmq.ROUTER)
+        self._router.router_handover = True
+        self._router.bind(f"ipc://{directory}/{name}")
+        self.up = BrokerUp(node_of(name), (f"ipc://{directory}/{name}",))
+        self._inbox = Inbox()
+        self.greets = 0
+
+    def received(self) -> Message:
+        """Return the next message that is no Greet, after the answers to those; tell that it has arrived."""
+        while True:
+            assert self._router.poll(10_000)
+            sender, *frames = self._router.recv_multipart()
+            taken = self._inbox.take(SELF, frames)
+            message = None if taken is None else codec.decode(taken)
+            answer: Message
+            if isinstance(message, Greet):
+                self.greets += 1
+                answer = Greeted(message.attempt, self._inbox.greet(SELF))
+            elif message is None:
+                continue
+            else:
+                answer = Arrived(self._inbox.tell(SELF))
+            self._router.send_multipart([sender, *codec.encode(answer)])
+            link = self._links._links[self.name]
+            assert link.socket.poll(10_000)
+            self._links.serve(self.name)
+            if message is not None and not isinstance(message, Greet):
+                return message
+
+
+def test_connection_that_was_unused_for_longest_rests_and_goes_on_where_it_ended(links: Links, tmp_path: Path) -> None:
+    one, other = Peer(links, tmp_path, PEER_ONE), Peer(links, tmp_path, PEER_OTHER)
+    links.links.meet([one.up, other.up], 0.0)
+    for number in range(3):
+        for peer in (one, other):
+            sent = Moved(ORIGIN, (number,), PEER, 1)
+            links.links.send(peer.name, sent, 0.0)
+            assert peer.received() == sent
+            assert len(links.polled) == 1  # at most
+    assert (one.greets, other.greets) == (3, 3)
+
+
+def test_what_there_is_no_room_for_waits_until_others_have_got_theirs(links: Links, tmp_path: Path) -> None:
+    one, other = Peer(links, tmp_path, PEER_ONE), Peer(links, tmp_path, PEER_OTHER)
+    links.links.meet([one.up, other.up], 0.0)
+    links.links.send(one.name, Beat(), 0.0)
+    links.links.send(other.name, Beat(), 0.0)
+    links.links.send(other.name, Bye(), 0.0)
+    links.links.look(0.1)
+    assert list(links.links._links) == [one.name]
+    assert one.received() == Beat()
+    links.links.look(0.2)
+    assert list(links.links._links) == [other.name]
+    assert other.received() == Beat()
+    assert other.received() == Bye()

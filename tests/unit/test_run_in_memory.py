@@ -18,7 +18,6 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from scoop_hpc.broker.actions import META
 from scoop_hpc.broker.actions import Send as BrokerSend
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.events import Event, Observers
@@ -327,7 +326,7 @@ class World:
             return
         message = arrived(message)
         if isinstance(message, Ready) and sender == AGENT:
-            up = BrokerUp(node_of(broker.name), ("main",), ("meta",))
+            up = BrokerUp(node_of(broker.name), ("main",))
             self._send(node, [BrokerSend(AGENT, up)])
             return
         self._send(node, broker.handle(message, sender))
@@ -339,11 +338,7 @@ class World:
         own = node.broker.name
         for send in sends:
             message = send.message
-            if send.to == META:
-                for peer in self.nodes:
-                    if peer is not node:
-                        self.later(LATENCY, partial(self._hear_broker, peer, message, own))
-            elif send.to == AGENT:
+            if send.to == AGENT:
                 self.later(LATENCY, partial(self._hear_from_broker, node, message))
             elif is_broker(send.to):
                 peer = self.nodes[node_of(send.to)]

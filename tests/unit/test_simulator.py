@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -32,7 +32,7 @@ from scoop_hpc.protocol.names import ProcessName, WorkerName
 from scoop_hpc.run import agent_state
 from scoop_hpc.sim import __main__ as command
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.efficiency import rows
+from scoop_hpc.sim.efficiency import NETWORK, flat, nested, rows
 from scoop_hpc.sim.faults import MOMENTS, Death, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.many import try_seed, try_seeds
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
@@ -288,7 +288,6 @@ def test_messages_of_one_connection_arrive_in_order_and_those_of_another_do_not_
     net.holds.append(Hold("0", "1", 1.0, 5.0))
     assert net.arrival("0", "1", 0, 1.0) == 5.0
     assert net.arrival("0", "1", 0, 4.0) == 5.0
-    assert net.arrival("0", "1", 0, 1.0, meta=True) == 5.0
     assert net.arrival("0", "2", 0, 1.0) == pytest.approx(1.1)
     assert net.arrival("0.1", "0", 0, 1.0) == pytest.approx(1.01)
 
@@ -394,6 +393,14 @@ def test_efficiency_is_close_to_one_on_a_few_nodes() -> None:
         table = list(rows(2, kind))
         assert [row.workers for row in table] == [4, 8]
         assert all(0.97 < row.efficiency <= 1.0 and 2.0 < row.messages < 20.0 for row in table)
+
+
+@pytest.mark.parametrize("make", [flat, nested])
+def test_nodes_do_not_tell_all_others_of_each_task(make: Callable[[int], Program]) -> None:
+    nodes = 40
+    result = World(Scenario(0, (2,) * nodes, make(2 * nodes * 20), NETWORK), checks=False).run()
+    assert sum(result.computed.values()) > 0.9 * result.seconds * 2 * nodes
+    assert result.task_messages < 30 * result.executed
 
 
 # the command

@@ -1,0 +1,197 @@
+"""Which brokers tell each other how much work waits and how many workers are idle, and what each knows by that.
+
+::
+
+    up to `Policy.all_direct` brokers            beyond
+
+        0 --- 1                                            0                 the parent of broker n is
+        |  X  |    each tells all others               /   |   \\             (n - 1) // `Policy.branches`,
+        3 --- 2    of its own workers                1     2     3           or the nearest ancestor that lives
+                                                   / | \\
+
+In the tree a broker tells each neighbour how many workers are idle at its own node and behind its other neighbours, as
+far as its own queue does not suffice for them. So each knows how much work is wanted in all directions, and whoever has
+work is asked for it by the neighbour that is on the way. Each broker tells few others, not all, and work travels in
+bulk, to N nodes in log N steps. [Sums over a tree: Kumar, Grama and Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60.
+Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based global load balancing, PPoPP 2011, 201.]
+
+What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
+hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
+for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs
+a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
+federation at rest sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.policy import Policy
+from scoop_hpc.protocol.messages import Load
+from scoop_hpc.protocol.names import BrokerName, broker_name, node_of
+
+_NOTHING = Load(0, 0)
+
+
+def ancestor(node: int, living: Collection[BrokerName], branches: int) -> BrokerName | None:
+    """Return the nearest ancestor of *node* in the tree that is *living*; broker 0 is; None for node 0.
+
+    >>> ancestor(9, {broker_name(1)}, 2), ancestor(9, {broker_name(1), broker_name(4)}, 2), ancestor(0, (), 2)
+    ('1', '4', None)
+    """
+    while node:
+        node = (node - 1) // branches
+        if not node or broker_name(node) in living:
+            return broker_name(node)
+    return None
+
+
+def _children(node: int, living: Collection[BrokerName], branches: int, last: int) -> Iterator[BrokerName]:
+    """Yield the children of *node* that are *living*, and in the place of each other one its children."""
+    for child in range(branches * node + 1, min(branches * (node + 1), last) + 1):
+        if broker_name(child) in living:
+            yield broker_name(child)
+        else:
+            yield from _children(child, living, branches, last)
+
+
+class Neighbours:
+    """The brokers that broker *name* tells of its load, and what they have told."""
+
+    def __init__(self, name: BrokerName, policy: Policy) -> None:
+        self._name = name
+        self._policy = policy
+        self._passes_on = False  # what it has heard: in a tree
+        self._heard: dict[BrokerName, Load] = {}  # also from peers that know first that they are neighbours
+        self._said: dict[BrokerName, Load | None] = {}  # to each neighbour; None: nothing yet
+        self.idle = 0  # workers in all directions, as far as told
+        self.idle_beyond = 0  # of these, those for which tasks pass through here: all, or in a small run none
+        self._offered = 0  # tasks of the queue here, as far as neighbours were told at once
+        self._again: set[BrokerName] = set()  # to whom all is to be said again at the next tick
+        self._examined = -1  # idle workers, up to which nobody is to be told of more before the next tick
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __iter__(self) -> Iterator[BrokerName]:
+        return iter(self._said)
+
+    def meet(self, peers: Collection[BrokerName]) -> None:
+        """Take it that these are the other brokers of the run."""
+        self._passes_on = len(peers) >= self._policy.all_direct
+        if self._passes_on:
+            branches, own = self._policy.branches, node_of(self._name)
+            last = max(map(node_of, peers))
+            parent = ancestor(own, peers, branches)
+            neighbours = [*_children(own, peers, branches, last), *([] if parent is None else [parent])]
+        else:
+            neighbours = sorted(peers)
+        self._said = {peer: self._said.get(peer) for peer in neighbours}
+        self._heard = {peer: load for peer, load in self._heard.items() if peer in peers}
+        self._count()
+
+    def hear(self, load: Load, peer: BrokerName) -> None:
+        """Note what a *peer* has told."""
+        self._heard[peer] = load
+        self._count()
+
+    def _count(self) -> None:
+        self.idle = sum(self._heard.get(peer, _NOTHING).idle for peer in self._said)
+        self.idle_beyond = self.idle if self._passes_on else 0
+        self._offered = 0
+        self._examined = -1
+
+    def gave_nothing(self, victim: BrokerName) -> None:
+        """Note that a peer that was asked for tasks has none."""
+        if victim in self._heard:
+            self._heard[victim] = Load(0, self._heard[victim].idle)
+
+    def got_nothing(self, thief: BrokerName, queued: int) -> None:
+        """Note that a peer has learnt that there are no tasks here, although there may be some that it may not have."""
+        said = self._said.get(thief)
+        if queued:
+            self._again.add(thief)  # later: else it would ask at once, and get nothing again
+        elif said is not None and said.queued:
+            self._said[thief] = Load(0, said.idle)
+            self._offered = 0
+
+    def elsewhere(self, peer: BrokerName) -> int:
+        """Return how many workers are idle in other directions than that of *peer*."""
+        return self.idle - self._heard.get(peer, _NOTHING).idle if peer in self._said else self.idle
+
+    def beyond(self, peer: BrokerName) -> int:
+        """Return for how many workers in other directions than that of *peer* tasks pass through here."""
+        return self.elsewhere(peer) if self._passes_on else 0
+
+    def victim(self, own_hunger: bool) -> BrokerName | None:
+        """Return the neighbour to steal from: the one with the longest queue; None if nobody has or wants any."""
+        best, most = None, 0
+        for peer in self._said:
+            queued = self._heard.get(peer, _NOTHING).queued
+            if queued > most and (own_hunger or self.beyond(peer)):
+                best, most = peer, queued
+        return best
+
+    def _load_for(self, peer: BrokerName, queued: int, spare: int, idle: int) -> Load:
+        return Load(queued, max(0, idle + self.beyond(peer) - spare))
+
+    def news(self, queued: int, spare: int, idle: int) -> list[Send]:
+        """Return what neighbours are to be told at once.
+
+        So many tasks are *queued* here, *spare* of them for any worker, and so many workers are *idle* here.
+        """
+        hunger = idle + self.idle_beyond - spare
+        if not self._passes_on and hunger <= 0 < self._examined:
+            return self.tick(queued, spare, idle)
+        is_offered = queued <= 2 * self._offered
+        if is_offered and hunger <= self._examined:
+            return []
+        takers = () if is_offered else self._takers(queued)
+        self._examined = max(hunger, 0)
+        self._offered = max(queued, self._offered)
+        sends = []
+        for peer, said in self._said.items():
+            load = self._load_for(peer, queued, spare, idle)
+            if said is None or peer in takers or load.idle >= max(1, 2 * said.idle):
+                self._said[peer] = load
+                sends.append(Send(peer, load))
+        return sends
+
+    def _takers(self, queued: int) -> Collection[BrokerName]:
+        """Return who is to learn at once that so many tasks are queued here, and does not know that there are any.
+
+        In the tree these are the hungriest neighbours, and no more of them than there are tasks.
+        """
+        ignorant = [peer for peer, said in self._said.items() if said is None or not said.queued]
+        if not self._passes_on:
+            return ignorant
+        hungry = [peer for peer in ignorant if self._heard.get(peer, _NOTHING).idle]
+        hungry.sort(key=lambda peer: self._heard[peer].idle, reverse=True)
+        return hungry[:queued]
+
+    def tick(self, queued: int, spare: int, idle: int) -> list[Send]:
+        """Return what neighbours are to be told from time to time: what has gone, or has become much more or less."""
+        self._offered, self._examined = 0, -1
+        sends = []
+        for peer, said in self._said.items():
+            load = self._load_for(peer, queued, spare, idle)
+            if (
+                said is None
+                or peer in self._again
+                or _differs(load.queued, said.queued)
+                or _differs(load.idle, said.idle)
+            ):
+                self._said[peer] = load
+                sends.append(Send(peer, load))
+        self._again.clear()
+        return sends
+
+
+def _differs(count: int, told: int) -> bool:
+    """Return whether a *count* is so far from what was *told* that it is to be told again.
+
+    >>> _differs(0, 0), _differs(0, 1), _differs(3, 2), _differs(4, 2), _differs(1, 2)
+    (False, True, False, True, True)
+    """
+    return count != told and (count >= 2 * told or 2 * count <= told)
