@@ -33,6 +33,7 @@ class Sizes:
         self._workers = workers
         self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
         self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
+        self._measured = self._size  # items of the largest chunk that the pace is known of
         self._bounded = buffersize is not None
         self._limit = max(self._policy.ahead_items, self._size) if buffersize is None else min(buffersize, sys.maxsize)
         # of a bounded map every worker should have two chunks
@@ -68,7 +69,8 @@ class Sizes:
         usual = self._policy.chunks_per_worker * self._workers
         if chunks < usual:
             return False
-        if self.fixed or self.pace is None or self._size < self._fitting():  # it grows
+        grows = self.pace is None or self._size < self._fitting()
+        if self.fixed or grows or self._size > self._policy.chunk_leap * self._measured:  # of which too little is known
             return True
         return items * self.pace >= usual * self._policy.chunk_seconds  # at the end: many small chunks
 
@@ -81,6 +83,7 @@ class Sizes:
         self._seconds = self._policy.chunk_decay * self._seconds + seconds
         self._bytes = self._policy.chunk_decay * self._bytes + size
         self.pace, self.weight = self._seconds / self._counted, self._bytes / self._counted
+        self._measured = max(self._measured, count)
         growth = self._policy.chunk_leap if seconds < self._policy.chunk_worth else self._policy.chunk_growth
         self._size = min(growth * self._size, self._fitting(), self._most)
 
