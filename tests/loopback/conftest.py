@@ -139,8 +139,9 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 
 def shared_memory() -> set[str]:
-    """Return what is in /dev/shm, but for what MPI programs have there meanwhile."""
-    return {name for name in os.listdir("/dev/shm") if not name.startswith(("mpich_shm_", "sm_segment.", "Intel_MPI"))}
+    """Return what is in /dev/shm, but for what MPI, joblib and loky have there meanwhile."""
+    of_others = "mpich_shm_", "sm_segment.", "Intel_MPI", "joblib_memmapping_", "sem.loky-"
+    return {name for name in os.listdir("/dev/shm") if not name.startswith(of_others)}
 
 
 @pytest.fixture(scope="session")

@@ -837,11 +837,11 @@ with Executor(2) as executor:
         worker = scripts.worker()
         os.kill(worker, signal.SIGKILL)
         until(lambda: list(scripts.alive().values()).count("scoop-worker") == 2 and worker not in scripts.alive())
-        assert shared_memory() == before
+        assert shared_memory() <= before
     process.kill()
     process.communicate(timeout=60)
     until(lambda: not scripts.alive())
-    assert shared_memory() == before
+    assert shared_memory() <= before
 
 
 # map without a chunksize

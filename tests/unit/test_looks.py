@@ -106,6 +106,19 @@ def failed(position: int) -> FailedTask:
     return FailedTask("simulate", position, "7", "ValueError: no", "", OTHER, 1, 1005.0)
 
 
+def test_a_look_has_functions_and_the_last_failures(made: Snapshots) -> None:
+    begin(made)
+    failed = FailedTask("simulate", 3, "7", "ValueError: 7", "Traceback", WORKER, 1, 1e9)
+    accounts = Accounts((FunctionAccount("simulate", 10, 150, 0, 5.0, 2.0, ((40, 10),)),), (), (failed,) * 150)
+    for index, node in enumerate(("n1", "n2")):
+        made(NodeAccounted(node, NodeIndex(index), accounts))
+    seen = made.look(1010.0)
+    (function,) = seen.functions
+    assert (function.name, function.count, function.failed, function.mean_s) == ("simulate", 20, 300, 0.5)
+    assert seen.totals.failed == 300
+    assert (len(seen.failures), seen.failures[-1].node, seen.failures[-1].error) == (100, "n2", "ValueError: 7")
+
+
 def test_the_origin_is_no_busy_worker_unless_it_is_alone(made: Snapshots) -> None:
     begin(made)
     made.see(0, Seen((busy("0.1"), busy("0.0")), 6))

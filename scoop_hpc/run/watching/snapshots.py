@@ -127,12 +127,13 @@ class Snapshots:
         alone = len(workers) == 1  # the origin, which executes tasks then
         busy = sum(worker.state == "busy" for worker in workers if alone or worker.name != ORIGIN)
         alive = [node for node in self._nodes if node.state == "alive"]
+        counted = sum(each.failed for those in self._functions.values() for each in those)
         waiting = self._progress.queued() if self._progress.running else None
         return Totals(
             done=self._done.done,
             running=busy,
             queued=sum(node.queued for node in alive) if waiting is None else waiting,
-            failed=sum(each.failed for those in self._functions.values() for each in those),
+            failed=max(counted, sum(part.failed for part in self._progress.parts)),  # one of them comes first
             repeated=sum(self._repeated.values()),
             stolen=sum(node.steals_in for node in self._nodes),
             rate_per_s=round(self._done.rate(now), 3) if self._done.done else 0.0,

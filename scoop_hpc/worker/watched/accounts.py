@@ -259,4 +259,4 @@ def _cut_middle(text: str, most: int) -> str:
     >>> _cut_middle("abcdefghij" * 2, 10)
     'ab\\n...\\nhij'
     """
-    return text if len(text) <= most else text[: most // 4] + "\n...\n" + text[len(text) - (most - 5 - most // 4) + 1 :]
+    return text if len(text) <= most else text[: most // 4] + "\n...\n" + text[len(text) - (most - 5 - most // 4) :]
