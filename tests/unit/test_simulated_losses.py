@@ -218,7 +218,7 @@ def test_a_broker_that_waits_for_a_lost_one_is_found(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("classes", "words", "first"),
     [
-        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at", 240),  # it is rare
+        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at|is twice at", 240),  # it is rare
         (Classes(worker=SettlesTwice), "is settled, and was settled", 270),
     ],
 )
@@ -285,5 +285,5 @@ def test_a_question_for_a_value_that_hangs_with_a_lost_node_is_found(monkeypatch
     ],
 )
 def test_a_task_that_is_kept_for_a_lost_owner_is_found(classes: Classes, words: str) -> None:
-    kept(tasks_of_a_lost_owner(12))
-    assert words in first_failure(tasks_of_a_lost_owner, 12, classes)
+    kept(tasks_of_a_lost_owner(159))
+    assert words in first_failure(tasks_of_a_lost_owner, 159, classes)
