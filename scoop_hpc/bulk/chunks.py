@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from time import monotonic
-from typing import Any
+from typing import Any, overload
 
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -57,6 +57,39 @@ class Calls(list[tuple[Any, ...]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _calls, (list(chain.from_iterable(self)), len(self[0]))
+
+
+class RangeCalls(Sequence[tuple[int]]):
+    """The calls with each number of a range. What is kept, and what travels, is the range.
+
+    >>> calls = RangeCalls(range(0, 10, 2))
+    >>> list(calls), calls[1], list(calls[-2:])
+    ([(0,), (2,), (4,), (6,), (8,)], (2,), [(6,), (8,)])
+    """
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, numbers: range) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[tuple[int]]:
+        return zip(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> RangeCalls: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[int] | RangeCalls:
+        chosen = self._numbers[index]
+        return (chosen,) if isinstance(chosen, int) else RangeCalls(chosen)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RangeCalls, (self._numbers,)
 
 
 def _calls(arguments: list[Any], each: int) -> list[tuple[Any, ...]]:

@@ -11,15 +11,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import TimeoutError
 from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
-from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
+from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
@@ -39,7 +40,8 @@ _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cu
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return the length of the shortest of *iterables*, None if one does not know its own, or what is left of it."""
     if all(isinstance(iterable, Sized) and not isinstance(iterable, SizedResults) for iterable in iterables):
-        return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
+        with contextlib.suppress(OverflowError):  # of a range that nobody comes to the end of
+            return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     return None
 
 
@@ -107,7 +109,7 @@ class Feed:
         _check_count("buffersize", buffersize)
         if not iterables:
             raise TypeError(f"{caller} needs at least one iterable")
-        self.chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()  # not yet taken, in the items' order
+        self.chunks: OrderedDict[Future, Sequence[tuple[Any, ...]]] = OrderedDict()  # in order, those not yet taken
         self._controller = controller
         self._thread = get_ident()  # the consumer's: it alone reads items and takes outcomes in
         self._mailbox = controller.mailbox()
@@ -119,6 +121,8 @@ class Feed:
         self._items = zip(*iterables)
         self._read_so_far = 0
         self._count = _length(iterables)
+        numbers = iterables[0] if len(iterables) == 1 and self._count is not None else None
+        self._range = numbers if isinstance(numbers, range) else None
         self._counted = controller.counted(label, self._count)
         if self._cost.terms.time_limit is not None:
             chunksize = 1  # the limit is that of one call
@@ -140,7 +144,7 @@ class Feed:
         """Return the first chunk that was not taken."""
         return next(iter(self.chunks))
 
-    def take(self, future: Future) -> list[tuple[Any, ...]]:
+    def take(self, future: Future) -> Sequence[tuple[Any, ...]]:
         """Hand out the items of a chunk, whose results will be consumed by `each`."""
         return self.chunks.pop(future)
 
@@ -164,10 +168,11 @@ class Feed:
             self.go_on()
             yield result
 
-    def submit(self, items: list[tuple[Any, ...]], first: int = 0) -> ChunkFuture:
+    def submit(self, items: Sequence[tuple[Any, ...]], first: int = 0) -> ChunkFuture:
         """Make a task of *items*; the *first* is number so and so of all, 0 if that is not known."""
         is_one = len(items) == 1
-        arguments = (*self._head, items if is_one else Calls(items), self._sizes.budget(len(items)), first)
+        calls = items if is_one or type(items) is RangeCalls else Calls(items)
+        arguments = (*self._head, calls, self._sizes.budget(len(items)), first)
         make = self._make_one if is_one else self._make_several
         future = self._controller.submit(self._task, arguments, {}, self._cost, make)
         assert isinstance(future, ChunkFuture)
@@ -181,7 +186,7 @@ class Feed:
         future.terms = _ONCE
         return future
 
-    def _submit_chunk(self, items: list[tuple[Any, ...]], first: int) -> Future:
+    def _submit_chunk(self, items: Sequence[tuple[Any, ...]], first: int) -> Future:
         """Make a chunk of *items*, the first of which is number *first* of all."""
         self._under_way += 1
         self._items_under_way += len(items)
@@ -220,15 +225,20 @@ class Feed:
             return
         self._feeding = True
         try:
-            while self._has_room():
-                items = self._read()
-                if items:
-                    self._unread += len(items)
-                    self.chunks[self._submit_chunk(items, self._read_so_far - len(items) + 1)] = items
-                    self._wake_hungry()
+            # where the items are there already: others do not wait for a chunk until the next one is read
+            with contextlib.nullcontext() if self._count is None else self._controller.gathering():
+                self._submit_more()
         finally:
             self._feeding = False
             self._wake_hungry()
+
+    def _submit_more(self) -> None:
+        while self._has_room():
+            items = self._read()
+            if items:
+                self._unread += len(items)
+                self.chunks[self._submit_chunk(items, self._read_so_far - len(items) + 1)] = items
+                self._wake_hungry()
 
     def _wake_hungry(self) -> None:
         hungry, self._hungry = self._hungry, []
@@ -271,8 +281,10 @@ class Feed:
             and self._sizes.room(self._unread + self._next_size())
         )
 
-    def _read(self) -> list[tuple[Any, ...]]:
+    def _read(self) -> Sequence[tuple[Any, ...]]:
         """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
+        if self._range is not None:
+            return self._read_range(self._range)
         items: list[tuple[Any, ...]] = []
         try:
             self._take_items(self._next_size(), items)  # those before a failure are in it then
@@ -289,6 +301,13 @@ class Feed:
         if self._counted is not None:
             self._counted.read(len(items))
         return items
+
+    def _read_range(self, numbers: range) -> Sequence[tuple[Any, ...]]:
+        first, self._read_so_far = self._read_so_far, min(self._read_so_far + self._next_size(), len(numbers))
+        self._exhausted = self._read_so_far == len(numbers)
+        if self._counted is not None:
+            self._counted.read(self._read_so_far - first)
+        return RangeCalls(numbers[first : self._read_so_far])
 
     def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
         """Append *size* of the items that were not read yet, or all; fewer if they take their time to come."""
@@ -326,7 +345,7 @@ class Feed:
         self.go_on()
 
     def _count_ended(
-        self, counted: CountedItems, future: Any, items: list[tuple[Any, ...]], error: BaseException | None
+        self, counted: CountedItems, future: Any, items: Sequence[tuple[Any, ...]], error: BaseException | None
     ) -> None:
         """Count the items of a chunk that is done, but for those that are cut anew."""
         if error is not None:
@@ -337,11 +356,11 @@ class Feed:
             done: ChunkResult = future.result()
             counted.ended(len(items) - done.left, int(done.has_failed))
 
-    def _cut_anew(self, future: ChunkFuture, items: list[tuple[Any, ...]], left: int, size: int) -> None:
+    def _cut_anew(self, future: ChunkFuture, items: Sequence[tuple[Any, ...]], left: int, size: int) -> None:
         """Make new chunks of the *left* last of *items*, in their place, each of at most *size* items."""
         rest = items[-left:]
         first = future.first + len(items) - left
-        chunks: OrderedDict[Future, list[tuple[Any, ...]]] = OrderedDict()
+        chunks: OrderedDict[Future, Sequence[tuple[Any, ...]]] = OrderedDict()
         for known, its in self.chunks.items():
             chunks[known] = its
             if known is future:
@@ -420,7 +439,7 @@ class Map:
             raise
         return self._feed.each(chunk, len(self._feed.take(future)))
 
-    def _one_by_one(self, items: list[tuple[Any, ...]]) -> Iterator[Any]:
+    def _one_by_one(self, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         for item in items:
             task = self._feed.submit([item])
             chunk: Chunk = result_by(self._controller, task, self._deadline, "map")

@@ -69,8 +69,9 @@ class Sizes:
         usual = self._policy.chunks_per_worker * self._workers
         if chunks < usual:
             return False
-        grows = self.pace is None or self._size < self._fitting()
-        if self.fixed or grows or self._size > self._policy.chunk_leap * self._measured:  # of which too little is known
+        if self.fixed or self.pace is None or self._size < self._fitting():  # it grows
+            return True
+        if self._size > self._policy.chunk_leap * self._measured:  # too little is known of chunks of this size
             return True
         return items * self.pace >= usual * self._policy.chunk_seconds  # at the end: many small chunks
 

@@ -22,7 +22,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
@@ -141,6 +141,21 @@ class Controller:
             exchange.send_and_look()
             self.runner.since = monotonic()  # what it takes to send is not the task's time
         return future
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Return a context in which futures that leave are sent together, if there are several within a millisecond."""
+        state = self._state
+        if state.gathers or get_ident() != self._thread:
+            yield
+            return
+        state.gathers = True
+        try:
+            yield
+        finally:
+            state.gathers = False
+            if state.leaving:
+                self.exchange.share()
 
     def _submit_elsewhere(self, future: Future) -> None:
         """Take in what a thread other than the main one submits."""

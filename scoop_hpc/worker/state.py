@@ -121,6 +121,7 @@ class WorkerState:
         self.name = name
         self.size = size
         self.is_spared = is_spared  # it runs none but short tasks of its own: a program dies with the process
+        self.gathers = False  # several are being submitted, which are to leave together
         self.is_shaken = False  # and not even those, since a worker has died
         self.policy = policy
         self.outbox: deque[Action] = deque()
@@ -181,7 +182,7 @@ class WorkerState:
         cost = future.cost
         if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
-        elif self.wanted or not cost.brief:
+        elif not self.gathers and (self.wanted or not cost.brief):
             self.outbox.append(Export(((future,),)))
             return True
         else:

@@ -567,6 +567,18 @@ def test_looks_get_rarer_and_end_when_nothing_waits() -> None:
     assert state.next_look(is_watched=False) is None
 
 
+def test_futures_that_are_gathered_leave_together() -> None:
+    state = worker()
+    state.gathers = True
+    submit(state, cost_of(0.5), count=2)
+    assert done(state) == []
+    state.gathers = False
+    state.share()
+    (action,) = done(state)
+    assert isinstance(action, Export)
+    assert len(action.groups) == 2
+
+
 def test_what_the_main_thread_waits_for_at_the_link_needs_no_look() -> None:
     state = worker()
     state.want()
