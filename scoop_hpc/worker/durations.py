@@ -47,6 +47,11 @@ class Cost:
         self.unpolled = unpolled
         self.short = unpolled <= self._short
 
+    @property
+    def is_new(self) -> bool:
+        """Return whether nothing is known of the function."""
+        return not self.unpolled
+
     def batch_size(self) -> int:
         """Return how many calls should travel together.
 

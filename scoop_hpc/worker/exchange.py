@@ -372,6 +372,7 @@ class Exchange:
         for message in messages:
             if isinstance(message, Results):
                 self._take(message.batches)
+                self._learn(message.batches)
             elif isinstance(message, Tasks) and state.busy_since:
                 self.arm()
             state.receive(message)
@@ -386,6 +387,15 @@ class Exchange:
         batches[:], lost = taken_or_lost(batches)
         for batch in lost:
             self._link.send(OutcomeLost(self.name, batch.done))
+
+    def _learn(self, batches: list[Batch]) -> None:
+        """Learn of functions that are new, before the event loop settles their futures: the program may submit many
+        more until it waits."""
+        state = self.state
+        for batch in batches:
+            if state.is_new(batch):
+                for serial, _, unpolled in batching.load_outcomes(batch.frames):
+                    state.learn_of(serial, unpolled)
 
     def has_news(self) -> bool:
         """Return whether there is something for the event loop to settle, or to do for other threads."""

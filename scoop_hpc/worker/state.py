@@ -182,7 +182,7 @@ class WorkerState:
         cost = future.cost
         if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
-        elif not self.gathers and (self.wanted or not cost.brief):
+        elif not self.gathers and (self.wanted or not (cost.brief or cost.is_new)):
             self.outbox.append(Export(((future,),)))
             return True
         else:
@@ -229,7 +229,12 @@ class WorkerState:
         if self.size == 1:
             return
         leaving, self.leaving = self.leaving, deque()
-        groups: list[Sequence[Future]] = [(future,) for future in leaving]
+        groups: list[Sequence[Future]] = []
+        for future in leaving:
+            if future.cost.short and not self.is_shaken:  # as has turned out meanwhile
+                self.local.append(future)
+            else:
+                groups.append((future,))
         group = self._next_group(0, however_short) if self.local else None
         while group:
             groups.append(group)
@@ -301,6 +306,17 @@ class WorkerState:
         else:
             future.cost.learn(unpolled)
         return future
+
+    def is_new(self, batch: Batch) -> bool:
+        """Return whether the outcomes in *batch* are of a function that nothing is known of."""
+        future = self.sent.get(batch.done[0]) if batch.done else None
+        return future is not None and future.cost.is_new
+
+    def learn_of(self, serial: int, unpolled: float) -> None:
+        """Note how long the call of an exported future has kept another worker from polling."""
+        future = self.sent.get(serial)
+        if future is not None:
+            future.cost.learn(unpolled)
 
     def abandon(self, future: Future) -> None:
         """Do not wait for an exported future any more, nor let others begin it."""

@@ -110,28 +110,45 @@ def given_back(state: WorkerState) -> list[int]:
 # what leaves
 
 
-@pytest.mark.parametrize("known", [None, 0.5])
-def test_tasks_that_may_last_leave_at_once_whatever_is_in_front_of_them(known: float | None) -> None:
+def test_tasks_that_last_leave_at_once_whatever_is_in_front_of_them() -> None:
     state = worker()
     submit(state, cost_of(4e-6), 2)  # too short for a journey
-    submit(state, cost_of(known))
+    submit(state, cost_of(0.5))
     assert groups(state) == [1]
     assert len(state.local) == 2
 
 
-def test_brief_tasks_leave_together_while_nobody_is_idle() -> None:
+@pytest.mark.parametrize("known", [None, 0.005])
+def test_tasks_that_may_be_brief_leave_together_while_nobody_is_idle(known: float | None) -> None:
     state = worker()
-    submit(state, cost_of(0.005), 100)
+    submit(state, cost_of(known), 100)
     assert groups(state) == []
     state.before_poll(100.0, waits=False)
     assert groups(state) == [1] * 100
 
 
-def test_brief_tasks_leave_at_once_while_others_want_them() -> None:
+@pytest.mark.parametrize("known", [None, 0.005])
+def test_tasks_that_may_be_brief_leave_at_once_while_others_want_them(known: float | None) -> None:
     state = worker()
     state.receive(Demand(1))
-    submit(state, cost_of(0.005))
+    submit(state, cost_of(known))
     assert groups(state) == [1]
+
+
+def test_tasks_that_turn_out_to_be_short_stay() -> None:
+    state, cost = worker(), cost_of()
+    (first,) = submit(state, cost)
+    state.before_poll(100.0, waits=False)
+    done(state)
+    state.exported([first], [b""])
+    submit(state, cost, 3)
+    outcome = Batch(state.name, 0, [b""], done=(first.serial,))
+    assert state.is_new(outcome)
+    state.learn_of(first.serial, 2e-6)
+    assert not state.is_new(outcome)
+    state.before_poll(100.0, waits=False)
+    assert groups(state) == []
+    assert len(state.local) == 3
 
 
 def test_link_is_looked_at_a_millisecond_after_the_last_time() -> None:
