@@ -170,6 +170,12 @@ class Neighbours:
         hungry.sort(key=lambda peer: self._heard[peer].idle, reverse=True)
         return hungry[:queued]
 
+    def all_know(self, queued: int, spare: int, idle: int) -> bool:
+        """Return whether the neighbours know all this, so that the next tick has nothing for them."""
+        return not self._again and all(
+            said == self._load_for(peer, queued, spare, idle) for peer, said in self._said.items()
+        )
+
     def tick(self, queued: int, spare: int, idle: int) -> list[Send]:
         """Return what neighbours are to be told from time to time: what has gone, or has become much more or less."""
         self._offered, self._examined = 0, -1

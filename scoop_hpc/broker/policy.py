@@ -12,6 +12,7 @@ from scoop_hpc.transport.limits import LINKS
 class Policy(Struct, frozen=True):
     """The numbers of one broker. Times are in seconds."""
 
+    rest: float = 1.0  # between looks around while nothing happens
     tick: float = 0.25  # between words to neighbours of what is much more or less than they know
     all_direct: int = 8  # brokers of a run, up to which each tells all others of its load
     branches: int = 16  # children of a broker in the tree by which more of them tell each other

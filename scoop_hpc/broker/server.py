@@ -124,8 +124,11 @@ class BrokerServer:
         """Serve until the agent says Stop."""
         parent = os.getppid()
         looked = time.monotonic()
+        wait = self._policy.tick
         while True:
-            for socket, _ in self._poller.poll(int(self._policy.tick * 1000)):
+            ready = self._poller.poll(int(wait * 1000))
+            wait = self._policy.rest if not ready and self._state.is_at_rest else self._policy.tick
+            for socket, _ in ready:
                 if socket is self._main:
                     if not self._serve_main():
                         return

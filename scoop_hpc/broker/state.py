@@ -530,6 +530,12 @@ class BrokerState:
         sends = self._settle()
         return sends + self.neighbours.tick(*self._load()) + self._complain(now)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """True if ticks come to nothing until something happens."""
+        waits = self.queue.batches or self.risky.batches or self._in_memory or self._broken
+        return not waits and self.neighbours.all_know(*self._load())
+
     def _complain(self, now: float) -> list[Send]:
         """Tell of connections that have been broken for too long, until one of the two nodes is given up."""
         sends = []

@@ -87,6 +87,17 @@ def to(name: ProcessName, sends: list[Send]) -> list[Message]:
     return [send.message for send in sends if send.to == name]
 
 
+def test_broker_is_at_rest_when_nothing_waits_and_its_neighbours_know(broker: Broker) -> None:
+    assert broker.is_at_rest
+    broker.say(Tasks([batch(1)]), ORIGIN)
+    assert not broker.is_at_rest
+    broker.say(Request(2), SECOND)  # its neighbours believe that a task is here
+    broker.tick(1.0)
+    assert broker.is_at_rest
+    broker.connection_broke(PEER, 2.0)
+    assert not broker.is_at_rest
+
+
 def test_task_goes_to_the_worker_that_waits(broker: Broker) -> None:
     broker.say(Request(1), SECOND)
     assert to(SECOND, broker.say(Tasks([batch(1)]), ORIGIN)) == [Tasks([batch(1)], answer=1)]
