@@ -414,10 +414,12 @@ class Driver:
 
     def _take_answer(self, descriptor: int) -> None:
         agent, asked = self._probes[descriptor]
-        is_refused = asked.is_refused()
+        is_refused, is_heard = asked.is_refused(), asked.is_heard()
         self._end_probe(descriptor)
         if is_refused:
             self._do(self._state.refused(agent, time.monotonic()))
+        elif is_heard:
+            self._state.answered(agent, time.monotonic())
 
     def _end_probe(self, descriptor: int) -> None:
         self._poller.unregister(descriptor)

@@ -274,6 +274,12 @@ class DriverState:
         node = self._membership.of(agent)
         return [] if node is None else self._witnesses.refused(node, now)
 
+    def answered(self, agent: AgentName, now: float) -> None:
+        """Take it that the machine of *agent* accepts connections to its broker, after a `Probe`."""
+        node = self._membership.of(agent)
+        if node is not None:
+            self._witnesses.answered(node, now)
+
     # signals, the client, the output
 
     def signalled(self, number: int, now: float) -> list[Action]:

@@ -12,6 +12,7 @@ class DriverPolicy(Struct, frozen=True):
 
     agents_at_once: int = 32  # being started: their launchers all go through one daemon on this node, such as PBS's
     lost_after: float = 2.0  # without a connection, an agent is gone if its machine says so, or cannot be asked
+    silence: float = 12.0  # the same: its machine is down, or out of reach, if it has not answered for so long
     farewell: float = 4.0  # that the agents have to leave, beside what the program has
     program_grace: float = PROGRAM_GRACE  # the same as the agents'
     interrupt_grace: float = 2.0  # that the program has to end after Ctrl-C

@@ -19,7 +19,7 @@ class Probe:
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._socket.setblocking(False)
         number = self._socket.connect_ex((host, port))
-        self._was_refused_at_once = number == errno.ECONNREFUSED  # there is no SO_ERROR left then
+        self._errno = number if number == errno.ECONNREFUSED else None  # at once: there is no SO_ERROR left then
         if number not in (0, errno.EINPROGRESS, errno.ECONNREFUSED):
             self.close()
             raise OSError(number, "cannot connect")
@@ -30,9 +30,16 @@ class Probe:
 
     def is_refused(self) -> bool:
         """Return whether the answer is a refusal; without an answer it is none."""
-        if self._was_refused_at_once:
-            return True
-        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        return self._error() == errno.ECONNREFUSED
+
+    def is_heard(self) -> bool:
+        """Return whether somebody listens there."""
+        return self._error() == 0
+
+    def _error(self) -> int:
+        if self._errno is None:
+            self._errno = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # which clears it
+        return self._errno
 
     def close(self) -> None:
         """Try no longer."""

@@ -16,7 +16,7 @@ from scoop_hpc.transport import curve as keys
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
-SILENCE = 15.0  # seconds without an answer until a connection counts as lost
+SILENCE = 8.0  # seconds without an answer until a connection counts as lost
 _LEAST_SILENCE = 3.0  # a busy machine may answer as late
 _HEARTBEATS = 7  # ZMTP pings (RFC 37) in that time
 _RECONNECT = 10  # ms between attempts: a start-up waits for this

@@ -83,7 +83,8 @@ class Run:
         self.state = DriverState(plan, policy, Observers([self.observed.append]))
         self.now = 0.0
         self.done: list[Action] = []
-        self.silent: set[AgentName] = set()  # whose machines do not refuse connections to their brokers
+        self.listening: set[AgentName] = set()  # whose brokers accept connections; others' machines refuse them
+        self.silent: set[AgentName] = set()  # whose machines do neither
 
     @property
     def ending(self) -> Ending | None:
@@ -130,7 +131,9 @@ class Run:
         actions = self.state.pass_time(self.now)
         self.done += actions
         for action in actions:
-            if isinstance(action, Probe) and action.agent not in self.silent:
+            if isinstance(action, Probe) and action.agent in self.listening:
+                self.state.answered(action.agent, self.now)
+            elif isinstance(action, Probe) and action.agent not in self.silent:
                 self.done += self.state.refused(action.agent, self.now)
 
     def begin(self) -> Run:

@@ -86,9 +86,24 @@ def warnings(run: Run) -> list[str]:
 # losses
 
 
-def test_agent_whose_machine_does_not_refuse_has_the_grace_to_connect_again() -> None:
+def test_node_whose_machine_does_not_answer_is_lost_sooner() -> None:
     run = begun(replace(FOUR, grace=30.0))
+    run.listening.add(AGENTS[2])
+    run.disconnect(AGENTS[2])
+    run.wait(10)
+    run.listening.clear()
     run.silent.add(AGENTS[2])
+    run.wait(11.9)
+    assert warnings(run) == []
+    run.wait(0.2)
+    assert warnings(run) == [
+        "node n3 is lost: neither its agent (pid 42) nor its machine has answered for 12 s; 3 of 4 nodes are left"
+    ]
+
+
+def test_agent_whose_machine_answers_has_the_grace_to_connect_again() -> None:
+    run = begun(replace(FOUR, grace=30.0))
+    run.listening.add(AGENTS[2])
     run.disconnect(AGENTS[2])
     run.wait(29)
     assert [action for action in run.done if isinstance(action, Probe)] == 14 * [Probe(AGENTS[2], "main2")]

@@ -1,10 +1,11 @@
 """What tells that a node is lost: its agent's connection, the launcher's command that brought it, broken links.
 
 A connection that broke is no proof of death: the agent makes it again as soon as the network lets it, and nothing is
-lost then. It has the run's grace for that, unless there is proof before::
+lost then. It has the run's grace for that, as long as its machine answers, unless there is proof before::
 
     the launcher's command has ended      it brought this agent, and waits for it
     its machine refuses a connection      to the port of the broker, which ends with its agent [connect(2)]
+    its machine does not answer           for long enough: it is down, or out of reach
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class _Suspect(Struct):
 
     node: Node
     since: float
+    heard: float  # when its machine has answered last, or this began
     due: float  # when to ask about it, or to give it up
 
 
@@ -96,7 +98,7 @@ class Witnesses:
         if self._observers and not node.has_departed:
             self._observers.tell(events.AgentDisconnected(node.name))
         node.disconnected_at = now
-        self._suspects[node.index] = _Suspect(node, now, now + min(self._policy.lost_after, self._plan.grace))
+        self._suspects[node.index] = _Suspect(node, now, now, now + min(self._policy.lost_after, self._plan.grace))
         if node.detached is not None and now < node.detached.since + self._policy.lost_after:
             return self._losses.lose(node, node.detached.words, node.detached.cause, now)  # both ended together
         return []
@@ -110,9 +112,15 @@ class Witnesses:
         """Take it that nobody listens where the broker of *node* did: its agent is dead, unless it is connected."""
         return self._lose_agent(node, now) if node.index in self._suspects else []
 
+    def answered(self, node: Node, now: float) -> None:
+        """Take it that somebody listens where the broker of *node* does: only the connection is missing."""
+        if node.index in self._suspects:
+            self._suspects[node.index].heard = now
+
     def _doubt(self, suspect: _Suspect, now: float) -> list[Action]:
         """Ask about a node, or give it up: when its time is over, or where nobody can be asked."""
         node, until = suspect.node, suspect.since + self._plan.grace
+        silent = suspect.heard + self._policy.silence
         if node.is_lost:
             del self._suspects[node.index]
             return []
@@ -123,7 +131,13 @@ class Witnesses:
             how = f"has had no connection to the driver for {self._plan.grace:g} s"
             reason = f"the agent (pid {node.pid}) on {node.name} {how}"
             return self._losses.lose(node, f"its agent (pid {node.pid}) {how}", reason, now, is_gone=True)
-        suspect.due = min(now + self._policy.lost_after, until)
+        if now >= silent:
+            del self._suspects[node.index]
+            for_so_long = f"nor its machine has answered for {self._policy.silence:g} s"
+            what = f"neither its agent (pid {node.pid}) {for_so_long}"
+            reason = f"neither the agent (pid {node.pid}) on {node.name} {for_so_long}"
+            return self._losses.lose(node, what, reason, now, is_gone=True)
+        suspect.due = min(now + self._policy.lost_after, silent, until)
         return [Probe(node.agent, node.broker.main[0])]
 
     def _lose_agent(self, node: Node, now: float) -> list[Action]:
