@@ -826,7 +826,7 @@ def nap(x, seconds): time.sleep(seconds); return x
 with Executor(2) as executor:
     held = [executor.submit(nap, bytearray(5_000_000), 0.001).result() for _ in range(4)]
     futures = [executor.submit(nap, bytearray(5_000_000), 3600) for _ in range(8)]
-    while not all(future.running() for future in futures[:2]): time.sleep(0.01)
+    while sum(future.running() for future in futures) < 2: time.sleep(0.01)
     print("ready", flush=True)
 """
     before = shared_memory()
