@@ -1,4 +1,4 @@
-"""scoop_hpc: the program is one of the workers."""
+"""scoop_hpc: the program runs in a process beside the workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScoopHpc(Peer):
 
     def __init__(self, workers: int, uneven: bool = False, large: bool = False) -> None:
         super().__init__(workers, uneven, large)
-        self.others = workers - 1
+        self.others = workers if workers > 1 else 0  # the program is a process beside them, unless there is but one
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         return futures.submit(function, *args)
