@@ -52,9 +52,6 @@ class Surroundings(Protocol):
     def lose_letters(self, senders: Collection[str], delay: float) -> None:
         """Lose what the dead have sent, from some message on."""
 
-    def break_connection(self, node: Node) -> None:
-        """Lose what the driver and an agent have sent to each other."""
-
     def carry_out(self, actions: Sequence[driver_actions.Action]) -> None:
         """Carry out what the driver has decided."""
 
@@ -262,7 +259,6 @@ class Losses:
         run = self._run
         if node.process.is_gone or run.is_over():
             return
-        run.break_connection(node)
         self._disconnect(node)
         if not silence.is_stopped:
             run.tell_agent_of_connection(node, made=False)

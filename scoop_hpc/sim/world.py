@@ -357,12 +357,6 @@ class World:
                 for index, letter in enumerate(letters):
                     letter.is_lost, letter.delay = index >= arrive, late
 
-    def break_connection(self, node: Node) -> None:
-        """Lose what the driver and an agent have sent to each other."""
-        for way in (("driver", node.process.name), (node.process.name, "driver")):
-            for letter in self._under_way.get(way, ()):
-                letter.is_lost = True
-
     def end_broker(self, node: Node, status: int) -> None:
         """Let the broker of a node end."""
         assert node.broker is not None
