@@ -53,6 +53,19 @@ class Home:
         pop = self._away.pop
         return [serial for serial in serials if pop((owner, serial), None) is None]
 
+    def take_back(self, batch: Batch) -> Batch | None:
+        """Note that a *batch* comes back; return what of it is to be executed, None if nothing is.
+
+        That is not what was queued again since it left, for its node or the one that had sent it on is lost.
+        """
+        own = [serial for serial in serials_in(batch) if self._is_current(batch, serial)]
+        self.strike(batch.owner, own)
+        return only(batch, set(own)) if own else None
+
+    def _is_current(self, batch: Batch, serial: int) -> bool:
+        away = self._away.get((batch.owner, serial))
+        return away is not None and len(away.batch.losses) <= len(batch.losses)
+
     def drop_owned(self, is_gone: Callable[[WorkerName], bool]) -> None:
         """Forget the tasks of owners that are gone."""
         for key in [key for key in self._away if is_gone(key[0])]:

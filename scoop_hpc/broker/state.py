@@ -225,9 +225,7 @@ class BrokerState:
         if sender in self.peers:
             if sender == self._stealing:
                 self._stealing = None
-            for batch in message.batches:
-                if broker_of(batch.owner) == self.name:
-                    self._home.strike(batch.owner, serials_in(batch))
+            batches = self._taken_back(message.batches)
             if not message.batches:
                 self.neighbours.gave_nothing(BrokerName(sender))
             else:
@@ -235,10 +233,19 @@ class BrokerState:
                 self._stolen += tasks
                 if self._observers:
                     self._observers.tell(events.Stole(self.name, sender, tasks))
-        elif sender in self.workers:
+            self._enqueue(batches, sender)
+            return self._settle()
+        if sender in self.workers:
             self.workers[WorkerName(sender)].took_back(message.batches)
         self._enqueue(message.batches, sender)
         return self._settle()
+
+    def _taken_back(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return *batches* of a peer, those of workers here without what is to be executed, or was, by another copy."""
+        if all(broker_of(batch.owner) != self.name for batch in batches):
+            return batches
+        own = (self._home.take_back(batch) if broker_of(batch.owner) == self.name else batch for batch in batches)
+        return [batch for batch in own if batch is not None]
 
     def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         """Queue *batches*, but not those of owners that are gone."""

@@ -81,6 +81,13 @@ def fork_agent(command: Command, main: AgentMain) -> ForkedAgent:
     return ForkedAgent(pid)
 
 
+def _open_streams() -> None:
+    """Have the streams that this process was started without, whose descriptors are open by now."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115  until the end of the process
+
+
 def _be_agent(command: Command, main: AgentMain, mask: set[int]) -> NoReturn:
     """Be the child, which shall be what a new interpreter is: with no file, handler or variable of the driver's."""
     status = 1
@@ -94,6 +101,7 @@ def _be_agent(command: Command, main: AgentMain, mask: set[int]) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask | {signal.SIGINT})  # until it has said that it ignores it
         if command.own_session:
             os.setsid()
+        _open_streams()
         os.environ.clear()
         os.environ.update(command.environ)
         sys.path[:] = search_path(sys.path)

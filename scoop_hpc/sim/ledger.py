@@ -314,7 +314,8 @@ class Ledger:
             return
         if is_known and not task.place.startswith(_PASSED):
             raise Violation(f"the outcome of task {number} is lost, and its task is at {task.place}")
-        if not is_known and now < task.passed_at + self._kept:
+        # a broker forgets at once what its owner has no use for
+        if not is_known and task.end != "abandoned" and now < task.passed_at + self._kept:
             raise Violation(f"task {number} was forgotten {now - task.passed_at:.1f} s after its outcome came")
         task.begun = False
         task.waits_since = now

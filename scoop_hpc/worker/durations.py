@@ -24,7 +24,10 @@ _CODES = 1000  # code objects known by their id
 class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
-    __slots__ = ("_decay", "_policy", "_short", "account", "options", "short", "spawns", "terms", "times", "unpolled")
+    __slots__ = (
+        *("_decay", "_policy", "_short"),
+        *("account", "is_new", "options", "short", "spawns", "terms", "times", "unpolled"),
+    )
 
     account: Account | None  # of the function, if its calls are counted one by one
     times: list[float] | None  # to append the durations of its calls to
@@ -34,6 +37,7 @@ class Cost:
         self.options = options  # of the function that is called, perhaps for many items
         self._decay, self._short = policy.call_decay, policy.short
         self.unpolled = 0.0  # seconds, the most of late
+        self.is_new = True  # no call has ended here, and no future of one was settled
         self.short = False  # whether the next call is likely to be
         self.terms = USUAL if options is None else terms_of(options)
         self.spawns = False  # whether its calls submit tasks: then one call may stand for a whole tree of them
@@ -46,11 +50,13 @@ class Cost:
             unpolled = decayed
         self.unpolled = unpolled
         self.short = unpolled <= self._short
+        self.is_new = False
 
-    @property
-    def is_new(self) -> bool:
-        """Return whether nothing is known of the function."""
-        return not self.unpolled
+    def learn_early(self, unpolled: float) -> None:
+        """Note the same before the program has heard of the call's outcome."""
+        is_new = self.is_new
+        self.learn(unpolled)
+        self.is_new = is_new
 
     def batch_size(self) -> int:
         """Return how many calls should travel together.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
+from scoop_hpc.pickling.packed import ATOMS
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.durations import Cost
 
@@ -242,6 +243,11 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     def has_callbacks(self) -> bool:
         """Return whether settling it runs the user's functions."""
         return self.rare is not None and bool(self.rare.callbacks)
+
+    @property
+    def has_atoms(self) -> bool:
+        """True if all arguments are numbers and text: nobody can change them before they are sent."""
+        return not self.kwargs and ATOMS.issuperset(map(type, self.args or ()))
 
     def take(self) -> Call | None:
         """Take the call, to export or to cancel it; None if somebody has. Called with the worker's lock."""

@@ -180,6 +180,9 @@ class WorkerState:
         It stays until it is run or wanted by others, or, if it may not stay, for a millisecond, or not at all.
         """
         cost = future.cost
+        if cost.is_new and not (future.has_atoms or self.gathers):
+            self.outbox.append(Export(((future,),)))  # before the program, which goes on, changes its arguments
+            return True
         if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
         elif not self.gathers and (self.wanted or not (cost.brief or cost.is_new)):
@@ -308,15 +311,15 @@ class WorkerState:
         return future
 
     def is_new(self, batch: Batch) -> bool:
-        """Return whether the outcomes in *batch* are of a function that nothing is known of."""
+        """Return whether the outcomes in *batch* are of a function that is new here, and not known to be quick."""
         future = self.sent.get(batch.done[0]) if batch.done else None
-        return future is not None and future.cost.is_new
+        return future is not None and future.cost.is_new and not future.cost.short
 
     def learn_of(self, serial: int, unpolled: float) -> None:
         """Note how long the call of an exported future has kept another worker from polling."""
         future = self.sent.get(serial)
         if future is not None:
-            future.cost.learn(unpolled)
+            future.cost.learn_early(unpolled)
 
     def abandon(self, future: Future) -> None:
         """Do not wait for an exported future any more, nor let others begin it."""

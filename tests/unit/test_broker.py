@@ -116,7 +116,7 @@ def test_oldest_task_first(broker: Broker) -> None:
 def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
     broker.say(Request(64), ORIGIN)
     broker.say(Request(64), SECOND)
-    sends = broker.say(Tasks([batch(n) for n in range(4)]), PEER)
+    sends = broker.say(Tasks([batch(n, FAR) for n in range(4)]), PEER)
     assert [len(message.batches) for name in (ORIGIN, SECOND) for message in to(name, sends)] == [2, 2]  # type: ignore[attr-defined]
 
 
@@ -222,7 +222,7 @@ def test_idle_workers_of_peers_make_tasks_wanted(broker: Broker) -> None:
 def test_idle_come_before_those_that_ask_ahead(broker: Broker) -> None:
     broker.say(Request(1, idle=False), ORIGIN)
     broker.say(Request(1), SECOND)
-    sends = broker.say(Tasks([batch(1), batch(2)]), PEER)
+    sends = broker.say(Tasks([batch(1, FAR), batch(2, FAR)]), PEER)
     assert [send.to for send in sends if isinstance(send.message, Tasks)] == [SECOND, ORIGIN]
 
 
@@ -413,7 +413,7 @@ def test_observers_hear_of_workers_peers_and_thefts() -> None:
     broker = Broker(NAME, observers=Observers([told.append]))
     broker.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(3))), AGENT)
     broker.say(Ready(), ORIGIN)
-    broker.say(Tasks([bundle(1, 3)]), PEER)
+    broker.say(Tasks([Batch(FAR, 1, [b"call"], 3)]), PEER)
     broker.say(Tasks([]), PEER)
     broker.say(Steal(9), OTHER)
     assert [str(event) for event in told] == [
@@ -422,6 +422,17 @@ def test_observers_hear_of_workers_peers_and_thefts() -> None:
         "broker 0 stole 3 tasks from broker 1",
         "broker 0 gave 3 tasks to broker 2",
     ]
+
+
+def test_task_that_comes_back_is_queued_unless_it_was_queued_again_meanwhile(broker: Broker) -> None:
+    broker.say(Tasks([bundle(1, 2)]), ORIGIN)
+    (stolen,) = to(PEER, broker.say(Steal(1), PEER))
+    assert isinstance(stolen, Tasks)
+    broker.say(Moved(ORIGIN, (2,), OTHER, 2), PEER)
+    broker.say(Gone(nodes=(NodeIndex(1),), cause="it burnt"), AGENT)  # what it had, and had sent on, is queued again
+    assert sum(each.tasks() for each in broker.risky) == 2
+    broker.say(Tasks([replace(each, hops=3) for each in stolen.batches]), OTHER)  # it had got there all the same
+    assert not broker.queue
 
 
 # workers that die
