@@ -154,7 +154,8 @@ class Controller:
             yield
         finally:
             state.gathers = False
-            if state.leaving:
+            if state.is_due:
+                state.is_due = False
                 self.exchange.share()
 
     def _submit_elsewhere(self, future: Future) -> None:

@@ -122,6 +122,7 @@ class WorkerState:
         self.size = size
         self.is_spared = is_spared  # it runs none but short tasks of its own: a program dies with the process
         self.gathers = False  # several are being submitted, which are to leave together
+        self.is_due = False  # at the end of that: some of them would have left at once
         self.is_shaken = False  # and not even those, since a worker has died
         self.policy = policy
         self.outbox: deque[Action] = deque()
@@ -185,11 +186,14 @@ class WorkerState:
             return True
         if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
             self.local.append(future)
-        elif not self.gathers and (self.wanted or not (cost.brief or cost.is_new)):
+        elif not self.wanted and (cost.brief or cost.is_new):
+            self.leaving.append(future)
+        elif self.gathers:
+            self.leaving.append(future)
+            self.is_due = True
+        else:
             self.outbox.append(Export(((future,),)))
             return True
-        else:
-            self.leaving.append(future)
         return now - self.polled > self._poll_seconds
 
     def stays(self, cost: Cost) -> bool:

@@ -589,7 +589,7 @@ def test_futures_that_are_gathered_leave_together() -> None:
     state.gathers = True
     submit(state, cost_of(0.5), count=2)
     assert done(state) == []
-    state.gathers = False
+    assert state.is_due
     state.share()
     (action,) = done(state)
     assert isinstance(action, Export)

@@ -99,6 +99,7 @@ class TraceWriter:
         self._add(_thread_name(self._place, track.name))
         if self._is_origin:
             self._add(f'{{"name":"the program","cat":"program","ph":"B","ts":{self._now():.1f},{self._place}}}')
+        self._flush()  # should it be killed, its track is there
 
     def __call__(self, event: Event) -> None:
         """Write *event* if it is one for a trace."""

@@ -6,7 +6,7 @@ task that runs another one, because it waits for that, has it on top: their slic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -46,7 +46,7 @@ class Slices:
             self._name, is_ours = name_of_call(function, args)
             self._function = None if is_ours else function
         items = args[-3] if len(args) > 3 else None
-        calls = len(items) if self._function is None and isinstance(items, list) else 1
+        calls = len(items) if self._function is None and isinstance(items, Sequence) else 1
         owner, serial = self._origin
         self._origin = ("", 0)
         self._stack.append(_Slice(self._name, calls, now, owner, serial))
