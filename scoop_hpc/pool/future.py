@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -19,18 +20,18 @@ UNKNOWN_COST = Cost()  # of a call whose function the client has not looked at
 _taking = threading.Lock()  # the call of a future, to send it or to cancel it
 
 
-class Pooled:
+class Pooled(ABC):
     """A pool as its futures use it, from any thread. See `scoop_hpc.worker.future.Waits`."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
 
+    @abstractmethod
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time.
 
         A Query asks whether the task waits in a queue. A Cancel also drops it if it does.
         """
-        raise NotImplementedError
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
@@ -57,13 +58,13 @@ class Pooled:
 
     # the pool's thread gets on with all futures, whoever waits for them
 
-    def glance(self, future: Future) -> None:
+    def glance(self, future: Future) -> None:  # noqa: B027
         """Do nothing."""
 
-    def attend(self, future: Future) -> None:
+    def attend(self, future: Future) -> None:  # noqa: B027
         """Do nothing."""
 
-    def equip(self, waiter: Any) -> None:
+    def equip(self, waiter: Any) -> None:  # noqa: B027
         """Do nothing."""
 
 
