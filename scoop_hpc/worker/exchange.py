@@ -423,8 +423,10 @@ class Exchange:
                 self._poll_for_main()
                 state.look(now, self.on_duty is not None)
                 self._drain()
-        is_watched = self.watchdog()
-        return state.next_look(is_watched or (self._segments is not None and self._segments.lent), self._main_waits)
+        is_watched = self.watchdog() or (self._segments is not None and self._segments.lent)
+        # one that comes back every now and then would have to call again each time, which takes a thread's switch
+        rests = self._main_waits and monotonic() - state.polled > state.policy.longest_look
+        return state.next_look(is_watched, rests)
 
     def _poll_for_main(self) -> None:
         """Poll in another thread: this was not the main thread's look."""
