@@ -91,11 +91,14 @@ def has_arrived(socket: Socket) -> bool:
     return bool(zmq.zmq_poll([(socket, zmq.POLLIN)], 0))  # 1.5 us; to try, and to catch zmq.Again, takes 12
 
 
-def receive(socket: Socket) -> Message | None:
-    """Return the next message that has arrived, None if there is none."""
-    if not has_arrived(socket):
+def receive(socket: Socket, likely: bool = False) -> Message | None:
+    """Return the next message that has arrived, None if there is none; where one is *likely*, that is not asked before."""
+    if not likely and not has_arrived(socket):
         return None
-    return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
+    try:
+        return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
+    except zmq.Again:
+        return None
 
 
 def url(address: str, port: int) -> str:
