@@ -47,7 +47,7 @@ def make(context: Context, kind: int, name: str | None = None, silence: float | 
         socket.router_handover = True
     if silence is not None:
         socket.heartbeat_ivl = int(silence * 1000 / _HEARTBEATS)
-        socket.heartbeat_timeout = int(silence * 1000)
+        socket.heartbeat_timeout = int(silence * 1000) - socket.heartbeat_ivl  # it counts from a ping on
     return socket
 
 
