@@ -112,7 +112,7 @@ class PeerLinks:
     def _dial(self, name: BrokerName, now: float) -> Dialer:
         link = self._resting.pop(name, None)
         if link is not None:
-            link.wake()
+            link.wake(now)
         else:
             link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds, self._silence)
             link.keep_trying(now)
@@ -154,6 +154,6 @@ class PeerLinks:
         self._dialled.clear()
         for name, link in self._links.items():
             link.keep_trying(now)
-            if link.has_broken():
+            if link.has_broken(now):
                 broken.append(name)
         return broken

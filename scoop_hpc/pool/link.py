@@ -51,7 +51,7 @@ class ClientLink:
         self._dialer.keep_trying(now)
         if not self._dialer.is_found and self._dialer.rounds() >= self._policy.rounds:
             raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(self._addresses)}")
-        if self._dialer.has_broken() and self._broken_since is None:
+        if self._dialer.has_broken(now) and self._broken_since is None:
             self._broken_since = now
         if self._dialer.is_open:
             self._broken_since = None

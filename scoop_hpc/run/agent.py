@@ -113,7 +113,7 @@ class Agent:
         self._pipes = OutputPipes(self._poller, self._tell)
         self._directory = ""
         self._broker: sockets.Socket | None = None
-        self._told = time.monotonic()  # the driver, of what has arrived
+        self._told = time.monotonic()  # the driver, of what has arrived; tried to, while there is no connection
         self._oom_kills = OomKills(read_text)
         self._accounts = NodeAccounts()
         self._gpus = Gpus(None)
@@ -126,7 +126,7 @@ class Agent:
         way, self._welcome = find_driver(
             self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
         )
-        self._line, self._address = way.line, way.address
+        self._line = way.line
         self._poller.register(self._line.socket, zmq.POLLIN)
         self._poller.register(self._line.watch.socket, zmq.POLLIN)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
@@ -208,8 +208,8 @@ class Agent:
             elif ready is self._broker:
                 self._hear_broker(self._broker)
             elif ready is self._line.watch.socket:
-                for made, _ in self._line.news():
-                    self._do(self._state.connected(made, time.monotonic()))
+                for change in self._line.news():
+                    self._do(self._state.connected(change.is_made, time.monotonic()))
             elif ready == self._signals.fileno():
                 self._take_signals()
             elif ready in self._pipes:
@@ -218,6 +218,7 @@ class Agent:
         if now >= self._told + _LONGEST_POLL:
             self._told = now
             self._line.tell()
+            self._line.keep_trying(now)
         self._do(self._state.pass_time(now))
 
     def _hear_driver(self) -> None:
@@ -399,7 +400,7 @@ class Agent:
 
     def _driver_is_gone(self) -> bool:
         """Return whether nobody listens where the driver was; on its own machine a connection does not break else."""
-        return bool(self._welcome.directory) or all_refuse([self._address], _PROBE)
+        return bool(self._welcome.directory) or all_refuse([self._line.address], _PROBE)
 
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it

@@ -65,6 +65,7 @@ def find_driver(
     for way in ways:
         if way is not found:
             way.line.close()
+    found.line.may_dial(addresses)
     return found, welcome
 
 
@@ -89,8 +90,8 @@ def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welco
             if message is not None:
                 return way, state.hear(message)
         for way in ways:
-            for made, _ in way.line.news():
-                state.connected(way.address, made)
+            for change in way.line.news():
+                state.connected(way.address, change.is_made)
         probed = state.pass_time(time.monotonic(), has_parent=os.getppid() == parent)
         if probed and all_refuse(probed, _POLL):
             state.refused()

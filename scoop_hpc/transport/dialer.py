@@ -12,12 +12,10 @@ and by the key of the run, has answered there. Messages for it are held back unt
 
 libzmq makes a connection again without being asked. A Greet follows each loss: it goes out on the next connection,
 behind what was written before the loss was seen. The answer says what has arrived; the rest is sent again, see
-`numbered`.
+`numbered`. Where that takes long, other addresses have their turn again, too, see `search`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import zmq
 
@@ -28,46 +26,16 @@ from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Incoming, Outgoing
+from scoop_hpc.transport.search import Search, search_again
 
-
-class Search:
-    """Several addresses, each tried in turn for some *seconds*, again and again, until one answers. It has no clock."""
-
-    def __init__(self, addresses: Sequence[str], seconds: float) -> None:
-        self.attempt = -1  # the number of the last one
-        self.is_over = False
-        self._addresses = addresses
-        self._seconds = seconds
-        self._tried = float("-inf")
-
-    def address(self) -> str:
-        """Return the address of the last attempt."""
-        return self._addresses[self.attempt % len(self._addresses)]
-
-    def goes_on(self, now: float) -> bool:
-        """Return whether an attempt begins now, at the next address."""
-        if self.is_over or now < self._tried + self._seconds:
-            return False
-        self._tried = now
-        self.attempt += 1
-        return True
-
-    def rounds(self) -> int:
-        """Return how often all addresses were tried before this attempt."""
-        return self.attempt // len(self._addresses)
-
-    def is_ended_by(self, attempt: int) -> bool:
-        """Take in an answer to an *attempt*; return whether it ends the search: old ones, and second ones, do not."""
-        if self.is_over or attempt != self.attempt:
-            return False
-        self.is_over = True
-        return True
+_LONGER = 3  # times as long for an address, once one has answered
 
 
 class Dialer:
     """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
 
-    It tries each address for some *seconds*, and takes a connection for lost after some seconds of *silence*.
+    It tries each address for some *seconds*, longer after a loss, and takes a connection for lost after some seconds of
+    *silence*.
     """
 
     def __init__(
@@ -87,7 +55,9 @@ class Dialer:
         self._make_socket()
         self._is_far = curve is not None  # on another machine
         self._broker = broker
+        self._seconds = seconds
         self._search = Search(broker.main, seconds)
+        self.is_found = False  # the broker has answered, once
         self._address: str | None = None  # that the socket is connected to, if it has ever been
         self._greets = 0  # number of the last one
         self._outgoing = Outgoing()
@@ -109,18 +79,19 @@ class Dialer:
         self.close()
         self.is_open, self.is_resting = False, True
 
-    def wake(self) -> None:
+    def wake(self, now: float) -> None:
         """Make the connection again after a rest."""
         self._make_socket()
         self.is_resting = False
         assert self._address is not None
         sockets.connect(self.socket, self._address)
         self._greet()
+        self._search_again(now)
 
-    @property
-    def is_found(self) -> bool:
-        """True once the broker has answered."""
-        return self._search.is_over
+    def _search_again(self, now: float) -> None:
+        """Give the address that has answered some time, and then others as well."""
+        assert self._address is not None
+        self._search = search_again(self._broker.main, self._address, _LONGER * self._seconds, now)
 
     def rounds(self) -> int:
         """Return how often all addresses were tried in vain."""
@@ -154,6 +125,7 @@ class Dialer:
     def _open(self, answer: Greeted) -> None:
         """Send what has not arrived; what is large is not copied once more for that."""
         self._search.is_ended_by(self._search.attempt)
+        self.is_found = True
         self._outgoing.have_arrived(answer.arrived)
         self.is_open = True
         for frames in self._outgoing.kept():
@@ -163,6 +135,8 @@ class Dialer:
         """Go on to the next address if the last one has not answered in time."""
         if not self._search.goes_on(now):
             return
+        if self.is_found and self._search.address() == self._address:
+            return  # it has one address, which libzmq dials
         if self._address is not None:
             self.socket.disconnect(self._address)
         self._address = self._search.address()
@@ -173,7 +147,7 @@ class Dialer:
         self._greets += 1
         sockets.send(self.socket, Greet(self.name, self._greets, self._incoming.tell()))
 
-    def has_broken(self) -> bool:
+    def has_broken(self, now: float) -> bool:
         """Return whether the connection was lost since the last look, after the broker had answered.
 
         Tell the broker what has arrived, unless it knows.
@@ -183,7 +157,9 @@ class Dialer:
         is_lost = any(not change.is_made for change in self._watch.news())
         if not (is_lost and self.is_found):
             return False
-        self.is_open = False
+        if self.is_open:
+            self.is_open = False
+            self._search_again(now)
         self._greet()
         return True
 

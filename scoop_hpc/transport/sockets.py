@@ -49,7 +49,7 @@ def make(context: Context, kind: int, name: str | None = None, silence: float | 
         socket.router_handover = True
     if silence is not None:
         socket.heartbeat_ivl = int(silence * 1000 / _HEARTBEATS)
-        socket.heartbeat_timeout = int(silence * 1000)
+        socket.heartbeat_timeout = int(silence * 1000) - socket.heartbeat_ivl  # it counts from a ping on
     return socket
 
 
@@ -141,6 +141,7 @@ class Change(NamedTuple):
 
     is_made: bool
     descriptor: int  # 0 of one that was made by a socket that dials
+    address: str  # that the socket was connected, or bound, to
 
 
 class Watch:
@@ -159,8 +160,9 @@ class Watch:
         """Return the changes since the last call."""
         found = []
         while self.socket.poll(0):
-            event, value = _EVENT.unpack(self.socket.recv_multipart()[0])
-            found.append(Change(event == self._made, value))
+            numbers, address = self.socket.recv_multipart()
+            event, value = _EVENT.unpack(numbers)
+            found.append(Change(event == self._made, value, address.decode()))
         return found
 
     def close(self) -> None:

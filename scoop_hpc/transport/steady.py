@@ -8,10 +8,13 @@
                  <--2-- ...                                          what the other end still keeps
 
 See `numbered`. In contrast to brokers, which send each other a lot, an agent sends again all that it keeps without
-asking before what has arrived.
+asking before what has arrived. While the connection stays lost, it dials other addresses of the driver as well, see
+`search`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -19,15 +22,25 @@ from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Arrived, Hello, Message, Resume, Welcome
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.numbered import Incoming, Outgoing, is_numbered
+from scoop_hpc.transport.search import Search, search_again
 
 
 class SteadyDealer:
-    """An agent's end: a *socket* that is to be connected to the driver at *address*, and says *hello* there."""
+    """An agent's end: a *socket* that is to be connected to the driver at *address*, and says *hello* there.
 
-    def __init__(self, socket: sockets.Socket, address: str, hello: Hello) -> None:
+    After a loss it gives that address some *seconds*, and then others as well, see `may_dial`.
+    """
+
+    def __init__(self, socket: sockets.Socket, address: str, hello: Hello, seconds: float = 3.0) -> None:
         self.socket = socket
         self.watch = sockets.Watch(socket)
         socket.connect(address)
+        self.address = address  # of the connection, or of the last one
+        self._dialled = address
+        self._addresses: Sequence[str] = ()  # of the driver
+        self._seconds = seconds
+        self._is_lost = False
+        self._search: Search | None = None  # since a loss
         self._hello = hello
         self._incoming = Incoming()
         self._outgoing = Outgoing()
@@ -53,13 +66,38 @@ class SteadyDealer:
 
     def news(self) -> list[sockets.Change]:
         """Return the changes of the connection since the last call; what it may have lost is sent again."""
-        changes = self.watch.news()
+        left = {*self._addresses} - {self._dialled}
+        changes = [change for change in self.watch.news() if change.address not in left]
+        if changes:
+            self._is_lost = not changes[-1].is_made
+        if not self._is_lost:
+            self.address, self._search = self._dialled, None
         if any(not change.is_made for change in changes):
-            arrived = self._incoming.tell()
-            sockets.send(self.socket, Resume(arrived) if arrived else self._hello)
-            for frames in self._outgoing.kept():
-                sockets.send_frames(self.socket, frames)
+            self._say_again()
         return changes
+
+    def _say_again(self) -> None:
+        """Send who this is, and what the driver may not have."""
+        arrived = self._incoming.tell()
+        sockets.send(self.socket, Resume(arrived) if arrived else self._hello)
+        for frames in self._outgoing.kept():
+            sockets.send_frames(self.socket, frames)
+
+    def may_dial(self, addresses: Sequence[str]) -> None:
+        """Take the driver to be at any of these *addresses*, should the connection be lost."""
+        self._addresses = addresses
+
+    def keep_trying(self, now: float) -> None:
+        """Go on to the next address if the connection is lost, and was not made again in time."""
+        if not self._is_lost:
+            return
+        if self._search is None:
+            self._search = search_again(self._addresses, self.address, self._seconds, now)
+        if self._search.goes_on(now) and self._search.address() != self._dialled:
+            self.socket.disconnect(self._dialled)
+            self._dialled = self._search.address()
+            self.socket.connect(self._dialled)
+            self._say_again()
 
     def tell(self) -> None:
         """Tell the driver what has arrived, unless it knows; to be called now and then."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import Runs
 
 ROOT = Path(__file__).parents[2]
 PEERS = ["scoop_hpc", "Executor", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
@@ -40,6 +41,13 @@ def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(
     assert ">= 4 x multiprocessing" in done.stdout
     assert list(temporary.iterdir()) == []
     assert not [process.pid for process in psutil.process_iter(["environ"]) if _is_from(process, temporary)]
+
+
+@pytest.mark.parametrize("words", [("guilty", "30", "3"), ("again", "1"), ("first-broker", "8", "100", "0.1")])
+def test_programs_about_losses_report(runs: Runs, words: tuple[str, ...]) -> None:
+    done = runs.run("-n", "2", str(ROOT / "benchmarks" / "programs" / "losses.py"), *words)
+    assert done.returncode == 0, done.stderr
+    assert min(json.loads(done.stdout).values())
 
 
 def _is_from(process: psutil.Process, temporary: Path) -> bool:

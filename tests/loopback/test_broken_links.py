@@ -60,7 +60,7 @@ class Node:
         sockets.send(self.agent, Ready())
         up = self.told()
         assert isinstance(up, BrokerUp)
-        self.proxy = Proxy(_port(up.main))
+        self.proxy, self.other_proxy = Proxy(_port(up.main)), Proxy(_port(up.main))
         self.up = BrokerUp(self.index, (sockets.url("127.0.0.1", self.proxy.port),))
 
     def _serve(self) -> None:
@@ -97,6 +97,7 @@ class Node:
         assert not self._thread.is_alive()
         self._context.destroy(linger=0)
         self.proxy.close()
+        self.other_proxy.close()
 
 
 def _port(addresses: tuple[str, ...]) -> int:
@@ -257,6 +258,27 @@ def test_link_that_stays_broken_is_reported_until_it_is_made_again(make_nodes: M
     traffic.check()
     while nodes[0].agent.poll(500):
         assert nodes[0].told() == LinkBroken(broker_name(1))
+
+
+def test_peer_is_reached_at_another_address_when_the_one_that_worked_is_dead(make_nodes: MakeNodes) -> None:
+    nodes = make_nodes(Policy(tick=0.02, next_address=0.2))
+    for node in nodes:
+        both = (node.proxy.port, node.other_proxy.port)
+        node.up = BrokerUp(node.index, tuple(sockets.url("127.0.0.1", port) for port in both))
+    meet(nodes)
+    traffic = Traffic(nodes, random.Random(1))
+    dead: Proxy | None = None
+    for _ in range(3):  # the second of the two, and then the first again
+        traffic.flow(time.monotonic() + 0.05)
+        traffic.settle()
+        working = nodes[1].proxy if dead is not nodes[1].proxy else nodes[1].other_proxy
+        if dead is not None:
+            dead.refuse(False)
+        working.refuse(True)
+        dead = working
+        traffic.flow(time.monotonic() + 0.05)
+        traffic.settle()
+    traffic.check()
 
 
 def test_peer_that_is_never_reached_is_reported(make_nodes: MakeNodes) -> None:

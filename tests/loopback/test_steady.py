@@ -54,14 +54,15 @@ class Ends:
         self._authenticator = keys.Authenticator(self._context, curve)
         self._curve = curve
         self._router = sockets.make(self._context, zmq.ROUTER, silence=sockets.SILENCE)
-        self.proxy = Proxy(sockets.bind_tcp(self._router, curve))
+        port = sockets.bind_tcp(self._router, curve)
+        self.proxy, self.other_proxy = Proxy(port), Proxy(port)
         self.driver = SteadyRouter(self._router)
         self.agent = self._dial("agent")
 
     def _dial(self, name: str) -> SteadyDealer:
         dealer = sockets.make(self._context, zmq.DEALER, name, silence=sockets.SILENCE)
         keys.dial(dealer, self._curve)
-        return SteadyDealer(dealer, f"tcp://127.0.0.1:{self.proxy.port}", HELLO)
+        return SteadyDealer(dealer, f"tcp://127.0.0.1:{self.proxy.port}", HELLO, seconds=0.3)
 
     def driver_hears(self) -> list[Message]:
         """Return what has arrived at the driver."""
@@ -86,6 +87,7 @@ class Ends:
     def close(self) -> None:
         self._context.destroy(linger=0)
         self.proxy.close()
+        self.other_proxy.close()
 
 
 @pytest.fixture
@@ -142,6 +144,28 @@ def test_who_is_not_welcome_is_told_without_a_number(ends: Ends) -> None:
     until_one(ends, HELLO)
     ends.driver.send("agent", GivenUp())
     until_one(ends, GivenUp())
+
+
+def test_driver_is_reached_at_another_address_when_the_one_that_worked_is_dead(ends: Ends) -> None:
+    welcome(ends)
+    proxies = ends.proxy, ends.other_proxy
+    addresses = [f"tcp://127.0.0.1:{proxy.port}" for proxy in proxies]
+    ends.agent.may_dial(addresses)
+    for number, (working, dead) in enumerate([(1, 0), (0, 1), (1, 0)], start=1):
+        proxies[working].refuse(False)
+        proxies[dead].refuse(True)
+        ends.agent.send(Output(worker_name(0, 1), 1, b"%d" % number))
+        ends.driver.send("agent", OutputSeen(number))
+        told: list[Message] = []
+        seen: list[Message] = []
+        deadline = time.monotonic() + 60
+        while not (told and seen and ends.agent.address == addresses[working]):
+            assert time.monotonic() < deadline
+            told += ends.driver_hears()
+            seen += ends.agent_hears()
+            ends.agent.keep_trying(time.monotonic())
+        assert told == [Output(worker_name(0, 1), 1, b"%d" % number)]
+        assert seen == [OutputSeen(number)]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scoop_hpc.transport.dialer import Search
+from scoop_hpc.transport.search import Search, search_again
 
 
 def started(*addresses: str) -> Search:
@@ -47,3 +47,16 @@ def test_second_answer_is_no_end() -> None:
     search = started("a")
     assert search.is_ended_by(0)
     assert not search.is_ended_by(0)
+
+
+def test_after_a_loss_others_have_their_turn_with_the_address_that_worked() -> None:
+    search = search_again(["a", "b", "c"], "b", 3.0, now=10.0)
+    tried = [(0.0, search.address())]
+    tried += [(now, search.address()) for now in range(11, 40) if search.goes_on(now)]
+    assert tried == [(0.0, "b"), (13, "a"), (16, "b"), (19, "c"), (22, "b"), (28, "a"), (34, "b")]
+
+
+def test_after_a_loss_the_only_address_stays() -> None:
+    search = search_again(["a"], "a", 3.0, now=0.0)
+    assert search.goes_on(100.0)
+    assert search.address() == "a"
