@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -32,6 +32,7 @@ class Dialect:
     programs: tuple[str, ...]  # that it may be called, the surest first
     flags: tuple[str, ...]
     hosts: str  # flag before a list of hosts
+    blind: tuple[str, ...] = ()  # variables of jobs whose nodes it may not find by itself
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,6 +61,8 @@ OPEN_MPI = Dialect(
     programs=("mpiexec.openmpi", "mpiexec"),
     flags=("-n", _COUNT, "--map-by", "ppr:1:node:OVERSUBSCRIBE", "--bind-to", "none"),
     hosts="--host",
+    # it always starts its daemons by qrsh there, but reads the nodes only if it was built for Grid Engine
+    blind=("PE_HOSTFILE",),
     environ=MappingProxyType(_AS_ROOT),
 )
 DIALECTS = (INTEL, MPICH, OPEN_MPI)
@@ -81,16 +84,20 @@ class Mpiexec:
     words: tuple[str, ...]
     dialect: Dialect | None = None
 
-    def argv(self, nodes: Sequence[str], are_all: bool) -> tuple[str, ...]:
-        """Return the command for *nodes*, which it finds by itself if they *are_all* of the job's.
+    def finds(self, variables: Container[str]) -> bool:
+        """Return whether it finds the nodes of a job by itself, which has these *variables*."""
+        return self.dialect is None or not any(name in variables for name in self.dialect.blind)
 
-        >>> Mpiexec(("aprun", "-n", "{nodes}", "-N", "1")).argv(["n1", "n2"], True)
+    def argv(self, nodes: Sequence[str], names_them: bool) -> tuple[str, ...]:
+        """Return the command for *nodes*, with their names if it *names_them*.
+
+        >>> Mpiexec(("aprun", "-n", "{nodes}", "-N", "1")).argv(["n1", "n2"], False)
         ('aprun', '-n', '2', '-N', '1')
         """
         words = self.words
         if self.dialect is not None:
             words += self.dialect.flags
-            if not are_all:
+            if names_them:
                 words += (self.dialect.hosts, _HOSTS)
         values = {_COUNT: str(len(nodes)), _HOSTS: ",".join(nodes)}
         return tuple(re.sub(r"\{(nodes|hosts)\}", lambda found: values[found[0]], word) for word in words)
@@ -127,7 +134,8 @@ class MpiLauncher:
 
     def commands(self, agent: Sequence[str], nodes: Sequence[str], environ: Mapping[str, str]) -> list[Command]:
         dialect = self._mpiexec.dialect
-        argv = (*self._mpiexec.argv(nodes, self._job_nodes == set(nodes)), *agent, "--node-of-host")
+        names_them = self._job_nodes != set(nodes) or not self._mpiexec.finds(environ)
+        argv = (*self._mpiexec.argv(nodes, names_them), *agent, "--node-of-host")
         # some bring all of it to the other nodes, whose GPUs are not these
         brought = {name: value for name, value in environ.items() if name not in ALL_VARIABLES}
         return [Command(argv, {**brought, **(dialect.environ if dialect else {})}, tuple(nodes))]

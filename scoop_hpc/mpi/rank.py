@@ -214,7 +214,15 @@ def _be_agent(order: BeAgent, parent: int) -> None:
     for number in _PASSED_BY:
         signal.signal(number, _ignore)  # by a handler, not SIG_IGN, which the agent would inherit
     environ = {**order.environ, **own_device_variables(os.environb)}
-    with subprocess.Popen(order.argv, env=environ, stdin=subprocess.DEVNULL, start_new_session=True) as agent:
+    rank = os.getpid()
+    with subprocess.Popen(
+        order.argv,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        # Hydra tells of a rank that was killed only when nobody holds its standard output any more
+        preexec_fn=lambda: _end_with(rank),
+    ) as agent:
 
         def end_if_alone(number: int, frame: object) -> None:
             if os.getppid() != parent:

@@ -1,44 +1,58 @@
-"""MPI as the way to start on a real Slurm: ranks that srun starts become one run, and mpiexec brings the agents."""
+"""MPI as the way to start on a real Slurm: ranks of srun and mpiexec become one run, and mpiexec brings the agents."""
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
 
+import pytest
 from minicluster.state import HEAD
-from under_test import SUBMIT, ClusterUnderTest
-
-REACHED_BY = "eth0"  # the nodes have a docker0 too, with one address on all: MPICH's UCX would take that
-
-HOSTS = """
-import collections, os, socket, time
-from scoop_hpc import futures
-
-def where(i):
-    open(f"met-{socket.gethostname()}-{os.getpid()}", "w").close()
-    while sum(name.startswith("met-") for name in os.listdir()) < 8:  # until every worker has a task
-        time.sleep(0.005)
-    return socket.gethostname(), os.getpid()
-
-if __name__ == "__main__":
-    seen = set(futures.map(where, range(200), chunksize=1))
-    print("ran", len(seen), *sorted({host for host, _ in seen}), "PMI_RANK" in os.environ)
-    raise SystemExit(3)
-"""
+from mpis import BOTH, HOSTS, MPICH, OPEN_MPI, PYTHON, Mpi, MpiJob, is_mpiexec, is_rank, wait_until_clean
+from under_test import HOLD, ClusterUnderTest
 
 
-def test_the_ranks_of_srun_are_one_run(cluster: ClusterUnderTest) -> None:
-    run = f"{sys.executable} -m scoop_hpc run {cluster.write(HOSTS)}"
-    cluster.write(f"#!/bin/bash\nexport UCX_NET_DEVICES={REACHED_BY}\nsrun --mpi=pmi2 -n8 {run}\necho $?\n", "job.sh")
-    sbatch = ["sbatch", "--wait", "-N4", "-n8", "--ntasks-per-node=2", "--output=job.out", "job.sh"]
-    cluster.run(HEAD, sbatch, timeout=120)
-    printed = (cluster.directory / "job.out").read_text()
-    lines = printed.splitlines()
-    ran = [line for line in lines if line.startswith("ran")]
-    assert ran == [f"ran 8 {' '.join(cluster.nodes)} False"], printed
-    assert lines[-1] == "3", printed
+@BOTH
+def test_the_ranks_of_srun_are_one_run(cluster: ClusterUnderTest, mpi: Mpi) -> None:
+    job = MpiJob(cluster, mpi, f"srun --mpi={mpi.plugin} -n8 {PYTHON} {cluster.write(HOSTS)}")
+    job.wait_until_run_on_all_nodes()
+    wait_until_clean(cluster)
 
 
-def test_mpiexec_starts_an_agent_on_each_node(cluster: ClusterUnderTest) -> None:
-    done = cluster.scoop_hpc(*SUBMIT, "--launcher", "mpi", "--wait", str(cluster.write(HOSTS)), timeout=120)
-    assert f"ran 8 {' '.join(cluster.nodes)} False\n" in done.stdout, done.stdout + done.stderr
-    assert done.returncode == 3
+@BOTH
+def test_the_ranks_of_mpiexec_are_one_run(cluster: ClusterUnderTest, mpi: Mpi) -> None:
+    job = MpiJob(cluster, mpi, f"{mpi.mpiexec} {mpi.by_slurm} {PYTHON} {cluster.write(HOSTS)}")
+    job.wait_until_run_on_all_nodes()
+    wait_until_clean(cluster)
+
+
+@BOTH
+def test_mpiexec_starts_an_agent_on_each_node(cluster: ClusterUnderTest, mpi: Mpi) -> None:
+    job = MpiJob(cluster, mpi, f"{PYTHON} --launcher mpi --workers-per-node 2 {cluster.write(HOSTS)}")
+    job.wait_until_run_on_all_nodes()
+    wait_until_clean(cluster)
+
+
+@BOTH
+def test_a_job_that_is_cancelled_leaves_nothing(cluster: ClusterUnderTest, mpi: Mpi) -> None:
+    job = MpiJob(cluster, mpi, f"{mpi.mpiexec} {mpi.by_slurm} {PYTHON} {cluster.write(HOLD)}")
+    job.wait_until_held()
+    cluster.check(HEAD, ["scancel", job.id])
+    wait_until_clean(cluster)
+
+
+@pytest.mark.parametrize(("mpi", "status"), [(MPICH, 255), (OPEN_MPI, 137)], ids=["MPICH", "Open MPI"])
+def test_a_killed_rank_of_another_node_ends_all(cluster: ClusterUnderTest, mpi: Mpi, status: int) -> None:
+    job = MpiJob(cluster, mpi, f"{mpi.mpiexec} {mpi.by_slurm} {PYTHON} {cluster.write(HOLD)}")
+    job.wait_until_held()
+    os.kill(job.process(is_rank).outer_pid, signal.SIGKILL)
+    assert job.status() == status, job.printed()
+    wait_until_clean(cluster)
+
+
+def test_a_killed_mpiexec_ends_all(cluster: ClusterUnderTest) -> None:
+    """Open MPI's, which by itself leaves its ranks behind."""
+    job = MpiJob(cluster, OPEN_MPI, f"{OPEN_MPI.mpiexec} {OPEN_MPI.by_slurm} {PYTHON} {cluster.write(HOLD)}")
+    job.wait_until_held()
+    os.kill(job.process(is_mpiexec).outer_pid, signal.SIGKILL)
+    assert job.status() == 137, job.printed()
+    wait_until_clean(cluster)

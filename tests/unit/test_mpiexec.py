@@ -50,6 +50,12 @@ def test_a_part_of_the_job_is_named(dialect: Dialect, flag: str) -> None:
     assert command.argv[index + 1] == "n1,n2"
 
 
+@pytest.mark.parametrize(("dialect", "named"), [(MPICH, False), (INTEL, False), (OPEN_MPI, True)])
+def test_who_may_not_find_grid_engines_nodes_is_told_them(dialect: Dialect, named: bool) -> None:
+    (command,) = MpiLauncher(Mpiexec(("mpiexec",), dialect), NODES).commands(AGENT, NODES, {"PE_HOSTFILE": "/f"})
+    assert ("n1,n2" in command.argv) == named
+
+
 def test_open_mpi_may_be_run_by_root() -> None:
     assert OPEN_MPI.environ["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
 

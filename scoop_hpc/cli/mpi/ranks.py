@@ -13,9 +13,11 @@ from scoop_hpc.complaints import say
 from scoop_hpc.errors import AllocationError, InputError, ScoopError
 from scoop_hpc.files import private
 from scoop_hpc.launchers.base import Launcher
+from scoop_hpc.mpi.gate import maker_of_way, read_gate, wait_at
 from scoop_hpc.mpi.rank import FirstRank, RanksLauncher, Starter, Way, begin
 from scoop_hpc.mpi.watch import Watch
 from scoop_hpc.mpi.world import (
+    Family,
     World,
     clean_environ,
     is_rank_itself,
@@ -136,6 +138,10 @@ def _initialise(world: World, watch: Watch) -> Way:
     library = exchange.library()
     refuse_strangers(world, library)
     watch.begin()
+    if library.family is Family.HYDRA:
+        gate = read_gate(os.environ, maker_of_way(os.environ), os.getuid())
+        if gate is not None:
+            wait_at(gate)
     found = exchange.Exchange()
     watch.over()
     try:

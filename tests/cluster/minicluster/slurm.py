@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from minicluster.state import HEAD, State
 
+# Slurm's plugin opens libpmix.so there, and Debian's package for it has libpmix.so.2 only: libpmix-dev has the link
+_PMIX = Path("/usr/lib/x86_64-linux-gnu/pmix2/lib")
 _CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"  # no daemon looks at this machine's control groups
 
 
@@ -34,6 +37,10 @@ class Slurm:
             (directory / name).mkdir()
         (directory / "slurm" / "slurm.conf").write_text(configuration(directory, state))
         (directory / "slurm" / "cgroup.conf").write_text(_CGROUP_CONF)
+        shutil.copytree(_PMIX, directory / "pmix", symlinks=True)
+        library = directory / "pmix" / "libpmix.so"
+        if not library.is_symlink():
+            library.symlink_to("libpmix.so.2")
         key = directory / "munge.key"
         key.touch(mode=0o400)
         key.write_bytes(os.urandom(128))

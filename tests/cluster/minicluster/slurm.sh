@@ -4,6 +4,7 @@ mount_files() {
     mkdir -p /etc/slurm "$H/munge" "$H/spool" || die "mkdir /etc/slurm"
     mount --bind "$S/slurm" /etc/slurm || die "bind /etc/slurm"
     mount --bind "$H/munge" "$S/munge" || die "bind munge's directory"
+    mount --bind "$S/pmix" /usr/lib/x86_64-linux-gnu/pmix2/lib || die "bind PMIx"
 }
 
 start_daemons() {
