@@ -15,6 +15,7 @@ from benchmarks.figures import EXECUTOR, OURS
 from benchmarks.rows import RAW
 
 PROGRAMS = Path(__file__).parent / "programs"
+SHARED = Path(__file__).parents[1] / "scoop_hpc" / "bench" / "programs"  # with `scoop-hpc bench`
 ALLOCATED_NODES = "SLURM_JOB_NUM_NODES"  # sbatch(1), OUTPUT ENVIRONMENT VARIABLES
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.figures import EXECUTOR, OURS, Target
-
-Report = Mapping[str, Any]  # what a program printed, with the row's parameters, and when it was launched and had exited
+from scoop_hpc.bench.rows import Report, megabytes_per_second, microseconds, tasks_per_second
 
 
 @dataclass(frozen=True)
@@ -48,29 +47,14 @@ _SERIES = (1_000, 10_000, 100_000, 1_000_000)
 _STARTED = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
 
 
-def tasks_per_second(report: Report) -> float:
-    """Return the rate of tasks, of which the program says how many it made, or was told to."""
-    return float(report.get("tasks", report.get("count")) / report["seconds"])
-
-
 def tasks_per_second_and_worker(report: Report) -> float:
     """Return the rate of one worker, all of them taken to be busy."""
     return tasks_per_second(report) / float(report["workers"])
 
 
-def microseconds(report: Report) -> float:
-    """Return the time of one task."""
-    return float(1e6 * report["seconds"] / report["count"])
-
-
 def efficiency(report: Report) -> float:
     """Return the part of the workers' time that went into what the tasks were asked to do."""
     return float(report["busy"] / (report["workers"] * report["seconds"]))
-
-
-def megabytes_per_second(report: Report) -> float:
-    """Return the rate of bytes sent; as many come back meanwhile."""
-    return float(report["count"] * report["size"] / report["seconds"] / 1e6)
 
 
 def _map(name: str, count: int, peers: tuple[str, ...], targets: tuple[Target, ...] = ()) -> Row:
