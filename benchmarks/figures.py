@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from scoop_hpc.bench.rows import shown as shown
 
 OURS = "scoop_hpc"
+TRACED = "traced"  # a run with --trace
 EXECUTOR = "Executor"  # ours, too: the pool of a program that nobody started by scoop-hpc run
 
 

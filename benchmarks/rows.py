@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.figures import EXECUTOR, OURS, Target
+from benchmarks.figures import EXECUTOR, OURS, TRACED, Target
 from scoop_hpc.bench.rows import Report, megabytes_per_second, microseconds, tasks_per_second
 
 
@@ -190,6 +190,18 @@ ROWS = (
     ),
     _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
     _uneven("sleep-submit", "{count:,} submits of the same, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
+    Row(
+        name="trace",
+        title="{count:,} submits that burn 1 ms, with and without a trace",
+        workload="even_submit",
+        parameters={"count": 4_000, "burnt": 0.001},
+        quick={"count": 40},
+        unit="busy share",
+        more_is_better=True,
+        figure=efficiency,
+        peers=(OURS, TRACED),
+        targets=(Target(0.98, OURS, whose=TRACED),),
+    ),
     _fib("fib", 20, _NESTED, (Target(200_000), Target(20, "scoop"))),
     _fib("fib-long", 25, (OURS,), (Target(200_000),)),
     Row(

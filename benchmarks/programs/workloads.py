@@ -116,6 +116,16 @@ def uneven_submit(peer: Peer, count: int, function: str) -> Report:
     return {"seconds": seconds, "busy": sum(wanted)}
 
 
+def even_submit(peer: Peer, count: int, burnt: float) -> Report:
+    """Submit tasks that burn so many seconds each."""
+    warm(peer, functions.burn, 0.0001)
+    start = time.perf_counter()
+    took = peer.gather([peer.submit(functions.burn, burnt) for _ in range(count)])
+    seconds = time.perf_counter() - start
+    assert min(took) >= burnt
+    return {"seconds": seconds, "busy": count * burnt}
+
+
 def nested_fib(peer: Peer, n: int) -> Report:
     """Compute a Fibonacci number with a task for each call."""
     assert peer.verbs is not None
@@ -220,6 +230,7 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
         called_back,
         uneven_map,
         uneven_submit,
+        even_submit,
         nested_fib,
         nested_tree,
         nested_leaves,
