@@ -27,6 +27,7 @@ check: $(READY)
 	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py benchmarks/*.py docs/images/*.py
 	$(BIN)/mypy --strict tests/unit tests/fakes/pbs
 	$(BIN)/mypy --strict -p tests.fuzz
+	cd scoop_hpc/bench/programs && ../../../$(BIN)/mypy --strict --no-namespace-packages --config-file ../../../setup.cfg *.py
 	MYPYPATH=tests/plugin_scheduler $(BIN)/mypy --strict tests/plugin_scheduler/scoop_spool
 	for tests in loopback cluster; do \
 	    (cd tests/$$tests && ../../$(BIN)/mypy --strict --config-file ../../setup.cfg .) || exit 1; \

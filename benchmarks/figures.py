@@ -7,7 +7,10 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scoop_hpc.bench.rows import shown as shown
+
 OURS = "scoop_hpc"
+TRACED = "traced"  # a run with --trace
 EXECUTOR = "Executor"  # ours, too: the pool of a program that nobody started by scoop-hpc run
 
 
@@ -124,14 +127,3 @@ def rounded_down(ratio: float) -> str:
     if math.isinf(ratio):
         return "inf x"
     return f"{math.floor(ratio):,} x" if ratio >= 100 else f"{math.floor(100 * ratio) / 100:.2f} x"
-
-
-def shown(value: float) -> str:
-    """Return a figure with three digits or more.
-
-    >>> shown(1234567.8), shown(12.345), shown(0.98765), shown(0.0456), shown(0), shown(-20000)
-    ('1,234,568', '12.3', '0.988', '0.0456', '0', '-20,000')
-    """
-    if abs(value) >= 100 or value == round(value):
-        return f"{value:,.0f}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import EXECUTOR, OURS
+from benchmarks.figures import EXECUTOR, OURS, TRACED
 from benchmarks.rows import RAW
 
 PROGRAMS = Path(__file__).parent / "programs"
+SHARED = Path(__file__).parents[1] / "scoop_hpc" / "bench" / "programs"  # with `scoop-hpc bench`
 ALLOCATED_NODES = "SLURM_JOB_NUM_NODES"  # sbatch(1), OUTPUT ENVIRONMENT VARIABLES
 
 
@@ -62,6 +63,7 @@ def _srun(workers: int) -> list[str] | None:
 
 _LISTED = (
     Peer(OURS, "scoop_hpc_peer.py", _scoop_hpc),
+    Peer(TRACED, "scoop_hpc_peer.py", lambda workers: [*_scoop_hpc(workers), "--trace", "trace.json"]),
     Peer(EXECUTOR, "executor_peer.py"),
     Peer("serial", "serial_peer.py"),
     Peer("multiprocessing", "multiprocessing_peer.py"),

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.figures import EXECUTOR, OURS, Target
-
-Report = Mapping[str, Any]  # what a program printed, with the row's parameters, and when it was launched and had exited
+from benchmarks.figures import EXECUTOR, OURS, TRACED, Target
+from scoop_hpc.bench.rows import Report, megabytes_per_second, microseconds, tasks_per_second
 
 
 @dataclass(frozen=True)
@@ -48,29 +47,14 @@ _SERIES = (1_000, 10_000, 100_000, 1_000_000)
 _STARTED = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
 
 
-def tasks_per_second(report: Report) -> float:
-    """Return the rate of tasks, of which the program says how many it made, or was told to."""
-    return float(report.get("tasks", report.get("count")) / report["seconds"])
-
-
 def tasks_per_second_and_worker(report: Report) -> float:
     """Return the rate of one worker, all of them taken to be busy."""
     return tasks_per_second(report) / float(report["workers"])
 
 
-def microseconds(report: Report) -> float:
-    """Return the time of one task."""
-    return float(1e6 * report["seconds"] / report["count"])
-
-
 def efficiency(report: Report) -> float:
     """Return the part of the workers' time that went into what the tasks were asked to do."""
     return float(report["busy"] / (report["workers"] * report["seconds"]))
-
-
-def megabytes_per_second(report: Report) -> float:
-    """Return the rate of bytes sent; as many come back meanwhile."""
-    return float(report["count"] * report["size"] / report["seconds"] / 1e6)
 
 
 def _map(name: str, count: int, peers: tuple[str, ...], targets: tuple[Target, ...] = ()) -> Row:
@@ -206,6 +190,18 @@ ROWS = (
     ),
     _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
     _uneven("sleep-submit", "{count:,} submits of the same, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
+    Row(
+        name="trace",
+        title="{count:,} submits that burn 1 ms, with and without a trace",
+        workload="even_submit",
+        parameters={"count": 4_000, "burnt": 0.001},
+        quick={"count": 40},
+        unit="busy share",
+        more_is_better=True,
+        figure=efficiency,
+        peers=(OURS, TRACED),
+        targets=(Target(0.98, OURS, whose=TRACED),),
+    ),
     _fib("fib", 20, _NESTED, (Target(200_000), Target(20, "scoop"))),
     _fib("fib-long", 25, (OURS,), (Target(200_000),)),
     Row(

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import itertools
 import operator
 import os
@@ -18,12 +19,15 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import asdict, replace
 from typing import Any
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
+from scoop_hpc.bulk.results import sized
 from scoop_hpc.errors import NotRunningError, WorkerLostError
+from scoop_hpc.files.writing import usable
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.pool.future import PoolFuture
@@ -31,12 +35,14 @@ from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.pool_map import PIECES, PoolMap
 from scoop_hpc.pool.shutdown import hooks
+from scoop_hpc.pool.status import Counted, ExecutorStatus
 from scoop_hpc.protocol import messages
 from scoop_hpc.protocol.messages import Buffer, Order
 from scoop_hpc.task import options_of
 from scoop_hpc.worker.current import current, running
 
 _ON_LOSS = ("replace", "break")
+_PROGRESS = ("auto", "none")
 _MOST_WORKERS = 1_000_000
 _AnyFuture = Any  # concurrent.futures.Future[Any]: one of a run, or of a pool
 
@@ -64,6 +70,10 @@ class Executor(concurrent.futures.Executor):
     breaks the Executor, as that of `concurrent.futures.ProcessPoolExecutor`: all its futures fail. In a run it is the
     run that decides.
 
+    In a notebook a `map` that lasts shows its progress below its cell, unless *progress* is ``"none"``. Workers of its
+    own are seen by ``scoop-hpc top`` and ``web``, as those of a run are; what they were worth is kept in the file
+    *report* (``*.json``), if one is named, for ``scoop-hpc report``. `status` tells how its calls stand.
+
     Raises ValueError if *max_workers* is not positive, TypeError if *initializer* is not callable.
     """
 
@@ -74,6 +84,8 @@ class Executor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         on_worker_loss: str = "replace",
+        progress: str = "auto",
+        report: str | os.PathLike[str] | None = None,
     ) -> None:
         if max_workers is not None:
             max_workers = _count(max_workers)
@@ -81,6 +93,10 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"initializer is {initializer!r}: it must be a callable")
         if on_worker_loss not in _ON_LOSS:
             raise ValueError(f"on_worker_loss is {on_worker_loss!r}: it must be 'replace' or 'break'")
+        if progress not in _PROGRESS:
+            raise ValueError(f"progress is {progress!r}: it must be 'auto' or 'none'")
+        self._shows_progress = progress == "auto"
+        self._report = "" if report is None else os.path.abspath(os.fspath(report))
         self._breaks = on_worker_loss == "break"
         self._limit = max_workers
         self._initializer = initializer
@@ -110,6 +126,25 @@ class Executor(concurrent.futures.Executor):
     _processes = num_workers  # dynesty and pyswarms, as of multiprocessing.Pool
     size = num_workers  # schwimmbad's pools, as of an MPI communicator
 
+    def status(self) -> ExecutorStatus:
+        """Return how its calls stand, as far as is known here; no worker is asked. Calls of its tasks do not count."""
+        workers = self._workers
+        if workers is None:
+            return ExecutorStatus("shut down" if self._shut_down else "idle", 0)
+        known = workers.status()
+        return replace(known, state="shut down") if self._shut_down and known.state == "open" else known
+
+    def __repr__(self) -> str:
+        return f"<scoop_hpc.Executor: {self.status()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        # notebooks only
+        from scoop_hpc.worker.watched.shown import table_html  # noqa: PLC0415
+
+        named = {name.replace("_", " "): value for name, value in asdict(self.status()).items()}
+        return table_html("scoop_hpc.Executor", named)
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _AnyFuture:
         """Schedule ``fn(*args, **kwargs)``; return its future.
 
@@ -136,6 +171,7 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
+        progress: str = "",
     ) -> Iterator[Any]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
@@ -143,6 +179,9 @@ class Executor(concurrent.futures.Executor):
         for the time that an item takes; in a run, or with a *buffersize*, an item is a task. With *buffersize*, only so
         many (chunks of) items are submitted ahead of the results that were taken. Raises
         `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds after the call.
+
+        *progress* is what the map is called where a notebook shows how far it is. Where all *iterables* have a length,
+        so have the results, for bars of others.
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
@@ -157,8 +196,9 @@ class Executor(concurrent.futures.Executor):
             chunksize = 1  # the limit is that of one call
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
+        length = _length(iterables)
         if chunksize is None and buffersize is None and not self._uses_run():
-            return self._map_on_pool(fn, list(items), deadline)
+            return self._map_on_pool(fn, list(items), deadline, progress)
         chunksize = chunksize or 1
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
@@ -166,25 +206,32 @@ class Executor(concurrent.futures.Executor):
         else:
             run = bulk_task(run_chunk, fn)
             tasks = ((run, fn, chunk) for chunk in _chunks(items, chunksize))
-        mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline)
+        shows = self._shows_progress and _in_notebook()
+        mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline, _Counter(length) if shows else None)
         mapped.submit(buffersize)
-        return mapped.results(buffersize is not None, self._workers)
+        results = mapped.results(buffersize is not None, self._workers)
+        if mapped.counter is not None:
+            results = _shown(progress, mapped.counter.counted, results)
+        return sized(results, length)
 
     def _map_on_pool(
-        self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None
+        self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None, label: str
     ) -> Iterator[Any]:
         """Map in chunks that the pool chooses."""
         if not all_sendable(items):
             refuse_unsendable(items[sendable(items)], {})
         if not items:
-            return iter(())
+            return sized(iter(()), 0)
         self._check_process()
         with self._lock:
             pool = self._open_workers()
             assert isinstance(pool, WorkerPool)
             mapped = PoolMap(pool, fn, items)
             mapped.start()
-        return mapped.results(deadline)
+        results = mapped.results(deadline)
+        if self._shows_progress and _in_notebook():
+            results = _shown(label, mapped.counted, results)
+        return sized(results, len(items))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
@@ -238,7 +285,8 @@ class Executor(concurrent.futures.Executor):
             return OnRun(current(), self._limit, self._key, self._call_frames())
         frames = self._call_frames()
         initializer = None if frames is None else tuple(map(bytes, frames))
-        pool = WorkerPool(Order(self._limit, _argv(), messages.Pool(_modules(), initializer, self._breaks)))
+        order = Order(self._limit, _argv(), messages.Pool(_modules(), initializer, self._breaks))
+        pool = WorkerPool(order, report=usable(self._report, "report"))
         hooks.watch(pool)
         pool.start()
         weakref.finalize(self, pool.abandon).atexit = False
@@ -303,6 +351,58 @@ def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         chunk = list(itertools.islice(items, size))
 
 
+def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
+    """Return how many items there are, None if that is not known before they are read."""
+    if not iterables or not all(isinstance(iterable, Sized) for iterable in iterables):
+        return None
+    return min(len(iterable) for iterable in iterables if isinstance(iterable, Sized))
+
+
+def _in_notebook() -> bool:
+    """Return whether a notebook may show progress; few programs have imported what could."""
+    if "IPython" not in sys.modules:
+        return False
+    from scoop_hpc.pool.notebook import in_notebook  # noqa: PLC0415  notebooks only
+
+    return in_notebook()
+
+
+def _shown(label: str, counted: Callable[[], Counted], results: Iterator[Any]) -> Iterator[Any]:
+    from scoop_hpc.pool.notebook import shown  # noqa: PLC0415  notebooks only
+
+    return shown(label, counted, results)
+
+
+class _Counter:
+    """Counts the items of a map whose tasks are futures, for a notebook; *total* is None if that is not known."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._done = self._failed = 0
+        self._is_closed = False
+        self._lock = threading.Lock()  # any thread may settle a future
+
+    def watch(self, future: _AnyFuture, items: int) -> None:
+        """Count the *items* of a future's task once it is done."""
+        future.add_done_callback(functools.partial(self._add, items))
+
+    def _add(self, items: int, future: _AnyFuture) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        with self._lock:
+            self._done += items
+            self._failed += 0 if error is None else items
+
+    def close(self) -> None:
+        """Wait for no more of them."""
+        self._is_closed = True
+
+    def counted(self) -> Counted:
+        """Return how far the map is."""
+        return Counted(self._total, self._done, self._failed, self._is_closed or self._done == self._total)
+
+
 class _Mapped:
     """The futures of one `Executor.map`, in the order of their *tasks*, which are chunks if *chunked*.
 
@@ -315,7 +415,9 @@ class _Mapped:
         tasks: Iterator[tuple[Any, ...]],
         chunked: bool,
         deadline: float | None,
+        counter: _Counter | None = None,
     ) -> None:
+        self.counter = counter
         self._executor = executor
         self._tasks = tasks
         self._chunked = chunked
@@ -331,6 +433,8 @@ class _Mapped:
 
     def _submit(self, executor: Executor, task: tuple[Any, ...]) -> _AnyFuture:
         future = executor.submit(*task)
+        if self.counter is not None:
+            self.counter.watch(future, len(task[2]) if self._chunked else 1)
         if self._chunked:
             self._chunks[future] = task
         return future
@@ -346,6 +450,8 @@ class _Mapped:
                 else:
                     yield self._take()  # it gets no name here: the caller may want to free it
         finally:
+            if self.counter is not None:
+                self.counter.close()
             if workers is not None:
                 workers.cancel(self._futures)
 

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-HELD_AT_MOST = 300  # seconds
-
-
-def nothing(x: int) -> int:
-    """Return the argument."""
-    return x
-
-
-def echo(x: Any) -> Any:
-    """Return the argument, which is large."""
-    return x
-
-
-def process_id(x: int) -> int:
-    """Return the id of the process that this ran in."""
-    return os.getpid()
+from site_functions import echo as echo
+from site_functions import hold as hold
+from site_functions import nothing as nothing
+from site_functions import process_id as process_id
 
 
 def burn(seconds: float) -> float:
@@ -45,17 +31,6 @@ def doze(seconds: float) -> float:
     start = time.monotonic()
     time.sleep(seconds)
     return time.monotonic() - start
-
-
-def hold(directory: str) -> int:
-    """Keep a worker occupied until there is a file ``release``; show that it is by a file named for its process."""
-    Path(directory, f"held-{os.getpid()}").touch()
-    deadline = time.monotonic() + HELD_AT_MOST
-    while not Path(directory, "release").exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError("nobody released this worker")
-        time.sleep(0.01)
-    return os.getpid()
 
 
 class Verbs:

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from functions import Verbs
-from peer import Peer
+from site_peer import Run
 from workloads import main
 
-from scoop_hpc import futures
 
-
-class ScoopHpc(Peer):
-    """Futures of the run that this program is started in."""
+class ScoopHpc(Run):
+    """Futures of the run that this program is started in, and what its own rows look at."""
 
     verbs = Verbs("scoop_hpc.futures")
-
-    def __init__(self, workers: int, uneven: bool = False, large: bool = False) -> None:
-        super().__init__(workers, uneven, large)
-        self.others = workers if workers > 1 else 0  # the program is a process beside them, unless there is but one
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        return futures.submit(function, *args)
-
-    def map(self, function: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
-        return list(futures.map(function, items))
-
-    def result_from_elsewhere(self, handle: Any) -> Any:
-        return handle.result(timeout=60)  # a program that waits with a time-out leaves tasks to the other workers
-
-    def map_reduce(self, function: Callable[..., Any], reduction: Callable[..., Any], items: Sequence[Any]) -> Any:
-        return futures.map_reduce(function, reduction, items)
-
-    def let_start(self, handles: Sequence[Any]) -> None:
-        futures.wait(handles, timeout=0.01)
 
     def broker(self) -> int:
         agent = os.getppid()

@@ -14,19 +14,17 @@ import random
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import functions
 from peer import Peer, memory, own_and
+from site_workloads import Report, echo_arrays, first, map_nothing, one_elsewhere, submit_nothing, warm
 
-Report = dict[str, Any]
 USS = ("Private_",)
 PSS = ("Pss:",)
 _SEED = 28  # no long task comes last: handed out in order, 2 workers could be busy for 99.9 % of the time, 8 for 99.3 %
-_WINDOW = 4  # large arrays under way at once
 
 
 def main(start: Callable[..., Peer]) -> None:
@@ -52,18 +50,6 @@ def value_of(text: str) -> Any:
     return {"True": True, "False": False}.get(text, text)
 
 
-def warm(peer: Peer, function: Callable[..., Any], argument: Any) -> None:
-    """Let all workers start, and load *function*."""
-    peer.map(function, [argument] * (8 * peer.workers))
-    peer.gather([peer.submit(function, argument) for _ in range(8 * peer.workers)])
-
-
-def first(peer: Peer) -> Report:
-    """Say when the first result was there."""
-    assert peer.result(peer.submit(functions.nothing, 42)) == 42
-    return {"first": time.time()}
-
-
 def again(peer: Peer) -> Report:
     """Say how long it takes, when there was a pool before, from the start of another to its first result."""
     assert peer.result(peer.submit(functions.nothing, 42)) == 42
@@ -77,26 +63,6 @@ def again(peer: Peer) -> Report:
         other.close()
 
 
-def map_nothing(peer: Peer, count: int) -> Report:
-    """Map a no-op."""
-    warm(peer, functions.nothing, 0)
-    start = time.perf_counter()
-    results = peer.map(functions.nothing, range(count))
-    seconds = time.perf_counter() - start
-    assert results == list(range(count))
-    return {"seconds": seconds}
-
-
-def submit_nothing(peer: Peer, count: int) -> Report:
-    """Submit no-ops one by one, then wait for all."""
-    warm(peer, functions.nothing, 0)
-    start = time.perf_counter()
-    results = peer.gather([peer.submit(functions.nothing, n) for n in range(count)])
-    seconds = time.perf_counter() - start
-    assert results == list(range(count))
-    return {"seconds": seconds}
-
-
 def one_at_a_time(peer: Peer, count: int) -> Report:
     """Submit a no-op and wait for it, again and again; say what part ran in this process."""
     warm(peer, functions.process_id, 0)
@@ -106,16 +72,6 @@ def one_at_a_time(peer: Peer, count: int) -> Report:
     here = processes.count(os.getpid())
     assert here == count or peer.others > 0
     return {"seconds": seconds, "note": f"{here / count:.1%} ran here"}
-
-
-def one_elsewhere(peer: Peer, count: int) -> Report:
-    """The same, but so that another process must run it."""
-    warm(peer, functions.process_id, 0)
-    start = time.perf_counter()
-    processes = [peer.result_from_elsewhere(peer.submit(functions.process_id, n)) for n in range(count)]
-    seconds = time.perf_counter() - start
-    assert os.getpid() not in processes, f"{processes.count(os.getpid())} tasks ran in the submitting process"
-    return {"seconds": seconds}
 
 
 def called_back(peer: Peer, count: int) -> Report:
@@ -158,6 +114,16 @@ def uneven_submit(peer: Peer, count: int, function: str) -> Report:
     assert len(took) == count
     assert all(map(operator.ge, took, wanted))
     return {"seconds": seconds, "busy": sum(wanted)}
+
+
+def even_submit(peer: Peer, count: int, burnt: float) -> Report:
+    """Submit tasks that burn so many seconds each."""
+    warm(peer, functions.burn, 0.0001)
+    start = time.perf_counter()
+    took = peer.gather([peer.submit(functions.burn, burnt) for _ in range(count)])
+    seconds = time.perf_counter() - start
+    assert min(took) >= burnt
+    return {"seconds": seconds, "busy": count * burnt}
 
 
 def nested_fib(peer: Peer, n: int) -> Report:
@@ -216,27 +182,6 @@ def map_reduce(peer: Peer, count: int) -> Report:
     return {"seconds": seconds}
 
 
-def echo_arrays(peer: Peer, count: int, size: int) -> Report:
-    """Send arrays to another process and have them back, a few at a time."""
-    import numpy  # noqa: PLC0415 - takes a tenth of a second, which `first` must not see
-
-    arrays = [numpy.arange(size // 8, dtype=numpy.float64) + n for n in range(_WINDOW)]
-    small = [peer.submit(functions.echo, arrays[0][:8]) for _ in range(8 * peer.workers)]  # all workers load numpy
-    assert all(peer.result_from_elsewhere(handle)[0] == 0 for handle in small)
-    under_way: deque[Any] = deque()
-    start = time.perf_counter()
-    for n in range(count + _WINDOW):
-        if n >= _WINDOW:
-            sent, back = arrays[n % _WINDOW], peer.result_from_elsewhere(under_way.popleft())
-            assert back is not sent, "the task ran in the submitting process"
-            assert (back.size, back[0], back[-1]) == (sent.size, sent[0], sent[-1])
-        if n < count:
-            under_way.append(peer.submit(functions.echo, arrays[n % _WINDOW]))
-    seconds = time.perf_counter() - start
-    assert numpy.array_equal(back, sent)
-    return {"seconds": seconds}
-
-
 def queued_memory(peer: Peer, count: int) -> Report:
     """Queue no-ops behind workers that are all held; say by how much the submitting process and the broker grow."""
     peer.gather([peer.submit(functions.nothing, n) for n in range(max(100, count // 100))])
@@ -285,6 +230,7 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
         called_back,
         uneven_map,
         uneven_submit,
+        even_submit,
         nested_fib,
         nested_tree,
         nested_leaves,

@@ -36,6 +36,7 @@ _COMMANDS = {
     "config": ("scoop_hpc.cli.config", "Say what is set in files, variables and programs, and where."),
     "hosts": ("scoop_hpc.cli.hosts", "Print the hostfile of the allocation that this is in."),
     "doctor": ("scoop_hpc.cli.look.doctor", "Look at this site, and say what has to be changed."),
+    "bench": ("scoop_hpc.cli.look.bench", "Measure this site: start-up, tasks/s, latency, MB/s between nodes."),
     "completion": ("scoop_hpc.cli.shell.completion", "Print what lets a shell complete commands and options."),
     "man": ("scoop_hpc.cli.shell.completion", "Print the manual page of all commands."),
 }

@@ -27,8 +27,7 @@ _LOOPBACK = "127.0.0.1"  # nobody else gets in, unless that is asked for
 
 def collect(request: RunRequest, files: Iterable[str], observers: Observers) -> Collector:
     """Have the driver's *observers* collect what the run does; for *files*, and for the job's directory."""
-    program = os.fsdecode(request.program.path)
-    collector = Collector(secrets.token_hex(8), request.job_id, program, time.monotonic, time.time)
+    collector = Collector(secrets.token_hex(8), request.job_id, request.title, time.monotonic, time.time)
     observers.add(collector)
     beside = [sibling(request.record, reports.FILE)] if request.record else []
     for path in [*files, *beside]:

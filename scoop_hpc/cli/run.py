@@ -33,6 +33,7 @@ from scoop_hpc.fields.spec import (
 )
 from scoop_hpc.files import kernel
 from scoop_hpc.files.reading import TRUST, read_text
+from scoop_hpc.files.writing import usable
 from scoop_hpc.launchers.container import Container, gpu_option
 from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
@@ -161,7 +162,7 @@ def run(
     options = WorkerOptions(
         nice=nice,
         log_level=log_level or "info",
-        log_file=_usable(log_file, "log"),
+        log_file=usable(log_file, "log"),
         log_events=bool(log_level or log_file) and not only_logger,
         profile=_made("profile") if profile else "",
         trace=0.0 if tracing is None else tracing.began,
@@ -172,7 +173,7 @@ def run(
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
     observers = worker_options.run_observers(options, socket.gethostname(), "driver")
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
-    collector = collect(request, [_usable(_filled(report, request), "report")], observers)
+    collector = collect(request, [usable(_filled(report, request), "report")], observers)
     if metrics:
         request = with_metrics(request, _filled(metrics, request), collector, observers)
     logs = _filled(worker_logs, request)
@@ -223,17 +224,6 @@ def _check_shares(bind: str, gpus_per_worker: str) -> None:
         raise InputError(f"--bind {bind}: processes have no CPU affinity on {sys.platform}; leave it out")
     if gpus_per_worker:
         check_gpus_per_worker("--gpus-per-worker", gpus_per_worker)
-
-
-def _usable(path: str, what: str) -> str:
-    """Return the whole *path* of a file that can be appended to, for *what*; empty if none is wanted."""
-    if not path:
-        return ""
-    try:
-        with open(path, "a"):
-            return os.path.abspath(path)
-    except OSError as error:
-        raise InputError(f"cannot write the {what} {path!r}: {error.strerror}") from error
 
 
 def _filled(path: str, request: RunRequest) -> str:

@@ -140,7 +140,7 @@ def pack_outcome(serial: int, outcome: Outcome, segments: Segments | None = None
             return serial, Packed(pickles.dump(value, segments)), outcome.unpolled
         except BaseException as error:  # a Ctrl-C is not lost: see `Loop`
             outcome = Outcome(error=error, unpolled=outcome.unpolled)
-    return serial, _PackedError(pickles.dump_outcome(outcome)), outcome.unpolled
+    return serial, PackedError(pickles.dump_outcome(outcome)), outcome.unpolled
 
 
 def dump_outcomes(items: Sequence[tuple[Any, ...]]) -> list[Buffer]:
@@ -148,11 +148,11 @@ def dump_outcomes(items: Sequence[tuple[Any, ...]]) -> list[Buffer]:
     return pickles.dump(items)
 
 
-class _PackedError(Packed):
+class PackedError(Packed):
     """An outcome that is an error."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _PackedError, (pickles.out_of_band(self.frames),)
+        return PackedError, (pickles.out_of_band(self.frames),)
 
 
 def load_outcomes(frames: Sequence[Buffer]) -> list[tuple[Any, ...]]:
@@ -168,6 +168,6 @@ def value_of(item: Any) -> tuple[Any, BaseException | None]:
             return item.unpack(last=True), None
         except BaseException as error:  # unpickling runs the user's code
             return None, pickles.refusal("cannot unpickle the task's result", error)
-    if type(item) is _PackedError:
+    if type(item) is PackedError:
         return None, pickles.load_outcome(item.frames).error
     return item, None

@@ -29,7 +29,7 @@ from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.future import Call
 from scoop_hpc.worker.loop_timing import LoopTimings
-from scoop_hpc.worker.losses import lost
+from scoop_hpc.worker.losses import lost, name_of_call
 
 
 class PoolClient:
@@ -38,6 +38,9 @@ class PoolClient:
     def __init__(self, policy: ClientPolicy = ClientPolicy()) -> None:
         self._policy = policy
         self.late = 0  # outcomes that came for no future
+        self.failed = 0  # calls that raised, were lost, or could not be sent
+        self._unsent = 0  # calls that could not be
+        self._withdrawn = 0  # calls that were cancelled after they were sent
         self.is_stalled = False  # a future that is offered now has to wait for results
         self._offered: deque[PoolFuture] = deque()
         self._asked: deque[Question] = deque()
@@ -47,7 +50,8 @@ class PoolClient:
         self._news: deque[Callable[[], None]] = deque()
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
-        self._costs = Durations()
+        self.names: dict[Cost, str] = {}  # of the functions whose calls were offered
+        self._costs = _Costs(self.names)
         self.loop_timings = LoopTimings()
         self._takes_no_more = False
         self._send: Callable[[Message], None] = _nowhere
@@ -64,6 +68,21 @@ class PoolClient:
     def is_idle(self) -> bool:
         """True if all futures are done, and were told."""
         return not (self._offered or self._waiting or self._sent or self._news)
+
+    @property
+    def queued(self) -> int:
+        """The number of calls that no worker was sent yet."""
+        return len(self._offered) + len(self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        """The number of calls that were sent, and have not ended."""
+        return len(self._sent)
+
+    @property
+    def done(self) -> int:
+        """The number of calls that have ended, failed ones among them."""
+        return self._serial - 1 - len(self._sent) - self._withdrawn + self._unsent
 
     @property
     def has_news(self) -> bool:
@@ -105,11 +124,14 @@ class PoolClient:
                         self.late += 1
                     else:
                         future.cost.learn(unpolled)
+                        if type(item) is batching.PackedError:
+                            self.failed += 1
                         self._news.append(functools.partial(_settle, future, item))
         elif isinstance(message, TaskLost):
             for serial in message.serials:
                 future = self._sent.pop(serial, None)
                 if future is not None:
+                    self.failed += 1
                     self._news.append(functools.partial(future.set_exception, lost(message)))
         elif isinstance(message, (QueryAnswer, CancelAnswer)):
             question = None if message.number is None else self._questions.pop(message.number, None)
@@ -137,7 +159,10 @@ class PoolClient:
     def fail(self, error: Callable[[], BaseException]) -> None:
         """Fail all futures, each with an *error* of its own, for tracebacks are added to it."""
         self._admit()
-        futures = [*self._sent.values(), *(future for future in self._waiting if future.take() is not None)]
+        unsent = [future for future in self._waiting if future.take() is not None]
+        futures = [*self._sent.values(), *unsent]
+        self.failed += len(futures)
+        self._unsent += len(unsent)
         self._sent.clear()
         self._waiting.clear()
         self._news.extend(functools.partial(future.set_exception, error()) for future in futures)
@@ -196,6 +221,8 @@ class PoolClient:
         """Return the batch of tasks of one function; a task that cannot be pickled fails by itself."""
         oldest, (function, _, _) = together[0]
         packed = batching.pack_calls(function, [(args, kwargs) for _, (_, args, kwargs) in together], self._segments)
+        self.failed += len(packed.refused)
+        self._unsent += len(packed.refused)
         for place, error in packed.refused.items():
             self._news.append(functools.partial(together[place][0].set_exception, error))
         if not packed.frames:
@@ -223,8 +250,23 @@ class PoolClient:
         question.answer = answer
         serial = question.future.serial
         if answer and question.kind is Cancel and self._sent.pop(serial, None) is not None:
+            self._withdrawn += 1
             self._news.append(question.future.drop)
         self._news.append(question.told.set)
+
+
+class _Costs(Durations):
+    """The costs of calls, and the *names* of their functions, which is what people know a future by."""
+
+    def __init__(self, names: dict[Cost, str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def _find(self, function: Any) -> Cost:
+        cost = super()._find(function)
+        if cost not in self._names:
+            self._names[cost] = name_of_call(function, ())[0]
+        return cost
 
 
 def _nowhere(message: Message) -> None:

@@ -33,6 +33,10 @@ class Pooled(ABC):
         A Query asks whether the task waits in a queue. A Cancel also drops it if it does.
         """
 
+    def name_of(self, cost: Cost) -> str:
+        """Return the name of the function whose calls have this *cost*, empty if it is not known."""
+        return ""
+
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
         if os.getpid() != self._owner:
@@ -77,6 +81,11 @@ class PoolFuture(Future):
         self, pool: Pooled, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__(pool, function, args, kwargs, UNKNOWN_COST)
+
+    @property
+    def called(self) -> str:
+        pool = self._waits
+        return pool.name_of(self.cost) if isinstance(pool, Pooled) else ""
 
     def take(self) -> Call | None:
         """Take the call, to send or to cancel it; None if somebody has."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
+from scoop_hpc.pool.status import ExecutorStatus
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.task import WithOptions, options_of
 from scoop_hpc.worker.controller import Controller
@@ -112,6 +113,8 @@ class OnRun:
         self._queue: deque[_Queued] = deque()
         self._open: dict[Future, None] = {}  # futures that are not done, the oldest first
         self._under_way = 0
+        self._done = 0  # futures, the cancelled ones aside
+        self._failed = 0  # of these
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
@@ -132,6 +135,14 @@ class OnRun:
         self._open[future] = None
         future.watch(functools.partial(self._on_done, future))
         return future
+
+    def status(self) -> ExecutorStatus:
+        """Return how the calls stand, as far as known here."""
+        queued = len(self._queue)
+        workers = self._limit or self._controller.size
+        under_way = max(0, len(self._open) - queued)
+        state = "open" if self._broken is None else "broken"
+        return ExecutorStatus(state, workers, queued, under_way, self._done, self._failed)
 
     def called_inside(self) -> bool:
         """Return whether the caller is a task of this Executor."""
@@ -193,6 +204,9 @@ class OnRun:
     def _on_done(self, future: Future) -> None:
         self._open.pop(future, None)
         error = None if future.cancelled() else future.exception()
+        with self._lock:
+            self._done += not future.cancelled()
+            self._failed += error is not None
         if isinstance(error, BrokenPoolError) and error.executor == self._key and self._broken is None:
             self._broken = str(error)
             while self._queue:

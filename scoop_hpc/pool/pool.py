@@ -27,20 +27,26 @@ from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
+from scoop_hpc.pool.status import ExecutorStatus
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport.maps import own_segments, taken_or_lost
 from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.loop_timing import LoopTimings
 
 
 class WorkerPool(Pool):
-    """The workers that are started for *order*; they end by `finish`, or with this process."""
+    """The workers that are started for *order*; they end by `finish`, or with this process.
 
-    def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy()) -> None:
+    What they were worth is kept in the file *report*, if one is named.
+    """
+
+    def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy(), report: str = "") -> None:
         super().__init__()
         self._order = order
         self._policy = policy
+        self._report = report
         self._client = PoolClient(policy)
         self._lock = threading.Lock()  # guards the two reasons below
         self._closed: str | None = None  # the reason to refuse more futures
@@ -82,6 +88,15 @@ class WorkerPool(Pool):
     def workers(self) -> int:
         """The number of workers, 0 before they are there."""
         return self._client.workers
+
+    def name_of(self, cost: Cost) -> str:
+        return self._client.names.get(cost, "")
+
+    def status(self) -> ExecutorStatus:
+        """Return how the calls stand, as far as known now."""
+        client = self._client
+        state = "open" if self._closed is None else "broken" if self._broken is not None else "shut down"
+        return ExecutorStatus(state, client.workers, client.queued, client.under_way, client.done, client.failed)
 
     @property
     def loop_timings(self) -> LoopTimings:
@@ -178,7 +193,7 @@ class WorkerPool(Pool):
     def _serve(self) -> str | None:
         """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
-        self._process = PoolProcess.start(self._policy.end)
+        self._process = PoolProcess.start(self._policy.end, self._report)
         self._process.order(self._order)
         self._ears.add(self._rung.fileno())
         self._ears.add(self._process.fileno())

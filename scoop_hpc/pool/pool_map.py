@@ -25,6 +25,7 @@ from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError, WorkerLostError
 from scoop_hpc.pool.future import Pooled, PoolFuture
+from scoop_hpc.pool.status import Counted
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.durations import Unforeseeable
 from scoop_hpc.worker.loop_timing import LoopTimings
@@ -81,6 +82,8 @@ class PoolMap:
         self._items_under_way = 0
         self._sizes: Sizes | None = None  # once the workers are there
         self._closed = False
+        self._done = 0  # items
+        self._failed = 0  # of these
 
     def start(self) -> None:
         """Submit the first chunks; raise as `Pool.submit`."""
@@ -96,6 +99,11 @@ class PoolMap:
             sizes = self._known()
             while self._read < len(self._items) and not sizes.enough(self._under_way, self._items_under_way):
                 self._pool.submit_more(self._cut(sizes.next(len(self._items) - self._read)))
+
+    def counted(self) -> Counted:
+        """Return how far the map is."""
+        total = len(self._items)
+        return Counted(total, self._done, self._failed, self._closed or self._done >= total)
 
     def results(self, deadline: float | None) -> Iterator[Any]:
         """Yield the results in the items' order; raise what an item raised at its place; then drop what is left.
@@ -142,6 +150,8 @@ class PoolMap:
         """Take in the outcome of a chunk, before it can be seen."""
         with self._lock:
             self._has_ended(future)
+            self._done += len(chunk.results) + chunk.has_failed
+            self._failed += chunk.has_failed
             if chunk.seconds:  # else an item failed
                 self._known().learn(len(future.items) - chunk.left, chunk.seconds, chunk.size)
             if chunk.left and not self._closed:
@@ -154,11 +164,13 @@ class PoolMap:
             self._has_ended(future)
             if isinstance(error, BrokenPoolError) or error is None:  # None: it was cancelled
                 self._closed = True
-            elif isinstance(error, (UnpicklableError, WorkerLostError)) and not self._closed:
+            elif isinstance(error, (UnpicklableError, WorkerLostError)) and len(future.items) > 1 and not self._closed:
                 count = len(future.items)
-                if count > 1:
-                    self._cut_anew(future, count, -(-count // PIECES))
-                elif isinstance(error, WorkerLostError):
+                self._cut_anew(future, count, -(-count // PIECES))
+            else:
+                self._done += len(future.items)
+                self._failed += len(future.items)
+                if isinstance(error, WorkerLostError) and not self._closed:
                     name_item(error, future.first, "map")
             self.go_on()
 

@@ -28,14 +28,14 @@ class PoolProcess:
         self._buffer = LineBuffer()
 
     @classmethod
-    def start(cls, patience: float) -> PoolProcess:
-        """Start a driver; raise BrokenPoolError."""
+    def start(cls, patience: float, report: str = "") -> PoolProcess:
+        """Start a driver, which keeps a *report* in the file of that name, if there is one; raise BrokenPoolError."""
         if not sys.executable:
             raise BrokenPoolError("cannot start a pool: this Python does not know its own executable (sys.executable)")
         reports, write = os.pipe()
         try:
             process = subprocess.Popen(
-                [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write)],
+                [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write), "--report", report],
                 stdin=subprocess.PIPE,
                 bufsize=0,  # so that closing it in a forked child has nothing to flush
                 pass_fds=(write,),

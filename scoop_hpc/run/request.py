@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,5 +36,11 @@ class RunRequest:
     grace: float = 60.0  # seconds without a connection between two brokers, until one of their nodes is given up
     ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
     pool: Pool | None = None  # instead of a program to run
+    called: str = ""  # by looks and reports; empty: the path of the program
     container: Container | None = None  # that the agents, and so the workers, run in
     agent_main: AgentMain | None = None  # to be called in forked processes: agents on this machine, by no launcher
+
+    @property
+    def title(self) -> str:
+        """The name of the run for looks and reports."""
+        return self.called or os.fsdecode(self.program.path)

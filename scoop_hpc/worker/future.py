@@ -116,9 +116,23 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self.serial = 0  # once it is exported
 
     def __repr__(self) -> str:
+        text, called = super().__repr__(), self.called
+        return f"{text[:-1]} of {called}()>" if called else text
+
+    @property
+    def called(self) -> str:
+        """The name of the function that is called, empty if it is not known."""
         account = self.cost.account
-        text = super().__repr__()
-        return text if account is None else f"{text[:-1]} of {account.name}()>"
+        return "" if account is None else account.name
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        # notebooks only
+        from scoop_hpc.worker.watched.shown import future_html  # noqa: PLC0415
+
+        state = {PENDING: "not done yet", RUNNING: "running", FINISHED: "finished"}.get(self._state, "cancelled")
+        finished = self._state == FINISHED
+        return future_html(self.called, state, self._result, self._exception, finished)
 
     # what the base class's methods find instead of what its constructor makes
 

@@ -233,6 +233,49 @@ def test_nobody_sees_the_runs_of_another_user(runs: Runs, going: subprocess.Pope
     (runs.directory / ".state").chmod(0o700)
 
 
+POOL = """
+import os, time
+from scoop_hpc import Executor
+
+def simulate(number):
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    if number == 3:
+        raise ValueError("no 3")
+
+if __name__ == "__main__":
+    with Executor(2, report="report.json") as executor:
+        calls = [executor.submit(simulate, number) for number in range(6)]
+        print(sum(call.exception() is not None for call in calls), executor.status())
+"""
+
+
+def test_a_pool_is_seen_as_a_run_is_and_its_report_is_kept(runs: Runs) -> None:
+    process = runs.start_command([sys.executable, runs.write(POOL)])
+    until(lambda: top(runs).returncode == 0 and look(runs)["totals"]["busy_workers"] == 2)
+    seen = look(runs)
+    assert (seen["state"], seen["program"], seen["job"]) == ("running", "Executor in program.py", None)
+    assert [worker["task"] for worker in seen["workers"]] == ["simulate", "simulate"]
+    assert top(runs).stdout.startswith("run: Executor in program.py running")
+    (runs.directory / "go").touch()
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout == "1 open, 2 workers: 0 queued, 0 under way, 6 done, 1 failed\n"
+    seen = look(runs)
+    assert (seen["state"], seen["status"], seen["totals"]["done"], seen["totals"]["failed"]) == ("ended", 0, 6, 1)
+    assert [(each["function"], each["error"]) for each in seen["failures"]] == [("simulate", "ValueError: no 3")]
+    told = runs.run("report.json", command=("report",))
+    assert told.stdout.startswith("Executor in program.py, COMPLETED, exit status 0\n2 workers on 1 node for ")
+    assert "simulate(3)" in runs.run("report.json", "--failed", command=("logs",)).stdout
+
+
+def test_a_pool_works_where_it_cannot_be_seen(runs: Runs) -> None:
+    runs.environ["SCOOP_HPC_STATE"] = str(runs.directory / runs.write("", "file") / "state")
+    runs.write("from scoop_hpc import Executor\nwith Executor(2) as executor: print(executor.submit(abs, -1).result())")
+    process = runs.start_command([sys.executable, "program.py"])
+    assert process.communicate(timeout=60) == ("1\n", "")
+
+
 def test_a_job_is_seen_by_its_id(runs: Runs) -> None:
     runs.write(PROGRAM)
     done = runs.run("--scheduler", "local", "--workers", "2", "program.py", command=("submit",))

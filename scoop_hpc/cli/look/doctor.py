@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,8 @@ from click.core import ParameterSource
 
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.look.doctor_job import look_by_a_job
-from scoop_hpc.cli.options.job import JobRequest, read_options
-from scoop_hpc.cli.options.job_command import JobCommand
-from scoop_hpc.cli.options.settings import plain_options
-from scoop_hpc.cli.submit import submit
+from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of
+from scoop_hpc.cli.options.job import JobRequest
 from scoop_hpc.doctor import job as job_room
 from scoop_hpc.doctor.checks import of_job, of_login_node
 from scoop_hpc.doctor.checks.scheduler import SchedulerFacts
@@ -35,37 +33,6 @@ from scoop_hpc.jobs.commands import Commands, run_command
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.registry import SCHEDULERS, found, user_name
 
-# the options of submit that say what a job may have and where it goes; all others are left at their defaults
-_ASKED = (
-    "nodes",
-    "workers_per_node",
-    "cpus_per_worker",
-    "gpus_per_node",
-    "memory",
-    "memory_per_cpu",
-    "walltime",
-    "queue",
-    "account",
-    "qos",
-    "reservation",
-    "constraint",
-    "exclusive",
-    "pe",
-    "license",
-    "chdir",
-    "setup",
-    "module",
-    "conda",
-    "venv",
-    "container",
-    "container_runtime",
-    "env",
-    "prologue",
-    "directive",
-    "template",
-    "scheduler",
-)
-_LEFT_OUT = frozenset(word for each in submit.params if each.name not in _ASKED for word in each.opts)
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(job_room.__file__)), "program.py")
 _WALLTIME = 300  # seconds that the job asks for, unless the command line says another
 
@@ -79,21 +46,7 @@ class _Options:
     walltime: int | None  # of the job, None: what it is asked for in other jobs
 
 
-class _DoctorCommand(JobCommand):
-    """A command with some of the options of submit: of the others, it says so."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            unknown = error if isinstance(error, click.NoSuchOption) else error.__cause__
-            if isinstance(unknown, click.NoSuchOption) and unknown.option_name in _LEFT_OUT:
-                text = f"{unknown.option_name} is an option of submit, and not of doctor: leave it out"
-                raise click.UsageError(text, ctx) from error
-            raise
-
-
-@click.command(cls=_DoctorCommand, params=[each for each in submit.params if each.name in _ASKED])
+@click.command(cls=SmallJobCommand, params=list(OPTIONS))
 @click.option("--submit", "by_job", is_flag=True, help="Look at the nodes, too, by a small job.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then."
@@ -111,18 +64,12 @@ def doctor(by_job: bool, timeout: float | None, as_json: bool, program: str | No
         raise click.UsageError("--timeout is for the job of --submit: give both, or none")
     source = click.get_current_context().get_parameter_source("walltime")
     own = _Options(by_job, timeout, None if source is ParameterSource.COMMANDLINE else _WALLTIME)
-    findings, facts = _examine(_request(options), own)
+    findings, facts = _examine(request_of(options, _PROGRAM, "scoop-doctor"), own)
     if as_json:
         print(json.dumps({"ok": _is_well(findings), "findings": [_as_dict(each) for each in findings], **facts}))
     else:
         _print(findings)
     sys.exit(0 if _is_well(findings) else 1)
-
-
-def _request(options: Mapping[str, Any]) -> JobRequest:
-    """Return the request for a job with these *options*; what else the settings say would not suit a look."""
-    given = {name: value for name, value in options.items() if name in _ASKED}
-    return read_options({**plain_options(_PROGRAM), **given, "name": "scoop-doctor"}, os.environ)
 
 
 def _examine(request: JobRequest, own: _Options) -> tuple[list[Finding], dict[str, Any]]:

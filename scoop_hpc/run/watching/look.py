@@ -24,7 +24,7 @@ class Look:
             version=VERSION,
             run=run,
             job=request.job_id,
-            program=os.fsdecode(request.program.path),
+            program=request.title,
             host=os.uname().nodename,
             pid=os.getpid(),
             driver=proc.identity(os.getpid()),

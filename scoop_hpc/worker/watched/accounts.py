@@ -143,7 +143,7 @@ class Accounts:
             function=account.name,
             position=position,
             arguments=_cut(_shown(args, kwargs), _ARGUMENTS),
-            error=_cut(_described(error), _ERROR),
+            error=_cut(described(error), _ERROR),
             traceback=_cut_middle(text, _TRACEBACK),
             worker=self._worker,
             attempt=attempt,
@@ -236,7 +236,17 @@ def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return ", ".join([*words, *(f"{name}={_arguments.repr(value)}" for name, value in kwargs.items())])
 
 
-def _described(error: BaseException) -> str:
+def shortened(value: Any) -> str:
+    """Write any value down, shortened, whatever its class does.
+
+    >>> shortened(list(range(100)))
+    '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    return _arguments.repr(value)
+
+
+def described(error: BaseException) -> str:
+    """Return the name of the class of *error*, and what it says, whatever that class does."""
     try:
         text = str(error)
     except BaseException as failure:  # a user's __str__
