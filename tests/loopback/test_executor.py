@@ -792,7 +792,9 @@ with Executor(1) as executor:
 
 def test_result_in_the_memory_of_a_worker_that_was_killed_is_computed_again(scripts: Scripts) -> None:
     program = """
+gone = threading.Event()
 def large():
+    while not os.path.exists("held"): time.sleep(0.01)
     with open("runs", "a") as file: file.write("x")
     return bytearray(b"1") * 5_000_000
 def last():
@@ -801,14 +803,17 @@ def last():
         os.rename("pid.new", "pid")
         time.sleep(60)
     return "last"
-def hold(_):  # the thread that takes results in: the large one is sent, for the same worker has begun the next task
+def hold(_):  # the pool's thread: the large result is sent, for the same worker has begun the next task
+    open("held", "w").close()
     while not os.path.exists("pid"): time.sleep(0.01)
     worker = int(open("pid").read())
     os.kill(worker, 9)
     while os.path.exists(f"/proc/{worker}/fd/0"): time.sleep(0.01)
+    gone.set()
 with Executor(1) as executor:
     executor.submit(abs, -1).add_done_callback(hold)
     futures = executor.submit(large), executor.submit(last)
+    gone.wait()  # to wait for the result would take it in
     print(futures[0].result() == b"1" * 5_000_000, futures[1].result(), open("runs").read())
 """
     process = scripts.start(program)
@@ -817,6 +822,65 @@ with Executor(1) as executor:
     assert stdout == "True last xx\n"
     assert [line.partition(": ")[0] for line in stderr.splitlines()] == ["scoop-hpc"]
     assert (scripts.alive(), scripts.left()) == ({}, [])
+
+
+def test_result_comes_while_a_callback_of_another_future_blocks(scripts: Scripts) -> None:
+    program = """
+begun, end = threading.Event(), threading.Event()
+def block(_): begun.set(); end.wait()
+with Executor(1) as executor:
+    first = executor.submit(abs, -1)
+    first.add_done_callback(block)
+    begun.wait()
+    print(executor.submit(abs, -2).result(), sum(executor.map(abs, range(-1000, 0))))
+    end.set()
+"""
+    assert scripts.run(program) == "2 500500\n"
+
+
+def test_handlers_that_raise_at_any_moment_lose_no_result(scripts: Scripts) -> None:
+    program = """
+import random, signal
+class Alarm(Exception): pass
+def ring(number, frame): raise Alarm
+signal.signal(signal.SIGALRM, ring)
+dice = random.Random(1)
+broken_off = n = 0
+with Executor(2) as executor:
+    assert executor.submit(abs, -1).result() == 1
+    while broken_off < 200:
+        n += 1
+        futures = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.002 * dice.random() + 1e-6)
+            futures.append(executor.submit(abs, -n))
+            futures.append(executor.submit(abs, -n - 1))
+            for future in futures: future.result()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Alarm:
+            broken_off += 1
+        assert [future.result() for future in futures] == [n, n + 1][:len(futures)]
+    assert signal.getsignal(signal.SIGALRM) is ring
+    print(executor.submit(abs, -n).result() == n)
+"""
+    assert scripts.run(program) == "True\n"
+
+
+def test_results_come_to_all_of_many_threads_that_wait(scripts: Scripts) -> None:
+    program = """
+def ask(n):
+    assert [executor.submit(pow, n, 2).result() for _ in range(50)] == [n * n] * 50
+    try: executor.submit(time.sleep, 0.2).result(timeout=0.01)
+    except TimeoutError: done.append(n)
+done = []
+with Executor(2) as executor:
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(8)]
+    for thread in threads: thread.start()
+    ask(8)
+    for thread in threads: thread.join()
+print(sorted(done))
+"""
+    assert scripts.run(program) == f"{list(range(9))}\n"
 
 
 @pytest.mark.parametrize("killed", ["client", "worker"])
