@@ -27,6 +27,7 @@ from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.pool.future import PoolFuture
+from scoop_hpc.pool.map_on_run import RunAsPool
 from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.pool_map import PIECES, PoolMap
@@ -139,10 +140,10 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
-        All items are taken now, and *chunksize* of them make a task. Without it a pool makes tasks as large as is good
-        for the time that an item takes; in a run, or with a *buffersize*, an item is a task. With *buffersize*, only so
-        many (chunks of) items are submitted ahead of the results that were taken. Raises
-        `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds after the call.
+        All items are taken now, and *chunksize* of them make a task. Without it, tasks are as large as is good for the
+        time that an item takes; with a *buffersize*, an item is a task. With *buffersize*, only so many (chunks of)
+        items are submitted ahead of the results that were taken. Raises `concurrent.futures.TimeoutError` where a
+        result is not there *timeout* seconds after the call.
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
@@ -157,8 +158,8 @@ class Executor(concurrent.futures.Executor):
             chunksize = 1  # the limit is that of one call
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
-        if chunksize is None and buffersize is None and not self._uses_run():
-            return self._map_on_pool(fn, list(items), deadline)
+        if chunksize is None and buffersize is None:
+            return self._map_in_chunks(fn, list(items), deadline)
         chunksize = chunksize or 1
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
@@ -170,18 +171,18 @@ class Executor(concurrent.futures.Executor):
         mapped.submit(buffersize)
         return mapped.results(buffersize is not None, self._workers)
 
-    def _map_on_pool(
+    def _map_in_chunks(
         self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None
     ) -> Iterator[Any]:
-        """Map in chunks that the pool chooses."""
+        """Map in chunks that follow from how long the items take."""
         if not all_sendable(items):
             refuse_unsendable(items[sendable(items)], {})
         if not items:
             return iter(())
         self._check_process()
         with self._lock:
-            pool = self._open_workers()
-            assert isinstance(pool, WorkerPool)
+            workers = self._open_workers()
+            pool = RunAsPool(workers, workers.controller) if isinstance(workers, OnRun) else workers
             mapped = PoolMap(pool, fn, items)
             mapped.start()
         return mapped.results(deadline)
@@ -226,9 +227,6 @@ class Executor(concurrent.futures.Executor):
         if workers is None:
             workers = self._workers = self._find_workers()
         return workers
-
-    def _uses_run(self) -> bool:
-        return isinstance(self._workers, OnRun) or (self._workers is None and self._is_in_run())
 
     def _is_in_run(self) -> bool:
         return self._attached or running() is not None

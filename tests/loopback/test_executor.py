@@ -662,6 +662,34 @@ def enter(n):
     assert in_run(runs, functions, program, 4) == "True\n"
 
 
+def test_in_a_run_a_map_is_in_chunks_and_shutdown_waits_for_them(runs: Runs) -> None:
+    functions = """
+def caller(n): return sys._getframe(1).f_code.co_name
+def refuse(n):
+    if n == 777: raise ValueError(n)
+    return n
+def nap(n): time.sleep(0.01)
+"""
+    program = """
+executor = Executor()
+print({*executor.map(caller, range(5000))}, {*executor.map(caller, range(10), chunksize=1)} & {"run_chunk"})
+results, found = executor.map(refuse, range(2000)), []
+try: found.extend(results)
+except ValueError as error: print(found == list(range(777)), error)
+results = executor.map(nap, range(100))
+executor.shutdown()
+start = time.monotonic()
+print(len(list(results)), time.monotonic() - start < 0.1)
+executor = Executor()
+try: list(executor.map(nap, range(10_000), timeout=0.1))
+except TimeoutError: print("late")
+executor.shutdown(cancel_futures=True)
+print(sum(Executor(1).map(abs, range(5000))))
+"""
+    expected = "{'run_chunk'} set()\nTrue 777\n100 True\nlate\n12497500\n"
+    assert in_run(runs, functions, program) == expected
+
+
 def test_in_a_run_an_initializer_is_called_once_in_a_worker(runs: Runs) -> None:
     functions = """
 state = []
