@@ -35,6 +35,7 @@ from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
+from scoop_hpc.pool.spare import Surroundings, spare
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport.maps import own_segments, taken_or_lost
@@ -60,6 +61,7 @@ class WorkerPool(Pool):
         self._cancelling = False
         self._interrupted = False
         self._process: PoolProcess | None = None
+        self._surroundings: Surroundings | None = None  # of the process, when it was started
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
         self._on_open: deque[Callable[[], object]] = deque()
@@ -296,7 +298,8 @@ class WorkerPool(Pool):
     def _serve(self) -> str | None:
         """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
-        self._process = PoolProcess.start(self._policy.end)
+        surroundings = self._surroundings = Surroundings.now()
+        self._process = spare.take(surroundings) or PoolProcess.start(self._policy.end)
         self._process.order(self._order)
         self._ears.add(self._rung.fileno())
         self._ears.add(self._process.fileno())
@@ -384,6 +387,6 @@ class WorkerPool(Pool):
             link.close()
         if self._segments is not None:
             self._segments.close()
-        if self._process is not None:
+        if self._process is not None and not (self._process.rests() and spare.keep(self._process, self._surroundings)):
             self._process.end()
         self._close_ears()

@@ -757,6 +757,62 @@ print(Executor().submit(ask, Executor()).result())
     assert in_run(runs, functions, program, 4) == "4 2 4\n4\n"
 
 
+def test_next_executor_has_the_driver_of_the_last_one_if_nothing_around_it_has_changed(scripts: Scripts) -> None:
+    program = """
+import psutil, signal
+def drivers(): return [child.pid for child in psutil.Process().children()]
+def here(): return os.getenv("HUE"), os.getcwd() == "/", len(os.sched_getaffinity(0))
+def use(n=2):
+    with Executor(n) as executor:
+        assert list(executor.map(abs, range(-50, 0))) == list(range(50, 0, -1))
+        return executor.submit(here).result(), len(executor.submit(os.getenv, "PATH").result()) > 0
+cpus = len(os.sched_getaffinity(0))
+assert use() == use(3) == ((None, False, cpus), True)
+first, = drivers()
+os.environ["HUE"] = "red"
+assert use() == use() == (("red", False, cpus), True)
+second, = drivers()
+assert second != first
+os.chdir("/")
+assert use()[0][1]
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+assert use()[0][2] == 1
+third, = drivers()
+with Executor(1) as one, Executor(1) as other:
+    assert one.submit(abs, -1).result() + other.submit(abs, -1).result() == 2
+    assert len(drivers()) == 2
+assert len(drivers()) == 1
+child = os.fork()
+if not child:
+    os._exit(not (use()[0][0] == "red" and len(drivers()) == 1))
+assert os.waitpid(child, 0)[1] == 0
+last, = drivers()
+os.kill(last, signal.SIGKILL)
+while open(f"/proc/{last}/stat").read().rpartition(")")[2].split()[0] != "Z": time.sleep(0.01)
+assert use()[0][0] == "red"
+assert last not in drivers()
+print("done")
+"""
+    assert scripts.run(program) == "done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_driver_that_nobody_uses_ends_with_its_program_and_by_a_signal(scripts: Scripts, number: int) -> None:
+    process = scripts.start(
+        "with Executor(1) as e: e.submit(abs, -1).result()\nprint('on', flush=True)\ntime.sleep(60)"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    (driver,) = set(scripts.alive()) - {process.pid}
+    if number == signal.SIGTERM:
+        os.kill(driver, number)
+        until(lambda: driver not in scripts.alive())
+    process.kill()
+    process.communicate()
+    until(lambda: scripts.alive() == {})
+    assert scripts.left() == []
+
+
 def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
