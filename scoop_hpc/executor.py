@@ -31,6 +31,7 @@ from scoop_hpc.files.writing import usable
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.pool.future import PoolFuture
+from scoop_hpc.pool.map_on_run import RunAsPool
 from scoop_hpc.pool.on_run import OnRun
 from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.pool_map import PIECES, PoolMap
@@ -52,7 +53,8 @@ class Executor(concurrent.futures.Executor):
 
     In a program that was started by ``scoop-hpc run`` or ``submit``, and in every task, it uses the workers of that
     run. Anywhere else (a script, a notebook, pytest, any thread) it starts workers of its own with the first call, as
-    many as this process may use CPUs, or on all nodes of the job that this process is in; `shutdown` ends them.
+    many as this process may use CPUs, or on all nodes of the job that this process is in; `shutdown` ends them. One
+    idle process stays for the next Executor, until the program ends.
     Functions and classes of ``__main__`` are sent by value: no guard is needed there, and nothing is imported twice.
 
     *max_workers* is how many there are, or, in a run, how many of its calls are under way at once at the most (those
@@ -175,10 +177,10 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[Any]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
-        All items are taken now, and *chunksize* of them make a task. Without it a pool makes tasks as large as is good
-        for the time that an item takes; in a run, or with a *buffersize*, an item is a task. With *buffersize*, only so
-        many (chunks of) items are submitted ahead of the results that were taken. Raises
-        `concurrent.futures.TimeoutError` where a result is not there *timeout* seconds after the call.
+        All items are taken now, and *chunksize* of them make a task. Without it, tasks are as large as is good for the
+        time that an item takes; with a *buffersize*, an item is a task. With *buffersize*, only so many (chunks of)
+        items are submitted ahead of the results that were taken. Raises `concurrent.futures.TimeoutError` where a
+        result is not there *timeout* seconds after the call.
 
         *progress* is what the map is called where a notebook shows how far it is. Where all *iterables* have a length,
         so have the results, for bars of others.
@@ -197,8 +199,8 @@ class Executor(concurrent.futures.Executor):
         deadline = None if timeout is None else time.monotonic() + timeout
         items = zip(*iterables)
         length = _length(iterables)
-        if chunksize is None and buffersize is None and not self._uses_run():
-            return self._map_on_pool(fn, list(items), deadline, progress)
+        if chunksize is None and buffersize is None:
+            return self._map_in_chunks(fn, list(items), deadline, progress)
         chunksize = chunksize or 1
         tasks: Iterator[tuple[Any, ...]]
         if chunksize == 1:
@@ -214,18 +216,18 @@ class Executor(concurrent.futures.Executor):
             results = _shown(progress, mapped.counter.counted, results)
         return sized(results, length)
 
-    def _map_on_pool(
+    def _map_in_chunks(
         self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None, label: str
     ) -> Iterator[Any]:
-        """Map in chunks that the pool chooses."""
+        """Map in chunks that follow from how long the items take."""
         if not all_sendable(items):
             refuse_unsendable(items[sendable(items)], {})
         if not items:
             return sized(iter(()), 0)
         self._check_process()
         with self._lock:
-            pool = self._open_workers()
-            assert isinstance(pool, WorkerPool)
+            workers = self._open_workers()
+            pool = RunAsPool(workers, workers.controller) if isinstance(workers, OnRun) else workers
             mapped = PoolMap(pool, fn, items)
             mapped.start()
         results = mapped.results(deadline)
@@ -273,9 +275,6 @@ class Executor(concurrent.futures.Executor):
         if workers is None:
             workers = self._workers = self._find_workers()
         return workers
-
-    def _uses_run(self) -> bool:
-        return isinstance(self._workers, OnRun) or (self._workers is None and self._is_in_run())
 
     def _is_in_run(self) -> bool:
         return self._attached or running() is not None

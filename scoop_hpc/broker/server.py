@@ -160,7 +160,7 @@ class BrokerServer:
         for taken in range(self._policy.messages_at_once):
             if taken and not sockets.has_arrived(self._main):
                 return True
-            sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
+            sender, *frames = sockets.receive_frames(self._main)
             name = ProcessName(sender.decode(errors="backslashreplace"))
             try:
                 if not self._take_frames(frames, name):

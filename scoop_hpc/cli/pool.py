@@ -6,8 +6,11 @@ It can be looked at as any run; a report is kept where the Executor asks for one
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,12 +18,14 @@ from scoop_hpc.cli.allocated import refuse_second_pool
 from scoop_hpc.cli.start import SIGNALS, look_file, open_missing_streams, run_request
 from scoop_hpc.errors import ProtocolError, ScoopError
 from scoop_hpc.events import Observers
-from scoop_hpc.protocol.messages import Fault
+from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.driving.life import Ending
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+
+_LOOK = 1000  # ms between looks whether the client lives, whose pipe a process that it has forked may hold open
 
 
 def main() -> None:
@@ -34,9 +39,23 @@ def main() -> None:
     os.set_inheritable(arguments.reports, False)
     signals = SignalFd(SIGNALS)
     try:
-        order = client.read_order()
+        status = _work_on(client.read_order(), client, signals, arguments.report)
+        while status is None:  # the pool has ended well: another one is served as soon as this one was
+            client.report(Shutdown())
+            if not _has_order(client, signals):
+                break
+            status = _work_on(client.read_order(), client, signals, arguments.report)
     except ProtocolError:
-        return
+        status = 0
+    # nothing is left to be tidied up, which would take 20 ms; who waits for this process wants to go on
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or none
+            stream.flush()
+    os._exit(status or 0)
+
+
+def _work_on(order: Order, client: ClientPipes, signals: SignalFd, report: str) -> int | None:
+    """Be the driver of the pool that is ordered; return its exit status, None if another order may follow."""
     try:
         refuse_second_pool()
         observers = Observers()
@@ -44,11 +63,27 @@ def main() -> None:
         request = dataclasses.replace(request, pool=order.pool, called=_name(order.arguments))
         request = dataclasses.replace(request, look=look_file(request, observers))
         driver = Driver(request, signals, client, observers)
-        ending = _with_report(driver, request, arguments.report, observers) if arguments.report else driver.run()
+        ending = _with_report(driver, request, report, observers) if report else driver.run()
     except ScoopError as error:  # what is wrong with the environment or the allocation
         client.report(Fault(str(error), 2))
-        sys.exit(2)
-    sys.exit(ending.status)
+        return 2
+    may_go_on = ending.status == 0 and not client.lost and request.launcher.one_machine and not report
+    return None if may_go_on else ending.status
+
+
+def _has_order(client: ClientPipes, signals: SignalFd) -> bool:
+    """Wait until the client says something; return False if it is gone, or a signal is to end this process."""
+    poll = select.poll()
+    poll.register(client.fileno(), select.POLLIN)
+    poll.register(signals.fileno(), select.POLLIN)
+    while not client.lost:
+        ready = [descriptor for descriptor, _ in poll.poll(_LOOK)]
+        if signals.fileno() in ready and set(signals.take()) - {signal.SIGCHLD}:
+            return False
+        if client.fileno() in ready:
+            return True
+        client.look()
+    return False
 
 
 def _name(arguments: Sequence[bytes]) -> str:

@@ -7,8 +7,8 @@
                                             cancel <--'     [ news ] <--take-- results
                                                                '--tell--> futures, callbacks
 
-It is single-threaded and never blocks, except `offer` and `ask`, which are thread-safe. `tell` settles futures, apart
-from all else: their callbacks, and the values that are unpickled for them, may take their time.
+One thread at a time uses it, and it never blocks. Only `offer`, `ask` and `tell` are thread-safe: `tell` settles
+futures, apart from all else, for their callbacks may take their time.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from scoop_hpc.worker.future import Call
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import lost, name_of_call
 
+_News = tuple[PoolFuture | None, Callable[[], object]]  # whom it is for, and what tells it
+
 
 class PoolClient:
     """The futures of one process."""
@@ -47,7 +49,7 @@ class PoolClient:
         self._waiting: deque[PoolFuture] = deque()
         self._sent: dict[int, PoolFuture] = {}
         self._questions: dict[int, Question] = {}  # that have been sent, by their numbers
-        self._news: deque[Callable[[], None]] = deque()
+        self._news: deque[_News] = deque()
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
         self.names: dict[Cost, str] = {}  # of the functions whose calls were offered
@@ -83,6 +85,22 @@ class PoolClient:
     def done(self) -> int:
         """The number of calls that have ended, failed ones among them."""
         return self._serial - 1 - len(self._sent) - self._withdrawn + self._unsent
+
+    @property
+    def has_room(self) -> bool:
+        """True if a worker may be idle, which a future that is offered now need not wait for."""
+        return len(self._sent) < self.workers and not self._waiting
+
+    @property
+    def has_work(self) -> bool:
+        """True if there is something that a `pump` may send, or free."""
+        segments = self._segments
+        return bool(self._offered or self._waiting or self._asked or (segments is not None and segments.has_kept))
+
+    @property
+    def has_offers(self) -> bool:
+        """True if futures were offered since the last `pump`."""
+        return bool(self._offered)
 
     @property
     def has_news(self) -> bool:
@@ -126,13 +144,13 @@ class PoolClient:
                         future.cost.learn(unpolled)
                         if type(item) is batching.PackedError:
                             self.failed += 1
-                        self._news.append(functools.partial(_settle, future, item))
+                        self._news.append((future, functools.partial(_settle, future, item)))
         elif isinstance(message, TaskLost):
             for serial in message.serials:
                 future = self._sent.pop(serial, None)
                 if future is not None:
                     self.failed += 1
-                    self._news.append(functools.partial(future.set_exception, lost(message)))
+                    self._news.append((future, functools.partial(future.set_exception, lost(message))))
         elif isinstance(message, (QueryAnswer, CancelAnswer)):
             question = None if message.number is None else self._questions.pop(message.number, None)
             if question is not None:
@@ -142,8 +160,26 @@ class PoolClient:
 
     def tell(self) -> None:
         """Settle the futures whose outcomes have come. Their callbacks are called in here."""
-        while self._news:
-            self._news.popleft()()  # no reference to it stays here
+        while self._tell_one(True):
+            pass
+
+    def tell_plainly(self) -> None:
+        """Settle those futures whose outcomes have come, up to the first one that has callbacks."""
+        while self._tell_one(False):
+            pass
+
+    def _tell_one(self, with_callbacks: bool) -> bool:
+        """Settle the first future, unless that is not to be done here; return whether it was."""
+        try:
+            news = self._news.popleft()
+        except IndexError:
+            return False
+        future, tell = news
+        if not with_callbacks and future is not None and future.has_callbacks:
+            self._news.appendleft(news)
+            return False
+        tell()
+        return True
 
     def cancel(self) -> None:
         """Cancel all tasks that have not begun, wherever they wait, and those that are offered from now on."""
@@ -152,7 +188,7 @@ class PoolClient:
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if future.take() is not None:
-                self._news.append(future.drop)
+                self._news.append((future, future.drop))
         for future in self._sent.values():
             self.ask(Question(future, Cancel))
 
@@ -165,9 +201,9 @@ class PoolClient:
         self._unsent += len(unsent)
         self._sent.clear()
         self._waiting.clear()
-        self._news.extend(functools.partial(future.set_exception, error()) for future in futures)
+        self._news.extend((future, functools.partial(future.set_exception, error())) for future in futures)
         for question in (*self._questions.values(), *self._asked):
-            self._news.append(question.told.set)
+            self._news.append((None, question.told.set))
         self._questions.clear()
         self._asked.clear()
 
@@ -179,7 +215,7 @@ class PoolClient:
                 continue
             if self._takes_no_more:
                 if future.take() is not None:
-                    self._news.append(future.drop)
+                    self._news.append((future, future.drop))
                 continue
             if future.cost is UNKNOWN_COST:
                 future.cost = self._costs.of(function)
@@ -224,7 +260,8 @@ class PoolClient:
         self.failed += len(packed.refused)
         self._unsent += len(packed.refused)
         for place, error in packed.refused.items():
-            self._news.append(functools.partial(together[place][0].set_exception, error))
+            refused = together[place][0]
+            self._news.append((refused, functools.partial(refused.set_exception, error)))
         if not packed.frames:
             return None
         first = self._serial
@@ -251,8 +288,8 @@ class PoolClient:
         serial = question.future.serial
         if answer and question.kind is Cancel and self._sent.pop(serial, None) is not None:
             self._withdrawn += 1
-            self._news.append(question.future.drop)
-        self._news.append(question.told.set)
+            self._news.append((question.future, question.future.drop))
+        self._news.append((None, question.told.set))
 
 
 class _Costs(Durations):

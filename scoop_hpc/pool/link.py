@@ -1,7 +1,13 @@
-"""The client's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp."""
+"""The client's socket: its line to the first broker of a pool, over ipc or, from node to node, over tcp.
+
+One thread at a time uses the socket. To wait for messages is no use of it, for that is done at a descriptor, which is
+edge-triggered [zmq_getsockopt(3), ZMQ_FD]: after every use, whoever used it must see that nothing `has_arrived`, or
+see to it that it is received.
+"""
 
 from __future__ import annotations
 
+import select
 import time
 from typing import Any
 
@@ -16,7 +22,7 @@ from scoop_hpc.transport.dialer import Dialer
 
 
 class ClientLink:
-    """A DEALER connected to the main socket of a broker; made, used and closed in one thread."""
+    """A DEALER connected to the main socket of a broker."""
 
     def __init__(self, way: Open, policy: ClientPolicy) -> None:
         self._context: sockets.Context = zmq.Context()
@@ -26,7 +32,9 @@ class ClientLink:
         self._looked = time.monotonic()
         self._dialer.keep_trying(self._looked)
         self._broken_since: float | None = None
-        self.socket = self._dialer.socket
+        self._poll = select.poll()
+        self.descriptor = int(self._dialer.socket.getsockopt(zmq.FD))
+        self._poll.register(self.descriptor, select.POLLIN)
 
     def send(self, message: Message) -> None:
         """Send *message*, without waiting."""
@@ -36,9 +44,13 @@ class ClientLink:
         """Return what has arrived."""
         return self._dialer.receive()
 
+    def has_arrived(self) -> bool:
+        """Return whether there is something to receive."""
+        return sockets.has_arrived(self._dialer.socket)
+
     def wait(self, timeout: float) -> None:
-        """Wait up to *timeout* seconds until something has arrived."""
-        self._dialer.socket.poll(max(0, int(timeout * 1000)))
+        """Wait up to *timeout* seconds until something may have arrived."""
+        self._poll.poll(max(0, int(timeout * 1000)))
 
     def look(self) -> None:
         """Keep trying to reach the broker; raise BrokenPoolError if that fails, or the connection is lost."""
@@ -64,15 +76,30 @@ class ClientLink:
 
 
 class Ears:
-    """What the pool's thread listens to: descriptors, and a link once there is one."""
+    """What the pool's thread listens to: descriptors, of which one can be muted while it waits, by any thread."""
+
+    CAN_MUTE = hasattr(select, "epoll")
 
     def __init__(self) -> None:
-        self._poller = zmq.Poller()
+        self._poll: Any = select.epoll() if self.CAN_MUTE else select.poll()
 
-    def add(self, source: int | ClientLink) -> None:
-        """Listen to *source*, too."""
-        self._poller.register(source.socket if isinstance(source, ClientLink) else source, zmq.POLLIN)
+    def add(self, descriptor: int) -> None:
+        """Listen to *descriptor*, too."""
+        self._poll.register(descriptor, select.POLLIN)
 
-    def wait(self, timeout: float) -> list[Any]:
-        """Wait up to *timeout* seconds; return the descriptors, and the sockets of links, that have something."""
-        return [ready for ready, _ in self._poller.poll(int(timeout * 1000))]
+    def mute(self, descriptor: int) -> None:
+        """Leave what comes at *descriptor* to another thread."""
+        self._poll.modify(descriptor, 0)
+
+    def unmute(self, descriptor: int) -> None:
+        """Listen to *descriptor* again, also to what has come since."""
+        self._poll.modify(descriptor, select.POLLIN)
+
+    def wait(self, timeout: float) -> list[int]:
+        """Wait up to *timeout* seconds; return the descriptors that have something."""
+        return [ready for ready, _ in self._poll.poll(timeout if self.CAN_MUTE else int(timeout * 1000))]
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self.CAN_MUTE:
+            self._poll.close()

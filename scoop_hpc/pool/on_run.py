@@ -132,9 +132,23 @@ class OnRun:
             future = queued = _Queued(self._controller, (call, args, kwargs))
             self._queue.append(queued)
             self._feed()
+        self.add(future)
+        return future
+
+    def add(self, future: Future) -> None:
+        """Have `join` wait for *future*, too."""
         self._open[future] = None
         future.watch(functools.partial(self._on_done, future))
-        return future
+
+    @property
+    def most_at_once(self) -> int:
+        """The number of calls that may be under way at once."""
+        return self._controller.size if self._limit is None else self._limit
+
+    @property
+    def controller(self) -> Controller:
+        """The worker whose futures these are."""
+        return self._controller
 
     def status(self) -> ExecutorStatus:
         """Return how the calls stand, as far as known here."""

@@ -3,37 +3,50 @@
 ::
 
     any thread: submit, shutdown --[ client, flags ]--> thread --pipes--> driver of the pool
-                                    wake-up socket -->   '----DEALER---> its first broker
+        |                           wake-up socket -->    '-----DEALER---> its first broker
+        '---- result(): leads meanwhile -------------------------^
 
-Only the thread touches the pipes and the DEALER. It is there because futures must be settled, and tasks sent, while the
-program computes or sleeps.
+The thread is there because futures must be settled, and tasks sent, while the program computes or sleeps. Only it
+touches the pipes. The client and the DEALER are for whoever has the *turn*, a lock. A thread that waits for a result
+*leads*, if no other does: it listens to the DEALER itself, and the pool's thread does not. For to hand messages from
+one thread to the other takes longer than all else that the client does: of six switches between threads for a task that
+is submitted and waited for, two remain. The leader leaves futures with callbacks to the pool's thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.held_signals import HeldSignals
 from scoop_hpc.pool.link import ClientLink, Ears
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
+from scoop_hpc.pool.spare import Surroundings, spare
 from scoop_hpc.pool.status import ExecutorStatus
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport.maps import own_segments, taken_or_lost
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.loop_timing import LoopTimings
+
+_LONG = 3600.0  # seconds: a longer time-out is waited for in pieces
+_PIECE = 0.01  # seconds between looks for an answer that another thread may receive
 
 
 class WorkerPool(Pool):
@@ -54,18 +67,27 @@ class WorkerPool(Pool):
         self._cancelling = False
         self._interrupted = False
         self._process: PoolProcess | None = None
+        self._surroundings: Surroundings | None = None  # of the process, when it was started
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
         self._on_open: deque[Callable[[], object]] = deque()
+        self._turn = threading.Lock()  # to use the client, the link and the segments
+        self._leading = threading.Lock()  # of the thread that listens to the link, if it is not the pool's
+        self._leader: int | None = None
+        self._failure: str | None = None  # that the leader has met
         self._ears = Ears()
+        self._leaders_ears = select.poll()
         self._rung, self._bell = socket.socketpair()
+        self._nudged, self._nudger = socket.socketpair()  # wakes the leader
         self._ringing = False
+        self._goes_on = False  # the pool's thread has more to do before it waits
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
     def start(self) -> None:
         """Start the workers, without waiting for them."""
-        self._rung.setblocking(False)
-        self._bell.setblocking(False)
+        for end in (self._rung, self._bell, self._nudged, self._nudger):
+            end.setblocking(False)
+        self._leaders_ears.register(self._nudged, select.POLLIN)
         self._thread.start()
 
     def submit(self, future: PoolFuture) -> None:
@@ -76,7 +98,22 @@ class WorkerPool(Pool):
             if self._closed is not None:
                 raise RuntimeError(self._closed)
             self._client.offer(future)
-        if not self._client.is_stalled:
+        if self._client.has_room and not self._turn.locked():
+            self._send_at_once()
+        elif not self._client.is_stalled:
+            self._wake()
+
+    def _send_at_once(self) -> None:
+        """Send what was offered, for a worker may be idle, unless another thread has the turn."""
+        is_sent = False
+        with HeldSignals():
+            if self._turn.acquire(blocking=False):
+                try:
+                    self._guard(self._client.pump)
+                    is_sent = self._link is None or not self._link.has_arrived()
+                finally:
+                    self._turn.release()
+        if not is_sent or self._client.has_news or self._client.has_offers:  # to pickle may have submitted more
             self._wake()
 
     def submit_more(self, future: PoolFuture) -> None:
@@ -116,6 +153,83 @@ class WorkerPool(Pool):
             except IndexError:  # the other thread was quicker
                 return
             callback()
+
+    def wait_for(self, future: Future, deadline: float | None) -> None:
+        may_lead = self._link is not None and Ears.CAN_MUTE and os.getpid() == self._owner
+        if may_lead and not self._leading.locked() and threading.current_thread() is not self._thread:
+            with HeldSignals() as signals:
+                if self._leading.acquire(blocking=False):
+                    try:
+                        self._lead(future, deadline, signals)
+                    finally:
+                        self._leading.release()
+        if not future.settled:
+            super().wait_for(future, deadline)
+
+    def _lead(self, future: Future, deadline: float | None, signals: HeldSignals) -> None:
+        """Listen to the link until *future* is done, the *deadline* is over or the pool has ended."""
+        link = self._link  # it is not closed from now on
+        if link is None:
+            return
+        self._leader = threading.get_ident()
+        self._ears.mute(link.descriptor)
+        future.watch(self._nudge)
+        try:
+            self._listen(link, future, deadline, signals)
+        finally:
+            self._ears.unmute(link.descriptor)
+            self._leader = None
+            future.unwatch(self._nudge)
+
+    def _listen(self, link: ClientLink, future: Future, deadline: float | None, signals: HeldSignals) -> None:
+        """Wait at the link first: whoever used it last has seen that nothing has arrived."""
+        while not future.settled and self._failure is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            milliseconds = None if left is None else math.ceil(1000 * min(left, _LONG))
+            for descriptor, _ in signals.interruptible(self._leaders_ears.poll, milliseconds):
+                if descriptor == link.descriptor:
+                    with self._turn:
+                        if self._link is link:
+                            self._guard(self._serve_plainly, link)
+                    if self._client.has_news:  # for the pool's thread
+                        self._wake()
+                else:
+                    self._nudged.recv(64)
+                    if self._link is not link:
+                        return
+
+    def _serve_plainly(self, link: ClientLink) -> None:
+        """Receive and send what there is, and settle futures without callbacks."""
+        has_arrived = True
+        while has_arrived:
+            self._receive(link)
+            self._client.tell_plainly()
+            if not self._client.has_work:
+                return
+            self._client.pump()
+            has_arrived = link.has_arrived()
+
+    def _guard(self, call: Callable[..., None], *args: Any) -> None:
+        """Call what the pool's thread would: it ends the pool if that fails."""
+        try:
+            call(*args)
+        except ScoopError as error:
+            self._fail(str(error))
+        except BaseException as error:  # a bug
+            self._fail(f"{type(error).__name__}: {error}")
+            raise
+
+    def _fail(self, failure: str) -> None:
+        self._failure = failure
+        self._wake()
+
+    def _nudge(self) -> None:
+        """Let the leader look up, if that is another thread."""
+        if self._leader not in (None, threading.get_ident()):
+            with contextlib.suppress(OSError):  # it has been nudged often, or the pool has ended
+                self._nudger.send(b"!")
 
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
         """Ask about a task that was sent; return the answer, None if it does not come in time."""
@@ -164,14 +278,20 @@ class WorkerPool(Pool):
 
     def note_fork(self) -> None:
         """Let go of the pool, in a child forked by its client."""
-        self._lock = threading.Lock()
-        self._bell.close()
-        self._rung.close()
+        self._lock, self._turn, self._leading = threading.Lock(), threading.Lock(), threading.Lock()
+        self._close_ears()
         if self._process is not None:
             self._process.let_go()
 
+    def _close_ears(self) -> None:
+        self._ears.close()
+        for end in (self._rung, self._bell, self._nudged, self._nudger):
+            end.close()
+
     def _wake(self) -> None:
-        if not self._ringing:
+        if threading.current_thread() is self._thread:
+            self._goes_on = True
+        elif not self._ringing:
             self._ringing = True
             with contextlib.suppress(OSError):  # the thread has ended, or the bell rings already
                 self._bell.send(b"!")
@@ -193,41 +313,55 @@ class WorkerPool(Pool):
     def _serve(self) -> str | None:
         """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
-        self._process = PoolProcess.start(self._policy.end, self._report)
+        surroundings = self._surroundings = Surroundings.now()
+        if not self._report:  # which a driver keeps for all its life
+            self._process = spare.take(surroundings)
+        self._process = self._process or PoolProcess.start(self._policy.end, self._report)
         self._process.order(self._order)
         self._ears.add(self._rung.fileno())
         self._ears.add(self._process.fileno())
         while True:
-            if self._cancelling:
-                self._cancelling = False
-                self._client.cancel()
-            if self._link is not None:
-                self._client.pump()  # before the callbacks: workers need not wait for those
+            self._goes_on = False
+            with self._turn:
+                self._get_on()  # before the callbacks: workers need not wait for those
             self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
-            if self._closed is not None and self._client.is_idle:
-                return None
-            ready = self._ears.wait(self._policy.tick)
+            if self._failure is not None:
+                raise BrokenPoolError(self._failure)
+            with self._turn:
+                if self._closed is not None and self._client.is_idle:
+                    return None
+            ready = self._ears.wait(0 if self._goes_on else self._policy.tick)
             if self._rung.fileno() in ready:
                 self._ringing = False
                 self._rung.recv(64)
             if self._process.fileno() in ready:
-                self._hear(self._process)
-            if self._link is not None:
-                if self._link.socket in ready:
-                    self._receive(self._link)
-                self._link.look()
+                with self._turn:
+                    self._hear(self._process)
+                self._call_on_open()
+
+    def _get_on(self) -> None:
+        """Receive and send what there is."""
+        if self._cancelling:
+            self._cancelling = False
+            self._client.cancel()
+        link = self._link
+        if link is not None:
+            self._receive(link)
+            self._client.pump()
+            link.look()
+            self._goes_on = self._goes_on or link.has_arrived()
 
     def _hear(self, process: PoolProcess) -> None:
         """Take what the driver reports; raise BrokenPoolError at the end of the pool."""
         for report in process.hear():
             if isinstance(report, Open):
                 self._link = ClientLink(report, self._policy)
-                self._ears.add(self._link)
+                self._ears.add(self._link.descriptor)
+                self._leaders_ears.register(self._link.descriptor, select.POLLIN)
                 self._segments = own_segments() if report.curve is None else None
                 self._client.open(self._link.send, report.workers, self._segments)
-                self._call_on_open()
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
@@ -237,17 +371,20 @@ class WorkerPool(Pool):
                 here, lost = taken_or_lost(message.batches)
                 for batch in lost:
                     link.send(OutcomeLost(CLIENT, batch.done))
+                    self._wake()  # to look at the link after this
                 message = Results(here)
             self._client.take(message)
 
     def _converse(self, question: Question) -> None:
         """Wait for the answer to a callback's question; other futures are settled later."""
-        deadline = time.monotonic() + self._policy.answer
-        while self._link is not None and question.answer is None and time.monotonic() < deadline:
-            self._client.pump()
-            self._link.wait(deadline - time.monotonic())
-            self._receive(self._link)
-            self._link.look()
+        link, deadline = self._link, time.monotonic() + self._policy.answer
+        while link is not None and question.answer is None and time.monotonic() < deadline:
+            with self._turn:
+                self._client.pump()
+                self._receive(link)
+                link.look()
+            if question.answer is None:
+                link.wait(min(_PIECE, deadline - time.monotonic()))
         if question.answer and question.kind is Cancel:
             question.future.drop()
 
@@ -255,15 +392,18 @@ class WorkerPool(Pool):
         with self._lock:
             self._broken = reason
             self._closed = self._closed or reason
-        self._client.fail(lambda: BrokenPoolError(reason))
+        with self._turn:
+            link, self._link = self._link, None
+        self._nudge()
+        with self._leading:  # it has seen that
+            self._client.fail(lambda: BrokenPoolError(reason))
         while self._client.has_news:
             with contextlib.suppress(SystemExit):  # a callback's: the other futures must be settled all the same
                 self._client.tell()
-        if self._link is not None:
-            self._link.close()
+        if link is not None:
+            link.close()
         if self._segments is not None:
             self._segments.close()
-        if self._process is not None:
+        if self._process is not None and not (self._process.rests() and spare.keep(self._process, self._surroundings)):
             self._process.end()
-        self._bell.close()
-        self._rung.close()
+        self._close_ears()

@@ -23,7 +23,7 @@ from typing import Any
 from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
-from scoop_hpc.errors import BrokenPoolError, UnpicklableError, WorkerLostError
+from scoop_hpc.errors import BrokenPoolError, RunEndedError, UnpicklableError, WorkerLostError
 from scoop_hpc.pool.future import Pooled, PoolFuture
 from scoop_hpc.pool.status import Counted
 from scoop_hpc.protocol.messages import Terms
@@ -162,7 +162,7 @@ class PoolMap:
         """Take in that a chunk has failed as a whole: cut it, until the item is alone that is to blame."""
         with self._lock:
             self._has_ended(future)
-            if isinstance(error, BrokenPoolError) or error is None:  # None: it was cancelled
+            if isinstance(error, (BrokenPoolError, RunEndedError)) or error is None:  # None: it was cancelled
                 self._closed = True
             elif isinstance(error, (UnpicklableError, WorkerLostError)) and len(future.items) > 1 and not self._closed:
                 count = len(future.items)

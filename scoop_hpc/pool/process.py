@@ -1,12 +1,20 @@
-"""The process of a pool, for its client: orders go in through one pipe, reports come out of another."""
+"""The process of a pool, for its client: orders go in through one pipe, reports come out of another.
+
+::
+
+    Order --> Open --> Shutdown --> Shutdown: all agents and workers are gone, and it waits for another Order
+                           '--its end: this pool was on other machines, or has failed
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 
 from scoop_hpc.errors import BrokenPoolError, ProtocolError
 from scoop_hpc.files.line_buffer import LineBuffer
@@ -66,15 +74,44 @@ class PoolProcess:
         except ProtocolError as error:
             return [Fault(f"invalid message from the pool's driver: {error}")]
 
+    def is_alive(self) -> bool:
+        """Return whether the driver has not ended."""
+        return self._process.poll() is None
+
+    def rests(self) -> bool:
+        """End the pool, but not its driver, if that is well: return whether it waits for another order."""
+        self._write(Shutdown())
+        deadline = time.monotonic() + self._patience
+        reports: list[lines.Line] = []
+        while not reports and self._is_ready(deadline):
+            reports = self.hear()
+        return reports == [Shutdown()]
+
+    def _is_ready(self, deadline: float) -> bool:
+        poll = select.poll()
+        poll.register(self._reports, select.POLLIN)
+        return bool(poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))))
+
     def end(self) -> None:
         """End the pool, and wait until it is gone."""
         self._write(Shutdown())
         self.let_go()
-        try:
-            self._process.wait(self._patience)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(self._patience):
             self._process.kill()  # its agents leave when they see that it is gone
-            self._process.wait()
+        self._process.wait()
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Return whether the driver ends in time, at once when it does: `subprocess` would look every 50 ms."""
+        try:
+            descriptor = os.pidfd_open(self._process.pid)
+        except (AttributeError, OSError):  # this is not Linux, or the process has been reaped
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+            return self._process.poll() is not None
+        try:
+            return bool(select.select([descriptor], [], [], seconds)[0])
+        finally:
+            os.close(descriptor)
 
     def let_go(self) -> None:
         """Close the pipes, and with that end the pool; in a forked child, close the child's copies of them."""

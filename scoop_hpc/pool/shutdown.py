@@ -9,6 +9,7 @@ import threading
 from weakref import WeakSet
 
 from scoop_hpc.pool.pool import WorkerPool
+from scoop_hpc.pool.spare import spare
 
 _TOO_LATE = "cannot schedule new futures after interpreter shutdown"
 
@@ -44,11 +45,13 @@ class ShutdownHooks:
                 pool.finish(_TOO_LATE)
         for pool in pools:
             pool.join()
+        spare.end()
 
     def _note_fork(self) -> None:
         for pool in list(self._pools):
             pool.note_fork()
         self._pools.clear()
+        spare.note_fork()
 
 
 def _was_interrupted() -> bool:

@@ -32,7 +32,8 @@ class ClientPipes:
         return self._orders
 
     def read_order(self) -> Order:
-        """Wait for the first line, and return the order in it; raise ProtocolError if the client is gone first."""
+        """Wait for a line, and return the order in it; raise ProtocolError if the client is gone first."""
+        self.ended = False
         whole: list[bytes] = []
         while not whole:
             piece = os.read(self._orders, 1 << 20)

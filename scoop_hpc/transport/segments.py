@@ -14,7 +14,7 @@ The last word of a segment is where maker and taker tell each other: it is twice
 odd once that was taken. A number comes once only, so that a late reference to lost content is recognised.
 
 New memory from the kernel costs more than to copy into it: for 1 MB 600 us where memory at hand takes 90 (on a virtual
-machine). Therefore the maker keeps a little of it. Larger segments are closed as soon as they are taken.
+machine). Therefore the maker keeps a little of it, and for a second, while there may be more to send, more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import mmap
 import os
 import struct
 import threading
+import time
 from collections import OrderedDict, deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from scoop_hpc.protocol.messages import Buffer, Reference
 
@@ -35,8 +36,10 @@ LAYOUT = struct.Struct("=7Q")  # of a reference: pid, descriptor, device, inode,
 WORD = struct.Struct("=Q")
 
 _REST_ALL = 32 * 1024 * 1024  # bytes of memory kept to be used again
+_REST_SHORTLY = 256 * 1024 * 1024  # bytes of it that are kept for a while after one was used
+_WHILE = 1.0  # seconds
 _REST_COUNT = 32  # descriptors kept open for that
-_REST_EACH = 8 * 1024 * 1024  # bytes of a segment that is
+_REST_EACH = 64 * 1024 * 1024  # bytes of a segment that is
 _LOOK = 32  # segments looked at in one go
 _SOON, _LATE = 0.005, 0.5  # seconds between looks: at first, and after many in vain
 
@@ -44,11 +47,12 @@ _SOON, _LATE = 0.005, 0.5  # seconds between looks: at first, and after many in 
 class _Segment:
     """A segment, and the state of its content."""
 
-    __slots__ = ("capacity", "descriptor", "device", "inode", "number", "serials")
+    __slots__ = ("capacity", "descriptor", "device", "inode", "number", "rests_since", "serials")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.number = 0
+        self.rests_since = 0.0
         self.serials: Sequence[int] = ()  # the tasks whose arguments are in it
         self.descriptor = os.memfd_create("scoop-hpc", os.MFD_CLOEXEC)
         status = os.fstat(self.descriptor)
@@ -90,8 +94,9 @@ class Segments:
     them were taken.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.RLock()
+        self._clock = clock
         self.patience = _SOON  # seconds until another look is worth it
         self._most = most
         self._numbers = itertools.count(1)
@@ -102,8 +107,16 @@ class Segments:
 
     @property
     def lent(self) -> bool:
-        """True if there is content that other processes may still map: this process is not told when they do."""
-        return bool(self._lent)
+        """True if there is content that other processes may still map, or much memory that rests.
+
+        This process is not told when they do: it has to look.
+        """
+        return bool(self._lent) or self._resting_bytes > _REST_ALL
+
+    @property
+    def has_kept(self) -> bool:
+        """True if there is content that is kept for tasks."""
+        return bool(self._kept)
 
     def put(self, raw: memoryview) -> Reference | None:
         """Return a reference to a copy of *raw*, None if that should rather travel as it is."""
@@ -147,8 +160,9 @@ class Segments:
                 self._rest(self._lent.pop(number))
 
     def look(self) -> None:
-        """Free the segments that were mapped by others."""
+        """Free the segments that were mapped by others, and those that have rested for a while."""
         with self._lock:
+            self._free_rested()
             self.patience = min(2 * self.patience, _LATE)
             for number in list(itertools.islice(self._lent, _LOOK)):
                 if self._lent[number].taken():
@@ -158,10 +172,11 @@ class Segments:
                     self._lent.move_to_end(number)
 
     def release(self, waited_for: Container[int]) -> None:
-        """Free the segments kept for tasks that are not *waited_for* any more."""
-        if not self._kept:
+        """Free the segments kept for tasks that are not *waited_for* any more, and what has rested for a while."""
+        if not (self._kept or self._resting_bytes > _REST_ALL):
             return
         with self._lock:
+            self._free_rested()
             for number in list(itertools.islice(self._kept, _LOOK)):
                 if any(serial in waited_for for serial in self._kept[number].serials):
                     self._kept.move_to_end(number)
@@ -183,12 +198,22 @@ class Segments:
         if segment.capacity > _REST_EACH:
             segment.close()
             return
+        segment.rests_since = self._clock()
         self._resting.append(segment)
         self._resting_bytes += segment.capacity
-        while self._resting_bytes > _REST_ALL or len(self._resting) > _REST_COUNT:
-            oldest = self._resting.popleft()
-            self._resting_bytes -= oldest.capacity
-            oldest.close()
+        while self._resting_bytes > _REST_SHORTLY or len(self._resting) > _REST_COUNT:
+            self._free_oldest()
+
+    def _free_rested(self) -> None:
+        """Free memory above what is always kept, if it has not been needed for a while."""
+        due = self._clock() - _WHILE
+        while self._resting_bytes > _REST_ALL and self._resting[0].rests_since < due:
+            self._free_oldest()
+
+    def _free_oldest(self) -> None:
+        oldest = self._resting.popleft()
+        self._resting_bytes -= oldest.capacity
+        oldest.close()
 
     def _rested(self, size: int) -> _Segment | None:
         """Return a segment to be used again for a buffer of *size* bytes."""

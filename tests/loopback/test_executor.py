@@ -663,6 +663,34 @@ def enter(n):
     assert in_run(runs, functions, program, 4) == "True\n"
 
 
+def test_in_a_run_a_map_is_in_chunks_and_shutdown_waits_for_them(runs: Runs) -> None:
+    functions = """
+def caller(n): return sys._getframe(1).f_code.co_name
+def refuse(n):
+    if n == 777: raise ValueError(n)
+    return n
+def nap(n): time.sleep(0.01)
+"""
+    program = """
+executor = Executor()
+print({*executor.map(caller, range(5000))}, {*executor.map(caller, range(10), chunksize=1)} & {"run_chunk"})
+results, found = executor.map(refuse, range(2000)), []
+try: found.extend(results)
+except ValueError as error: print(found == list(range(777)), error)
+results = executor.map(nap, range(100))
+executor.shutdown()
+start = time.monotonic()
+print(len(list(results)), time.monotonic() - start < 0.1)
+executor = Executor()
+try: list(executor.map(nap, range(10_000), timeout=0.1))
+except TimeoutError: print("late")
+executor.shutdown(cancel_futures=True)
+print(sum(Executor(1).map(abs, range(5000))))
+"""
+    expected = "{'run_chunk'} set()\nTrue 777\n100 True\nlate\n12497500\n"
+    assert in_run(runs, functions, program) == expected
+
+
 def test_in_a_run_an_initializer_is_called_once_in_a_worker(runs: Runs) -> None:
     functions = """
 state = []
@@ -730,6 +758,62 @@ print(Executor().submit(ask, Executor()).result())
     assert in_run(runs, functions, program, 4) == "4 2 4\n4\n"
 
 
+def test_next_executor_has_the_driver_of_the_last_one_if_nothing_around_it_has_changed(scripts: Scripts) -> None:
+    program = """
+import psutil, signal
+def drivers(): return [child.pid for child in psutil.Process().children()]
+def here(): return os.getenv("HUE"), os.getcwd() == "/", len(os.sched_getaffinity(0))
+def use(n=2):
+    with Executor(n) as executor:
+        assert list(executor.map(abs, range(-50, 0))) == list(range(50, 0, -1))
+        return executor.submit(here).result(), len(executor.submit(os.getenv, "PATH").result()) > 0
+cpus = len(os.sched_getaffinity(0))
+assert use() == use(3) == ((None, False, cpus), True)
+first, = drivers()
+os.environ["HUE"] = "red"
+assert use() == use() == (("red", False, cpus), True)
+second, = drivers()
+assert second != first
+os.chdir("/")
+assert use()[0][1]
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+assert use()[0][2] == 1
+third, = drivers()
+with Executor(1) as one, Executor(1) as other:
+    assert one.submit(abs, -1).result() + other.submit(abs, -1).result() == 2
+    assert len(drivers()) == 2
+assert len(drivers()) == 1
+child = os.fork()
+if not child:
+    os._exit(not (use()[0][0] == "red" and len(drivers()) == 1))
+assert os.waitpid(child, 0)[1] == 0
+last, = drivers()
+os.kill(last, signal.SIGKILL)
+while open(f"/proc/{last}/stat").read().rpartition(")")[2].split()[0] != "Z": time.sleep(0.01)
+assert use()[0][0] == "red"
+assert last not in drivers()
+print("done")
+"""
+    assert scripts.run(program) == "done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_driver_that_nobody_uses_ends_with_its_program_and_by_a_signal(scripts: Scripts, number: int) -> None:
+    process = scripts.start(
+        "with Executor(1) as e: e.submit(abs, -1).result()\nprint('on', flush=True)\ntime.sleep(60)"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on\n"
+    (driver,) = set(scripts.alive()) - {process.pid}
+    if number == signal.SIGTERM:
+        os.kill(driver, number)
+        until(lambda: driver not in scripts.alive())
+    process.kill()
+    process.communicate()
+    until(lambda: scripts.alive() == {})
+    assert scripts.left() == []
+
+
 def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -793,7 +877,9 @@ with Executor(1) as executor:
 
 def test_result_in_the_memory_of_a_worker_that_was_killed_is_computed_again(scripts: Scripts) -> None:
     program = """
+gone = threading.Event()
 def large():
+    while not os.path.exists("held"): time.sleep(0.01)
     with open("runs", "a") as file: file.write("x")
     return bytearray(b"1") * 5_000_000
 def last():
@@ -802,14 +888,17 @@ def last():
         os.rename("pid.new", "pid")
         time.sleep(60)
     return "last"
-def hold(_):  # the thread that takes results in: the large one is sent, for the same worker has begun the next task
+def hold(_):  # the pool's thread: the large result is sent, for the same worker has begun the next task
+    open("held", "w").close()
     while not os.path.exists("pid"): time.sleep(0.01)
     worker = int(open("pid").read())
     os.kill(worker, 9)
     while os.path.exists(f"/proc/{worker}/fd/0"): time.sleep(0.01)
+    gone.set()
 with Executor(1) as executor:
     executor.submit(abs, -1).add_done_callback(hold)
     futures = executor.submit(large), executor.submit(last)
+    gone.wait()  # to wait for the result would take it in
     print(futures[0].result() == b"1" * 5_000_000, futures[1].result(), open("runs").read())
 """
     process = scripts.start(program)
@@ -818,6 +907,65 @@ with Executor(1) as executor:
     assert stdout == "True last xx\n"
     assert [line.partition(": ")[0] for line in stderr.splitlines()] == ["scoop-hpc"]
     assert (scripts.alive(), scripts.left()) == ({}, [])
+
+
+def test_result_comes_while_a_callback_of_another_future_blocks(scripts: Scripts) -> None:
+    program = """
+begun, end = threading.Event(), threading.Event()
+def block(_): begun.set(); end.wait()
+with Executor(1) as executor:
+    first = executor.submit(abs, -1)
+    first.add_done_callback(block)
+    begun.wait()
+    print(executor.submit(abs, -2).result(), sum(executor.map(abs, range(-1000, 0))))
+    end.set()
+"""
+    assert scripts.run(program) == "2 500500\n"
+
+
+def test_handlers_that_raise_at_any_moment_lose_no_result(scripts: Scripts) -> None:
+    program = """
+import random, signal
+class Alarm(Exception): pass
+def ring(number, frame): raise Alarm
+signal.signal(signal.SIGALRM, ring)
+dice = random.Random(1)
+broken_off = n = 0
+with Executor(2) as executor:
+    assert executor.submit(abs, -1).result() == 1
+    while broken_off < 200:
+        n += 1
+        futures = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.002 * dice.random() + 1e-6)
+            futures.append(executor.submit(abs, -n))
+            futures.append(executor.submit(abs, -n - 1))
+            for future in futures: future.result()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Alarm:
+            broken_off += 1
+        assert [future.result() for future in futures] == [n, n + 1][:len(futures)]
+    assert signal.getsignal(signal.SIGALRM) is ring
+    print(executor.submit(abs, -n).result() == n)
+"""
+    assert scripts.run(program) == "True\n"
+
+
+def test_results_come_to_all_of_many_threads_that_wait(scripts: Scripts) -> None:
+    program = """
+def ask(n):
+    assert [executor.submit(pow, n, 2).result() for _ in range(50)] == [n * n] * 50
+    try: executor.submit(time.sleep, 0.2).result(timeout=0.01)
+    except TimeoutError: done.append(n)
+done = []
+with Executor(2) as executor:
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(8)]
+    for thread in threads: thread.start()
+    ask(8)
+    for thread in threads: thread.join()
+print(sorted(done))
+"""
+    assert scripts.run(program) == f"{list(range(9))}\n"
 
 
 @pytest.mark.parametrize("killed", ["client", "worker"])

@@ -102,6 +102,40 @@ def adder(n: int) -> Any:
     return lambda x: x + n
 
 
+def test_plain_telling_leaves_callbacks_and_what_follows_them() -> None:
+    pool = Pool(workers=2)
+    called: list[Any] = []
+    futures = [pool.submit(abs, -n) for n in range(1, 4)]
+    futures[1].add_done_callback(called.append)
+    pool.pump()
+    outcomes = [batching.pack_outcome(future.serial, Outcome(future.serial)) for future in futures]
+    pool.client.take(Results([Batch(CLIENT, 0, batching.dump_outcomes(outcomes))]))
+    pool.client.tell_plainly()
+    assert [future.done() for future in futures] == [True, False, False]
+    assert pool.client.has_news
+    pool.client.tell()
+    assert [future.result() for future in futures] == [1, 2, 3]
+    assert called == [futures[1]]
+    assert not pool.client.has_news
+
+
+def test_room_is_for_as_many_tasks_as_there_are_workers() -> None:
+    pool = Pool(workers=2)
+    assert not pool.client.has_work
+    pool.submit(abs, -1)
+    assert pool.client.has_work
+    assert pool.client.has_offers
+    pool.pump()
+    assert pool.client.has_room
+    assert not pool.client.has_work
+    assert not pool.client.has_offers
+    pool.submit(abs, -1)
+    pool.pump()
+    assert not pool.client.has_room
+    pool.work(1)
+    assert pool.client.has_room
+
+
 def test_results_and_errors_come_back() -> None:
     pool = Pool()
     good, bad = pool.submit(pow, 2, 5), pool.submit(divmod, 1, 0)
@@ -249,12 +283,12 @@ def open_segments() -> int:
 
 def test_large_argument_is_in_shared_memory_until_its_outcome_has_come() -> None:
     pool = Pool(segments=Segments(most=10))
-    future = pool.submit(len, bytearray(9_000_000))
+    future = pool.submit(len, bytearray(70_000_000))
     pool.pump()
     assert [type(frame) is Reference for frame in pool.sent[0].frames] == [True]
     assert open_segments() == 1
     pool.work()
-    assert future.result(0) == 9_000_000
+    assert future.result(0) == 70_000_000
     assert open_segments() == 0
 
 
@@ -263,12 +297,12 @@ def test_large_arguments_of_calls_that_travel_together_are_copied_once_each() ->
     pool.submit(len, b"")
     pool.pump()
     pool.work(unpolled=1e-6)
-    submitted = [pool.submit(len, bytearray(9_000_000 + n)) for n in range(4)]
+    submitted = [pool.submit(len, bytearray(70_000_000 + n)) for n in range(4)]
     pool.pump()
     assert max(batch.count for batch in pool.sent) > 1
     assert open_segments() == 4
     pool.work(4)
-    assert [future.result(0) for future in submitted] == [9_000_000 + n for n in range(4)]
+    assert [future.result(0) for future in submitted] == [70_000_000 + n for n in range(4)]
     assert open_segments() == 0
 
 
@@ -277,7 +311,7 @@ def test_large_arguments_of_calls_that_cannot_be_sent_are_freed() -> None:
         """Cannot be pickled."""
 
     segments = Segments(most=10)
-    packed = batching.pack_calls(locked, [((bytearray(9_000_000),), {}), ((bytearray(9_000_000),), {})], segments)
+    packed = batching.pack_calls(locked, [((bytearray(70_000_000),), {}), ((bytearray(70_000_000),), {})], segments)
     assert set(packed.refused) == {0, 1}
     assert open_segments() == 0
 

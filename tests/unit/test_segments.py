@@ -20,7 +20,8 @@ from scoop_hpc.transport.segments import LEAST, Segments
 
 MAPPED = 600_000  # bytes: enough for a map
 READ = 100_000  # too few for one, but enough for a segment
-TOO_LARGE_TO_REST = 9_000_000
+LARGE = 9_000_000
+TOO_LARGE_TO_REST = 70_000_000
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def same_memory(one: Reference, other: Reference) -> bool:
     return module.LAYOUT.unpack(one)[1:4] == module.LAYOUT.unpack(other)[1:4]
 
 
-@pytest.mark.parametrize("size", [LEAST, READ, MAPPED, MAPPED + 1, TOO_LARGE_TO_REST])
+@pytest.mark.parametrize("size", [LEAST, READ, MAPPED, MAPPED + 1, LARGE])
 def test_content_arrives(segments: Segments, size: int) -> None:
     content = os.urandom(size)
     assert bytes(maps.opened(put(segments, content))) == content
@@ -151,13 +152,38 @@ def test_many_echoes_leave_few_descriptors(segments: Segments) -> None:
     assert descriptors() == before
 
 
-def test_memory_that_rests_is_bounded(segments: Segments) -> None:
-    references = [put(segments, bytes(4_000_000)) for _ in range(20)]
+def test_memory_that_rests_is_bounded_and_most_of_it_does_so_for_a_second_only() -> None:
+    now = 0.0
+    segments = Segments(most=100, clock=lambda: now)
     before = descriptors()
+    references = [put(segments, bytes(LARGE)) for _ in range(30)]
     held = [maps.opened(reference) for reference in references]
     segments.look()
-    assert before - descriptors() >= 12  # of 80 MB, at most 32 are left
+    assert descriptors() - before == 29  # of 270 MB, at most 268 rest
+    assert segments.lent
+    now = 0.9
+    segments.look()
+    assert descriptors() - before == 29
+    now = 1.1
+    segments.look()
+    assert descriptors() - before == 3  # at most 33 MB
+    assert not segments.lent
     assert all(buffer[:1] == b"\0" for buffer in held)
+    segments.close()
+
+
+def test_large_arguments_that_are_not_needed_rest_for_a_second_only() -> None:
+    now = 0.0
+    segments = Segments(most=100, clock=lambda: now)
+    before = descriptors()
+    frames = [put(segments, bytes(50_000_000)) for _ in range(2)]
+    segments.keep(frames, [1])
+    segments.release({})
+    assert same_memory(frames[0], put(segments, bytes(50_000_000)))
+    now = 1.1
+    segments.release({})
+    assert descriptors() - before == 1
+    segments.close()
 
 
 def test_two_threads_may_look_at_once(segments: Segments, monkeypatch: pytest.MonkeyPatch) -> None:
