@@ -19,13 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import zmq
-
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Arrived, BrokerUp, Curve, Greet, Greeted, Message
-from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
-from scoop_hpc.transport import curve as keys
-from scoop_hpc.transport import sockets
+from scoop_hpc.protocol.messages import Arrived, BrokerUp, Greet, Greeted, Message
+from scoop_hpc.protocol.names import BrokerName, broker_name
+from scoop_hpc.transport.lines import Line
 from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Incoming, Outgoing
 
@@ -65,39 +62,20 @@ class Search:
 
 
 class Dialer:
-    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
+    """What is said on a *line* to one broker, which *is_far* if it may be on another machine.
 
-    It tries each address for some *seconds*, and takes a connection for lost after some seconds of *silence*.
+    It tries each address for some *seconds*.
     """
 
-    def __init__(
-        self,
-        context: sockets.Context,
-        name: ProcessName,
-        broker: BrokerUp,
-        curve: Curve | None,
-        seconds: float,
-        silence: float = sockets.SILENCE,
-    ) -> None:
+    def __init__(self, line: Line, broker: BrokerUp, seconds: float, is_far: bool) -> None:
         self.name: BrokerName = broker_name(broker.node)
-        self._context, self._own_name, self._curve = context, name, curve
-        self._silence = None if curve is None else silence
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
-        self.is_resting = False  # there is no socket
-        self._make_socket()
-        self._is_far = curve is not None  # on another machine
-        self._broker = broker
+        self._line = line
+        self._is_far = is_far
         self._search = Search(broker.main, seconds)
-        self._address: str | None = None  # that the socket is connected to, if it has ever been
         self._greets = 0  # number of the last one
         self._outgoing = Outgoing()
         self._incoming = Incoming()
-
-    def _make_socket(self) -> None:
-        self.socket = sockets.make(self._context, zmq.DEALER, self._own_name, silence=self._silence)
-        if self._curve is not None:
-            keys.dial(self.socket, self._curve)
-        self._watch = sockets.Watch(self.socket)
 
     @property
     def may_rest(self) -> bool:
@@ -106,15 +84,12 @@ class Dialer:
 
     def rest(self) -> None:
         """Close the connection, which `wake` makes anew: whoever is asked to rest may, see `may_rest`."""
-        self.close()
-        self.is_open, self.is_resting = False, True
+        self._line.hang_up()
+        self.is_open = False
 
     def wake(self) -> None:
         """Make the connection again after a rest."""
-        self._make_socket()
-        self.is_resting = False
-        assert self._address is not None
-        sockets.connect(self.socket, self._address)
+        self._line.connect(self._search.address())
         self._greet()
 
     @property
@@ -131,25 +106,26 @@ class Dialer:
         whole = spelled_out(message) if self._is_far else message
         frames = self._outgoing.add(codec.encode(whole))
         if self.is_open:
-            self.socket.send_multipart(frames, copy=whole is message)
+            self._line.send(frames, copy=whole is message)
 
-    def receive(self) -> list[Message]:
-        """Return the messages that have arrived, but for those that are about this connection."""
-        messages = []
-        while sockets.has_arrived(self.socket):
-            frames = self._incoming.take(self.socket.recv_multipart())
-            if frames is None:
-                continue
-            if self._incoming.is_due():
-                sockets.send(self.socket, Arrived(self._incoming.tell()))
-            message = codec.decode(frames)
-            if isinstance(message, Arrived):
-                self._outgoing.have_arrived(message.count)
-            elif not isinstance(message, Greeted):
-                messages.append(message)
-            elif message.attempt == self._greets and not self.is_open:
-                self._open(message)
-        return messages
+    def take(self, arrived: list[bytes]) -> Message | None:
+        """Return the message in the frames that have *arrived*, None for one that is about this connection.
+
+        Raises ProtocolError if it is invalid.
+        """
+        frames = self._incoming.take(arrived)
+        if frames is None:
+            return None
+        if self._incoming.is_due():
+            self._tell()
+        message = codec.decode(frames)
+        if isinstance(message, Arrived):
+            self._outgoing.have_arrived(message.count)
+        elif not isinstance(message, Greeted):
+            return message
+        elif message.attempt == self._greets and not self.is_open:
+            self._open(message)
+        return None
 
     def _open(self, answer: Greeted) -> None:
         """Send what has not arrived; what is large is not copied once more for that."""
@@ -157,37 +133,34 @@ class Dialer:
         self._outgoing.have_arrived(answer.arrived)
         self.is_open = True
         for frames in self._outgoing.kept():
-            self.socket.send_multipart(frames, copy=False)
+            self._line.send(frames, copy=False)
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the last one has not answered in time."""
-        if not self._search.goes_on(now):
-            return
-        if self._address is not None:
-            self.socket.disconnect(self._address)
-        self._address = self._search.address()
-        sockets.connect(self.socket, self._address)
-        self._greet()
+        if self._search.goes_on(now):
+            self._line.connect(self._search.address())
+            self._greet()
 
     def _greet(self) -> None:
         self._greets += 1
-        sockets.send(self.socket, Greet(self.name, self._greets, self._incoming.tell()))
+        self._line.send(codec.encode(Greet(self.name, self._greets, self._incoming.tell())))
 
-    def has_broken(self) -> bool:
-        """Return whether the connection was lost since the last look, after the broker had answered.
-
-        Tell the broker what has arrived, unless it knows.
-        """
+    def tell(self) -> None:
+        """Tell the broker what has arrived, unless it knows; to be called now and then."""
         if self._incoming.is_owed():
-            sockets.send(self.socket, Arrived(self._incoming.tell()))
-        is_lost = any(not change.is_made for change in self._watch.news())
-        if not (is_lost and self.is_found):
+            self._tell()
+
+    def _tell(self) -> None:
+        self._line.send(codec.encode(Arrived(self._incoming.tell())))
+
+    def has_lost(self) -> bool:
+        """Take it that the connection was lost; return whether the broker had answered before."""
+        if not self.is_found:
             return False
         self.is_open = False
         self._greet()
         return True
 
     def close(self) -> None:
-        """Close the socket, without waiting for what is under way."""
-        self._watch.close()
-        self.socket.close(0)
+        """Close the connection, without waiting for what is under way."""
+        self._line.hang_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import zmq
@@ -141,11 +142,17 @@ class Watch:
 
     def news(self) -> list[Change]:
         """Return the changes since the last call."""
-        found = []
+        return [Change(event == self._made, value) for event, value, _ in self._events()]
+
+    def lost(self) -> list[str]:
+        """Return the endpoints to which connections were lost since the last call, for a socket that dials."""
+        return [endpoint for event, _, endpoint in self._events() if event == zmq.EVENT_DISCONNECTED]
+
+    def _events(self) -> Iterator[tuple[int, int, str]]:
         while self.socket.poll(0):
-            event, value = _EVENT.unpack(self.socket.recv_multipart()[0])
-            found.append(Change(event == self._made, value))
-        return found
+            head, endpoint = self.socket.recv_multipart()
+            event, value = _EVENT.unpack(head)
+            yield event, value, endpoint.decode(errors="replace")
 
     def close(self) -> None:
         """Stop watching."""
