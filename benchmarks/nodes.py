@@ -22,6 +22,7 @@ CLUSTER = ROOT / "tests" / "cluster"
 JOB = ROOT / "benchmarks" / "programs" / "nodes_job.py"
 NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")  # arp(7)
 MARK = "SCOOP_HPC_BENCHMARK"  # in the environment of a measurement's processes
+MOST = 250  # nodes
 WORKERS = 2  # on each node
 PERFECT = 10.0  # seconds: what `programs.nodes_program` has each worker sleep
 QUIET = 15.0  # seconds at rest, until the connections between brokers are closed
@@ -148,6 +149,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
     parser.add_argument("nodes", type=int, nargs="*", default=[4, 16, 64], help="of each run (4 16 64)")
     sizes = parser.parse_args(argv).nodes
+    for nodes in sizes:
+        if not 1 <= nodes <= MOST:
+            parser.exit(2, f"benchmarks.nodes: {nodes} nodes: it takes 1 to {MOST}\n")
+    if os.geteuid() != 0:
+        parser.exit(2, "benchmarks.nodes: its nodes are network namespaces, which only root can make: run it as root\n")
     directory = Path(f"/run/scoop-bench-{os.getpid()}")
     with _neighbours(max(sizes)), _cluster(directory, max(sizes)):
         rows = [measure(directory, nodes) for nodes in sizes]
