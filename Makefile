@@ -9,7 +9,7 @@ SEEDS = 10000
 MESSAGES = 1000000
 SOAK_SEEDS = 40
 
-.PHONY: demo test unit check simulate fuzz soak bench clean
+.PHONY: demo test unit check simulate fuzz soak bench bench-nodes clean
 
 demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
@@ -49,6 +49,10 @@ soak: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+
+# a real Slurm of NODES: as root, on Debian
+bench-nodes: $(READY)
+	$(BIN)/python -m benchmarks.nodes $(NODES)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

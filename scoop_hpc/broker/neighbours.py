@@ -14,6 +14,9 @@ far as its own queue does not suffice for them. So each knows how much work is w
 work is asked for it by the neighbour that is on the way. Each broker tells few others, not all, and work travels in
 bulk, to N nodes in log N steps. [Sums over a tree: Kumar, Grama and Vempaty, J. Parallel Distrib. Comput. 22 (1994) 60.
 Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based global load balancing, PPoPP 2011, 201.]
+Who has asked for others sends them what comes, without being asked again: else two brokers, each with idle workers
+behind it, take a task from each other until one of those happens to be quicker. Both ends of an edge count the tasks
+that pass it against the idle workers there, and the one that got them says at the next tick how many are left.
 
 What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
 hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
@@ -115,6 +118,31 @@ class Neighbours:
         elif said is not None and said.queued:
             self._said[thief] = Load(0, said.idle)
             self._offered = 0
+
+    def gave(self, taker: BrokerName, tasks: int) -> None:
+        """Note that a neighbour in the tree gets so many tasks, so that fewer of its workers are idle."""
+        load = self._heard.get(taker)
+        if self._passes_on and load is not None and load.idle:
+            self._heard[taker] = Load(load.queued, max(0, load.idle - tasks))
+            self._count()
+
+    def got(self, giver: BrokerName, tasks: int) -> None:
+        """Note that a neighbour in the tree has given so many tasks, and takes fewer workers for idle than it was told.
+
+        It may have heard of others meanwhile. So it is told at the next tick how many there are.
+        """
+        said = self._said.get(giver)
+        if self._passes_on and said is not None and said.idle:
+            self._said[giver] = Load(said.queued, max(0, said.idle - tasks))
+            self._again.add(giver)
+            self._examined = -1
+
+    def hungry(self, source: BrokerName) -> list[tuple[BrokerName, int]]:
+        """Return the neighbours in the tree that idle workers are behind, and how many, but for the *source*."""
+        if not self.idle_beyond:
+            return []
+        heard = ((peer, self._heard.get(peer, _NOTHING).idle) for peer in self._said if peer != source)
+        return sorted(((peer, idle) for peer, idle in heard if idle), key=lambda each: -each[1])
 
     def elsewhere(self, peer: BrokerName) -> int:
         """Return how many workers are idle in other directions than that of *peer*."""

@@ -1,49 +1,39 @@
-"""The connections of a broker to its peers: a DEALER for each that it has anything for, towards the peer's ROUTER."""
+"""The connections of a broker to its peers: a line for each that it has anything for, to the peer's ROUTER."""
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.protocol.messages import BrokerUp, Curve, Message
+from scoop_hpc.protocol.messages import BrokerUp, Message
 from scoop_hpc.protocol.names import BrokerName, broker_name
-from scoop_hpc.transport import sockets
 from scoop_hpc.transport.dialer import Dialer
+from scoop_hpc.transport.lines import Heard, SharedLine, Trunk
 
 
 class PeerLinks:
     """The connections from the broker *name* to its peers, each made when there is something to send, *most* at once.
 
-    Beyond these, the one that was unused for longest rests. While all of them have messages under way, what is for
-    others waits. *watch* is called with the socket of each, to be polled, and *forget* before it is closed. What is for
-    a peer is held back until it is known where that is: a worker may be quicker than the driver. What is for one that
-    is gone is dropped.
+    Beyond these, the one that was unused for longest rests, as do those that were *unused* for so many seconds. While
+    all of them have messages under way, what is for others waits. What is for a peer is held back until it is known
+    where that is: a worker may be quicker than the driver. What is for one that is gone is dropped.
     """
 
     def __init__(
-        self,
-        context: sockets.Context,
-        name: BrokerName,
-        curve: Curve | None,
-        seconds: float,
-        silence: float,
-        most: int,
-        watch: Callable[[sockets.Socket], None],
-        forget: Callable[[sockets.Socket], None],
+        self, trunk: Trunk, name: BrokerName, seconds: float, most: int, unused: float, *, are_far: bool
     ) -> None:
-        self._context = context
-        self._watch = watch
-        self._forget = forget
+        self._trunk = trunk
         self._name = name
-        self._curve = curve
         self._seconds = seconds  # for an answer from one address
-        self._silence = silence  # seconds, after which a connection counts as lost
         self._most = most
+        self._unused = unused
+        self._are_far = are_far  # peers may be on other machines
         self._known: dict[BrokerName, BrokerUp] = {}  # that there was no connection to so far
         self._links: OrderedDict[BrokerName, Dialer] = OrderedDict()  # the last used is the last
+        self._used: dict[BrokerName, float] = {}  # when each of these was, or was begun
         self._resting: dict[BrokerName, Dialer] = {}
-        self._by_socket: dict[sockets.Socket, Dialer] = {}
         self._early: dict[BrokerName, list[Message]] = {}  # for peers whose addresses are not known yet
         self._waiting: dict[BrokerName, list[Message]] = {}  # for those for which there is no room yet
         self._dialled: list[BrokerName] = []  # since the last look
@@ -72,12 +62,8 @@ class PeerLinks:
             by_name.pop(name, None)
         link = self._links.pop(name, None)
         if link is not None:
-            self._unwatch(link)
+            del self._used[name]
             link.close()
-
-    def _unwatch(self, link: Dialer) -> None:
-        del self._by_socket[link.socket]
-        self._forget(link.socket)
 
     def is_gone(self, name: BrokerName) -> bool:
         """Return whether there will be no connection to *name* any more."""
@@ -93,6 +79,7 @@ class PeerLinks:
             link = self._dial(name, now)
         if link is not None:
             self._links.move_to_end(name)
+            self._used[name] = now
             link.send(message)
         elif name not in self._gone:
             self._early.setdefault(name, []).append(message)
@@ -104,38 +91,45 @@ class PeerLinks:
         name = next((name for name, link in self._links.items() if link.may_rest), None)
         if name is None:
             return False
-        link = self._resting[name] = self._links.pop(name)
-        self._unwatch(link)
-        link.rest()
+        self._rest(name)
         return True
+
+    def _rest(self, name: BrokerName) -> None:
+        link = self._resting[name] = self._links.pop(name)
+        del self._used[name]
+        link.rest()
+
+    def _rest_unused(self, now: float) -> None:
+        """Lay those connections to rest that nothing was sent on for long."""
+        unused = itertools.takewhile(lambda name: now >= self._used[name] + self._unused, self._links)
+        for name in [name for name in unused if self._links[name].may_rest]:
+            self._rest(name)
 
     def _dial(self, name: BrokerName, now: float) -> Dialer:
         link = self._resting.pop(name, None)
         if link is not None:
             link.wake(now)
         else:
-            link = Dialer(self._context, self._name, self._known.pop(name), self._curve, self._seconds, self._silence)
+            line = SharedLine(self._trunk, name)
+            link = Dialer(line, self._known.pop(name), self._seconds, is_far=self._are_far)
             link.keep_trying(now)
-        self._links[name] = self._by_socket[link.socket] = link
-        self._watch(link.socket)
+        self._links[name] = link
+        self._used[name] = now
         self._dialled.append(name)
         return link
 
-    def name_at(self, socket: sockets.Socket) -> BrokerName | None:
-        """Return whose *socket* that is, None if it is gone."""
-        link = self._by_socket.get(socket)
-        return None if link is None else link.name
-
-    def serve(self, name: BrokerName) -> bool:
-        """Take answers of a peer; return whether there is a connection now, and was none.
+    def take(self, heard: Heard) -> bool:
+        """Take an answer of a peer; return whether there is a connection now, and was none.
 
         Raises ProtocolError for any other message.
         """
-        link = self._links[name]
+        link = self._links.get(heard.name)
+        if link is None:  # it is gone since
+            return False
         was_open = link.is_open
-        unexpected = link.receive()
-        if unexpected:
-            raise ProtocolError(f"{unexpected[0]!r} is no answer to a broker")
+        unexpected = link.take(heard.frames)
+        if unexpected is not None:
+            raise ProtocolError(f"{unexpected!r} is no answer to a broker")
         return link.is_open and not was_open
 
     def look(self, now: float) -> list[BrokerName]:
@@ -152,8 +146,11 @@ class PeerLinks:
                 self.send(name, message, now)
         broken = [name for name in self._dialled if name in self._links and not self._links[name].is_open]
         self._dialled.clear()
+        lost = self._trunk.lost()
         for name, link in self._links.items():
             link.keep_trying(now)
-            if link.has_broken(now):
+            link.tell()
+            if name in lost and link.has_lost(now):
                 broken.append(name)
+        self._rest_unused(now)
         return broken

@@ -2,8 +2,8 @@
 
 ::
 
-    workers, agent --ipc--> ROUTER main <--tcp, CURVE-- peers' DEALERs
-                            DEALERs -----tcp, CURVE---> peers' ROUTERs     one for each that is used, see `PeerLinks`
+    workers, agent --ipc--> ROUTER main  <--tcp, CURVE-- peers
+                            ROUTER trunk --tcp, CURVE--> peers     a connection to each that is used, see `PeerLinks`
 
 Where all brokers are on this machine, tcp is replaced by ipc in a private directory. Else that directory is needed only
 until the node's workers are connected; then the broker removes it, so that nothing stays of it if the scheduler kills
@@ -55,6 +55,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.lines import Trunk
 from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
@@ -103,15 +104,15 @@ class BrokerServer:
             self._up = BrokerUp(plan.node, tuple(sockets.url(address, port) for address in plan.addresses))
             self._poll(self._authenticator.socket)
         self._poll(self._main)
+        self._trunk = Trunk(self._context, self._name, plan.curve, sockets.silence_within(policy.broken))
+        self._poll(self._trunk.socket)
         self._peers = PeerLinks(
-            self._context,
+            self._trunk,
             self._name,
-            plan.curve,
             policy.next_address,
-            sockets.silence_within(policy.broken),
             policy.most_links,
-            self._poll,
-            self._poller.unregister,
+            policy.unused,
+            are_far=plan.curve is not None,
         )
         self._inbox = Inbox()
         self._clients: dict[ProcessName, Outgoing] = {}  # what is for them
@@ -135,7 +136,7 @@ class BrokerServer:
                 elif self._authenticator is not None and socket is self._authenticator.socket:
                     self._authenticator.step()
                 else:
-                    self._serve_link(self._peers.name_at(socket))
+                    self._serve_links()
             now = time.monotonic()
             self._dispatch(self._state.tick(now))
             if now >= looked + self._policy.tick:
@@ -270,15 +271,17 @@ class BrokerServer:
     def _all_are_here(self) -> bool:
         return self._agent_is_here and len(self._state.workers) == self._workers
 
-    def _serve_link(self, peer: BrokerName | None) -> None:
-        """Take answers of a peer, which may be gone since the last poll."""
-        if peer is None:
-            return
-        try:
-            if self._peers.serve(peer):
-                self._state.connection_made(peer)
-        except ProtocolError as error:
-            self._drop(peer, error)
+    def _serve_links(self) -> None:
+        """Take what peers have answered, up to a limit."""
+        for _ in range(self._policy.messages_at_once):
+            heard = self._trunk.receive()
+            if heard is None:
+                return
+            try:
+                if self._peers.take(heard):
+                    self._state.connection_made(heard.name)
+            except ProtocolError as error:
+                self._drop(heard.name, error)
 
     def _dispatch(self, sends: list[Send]) -> None:
         for send in sends:

@@ -231,10 +231,11 @@ class BrokerState:
             else:
                 tasks = sum(batch.tasks() for batch in message.batches)
                 self._stolen += tasks
+                self.neighbours.got(BrokerName(sender), tasks)
                 if self._observers:
                     self._observers.tell(events.Stole(self.name, sender, tasks))
             self._enqueue(batches, sender)
-            return self._settle()
+            return self._settle(BrokerName(sender))
         if sender in self.workers:
             self.workers[WorkerName(sender)].took_back(message.batches)
         self._enqueue(message.batches, sender)
@@ -422,7 +423,21 @@ class BrokerState:
             Send(broker_of(owner), Moved(owner, tuple(serials), peer, hops, losses))
             for (owner, hops, losses), serials in moved.items()
         ]
+        self.neighbours.gave(peer, len(batches))
         return [*sends, Send(peer, Tasks(batches))]
+
+    def _pass_on(self, source: BrokerName) -> list[Send]:
+        """Send what has come from a peer on to neighbours that wait for it, or it could be asked for from both sides.
+
+        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it.
+        """
+        sends = []
+        for peer, wanted in self.neighbours.hungry(source):
+            batches = [self.queue.pop() for _ in range(min(wanted, len(self.queue)))]
+            if not batches:
+                break
+            sends += self._send_on(batches, peer)
+        return sends
 
     def _on_moved(self, message: Moved, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
@@ -552,9 +567,12 @@ class BrokerState:
                 sends.append(Send(AGENT, LinkBroken(peer)))
         return sends
 
-    def _settle(self) -> list[Send]:
+    def _settle(self, source: BrokerName | None = None) -> list[Send]:
+        """Give tasks to those that wait, and ask for more; what has come from the *source* is for others, too."""
         queue = self.queue.batches
         sends = self._match() if queue or self.risky.batches else []
+        if source is not None and queue:
+            sends += self._pass_on(source)
         if self._stealing is None and (self.waiting or self.ahead or (self.neighbours.idle_beyond and not queue)):
             sends += self._steal()
         if not queue:

@@ -19,6 +19,7 @@ from scoop_hpc.protocol.messages import Message, Open
 from scoop_hpc.protocol.names import CLIENT
 from scoop_hpc.transport import sockets
 from scoop_hpc.transport.dialer import Dialer
+from scoop_hpc.transport.lines import OwnLine
 
 
 class ClientLink:
@@ -28,12 +29,13 @@ class ClientLink:
         self._context: sockets.Context = zmq.Context()
         self._policy = policy
         self._addresses = way.broker.main
-        self._dialer = Dialer(self._context, CLIENT, way.broker, way.curve, policy.next_address)
+        self._line = OwnLine(self._context, CLIENT, way.curve)
+        self._dialer = Dialer(self._line, way.broker, policy.next_address, is_far=way.curve is not None)
         self._looked = time.monotonic()
         self._dialer.keep_trying(self._looked)
         self._broken_since: float | None = None
         self._poll = select.poll()
-        self.descriptor = int(self._dialer.socket.getsockopt(zmq.FD))
+        self.descriptor = int(self._line.socket.getsockopt(zmq.FD))
         self._poll.register(self.descriptor, select.POLLIN)
 
     def send(self, message: Message) -> None:
@@ -42,11 +44,16 @@ class ClientLink:
 
     def receive(self) -> list[Message]:
         """Return what has arrived."""
-        return self._dialer.receive()
+        messages = []
+        while (frames := self._line.receive()) is not None:
+            message = self._dialer.take(frames)
+            if message is not None:
+                messages.append(message)
+        return messages
 
     def has_arrived(self) -> bool:
         """Return whether there is something to receive."""
-        return sockets.has_arrived(self._dialer.socket)
+        return sockets.has_arrived(self._line.socket)
 
     def wait(self, timeout: float) -> None:
         """Wait up to *timeout* seconds until something may have arrived."""
@@ -63,7 +70,8 @@ class ClientLink:
         self._dialer.keep_trying(now)
         if not self._dialer.is_found and self._dialer.rounds() >= self._policy.rounds:
             raise BrokenPoolError(f"no answer from the first broker of the pool at {', '.join(self._addresses)}")
-        if self._dialer.has_broken(now) and self._broken_since is None:
+        self._dialer.tell()
+        if self._line.was_lost() and self._dialer.has_lost(now) and self._broken_since is None:
             self._broken_since = now
         if self._dialer.is_open:
             self._broken_since = None

@@ -34,7 +34,7 @@ Request      worker -> broker    main   send me up to so many tasks: I have noth
 Withdraw     worker -> broker    main   forget my last Request: I have enough to do after all; answered where I ask so
 Demand       broker -> worker    main   so many more batches of your tasks are welcome
 Tasks        worker <-> broker   main   tasks to be executed by their receiver, or to be passed on
-             broker -> broker    main   the answer to Steal, perhaps without any
+             broker -> broker    main   the answer to Steal, perhaps without any; or what others were asked for
              broker -> worker    main   the answer to Withdraw, without any
 Results      worker <-> broker   main   outcomes, each on the way to the owner of its future
              broker -> broker    main   the same
@@ -43,7 +43,7 @@ TaskLost     broker -> worker    main   the task has cost its last attempt; goes
 OutcomeLost  worker -> broker    main   outcomes were in the memory of a process that is gone: run their tasks again
 Steal        broker -> broker    main   my workers are idle: send me up to so many tasks
 Query        worker -> broker    main   is this task still in a queue?
-             broker -> broker    main   the same, asked of all
+             broker -> broker    main   the same, asked of the peer that has it, as far as its owner's broker knows
              broker -> worker    main   the same, asked of a worker that may not have begun it
 QueryAnswer  broker -> worker    main   it is, or it is not; goes back the way of the Query
              broker -> broker    main   the same

@@ -12,18 +12,15 @@ and by the key of the run, has answered there. Messages for it are held back unt
 
 libzmq makes a connection again without being asked. A Greet follows each loss: it goes out on the next connection,
 behind what was written before the loss was seen. The answer says what has arrived; the rest is sent again, see
-`numbered`. Where that takes long, other addresses have their turn again, too, see `search`.
+`numbered`.
 """
 
 from __future__ import annotations
 
-import zmq
-
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Arrived, BrokerUp, Curve, Greet, Greeted, Message
-from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name
-from scoop_hpc.transport import curve as keys
-from scoop_hpc.transport import sockets
+from scoop_hpc.protocol.messages import Arrived, BrokerUp, Greet, Greeted, Message
+from scoop_hpc.protocol.names import BrokerName, broker_name
+from scoop_hpc.transport.lines import Line
 from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Incoming, Outgoing
 from scoop_hpc.transport.search import Search, search_again
@@ -32,42 +29,24 @@ _LONGER = 3  # times as long for an address, once one has answered
 
 
 class Dialer:
-    """A DEALER of the process *name*, towards one broker; over TCP if there is a *curve*.
+    """What is said on a *line* to one broker, which *is_far* if it may be on another machine.
 
-    It tries each address for some *seconds*, longer after a loss, and takes a connection for lost after some seconds of
-    *silence*.
+    It tries each address for some *seconds*, longer after a loss.
     """
 
-    def __init__(
-        self,
-        context: sockets.Context,
-        name: ProcessName,
-        broker: BrokerUp,
-        curve: Curve | None,
-        seconds: float,
-        silence: float = sockets.SILENCE,
-    ) -> None:
+    def __init__(self, line: Line, broker: BrokerUp, seconds: float, is_far: bool) -> None:
         self.name: BrokerName = broker_name(broker.node)
-        self._context, self._own_name, self._curve = context, name, curve
-        self._silence = None if curve is None else silence
         self.is_open = False  # the broker has answered, and the connection was not lost since, as of the last look
-        self.is_resting = False  # there is no socket
-        self._make_socket()
-        self._is_far = curve is not None  # on another machine
-        self._broker = broker
+        self.is_found = False  # it has answered, once
+        self._line = line
+        self._is_far = is_far
+        self._addresses = broker.main
         self._seconds = seconds
         self._search = Search(broker.main, seconds)
-        self.is_found = False  # the broker has answered, once
-        self._address: str | None = None  # that the socket is connected to, if it has ever been
+        self._address = ""  # that the line is connected to, if it has ever been
         self._greets = 0  # number of the last one
         self._outgoing = Outgoing()
         self._incoming = Incoming()
-
-    def _make_socket(self) -> None:
-        self.socket = sockets.make(self._context, zmq.DEALER, self._own_name, silence=self._silence)
-        if self._curve is not None:
-            keys.dial(self.socket, self._curve)
-        self._watch = sockets.Watch(self.socket)
 
     @property
     def may_rest(self) -> bool:
@@ -76,22 +55,18 @@ class Dialer:
 
     def rest(self) -> None:
         """Close the connection, which `wake` makes anew: whoever is asked to rest may, see `may_rest`."""
-        self.close()
-        self.is_open, self.is_resting = False, True
+        self._line.hang_up()
+        self.is_open = False
 
     def wake(self, now: float) -> None:
         """Make the connection again after a rest."""
-        self._make_socket()
-        self.is_resting = False
-        assert self._address is not None
-        sockets.connect(self.socket, self._address)
+        self._line.connect(self._address)
         self._greet()
         self._search_again(now)
 
     def _search_again(self, now: float) -> None:
         """Give the address that has answered some time, and then others as well."""
-        assert self._address is not None
-        self._search = search_again(self._broker.main, self._address, _LONGER * self._seconds, now)
+        self._search = search_again(self._addresses, self._address, _LONGER * self._seconds, now)
 
     def rounds(self) -> int:
         """Return how often all addresses were tried in vain."""
@@ -102,25 +77,26 @@ class Dialer:
         whole = spelled_out(message) if self._is_far else message
         frames = self._outgoing.add(codec.encode(whole))
         if self.is_open:
-            sockets.send_frames(self.socket, frames, copy=whole is message)
+            self._line.send(frames, copy=whole is message)
 
-    def receive(self) -> list[Message]:
-        """Return the messages that have arrived, but for those that are about this connection."""
-        messages = []
-        while sockets.has_arrived(self.socket):
-            frames = self._incoming.take(sockets.receive_frames(self.socket))
-            if frames is None:
-                continue
-            if self._incoming.is_due():
-                sockets.send(self.socket, Arrived(self._incoming.tell()))
-            message = codec.decode(frames)
-            if isinstance(message, Arrived):
-                self._outgoing.have_arrived(message.count)
-            elif not isinstance(message, Greeted):
-                messages.append(message)
-            elif message.attempt == self._greets and not self.is_open:
-                self._open(message)
-        return messages
+    def take(self, arrived: list[bytes]) -> Message | None:
+        """Return the message in the frames that have *arrived*, None for one that is about this connection.
+
+        Raises ProtocolError if it is invalid.
+        """
+        frames = self._incoming.take(arrived)
+        if frames is None:
+            return None
+        if self._incoming.is_due():
+            self._tell()
+        message = codec.decode(frames)
+        if isinstance(message, Arrived):
+            self._outgoing.have_arrived(message.count)
+        elif not isinstance(message, Greeted):
+            return message
+        elif message.attempt == self._greets and not self.is_open:
+            self._open(message)
+        return None
 
     def _open(self, answer: Greeted) -> None:
         """Send what has not arrived; what is large is not copied once more for that."""
@@ -129,7 +105,7 @@ class Dialer:
         self._outgoing.have_arrived(answer.arrived)
         self.is_open = True
         for frames in self._outgoing.kept():
-            sockets.send_frames(self.socket, frames, copy=False)
+            self._line.send(frames, copy=False)
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the last one has not answered in time."""
@@ -137,25 +113,25 @@ class Dialer:
             return
         if self.is_found and self._search.address() == self._address:
             return  # it has one address, which libzmq dials
-        if self._address is not None:
-            self.socket.disconnect(self._address)
         self._address = self._search.address()
-        sockets.connect(self.socket, self._address)
+        self._line.connect(self._address)
         self._greet()
 
     def _greet(self) -> None:
         self._greets += 1
-        sockets.send(self.socket, Greet(self.name, self._greets, self._incoming.tell()))
+        self._line.send(codec.encode(Greet(self.name, self._greets, self._incoming.tell())))
 
-    def has_broken(self, now: float) -> bool:
-        """Return whether the connection was lost since the last look, after the broker had answered.
-
-        Tell the broker what has arrived, unless it knows.
-        """
+    def tell(self) -> None:
+        """Tell the broker what has arrived, unless it knows; to be called now and then."""
         if self._incoming.is_owed():
-            sockets.send(self.socket, Arrived(self._incoming.tell()))
-        is_lost = any(not change.is_made for change in self._watch.news())
-        if not (is_lost and self.is_found):
+            self._tell()
+
+    def _tell(self) -> None:
+        self._line.send(codec.encode(Arrived(self._incoming.tell())))
+
+    def has_lost(self, now: float) -> bool:
+        """Take it that the connection was lost; return whether the broker had answered before."""
+        if not self.is_found:
             return False
         if self.is_open:
             self.is_open = False
@@ -164,6 +140,5 @@ class Dialer:
         return True
 
     def close(self) -> None:
-        """Close the socket, without waiting for what is under way."""
-        self._watch.close()
-        self.socket.close(0)
+        """Close the connection, without waiting for what is under way."""
+        self._line.hang_up()

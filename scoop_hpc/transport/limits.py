@@ -22,7 +22,7 @@ _FOR_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # not for a child 
 _STACK = 1 << 16  # bytes: a thread that only waits needs no more
 
 LINKS = 64  # of a broker to peers at once
-_FILES_OF_LINK = 4  # the connection, the mailbox of its socket, and those of the two sockets that watch it
+_TRUNK = 3  # open files: the mailboxes of the socket of these links, and of the two sockets that watch it
 _AGENTS_FILES = 10  # more than those for each worker and node, in an agent and in a broker
 
 
@@ -32,9 +32,9 @@ def files_of_agent(processes: int, nodes: int) -> int:
     Any node may have a connection to the broker, which has some to others.
 
     >>> files_of_agent(2, 1), files_of_agent(2, 2), files_of_agent(2, 1000)
-    (17, 22, 1272)
+    (20, 22, 1083)
     """
-    return _AGENTS_FILES + 2 * (processes + 1) + nodes + _FILES_OF_LINK * min(nodes - 1, LINKS)
+    return _AGENTS_FILES + 2 * (processes + 1) + nodes + _TRUNK + min(nodes - 1, LINKS)
 
 
 def processes_of_agent(processes: int) -> int:

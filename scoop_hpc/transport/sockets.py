@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import zmq
@@ -166,12 +166,17 @@ class Watch:
 
     def news(self) -> list[Change]:
         """Return the changes since the last call."""
-        found = []
+        return [Change(event == self._made, value, endpoint) for event, value, endpoint in self._events()]
+
+    def lost(self) -> list[str]:
+        """Return the endpoints to which connections were lost since the last call, for a socket that dials."""
+        return [endpoint for event, _, endpoint in self._events() if event == zmq.EVENT_DISCONNECTED]
+
+    def _events(self) -> Iterator[tuple[int, int, str]]:
         while self.socket.poll(0):
-            numbers, address = self.socket.recv_multipart()
-            event, value = _EVENT.unpack(numbers)
-            found.append(Change(event == self._made, value, address.decode()))
-        return found
+            head, endpoint = self.socket.recv_multipart()
+            event, value = _EVENT.unpack(head)
+            yield event, value, endpoint.decode(errors="replace")
 
     def close(self) -> None:
         """Stop watching."""

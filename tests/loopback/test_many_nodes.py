@@ -8,7 +8,8 @@ import pytest
 from conftest import Runs
 
 NODES = 64
-LINK = 5  # open files: four of who has connected, one of the other
+AT_REST = 20  # open files of a broker whose connections to others have been closed
+LINK = 2  # open files: of a connection to a peer, and of its connection here
 PROGRAM = f"""
 import os, time
 from pathlib import Path
@@ -25,6 +26,9 @@ def brokers():
         except OSError:
             pass
 
+def opened():
+    return sorted(len(list((process / "fd").iterdir())) for process in brokers())
+
 def work(number):
     time.sleep(0.2)
     return os.getppid()
@@ -33,8 +37,10 @@ if __name__ == "__main__":
     nodes = set(futures.map(work, range(10 * {NODES})))
     while len(nodes) < {NODES}:
         nodes |= set(futures.map(work, range(2 * {NODES})))
-    files = sorted(len(list((process / "fd").iterdir())) for process in brokers())
-    print(len(nodes), len(files), files[0], files[len(files) // 2], files[-1])
+    files = opened()
+    while opened()[-1] > {AT_REST}:
+        time.sleep(0.5)
+    print(len(nodes), len(files), files[len(files) // 2], files[-1])
 """
 
 
@@ -49,7 +55,8 @@ def many_nodes(runs: Runs) -> Runs:
 def test_all_of_many_nodes_work_and_a_broker_is_connected_to_few_others(many_nodes: Runs) -> None:
     done = many_nodes.run(many_nodes.write(PROGRAM))
     assert done.returncode == 0, done.stderr
-    nodes, brokers, _, middle, most = map(int, done.stdout.split())
+    nodes, brokers, middle, most = map(int, done.stdout.split())
     assert (nodes, brokers) == (NODES, NODES)
-    assert middle <= 15 + 3 * LINK  # parent, origin, a neighbour
-    assert most <= 15 + NODES + 16 * (LINK - 1)  # all of them have outcomes for the first; sixteen are its children
+    print(f"open files: {middle} of a broker in the middle, {most} at the most")
+    assert middle <= 18 + 3 * LINK  # parent, origin, a neighbour
+    assert most <= 18 + NODES + 16  # all of them have outcomes for the first; sixteen are its children

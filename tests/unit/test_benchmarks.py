@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import figures, table
+from benchmarks import figures, nodes, table
 from benchmarks.figures import EXECUTOR, OURS, Figures, Target, judge, ratio
 from benchmarks.measure import MeasurementError, last_report, reason
 from benchmarks.peers import PEERS, PROGRAMS, Peer
@@ -246,3 +246,30 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, capsys: pyte
     occupied.touch()
     assert command_line.main(["--out", str(occupied)]) == 2
     assert f"benchmarks: cannot write to {str(occupied)!r} (File exists): name another --out" in capsys.readouterr().err
+
+
+def test_costs_of_many_nodes_are_a_line_below_their_names() -> None:
+    costs = nodes.Costs(
+        nodes=16, srun=0.84, start=5.58, mapped=10.5, end=0.38, files=49, files_at_rest=19, resting=0.0064
+    )
+    assert costs.line().split() == ["16", "0.8", "5.6", "0.952", "0.4", "49", "19", "0.040"]
+    assert len(costs.line()) <= len(nodes.HEADER)
+
+
+@pytest.mark.parametrize("count", ["0", "251", "-3", "many"])
+def test_number_of_nodes_that_there_cannot_be_is_refused_in_one_line(
+    count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        nodes.main(["--", count])
+    assert refused.value.code == 2
+    assert count in capsys.readouterr().err
+
+
+def test_time_and_files_of_a_process_are_read_from_proc() -> None:
+    own = Path("/proc/self")
+    before = nodes.computed([own])
+    assert 0 < before <= nodes.computed([own, own])
+    opened = nodes.files(own)
+    with Path("/dev/null").open():
+        assert nodes.files(own) == opened + 1

@@ -611,3 +611,28 @@ def test_peer_whose_origin_alone_is_hungry_gets_no_task_that_has_cost_a_worker(b
     (stolen,) = to(PEER, broker.say(Steal(5), PEER))
     assert isinstance(stolen, Tasks)
     assert [each.serial for each in stolen.batches] == [1]
+
+
+@pytest.fixture
+def relay() -> Broker:
+    """A broker without workers that are ready, whose neighbours in a tree are two others."""
+    relay = Broker(NAME, Policy(all_direct=2, branches=2))
+    relay.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(3))), AGENT)
+    return relay
+
+
+def test_tasks_that_came_for_neighbours_go_on_at_once_and_not_back(relay: Broker) -> None:
+    relay.say(Load(0, 2), PEER)
+    relay.say(Load(0, 1), OTHER)
+    assert to(OTHER, relay.say(Load(3, 1), OTHER)) == [Steal(2)]
+    sends = relay.say(Tasks([batch(1, FAR), batch(2, FAR), batch(3, FAR)]), OTHER)
+    assert to(PEER, sends)[0] == Tasks([replace(batch(n, FAR), hops=1) for n in (1, 2)])
+    assert [each.serial for each in relay.queue] == [3]  # a stock, for whoever asks
+    assert Tasks([]) not in to(OTHER, relay.say(Steal(1), OTHER))
+
+
+def test_tasks_for_which_nobody_waits_stay_in_the_queue(relay: Broker) -> None:
+    relay.say(Load(0, 1), OTHER)
+    sends = relay.say(Tasks([batch(1, FAR)]), OTHER)
+    assert [each for each in sends if isinstance(each.message, Tasks)] == []
+    assert len(relay.queue) == 1

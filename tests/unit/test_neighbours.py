@@ -256,3 +256,29 @@ def test_thief_that_got_nothing_is_told_of_what_it_may_not_have_at_the_next_tick
     assert victim.tick(1, 0, 0) == []
     victim.got_nothing(broker_name(1), 0)
     assert [send.message for send in victim.news(1, 1, 0)] == [Load(1, 0)]
+
+
+def test_tasks_that_are_on_their_way_make_both_ends_count_fewer_idle_workers_until_the_next_tick() -> None:
+    federation = Federation(14)
+    federation.set_idle(1, 3)
+    giver, taker = federation.all[broker_name(0)], federation.all[broker_name(1)]
+    assert giver.hungry(broker_name(2)) == [(broker_name(1), 3)]
+    assert giver.hungry(broker_name(1)) == []
+    giver.gave(broker_name(1), 2)
+    assert giver.hungry(broker_name(2)) == [(broker_name(1), 1)]
+    taker.got(broker_name(0), 2)
+    federation.settle(tick=True)  # one more worker is idle there by now
+    assert giver.hungry(broker_name(2)) == [(broker_name(1), 3)]
+
+
+def test_hungriest_neighbour_is_the_first() -> None:
+    federation = Federation(14)
+    federation.set_idle(1, 1)
+    federation.set_idle(2, 4)
+    assert federation.all[broker_name(0)].hungry(broker_name(3)) == [(broker_name(2), 4), (broker_name(1), 1)]
+
+
+def test_nobody_is_hungry_behind_a_neighbour_where_all_tell_all() -> None:
+    federation = Federation(3)
+    federation.set_idle(1, 1)
+    assert federation.all[broker_name(0)].hungry(broker_name(2)) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Arrived, Beat, BrokerUp, Bye, Greet, Greeted, Message, Moved
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, broker_name, node_of
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.lines import Heard, Trunk
 from scoop_hpc.transport.numbered import Inbox
 
 SELF, PEER, OTHER = broker_name(0), broker_name(7), broker_name(8)
 PEER_ONE, PEER_OTHER = broker_name(1), broker_name(2)
+
+
+UNUSED = 10.0
 
 
 class Links:
@@ -24,12 +30,18 @@ class Links:
 
     def __init__(self, directory: Path) -> None:
         self.context: sockets.Context = zmq.Context()
-        self.polled: list[sockets.Socket] = []
-        self.links = PeerLinks(self.context, SELF, None, 1.0, 15.0, 1, self.polled.append, self.polled.remove)
+        self.trunk = Trunk(self.context, SELF, None, 15.0)
+        self.links = PeerLinks(self.trunk, SELF, 1.0, 1, UNUSED, are_far=False)
         self.router: sockets.Socket = self.context.socket(zmq.ROUTER)
         self.router.bind(f"ipc://{directory}/7")
         self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",))
         self._inbox = Inbox()
+
+    def serve(self) -> bool:
+        """Take the next answer of a peer; return whether there is a connection by that."""
+        assert self.trunk.socket.poll(10_000)
+        heard = self.trunk.receive()
+        return heard is not None and self.links.take(heard)
 
     def received(self) -> list[Message]:
         """Return the messages up to the first that is no Greet, having answered those."""
@@ -43,8 +55,7 @@ class Links:
                 return [message]
             answer = Greeted(message.attempt, self._inbox.greet(SELF))
             self.router.send_multipart([sender, *codec.encode(answer)])
-            assert self.polled[0].poll(10_000)
-            assert self.links.serve(PEER)
+            assert self.serve()
 
 
 @pytest.fixture
@@ -76,23 +87,20 @@ def test_message_for_an_unknown_broker_waits_when_others_are_met(links: Links) -
 
 def test_no_connection_is_made_before_there_is_something_to_send(links: Links) -> None:
     links.links.meet([links.up], 0.0)
-    assert links.polled == []
+    assert not links.router.poll(50)
     assert links.links.look(0.0) == []
     links.links.send(PEER, Beat(), 0.0)
-    assert len(links.polled) == 1
     assert links.links.look(0.0) == [PEER]  # there is none yet
     assert links.links.look(0.1) == []
     assert links.received() == [Beat()]
 
 
-def test_peer_that_is_gone_is_not_polled_and_not_met_again(links: Links) -> None:
+def test_peer_that_is_gone_is_not_heard_and_not_met_again(links: Links) -> None:
     links.links.meet([links.up], 0.0)
     links.links.send(PEER, Beat(), 0.0)
-    (socket,) = links.polled
+    assert links.received() == [Beat()]
     links.links.part(PEER)
-    assert links.polled == []
-    assert socket.closed
-    assert links.links.name_at(socket) is None
+    assert not links.links.take(Heard(PEER, list(map(bytes, codec.encode(Bye())))))
     assert links.links.meet([links.up], 0.0) == []
 
 
@@ -110,7 +118,7 @@ class Peer:
 
     def __init__(self, links: Links, directory: Path, name: BrokerName) -> None:
         self.name = name
-        self._links = links.links
+        self._links = links
         self._router: sockets.Socket = links.context.socket(zmq.ROUTER)
         self._router.router_handover = True
         self._router.bind(f"ipc://{directory}/{name}")
@@ -134,9 +142,7 @@ class Peer:
             else:
                 answer = Arrived(self._inbox.tell(SELF))
             self._router.send_multipart([sender, *codec.encode(answer)])
-            link = self._links._links[self.name]
-            assert link.socket.poll(10_000)
-            self._links.serve(self.name)
+            self._links.serve()
             if message is not None and not isinstance(message, Greet):
                 return message
 
@@ -149,7 +155,7 @@ def test_connection_that_was_unused_for_longest_rests_and_goes_on_where_it_ended
             sent = Moved(ORIGIN, (number,), PEER, 1)
             links.links.send(peer.name, sent, 0.0)
             assert peer.received() == sent
-            assert len(links.polled) == 1  # at most
+            assert list(links.links._links) == [peer.name]  # one at most
     assert (one.greets, other.greets) == (3, 3)
 
 
@@ -166,3 +172,54 @@ def test_what_there_is_no_room_for_waits_until_others_have_got_theirs(links: Lin
     assert list(links.links._links) == [other.name]
     assert other.received() == Beat()
     assert other.received() == Bye()
+
+
+def test_connection_that_nothing_was_sent_on_for_long_rests_until_there_is_something(
+    links: Links, tmp_path: Path
+) -> None:
+    peer = Peer(links, tmp_path, PEER_ONE)
+    links.links.meet([peer.up], 0.0)
+    links.links.send(peer.name, Beat(), 0.0)
+    assert peer.received() == Beat()
+    assert links.links.look(UNUSED - 0.1) == []
+    links.links.send(peer.name, Bye(), 1.0)
+    assert links.links.look(1.0 + UNUSED) == []
+    assert list(links.links._links) == [peer.name]  # for that may be still to arrive
+    assert peer.received() == Bye()
+    assert links.links.look(1.0 + UNUSED) == []
+    assert list(links.links._links) == []
+    links.links.send(peer.name, Bye(), 20.0)
+    assert peer.received() == Bye()
+    assert peer.greets == 2
+
+
+def test_links_to_many_peers_cost_one_open_file_each(links: Links, tmp_path: Path) -> None:
+    links.links = PeerLinks(links.trunk, SELF, 1.0, 64, UNUSED, are_far=False)
+    peers = [Peer(links, tmp_path, broker_name(index)) for index in range(1, 9)]
+    links.links.meet([peer.up for peer in peers], 0.0)
+    opened = []
+    for peer in peers:
+        links.links.send(peer.name, Beat(), 0.0)
+        assert peer.received() == Beat()
+        opened.append(len(os.listdir("/proc/self/fd")))
+    assert {after - before for before, after in itertools.pairwise(opened)} == {2}  # one of each end
+    assert links.links.look(UNUSED) == []
+    links.trunk.socket.poll(0)
+    while len(os.listdir("/proc/self/fd")) > opened[0] - 2:
+        links.trunk.socket.poll(10)
+
+
+def test_connection_that_libzmq_has_given_up_is_made_anew(links: Links, tmp_path: Path) -> None:
+    peer = Peer(links, tmp_path, PEER_ONE)
+    links.links.meet([peer.up], 0.0)
+    links.links.send(peer.name, Beat(), 0.0)
+    assert peer.received() == Beat()
+    links.links.look(0.1)
+    links.trunk.socket.disconnect(peer.up.main[0])  # as after an error of the other end's in the protocol
+    links.trunk.socket.poll(0)
+    links.links.send(peer.name, Bye(), 0.2)
+    while links.links.look(0.2) == []:
+        links.trunk.socket.poll(10)
+        links.links.send(peer.name, Bye(), 0.2)
+    assert peer.received() == Bye()
+    assert peer.greets == 2

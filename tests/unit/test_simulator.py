@@ -36,7 +36,7 @@ from scoop_hpc.sim.efficiency import NETWORK, flat, nested, rows
 from scoop_hpc.sim.faults import MOMENTS, Death, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.many import try_seed, try_seeds
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
-from scoop_hpc.sim.program import Abandon, Call, Cancel, Compute, Kill, Program, Step, Submit, Wait
+from scoop_hpc.sim.program import ROOT, Abandon, Call, Cancel, Compute, Kill, Program, Step, Submit, Wait
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
 from scoop_hpc.sim.world import Classes, Result, Scenario, World
@@ -400,6 +400,18 @@ def test_nodes_do_not_tell_all_others_of_each_task(make: Callable[[int], Program
     nodes = 40
     result = World(Scenario(0, (2,) * nodes, make(2 * nodes * 20), NETWORK), checks=False).run()
     assert sum(result.computed.values()) > 0.9 * result.seconds * 2 * nodes
+    assert result.task_messages < 30 * result.executed
+
+
+@pytest.mark.parametrize(("nodes", "branches"), [(14, 3), (20, 3), (30, 5)])
+def test_last_of_equal_tasks_do_not_wander_between_brokers_that_wait_for_them(nodes: int, branches: int) -> None:
+    for_each = 5
+    numbers = range(1, 2 * nodes * for_each + 1)
+    calls = {number: Call("f", (Compute(0.5),)) for number in numbers}
+    program = Program({ROOT: Call("main", (*map(Submit, numbers), *map(Wait, numbers))), **calls})
+    scenario = Scenario(0, (2,) * nodes, program, NETWORK, all_direct=2, branches=branches)
+    result = World(scenario, checks=False).run()
+    assert result.seconds < 1.01 * 0.5 * for_each
     assert result.task_messages < 30 * result.executed
 
 

@@ -16,7 +16,9 @@ from minicluster import files, namespaces, network, packages, shell
 from minicluster.scheduler import SCHEDULERS, Scheduler, foreign_commands
 from minicluster.state import FILE, HEAD, ClusterError, Host, Settings, State, load
 
-MAX_NODES = 24  # the kernel's table of neighbours is one for all namespaces, of 1024 entries
+NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")  # arp(7): entries, in one table for all namespaces
+ENTRIES = 1.75  # of that table, for each pair of nodes, at the most
+MAX_NODES = 250  # in their subnet
 MAX_PATH = 50  # the sockets' names below the directory have to stay under 108 bytes
 _BOOT = Path(__file__).with_name("boot.sh")
 
@@ -266,8 +268,9 @@ def up(directory: Path, settings: Settings, timeout: float = 120) -> Cluster:
     directory = directory.absolute()
     if len(str(directory)) > MAX_PATH:
         raise ClusterError(f"the state directory's name {str(directory)!r} is longer than {MAX_PATH} bytes")
-    if not 1 <= settings.nodes <= MAX_NODES:
-        raise ClusterError(f"a cluster has 1 to {MAX_NODES} nodes, not {settings.nodes!r}")
+    most = min(MAX_NODES, int((int(NEIGHBOURS.read_text()) / ENTRIES) ** 0.5))
+    if not 1 <= settings.nodes <= most:
+        raise ClusterError(f"a cluster has 1 to {most} nodes, not {settings.nodes!r}: see {NEIGHBOURS}")
     if directory.exists():
         raise ClusterError(f"{str(directory)!r} exists; is a cluster up there? 'down' ends it")
     if settings.scheduler not in SCHEDULERS:
