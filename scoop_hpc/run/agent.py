@@ -88,6 +88,7 @@ class AgentPlan:
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
+    party: int = 0  # of the allocation that has brought this node; 0: the run's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Agent:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
         way, self._welcome = find_driver(
-            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
+            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent, plan.party
         )
         self._line, self._address = way.line, way.address
         self._poller.register(self._line.socket, zmq.POLLIN)

@@ -36,4 +36,5 @@ class RunRequest:
     ends_at: float | None = None  # when the job's walltime is over, in seconds since the epoch
     pool: Pool | None = None  # instead of a program to run
     container: Container | None = None  # that the agents, and so the workers, run in
+    options_variable: str = ""  # of the environment, that holds the options which processes on all nodes keep
     agent_main: AgentMain | None = None  # to be called in forked processes: agents on this machine, by no launcher
