@@ -210,3 +210,32 @@ def test_run_whose_program_is_its_only_worker_is_not_joined(two: Allocations) ->
     assert joiner.returncode == 2
     assert stderr.endswith("its program is its only worker: start it with two workers, or more\n")
     two.ends()
+
+
+def test_submitted_job_joins_the_run_of_another(runs: Runs) -> None:
+    program = runs.write(PROGRAM)
+    submit = ("submit", "--scheduler", "local", "--nodes=1", "--workers-per-node=2")
+    assert runs.run(program, command=submit).returncode == 0
+    assert runs.run("--bind=cores", "--join=local-1", command=submit).stderr == (
+        "scoop-hpc: warning: without effect beside --join, for the run has its own: --bind\n"
+    )
+    until(lambda: (runs.directory / "on.local1").exists() and (runs.directory / "on.local1+1").exists())
+    (runs.directory / "enough").touch()
+    waited = runs.run("local-1", "local-2", command=("wait",))
+    assert waited.returncode == 0, waited.stderr
+    assert "node local1+1 takes part from now on" in (runs.directory / "scoop-local-1.out").read_text()
+    over = runs.run("--join=local-1", command=submit)
+    assert (over.returncode, over.stderr) == (2, "scoop-hpc: error: --join local-1: the job local-1 has ended\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ((), "Missing argument 'PROGRAM'."),
+        (("--join=local-7",), "the job 'local-7' was not submitted from here, and no run in it is known here"),
+        (("--join=local-7", "p.py"), "--join local-7 runs no program: leave out 'p.py'"),
+    ],
+)
+def test_nothing_is_submitted_that_could_not_join(runs: Runs, words: tuple[str, ...], error: str) -> None:
+    refused = runs.run(*words, command=("submit", "--scheduler", "local"))
+    assert (refused.returncode, refused.stderr) == (2, f"scoop-hpc: error: {error}\n")

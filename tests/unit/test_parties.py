@@ -28,7 +28,7 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import AgentName
+from scoop_hpc.protocol.names import AgentName, NodeIndex
 from scoop_hpc.run.driving.actions import Send
 from scoop_hpc.run.driving.life import Phase
 
@@ -144,12 +144,12 @@ def test_guest_that_is_lost_comes_back_with_its_ranks() -> None:
 def test_drained_node_has_left_and_nothing_is_lost() -> None:
     run = begun()
     assert answer(run, Leave(node="n3")) == Accepted(("n3",), 1)
-    assert {send.to for send in sent(run, Peers) if send.message == Peers((), leaving=(2,))} == set(AGENTS)
+    assert {send.to for send in sent(run, Peers) if send.message == Peers((), leaving=(NodeIndex(2),))} == set(AGENTS)
     run.wait(3600)
     sends = run.say(Drained(), AGENTS[2])
     assert Send(AGENTS[2], Shutdown()) in sends
     assert {send.to for send in sent(run, Gone)} == {agent for agent in AGENTS if agent != AGENTS[2]}
-    assert {send.message for send in sent(run, Gone)} == {Gone(cause="node n3 has left", left=(2,))}
+    assert {send.message for send in sent(run, Gone)} == {Gone(cause="node n3 has left", left=(NodeIndex(2),))}
     assert NodeLeft("n3", "drained") in run.observed
     assert warnings(run) == [
         "n3 leaves the run (drained): no more tasks go there",
@@ -169,8 +169,8 @@ def test_who_asks_again_or_joins_later_hears_of_the_nodes_that_leave_and_have_le
     run.say(Drained(), AGENTS[2])
     answer(run, Leave(node="n2"))
     peers, gone = [send.message for send in run.say(Beat(), AGENTS[3])]
-    assert peers == Peers((up(0), up(1), up(3)), leaving=(1,), left=(2,))
-    assert gone == Gone(left=(2,))
+    assert peers == Peers((up(0), up(1), up(3)), leaving=(NodeIndex(1),), left=(NodeIndex(2),))
+    assert gone == Gone(left=(NodeIndex(2),))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_node_that_is_not_done_in_time_is_lost_and_does_not_return() -> None:
     assert not sent(run, Gone)
     run.wait(0.2)
     assert [send.message for send in sent(run, Gone) if send.to == AGENTS[0]] == [
-        Gone(nodes=(2,), cause="node n3 was lost: it had to leave (drained) while it had tasks to do")
+        Gone(nodes=(NodeIndex(2),), cause="node n3 was lost: it had to leave (drained) while it had tasks to do")
     ]
     assert Send(AGENTS[2], Shutdown()) in run.done
     assert not sent(run, GivenUp)
