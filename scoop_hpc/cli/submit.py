@@ -36,6 +36,7 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.script import render as render_script
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.registry import naming_others
+from scoop_hpc.transport.limits import memory_of_node
 
 _SETTINGS = {"allow_interspersed_args": False}
 
@@ -95,6 +96,7 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, join: str |
         check_present(request.scheduler, shutil.which)
         spec = client.prepare(request.spec, request.scheduler)
     _check_outputs(spec)
+    _warn_of_memory(spec)
     client.check_dependencies(spec, request.scheduler)
     directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
 
@@ -130,6 +132,22 @@ def _naming_others(scheduler: Scheduler) -> Iterator[None]:
     except SchedulerError as error:
         named = naming_others(str(error), scheduler.name, shutil.which, lambda argv: run_command(argv, os.environ))
         raise type(error)(named) from error
+
+
+def _warn_of_memory(spec: JobSpec) -> None:
+    """Say what the job would end by when it has begun: it asks for less memory than its workers have when idle."""
+    if spec.workers_per_node is None:
+        return
+    granted, option = spec.memory_per_node, "--memory"
+    if spec.memory_per_cpu is not None:
+        granted, option = spec.memory_per_cpu * spec.workers_per_node * spec.cpus_per_worker, "--memory-per-cpu"
+    needed = memory_of_node(spec.workers_per_node + 1, spec.nodes or 1)
+    if granted is not None and granted < needed:
+        workers = f"{spec.workers_per_node} worker{'' if spec.workers_per_node == 1 else 's'}"
+        follow.say(
+            f"warning: {workers} on a node need {needed >> 20} MiB at least, {option} grants {granted >> 20} MiB: "
+            f"give more by {option}, or the job will end when it begins"
+        )
 
 
 def _check_joined(client: Client, request: JobRequest, join: str) -> None:

@@ -180,12 +180,16 @@ class Agent:
         children.adopt_orphans()
         if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
-        limits.raise_file_limit()
+        limits.raise_limits()
         processes = self._welcome.processes()
         traces = processes + 1 if self._plan.is_traced else 0
         limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)) + traces, _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
             limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
+            ports = read_text("/proc/sys/net/ipv4/ip_local_port_range")
+            limits.check_ports(limits.ports_of_node(len(self._welcome.nodes)), ports, "let the site's staff widen that")
+        memory = limits.memory_of_node(processes, len(self._welcome.nodes))
+        limits.check_memory(memory, self._accounts.memory_limit, "ask for more by --memory, or for fewer workers")
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)

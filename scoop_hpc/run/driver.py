@@ -192,7 +192,7 @@ class Driver:
 
     def _check_limits(self) -> None:
         """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
-        limits.raise_file_limit()
+        limits.raise_limits()
         nodes = self._request.nodes
         limits.check_files(_FILES + (1 if self._one_machine else 2) * len(nodes), "raise that")
         count = limits.THREADS

@@ -53,6 +53,7 @@ from scoop_hpc.run.driving.losses import Losses
 from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.parties import Parties
 from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.driving.refusals import Refusals
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.watching.accounts import NodeAccounted
@@ -76,6 +77,7 @@ class DriverState:
         self._losses = Losses(plan, self._membership, self._life, self._joining, observers)
         self._witnesses = Witnesses(plan, self._policy, self._membership, self._life, self._losses, observers)
         self._parties = Parties(self._membership, self._life, self._joining, self._losses, observers)
+        self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
         self._strangers = Strangers()
         self._interrupted_at: float | None = None
         self._look_at: float | None = None
@@ -94,7 +96,7 @@ class DriverState:
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        parts = (self._witnesses, self._joining, self._parties, self._life)
+        parts = (self._witnesses, self._joining, self._parties, self._refusals, self._life)
         times = [self._look_at, *(part.deadline() for part in parts)]
         if self.ending is None and self._interrupted_at is not None:
             times.append(self._interrupted_at + self._policy.interrupt_grace)
@@ -109,7 +111,7 @@ class DriverState:
         actions += self._witnesses.pass_time(now)
         if self._interrupted_at is not None and now >= self._interrupted_at + self._policy.interrupt_grace:
             actions += self.end(INTERRUPTED, "interrupted", now, signal.SIGTERM)
-        actions += self._parties.pass_time(now)
+        actions += [*self._parties.pass_time(now), *self._refusals.pass_time(now)]
         return [*actions, *self._joining.pass_time(now), *self._life.pass_time(now)]
 
     # starting
@@ -202,6 +204,10 @@ class DriverState:
         node = self._node_of(sender, message)
         if message.of_node:
             what = message.reason.removeprefix(f"node {node.name}: ")
+            needs_it = self.phase is Phase.JOINING and self.ending is None and not self._losses.can_spare(node)
+            if needs_it and message.status and not self._plan.one_machine:
+                self._refusals.add(node, what, message.status, now)
+                return []
             return self._losses.lose(node, what, message.reason, now, status=message.status or 1)
         return self.end(message.status or 1, message.reason, now)
 

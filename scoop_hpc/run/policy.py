@@ -20,6 +20,7 @@ class DriverPolicy(Struct, frozen=True):
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
     told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
+    gather_refusals: float = 0.5  # from the first node that cannot take part, until all are named that cannot
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 

@@ -87,7 +87,11 @@ class Losses:
         """
         if node.is_lost:
             return []
-        if self._life.ending is not None or not self._can_spare(node):
+        if node.refusal and self._life.ending is None:  # it has said why: see `Refusals`
+            if is_gone:
+                self._life.depart([node])
+            return []
+        if self._life.ending is not None or not self.can_spare(node):
             actions = self._life.end(status, reason, now, show_last_words=show_last_words, out_of_memory=out_of_memory)
             if is_gone:
                 self._life.depart([node])
@@ -110,7 +114,7 @@ class Losses:
             actions += self.tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
         return [*actions, *self._go_on_with_the_rest(lost, now)]
 
-    def _can_spare(self, node: Node) -> bool:
+    def can_spare(self, node: Node) -> bool:
         """Return whether the run may go on without *node*."""
         breaks = self._plan.pool is not None and self._plan.pool.breaks
         if node.index == 0 or self._plan.ends_on_loss or breaks:

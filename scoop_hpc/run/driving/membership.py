@@ -47,6 +47,7 @@ class Node(Struct):
     party: int = 0  # of the allocation that brought it; 0: the run's own
     host: str = ""  # the scheduler's name of it, where another node has that name already
     is_again: bool = False  # it was part of the run before, under another index
+    refusal: str = ""  # what keeps it from taking part, before the run has begun
     is_leaving: bool = False  # it gets no more tasks
     leave_until: float | None = None  # when it is given up at the latest, while it leaves
     has_left: bool = False  # with nothing to do, so nothing was lost

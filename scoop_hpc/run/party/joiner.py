@@ -92,7 +92,7 @@ class Joiner:
 
     def _start(self, party: int) -> None:
         request, door = self._request, self._door
-        limits.raise_file_limit()
+        limits.raise_limits()
         if request.launcher.one_machine:
             children.adopt_orphans()
         environ = {**os.environ, **({request.options_variable: door.options} if door.options else {})}
