@@ -292,6 +292,39 @@ class NodeLost(Event, frozen=True):
         return f"node {self.node} is lost: {self.cause}"
 
 
+class PartyJoins(Event, frozen=True):
+    """The nodes of another allocation may join the run."""
+
+    number: int
+    job: str
+    host: str
+    nodes: str
+
+    def __str__(self) -> str:
+        whose = f"of the job {self.job}" if self.job else f"from {self.host}"
+        return f"party {self.number} {whose} may join the run: {self.nodes}"
+
+
+class NodesLeave(Event, frozen=True):
+    """Nodes take no more tasks, and leave when they have none."""
+
+    nodes: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.nodes} leave the run ({self.why}): no more tasks go there"
+
+
+class NodeLeft(Event, frozen=True):
+    """The run goes on without a node that has left, and nothing was lost."""
+
+    node: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"node {self.node} has left: {self.why}"
+
+
 class NodeTakenIn(Event, frozen=True):
     """A node takes part from now on, in a run that has begun before."""
 

@@ -115,11 +115,13 @@ class Executor(concurrent.futures.Executor):
     def num_workers(self) -> int:
         """The number of workers that execute its calls, known before the first call: libraries ask a pool for it.
 
+        In a run it changes when nodes join or leave.
+
         Raises AllocationError in a job whose nodes are unknown.
         """
         worker = running()
         if self._attached or worker is not None:
-            size = current().size
+            size = current().workers
             return size if self._limit is None else min(self._limit, size)
         return self._limit or _count_places()
 

@@ -95,15 +95,16 @@ class Home:
                 news[away] = _Away(batch, message.to, message.hops, sender)
             self._away[message.owner, serial] = news[away]
 
-    def lost(self, places: Collection[BrokerName], cause: str) -> Remains:
+    def lost(self, places: Collection[BrokerName], cause: str, in_order: bool = False) -> Remains:
         """Forget the tasks that were at these *places*, or may not have left them, and return what becomes of them.
 
-        Which of them had begun nobody knows. So each has a loss that hardly counts, as if it had waited there.
+        Which of them had begun nobody knows. So each has a loss that hardly counts, as if it had waited there. What was
+        sent on from places that have ended *in order* has left them.
         """
         found = Remains([], [])
         left: dict[_Away, set[int]] = {}
         for (_, serial), away in self._away.items():
-            if away.place in places or away.via in places:
+            if away.place in places or (away.via in places and not in_order):
                 left.setdefault(away, set()).add(serial)
         for away, serials in left.items():
             self.strike(away.batch.owner, serials)

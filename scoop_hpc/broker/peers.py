@@ -69,6 +69,11 @@ class PeerLinks:
         """Return whether there will be no connection to *name* any more."""
         return name in self._gone
 
+    def have_all(self) -> bool:
+        """Return whether all that was sent has arrived."""
+        waits = self._waiting or self._early
+        return not waits and all(link.has_delivered for link in self._links.values())
+
     def send(self, name: BrokerName, message: Message, now: float) -> None:
         """Send *message* to a peer, now or once there is a connection, which is made if there is none."""
         link = self._links.get(name)

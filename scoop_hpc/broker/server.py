@@ -32,6 +32,7 @@ from scoop_hpc.protocol.messages import (
     Arrived,
     BrokerUp,
     Curve,
+    Drained,
     Fault,
     Gone,
     Greet,
@@ -89,6 +90,7 @@ class BrokerServer:
         self._state = BrokerState(self._name, policy, observers, plan.takers)
         self._strangers = Strangers()
         self._agent_is_here = False
+        self._has_drained = False  # the node leaves, and has nothing to do: the agent knows
         self._for_agent: list[Message] = []  # until then: a ROUTER drops messages for unknown names
         self._context: sockets.Context = zmq.Context()
         self._poller = zmq.Poller()
@@ -97,11 +99,12 @@ class BrokerServer:
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, silence=silence)
         sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
         if plan.curve is None:
-            self._up = BrokerUp(plan.node, (main_endpoint(plan.directory, plan.node),))
+            self._up = BrokerUp(plan.node, (main_endpoint(plan.directory, plan.node),), plan.takers)
         else:
             self._authenticator = keys.Authenticator(self._context, plan.curve)
             port = sockets.bind_tcp(self._main, plan.curve)
-            self._up = BrokerUp(plan.node, tuple(sockets.url(address, port) for address in plan.addresses))
+            main = tuple(sockets.url(address, port) for address in plan.addresses)
+            self._up = BrokerUp(plan.node, main, plan.takers)
             self._poll(self._authenticator.socket)
         self._poll(self._main)
         self._trunk = Trunk(self._context, self._name, plan.curve, sockets.silence_within(policy.broken))
@@ -151,6 +154,9 @@ class BrokerServer:
             self._state.connection_broke(peer, now)
         for told in self._inbox.tell_all():
             sockets.send_to(self._main, told.name, Arrived(told.arrived))
+        if self._state.is_drained and self._peers.have_all() and not self._has_drained:
+            self._has_drained = True
+            sockets.send_to(self._main, AGENT, Drained())
 
     def close(self) -> None:
         """Close all sockets, after a moment for messages still to be sent."""
@@ -224,7 +230,7 @@ class BrokerServer:
 
     def _meet(self, peers: Peers) -> None:
         """Answer those of the new peers that were quicker."""
-        self._part(map(broker_name, peers.gone))
+        self._part(map(broker_name, (*peers.gone, *peers.left)))
         for peer in self._peers.meet(peers.brokers, time.monotonic()):
             greet = self._unanswered.pop(peer, None)
             if greet is not None:
@@ -251,7 +257,7 @@ class BrokerServer:
             if isinstance(message, Peers):
                 self._meet(message)
             elif isinstance(message, Gone):
-                self._part(map(broker_name, message.nodes))
+                self._part(map(broker_name, (*message.nodes, *message.left)))
             self._dispatch(sends)
             if isinstance(message, Stop):
                 return False

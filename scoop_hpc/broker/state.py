@@ -21,6 +21,9 @@ lost with its node. A peer that sends a task on to another one tells its home.
 
 The only clock is the argument of `tick`, `connection_broke` and `connection_made`.
 
+A node that leaves takes no more tasks. What waits here goes to broker 0, where the program is and which never leaves;
+workers give back what they have not begun. What they run they end, and the outcomes go their usual way: see `Leaving`.
+
 Query and Cancel look for a task in the queue, then at the workers here that may not have begun it, then, at its home,
 where it is known to be.
 """
@@ -36,6 +39,7 @@ from msgspec.structs import replace
 from scoop_hpc import events
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.home import Home
+from scoop_hpc.broker.leaving import Leaving
 from scoop_hpc.broker.ledger import Remains, serials_in
 from scoop_hpc.broker.neighbours import Neighbours
 from scoop_hpc.broker.policy import Policy
@@ -157,6 +161,7 @@ class BrokerState:
         self._risky_tick = 0  # when a risky task came last, or was taken
         self._next_tick = float("-inf")
         self._broken: dict[BrokerName, float] = {}  # peers whose connection is broken, and when to say so
+        self._leaving = Leaving(name)
 
     def knows(self, name: ProcessName) -> bool:
         """Return whether *name* is known as part of the run: the agent, a worker here, a peer."""
@@ -196,16 +201,30 @@ class BrokerState:
         self.workers[sender] = Worker()
         if self._observers:
             self._observers.tell(events.WorkerReady(sender))
-        return []
+        size = self._leaving.size_for_late()
+        return [] if size is None else [Send(sender, size)]
 
     def _on_peers(self, message: Peers, sender: ProcessName) -> list[Send]:
         _check(sender == AGENT, message, sender)
-        self._gone.update(map(broker_name, message.gone))
+        self._gone.update(map(broker_name, (*message.gone, *message.left)))
         self.peers |= {broker_name(broker.node) for broker in message.brokers} - {self.name} - self._gone
+        began = self._leaving.heard(message)
         if self._observers:
             self._observers.tell(events.PeersKnown(self.name, len(self.peers)))
-        self.neighbours.meet(self.peers)
-        return self._shared.meet(self.peers) + self._settle()
+        self._meet()
+        sends = self._shared.meet(self.peers) + self._tell_size()
+        if began:
+            sends += [Send(worker, self._leaving.demand) for worker in self.workers]
+        return sends + self._settle()
+
+    def _meet(self) -> None:
+        """Take it that the other brokers that take tasks are these; none, if this node leaves."""
+        self.neighbours.meet(() if self._leaving.is_own else self.peers - self._leaving.others)
+
+    def _tell_size(self) -> list[Send]:
+        """Tell the workers how many there are in the run, if that has changed."""
+        size = self._leaving.new_size(self._gone)
+        return [] if size is None else [Send(worker, size) for worker in self.workers]
 
     def _on_request(self, message: Request | Withdraw, sender: WorkerName) -> list[Send]:
         _check(sender in self.workers, message, sender)
@@ -324,16 +343,20 @@ class BrokerState:
         """Drop what was wanted by those that are gone, and queue again what they had."""
         _check(sender == AGENT, message, sender)
         sends = self._forget(message)
-        places = {broker_name(node) for node in message.nodes}
+        left = {broker_name(node) for node in message.left}
+        places = {broker_name(node) for node in message.nodes} | left
         if places:
             self.peers -= places
-            self.neighbours.meet(self.peers)
+            self._meet()
             for peer in places:
                 self._broken.pop(peer, None)
             if self._stealing in places:
                 self._stealing = None
             sends += self._shared.meet(self.peers, places)
-            sends += self._queue_again(self._home.lost(places, message.cause), AGENT)
+            sends += self._queue_again(self._home.lost(places - left, message.cause), AGENT)
+            if left:
+                sends += self._queue_again(self._home.lost(left, message.cause, True), AGENT)
+            sends += self._tell_size()
             for key, search in list(self._searches.items()):
                 if search.place in places:
                     del self._searches[key]
@@ -343,7 +366,7 @@ class BrokerState:
     def _forget(self, message: Gone) -> list[Send]:
         """Drop the tasks and the questions of workers that are gone; return what tells the others."""
         workers = set(message.workers) - self._gone
-        nodes = tuple(node for node in message.nodes if broker_name(node) not in self._gone)
+        nodes = tuple(node for node in (*message.nodes, *message.left) if broker_name(node) not in self._gone)
         if not workers and not nodes:
             return []
         self._gone |= workers
@@ -443,8 +466,8 @@ class BrokerState:
         _check(is_broker(sender), message, sender)
         self._home.moved(message, BrokerName(sender))
         if message.to in self._gone:
-            sends = self._queue_again(self._home.lost((message.to,), _SENT_TO_THE_DEAD), AGENT)
-            return sends + self._settle()
+            lost = self._home.lost((message.to,), _SENT_TO_THE_DEAD, True)
+            return self._queue_again(lost, AGENT) + self._settle()
         return []
 
     def _on_load(self, message: Load, sender: ProcessName) -> list[Send]:
@@ -567,8 +590,26 @@ class BrokerState:
                 sends.append(Send(AGENT, LinkBroken(peer)))
         return sends
 
+    @property
+    def is_drained(self) -> bool:
+        """True if this node leaves, and has nothing that the run still needs."""
+        return self._leaving.is_own and not (
+            self.queue.batches
+            or self.risky.batches
+            or self._stealing is not None
+            or len(self._home)
+            or any(name not in self.waiting or worker.ledger for name, worker in self.workers.items())
+        )
+
+    def _hand_back(self) -> list[Send]:
+        """Send what is queued to where it is executed in the place of this node, which leaves."""
+        batches = [queue.pop() for queue in (self.risky, self.queue) for _ in range(len(queue))]
+        return self._send_on(batches, broker_name(0)) if batches else []
+
     def _settle(self, source: BrokerName | None = None) -> list[Send]:
         """Give tasks to those that wait, and ask for more; what has come from the *source* is for others, too."""
+        if self._leaving.is_own:
+            return self._hand_back()
         queue = self.queue.batches
         sends = self._match() if queue or self.risky.batches else []
         if source is not None and queue:

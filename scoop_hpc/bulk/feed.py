@@ -127,7 +127,7 @@ class Feed:
         if self._cost.terms.time_limit is not None:
             chunksize = 1  # the limit is that of one call
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
-        self._sizes = Sizes(controller.size, chunksize, buffersize, pace, weight, controller.policy)
+        self._sizes = Sizes(controller.workers, chunksize, buffersize, pace, weight, controller.policy)
         self._bounded = buffersize is not None
         self._finished = finished
         self._under_way = 0  # chunks that are not done

@@ -21,7 +21,7 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_name
-from scoop_hpc.run import environment
+from scoop_hpc.run import children, environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
@@ -45,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--node-of-host", action="store_true", help="that name is the host's own")
     parser.add_argument("--interface", default="", help="the network interface that other nodes reach this one by")
     parser.add_argument("--parent", type=int, help="the process id of a driver that is the agent's parent")
+    parser.add_argument("--party", type=int, default=0, help="the number of the allocation that has joined the run")
     parser.add_argument("--environment", help="the file that brought this environment, to be removed at the end")
     arguments = parser.parse_args(words)
     addresses, keys = environment.take_agent_variables(os.environ)
@@ -60,7 +61,10 @@ def main(words: Sequence[str] | None = None) -> None:
         parent=arguments.parent or os.getppid(),
         own_addresses=functools.partial(_own_addresses, arguments.interface),
         is_traced=options.trace > 0,
+        party=arguments.party,
     )
+    if arguments.party and arguments.parent:
+        children.end_with_parent()  # the run goes on without it, and would keep this node
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
     signals = SignalFd((signal.SIGCHLD, signal.SIGTERM))

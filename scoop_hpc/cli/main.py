@@ -22,6 +22,8 @@ _COMMANDS = {
     "run": ("scoop_hpc.cli.run", "Run a program here, or on the whole allocation that this is in."),
     "submit": ("scoop_hpc.cli.submit", "Submit a program as a job."),
     "render": ("scoop_hpc.cli.submit", "Print the job script that submit would submit."),
+    "join": ("scoop_hpc.cli.party.join", "Add the nodes of this job to a run that goes on."),
+    "drain": ("scoop_hpc.cli.party.drain", "Let a node leave a run, when it has done what it does."),
     "status": ("scoop_hpc.cli.jobs", "Say how jobs stand, or how they ended."),
     "logs": ("scoop_hpc.cli.jobs", "Print what a job printed."),
     "top": ("scoop_hpc.cli.look.top", "Watch what the nodes, workers and tasks of a run do."),
@@ -54,7 +56,8 @@ class Commands(click.Group):
                 raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
-        if name != "run" and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `run` polls for it, from its start
+        polls = name in ("run", "join")  # for Ctrl-C, from its start
+        if not polls and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return command
 

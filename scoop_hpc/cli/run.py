@@ -178,7 +178,11 @@ def run(
         request = with_metrics(request, _filled(metrics, request), collector, observers)
     logs = _filled(worker_logs, request)
     request = dataclasses.replace(
-        request, label=label, look=look_file(request, observers), worker_logs=_made(logs) if logs else ""
+        request,
+        label=label,
+        look=look_file(request, observers),
+        worker_logs=_made(logs) if logs else "",
+        options_variable=worker_options.VARIABLE,
     )
     ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
     if tracing is not None:

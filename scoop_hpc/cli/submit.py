@@ -15,12 +15,20 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.options.job import JobRequest, command_line, job_options, read_options
+from scoop_hpc.cli.look.find import find
+from scoop_hpc.cli.options.job import (
+    OF_JOINING,
+    OF_THE_RUN,
+    JobRequest,
+    command_line,
+    job_options,
+    read_options,
+)
 from scoop_hpc.cli.options.job_command import JobCommand
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
-from scoop_hpc.fields.spec import JobSpec
+from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.files.reading import TRUST
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.commands import check_present, run_command
@@ -28,20 +36,32 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.script import render as render_script
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.registry import naming_others
+from scoop_hpc.transport.limits import memory_of_node
 
 _SETTINGS = {"allow_interspersed_args": False}
 
 
+_join_option = click.option(
+    "--join", metavar="JOB", help="Add the job's nodes to the run of JOB, a job of yours that runs, or waits."
+)
+
+
 @click.command(cls=JobCommand, context_settings=_SETTINGS)
+@_join_option
 @job_options
-def render(**options: Any) -> None:
+def render(join: str | None, **options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
-    request = read_options(options, os.environ)
+    request = read_options(options, os.environ, join)
     spec = follow.open_client(os.environ).prepare(request.spec, request.scheduler)
     directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
     print(
         render_script(
-            spec, request.scheduler, command_line(spec, request.scheduler, None), directories, request.template, trust
+            spec,
+            request.scheduler,
+            command_line(spec, request.scheduler, None, join),
+            directories,
+            request.template,
+            trust,
         ),
         end="",
     )
@@ -52,26 +72,31 @@ def render(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the job's id, scheduler, output and directory as JSON.")
 @click.option("--wait", is_flag=True, help="Print what the job prints, and take its exit status.")
 @click.option("--dry-run", is_flag=True, help="Print the script, and what the scheduler thinks of it; submit nothing.")
+@_join_option
 @job_options
-def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: Any) -> None:
+def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, join: str | None, **options: Any) -> None:
     """Submit PROGRAM with its ARGUMENTS as a job: a Python file that `scoop-hpc run` would run.
 
+    With --join JOB there is no PROGRAM: the nodes of the new job take part in the run of that one.
     Ctrl-C while waiting leaves the job alone; `scoop-hpc cancel` ends it.
     """
     if as_json and (wait or parsable):
         raise click.UsageError("--json goes with neither --wait nor --parsable: choose one")
     if dry_run and (as_json or wait or parsable):
         raise click.UsageError("--dry-run submits nothing: leave --json, --wait and --parsable out")
-    request = read_options(options, os.environ)
+    request = read_options(options, os.environ, join)
     if wait and request.spec.array is not None:
         raise click.UsageError(
             "--wait cannot print what the many jobs of an --array print: see scoop-hpc wait and logs"
         )
     client = follow.open_client(os.environ)
+    if join is not None:
+        _check_joined(client, request, join)
     with _naming_others(request.scheduler):
         check_present(request.scheduler, shutil.which)
         spec = client.prepare(request.spec, request.scheduler)
     _check_outputs(spec)
+    _warn_of_memory(spec)
     client.check_dependencies(spec, request.scheduler)
     directories, trust = template_directories(os.environ), os.environ.get(TRUST, "")
 
@@ -79,7 +104,7 @@ def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, **options: 
         return render_script(
             spec,
             request.scheduler,
-            command_line(spec, request.scheduler, job.record),
+            command_line(spec, request.scheduler, job.record, join),
             directories,
             request.template,
             trust,
@@ -109,19 +134,51 @@ def _naming_others(scheduler: Scheduler) -> Iterator[None]:
         raise type(error)(named) from error
 
 
+def _warn_of_memory(spec: JobSpec) -> None:
+    """Say what the job would end by when it has begun: it asks for less memory than its workers have when idle."""
+    if spec.workers_per_node is None:
+        return
+    granted, option = spec.memory_per_node, "--memory"
+    if spec.memory_per_cpu is not None:
+        granted, option = spec.memory_per_cpu * spec.workers_per_node * spec.cpus_per_worker, "--memory-per-cpu"
+    needed = memory_of_node(spec.workers_per_node + 1, spec.nodes or 1)
+    if granted is not None and granted < needed:
+        workers = f"{spec.workers_per_node} worker{'' if spec.workers_per_node == 1 else 's'}"
+        follow.say(
+            f"warning: {workers} on a node need {needed >> 20} MiB at least, {option} grants {granted >> 20} MiB: "
+            f"give more by {option}, or the job will end when it begins"
+        )
+
+
+def _check_joined(client: Client, request: JobRequest, join: str) -> None:
+    """Refuse a job to join that has ended; name the options that have no effect, for the run has its own."""
+    found = find(client, join, os.environ)
+    if found.ended is not None:
+        raise InputError(f"--join {join}: the {found.label} has ended", "--join")
+    ours = (field for field in OF_THE_RUN if field not in OF_JOINING)
+    idle = [OF_THE_RUN[field] for field in ours if getattr(request.spec, field) != OPTIONS[field].default]
+    if idle:
+        follow.say(f"warning: without effect beside --join, for the run has its own: {', '.join(idle)}")
+
+
 def _show(client: Client, request: JobRequest, spec: JobSpec, directories: Sequence[str]) -> None:
     """Print the script; say how it would be submitted, and what the scheduler thinks of it."""
     record = os.path.join("JOB", "record.json")
     scheduler = request.scheduler
     trust = os.environ.get(TRUST, "")
 
-    def write_script(job: Job) -> str:
+    def write_script(job: Job | None) -> str:
         return render_script(
-            spec, scheduler, command_line(spec, scheduler, record), directories, request.template, trust
+            spec,
+            scheduler,
+            command_line(spec, scheduler, record, request.join),
+            directories,
+            request.template,
+            trust,
         )
 
     print(
-        render_script(spec, scheduler, command_line(spec, scheduler, record), directories, request.template, trust),
+        write_script(None),
         end="",
         flush=True,
     )

@@ -44,7 +44,7 @@ class Node(Struct, frozen=True):
 
     name: str
     broker: int  # its index, which is the name of its broker
-    state: Literal["late", "alive", "lost"]  # late: it has not reported yet
+    state: Literal["late", "alive", "lost", "left"]  # late: it has not reported yet; left: with nothing to do
     workers: int = 0
     queued: int = 0  # tasks, in its broker
     steals_in: int = 0  # tasks

@@ -7,8 +7,19 @@ Hello        agent -> driver     meet   I run on this node; sent to each of the 
 Welcome      driver -> agent     meet   this address works; run this
 BrokerUp     broker -> agent     main   my main socket is bound to these addresses
              agent -> driver     meet   the same, passed on
-Peers        driver -> agent     meet   where these brokers are reached, from now on; and which nodes are gone
+Peers        driver -> agent     meet   where these brokers are reached, from now on; which nodes are gone, or leave
              agent -> broker     main   the same, passed on
+RunSize      broker -> worker    main   so many workers take tasks in the whole run now
+Drained      broker -> agent     main   my node leaves, and has nothing to do any more: all that it had is elsewhere
+             agent -> driver     meet   the same, passed on
+Join         joiner -> driver    meet   let these nodes of another allocation take part in the run
+Joined       driver -> joiner    meet   they may: start their agents, as this party
+Leave        joiner -> driver    meet   my party's nodes leave, in so many seconds at the latest
+             agent -> driver     meet   the same of my node: its allocation ends
+             drain -> driver     meet   the same of the nodes of this name; answered by Accepted
+Accepted     driver -> drain     meet   they leave
+Refused      driver -> joiner    meet   they may not, because; or not yet
+             driver -> drain     meet   the same
 Output       agent -> driver     meet   whole lines that a worker printed, or of its trace
 OutputSeen   driver -> agent     meet   so many Outputs were written; bounds those under way
 Progress     agent -> driver     meet   what the program waits for, if it is here, and how many workers are busy
@@ -27,6 +38,7 @@ Fault        worker -> broker    main   I cannot go on, because
              agent -> driver     meet   the same, passed on, or the agent's own
 Interrupt    driver -> agent     meet   send this signal to the origin: the user pressed Ctrl-C, or the scheduler warns
 Shutdown     driver -> agent     meet   end everything on your node; the program is told the reason first
+             driver -> joiner    meet   the run ends
 Bye          agent -> driver     meet   everything on my node has ended
 Ready        worker -> broker    main   I am here
              agent -> broker     main   the same; answered by BrokerUp
@@ -108,7 +120,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 13  # raised whenever a field changes; Hello carries it
+VERSION = 14  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -203,6 +215,7 @@ class Hello(Message, frozen=True):
     host: str
     pid: Number
     cpus: Number  # that the process may use: len(os.sched_getaffinity(0))
+    party: Count = 0  # of the allocation that brought the node, as of Joined; 0: the run's own
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -253,6 +266,7 @@ class Welcome(Message, frozen=True):
     accounts: Seconds = 30.0  # between two messages of that kind, unless a task has failed
     first_rank: Count = 0  # of the node's workers
     ranks: Number = 1  # workers that the run was planned with: those of nodes that are lost, or late, are counted
+    party: Count = 0  # as in Hello
 
     def is_alone(self) -> bool:
         """Return whether the origin is the only process that executes tasks."""
@@ -267,11 +281,57 @@ class Welcome(Message, frozen=True):
 class BrokerUp(Message, frozen=True):
     node: Index
     main: Addresses
+    workers: Count = 0  # of the node
 
 
 class Peers(Message, frozen=True):
     brokers: tuple[BrokerUp, ...]  # beside those that are known
     gone: tuple[Index, ...] = ()  # nodes
+    leaving: tuple[Index, ...] = ()  # nodes that take no more tasks, and hand back those that wait there
+    left: tuple[Index, ...] = ()  # nodes that have left with nothing to do
+
+
+class RunSize(Message, frozen=True):
+    workers: Number
+
+
+class Drained(Message, frozen=True):
+    pass
+
+
+class JoiningNode(msgspec.Struct, frozen=True, array_like=True):
+    """A node of another allocation than the run's own."""
+
+    name: str
+    workers: Count | None  # None: as many as it has CPUs
+
+
+class Join(Message, frozen=True):
+    version: int
+    job: str  # that the nodes are of; empty: they are of none
+    host: str
+    pid: Number
+    nodes: Annotated[tuple[JoiningNode, ...], Meta(min_length=1)]
+
+
+class Joined(Message, frozen=True):
+    party: Number
+
+
+class Leave(Message, frozen=True):
+    within: Seconds | None = None  # after which what still runs there is executed again elsewhere; None: no limit
+    node: str = ""  # its name; empty: that of the agent that says so, or all of the joiner's
+    why: str = ""
+
+
+class Accepted(Message, frozen=True):
+    nodes: tuple[str, ...]
+    running: Count  # workers there, that may execute tasks
+
+
+class Refused(Message, frozen=True):
+    reason: str
+    is_early: bool = False  # it may be asked again soon
 
 
 class Output(Message, frozen=True):
@@ -419,6 +479,7 @@ class Gone(Message, frozen=True):
     workers: tuple[Worker, ...] = ()
     nodes: tuple[Index, ...] = ()
     cause: str = ""  # of the nodes' loss, for the errors of tasks
+    left: tuple[Index, ...] = ()  # nodes that have left with nothing to do: nothing of theirs is lost
 
 
 class GivenUp(Message, frozen=True):
@@ -601,7 +662,8 @@ class Open(Message, frozen=True):
 
 
 MESSAGES = (
-    Hello, Welcome, BrokerUp, Peers, Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
+    Hello, Welcome, BrokerUp, Peers, RunSize, Drained, Join, Joined, Leave, Accepted, Refused,
+    Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
     Shutdown, Bye,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,

@@ -88,6 +88,7 @@ class AgentPlan:
     parent: int  # the process that started this one
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
+    party: int = 0  # of the allocation that has brought this node; 0: the run's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Agent:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
         plan = self._plan
         way, self._welcome = find_driver(
-            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent
+            self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent, plan.party
         )
         self._line = way.line
         self._poller.register(self._line.socket, zmq.POLLIN)
@@ -179,12 +180,16 @@ class Agent:
         children.adopt_orphans()
         if not self._welcome.directory and os.getpgrp() != os.getpid():
             os.setpgid(0, 0)
-        limits.raise_file_limit()
+        limits.raise_limits()
         processes = self._welcome.processes()
         traces = processes + 1 if self._plan.is_traced else 0
         limits.check_files(limits.files_of_agent(processes, len(self._welcome.nodes)) + traces, _REMEDY)
         if not self._welcome.directory:  # else the driver has done so, on this machine
             limits.check_processes(limits.processes_of_agent(processes), _REMEDY)
+            ports = read_text("/proc/sys/net/ipv4/ip_local_port_range")
+            limits.check_ports(limits.ports_of_node(len(self._welcome.nodes)), ports, "let the site's staff widen that")
+        memory = limits.memory_of_node(processes, len(self._welcome.nodes))
+        limits.check_memory(memory, self._accounts.memory_limit, "ask for more by --memory, or for fewer workers")
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)

@@ -38,11 +38,13 @@ from scoop_hpc.protocol.messages import (
     Awaited,
     Beat,
     BrokerUp,
+    Drained,
     Exited,
     Fault,
     GivenUp,
     Gone,
     Interrupt,
+    Leave,
     LinkBroken,
     Message,
     Peers,
@@ -254,7 +256,7 @@ class AgentState:
         if self._lost_at is not None:
             times.append(self._inspect_at)
         if self._terminated_at is not None:
-            times.append(self._terminated_at + self._policy.signal_grace)
+            times.append(self._terminated_at + self._signal_grace())
         return min(times, default=None)
 
     def pass_time(self, now: float) -> list[Action]:
@@ -280,11 +282,16 @@ class AgentState:
                 return [*actions, *self._lose_driver(now)]
             self._inspect_at = min(now + self._policy.probe, until)
             actions.append(InspectDriver())
-        if self._terminated_at is not None and now >= self._terminated_at + self._policy.signal_grace:
+        if self._terminated_at is not None and now >= self._terminated_at + self._signal_grace():
             reason = f"the agent on {self._node} was told to end by SIGTERM"
             actions += self._report(Fault(reason, _TERMINATED, of_node=True))
             actions += self._end("received SIGTERM", signal.SIGTERM, now, reason)
         return actions
+
+    def _signal_grace(self) -> float:
+        """Return how long after SIGTERM the node ends by itself, unless the driver has said so before."""
+        beside = self._policy.leave_within if self._welcome.party else 0.0
+        return self._policy.signal_grace + beside
 
     # starting
 
@@ -358,7 +365,7 @@ class AgentState:
                 return []
             case Fault():
                 return self._report(message)
-            case LinkBroken():
+            case LinkBroken() | Drained():
                 return [Tell(message)]
             case _:
                 raise ProtocolError(f"broker {self._index} sent its agent {message!r}")
@@ -546,6 +553,8 @@ class AgentState:
         if self._terminated_at is None:
             self._terminated_at = now
             self._note_signal(now)  # it has come to the origin, too, if to all processes
+            if self._welcome.party:  # the allocation that has brought this node ends, not the run
+                return [Tell(Leave(self._policy.leave_within, why="SIGTERM"))]
         return self._go_on(now)
 
     def _report(self, fault: Fault) -> list[Action]:

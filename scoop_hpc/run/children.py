@@ -68,6 +68,11 @@ def set_title(title: str) -> None:
     _prctl(_PR_SET_NAME, title.encode())
 
 
+def end_with_parent() -> None:
+    """Have this process told to end, by SIGTERM, when its parent dies [prctl(2), PR_SET_PDEATHSIG]."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def adopt_orphans() -> None:
     """Make this process the parent of all its descendants whose own parent dies [prctl(2), CHILD_SUBREAPER]."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -44,13 +44,15 @@ def find_driver(
     patience: float,
     silence: float,
     parent: int,
+    party: int = 0,
 ) -> tuple[Way, Welcome]:
     """Return the way on which the driver has answered, and its welcome; it is lost by some seconds of *silence*.
 
-    Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*.
+    Raise LaunchError after *patience* seconds, or when the driver is gone: then, or with this process's *parent*. A
+    node of another allocation than the run's is of a *party*.
     """
     token = os.urandom(4).hex()
-    hello = _hello(node)
+    hello = _hello(node, party)
     ways = [
         _dial(context, agent_name(node, token, number), address, curve, silence, hello)
         for number, address in enumerate(addresses)
@@ -59,7 +61,7 @@ def find_driver(
         found, welcome = _wait(ways, patience, parent)
     except Gone:
         for address in addresses:
-            if address.startswith("ipc://"):  # the driver had no time to remove its directory
+            if address.startswith("ipc://") and not party:  # the driver had no time to remove its directory
                 shutil.rmtree(os.path.dirname(address[len("ipc://") :]), ignore_errors=True)
         raise
     for way in ways:
@@ -97,7 +99,7 @@ def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welco
             state.refused()
 
 
-def _hello(node: str) -> Hello:
+def _hello(node: str, party: int) -> Hello:
     return Hello(
         version=VERSION,
         python="{}.{}".format(*sys.version_info),
@@ -105,4 +107,5 @@ def _hello(node: str) -> Hello:
         host=socket.gethostname(),
         pid=os.getpid(),
         cpus=count_cpus(),
+        party=party,
     )

@@ -28,9 +28,9 @@ from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import Observers
 from scoop_hpc.files.kernel import read_text
+from scoop_hpc.jobs.door import Door, door_beside, write_door
 from scoop_hpc.jobs.record import Recorder
-from scoop_hpc.launchers import container
-from scoop_hpc.launchers.base import Command, Forwarding
+from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import Curve, Fault, Open, Output, OutputSeen
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
@@ -57,6 +57,7 @@ from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.starting import prepare
 from scoop_hpc.run.streams.lines import Lines
 from scoop_hpc.run.streams.worker_logs import WorkerLogs
 from scoop_hpc.run.streams.writer import Writer
@@ -108,6 +109,7 @@ class Driver:
         self._authenticator: keys.Authenticator | None = None
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
+        self._door = ""  # file by which nodes join, or leave
         self._input = b""  # that each of the launcher's commands reads
         self._told = time.monotonic()  # the agents, of what has arrived
         self._open: set[int] = set()  # connections, by file descriptor
@@ -190,7 +192,7 @@ class Driver:
 
     def _check_limits(self) -> None:
         """Refuse here what would fail in the midst of starting; on one machine, for agents and workers as well."""
-        limits.raise_file_limit()
+        limits.raise_limits()
         nodes = self._request.nodes
         limits.check_files(_FILES + (1 if self._one_machine else 2) * len(nodes), "raise that")
         count = limits.THREADS
@@ -234,30 +236,31 @@ class Driver:
         in the text or file that takes its place."""
         if self._one_machine:
             children.adopt_orphans()  # should an agent die, what its workers started comes to this process
+        dialling = dialling_part(self._curve)
+        if self._look is not None:
+            self._open_door(addresses, dialling)
+        starting = prepare(self._request, addresses, dialling, os.environ, _file_behind(2), time.time())
+        self._input, self._environment = starting.text, starting.file
+        self._do(self._state.start(starting.commands, time.monotonic()))
+
+    def _open_door(self, addresses: Sequence[str], dialling: Curve | None) -> None:
+        """Leave word, for this user, of how other allocations join the run, and nodes are told to leave it."""
         request = self._request
-        environ = dict(os.environ)
-        ours = environment.agent_variables(addresses, dialling_part(self._curve))
-        parent = os.getpid() if self._one_machine else None
-        python = container.PYTHON if request.container else ""
-        options = environment.agent_options(request.patience, request.grace, request.interface, parent)
-        agent = options if request.agent_main else [*environment.agent_argv(python), *options]
-        if request.container is not None:
-            directory = os.fsdecode(request.program.directory)
-            agent = container.inside(request.container, agent, directory, elsewhere=not self._one_machine)
-        text = b""
-        if request.launcher.forwarding is Forwarding.LAUNCHER:
-            environ.update(ours)
-        else:
-            text = environment.shell_text({**environ, **ours}, os.fsdecode(request.program.directory))
-        if request.launcher.forwarding is Forwarding.INPUT:
-            agent = environment.reading_input(agent)
-            self._input = text
-        elif request.launcher.forwarding is Forwarding.FILE:
-            self._environment = environment.write(request.state, text, time.time(), request.patience)
-            output = "" if request.launcher.relays else _file_behind(2)
-            agent = environment.reading_file(self._environment, output, agent)
-        names = [node.name for node in request.nodes]
-        self._do(self._state.start(request.launcher.commands(agent, names, environ), time.monotonic()))
+        options = os.environ.get(request.options_variable, "") if request.options_variable else ""
+        door = Door(
+            host=socket.gethostname(),
+            addresses=tuple(addresses),
+            curve=dialling,
+            grace=request.grace,
+            directory=os.fsdecode(request.program.directory),
+            options=options,
+            container=request.container,
+        )
+        self._door = door_beside(request.look)
+        try:
+            write_door(self._door, door)
+        except InputError as error:
+            self._show(f"scoop-hpc: warning: no node can join this run, or be told to leave it: {error}")
 
     # serving
 
@@ -495,6 +498,8 @@ class Driver:
             with contextlib.suppress(OSError):
                 os.write(2, self._display.close())
         self._remove_environment()
+        if self._door:
+            environment.remove(self._door)
         for descriptor in list(self._probes):
             self._end_probe(descriptor)
         self._context.destroy(linger=200)

@@ -29,11 +29,14 @@ from scoop_hpc.protocol.messages import (
     Beat,
     BrokerUp,
     Bye,
+    Drained,
     Exited,
     Fault,
     GivenUp,
     Hello,
     Interrupt,
+    Join,
+    Leave,
     LinkBroken,
     Message,
     Progress,
@@ -48,7 +51,9 @@ from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
 from scoop_hpc.run.driving.losses import Losses
 from scoop_hpc.run.driving.membership import Membership, Node
+from scoop_hpc.run.driving.parties import Parties
 from scoop_hpc.run.driving.plan import RunPlan
+from scoop_hpc.run.driving.refusals import Refusals
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.watching.accounts import NodeAccounted
@@ -71,6 +76,8 @@ class DriverState:
         self._joining = Joining(plan, self._policy, self._membership, self._life, observers)
         self._losses = Losses(plan, self._membership, self._life, self._joining, observers)
         self._witnesses = Witnesses(plan, self._policy, self._membership, self._life, self._losses, observers)
+        self._parties = Parties(self._membership, self._life, self._joining, self._losses, observers)
+        self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
         self._strangers = Strangers()
         self._interrupted_at: float | None = None
         self._look_at: float | None = None
@@ -89,7 +96,8 @@ class DriverState:
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        times = [self._look_at, self._witnesses.deadline(), self._joining.deadline(), self._life.deadline()]
+        parts = (self._witnesses, self._joining, self._parties, self._refusals, self._life)
+        times = [self._look_at, *(part.deadline() for part in parts)]
         if self.ending is None and self._interrupted_at is not None:
             times.append(self._interrupted_at + self._policy.interrupt_grace)
         return min((time for time in times if time is not None), default=None)
@@ -103,6 +111,7 @@ class DriverState:
         actions += self._witnesses.pass_time(now)
         if self._interrupted_at is not None and now >= self._interrupted_at + self._policy.interrupt_grace:
             actions += self.end(INTERRUPTED, "interrupted", now, signal.SIGTERM)
+        actions += [*self._parties.pass_time(now), *self._refusals.pass_time(now)]
         return [*actions, *self._joining.pass_time(now), *self._life.pass_time(now)]
 
     # starting
@@ -138,7 +147,8 @@ class DriverState:
         """Let an agent that was given up, and is heard of again, know."""
         if not node.welcomed or isinstance(message, Hello | Bye):
             return []
-        return [Send(sender, GivenUp() if self.ending is None else Shutdown())]
+        may_return = self.ending is None and not node.is_leaving
+        return [Send(sender, GivenUp() if may_return else Shutdown())]
 
     @singledispatchmethod
     def _take(self, message: Message, sender: AgentName, now: float) -> list[Action]:
@@ -149,8 +159,10 @@ class DriverState:
         if self.ending is not None:
             # too late: it has nothing to end yet; one that has was told already
             return [] if self.is_agent(sender) else [Send(sender, Shutdown())]
-        node = self._membership.named(message.node)
-        if node is None and self.phase is not Phase.JOINING:
+        node = self._membership.named(message.node, message.party)
+        if node is None and message.party:
+            node = self._parties.node_of(message)
+        if node is None and (message.party or self.phase is not Phase.JOINING):
             raise ProtocolError(f"{sender!r} reports from node {message.node!r}, which is not part of the run")
         if node is None:
             reason = f"an agent reports from node {message.node!r}, which is not part of the run"
@@ -164,7 +176,9 @@ class DriverState:
             if self.ending is not None:
                 return [*actions, Send(sender, Shutdown())]
         if node.is_lost:
-            if self._membership.losses(node.name) > self._policy.returns:
+            if node.is_leaving:  # its allocation has ended, or the user wants it so
+                return [*actions, Send(sender, Shutdown())]
+            if self._membership.losses(node) > self._policy.returns:
                 text = f"node {node.name} was lost {self._policy.returns + 1} times: it is left out from now on"
                 return [*actions, Send(sender, Shutdown()), *self._warn(text)]
             node = self._membership.again(node)
@@ -190,6 +204,10 @@ class DriverState:
         node = self._node_of(sender, message)
         if message.of_node:
             what = message.reason.removeprefix(f"node {node.name}: ")
+            needs_it = self.phase is Phase.JOINING and self.ending is None and not self._losses.can_spare(node)
+            if needs_it and message.status and not self._plan.one_machine:
+                self._refusals.add(node, what, message.status, now)
+                return []
             return self._losses.lose(node, what, message.reason, now, status=message.status or 1)
         return self.end(message.status or 1, message.reason, now)
 
@@ -215,6 +233,18 @@ class DriverState:
         if self._observers:
             self._observers.tell(events.AgentLeft(node.name))
         return self._losses.lose(node, "its agent left", f"the agent on {node.name} left", now, is_gone=True)
+
+    @_take.register
+    def _on_join(self, message: Join, sender: AgentName, now: float) -> list[Action]:
+        return self._parties.join(message, sender)
+
+    @_take.register
+    def _on_leave(self, message: Leave, sender: AgentName, now: float) -> list[Action]:
+        return self._parties.leave(message, sender, now)
+
+    @_take.register
+    def _on_drained(self, message: Drained, sender: AgentName, now: float) -> list[Action]:
+        return self._parties.drained(self._node_of(sender, message), now)
 
     @_take.register
     def _on_progress(self, message: Progress, sender: AgentName, now: float) -> list[Action]:

@@ -54,13 +54,15 @@ def agent_argv(python: str = "") -> list[str]:
     return installed_argv(python, _AGENT) if python else python_argv(_AGENT)
 
 
-def agent_options(patience: float, grace: float, interface: str, parent: int | None) -> list[str]:
+def agent_options(patience: float, grace: float, interface: str, parent: int | None, party: int = 0) -> list[str]:
     """Return the options of an agent, but for the name of its node."""
     options = ["--patience", f"{patience:g}", "--grace", f"{grace:g}"]
     if interface:
         options += ["--interface", interface]
     if parent is not None:
         options += ["--parent", str(parent)]
+    if party:
+        options += ["--party", str(party)]
     return options
 
 

@@ -20,6 +20,7 @@ class DriverPolicy(Struct, frozen=True):
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
     told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
+    gather_refusals: float = 0.5  # from the first node that cannot take part, until all are named that cannot
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 
@@ -41,6 +42,7 @@ class AgentPolicy(Struct, frozen=True):
     account_each: float = 0.05  # between two messages of accounts, for each node of the run, at least
     signal_grace: float = 2.0  # from the first word to the origin, an exception or its signal, to the other
     program_grace: float = PROGRAM_GRACE  # after which the origin is killed
+    leave_within: float = 5.0  # from SIGTERM until a node leaves that another job has brought: PBS kills 10 s after it
     first_reminder: float = 0.05  # after a word to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
     barren: int = 3  # workers in a row that died and had not begun a task, after which none takes their place

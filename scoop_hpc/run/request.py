@@ -38,6 +38,7 @@ class RunRequest:
     pool: Pool | None = None  # instead of a program to run
     called: str = ""  # by looks and reports; empty: the path of the program
     container: Container | None = None  # that the agents, and so the workers, run in
+    options_variable: str = ""  # of the environment, that holds the options which processes on all nodes keep
     agent_main: AgentMain | None = None  # to be called in forked processes: agents on this machine, by no launcher
 
     @property

@@ -54,7 +54,9 @@ class Setting:
 
 
 # not for files, variables and programs: they are about one call, or about these sources
-COMMAND_LINE_ONLY = frozenset(("help", "profile", "parsable", "json", "wait", "dry_run", "program", "arguments"))
+COMMAND_LINE_ONLY = frozenset(
+    ("help", "profile", "parsable", "json", "wait", "dry_run", "join", "program", "arguments")
+)
 _REPLACES: Mapping[str, Sequence[str]] = MappingProxyType(
     {each.parameter: [parameter_of(option) for option in each.replaces] for each in OPTIONS.values() if each.replaces}
 )

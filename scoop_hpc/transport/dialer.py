@@ -53,6 +53,11 @@ class Dialer:
         """True if there is a connection, and nothing that is still to arrive."""
         return self.is_open and not len(self._outgoing)
 
+    @property
+    def has_delivered(self) -> bool:
+        """True if all that was sent has arrived."""
+        return not len(self._outgoing)
+
     def rest(self) -> None:
         """Close the connection, which `wake` makes anew: whoever is asked to rest may, see `may_rest`."""
         self._line.hang_up()

@@ -1,7 +1,10 @@
-"""Limits on processes, threads and open files, checked before anything depends on them.
+"""Limits on processes, threads, open files, memory and ports, checked before anything depends on them.
 
 libzmq aborts its process where it gets no thread or no descriptor. The limits of a user (``ulimit -u``, ``-n``), of a
 cgroup (``pids.max``) and of memory do not add up to a number that could be read somewhere, so they are tried.
+
+libzmq's own limit, of 1,023 sockets in a process [zmq_ctx_set(3), ZMQ_MAX_SOCKETS], is met by no run of any size: a
+broker has `LINKS` links at once, of three sockets at most, and an agent and the driver have one socket for all others.
 """
 
 from __future__ import annotations
@@ -35,6 +38,29 @@ def files_of_agent(processes: int, nodes: int) -> int:
     (20, 22, 1083)
     """
     return _AGENTS_FILES + 2 * (processes + 1) + nodes + _TRUNK + min(nodes - 1, LINKS)
+
+
+def ports_of_node(nodes: int) -> int:
+    """Return how many TCP ports a node takes of those that its kernel deals out, in a run of so many *nodes*.
+
+    The broker listens at one, as does the driver, and each connection that is made here has one.
+
+    >>> ports_of_node(1), ports_of_node(10_000)
+    (3, 67)
+    """
+    return 3 + min(nodes - 1, LINKS)
+
+
+def memory_of_node(processes: int, nodes: int) -> int:
+    """Return the bytes that a node takes at least, with so many *processes*, its workers and the origin.
+
+    These are what was seen of an idle run: 27 MiB of an agent, which others share, and what each has for itself. Of
+    each other node the broker keeps its addresses. What programs import, and their data, is not counted.
+
+    >>> memory_of_node(4, 1) >> 20, memory_of_node(64, 1000) >> 20
+    (64, 544)
+    """
+    return (27 + 5 + 8 * processes << 20) + 500 * nodes
 
 
 def processes_of_agent(processes: int) -> int:
@@ -103,9 +129,34 @@ def check_files(count: int, remedy: str) -> None:
             os.close(descriptor)
 
 
-def raise_file_limit() -> None:
-    """Allow this process as many open files as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def check_memory(needed: int, granted: int, remedy: str) -> None:
+    """Raise LaunchError, which ends with the *remedy*, unless *needed* bytes are *granted*; 0: nobody says how many."""
+    if 0 < granted < needed:
+        raise LaunchError(
+            f"{needed >> 20} MiB of memory are needed at least, the system grants {granted >> 20} MiB (memory.max of "
+            f"the cgroup, or all that there is): {remedy}"
+        )
+
+
+def check_ports(count: int, port_range: str | None, remedy: str) -> None:
+    """Raise LaunchError, which ends with the *remedy*, unless the kernel deals out *count* ports.
+
+    *port_range* is the text of ``/proc/sys/net/ipv4/ip_local_port_range``, its first and last port [ip(7)].
+    """
+    words = (port_range or "").split()
+    if len(words) != 2 or not all(map(str.isdecimal, words)):
+        return  # not Linux: nobody says
+    granted = int(words[1]) - int(words[0]) + 1
+    if granted < count:
+        raise LaunchError(
+            f"{count} TCP ports are needed, the system deals out {granted} (net.ipv4.ip_local_port_range): {remedy}"
+        )
+
+
+def raise_limits() -> None:
+    """Allow this process as many open files, and its user as many processes, as the system lets them."""
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
+        soft, hard = resource.getrlimit(limit)
+        if soft != hard:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(limit, (hard, hard))

@@ -80,7 +80,7 @@ class Controller:
         accounts: Accounts | None = None,
     ) -> None:
         self.name = name
-        self.size = size
+        self.size = size  # at the start
         self.serial = serial
         self.loop_timings = LoopTimings(policy)
         self.shared_values = KnownValues(self)
@@ -102,6 +102,11 @@ class Controller:
         self.refused = ""  # what somebody was told who used them, and may not have passed on
         self._asyncio = AsyncioBridge(self.glance)
         self._glanced = 0.0
+
+    @property
+    def workers(self) -> int:
+        """The number of workers now: nodes join a run, and leave it."""
+        return self._state.workers
 
     # what programs call, by way of `futures`
 

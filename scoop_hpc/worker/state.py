@@ -47,6 +47,7 @@ from scoop_hpc.protocol.messages import (
     QueryAnswer,
     Request,
     Results,
+    RunSize,
     SetShared,
     Shared,
     SharedSet,
@@ -119,7 +120,8 @@ class WorkerState:
         is_spared: bool = False,
     ) -> None:
         self.name = name
-        self.size = size
+        self.size = size  # at the start: alone or not, it stays so
+        self.workers = size  # that there are now in the whole run
         self.is_spared = is_spared  # it runs none but short tasks of its own: a program dies with the process
         self.gathers = False  # several are being submitted, which are to leave together
         self.is_due = False  # at the end of that: some of them would have left at once
@@ -560,6 +562,8 @@ class WorkerState:
                     self.failed.append((future, lost(message)))
         elif isinstance(message, Gone):
             self._forget(message)
+        elif isinstance(message, RunSize):
+            self.workers = message.workers
         elif isinstance(message, Stop):
             self.stopped = True
         else:

@@ -230,3 +230,14 @@ def test_the_job_of_an_array_that_failed_is_the_one_whose_output_to_see(slurm: F
         "Job 12 is FAILED with exit status 1: 1 COMPLETED, 1 FAILED",
         "  what it printed may say why: scoop-hpc logs 12_1",
     ]
+
+
+@pytest.mark.parametrize("option", ["--memory=40M", "--memory-per-cpu=20M"])
+def test_memory_that_idle_workers_would_not_fit_into_is_told_beforehand(slurm: FakeSlurm, option: str) -> None:
+    slurm.answer("sbatch", "7\n")
+    said = slurm.scoop_hpc("submit", "--workers-per-node=2", option, "program.py").stderr
+    name = option.partition("=")[0]
+    assert said == (
+        f"scoop-hpc: warning: 2 workers on a node need 56 MiB at least, {name} grants 40 MiB: give more by {name}, or "
+        "the job will end when it begins\n"
+    )

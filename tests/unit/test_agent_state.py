@@ -17,12 +17,14 @@ from scoop_hpc.protocol.messages import (
     Beat,
     BrokerUp,
     Bye,
+    Drained,
     Exited,
     Fault,
     GivenUp,
     Gone,
     Hello,
     Interrupt,
+    Leave,
     LinkBroken,
     Message,
     Peers,
@@ -539,6 +541,20 @@ def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> 
     node.wait(0.1)
     assert Tell(Fault("the agent on n1 was told to end by SIGTERM", 143, of_node=True)) in node.done
     assert node.phase is not Phase.SERVING
+
+
+def test_node_of_another_allocation_asks_to_leave_when_sigterm_comes() -> None:
+    guest = Node(msgspec.structs.replace(WELCOME, node=SECOND, directory=None, party=1)).begin()
+    guest.do(guest.state.terminated(guest.now))
+    assert Tell(Leave(5.0, why="SIGTERM")) in guest.done
+    guest.wait(6.9)
+    assert (faults(guest), guest.phase) == ([], Phase.SERVING)
+    guest.wait(0.1)  # the driver has not answered
+    assert guest.phase is not Phase.SERVING
+
+
+def test_node_says_when_it_has_nothing_to_do_any_more(other: Node) -> None:
+    assert other.do(other.state.hear_broker(Drained(), other.now)) == [Tell(Drained())]
 
 
 def test_second_shutdown_changes_nothing(node: Node) -> None:

@@ -452,6 +452,13 @@ def test_options_of_run_are_options_of_submit() -> None:
     assert command_line(SPEC, SLURM, None)[3:] == ["run", "--allocation", "slurm", "--", *SPEC.program]
 
 
+def test_job_that_joins_a_run_has_its_own_network_and_patience_and_no_program() -> None:
+    spec = replace(SPEC, patience=90.0, interface="ib0", bind="cores")
+    words = command_line(spec, SLURM, "/jobs/1/record.json", join="41")
+    options = ["--allocation", "slurm", "--patience", "90", "--interface", "ib0"]
+    assert words[3:] == ["join", *options, "--", "41"]
+
+
 def test_every_option_that_the_job_s_command_gets_is_one_of_run() -> None:
     names = {name for option in run.params for name in option.opts}
     assert set(OF_THE_RUN.values()) <= names

@@ -529,3 +529,45 @@ def test_nobody_is_waited_for_in_words_on_one_machine_nor_when_all_are_there() -
         join(run, *joined)
         run.wait(20)
         assert warnings(run) == []
+
+
+# nodes that say what keeps them from taking part
+
+LIMIT = "1272 more open files are needed, the system grants 1024 (ulimit -n): raise that"
+
+
+def refuse(run: Run, *numbers: int, what: str = LIMIT) -> None:
+    for number in numbers:
+        run.hello(f"n{number}")
+        run.say(Fault(f"node n{number}: {what}", 2, of_node=True), AGENTS[number - 1])
+        run.say(Bye(), AGENTS[number - 1])
+
+
+def test_nodes_that_cannot_take_part_for_the_same_reason_are_named_in_one_line() -> None:
+    run = Run(FOUR)
+    run.do(run.state.start(commands(4), 0.0))
+    refuse(run, 2, 3)
+    run.wait(0.3)
+    refuse(run, 4)
+    refuse(run, 1, what="64 MiB of memory are needed")
+    assert run.ending is None
+    run.wait(0.2)
+    assert run.ending == Ending(2, f"node n1: 64 MiB of memory are needed; nodes n[2-4]: {LIMIT}")
+
+
+def test_end_of_a_launchers_command_says_nothing_of_a_node_that_has_said_why() -> None:
+    run = Run(FOUR)
+    run.do(run.state.start(commands(4), 0.0))
+    refuse(run, 2)
+    run.command_ends(CommandEnd(Command(("qrsh",), {}, ("n2",)), 7, 2, "killed"))
+    run.wait(0.5)
+    assert run.ending == Ending(2, f"node n2: {LIMIT}")
+
+
+def test_run_that_can_do_without_a_node_does_so_when_that_cannot_take_part() -> None:
+    run = Run(THREE_WILL_DO)
+    run.do(run.state.start(commands(4), 0.0))
+    refuse(run, 2)
+    assert warnings(run) == [f"node n2 is lost: {LIMIT}; 3 of 4 nodes"]
+    join(run, 0, 2, 3)
+    assert run.phase is Phase.RUNNING

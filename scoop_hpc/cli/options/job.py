@@ -77,7 +77,7 @@ _ALL = (
         metavar="NAME",
         help=f"One of {', '.join(SCHEDULERS)}; default: the one that is found, local if none.",
     ),
-    click.argument("program", nargs=1),
+    click.argument("program", nargs=1, required=False),
     click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
 )
 
@@ -96,12 +96,27 @@ class JobRequest:
     spec: JobSpec
     scheduler: Scheduler
     template: str | None
+    join: str | None = None  # the job whose run the nodes of this one join, instead of running a program
 
 
-def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> JobRequest:
-    """Check the values of the options that `job_options` adds, and go to the directory where the job shall run."""
+# of the run's options, those that nodes which join one have of their own
+OF_JOINING = ("patience", "interface", "launcher")
+
+
+def read_options(options: Mapping[str, Any], environ: Mapping[str, str], join: str | None = None) -> JobRequest:
+    """Check the values of the options that `job_options` adds, and go to the directory where the job shall run.
+
+    The job is to *join* the run of another one, if that is named.
+    """
     program, template = options["program"], options["template"]
-    check_program(program)
+    if join is None and program is None:
+        raise click.UsageError("Missing argument 'PROGRAM'.")
+    if join is not None and program is not None:
+        raise click.UsageError(f"--join {join} runs no program: leave out {program!r}")
+    if join is not None:
+        program = f"join-{join}"
+    else:
+        check_program(program)
     paths = {
         "program": program,
         "venv": _existing_venv(options["venv"]),
@@ -114,7 +129,7 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str]) -> JobR
         _enter(options["chdir"])
     scheduler = choose(options["scheduler"], environ)
     spec = make_spec({**options, **paths}, scheduler, environ)
-    return JobRequest(spec, scheduler, template)
+    return JobRequest(spec, scheduler, template, join)
 
 
 def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
@@ -143,8 +158,10 @@ def choose(name: str | None, environ: Mapping[str, str]) -> Scheduler:
     return find(shutil.which, lambda argv: run_command(argv, environ)) if name is None else named(name)
 
 
-def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> list[str]:
+def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None, join: str | None = None) -> list[str]:
     """Return the command that the job script becomes: the driver, which keeps its record in the file *record*.
+
+    Or its nodes *join* the run of the job of that name: the options of the run are those of that one then.
 
     It is told whose job it is in, so that what another scheduler's job has left in the environment does not matter.
     """
@@ -154,6 +171,10 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None) -> lis
     elif spec.conda is not None:
         python = "python"  # of the environment that the script activates
     options = ["--allocation", scheduler.name]
+    if join is not None:
+        for field in OF_JOINING:
+            options += _words_of(OF_THE_RUN[field], getattr(spec, field), OPTIONS[field].default, spec.name)
+        return [python, "-m", "scoop_hpc", "join", *options, "--", join]
     if record is not None:
         options += ["--record", record]
     for field, name in OF_THE_RUN.items():

@@ -34,6 +34,7 @@ class Joining:
         self, plan: RunPlan, policy: DriverPolicy, membership: Membership, life: Life, observers: Observers
     ) -> None:
         self.floor = 0  # nodes, below which losses end the run
+        self.is_alone = False  # the program executes all itself, and no broker has tasks for others
         self.watch: Watch | None = None  # what agents are told after their welcome; None: nobody looks at the run
         self._plan = plan
         self._policy = policy
@@ -110,7 +111,7 @@ class Joining:
 
     def report(self, node: Node, message: Hello, sender: AgentName) -> str | None:
         """Note that the agent of *node* has reported; return what is wrong with it, or None: then let it `join`."""
-        if node.index < len(self._plan.nodes):
+        if not node.party and not node.is_again:
             self._reported += 1
         self._membership.report(node, sender, message.pid)
         self._python = self._python or message.python
@@ -155,7 +156,9 @@ class Joining:
         for node in waiting:
             if node.agent is not None and not node.is_lost:
                 node.welcomed = True
-                actions.append(Send(node.agent, self._welcome(node, size)))
+                welcome = self._welcome(node, size)
+                self.is_alone = self.is_alone or (node.index == 0 and welcome.is_alone())
+                actions.append(Send(node.agent, welcome))
                 if self.watch is not None:
                     actions.append(Send(node.agent, self.watch))
         return actions
@@ -183,6 +186,7 @@ class Joining:
             accounts=self._plan.accounts,
             first_rank=self._membership.first_rank(node),
             ranks=max(1, self._membership.ranks()),
+            party=node.party,
         )
 
     # brokers
@@ -227,7 +231,7 @@ class Joining:
         actions: list[Action] = [Send(other, Peers((broker,))) for other in others]
         if new.agent is not None:
             actions.append(Send(new.agent, self.all_peers()))
-        again = "again " if new.index >= len(self._plan.nodes) else ""
+        again = "again " if new.is_again else ""
         left = self._membership.of_planned(len(others) + 1)
         text = f"node {new.name} takes part {again}from now on, as broker {new.index}: {left}"
         return [*actions, *warn(text, self._observers)]
@@ -235,7 +239,12 @@ class Joining:
     def all_peers(self) -> Peers:
         """Return all that brokers have to know of each other."""
         brokers = [node.broker for node in self._membership.up() if node.broker is not None]
-        return Peers(tuple(brokers), tuple(node.index for node in self._membership.lost()))
+        return Peers(
+            tuple(brokers),
+            tuple(node.index for node in self._membership.lost()),
+            tuple(node.index for node in self._membership.leaving()),
+            tuple(node.index for node in self._membership.left()),
+        )
 
     # how many
 

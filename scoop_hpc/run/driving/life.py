@@ -14,6 +14,7 @@ from msgspec import Struct
 from scoop_hpc import events
 from scoop_hpc.events import Observers
 from scoop_hpc.protocol.messages import Fault, Shutdown
+from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run.driving.actions import Action, RemoveEnvironment, Report, Send, ShowLastWords, warn
 from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.plan import RunPlan
@@ -47,6 +48,7 @@ class Life:
     def __init__(self, plan: RunPlan, policy: DriverPolicy, membership: Membership, observers: Observers) -> None:
         self.phase = Phase.JOINING
         self.ending: Ending | None = None
+        self.joiners: list[AgentName] = []  # who have brought nodes of other allocations
         self._plan = plan
         self._policy = policy
         self._membership = membership
@@ -160,8 +162,9 @@ class Life:
         return self._plan.ends_at is not None and now >= self._plan.ends_at - self._policy.walltime_slack
 
     def _tell_all(self, message: Shutdown) -> list[Action]:
-        """Send *message* to all agents, those that wait for a welcome as well."""
-        return [Send(node.agent, message) for node in self._membership.present() if node.agent is not None]
+        """Send *message* to all agents, those that wait for a welcome as well, and to who has brought some."""
+        agents = [node.agent for node in self._membership.present() if node.agent is not None]
+        return [*(Send(agent, message) for agent in agents), *(Send(joiner, Shutdown()) for joiner in self.joiners)]
 
     def _tell_client(self) -> list[Action]:
         if self._client_knows or self.ending is None:

@@ -87,7 +87,11 @@ class Losses:
         """
         if node.is_lost:
             return []
-        if self._life.ending is not None or not self._can_spare(node):
+        if node.refusal and self._life.ending is None:  # it has said why: see `Refusals`
+            if is_gone:
+                self._life.depart([node])
+            return []
+        if self._life.ending is not None or not self.can_spare(node):
             actions = self._life.end(status, reason, now, show_last_words=show_last_words, out_of_memory=out_of_memory)
             if is_gone:
                 self._life.depart([node])
@@ -101,7 +105,7 @@ class Losses:
         if node.agent is None:
             actions += self._joining.go_on_without()
         else:
-            actions.append(Send(node.agent, GivenUp() if node.welcomed else Shutdown()))
+            actions.append(Send(node.agent, GivenUp() if node.welcomed and not node.is_leaving else Shutdown()))
         if self._life.phase is Phase.JOINING:
             left = self._membership.of_planned(len(self._membership.hoped_for()))
             return [*actions, *self._warn(f"{lost}; {left}")]
@@ -110,7 +114,7 @@ class Losses:
             actions += self.tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
         return [*actions, *self._go_on_with_the_rest(lost, now)]
 
-    def _can_spare(self, node: Node) -> bool:
+    def can_spare(self, node: Node) -> bool:
         """Return whether the run may go on without *node*."""
         breaks = self._plan.pool is not None and self._plan.pool.breaks
         if node.index == 0 or self._plan.ends_on_loss or breaks:
@@ -126,11 +130,24 @@ class Losses:
             return self._life.end(1, f"{lost}; no worker is left", now)
         return self._warn(lost)
 
+    def part(self, node: Node, why: str, now: float) -> list[Action]:
+        """Go on without *node*, which has handed back all that it had: nothing is lost."""
+        if node.is_lost or self._life.ending is not None:
+            return []
+        node.cause, node.has_left = why, True
+        self._life.depart([node])
+        if self._observers:
+            self._observers.tell(events.NodeLeft(node.name, why))
+        actions: list[Action] = [] if node.agent is None else [Send(node.agent, Shutdown())]
+        actions += self.tell_welcome(Gone(cause=f"node {node.name} has left", left=(node.index,)))
+        return [*actions, *self._go_on_with_the_rest(f"node {node.name} has left: {why}", now)]
+
     # who is told
 
     def gone(self) -> Gone:
         """Return all that were lost so far."""
-        return Gone(tuple(self._dead), tuple(node.index for node in self._membership.lost()))
+        lost, left = self._membership.lost(), self._membership.left()
+        return Gone(tuple(self._dead), tuple(node.index for node in lost), left=tuple(node.index for node in left))
 
     def sum_up(self) -> list[Action]:
         """Name, at the end, the nodes that were lost."""
@@ -143,7 +160,7 @@ class Losses:
 
     def _since(self, node: Node) -> str:
         """Say whether a lost node came back."""
-        last = self._membership.named(node.name)
+        last = self._membership.named(node.label, node.party)
         return "; it came back" if last is not None and last.index > node.index and last.broker is not None else ""
 
     def tell_welcome(self, message: Message) -> list[Action]:

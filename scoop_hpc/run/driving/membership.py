@@ -4,7 +4,8 @@
 
     planned --Hello--> reported --BrokerUp--> up --> lost --Hello--> the same name, as another node: reported --> ...
 
-A node that comes back is a new one, with the next index: so no name of a broker or worker is ever used again.
+A node that comes back is a new one, with the next index: so no name of a broker or worker is ever used again. Nodes of
+other allocations than the run's own belong to a party, a number from 1 on: two allocations may share a node.
 """
 
 from __future__ import annotations
@@ -42,7 +43,19 @@ class Node(Struct):
     disconnected_at: float | None = None  # the agent
     detached: Detached | None = None
     has_departed: bool = False  # nothing more is expected of its agent
-    cause: str = ""  # of its loss
+    cause: str = ""  # of its loss, or why it has left
+    party: int = 0  # of the allocation that brought it; 0: the run's own
+    host: str = ""  # the scheduler's name of it, where another node has that name already
+    is_again: bool = False  # it was part of the run before, under another index
+    refusal: str = ""  # what keeps it from taking part, before the run has begun
+    is_leaving: bool = False  # it gets no more tasks
+    leave_until: float | None = None  # when it is given up at the latest, while it leaves
+    has_left: bool = False  # with nothing to do, so nothing was lost
+
+    @property
+    def label(self) -> str:
+        """The name by which schedulers and hosts know it."""
+        return first_label(self.host or self.name)
 
     @property
     def is_lost(self) -> bool:
@@ -65,13 +78,18 @@ class Membership:
 
     def __init__(self, plans: Sequence[NodePlan]) -> None:
         self.nodes = [Node(NodeIndex(index), plan.name, plan.workers) for index, plan in enumerate(plans)]
-        self._planned = tuple(plans)
-        self._by_label = {first_label(node.name): node for node in self.nodes}
+        self._first = list(self.nodes)  # without those that came back
+        self._by_label = {(0, first_label(node.name)): node for node in self.nodes}
         self._by_agent: dict[AgentName, Node] = {}
 
-    def named(self, name: str) -> Node | None:
-        """Return the node that a scheduler or host calls *name*; of several, the last one."""
-        return self._by_label.get(first_label(name))
+    def named(self, name: str, party: int = 0) -> Node | None:
+        """Return the node of a *party* that a scheduler or host calls *name*; of several, the last one."""
+        return self._by_label.get((party, first_label(name)))
+
+    def all_named(self, name: str) -> list[Node]:
+        """Return the nodes of all parties that are part of the run, or on the way to be, and called *name*."""
+        label = first_label(name)
+        return [node for node in self.hoped_for() if label in (node.label, first_label(node.name))]
 
     def of(self, agent: AgentName) -> Node | None:
         """Return the node of an agent that has reported."""
@@ -84,28 +102,50 @@ class Membership:
 
     def again(self, node: Node) -> Node:
         """Return a new node in the place of one that is lost."""
-        plan = next(plan for plan in self._planned if first_label(plan.name) == first_label(node.name))
-        new = Node(NodeIndex(len(self.nodes)), plan.name, plan.workers)
-        self.nodes.append(new)
-        self._by_label[first_label(new.name)] = new
+        first = self._first_of(node)
+        new = self._append(first.name, first.workers, node.party, first.host)
+        new.is_again = True
         return new
 
-    def losses(self, name: str) -> int:
-        """Return how often a node of that name was lost."""
-        label = first_label(name)
-        return sum(node.is_lost and first_label(node.name) == label for node in self.nodes)
+    def add(self, plan: NodePlan, party: int) -> Node:
+        """Return a new node, which another allocation brings; it has a name of its own where two share a machine."""
+        label = first_label(plan.name)
+        if any(node.label == label for node in self._first):
+            new = self._append(f"{plan.name}+{party}", plan.workers, party, plan.name)
+        else:
+            new = self._append(plan.name, plan.workers, party, "")
+        self._first.append(new)
+        return new
+
+    def _append(self, name: str, workers: int | None, party: int, host: str) -> Node:
+        new = Node(NodeIndex(len(self.nodes)), name, workers, party=party, host=host)
+        self.nodes.append(new)
+        self._by_label[party, new.label] = new
+        return new
+
+    def _first_of(self, node: Node) -> Node:
+        """Return the node that was the first by the name of *node*, perhaps itself."""
+        return next(each for each in self._first if (each.party, each.label) == (node.party, node.label))
+
+    def losses(self, lost: Node) -> int:
+        """Return how often a node by the name of one that is *lost* was."""
+        same = (lost.party, lost.label)
+        return sum(node.is_lost and (node.party, node.label) == same for node in self.nodes)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all nodes, by index."""
         return tuple(node.name for node in self.nodes)
 
     def of_planned(self, number: int) -> str:
-        """Say how many nodes there are of those that the run was planned with: one that comes back is none more.
+        """Say how many nodes there are of those that the run was planned with, or that have joined it and not left.
+
+        One that comes back is none more.
 
         >>> Membership([NodePlan("n1", 2), NodePlan("n2", 2)]).of_planned(1)
         '1 of 2 nodes'
         """
-        return f"{number} of {len(self._planned)} nodes"
+        left = sum(node.has_left for node in self.nodes)
+        return f"{number} of {len(self._first) - left} nodes"
 
     def up(self) -> list[Node]:
         """Return the nodes that are part of the run."""
@@ -121,7 +161,15 @@ class Membership:
 
     def lost(self) -> list[Node]:
         """Return the nodes that are lost."""
-        return [node for node in self.nodes if node.is_lost]
+        return [node for node in self.nodes if node.is_lost and not node.has_left]
+
+    def left(self) -> list[Node]:
+        """Return the nodes that have left."""
+        return [node for node in self.nodes if node.has_left]
+
+    def leaving(self) -> list[Node]:
+        """Return the nodes that leave, and are still there."""
+        return [node for node in self.nodes if node.is_leaving and not node.is_lost]
 
     def size(self) -> int:
         """Return the number of workers, one for a node that could not be counted yet."""
@@ -134,14 +182,13 @@ class Membership:
     def first_rank(self, node: Node | None) -> int:
         """Return the rank of the first worker of *node*: workers are counted in the order of the planned nodes.
 
-        A node that comes back has its ranks again. None stands for the end of the list.
+        Those that have joined follow, in their order. A node that comes back has its ranks again. None stands for the
+        end of the list.
         """
-        label = None if node is None else first_label(node.name)
-        before = itertools.takewhile(
-            lambda planned: first_label(planned.name) != label, self.nodes[: len(self._planned)]
-        )
+        end = None if node is None else self._first_of(node)
+        before = itertools.takewhile(lambda each: each is not end, self._first)
         return sum(1 if each.workers is None else each.workers for each in before)
 
     def workers_left(self) -> int:
         """Return the number of workers that can be given tasks, beside the origin."""
-        return sum((node.workers or 0) - node.dead_workers for node in self.up())
+        return sum((node.workers or 0) - node.dead_workers for node in self.up() if not node.is_leaving)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLost, Waits, WorkersBusy
+from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLeft, NodeLost, Waits, WorkersBusy
 
 _RECENT = 30.0  # seconds: what happened before has no say in how fast the run is
 _SAMPLES = 60  # of these seconds
@@ -103,7 +103,7 @@ class Progress:
             self._busy[event.node] = event.busy
         elif isinstance(event, NodeJoined):
             self._workers[event.node] = event.workers
-        elif isinstance(event, (AgentLeft, NodeLost)):
+        elif isinstance(event, (AgentLeft, NodeLost, NodeLeft)):
             self._busy.pop(event.node, None)
             self._workers.pop(event.node, None)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
-from scoop_hpc.events import Event, NodeJoined, NodeLost, RunBegan, RunOver
+from scoop_hpc.events import Event, NodeJoined, NodeLeft, NodeLost, RunBegan, RunOver
 from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker
 from scoop_hpc.protocol.histogram import quantile
 from scoop_hpc.protocol.messages import FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
@@ -51,21 +52,23 @@ class Snapshots:
         elif isinstance(event, NodeJoined):
             self._join(event)
         elif isinstance(event, NodeLost):
-            self._lose(event)
+            self._lose(event.node, "lost", event.cause)
+        elif isinstance(event, NodeLeft):
+            self._lose(event.node, "left", event.why)
         elif isinstance(event, RunOver):
             self._end(event)
 
     def _join(self, event: NodeJoined) -> None:
         known = self._last(event.node)
-        if known is None or known.state == "lost":  # it has come back, as another one
+        if known is None or known.state in ("lost", "left"):  # it has come back, as another one
             self._nodes.append(Node(event.node, len(self._nodes), "alive", event.workers))
         else:
             self._nodes[known.broker] = replace(known, state="alive", workers=event.workers)
 
-    def _lose(self, event: NodeLost) -> None:
-        known = self._last(event.node)
+    def _lose(self, name: str, state: Literal["lost", "left"], cause: str) -> None:
+        known = self._last(name)
         if known is not None:
-            self._nodes[known.broker] = replace(known, state="lost", cause=event.cause, queued=0, cpu_percent=0.0)
+            self._nodes[known.broker] = replace(known, state=state, cause=cause, queued=0, cpu_percent=0.0)
             workers = self._workers.get(known.broker, ())
             self._workers[known.broker] = tuple(replace(each, state="dead", cpu_percent=None) for each in workers)
 

@@ -1,0 +1,1 @@
+"""The commands by which nodes join a run, and leave it."""

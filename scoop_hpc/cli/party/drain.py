@@ -1,0 +1,41 @@
+"""`scoop-hpc drain`: let a node leave a run that goes on."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from scoop_hpc.cli import follow
+from scoop_hpc.cli.look.find import PATIENCE, find
+from scoop_hpc.errors import InputError
+from scoop_hpc.jobs.door import door_beside, read_door
+from scoop_hpc.protocol.messages import Accepted, Leave, Refused
+from scoop_hpc.run.party.dial import ask_once, unexpected
+
+
+@click.command()
+@click.option(
+    "--within", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="For what it executes; what is left is executed again elsewhere. Default: as long as it takes.",
+)  # fmt: skip
+@click.argument("job")
+@click.argument("node")
+def drain(within: float | None, job: str, node: str) -> None:
+    """Let NODE leave the run of JOB: it takes no more tasks, hands back those that wait, and ends what it executes.
+
+    The run says when the node has left. `scoop-hpc top` shows the names of the nodes.
+    """
+    found = find(follow.open_client(os.environ), job, os.environ)
+    door = None if found.ended is not None else read_door(door_beside(found.path))
+    if door is None:
+        raise InputError(f"no run of {found.label} goes on: it has not begun, or has ended")
+    answer = ask_once(door, Leave(within, node, "drained"), PATIENCE)
+    match answer:
+        case Accepted(nodes, workers):
+            each = f"{workers} worker{'' if workers == 1 else 's'}"
+            print(f"{', '.join(nodes)} leaves the run of {found.label}, when what its {each} execute has ended")
+        case Refused(reason):
+            raise InputError(f"{node} cannot leave the run of {found.label}: {reason}")
+        case _:
+            raise unexpected(answer)

@@ -1,0 +1,85 @@
+"""`scoop-hpc join`: add the nodes of this allocation to a run that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+
+import click
+from msgspec import structs
+
+from scoop_hpc.cli import follow, worker_options
+from scoop_hpc.cli.allocated import CHOICES, HELP
+from scoop_hpc.cli.look.find import find
+from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
+from scoop_hpc.complaints import say
+from scoop_hpc.errors import InputError
+from scoop_hpc.hostlist import fold
+from scoop_hpc.jobs.door import Door, door_beside, read_door
+from scoop_hpc.launchers.registry import LAUNCHERS
+from scoop_hpc.run.party.joiner import Joiner
+from scoop_hpc.run.signal_fd import SignalFd
+
+_PAUSE = 0.5  # seconds
+
+
+@click.command()
+@click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
+@click.option("--workers-per-node", type=click.IntRange(min=1), help="Workers on each node.")
+@click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
+@click.option(
+    "--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for the run to begin, or answer."
+)
+@click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
+@click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
+@click.argument("job")
+def join(
+    workers: int | None,
+    workers_per_node: int | None,
+    interface: str,
+    patience: float | None,
+    launcher: str | None,
+    allocation: str | None,
+    job: str,
+) -> None:
+    """Let the nodes of this job, or this machine, take part in the run of JOB, which is yours.
+
+    This ends when the run does. Where this job ends before, its nodes leave the run first: they hand back the tasks
+    that wait there; what still runs at the end is executed again elsewhere.
+    """
+    open_missing_streams()
+    request = run_request(
+        b"", (), workers, launcher, interface, patience, reader=allocation, workers_per_node=workers_per_node
+    )
+    door = _wait_for_door(job, request.patience)
+    request = dataclasses.replace(
+        request,
+        grace=door.grace,
+        container=door.container,
+        agent_main=request.agent_main if door.container is None else None,
+        options_variable=worker_options.VARIABLE,
+        program=structs.replace(request.program, directory=os.fsencode(door.directory)),
+    )
+    say(f"{fold([node.name for node in request.nodes])} to join the run on {door.host}")
+    sys.exit(Joiner(request, door, SignalFd(SIGNALS)).run())
+
+
+def _wait_for_door(job: str, patience: float) -> Door:
+    """Return the way into the run of *job*, once there is one; raise InputError."""
+    client = follow.open_client(os.environ)
+    until = time.monotonic() + patience
+    while True:
+        found = find(client, job, os.environ)
+        if found.ended is not None:
+            raise InputError(f"cannot join the run of {found.label}: it has ended")
+        door = read_door(door_beside(found.path))
+        if door is not None:
+            return door
+        if time.monotonic() >= until:
+            raise InputError(
+                f"cannot join the run of {found.label}: it has not begun within {patience:g} s, or has ended; "
+                "--patience gives it more time"
+            )
+        time.sleep(_PAUSE)

@@ -1,0 +1,121 @@
+"""On real schedulers, nodes of a second job join the run of the first, and leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from under_test import ClusterUnderTest
+
+# until the test has seen enough, each task noting its node; nested tasks, too
+PROGRAM = """
+import os, time
+from scoop_hpc import futures, worker
+
+def leaf(n):
+    time.sleep(0.01)
+    return n
+
+def task(n):
+    open(f"on.{worker.info().node}", "w").close()
+    return sum(futures.map(leaf, range(n, n + 3)))
+
+if __name__ == "__main__":
+    rounds, right = 0, True
+    while right and not os.path.exists("enough"):
+        numbers = range(100 * rounds, 100 * rounds + 100)
+        right = list(futures.map(task, numbers, chunksize=1)) == [3 * n + 3 for n in numbers]
+        rounds += 1
+    print("right" if right else "wrong", flush=True)
+"""
+
+
+class TwoJobs:
+    """A job on two nodes, and what another one does about its run."""
+
+    def __init__(self, cluster: ClusterUnderTest, submit: tuple[str, ...]) -> None:
+        self.cluster = cluster
+        self._submit = submit
+        program = str(cluster.write(PROGRAM))
+        self.first = self.submit("--output=job.out", program)
+        cluster.wait_until(lambda: len(self.nodes()) == 2, 60, "both nodes of the first job work")
+        self.own = self.nodes()
+
+    def submit(self, *words: str) -> str:
+        done = self.cluster.scoop_hpc(*self._submit, "--parsable", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def nodes(self) -> set[str]:
+        return {path.name.partition(".")[2] for path in self.cluster.directory.glob("on.*")}
+
+    def join(self) -> str:
+        """Let a second job's nodes join; return its id, once they work."""
+        second = self.submit("--output=second.out", "--join", self.first)
+        self.cluster.wait_until(lambda: len(self.nodes()) == 4, 60, "the nodes of both jobs work")
+        return second
+
+    def wait(self, job: str) -> int:
+        return self.cluster.scoop_hpc("wait", job, timeout=100).returncode
+
+    def ends(self) -> str:
+        """Let the program end; return what it has printed."""
+        (self.cluster.directory / "enough").touch()
+        assert self.wait(self.first) == 0, self.cluster.output()
+        self.cluster.wait_until_clean()
+        printed = self.cluster.output()
+        assert printed.endswith("right\n"), printed
+        return printed
+
+
+@pytest.fixture
+def slurm(cluster: ClusterUnderTest) -> TwoJobs:
+    return TwoJobs(cluster, ("submit", "--nodes=2", "--workers-per-node=2", "--walltime=10", "--queue=short"))
+
+
+@pytest.fixture
+def sge(grid: ClusterUnderTest) -> TwoJobs:
+    return TwoJobs(grid, ("submit", "--nodes=2", "--workers-per-node=2", "--walltime=10"))
+
+
+def end_with_the_run(jobs: TwoJobs) -> None:
+    second = jobs.join()
+    printed = jobs.ends()
+    for node in jobs.nodes() - jobs.own:
+        assert f"node {node} takes part from now on, as broker " in printed
+    assert "lost" not in printed
+    assert jobs.wait(second) == 0
+
+
+def leave_when_cancelled(jobs: TwoJobs) -> None:
+    second = jobs.join()
+    cancelled = jobs.cluster.scoop_hpc("cancel", second)
+    assert cancelled.returncode == 0, cancelled.stderr
+    guests = jobs.nodes() - jobs.own
+    jobs.cluster.wait_until(
+        lambda: all(f"node {node} has left: " in jobs.cluster.output() for node in guests), 60, "its nodes have left"
+    )
+    printed = jobs.ends()
+    assert "; 2 of 2 nodes are left" in printed
+    assert "lost" not in printed
+
+
+def be_drained(jobs: TwoJobs) -> None:
+    jobs.join()
+    last = max(jobs.own)
+    drained = jobs.cluster.scoop_hpc("drain", jobs.first, last)
+    assert drained.returncode == 0, drained.stderr
+    jobs.cluster.wait_until(lambda: f"node {last} has left: drained" in jobs.cluster.output(), 60, "it has left")
+    printed = jobs.ends()
+    assert "; 3 of 3 nodes are left" in printed
+    assert "lost" not in printed
+
+
+@pytest.mark.parametrize("what", [end_with_the_run, leave_when_cancelled, be_drained])
+def test_nodes_of_a_second_job_of_slurm(slurm: TwoJobs, what: Callable[[TwoJobs], None]) -> None:
+    what(slurm)
+
+
+@pytest.mark.parametrize("what", [end_with_the_run, be_drained])
+def test_nodes_of_a_second_job_of_grid_engine(sge: TwoJobs, what: Callable[[TwoJobs], None]) -> None:
+    what(sge)
