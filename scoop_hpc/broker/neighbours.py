@@ -17,10 +17,10 @@ Thieves that leave word with few neighbours: Saraswat et al., Lifeline-based glo
 
 What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
 hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
-for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs
-a neighbour a few messages per tick. The neighbour that gave tasks for idle workers elsewhere is not told of these: what
-lies behind it may be hungrier than all others together, and they would go back and forth. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
-federation at rest sends nothing.
+for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs a
+neighbour a few messages per tick. The neighbour that gave tasks for idle workers elsewhere is not told of these: what
+lies behind it may be hungrier than all others together, and they would go back and forth. Links lose nothing (see
+`transport.numbered`), so nothing is repeated, and a federation at rest sends nothing.
 """
 
 from __future__ import annotations
