@@ -20,9 +20,10 @@ that pass it against the idle workers there, and the one that got them says at t
 
 What appears, or has doubled, is told at once: of a queue in the tree, no more neighbours than there are tasks, the
 hungriest. What has gone, or has halved, is told at once where all tell all, so that busy workers do not export tasks
-for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs
-a neighbour a few messages per tick. Links lose nothing (see `transport.numbered`), so nothing is repeated, and a
-federation at rest sends nothing.
+for those that are idle no more. In the tree it is told at the next tick, so what comes and goes with each task costs a
+neighbour a few messages per tick. The neighbour that gave tasks for idle workers elsewhere is not told of these: what
+lies behind it may be hungrier than all others together, and they would go back and forth. Links lose nothing (see
+`transport.numbered`), so nothing is repeated, and a federation at rest sends nothing.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Neighbours:
         self.idle_beyond = 0  # of these, those for which tasks pass through here: all, or in a small run none
         self._offered = 0  # tasks of the queue here, as far as neighbours were told at once
         self._again: set[BrokerName] = set()  # to whom all is to be said again at the next tick
+        self._giver: BrokerName | None = None  # who gave tasks last, for workers here or behind others
         self._examined = -1  # idle workers, up to which nobody is to be told of more before the next tick
 
     def __len__(self) -> int:
@@ -104,6 +106,10 @@ class Neighbours:
         self.idle_beyond = self.idle if self._passes_on else 0
         self._offered = 0
         self._examined = -1
+
+    def gave(self, victim: BrokerName) -> None:
+        """Note that a peer that was asked for tasks has given some."""
+        self._giver = victim
 
     def gave_nothing(self, victim: BrokerName) -> None:
         """Note that a peer that was asked for tasks has none."""
@@ -162,7 +168,10 @@ class Neighbours:
         return best
 
     def _load_for(self, peer: BrokerName, queued: int, spare: int, idle: int) -> Load:
-        return Load(queued, max(0, idle + self.beyond(peer) - spare))
+        beyond = self.beyond(peer)
+        if peer == self._giver and beyond:
+            queued = max(0, queued - beyond)
+        return Load(queued, max(0, idle + beyond - spare))
 
     def news(self, queued: int, spare: int, idle: int) -> list[Send]:
         """Return what neighbours are to be told at once.
@@ -194,9 +203,13 @@ class Neighbours:
         ignorant = [peer for peer, said in self._said.items() if said is None or not said.queued]
         if not self._passes_on:
             return ignorant
-        hungry = [peer for peer in ignorant if self._heard.get(peer, _NOTHING).idle]
+        hungry = [peer for peer in ignorant if self._heard.get(peer, _NOTHING).idle and self._is_for(peer, queued)]
         hungry.sort(key=lambda peer: self._heard[peer].idle, reverse=True)
         return hungry[:queued]
+
+    def _is_for(self, peer: BrokerName, queued: int) -> bool:
+        """Return whether so many queued tasks are more than others take, if they may have come from this *peer*."""
+        return peer != self._giver or queued > self.beyond(peer)
 
     def all_know(self, queued: int, spare: int, idle: int) -> bool:
         """Return whether the neighbours know all this, so that the next tick has nothing for them."""

@@ -27,8 +27,11 @@ class Worker:
         self._asked: list[Question] = []  # about what it was given
 
     def demand(self, batches: int, idle: int) -> Demand | None:
-        """Return how much more to ask of it where so many *batches* are welcome, *idle* of them for idle workers."""
-        if self._told >= batches and self._told_idle >= idle:
+        """Return how much more to ask of it where so many *batches* are welcome, *idle* of them for idle workers.
+
+        It is told once that has doubled: where many fall idle, one after the other, most workers have nothing for them.
+        """
+        if not (_has_doubled(batches, self._told) or _has_doubled(idle, self._told_idle)):
             return None
         more = Demand(max(0, batches - self._told), max(0, idle - self._told_idle))
         self._told, self._told_idle = max(batches, self._told), max(idle, self._told_idle)
@@ -91,3 +94,12 @@ class Worker:
         """Forget the batch with this task: it has begun, or was given back."""
         self._begun += sum(batch.tasks() for batch in self._given if batch.holds(question.owner, question.serial))
         self._given = deque(batch for batch in self._given if not batch.holds(question.owner, question.serial))
+
+
+def _has_doubled(count: int, told: int) -> bool:
+    """Return whether a *count* is so much more than what was *told* that it is to be told again.
+
+    >>> _has_doubled(1, 0), _has_doubled(2, 1), _has_doubled(3, 2), _has_doubled(0, 0)
+    (True, True, False, False)
+    """
+    return count > told and count >= 2 * told

@@ -62,7 +62,8 @@ class Sizes:
         if self._bounded or self.fixed:
             return ahead <= self._limit
         fitting = int(self._policy.ahead_bytes / max(self.weight, _LEAST))
-        return ahead <= min(self._limit, max(fitting, self._policy.chunks_per_worker * self._workers))
+        usual = self._policy.chunks_per_worker * self._workers
+        return ahead <= min(max(self._limit, usual), max(fitting, usual))  # 100,000 items would not do for all workers
 
     def enough(self, chunks: int, items: int) -> bool:
         """Return whether *chunks* under way, of so many *items* in all, keep all workers busy."""

@@ -6,13 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from scoop_hpc.sim.efficiency import rows
+from scoop_hpc.sim.large import table
+from scoop_hpc.sim.large.programs import PROGRAMS
 from scoop_hpc.sim.many import try_seeds
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
 from scoop_hpc.sim.world import Scenario
+
+_MOST_NODES = 256  # of a run that is checked at every step
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,6 +40,21 @@ def _number(least: int, most: int) -> object:
     return number
 
 
+def _counts(text: str) -> list[int]:
+    number: Any = _number(1, 100_000)
+    return [number(each) for each in text.split(",")]
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0.002 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.002 and 1e6 seconds")
+    return value
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="python -m scoop_hpc.sim", description=__doc__, allow_abbrev=False)
     kinds = parser.add_mutually_exclusive_group(required=True)
@@ -42,11 +62,18 @@ def _parser() -> _Parser:
     kinds.add_argument("--seed", type=whole, help="run the scenario of this seed")  # type: ignore[arg-type]
     kinds.add_argument("--seeds", type=_number(1, 10**9), metavar="N", help="run N seeds")  # type: ignore[arg-type]
     kinds.add_argument("--efficiency", action="store_true", help="a table for 1, 2, 4, ... nodes, without faults")
+    kinds.add_argument("--table", action="store_true", help="a table of large federations, without faults")
     parser.add_argument("--first", type=whole, help="of --seeds (default: 0)")  # type: ignore[arg-type]
+    parser.add_argument(
+        "--nodes", type=_counts, metavar="N", help="of the run; with --efficiency, at the most; with --table, N,N,..."
+    )
+    parser.add_argument("--kind", choices=tuple(PROGRAMS), help="of program, for --table (default: all)")
+    parser.add_argument("--seconds", type=_seconds, metavar="S", help="of a task, for --table (default: 1)")
+    parser.add_argument("--heavy", action="store_true", help="tasks of uneven lengths, for --table")
+    parser.add_argument("--plot", metavar="FILE.svg", help="draw the table, too")
     for name, least, most, what in (
-        ("nodes", 1, 256, "of the run; with --efficiency, at the most"),
         ("workers", 1, 64, "on each node"),
-        ("tasks", 0, 100_000, "of the program, at the most"),
+        ("tasks", 0, 100_000, "of the program, at the most; with --table, for each worker"),
         ("faults", 0, 100, "during the run"),
         ("deaths", 0, 100, "of workers, beside these faults"),
         ("losses", 0, 100, "of nodes and connections, beside these faults"),
@@ -66,12 +93,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("first", "processes"):
         if getattr(options, name) is not None and options.seeds is None:
             parser.error(f"--{name} needs --seeds")
+    if options.table:
+        for name in ("faults", "deaths", "losses"):
+            if getattr(options, name) is not None:
+                parser.error(f"nothing is lost in a --table: it takes no --{name}")
+        return _show_table(parser, options)
+    for name in ("kind", "seconds", "heavy", "plot"):
+        if getattr(options, name):
+            parser.error(f"--{name} needs --table")
+    if options.nodes is not None and (len(options.nodes) > 1 or options.nodes[0] > _MOST_NODES):
+        parser.error(f"--nodes is one number up to {_MOST_NODES}, unless there is --table")
+    nodes = options.nodes[0] if options.nodes else None
     if options.efficiency:
         for name in ("workers", "tasks", "faults", "deaths", "losses"):
             if getattr(options, name) is not None:
                 parser.error(f"--efficiency has a program of its own: it takes no --{name}")
-        return _show_efficiency(options.nodes or 256)
-    sizes = Sizes(options.nodes, options.workers, options.tasks, options.faults, options.deaths, options.losses)
+        return _show_efficiency(nodes or _MOST_NODES)
+    sizes = Sizes(nodes, options.workers, options.tasks, options.faults, options.deaths, options.losses)
     if options.seeds is None:
         return _run_one(options.seed, sizes, options.trace)
     return _run_many(options.first or 0, options.seeds, sizes, options.processes or len(os.sched_getaffinity(0)))
@@ -137,6 +175,26 @@ def _described(scenario: Scenario) -> str:
         f"{len(scenario.nodes)} nodes with {workers} workers, {len(scenario.program.calls) - 1} tasks, "
         f"{len(scenario.faults)} faults{faults}"
     )
+
+
+def _show_table(parser: _Parser, options: argparse.Namespace) -> int:
+    kinds = [options.kind] if options.kind else list(PROGRAMS)
+    programs = [table.Program(kind, options.seconds or 1.0, options.heavy, options.tasks or 20) for kind in kinds]
+    if options.plot and not options.plot.endswith(".svg"):
+        parser.error(f"--plot {options.plot!r} is not the name of an SVG file: end it with .svg")
+    shown: list[table.Row] = []
+    for program in programs:
+        print(f"{program}\n\n{table.HEADING}")
+        for row in table.rows(program, options.nodes or [1, 16, 256], options.workers or 64):
+            shown.append(row)
+            print(row, flush=True)
+        print()
+    if options.plot:
+        try:
+            Path(options.plot).write_text(table.picture(shown))
+        except OSError as error:
+            parser.error(f"cannot write {options.plot!r}: {error.strerror}")
+    return 0
 
 
 def _show_efficiency(most_nodes: int) -> int:

@@ -219,6 +219,20 @@ def test_idle_workers_of_peers_make_tasks_wanted(broker: Broker) -> None:
     assert to(ORIGIN, broker.say(Load(0, 5), PEER)) == [Demand(5, idle=5)]
 
 
+def test_busy_worker_hears_of_more_idle_workers_when_they_have_doubled(broker: Broker) -> None:
+    counts = [to(ORIGIN, broker.say(Load(0, idle), PEER)) for idle in range(1, 9)]
+    assert counts == [
+        [Demand(1, idle=1)],
+        [Demand(1, idle=1)],
+        [],
+        [Demand(2, idle=2)],
+        [],
+        [],
+        [],
+        [Demand(4, idle=4)],
+    ]
+
+
 def test_idle_come_before_those_that_ask_ahead(broker: Broker) -> None:
     broker.say(Request(1, idle=False), ORIGIN)
     broker.say(Request(1), SECOND)

@@ -15,6 +15,7 @@ from scoop_hpc import futures
 from scoop_hpc.bulk import chunks
 from scoop_hpc.bulk import feed as mapping
 from scoop_hpc.bulk.chunks import run_chunk
+from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.worker.policy import DEFAULT, Policy
 
 
@@ -167,3 +168,9 @@ def test_second_map_begins_with_chunks_that_fit(run: Run, submitted: list[int]) 
     first, second = run(program)
     assert first == 1
     assert second > 100
+
+
+def test_all_workers_of_a_large_run_get_items_however_many_may_be_ahead() -> None:
+    workers = 640_000
+    assert Sizes(workers).room(2 * workers)
+    assert not Sizes(2).room(200_000)

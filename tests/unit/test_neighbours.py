@@ -187,6 +187,30 @@ def test_neighbour_of_the_hungry_steals_for_them() -> None:
     assert root.victim(own_hunger=False) is None
 
 
+def test_giver_of_tasks_for_others_is_not_told_of_them_however_hungry_it_is() -> None:
+    federation = Federation(14)
+    federation.set_idle(4, 1)
+    federation.set_idle(2, 9)
+    one = federation.all[broker_name(1)]  # between 0, behind which are nine idle workers, and 4, where there is one
+    one.gave(broker_name(0))
+    federation.set_queued(1, 1)
+    assert federation.with_victims() == ["4"]
+    federation.set_queued(1, 3)
+    federation.settle(tick=True)
+    assert federation.all[broker_name(0)].victim(own_hunger=True) == "1"  # two more than others take
+
+
+def test_giver_hears_of_its_tasks_when_nobody_else_wants_them_any_more() -> None:
+    federation = Federation(14)
+    federation.set_idle(4, 1)
+    federation.set_idle(2, 9)
+    federation.all[broker_name(1)].gave(broker_name(0))
+    federation.set_queued(1, 1)
+    federation.set_idle(4, 0)
+    federation.settle(tick=True)
+    assert federation.all[broker_name(0)].victim(own_hunger=False) == "1"
+
+
 def test_where_all_tell_all_nobody_steals_for_others() -> None:
     federation = Federation(4)
     federation.set_idle(1, 3)
