@@ -107,7 +107,7 @@ class Neighbours:
         self._offered = 0
         self._examined = -1
 
-    def gave(self, victim: BrokerName) -> None:
+    def helped(self, victim: BrokerName) -> None:
         """Note that a peer that was asked for tasks has given some."""
         self._giver = victim
 

@@ -248,7 +248,7 @@ class BrokerState:
             if not message.batches:
                 self.neighbours.gave_nothing(BrokerName(sender))
             else:
-                self.neighbours.gave(BrokerName(sender))
+                self.neighbours.helped(BrokerName(sender))
                 tasks = sum(batch.tasks() for batch in message.batches)
                 self._stolen += tasks
                 self.neighbours.got(BrokerName(sender), tasks)
