@@ -192,7 +192,7 @@ def test_giver_of_tasks_for_others_is_not_told_of_them_however_hungry_it_is() ->
     federation.set_idle(4, 1)
     federation.set_idle(2, 9)
     one = federation.all[broker_name(1)]  # between 0, behind which are nine idle workers, and 4, where there is one
-    one.gave(broker_name(0))
+    one.helped(broker_name(0))
     federation.set_queued(1, 1)
     assert federation.with_victims() == ["4"]
     federation.set_queued(1, 3)
@@ -204,7 +204,7 @@ def test_giver_hears_of_its_tasks_when_nobody_else_wants_them_any_more() -> None
     federation = Federation(14)
     federation.set_idle(4, 1)
     federation.set_idle(2, 9)
-    federation.all[broker_name(1)].gave(broker_name(0))
+    federation.all[broker_name(1)].helped(broker_name(0))
     federation.set_queued(1, 1)
     federation.set_idle(4, 0)
     federation.settle(tick=True)
