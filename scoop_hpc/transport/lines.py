@@ -75,7 +75,7 @@ class OwnLine:
 
     def send(self, frames: Sequence[Buffer], copy: bool = True) -> None:
         """See `Line`."""
-        self.socket.send_multipart(frames, copy=copy)
+        sockets.send_frames(self.socket, frames, copy)
 
     def receive(self) -> list[bytes] | None:
         """Return the frames of the next message that has arrived, None if there is none."""
@@ -173,7 +173,7 @@ class SharedLine:
         """See `Line`. A connection that libzmq has given up is made anew, without the message, and counts as lost."""
         assert self._connection is not None
         try:
-            self._trunk.socket.send_multipart([self._connection, *frames], copy=copy)
+            sockets.send_frames(self._trunk.socket, [self._connection, *frames], copy)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
