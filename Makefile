@@ -36,6 +36,7 @@ check: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python -m scoop_hpc.sim --seeds $(SEEDS)
+	$(BIN)/python -m scoop_hpc.sim --seeds $$(($(SEEDS) / 10)) --moves 2
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --messages $(MESSAGES)

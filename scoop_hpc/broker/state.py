@@ -592,6 +592,11 @@ class BrokerState:
         return sends
 
     @property
+    def leaves(self) -> bool:
+        """True from the word on that this node leaves."""
+        return self._leaving.is_own
+
+    @property
     def is_drained(self) -> bool:
         """True if this node leaves, and has nothing that the run still needs."""
         return self._leaving.is_own and not (

@@ -77,6 +77,7 @@ def _parser() -> _Parser:
         ("faults", 0, 100, "during the run"),
         ("deaths", 0, 100, "of workers, beside these faults"),
         ("losses", 0, 100, "of nodes and connections, beside these faults"),
+        ("moves", 0, 100, "of nodes that join or leave, beside these faults"),
     ):
         parser.add_argument(f"--{name}", type=_number(least, most), metavar="N", help=what)  # type: ignore[arg-type]
     parser.add_argument("--trace", action="store_true", help="print each event; with --seed")
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(options, name) is not None and options.seeds is None:
             parser.error(f"--{name} needs --seeds")
     if options.table:
-        for name in ("faults", "deaths", "losses"):
+        for name in ("faults", "deaths", "losses", "moves"):
             if getattr(options, name) is not None:
                 parser.error(f"nothing is lost in a --table: it takes no --{name}")
         return _show_table(parser, options)
@@ -105,11 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--nodes is one number up to {_MOST_NODES}, unless there is --table")
     nodes = options.nodes[0] if options.nodes else None
     if options.efficiency:
-        for name in ("workers", "tasks", "faults", "deaths", "losses"):
+        for name in ("workers", "tasks", "faults", "deaths", "losses", "moves"):
             if getattr(options, name) is not None:
                 parser.error(f"--efficiency has a program of its own: it takes no --{name}")
         return _show_efficiency(nodes or _MOST_NODES)
-    sizes = Sizes(nodes, options.workers, options.tasks, options.faults, options.deaths, options.losses)
+    faults = (options.faults, options.deaths, options.losses, options.moves or 0)
+    sizes = Sizes(nodes, options.workers, options.tasks, *faults)
     if options.seeds is None:
         return _run_one(options.seed, sizes, options.trace)
     return _run_many(options.first or 0, options.seeds, sizes, options.processes or len(os.sched_getaffinity(0)))

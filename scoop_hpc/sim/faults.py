@@ -127,7 +127,24 @@ class Late:
     seconds: float
 
 
-Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut | Late
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A node is told to leave, and is lost if it has tasks to do after some seconds."""
+
+    node: int
+    time: float  # after the beginning; the program must have begun
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A node of another allocation joins the run, of so many workers."""
+
+    workers: int
+    time: float  # the same
+
+
+Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut | Late | Drain | Guest
 
 
 def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
@@ -154,6 +171,14 @@ def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
             return Cut(node, other, time, chance.choice((0.05, 1.0, 10.0)))
         case _:
             return Late(node, chance.choice((0.01, 0.1, 1.0, 5.0)))
+
+
+def make_move(chance: random.Random, nodes: int, seconds: float) -> Drain | Guest:
+    """Return a node's move into a run of so many *nodes*, or out of it, by *chance*."""
+    time = chance.uniform(0.0, seconds * chance.choice((0.0, 0.5, 1.0)))
+    if nodes == 1 or chance.random() < 0.4:
+        return Guest(chance.randint(1, 3), time)
+    return Drain(chance.randrange(1, nodes), time, chance.choice((None, None, None, 0.05, 1.0, 30.0)))
 
 
 def make_death(chance: random.Random, nodes: Sequence[int], seconds: float) -> Death:

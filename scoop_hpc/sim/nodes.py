@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from scoop_hpc.broker.actions import Send
@@ -29,6 +30,8 @@ class Broker(Process):
         self.is_member = False  # it was told of its peers
         self.first: Batch | None = None  # in its queues
         self.first_since = 0.0
+        self.has_drained = False  # it leaves, has nothing to do, and has said so
+        self.unheard: Counter[str] = Counter()  # messages that have come, by sender, until they are taken in
         self.gone: dict[
             ProcessName, float
         ] = {}  # workers that are dead, and brokers of lost nodes, and since when it knows
@@ -51,6 +54,7 @@ class Node:
     lost_at: float | None = None  # it died, or the driver gave it up
     known_until: float = 0.0  # when all brokers must know that
     is_cut_off: bool = False  # the driver has no connection to its agent
+    party: int = 0  # of the allocation that has brought it
     doom: NodeLoss | None = None  # that comes when its broker is at some point
 
     @property

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scoop_hpc.sim.faults import make_death, make_fault, make_loss
+from scoop_hpc.sim.faults import make_death, make_fault, make_loss, make_move
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import NetworkPlan
 from scoop_hpc.sim.program import make_program, make_wide_program, with_killers
@@ -23,6 +23,7 @@ class Sizes:
     faults: int | None = None
     deaths: int | None = None  # beside the faults; else some of these are deaths
     losses: int | None = None  # of nodes and connections, beside the faults; else some of these are losses
+    moves: int = 0  # of nodes into the run and out of it, beside the faults
     most_nodes: int = 8
     most_workers: int = 4
     most_tasks: int = 80
@@ -68,6 +69,9 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
             seconds = 0.05 + program.seconds() / sum(workers)
         kept = made if sizes.losses is not None else made[losses:]
         made = (*kept, *(make_loss(loss, nodes, seconds) for _ in range(losses)))
+    if sizes.moves and sum(workers) > 1:  # a program that is alone takes no nodes
+        move = random.Random(f"moves of {seed}")
+        made = (*made, *(make_move(move, nodes, seconds) for _ in range(sizes.moves)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
     all_direct, branches = random.Random(f"tree of {seed}").choice(((8, 16), (8, 16), (1, 2), (2, 2), (2, 3)))
     return Scenario(seed, workers, program, network, made, stack_depth, large, greed, 0.02, all_direct, branches)

@@ -62,9 +62,23 @@ from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.placement import NodePlan
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.faults import Cut, Death, Fault, HeldUp, Late, NodeLoss, Silence, SlowLink, SlowNode, Stall
+from scoop_hpc.sim.faults import (
+    Cut,
+    Death,
+    Drain,
+    Fault,
+    Guest,
+    HeldUp,
+    Late,
+    NodeLoss,
+    Silence,
+    SlowLink,
+    SlowNode,
+    Stall,
+)
 from scoop_hpc.sim.ledger import Ledger, Violation
 from scoop_hpc.sim.losses import Losses
+from scoop_hpc.sim.moves import Moves
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
 from scoop_hpc.sim.nodes import Broker, Letter, Node
 from scoop_hpc.sim.program import Program
@@ -120,6 +134,8 @@ class Result:
     digest: int  # of all events: two runs with the same are the same
     deaths: int  # of workers
     losses: int  # of nodes
+    joined: int = 0  # nodes of other allocations
+    left: int = 0  # nodes, with nothing lost
 
 
 class World:
@@ -161,6 +177,8 @@ class World:
         self._by_index: dict[int, Node] = {}  # as the driver counts them
         self._slowness = dict.fromkeys(hosts, 1.0)  # by hosts
         self.losses = Losses(self)
+        self.moves = Moves(self)
+        self._workers_on = dict(enumerate(scenario.nodes))  # by host
         self._program_began: float | None = None
         self._program_ended: float | None = None
         self._finished_at: float | None = None
@@ -224,6 +242,8 @@ class World:
             self._digest,
             self.deaths,
             self.losses.count,
+            self.moves.joined,
+            self.moves.left,
         )
 
     def _may_fail(self, ending: Ending) -> bool:
@@ -267,6 +287,9 @@ class World:
                 self.is_in_trouble(now + time)
             case NodeLoss() | Silence() | Cut():
                 self.losses.plan(fault)
+            case Drain() | Guest():
+                self.moves.plan(fault)
+                self.is_in_trouble(now + fault.time)
             case SlowNode(node, factor):
                 if node in self._slowness:
                     self._slowness[node] = factor
@@ -357,6 +380,26 @@ class World:
                 for index, letter in enumerate(letters):
                     letter.is_lost, letter.delay = index >= arrive, late
 
+    def add_host(self, workers: int) -> Node:
+        """Return a node on a new host of so many *workers*."""
+        host = len(self._workers_on)
+        self._workers_on[host] = workers
+        self._slowness[host] = 1.0
+        node = Node(host, 0, Process(f"agent {host}"))
+        self.nodes.append(node)
+        self._by_agent[node.agent_name] = node
+        return node
+
+    def has_delivered(self, broker: Broker) -> bool:
+        """Return whether all has arrived, and was heard, that a broker has sent to its peers."""
+        if any(name not in broker.gone for name in broker.early):
+            return False
+        for name in broker.state.peers:
+            peer = self.node_of(name).broker
+            if self._under_way.get((broker.name, name)) or (peer is not None and peer.unheard[broker.state.name]):
+                return False
+        return True
+
     def end_broker(self, node: Node, status: int) -> None:
         """Let the broker of a node end."""
         assert node.broker is not None
@@ -417,7 +460,7 @@ class World:
 
     def _check_patience(self, workers: Sequence[Worker]) -> None:
         now, patience = self.agenda.now, _PATIENCE + self._delay
-        idle = [worker for worker in workers if worker.idle_since is not None]
+        idle = [worker for worker in workers if worker.idle_since is not None and self._takes_tasks(worker)]
         if not idle or now < self.troubled_until + patience:
             return
         first = min(idle, key=lambda worker: worker.idle_since or 0.0)
@@ -428,10 +471,16 @@ class World:
                 who = f"worker {first.name} was idle for {idles:.2f} s"
                 raise Violation(f"task {number} has waited for {waits:.2f} s ({where}), {who}")
 
+    def _takes_tasks(self, worker: Worker) -> bool:
+        """Return whether the node of a worker does not leave."""
+        broker = self.node_of(worker.name).broker
+        return broker is not None and not broker.state.leaves
+
     def _check_queues(self, members: Sequence[Node], workers: Sequence[Worker]) -> None:
         """Check that no task stays the first of a queue while a worker is idle, which one that is not followed may."""
         now, patience = self.agenda.now, _PATIENCE + self._delay
-        free = min((worker.idle_since for worker in workers if worker.idle_since is not None), default=now)
+        takers = [worker for worker in workers if self._takes_tasks(worker)]
+        free = min((worker.idle_since for worker in takers if worker.idle_since is not None), default=now)
         for node in members:
             broker = node.broker
             assert broker is not None
@@ -464,9 +513,13 @@ class World:
                 self.driver.command_started(action.command, next(self._pids))
                 self.report(self.nodes[int(action.command.nodes[0][1:])])
             elif isinstance(action, driver_actions.Send):
-                node = self._by_agent[action.to]
+                node = self._by_agent.get(action.to)
+                if node is None:  # a user, or a joiner
+                    continue
                 if isinstance(action.message, Gone):
                     self.losses.are_given_up(action.message.nodes)
+                    for index in action.message.left:
+                        self.moves.have_left(self._by_index[index])
                 if not node.is_cut_off:
                     self._carry("driver", node.process.name, action.message, partial(self._hear, node), node.process)
             elif isinstance(action, driver_actions.Probe) and self._by_agent[action.agent].process.is_gone:
@@ -489,7 +542,7 @@ class World:
         seconds = self._chance.uniform(0.0, self.scenario.start_seconds)
         if not node.report and node.host in self._late:
             seconds += max(fault.seconds for fault in self.scenario.faults if _makes_late(fault, node.host))
-        hello = Hello(VERSION, "3.11", f"n{node.host}", "h", 8, 64)
+        hello = Hello(VERSION, "3.11", f"n{node.host}", "h", 8, 64, node.party)
         self.later(seconds, partial(self._tell_driver, node, hello), node.process)
 
     def report_anew(self, old: Node) -> None:
@@ -498,6 +551,7 @@ class World:
             return
         last = max(node.report for node in self.nodes if node.host == old.host)
         node = Node(old.host, last + 1, Process(f"agent {old.host}.{last + 1}"))
+        node.party = old.party
         self.nodes.append(node)
         self._by_agent[node.agent_name] = node
         self.report(node)
@@ -570,7 +624,7 @@ class World:
     def _fork(self, node: Node, name: BrokerName | WorkerName) -> None:
         begins = self._chance.uniform(0.0, self.scenario.start_seconds)
         if is_broker(name):
-            takers = self.scenario.nodes[node.host]
+            takers = self._workers_on[node.host]
             node.broker = broker = Broker(self._classes.broker(name, self.broker_policy, takers=takers))
             broker.slowness = self._slowness[node.host]
             broker.stalled_until = self.agenda.now + begins
@@ -613,15 +667,18 @@ class World:
     def _tick(self, broker: Broker) -> None:
         self.later(BrokerPolicy().tick, partial(self._tick, broker), broker)
         self.send(broker, broker.state.tick(self.agenda.now))
+        self.moves.look(self.node_of(broker.name))
 
     def _hear_broker(self, broker: Broker, sender: ProcessName, message: Message) -> None:
         """Take a message from the socket, once those before it are done with."""
         cost = self.message_cost * broker.slowness
         begin = max(self.agenda.now, broker.free_at)
+        broker.unheard[sender] += 1
         broker.free_at = begin + cost
         self.agenda.at(broker.free_at, partial(self._serve, broker, sender, message), broker)
 
     def _serve(self, broker: Broker, sender: ProcessName, message: Message) -> None:
+        broker.unheard[sender] -= 1
         if isinstance(message, Ready) and sender == AGENT:
             broker.agent_is_here = True
             up = BrokerUp(node_of(broker.state.name), ("main",))
@@ -664,15 +721,15 @@ class World:
                 broker.gone.setdefault(message.name, now)
                 ledger.queued_again(message.name, now)
             case Gone():
-                for name in (*message.workers, *map(broker_name, message.nodes)):
+                for name in (*message.workers, *map(broker_name, (*message.nodes, *message.left))):
                     broker.gone.setdefault(name, now)
             case Peers():
-                for name in map(broker_name, message.gone):
+                for name in map(broker_name, (*message.gone, *message.left)):
                     broker.gone.setdefault(name, now)
 
     def _part(self, broker: Broker, gone: Gone) -> None:
         """Forget nodes that are gone."""
-        for name in map(broker_name, gone.nodes):
+        for name in map(broker_name, (*gone.nodes, *gone.left)):
             broker.links.pop(name, None)
             broker.early.pop(name, None)
 

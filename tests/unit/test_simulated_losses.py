@@ -16,7 +16,7 @@ from scoop_hpc.broker.shared_values import SharedValues
 from scoop_hpc.broker.state import _HANDLERS, BrokerState
 from scoop_hpc.protocol.messages import Gone, Message, Tasks
 from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, worker_name
-from scoop_hpc.sim.faults import NODE_MOMENTS, Cut, Late, NodeLoss, Silence, Stall
+from scoop_hpc.sim.faults import NODE_MOMENTS, Cut, Drain, Guest, Late, NodeLoss, Silence, Stall
 from scoop_hpc.sim.network import Hush, Network, NetworkPlan
 from scoop_hpc.sim.program import (
     ROOT,
@@ -287,3 +287,43 @@ def test_a_question_for_a_value_that_hangs_with_a_lost_node_is_found(monkeypatch
 def test_a_task_that_is_kept_for_a_lost_owner_is_found(classes: Classes, words: str) -> None:
     kept(tasks_of_a_lost_owner(159))
     assert words in first_failure(tasks_of_a_lost_owner, 159, classes)
+
+
+# nodes that leave, and nodes that join
+
+
+@pytest.mark.parametrize("time", [0.0, 0.01, 0.05, 0.1])
+def test_a_node_that_is_drained_costs_nothing(time: float) -> None:
+    result = kept(Scenario(1, (2, 2, 2), thirty_tasks(last=1.0), NetworkPlan(), (Drain(1, time),)))
+    assert (result.left, result.losses, result.executed) == (1, 0, 30)
+
+
+def test_a_node_that_has_to_leave_in_no_time_is_lost_with_what_it_executes() -> None:
+    result = kept(Scenario(1, (2, 2, 2), thirty_tasks(last=1.0), NetworkPlan(), (Drain(1, 0.05, 0.01),)))
+    assert (result.left, result.losses) == (0, 1)
+    assert 30 < result.executed <= 32
+
+
+def test_a_node_of_another_allocation_takes_its_part() -> None:
+    alone = kept(Scenario(1, (2,), thirty_tasks(), NetworkPlan()))
+    helped = kept(Scenario(1, (2,), thirty_tasks(), NetworkPlan(), (Guest(4, 0.02),)))
+    assert (helped.joined, helped.executed) == (1, 30)
+    assert helped.seconds < 0.8 * alone.seconds
+    assert sum(seconds > 0 for seconds in helped.computed.values()) > 2
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_moves_among_other_faults_break_no_promise(seed: int) -> None:
+    sizes = Sizes(nodes=1 + seed % 5, most_workers=2, tasks=40, faults=seed % 3, deaths=seed % 2, losses=0, moves=2)
+    kept(make_scenario(1000 + seed, sizes))
+
+
+def test_a_broker_that_says_too_early_that_it_has_nothing_to_do_is_found() -> None:
+    class Hasty(BrokerState):
+        @property
+        def is_drained(self) -> bool:
+            return self.leaves
+
+    sizes = Sizes(nodes=3, most_workers=2, tasks=60, faults=0, deaths=0, losses=0, moves=2)
+    results = [run(make_scenario(seed, sizes), Classes(broker=Hasty)) for seed in range(30)]
+    assert any(isinstance(result, Failure) for result in results)
