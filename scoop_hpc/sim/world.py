@@ -82,15 +82,14 @@ from scoop_hpc.sim.moves import Moves
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
 from scoop_hpc.sim.nodes import Broker, Letter, Node
 from scoop_hpc.sim.program import Program
+from scoop_hpc.sim.watch import Watch
 from scoop_hpc.sim.worker import Worker
 from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.worker.state import WorkerState
 
 _BEGIN = 100.0  # seconds: the time at which a run begins
 _REMEMBERED = 300  # events that a violation shows
-_PATIENCE = 0.6  # seconds for which a task may wait beside an idle worker, two ticks of a broker among them
 _JOURNEYS = 8  # of messages, within the same time
-_QUIET = 5.0  # seconds without any change, and with work left, are a hang
 _NO_END = 3600.0  # seconds after the last change
 
 
@@ -179,13 +178,12 @@ class World:
         self.losses = Losses(self)
         self.moves = Moves(self)
         self._workers_on = dict(enumerate(scenario.nodes))  # by host
+        self._watch = Watch(self, checks)
         self._program_began: float | None = None
         self._program_ended: float | None = None
-        self._finished_at: float | None = None
         self._may_end = False
-        self._delay = _JOURNEYS * _steps(scenario) * (max(scenario.network.latencies) + max(scenario.network.local))
+        self.delay = _JOURNEYS * _steps(scenario) * (max(scenario.network.latencies) + max(scenario.network.local))
         self.troubled_until = _BEGIN
-        self._computed_at = _BEGIN  # when any worker was last seen to
         self._sent_before = self._sent_until_end = 0  # messages, when the program began and ended
         plan = RunPlan(
             nodes=tuple(NodePlan(f"n{index}", workers) for index, workers in enumerate(scenario.nodes)),
@@ -229,7 +227,7 @@ class World:
         assert ending is not None
         if ending != Ending(0) and not self._may_fail(ending):
             raise Violation(f"the run ended by {ending}")
-        began, ended = self._program_began, self._finished_at or self.agenda.now
+        began, ended = self._program_began, self._watch.finished_at or self.agenda.now
         assert began is not None
         return Result(
             ending,
@@ -293,10 +291,10 @@ class World:
             case SlowNode(node, factor):
                 if node in self._slowness:
                     self._slowness[node] = factor
-                    self._delay += 0.1 * factor
+                    self.delay += 0.1 * factor
             case SlowLink(node, other, seconds):
                 self.network.extra[str(node), str(other)] = self.network.extra[str(other), str(node)] = seconds
-                self._delay += 20 * seconds
+                self.delay += 20 * seconds
 
     def _plan_death(self, death: Death) -> None:
         """Choose who is to die, and kill it now, or when it comes to the point."""
@@ -345,7 +343,7 @@ class World:
         held = max((hold.end for hold in self.network.holds if hold.to == worker.name), default=0.0)
         for name in (owner, broker_of(owner)):
             since = broker.gone.get(name)
-            if since is not None and worker.state.polled > max(since, held) + self._delay:
+            if since is not None and worker.state.polled > max(since, held) + self.delay:
                 raise Violation(
                     f"worker {worker.name} begins a task of {owner}, of which its broker knows that it is gone"
                 )
@@ -427,82 +425,14 @@ class World:
                 return node.workers[WorkerName(ProcessName(name))]
         return None
 
-    # what is looked at four times a second
-
     def _look(self) -> None:
-        now, ledger = self.agenda.now, self.ledger
         self.later(0.25, self._look)
         if self._may_end or self._program_began is None:
             return
-        members = [node for node in self.nodes if node.is_member]
-        workers = [worker for node in members for worker in node.workers.values() if not worker.is_gone]
-        if self.losses.is_news(members):
-            self.is_in_trouble(now)
-        computes = any(worker.state.busy_since for worker in workers)
-        if computes:
-            self._computed_at = now
-        last = max(ledger.changed, self.troubled_until, self._computed_at)
-        if self._program_ended is not None and ledger.is_finished():
-            if self._finished_at is None:
-                self._finished_at = max(ledger.changed, self._program_ended)
-            if not computes and now > last + 1.0 + self._delay:
-                self._check_end(workers)
-                self._may_end = True
-                origin = self.nodes[0].workers[ORIGIN]
-                self.later(0.0, origin.nudge, origin)
-            return
-        if not computes and now > last + _QUIET + self._delay:
-            what = ledger.unfinished() or "the program itself"
-            raise Violation(f"nothing happens any more, and there is work left: {what}")
-        if self._checks:
-            self._check_patience(workers)
-            self._check_queues(members, workers)
-
-    def _check_patience(self, workers: Sequence[Worker]) -> None:
-        now, patience = self.agenda.now, _PATIENCE + self._delay
-        idle = [worker for worker in workers if worker.idle_since is not None and self._takes_tasks(worker)]
-        if not idle or now < self.troubled_until + patience:
-            return
-        first = min(idle, key=lambda worker: worker.idle_since or 0.0)
-        assert first.idle_since is not None
-        for number, since, where in self.ledger.waiting():
-            if now - max(since, first.idle_since, self.troubled_until) > patience:
-                waits, idles = now - since, now - first.idle_since
-                who = f"worker {first.name} was idle for {idles:.2f} s"
-                raise Violation(f"task {number} has waited for {waits:.2f} s ({where}), {who}")
-
-    def _takes_tasks(self, worker: Worker) -> bool:
-        """Return whether the node of a worker does not leave."""
-        broker = self.node_of(worker.name).broker
-        return broker is not None and not broker.state.leaves
-
-    def _check_queues(self, members: Sequence[Node], workers: Sequence[Worker]) -> None:
-        """Check that no task stays the first of a queue while a worker is idle, which one that is not followed may."""
-        now, patience = self.agenda.now, _PATIENCE + self._delay
-        takers = [worker for worker in workers if self._takes_tasks(worker)]
-        free = min((worker.idle_since for worker in takers if worker.idle_since is not None), default=now)
-        for node in members:
-            broker = node.broker
-            assert broker is not None
-            first = next(iter(broker.state.queue), None) or next(iter(broker.state.risky), None)
-            if first is not broker.first:
-                broker.first, broker.first_since = first, now
-            elif first is not None and now - max(broker.first_since, free, self.troubled_until) > patience:
-                waits, idles = now - broker.first_since, now - free
-                who = f"a worker was idle for {idles:.2f} s"
-                raise Violation(f"{first} has waited for {waits:.2f} s at {broker.name}, {who}")
-
-    def _check_end(self, workers: Sequence[Worker]) -> None:
-        for worker in workers:
-            left = worker.left_over()
-            if left:
-                raise Violation(f"worker {worker.name} has something left at the end: {', '.join(left)}")
-        members = [node for node in self.nodes if node.is_member]
-        for node in members:
-            assert node.broker is not None
-            left = _left_over(node.broker, {worker.worker_name for worker in workers}, members)
-            if left:
-                raise Violation(f"broker {node.broker.name} has something left at the end: {', '.join(left)}")
+        if self._watch.look(self._program_ended):
+            self._may_end = True
+            origin = self.nodes[0].workers[ORIGIN]
+            self.later(0.0, origin.nudge, origin)
 
     # the driver
 
@@ -883,28 +813,6 @@ def _ran_and_waited(worker: Worker) -> tuple[list[BegunTask], list[BegunTask]]:
 
 def _ids(tasks: Iterable[BegunTask]) -> list[TaskId]:
     return [TaskId(task.owner, task.serial + place) for task in tasks for place in range(task.count)]
-
-
-def _left_over(broker: Broker, workers: Collection[WorkerName], members: Collection[Node]) -> list[str]:
-    state = broker.state
-    left = [name for name in ("queue", "risky", "_searches", "_home") if len(getattr(state, name))]
-    others = {str(node.index) for node in members} - {broker.name}
-    if state.peers != others:
-        left.append(f"the peers {sorted(state.peers)}, which are {sorted(others)}")
-    known = (*state.neighbours, *state._broken, *filter(None, (state._stealing,)))
-    left += [f"the lost broker {name}" for name in sorted(set(known) - others)]
-    if broker.early:
-        left.append(f"messages for {sorted(broker.early)}")
-    left += [f"the ledger of {name}" for name, worker in state.workers.items() if worker.ledger]
-    left += [f"the dead {name}" for name in (*state.workers, *state.waiting, *state.ahead) if name not in workers]
-    ticks = BrokerPolicy().memory_ticks
-    if any(done.tick < state._ticks - ticks for done in state._in_memory.values()):
-        left.append("tasks whose outcomes were left in memory")
-    if any(worker._asked for worker in state.workers.values()):
-        left.append("questions to workers")
-    if state._shared.is_asked:
-        left.append("questions for shared values")
-    return left
 
 
 def line_of(time: float, what: str, message: Any) -> str:
