@@ -223,10 +223,13 @@ def test_what_is_killed_at_any_moment_costs_no_result(four_nodes: Runs, what: st
     assert "Traceback" not in run.stderr()
 
 
-def test_node_whose_broker_was_killed_comes_back_and_works(four_nodes: Runs) -> None:
+# libzmq aborts where a connection breaks in whose place there is a newer one, if a ping is due then
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_node_whose_broker_has_died_comes_back_and_works(four_nodes: Runs, number: int) -> None:
     run = Nodes(four_nodes)
     before = run.until_all_work()["c"]
-    KILLS["broker"](before)
+    assert before.broker is not None
+    os.kill(before.broker, number)
     run.until_back("c", before)
     until(lambda: any(run.begun().get(worker) == before.agent for worker in run.nodes()["c"].workers))
     assert run.nodes()["c"].agent == before.agent
