@@ -223,10 +223,13 @@ def test_what_is_killed_at_any_moment_costs_no_result(four_nodes: Runs, what: st
     assert "Traceback" not in run.stderr()
 
 
-def test_node_whose_broker_was_killed_comes_back_and_works(four_nodes: Runs) -> None:
+# libzmq aborts where a connection breaks in whose place there is a newer one, if a ping is due then
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_node_whose_broker_has_died_comes_back_and_works(four_nodes: Runs, number: int) -> None:
     run = Nodes(four_nodes)
     before = run.until_all_work()["c"]
-    KILLS["broker"](before)
+    assert before.broker is not None
+    os.kill(before.broker, number)
     run.until_back("c", before)
     until(lambda: any(run.begun().get(worker) == before.agent for worker in run.nodes()["c"].workers))
     assert run.nodes()["c"].agent == before.agent
@@ -310,11 +313,24 @@ def test_loss_of_the_programs_node_is_the_end(four_nodes: Runs, what: str) -> No
     assert len(errors) == 1, run.stderr()
 
 
+def start_without(name: str, runs: Runs) -> tuple[Nodes, int]:
+    """Start a run, and stop an agent before it has a broker, for which a busy machine may need several; return both."""
+    while True:
+        run = Nodes(runs, "--min-nodes=3")
+        while name not in run.nodes():
+            assert run.run.poll() is None, run.stderr()
+        agent = run.nodes()[name].agent
+        os.kill(agent, signal.SIGSTOP)
+        if run.nodes()[name].broker is None:
+            return run, agent
+        os.kill(agent, signal.SIGCONT)
+        run.finish()
+        for path in (run.directory / "enough", *run.directory.glob("ran.*")):
+            path.unlink()
+
+
 def test_run_begins_with_fewer_nodes_and_takes_in_the_late(four_nodes: Runs) -> None:
-    run = Nodes(four_nodes, "--min-nodes=3")
-    until(lambda: "d" in run.nodes())
-    late = run.nodes()["d"].agent
-    os.kill(late, signal.SIGSTOP)
+    run, late = start_without("d", four_nodes)
     until(lambda: len({*run.begun().values()}) == 3)
     assert late not in run.begun().values()
     os.kill(late, signal.SIGCONT)

@@ -32,7 +32,7 @@ class Settings:
     docker_interface: bool = True
     shared: tuple[str, ...] = ()
     slurm_conf: tuple[str, ...] = ()  # KEY=VALUE lines that replace ours
-    node_timeout: int = 30  # seconds until a silent node counts as down
+    node_timeout: int = 20  # seconds until a silent node counts as down
 
 
 @dataclass(frozen=True)
