@@ -1,4 +1,4 @@
-"""What must hold of a whole run, looked at now and then and at the end: no task waits in vain, and nothing is left."""
+"""What must hold of a whole run, four times a second and at its end: nobody waits in vain, and nothing is left over."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def test_a_broker_that_waits_for_a_lost_one_is_found(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("classes", "words", "first"),
     [
-        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at|is twice at", 240),  # it is rare
+        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at|is twice at", 720),  # it is rare
         (Classes(worker=SettlesTwice), "is settled, and was settled", 270),
     ],
 )
