@@ -30,6 +30,20 @@ if __name__ == "__main__":
     print(SIZE, set(futures.map(show, range(4))))
     sys.exit(3)
 """
+UNTIL_JOINED = """
+import time
+from scoop_hpc import futures, worker
+
+def where(number):
+    time.sleep(0.02)
+    return worker.info().node
+
+if __name__ == "__main__":
+    found, until = set(), time.monotonic() + 50
+    while len(found) < 3 and time.monotonic() < until:
+        found = set(futures.map(where, range(60), chunksize=1))
+    print(sorted(found))
+"""
 STAY = """
 import os, time
 from scoop_hpc import futures
@@ -86,6 +100,19 @@ def test_all_nodes_that_grant_too_little_are_named_with_what_is_needed(grid: Gri
     expected = rf"scoop-hpc: error: node n1: {needed.format(44)}; node n2: {needed.format(42)}\n"
     assert re.fullmatch(expected, without_warnings(done.stderr)), done.stderr
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_machine_without_a_launcher_joins_a_run_over_the_network(grid: Grid) -> None:
+    runs = grid.runs
+    driver = runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", runs.write(UNTIL_JOINED))
+    until(lambda: list((runs.directory / ".state").glob("runs/*/join.json")) or driver.poll() is not None)
+    runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-2", SCOOP_HPC_LOCAL_NODES="m1:2")
+    joiner = runs.start(command=("join",))
+    stdout, stderr = driver.communicate(timeout=60)
+    assert (driver.returncode, stdout) == (0, "['m1', 'n1', 'n2']\n"), stderr
+    assert "node m1 takes part from now on, as broker 2: 3 of 3 nodes\n" in stderr
+    joiner.communicate(timeout=60)
+    assert joiner.returncode == 0
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/bin/csh"])

@@ -32,6 +32,11 @@ class Found:
     label: str
     ended: Report | None = None
 
+    @property
+    def whole_label(self) -> str:
+        """The run in a sentence: of which job, if it is in one."""
+        return "the run" if self.label == "run" else f"the run of {self.label}"
+
 
 def find(client: Client, job: str | None, environ: Mapping[str, str]) -> Found:
     """Return the run of *job*, without one the newest run; raise InputError."""

@@ -19,23 +19,25 @@ from scoop_hpc.run.party.dial import ask_once, unexpected
     "--within", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="For what it executes; what is left is executed again elsewhere. Default: as long as it takes.",
 )  # fmt: skip
-@click.argument("job")
-@click.argument("node")
-def drain(within: float | None, job: str, node: str) -> None:
+@click.argument("words", nargs=-1, required=True, metavar="[JOB] NODE")
+def drain(within: float | None, words: tuple[str, ...]) -> None:
     """Let NODE leave the run of JOB: it takes no more tasks, hands back those that wait, and ends what it executes.
 
-    The run says when the node has left. `scoop-hpc top` shows the names of the nodes.
+    Without JOB it is your newest run, which says when the node has left. `scoop-hpc top` shows the names of its nodes.
     """
+    if len(words) > 2:
+        raise click.UsageError(f"{' '.join(words)!r} names more than a job and a node: drain one node at a time")
+    job, node = words if len(words) == 2 else (None, words[0])
     found = find(follow.open_client(os.environ), job, os.environ)
     door = None if found.ended is not None else read_door(door_beside(found.path))
     if door is None:
-        raise InputError(f"no run of {found.label} goes on: it has not begun, or has ended")
+        raise InputError(f"{found.whole_label} does not go on: it has not begun, or has ended")
     answer = ask_once(door, Leave(within, node, "drained"), PATIENCE)
     match answer:
         case Accepted(nodes, workers):
             each = f"{workers} worker{'' if workers == 1 else 's'}"
-            print(f"{', '.join(nodes)} leaves the run of {found.label}, when what its {each} execute has ended")
+            print(f"{', '.join(nodes)} leaves {found.whole_label}, when what its {each} execute has ended")
         case Refused(reason):
-            raise InputError(f"{node} cannot leave the run of {found.label}: {reason}")
+            raise InputError(f"{node} cannot leave {found.whole_label}: {reason}")
         case _:
             raise unexpected(answer)

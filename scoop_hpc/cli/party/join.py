@@ -34,7 +34,7 @@ _PAUSE = 0.5  # seconds
 )
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
-@click.argument("job")
+@click.argument("job", required=False)
 def join(
     workers: int | None,
     workers_per_node: int | None,
@@ -42,9 +42,9 @@ def join(
     patience: float | None,
     launcher: str | None,
     allocation: str | None,
-    job: str,
+    job: str | None,
 ) -> None:
-    """Let the nodes of this job, or this machine, take part in the run of JOB, which is yours.
+    """Let the nodes of this job, or this machine, take part in the run of JOB, or in your newest.
 
     This ends when the run does. Where this job ends before, its nodes leave the run first: they hand back the tasks
     that wait there; what still runs at the end is executed again elsewhere.
@@ -66,20 +66,20 @@ def join(
     sys.exit(Joiner(request, door, SignalFd(SIGNALS)).run())
 
 
-def _wait_for_door(job: str, patience: float) -> Door:
-    """Return the way into the run of *job*, once there is one; raise InputError."""
+def _wait_for_door(job: str | None, patience: float) -> Door:
+    """Return the way into the run of *job*, without one the newest run, once there is one; raise InputError."""
     client = follow.open_client(os.environ)
     until = time.monotonic() + patience
     while True:
         found = find(client, job, os.environ)
         if found.ended is not None:
-            raise InputError(f"cannot join the run of {found.label}: it has ended")
+            raise InputError(f"cannot join {found.whole_label}: it has ended")
         door = read_door(door_beside(found.path))
         if door is not None:
             return door
         if time.monotonic() >= until:
             raise InputError(
-                f"cannot join the run of {found.label}: it has not begun within {patience:g} s, or has ended; "
+                f"cannot join {found.whole_label}: it has not begun within {patience:g} s, or has ended; "
                 "--patience gives it more time"
             )
         time.sleep(_PAUSE)
