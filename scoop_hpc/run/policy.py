@@ -20,6 +20,8 @@ class DriverPolicy(Struct, frozen=True):
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
     told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
+    all_connected: int = 32  # nodes, up to which each has a connection to the driver; beyond, relays have them
+    relay_returns: int = 2  # of an agent from a relay, after which it keeps its own connection
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 
