@@ -51,6 +51,7 @@ class Node:
     lost_at: float | None = None  # it died, or the driver gave it up
     known_until: float = 0.0  # when all brokers must know that
     is_cut_off: bool = False  # the driver has no connection to its agent
+    is_leaving: bool = False  # its agent has nothing more to do, but to relay for others
     doom: NodeLoss | None = None  # that comes when its broker is at some point
 
     @property
