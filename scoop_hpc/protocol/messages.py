@@ -40,6 +40,12 @@ Interrupt    driver -> agent     meet   send this signal to the origin: the user
 Shutdown     driver -> agent     meet   end everything on your node; the program is told the reason first
              driver -> joiner    meet   the run ends
 Bye          agent -> driver     meet   everything on my node has ended
+Relay        driver -> agent     meet   pass on what other agents and I have for each other: where may they reach you?
+RelayUp      agent -> driver     meet   here
+UseRelay     driver -> agent     meet   what we have for each other goes by a relay from now on, if you reach it here
+Relayed      agent -> driver     meet   one that I relay for sends you this
+Forward      driver -> agent     meet   send this to those that you relay for
+Parted       agent -> driver     meet   I have no connection any more to one that I relay for
 Ready        worker -> broker    main   I am here
              agent -> broker     main   the same; answered by BrokerUp
 Request      worker -> broker    main   send me up to so many tasks: I have nothing to do, or soon shall
@@ -81,11 +87,13 @@ Greeted      broker -> broker    main   this address works, and so many of your 
 Arrived      broker -> broker    main   so many of your messages have arrived: you need not keep them; see `numbered`
              broker <-> client   main   the same
              agent <-> driver    meet   the same
+             agent -> agent      relay  the same, passed on, as is all that agent and driver have for each other
 Resume       agent -> driver     meet   the connection broke: so many of your messages have arrived, send the rest again
 Load         broker -> broker    main   so many tasks wait here, so many workers are idle here and behind me
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
 Beat         agent -> broker     main   do you still answer?
              agent -> driver     meet   there is a connection again: am I still part of the run?
+             agent -> agent      relay  I still relay for you
 Standing     broker -> agent     main   I do, and so stand my queue and my exchange with peers; the answer to Beat
 Stop         agent -> broker     main   end; passed on to the workers
 Order        client -> driver    pipe   be a pool like this
@@ -634,6 +642,40 @@ class Arrived(Message, frozen=True):
 
 class Resume(Message, frozen=True):
     arrived: Count  # as in Arrived
+    attempt: Count = 0  # of the agent to have a connection: what says less than the last one was held up on its way
+
+
+class Relay(Message, frozen=True):
+    pass
+
+
+class RelayUp(Message, frozen=True):
+    address: str
+
+
+class UseRelay(Message, frozen=True):
+    address: str
+
+
+class Relayed(Message, frozen=True):
+    agent: str  # that it comes from
+    frame: bytes
+
+
+class Addressee(msgspec.Struct, frozen=True, array_like=True):
+    """An agent that a message is forwarded to."""
+
+    agent: str
+    number: Count  # of the message, see `numbered`; 0: it has none
+
+
+class Forward(Message, frozen=True):
+    to: tuple[Addressee, ...]
+    frame: bytes
+
+
+class Parted(Message, frozen=True):
+    agent: str
 
 
 class Load(Message, frozen=True):
@@ -664,7 +706,7 @@ class Open(Message, frozen=True):
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, RunSize, Drained, Join, Joined, Leave, Accepted, Refused,
     Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
-    Shutdown, Bye,
+    Shutdown, Bye, Relay, RelayUp, UseRelay, Relayed, Forward, Parted,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Standing, Stop,

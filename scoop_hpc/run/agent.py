@@ -32,12 +32,13 @@ from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
-from scoop_hpc.protocol.messages import Bye, Curve, Message, OutputSeen, Seen, Welcome
+from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
     Action,
     AgentState,
+    CloseRelay,
     ConnectBroker,
     Fork,
     InspectDriver,
@@ -48,6 +49,7 @@ from scoop_hpc.run.agent_state import (
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
+    OpenRelay,
     Phase,
     Signal,
     Tell,
@@ -68,9 +70,11 @@ from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
 from scoop_hpc.transport.probe import all_refuse
+from scoop_hpc.transport.relay import Relay
 
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
+_FAREWELL = 4.0  # seconds that those have to leave who are relayed for, after this agent's own end
 _PROBE = 0.2  # seconds that a machine has to refuse a connection
 
 Main = Callable[[LastWord], int]
@@ -115,6 +119,7 @@ class Agent:
         self._directory = ""
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived; tried to, while there is no connection
+        self._relay: Relay | None = None  # while other agents go by this one
         self._oom_kills = OomKills(read_text)
         self._accounts = NodeAccounts()
         self._gpus = Gpus(None)
@@ -128,8 +133,7 @@ class Agent:
             self._context, plan.node, plan.driver, plan.curve, plan.patience, plan.silence, plan.parent, plan.party
         )
         self._line = way.line
-        self._poller.register(self._line.socket, zmq.POLLIN)
-        self._poller.register(self._line.watch.socket, zmq.POLLIN)
+        self._line.poll_by(self._poller)
         self._addresses = plan.own_addresses(way.address) if self._welcome.curve is not None else ()
 
     def run(self, observers: Observers = NOBODY) -> None:
@@ -142,6 +146,7 @@ class Agent:
             while self._state.phase is not Phase.OVER:
                 with self._failing():
                     self._serve()
+            self._relay_to_the_end(time.monotonic() + _FAREWELL)
         finally:
             children.kill_descendants()
             self._look_at_accounts(is_due=True)
@@ -208,13 +213,13 @@ class Agent:
         due = self._state.deadline()
         wait = _LONGEST_POLL if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_POLL)
         for ready, _ in self._poller.poll(math.ceil(wait * 1000)):
-            if ready is self._line.socket:
+            if ready in self._line:
                 self._hear_driver()
+                self._note_connections(self._line.news())
+            elif self._relay is not None and ready in self._relay:
+                self._pass_on()
             elif ready is self._broker:
                 self._hear_broker(self._broker)
-            elif ready is self._line.watch.socket:
-                for change in self._line.news():
-                    self._do(self._state.connected(change.is_made, time.monotonic()))
             elif ready == self._signals.fileno():
                 self._take_signals()
             elif ready in self._pipes:
@@ -223,7 +228,10 @@ class Agent:
         if now >= self._told + _LONGEST_POLL:
             self._told = now
             self._line.tell()
+            self._note_connections(self._line.look())
             self._line.keep_trying(now)
+            if self._relay is not None:
+                self._relay.beat()
         self._do(self._state.pass_time(now))
 
     def _hear_driver(self) -> None:
@@ -231,9 +239,29 @@ class Agent:
         while message is not None:
             if isinstance(message, OutputSeen):
                 self._pipes.seen(message.count)
+            elif isinstance(message, Forward):
+                if self._relay is not None:  # else they have found the driver by themselves
+                    self._relay.forward(message)
             else:
                 self._do(self._state.hear_driver(message, time.monotonic()))
             message = self._line.receive()
+
+    def _note_connections(self, changes: Sequence[bool]) -> None:
+        for made in changes:
+            self._do(self._state.connected(made, time.monotonic()))
+
+    def _pass_on(self) -> None:
+        if self._relay is not None:
+            for message in self._relay.receive():
+                self._tell(message)
+
+    def _relay_to_the_end(self, until: float) -> None:
+        """Let the agents that are relayed for leave before this one, if they do so soon."""
+        while self._relay is not None and self._relay.is_used and self._state.has_driver and time.monotonic() < until:
+            self._poller.poll(int(_LONGEST_POLL * 1000))
+            self._hear_driver()
+            self._note_connections(self._line.news())
+            self._pass_on()
 
     def _hear_broker(self, broker: sockets.Socket) -> None:
         message = sockets.receive(broker)
@@ -309,6 +337,12 @@ class Agent:
                         os.kill(self._welcome.driver_pid, signal.SIGKILL)
                 case LeaveWord(reason):
                     self._leave_word(reason)
+                case OpenRelay():
+                    self._open_relay()
+                case CloseRelay():
+                    if self._relay is not None:
+                        self._relay.close()
+                        self._relay = None
                 case KillAll():
                     children.kill_descendants()
 
@@ -355,6 +389,14 @@ class Agent:
 
     def _tell(self, message: Message) -> None:
         self._line.send(message)
+
+    def _open_relay(self) -> None:
+        self._relay = Relay(self._context, self._plan.silence, self._poller)
+        if self._welcome.curve is None:
+            address = self._relay.bind_ipc(f"ipc://{self._directory}/relay{self._welcome.node}")
+        else:
+            address = self._relay.bind_tcp(self._welcome.curve, self._addresses[0])
+        self._tell(RelayUp(address))
 
     def _connect_broker(self) -> sockets.Socket:
         broker = sockets.make(self._context, zmq.DEALER, AGENT)

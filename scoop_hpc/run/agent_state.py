@@ -50,6 +50,7 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Progress,
     Ready,
+    Relay,
     Seen,
     Shutdown,
     Standing,
@@ -175,6 +176,14 @@ class LeaveWord(Struct, frozen=True):
     reason: str
 
 
+class OpenRelay(Struct, frozen=True):
+    """Relay for other agents, and tell the driver where that is."""
+
+
+class CloseRelay(Struct, frozen=True):
+    """Relay no more: those that have gone this way see that at once, and find the driver by themselves."""
+
+
 class KillAll(Struct, frozen=True):
     """Kill everything that was started on this node."""
 
@@ -193,6 +202,8 @@ Action = (
     | InspectDriver
     | KillDriver
     | LeaveWord
+    | OpenRelay
+    | CloseRelay
     | KillAll
 )
 
@@ -230,6 +241,7 @@ class AgentState:
         self._inspect_at = 0.0  # the driver, while there is no connection
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
+        self._relays = False  # for other agents
         self._untold = ""  # the reason of the end, while the program does not know it
         self._signalled_at = 0.0  # the origin
         self._remind_at: float | None = None  # the origin of its signal
@@ -328,7 +340,7 @@ class AgentState:
     def fail(self, reason: str, status: int, now: float) -> list[Action]:
         """Take it that this agent cannot go on."""
         actions = self._report(Fault(f"node {self._node}: {reason}", status, of_node=True))
-        return actions + self._end(reason, None, now, reason)
+        return actions + self._relay_no_more() + self._end(reason, None, now, reason)
 
     # messages
 
@@ -345,9 +357,12 @@ class AgentState:
                 if number == signal.SIGINT:
                     self._interrupted_at = now
                 return self._signal_origin(number, now)
+            case Relay():
+                self._relays = self.phase is Phase.SERVING
+                return [OpenRelay()] if self._relays else []
             case GivenUp():
                 self.is_to_return = self.is_to_return or self.phase is Phase.SERVING
-                return self._end("the driver has given this node up", None, now)
+                return self._relay_no_more() + self._end("the driver has given this node up", None, now)
             case Shutdown(number, reason):
                 self.is_to_return = False
                 return self._end("the driver says so", number, now, reason)
@@ -369,6 +384,12 @@ class AgentState:
                 return [Tell(message)]
             case _:
                 raise ProtocolError(f"broker {self._index} sent its agent {message!r}")
+
+    def _relay_no_more(self) -> list[Action]:
+        """Let others see at once that this is no way to the driver; after a Shutdown it is until they have left."""
+        actions: list[Action] = [CloseRelay()] if self._relays else []
+        self._relays = False
+        return actions
 
     def _start_origin(self) -> list[Action]:
         if self._index or self._welcome.pool is not None or self._has_origin:
@@ -526,7 +547,9 @@ class AgentState:
         is_again = made and not self.has_driver
         self._inspect_at = now + min(self._policy.probe, self._welcome.grace)
         self._lost_at = None if made else now
-        return [Tell(Beat())] if is_again else []
+        if is_again:
+            return [Tell(Beat())]
+        return [] if made else self._relay_no_more()
 
     def driver_inspected(self, is_stopped: bool, is_gone: bool, now: float) -> list[Action]:
         """Take what a look at the driver has found, to which there is no connection: else wait on, for the grace."""

@@ -74,26 +74,29 @@ def find_driver(
 def _dial(
     context: sockets.Context, name: AgentName, address: str, curve: Curve | None, silence: float, hello: Hello
 ) -> Way:
-    dealer = sockets.make(context, zmq.DEALER, name, silence=silence)
-    if curve is not None:
-        keys.dial(dealer, curve)
-    return Way(SteadyDealer(dealer, address, hello), address)
+    def make() -> sockets.Socket:
+        dealer = sockets.make(context, zmq.DEALER, name, silence=silence)
+        if curve is not None:
+            keys.dial(dealer, curve)
+        return dealer
+
+    return Way(SteadyDealer(make, address, hello), address)
 
 
 def _wait(ways: Sequence[Way], patience: float, parent: int) -> tuple[Way, Welcome]:
     poller = zmq.Poller()
     for way in ways:
-        poller.register(way.line.socket, zmq.POLLIN)
+        way.line.poll_by(poller)
     state = SearchState([way.address for way in ways], patience, time.monotonic(), AgentPolicy())
     while True:
-        ready = dict(poller.poll(int(_POLL * 1000)))
+        poller.poll(int(_POLL * 1000))
         for way in ways:
-            message = way.line.receive() if way.line.socket in ready else None
+            message = way.line.receive()
             if message is not None:
                 return way, state.hear(message)
         for way in ways:
-            for change in way.line.news():
-                state.connected(way.address, change.is_made)
+            for made in way.line.news():
+                state.connected(way.address, made)
         probed = state.pass_time(time.monotonic(), has_parent=os.getppid() == parent)
         if probed and all_refuse(probed, _POLL):
             state.refused()

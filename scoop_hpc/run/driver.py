@@ -12,6 +12,7 @@ that decides. When the run is over, every agent has left or is past its time, an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -19,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import zmq
 
@@ -31,7 +32,7 @@ from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs.door import Door, door_beside, write_door
 from scoop_hpc.jobs.record import Recorder
 from scoop_hpc.launchers.base import Command
-from scoop_hpc.protocol.messages import Curve, Fault, Open, Output, OutputSeen
+from scoop_hpc.protocol.messages import Curve, Fault, Message, Open, Output, OutputSeen
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run import children, environment, proc
 from scoop_hpc.run.children import TRACE
@@ -67,6 +68,7 @@ from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.line import Heard
 from scoop_hpc.transport.probe import Probe as Asked
 from scoop_hpc.transport.steady import SteadyRouter
 
@@ -316,22 +318,42 @@ class Driver:
                     self._state.connected(name)
             now = time.monotonic()
             try:
-                message = self._agents.take(name, [frame.bytes for frame in rest])
-                if message is None:
-                    continue
-                if isinstance(message, Output) and not self._state.is_given_up(name):
-                    self._queue(message, name)
-                else:
-                    self._do(self._state.handle(message, name, now))
+                heard = self._agents.take(name, [frame.bytes for frame in rest])
             except ProtocolError as error:
                 self._do(self._state.refuse(name, error, now))
+            else:
+                self._hear(heard, now)
+
+    def _hear(self, heard: Heard, now: float) -> None:
+        """Take in what an agent says, or what is known of its way to here."""
+        name, message = AgentName(heard.sender), heard.message
+        if heard.is_connected:
+            self._do(self._state.has_way(name, bool(self._agents.relay_of(name))))
+        elif heard.is_connected is not None:
+            self._do(self._state.disconnected(name, now))
+        try:
+            if isinstance(message, ProtocolError):
+                raise message
+            if isinstance(message, Output) and not self._state.is_given_up(name):
+                self._queue(message, name)
+            elif message is not None:
+                self._do(self._state.handle(message, name, now))
+        except ProtocolError as error:
+            self._do(self._state.refuse(name, error, now))
 
     def _note_connections(self) -> None:
         for made, descriptor, _ in self._watch.news():
             agent = self._connections.pop(descriptor, None)
             (self._open.add if made else self._open.discard)(descriptor)
             if agent is not None and agent not in self._connections.values():  # else it has come by another one since
-                self._do(self._state.disconnected(agent, time.monotonic()))
+                self._lose_connection(agent, time.monotonic())
+
+    def _lose_connection(self, agent: AgentName, now: float) -> None:
+        """Take the end of a connection: unless it has a relay now, *agent* has no way, nor have those behind it."""
+        if not self._agents.relay_of(agent):
+            self._do(self._state.disconnected(agent, now))
+        for other in self._agents.behind(agent):
+            self._do(self._state.disconnected(AgentName(other), now))
 
     def _take_signals(self) -> None:
         for number in self._signals.take():
@@ -370,10 +392,15 @@ class Driver:
 
     def _do(self, actions: Sequence[Action]) -> None:
         """Carry out *actions*."""
+        for message, sends in itertools.groupby(actions, key=_message_of):  # what is for many goes to relays once
+            if message is not None:
+                self._agents.send([send.to for send in sends if isinstance(send, Send)], message)
+                continue
+            self._do_others(sends)
+
+    def _do_others(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Send(to, message):
-                    self._agents.send(to, message)
                 case Start(command):
                     self._start(command)
                 case Report(message):
@@ -478,7 +505,7 @@ class Driver:
 
     def _tell_written(self, agent: str) -> None:
         if agent:
-            self._agents.send(agent, OutputSeen(1))
+            self._agents.send([agent], OutputSeen(1))
 
     # ending
 
@@ -512,6 +539,10 @@ class Driver:
         if self._environment:
             environment.remove(self._environment)
             self._environment = ""
+
+
+def _message_of(action: Action) -> Message | None:
+    return action.message if isinstance(action, Send) else None
 
 
 def _peer_address(frame: zmq.Frame) -> str:

@@ -40,6 +40,7 @@ from scoop_hpc.protocol.messages import (
     LinkBroken,
     Message,
     Progress,
+    RelayUp,
     Seen,
     Shutdown,
     Watch,
@@ -54,6 +55,7 @@ from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.parties import Parties
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.driving.refusals import Refusals
+from scoop_hpc.run.driving.relays import Relays
 from scoop_hpc.run.driving.witnesses import CommandEnd, Witnesses
 from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.run.watching.accounts import NodeAccounted
@@ -78,6 +80,7 @@ class DriverState:
         self._witnesses = Witnesses(plan, self._policy, self._membership, self._life, self._losses, observers)
         self._parties = Parties(self._membership, self._life, self._joining, self._losses, observers)
         self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
+        self._relays = Relays(self._policy, self._membership)
         self._strangers = Strangers()
         self._interrupted_at: float | None = None
         self._look_at: float | None = None
@@ -193,7 +196,11 @@ class DriverState:
         node = self._node_of(sender, message)
         if node.index != message.node:
             raise ProtocolError(f"the agent {sender!r} sent the driver {message!r}")
-        return self._joining.broker_up(node, message)
+        return [*self._joining.broker_up(node, message), *self._relays.place(node)]
+
+    @_take.register
+    def _on_relay_up(self, message: RelayUp, sender: AgentName, now: float) -> list[Action]:
+        return self._relays.up(self._node_of(sender, message), message.address)
 
     @_take.register
     def _on_exited(self, message: Exited, sender: AgentName, now: float) -> list[Action]:
@@ -291,13 +298,21 @@ class DriverState:
     def disconnected(self, agent: AgentName, now: float) -> list[Action]:
         """Take the end of a connection to *agent*: it is lost, or about to leave."""
         node = self._membership.of(agent)
-        return [] if node is None else self._witnesses.disconnected(node, now)
+        return [] if node is None else [*self._witnesses.disconnected(node, now), *self._relays.lost(node)]
 
     def connected(self, agent: AgentName) -> None:
         """Take a new connection to *agent*, in the place of one that was lost."""
         node = self._membership.of(agent)
         if node is not None:
             self._witnesses.connected(node)
+
+    def has_way(self, agent: AgentName, by_relay: bool) -> list[Action]:
+        """Take it that *agent* has a way to here again, or a new one: a connection of its own, or that of a relay."""
+        node = self._membership.of(agent)
+        if node is None:
+            return []
+        self._witnesses.connected(node)
+        return [] if self.ending is not None else self._relays.has_way(node, by_relay)
 
     def refused(self, agent: AgentName, now: float) -> list[Action]:
         """Take it that the machine of *agent* refuses connections to its broker, after a `Probe`."""

@@ -21,6 +21,8 @@ class DriverPolicy(Struct, frozen=True):
     returns: int = 3  # of a node that was lost, after which it is left out
     told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
     gather_refusals: float = 0.5  # from the first node that cannot take part, until all are named that cannot
+    all_connected: int = 32  # nodes, up to which each has a connection to the driver; beyond, relays have them
+    relay_returns: int = 2  # of an agent from a relay, after which it keeps its own connection
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up
 
 

@@ -61,6 +61,12 @@ class Surroundings(Protocol):
     def end_broker(self, node: Node, status: int) -> None:
         """Let the broker of a node end."""
 
+    def lose_agent(self, node: Node) -> None:
+        """Let the driver see that it has no connection to an agent."""
+
+    def find_agent(self, node: Node) -> None:
+        """Let the driver see that it has a connection to an agent again."""
+
     def tell_agent_of_connection(self, node: Node, made: bool) -> None:
         """Let an agent know that its connection to the driver is broken, or was *made* again."""
 
@@ -214,7 +220,7 @@ class Losses:
         """Let the driver see that it has no connection to an agent, and the other brokers none to the broker."""
         run = self._run
         node.is_cut_off = True
-        run.carry_out(run.driver.disconnected(node.agent_name, run.agenda.now))
+        run.lose_agent(node)
         self._break_links(node)
 
     def _break_links(self, node: Node) -> None:
@@ -269,7 +275,7 @@ class Losses:
             return
         run.note(f"node {node.index} is heard again")
         node.is_cut_off = False
-        run.driver.connected(node.agent_name)
+        run.find_agent(node)
         if silence.is_stopped:
             run.tell_agent_of_connection(node, made=False)
         run.tell_agent_of_connection(node, made=True)

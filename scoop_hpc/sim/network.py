@@ -48,6 +48,13 @@ class Network:
         self._free: dict[tuple[str, str], float] = {}  # when a connection has sent what it was given
         self._last: dict[tuple[str, str], float] = {}  # when the last message on it arrives
 
+    def is_hushed(self, one: str, other: str, now: float) -> bool:
+        """Return whether nothing arrives *now* of what one process sends to another."""
+        here, there = one.partition(".")[0], other.partition(".")[0]
+        return any(
+            (here in each.names) != (there in each.names) and each.begin <= now < each.end for each in self.hushes
+        )
+
     def arrival(self, sender: str, to: str, size: int, now: float) -> float:
         """Return when a message of *size* bytes arrives that is sent *now*."""
         self.sent += 1

@@ -55,6 +55,7 @@ class Node:
     known_until: float = 0.0  # when all brokers must know that
     is_cut_off: bool = False  # the driver has no connection to its agent
     party: int = 0  # of the allocation that has brought it
+    is_leaving: bool = False  # its agent has nothing more to do, but to relay for others
     doom: NodeLoss | None = None  # that comes when its broker is at some point
 
     @property

@@ -74,7 +74,20 @@ def make_scenario(seed: int, sizes: Sizes = Sizes()) -> Scenario:
         made = (*made, *(make_move(move, nodes, seconds) for _ in range(sizes.moves)))
     stack_depth, large = chance.choice((1, 3, 10)), fate.choice((0, 0, 1, 3))
     all_direct, branches = random.Random(f"tree of {seed}").choice(((8, 16), (8, 16), (1, 2), (2, 2), (2, 3)))
-    return Scenario(seed, workers, program, network, made, stack_depth, large, greed, 0.02, all_direct, branches)
+    all_connected = random.Random(f"relays of {seed}").choice((None, None, 1, 2, 3)) if nodes > 2 else None
+    return Scenario(
+        seed,
+        workers,
+        program,
+        network,
+        made,
+        stack_depth,
+        large,
+        greed,
+        all_direct=all_direct,
+        branches=branches,
+        all_connected=all_connected,
+    )
 
 
 def run(

@@ -61,6 +61,7 @@ from scoop_hpc.run.driving import actions as driver_actions
 from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.policy import DriverPolicy
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.faults import (
     Cut,
@@ -77,6 +78,7 @@ from scoop_hpc.sim.faults import (
     Stall,
 )
 from scoop_hpc.sim.ledger import Ledger, Violation
+from scoop_hpc.sim.lines import Lines
 from scoop_hpc.sim.losses import Losses
 from scoop_hpc.sim.moves import Moves
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
@@ -90,6 +92,7 @@ from scoop_hpc.worker.state import WorkerState
 _BEGIN = 100.0  # seconds: the time at which a run begins
 _REMEMBERED = 300  # events that a violation shows
 _JOURNEYS = 8  # of messages, within the same time
+_NO_RELAYS = 10**9  # nodes, up to which none relays for others
 _NO_END = 3600.0  # seconds after the last change
 
 
@@ -108,6 +111,7 @@ class Scenario:
     start_seconds: float = 0.02  # in which a process that was forked begins, at the latest
     all_direct: int = 8  # brokers, up to which all tell all others of their load; beyond, they do so along a tree
     branches: int = 16  # of that
+    all_connected: int | None = None  # nodes, up to which each has a connection to the driver; None: all have
     grace: float = 3.0  # seconds without a connection between two brokers, until one of their nodes is given up
 
 
@@ -200,7 +204,9 @@ class World:
             min_nodes=self._min_nodes(),
             grace=scenario.grace,
         )
-        self.driver = DriverState(plan)
+        most = _NO_RELAYS if scenario.all_connected is None else scenario.all_connected
+        self.driver = DriverState(plan, DriverPolicy(all_connected=most))
+        self.lines = None if scenario.all_connected is None else Lines(self, self._driver_process)
         for fault in scenario.faults:
             self._plan_fault(fault)
 
@@ -256,6 +262,10 @@ class World:
         """Return the workers, but the origin, that have not died."""
         workers = [worker for node in self.nodes if node.is_member for worker in node.workers.values()]
         return [worker for worker in workers if not worker.is_gone and worker.name != ORIGIN]
+
+    def draw(self, most: float) -> float:
+        """Return a number of seconds by chance."""
+        return self._chance.choice((0.0, 0.0, 0.001, self._chance.uniform(0.0, most)))
 
     def later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
         """Plan *act* of *process*."""
@@ -450,10 +460,16 @@ class World:
                     self.losses.are_given_up(action.message.nodes)
                     for index in action.message.left:
                         self.moves.have_left(self._by_index[index])
-                if not node.is_cut_off:
-                    self._carry("driver", node.process.name, action.message, partial(self._hear, node), node.process)
-            elif isinstance(action, driver_actions.Probe) and self._by_agent[action.agent].process.is_gone:
-                self.later(0.001, partial(self._is_refused, action.agent))
+                if self.lines is not None:
+                    self.lines.tell_agents([action.to], action.message)
+                elif not node.is_cut_off:
+                    self._carry("driver", node.process.name, action.message, partial(self.hear, node), node.process)
+            elif isinstance(action, driver_actions.Probe):
+                process = self._by_agent[action.agent].process
+                if process.is_gone:
+                    self.later(0.001, partial(self._is_refused, action.agent))
+                elif self.lines is not None and not self.network.is_hushed(process.name, "driver", self.agenda.now):
+                    self.later(0.001, partial(self._answers, action.agent))
         due = self.driver.deadline()
         if due is not None and due < self._driver_wakes:
             self._driver_wakes = due
@@ -462,6 +478,10 @@ class World:
     def _is_refused(self, agent: AgentName) -> None:
         """Let the driver know that nobody listens on a node."""
         self.carry_out(self.driver.refused(agent, self.agenda.now))
+
+    def _answers(self, agent: AgentName) -> None:
+        """Let the driver know that somebody listens on a node."""
+        self.driver.answered(agent, self.agenda.now)
 
     def _driver_wake(self) -> None:
         self._driver_wakes = float("inf")
@@ -472,6 +492,9 @@ class World:
         seconds = self._chance.uniform(0.0, self.scenario.start_seconds)
         if not node.report and node.host in self._late:
             seconds += max(fault.seconds for fault in self.scenario.faults if _makes_late(fault, node.host))
+        if self.lines is not None:
+            self.later(seconds, partial(self.lines.report, node), node.process)
+            return
         hello = Hello(VERSION, "3.11", f"n{node.host}", "h", 8, 64, node.party)
         self.later(seconds, partial(self._tell_driver, node, hello), node.process)
 
@@ -487,6 +510,10 @@ class World:
         self.report(node)
 
     def _tell_driver(self, node: Node, message: Message) -> None:
+        if self.lines is not None:
+            self.lines.tell_driver(node, message)
+            return
+
         def hear(message: Message) -> None:
             self.carry_out(self.driver.handle(message, node.agent_name, self.agenda.now))
 
@@ -494,7 +521,8 @@ class World:
 
     # agents
 
-    def _hear(self, node: Node, message: Message) -> None:
+    def hear(self, node: Node, message: Message) -> None:
+        """Let an agent hear the driver."""
         if isinstance(message, Welcome):
             node.index = message.node
             self._by_index[message.node] = node
@@ -505,8 +533,25 @@ class World:
 
     def tell_agent_of_connection(self, node: Node, made: bool) -> None:
         """Let an agent know that its connection to the driver is broken, or was *made* again."""
+        if self.lines is None:
+            self.way_of_agent(node, made)
+
+    def way_of_agent(self, node: Node, made: bool) -> None:
+        """Let an agent know that it has no way to the driver, or has one again."""
         if node.agent is not None:
             self._do_agent(node, node.agent.connected(made, self.agenda.now))
+
+    def lose_agent(self, node: Node) -> None:
+        """Let the driver see that it has no connection to an agent."""
+        if self.lines is not None:
+            self.lines.lose(node)
+        else:
+            self.carry_out(self.driver.disconnected(node.agent_name, self.agenda.now))
+
+    def find_agent(self, node: Node) -> None:
+        """Let the driver see that it has a connection to an agent again."""
+        if self.lines is None:  # else the agent connects again
+            self.driver.connected(node.agent_name)
 
     def _do_agent(self, node: Node, actions: Sequence[agent_state.Action]) -> None:
         agent = node.agent
@@ -531,20 +576,36 @@ class World:
                     self._do_agent(node, agent.looked(()))
                 case agent_state.InspectDriver():
                     self._do_agent(node, agent.driver_inspected(False, False, self.agenda.now))
+                case agent_state.OpenRelay() if self.lines is not None:
+                    self.lines.open_relay(node)
+                case agent_state.CloseRelay() if self.lines is not None:
+                    self.lines.close_relay(node)
                 case agent_state.KillAll():
                     for child in list(node.pids):
                         self.later(0.0, partial(self._exit, node, child, -SIGKILL))
         if agent.phase is agent_state.Phase.OVER and not node.process.is_gone:
-            if agent.has_driver:
-                self._tell_driver(node, Bye())
-            self.losses.has_left(node)
-            node.process.is_gone = True
-            if agent.is_to_return:
-                self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
+            if self.lines is None:
+                self.leave(node)
+            elif not node.is_leaving:
+                node.is_leaving = True
+                self.lines.linger(node)
         due = agent.deadline()
         if due is not None and due < node.wake_at:
             node.wake_at = due
             self.agenda.at(due, partial(self._agent_wake, node), node.process)
+
+    def leave(self, node: Node) -> None:
+        """Let the process of an agent end."""
+        agent = node.agent
+        assert agent is not None
+        if agent.has_driver:
+            self._tell_driver(node, Bye())
+        if self.lines is not None:
+            self.lines.left(node)
+        self.losses.has_left(node)
+        node.process.is_gone = True
+        if agent.is_to_return:
+            self.later(self._chance.choice((0.01, 0.3)), partial(self.report_anew, node))
 
     def _agent_wake(self, node: Node) -> None:
         node.wake_at = float("inf")

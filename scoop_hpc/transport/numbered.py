@@ -38,11 +38,16 @@ def is_numbered(frames: Sequence[bytes]) -> bool:
     return frames[0].startswith(_MARK)
 
 
+def with_number(number: int, frames: Sequence[Buffer]) -> list[Buffer]:
+    """Return *frames* with the number of their message."""
+    return [b"".join((_NUMBER.pack(number), frames[0])), *frames[1:]]
+
+
 class Outgoing:
     """The messages to one receiver. The frames that are kept must not change."""
 
     def __init__(self) -> None:
-        self._kept: deque[list[Buffer]] = deque()
+        self._kept: deque[Sequence[Buffer]] = deque()  # without their numbers: one may be kept for many receivers
         self._arrived = 0  # messages
 
     def __len__(self) -> int:
@@ -50,10 +55,12 @@ class Outgoing:
 
     def add(self, frames: Sequence[Buffer]) -> list[Buffer]:
         """Keep a message; return its frames with the next number."""
-        number = _NUMBER.pack(self._arrived + len(self._kept) + 1)
-        numbered: list[Buffer] = [b"".join((number, frames[0])), *frames[1:]]
-        self._kept.append(numbered)
-        return numbered
+        return with_number(self.keep(frames), frames)
+
+    def keep(self, frames: Sequence[Buffer]) -> int:
+        """Keep a message; return the next number, which it has."""
+        self._kept.append(frames)
+        return self._arrived + len(self._kept)
 
     def have_arrived(self, count: int) -> None:
         """Forget the messages up to number *count*; raise ProtocolError if there are not so many."""
@@ -65,7 +72,7 @@ class Outgoing:
 
     def kept(self) -> list[list[Buffer]]:
         """Return the messages that are not known to have arrived, to be sent again."""
-        return list(self._kept)
+        return [with_number(number, frames) for number, frames in enumerate(self._kept, self._arrived + 1)]
 
 
 class Incoming:

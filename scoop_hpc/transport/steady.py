@@ -7,114 +7,135 @@
                  --Resume: 1 has arrived--> --1--> --2-->            as soon as the loss is seen; then whatever follows
                  <--2-- ...                                          what the other end still keeps
 
-See `numbered`. In contrast to brokers, which send each other a lot, an agent sends again all that it keeps without
-asking before what has arrived. While the connection stays lost, it dials other addresses of the driver as well, see
-`search`.
+See `numbered`, and `line` for what is decided here. In contrast to brokers, which send each other a lot, an agent sends
+again all that it keeps without asking before what has arrived. While the connection stays lost, it dials other
+addresses of the driver as well, see `search`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from msgspec import Struct
+import zmq
 
-from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Arrived, Hello, Message, Resume, Welcome
+from scoop_hpc.protocol.messages import Hello, Message
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.numbered import Incoming, Outgoing, is_numbered
-from scoop_hpc.transport.search import Search, search_again
+from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, HangUp, Heard, Hop, Parcel, Write
+
+
+class _Connection(NamedTuple):
+    """A socket that dials, and what watches it."""
+
+    socket: sockets.Socket
+    watch: sockets.Watch
 
 
 class SteadyDealer:
-    """An agent's end: a *socket* that is to be connected to the driver at *address*, and says *hello* there.
+    """An agent's end, which *make* makes sockets for; it says *hello* to the driver at *address*.
 
     After a loss it gives that address some *seconds*, and then others as well, see `may_dial`.
     """
 
-    def __init__(self, socket: sockets.Socket, address: str, hello: Hello, seconds: float = 3.0) -> None:
-        self.socket = socket
-        self.watch = sockets.Watch(socket)
-        socket.connect(address)
-        self.address = address  # of the connection, or of the last one
-        self._dialled = address
-        self._addresses: Sequence[str] = ()  # of the driver
-        self._seconds = seconds
-        self._is_lost = False
-        self._search: Search | None = None  # since a loss
-        self._hello = hello
-        self._incoming = Incoming()
-        self._outgoing = Outgoing()
-        sockets.send(socket, hello)
+    def __init__(self, make: Callable[[], sockets.Socket], address: str, hello: Hello, seconds: float = 3.0) -> None:
+        self._make = make
+        self._end = AgentEnd(address, hello, seconds)
+        self._connections: dict[Hop, _Connection] = {}
+        self._poller: zmq.Poller | None = None
+        self._do(self._end.begin())
+
+    def poll_by(self, poller: zmq.Poller) -> None:
+        """Have *poller* poll what there is to be heard here, from now on."""
+        self._poller = poller
+        for connection in self._connections.values():
+            self._register(poller, connection)
+
+    def _register(self, poller: zmq.Poller, connection: _Connection) -> None:
+        poller.register(connection.socket, zmq.POLLIN)
+        poller.register(connection.watch.socket, zmq.POLLIN)
+
+    def __contains__(self, source: object) -> bool:
+        """Return whether *source*, which was polled, belongs to this end."""
+        return any(source is socket or source is watch.socket for socket, watch in self._connections.values())
 
     def send(self, message: Message) -> None:
         """Send *message*."""
-        sockets.send_frames(self.socket, self._outgoing.add(codec.encode(message)))
+        self._do(self._end.send(message))
 
     def receive(self) -> Message | None:
         """Return the next message that has arrived, None if there is none; raise ProtocolError if it is invalid."""
-        while self.socket.poll(0):
-            frames = self._incoming.take(self.socket.recv_multipart())
-            if frames is None:
-                continue
-            if self._incoming.is_due():
-                sockets.send(self.socket, Arrived(self._incoming.tell()))
-            message = codec.decode(frames)
-            if not isinstance(message, Arrived):
-                return message
-            self._outgoing.have_arrived(message.count)
+        for hop in Hop:
+            while hop in self._connections and sockets.has_arrived(self._connections[hop].socket):
+                message, acts = self._end.take(hop, sockets.receive_frames(self._connections[hop].socket))
+                self._do(acts)
+                if message is not None:
+                    return message
         return None
 
-    def news(self) -> list[sockets.Change]:
-        """Return the changes of the connection since the last call; what it may have lost is sent again."""
-        left = {*self._addresses} - {self._dialled}
-        changes = [change for change in self.watch.news() if change.address not in left]
-        if changes:
-            self._is_lost = not changes[-1].is_made
-        if not self._is_lost:
-            self.address, self._search = self._dialled, None
-        if any(not change.is_made for change in changes):
-            self._say_again()
-        return changes
+    def news(self) -> list[bool]:
+        """Return the changes since the last call: whether there is a way to the driver. What may be lost goes again."""
+        before = self._end.is_connected
+        changes = []
+        for hop, connection in list(self._connections.items()):
+            for change in connection.watch.news():
+                if self._connections.get(hop) is not connection:  # it was closed since
+                    break
+                self._do(self._end.made(hop) if change.is_made else self._end.lost(hop))
+                changes.append(self._end.is_connected)
+        return [made for made, last in zip(changes, [before, *changes], strict=False) if made != last]
 
-    def _say_again(self) -> None:
-        """Send who this is, and what the driver may not have."""
-        arrived = self._incoming.tell()
-        sockets.send(self.socket, Resume(arrived) if arrived else self._hello)
-        for frames in self._outgoing.kept():
-            sockets.send_frames(self.socket, frames)
+    def look(self) -> list[bool]:
+        """Leave a relay that says nothing, and return what that changes; to be called about once a second."""
+        before = self._end.is_connected
+        self._do(self._end.look())
+        return [] if self._end.is_connected == before else [self._end.is_connected]
+
+    @property
+    def address(self) -> str:
+        """Where the driver was found last."""
+        return self._end.address
 
     def may_dial(self, addresses: Sequence[str]) -> None:
         """Take the driver to be at any of these *addresses*, should the connection be lost."""
-        self._addresses = addresses
+        self._end.may_dial(addresses)
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the connection is lost, and was not made again in time."""
-        if not self._is_lost:
-            return
-        if self._search is None:
-            self._search = search_again(self._addresses, self.address, self._seconds, now)
-        if self._search.goes_on(now) and self._search.address() != self._dialled:
-            self.socket.disconnect(self._dialled)
-            self._dialled = self._search.address()
-            self.socket.connect(self._dialled)
-            self._say_again()
+        self._do(self._end.keep_trying(now))
 
     def tell(self) -> None:
         """Tell the driver what has arrived, unless it knows; to be called now and then."""
-        if self._incoming.is_owed():
-            sockets.send(self.socket, Arrived(self._incoming.tell()))
+        self._do(self._end.tell())
 
     def close(self) -> None:
-        """Close the socket, without waiting for what is under way."""
-        self.watch.close()
-        self.socket.close(0)
+        """Close all, without waiting for what is under way."""
+        for hop in list(self._connections):
+            self._hang_up(hop)
 
+    def _do(self, acts: Iterable[Act]) -> None:
+        for act in acts:
+            match act:
+                case Dial(hop, address):
+                    self._dial(hop, address)
+                case HangUp(hop):
+                    self._hang_up(hop)
+                case Write(hop, frames):
+                    sockets.send_frames(self._connections[hop].socket, frames)
 
-class _End(Struct):
-    """What is known of an agent's connection."""
+    def _dial(self, hop: Hop, address: str) -> None:
+        socket = self._make()
+        connection = self._connections[hop] = _Connection(socket, sockets.Watch(socket))
+        if self._poller is not None:
+            self._register(self._poller, connection)
+        sockets.connect(socket, address)
 
-    incoming: Incoming
-    outgoing: Outgoing
+    def _hang_up(self, hop: Hop) -> None:
+        connection = self._connections.pop(hop)
+        if self._poller is not None:
+            self._poller.unregister(connection.socket)
+            self._poller.unregister(connection.watch.socket)
+        connection.watch.close()
+        connection.socket.close(0)
 
 
 class SteadyRouter:
@@ -122,52 +143,30 @@ class SteadyRouter:
 
     def __init__(self, socket: sockets.Socket) -> None:
         self._socket = socket
-        self._ends: dict[str, _End] = {}  # of agents that were welcomed
+        self._end = DriverEnd()
 
-    def send(self, name: str, message: Message) -> None:
-        """Send *message* to an agent."""
-        if isinstance(message, Welcome):
-            self._ends.setdefault(name, _End(Incoming(), Outgoing()))
-        end = self._ends.get(name)
-        if end is None:
-            sockets.send_to(self._socket, name, message)
-        else:
-            sockets.send_frames(self._socket, [name.encode(), *end.outgoing.add(codec.encode(message))])
+    def relay_of(self, name: str) -> str:
+        """Return the relay that an agent was heard by last; empty if it has a connection of its own."""
+        return self._end.relay_of(name)
 
-    def take(self, name: str, frames: list[bytes]) -> Message | None:
-        """Return the message in *frames*, None if it says nothing new; raise ProtocolError if it is invalid.
+    def behind(self, relay: str) -> list[str]:
+        """Return the agents that were heard by *relay* last."""
+        return self._end.behind(relay)
 
-        None as well where *name* is libzmq's, for a connection in whose place there is a newer one: see `Inbox`.
-        """
-        end = self._ends.get(name)
-        if end is None:
-            message = None if is_numbered(frames) else codec.decode(frames)
-            return None if name.startswith("\0") else message
-        taken = end.incoming.take(frames)
-        if taken is None:
-            return None
-        if end.incoming.is_due():
-            sockets.send_to(self._socket, name, Arrived(end.incoming.tell()))
-        message = codec.decode(taken)
-        match message:
-            case Arrived(count):
-                end.outgoing.have_arrived(count)
-            case Hello():
-                self._resume(name, end, 0)
-            case Resume(arrived):
-                self._resume(name, end, arrived)
-            case _:
-                return message
-        return None
+    def send(self, names: Sequence[str], message: Message) -> None:
+        """Send *message* to agents."""
+        self._write(self._end.send(names, message))
 
-    def _resume(self, name: str, end: _End, arrived: int) -> None:
-        """Send again what has not arrived."""
-        end.outgoing.have_arrived(arrived)
-        for frames in end.outgoing.kept():
-            sockets.send_frames(self._socket, [name.encode(), *frames])
+    def take(self, name: str, frames: list[bytes]) -> Heard:
+        """Return what *frames* say that have come by the connection of *name*; raise ProtocolError if it is invalid."""
+        heard, parcels = self._end.take(name, frames)
+        self._write(parcels)
+        return heard
 
     def tell(self) -> None:
         """Tell each agent what has arrived from it, unless it knows; to be called now and then."""
-        for name, end in self._ends.items():
-            if end.incoming.is_owed():
-                sockets.send_to(self._socket, name, Arrived(end.incoming.tell()))
+        self._write(self._end.tell())
+
+    def _write(self, parcels: Iterable[Parcel]) -> None:
+        for parcel in parcels:
+            sockets.send_frames(self._socket, [parcel.to.encode(), *parcel.frames])

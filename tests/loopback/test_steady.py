@@ -60,9 +60,12 @@ class Ends:
         self.agent = self._dial("agent")
 
     def _dial(self, name: str) -> SteadyDealer:
-        dealer = sockets.make(self._context, zmq.DEALER, name, silence=sockets.SILENCE)
-        keys.dial(dealer, self._curve)
-        return SteadyDealer(dealer, f"tcp://127.0.0.1:{self.proxy.port}", HELLO, seconds=0.3)
+        def make() -> sockets.Socket:
+            dealer = sockets.make(self._context, zmq.DEALER, name, silence=sockets.SILENCE)
+            keys.dial(dealer, self._curve)
+            return dealer
+
+        return SteadyDealer(make, f"tcp://127.0.0.1:{self.proxy.port}", HELLO, seconds=0.3)
 
     def driver_hears(self) -> list[Message]:
         """Return what has arrived at the driver."""
@@ -71,8 +74,8 @@ class Ends:
             self._authenticator.step()
         while self._router.poll(0):
             name, *frames = self._router.recv_multipart()
-            message = self.driver.take(name.decode(errors="backslashreplace"), frames)
-            if message is not None:
+            message = self.driver.take(name.decode(errors="backslashreplace"), frames).message
+            if isinstance(message, Message):
                 heard.append(message)
         return heard
 
@@ -112,7 +115,7 @@ def until_one(ends: Ends, message: Message) -> None:
 
 def welcome(ends: Ends) -> None:
     until_one(ends, HELLO)
-    ends.driver.send("agent", WELCOME)
+    ends.driver.send(["agent"], WELCOME)
     until_one(ends, WELCOME)
 
 
@@ -133,7 +136,7 @@ def test_hello_that_is_lost_is_said_again(ends: Ends) -> None:
 def test_welcome_that_is_lost_comes_again(ends: Ends) -> None:
     until_one(ends, HELLO)
     ends.proxy.swallow(True)
-    ends.driver.send("agent", WELCOME)
+    ends.driver.send(["agent"], WELCOME)
     time.sleep(0.05)
     ends.proxy.cut(rudely=True)
     ends.proxy.swallow(False)
@@ -142,7 +145,7 @@ def test_welcome_that_is_lost_comes_again(ends: Ends) -> None:
 
 def test_who_is_not_welcome_is_told_without_a_number(ends: Ends) -> None:
     until_one(ends, HELLO)
-    ends.driver.send("agent", GivenUp())
+    ends.driver.send(["agent"], GivenUp())
     until_one(ends, GivenUp())
 
 
@@ -185,7 +188,7 @@ def test_nothing_is_lost_and_nothing_comes_twice_when_connections_are_cut(ends: 
                 ends.agent.send(Output(worker_name(0, 1), 1, b"%d" % told))
             for _ in range(chance.randrange(3)):
                 seen += 1
-                ends.driver.send("agent", OutputSeen(seen))
+                ends.driver.send(["agent"], OutputSeen(seen))
             hear()
 
     def hear() -> None:

@@ -32,6 +32,7 @@ from scoop_hpc.protocol.messages import (
     Program,
     Progress,
     Ready,
+    Relay,
     Seen,
     Shutdown,
     Standing,
@@ -46,6 +47,7 @@ from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, WorkerName, 
 from scoop_hpc.run.agent_state import (
     Action,
     AgentState,
+    CloseRelay,
     ConnectBroker,
     Fork,
     InspectDriver,
@@ -56,6 +58,7 @@ from scoop_hpc.run.agent_state import (
     LookAtProcesses,
     LookAtProgress,
     LookAtWorkers,
+    OpenRelay,
     Phase,
     Signal,
     Tell,
@@ -376,6 +379,26 @@ def test_node_that_has_lost_the_driver_looks_for_it_again_unless_it_is_the_first
         each.wait(30)
         assert each.phase is Phase.OVER
     assert (node.state.is_to_return, other.state.is_to_return) == (False, True)
+
+
+def test_agent_relays_until_it_has_no_way_to_the_driver_itself(other: Node) -> None:
+    assert other.driver(Relay()) == [OpenRelay()]
+    assert other.do(other.state.connected(False, other.now)) == [CloseRelay()]
+    other.do(other.state.connected(True, other.now))
+    assert other.do(other.state.connected(False, other.now)) == []
+    assert other.driver(Relay()) == [OpenRelay()]  # once it is asked again
+
+
+@pytest.mark.parametrize("end", [GivenUp(), Shutdown()])
+def test_agent_relays_while_all_end_but_not_when_its_node_is_given_up(other: Node, end: Message) -> None:
+    other.driver(Relay())
+    assert (CloseRelay() in other.driver(end)) == isinstance(end, GivenUp)
+    assert other.driver(Relay()) == []  # it is about to leave
+
+
+def test_agent_that_cannot_go_on_relays_no_more(other: Node) -> None:
+    other.driver(Relay())
+    assert CloseRelay() in other.do(other.state.fail("no memory", 1, other.now))
 
 
 # the end

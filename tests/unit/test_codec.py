@@ -12,6 +12,7 @@ from scoop_hpc.protocol import codec, messages
 from scoop_hpc.protocol.messages import (
     VERSION,
     Accounts,
+    Addressee,
     Arrived,
     Awaited,
     Batch,
@@ -19,6 +20,7 @@ from scoop_hpc.protocol.messages import (
     Curve,
     Drained,
     FailedTask,
+    Forward,
     FunctionAccount,
     GivenUp,
     Gone,
@@ -31,10 +33,14 @@ from scoop_hpc.protocol.messages import (
     Loss,
     Message,
     Moved,
+    Parted,
     Peers,
     Program,
     Progress,
     Reference,
+    Relay,
+    Relayed,
+    RelayUp,
     Request,
     Results,
     Resume,
@@ -42,12 +48,13 @@ from scoop_hpc.protocol.messages import (
     Standing,
     Stop,
     Tasks,
+    UseRelay,
     Watch,
     Welcome,
     WorkerAccount,
     WorkerSeen,
 )
-from scoop_hpc.protocol.names import ORIGIN, NodeIndex, broker_name, worker_name
+from scoop_hpc.protocol.names import ORIGIN, NodeIndex, agent_name, broker_name, worker_name
 
 NODE = NodeIndex(0)
 PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
@@ -79,7 +86,13 @@ SAMPLES = [
     LinkBroken(broker_name(3)),
     Moved(ORIGIN, (1, 2), broker_name(3), 2, (Loss("a worker died"),)),
     Arrived(7),
-    Resume(7),
+    Resume(7, 2),
+    Relay(),
+    RelayUp("tcp://1.2.3.4:5"),
+    UseRelay("tcp://1.2.3.4:5"),
+    Relayed(agent_name("n1", "5f0c", 0), b"frame"),
+    Forward((Addressee(agent_name("n1", "5f0c", 0), 7),), b"frame"),
+    Parted(agent_name("n1", "5f0c", 0)),
     Accounts(
         (FunctionAccount("simulate", 7, 1, 0, 1.5, 0.5, ((40, 7),)),),
         (WorkerAccount(ORIGIN, 2.0, 2.5, 9.0, 0.5), WorkerAccount(worker_name(0, 1), 0.0, 0.0)),

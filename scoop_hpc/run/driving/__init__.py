@@ -6,6 +6,7 @@ Each imports only those below it::
     losses        the run goes on without a node or worker, or ends
     joining       agents are started, welcomed, told of each other
     life          the phase of the run, and its end
+    relays        which agents relay for which
     membership    the nodes; broken_links: which of them a broken link costs
     actions, plan values
 """
