@@ -65,6 +65,7 @@ from scoop_hpc.run.streams.output import OutputPipes
 from scoop_hpc.run.watching.accounts import NodeAccounts
 from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
+from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
 from scoop_hpc.transport.directory import choose_private, make_private
 from scoop_hpc.transport.last_word import LastWord
@@ -120,6 +121,8 @@ class Agent:
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived; tried to, while there is no connection
         self._relay: Relay | None = None  # while other agents go by this one
+        self._relays = 0  # that there have been
+        self._authenticator: keys.Authenticator | None = None  # of them
         self._oom_kills = OomKills(read_text)
         self._accounts = NodeAccounts()
         self._gpus = Gpus(None)
@@ -391,12 +394,21 @@ class Agent:
         self._line.send(message)
 
     def _open_relay(self) -> None:
-        self._relay = Relay(self._context, self._plan.silence, self._poller)
-        if self._welcome.curve is None:
-            address = self._relay.bind_ipc(f"ipc://{self._directory}/relay{self._welcome.node}")
+        if self._relay is None:
+            self._relay = self._make_relay()
+        self._tell(RelayUp(self._relay.address))
+
+    def _make_relay(self) -> Relay:
+        curve = self._welcome.curve
+        if curve is not None and self._authenticator is None:
+            self._authenticator = keys.Authenticator(self._context, curve)
+        relay = Relay(self._context, self._plan.silence, self._poller, self._authenticator)
+        self._relays += 1
+        if curve is None:  # a file of its own: that of the one before is removed at some time
+            relay.bind_ipc(f"ipc://{self._directory}/relay{self._welcome.node}.{self._relays}")
         else:
-            address = self._relay.bind_tcp(self._welcome.curve, self._addresses[0])
-        self._tell(RelayUp(address))
+            relay.bind_tcp(curve, self._addresses[0])
+        return relay
 
     def _connect_broker(self) -> sockets.Socket:
         broker = sockets.make(self._context, zmq.DEALER, AGENT)

@@ -251,6 +251,7 @@ class DriverEnd:
 
     def __init__(self) -> None:
         self._agents: dict[str, _Agent] = {}  # that were welcomed
+        self._behind: dict[str, dict[str, None]] = {}  # by relays: the agents that were heard by each last
 
     def relay_of(self, name: str) -> str:
         """Return the relay that an agent was heard by last; empty if it has a connection of its own."""
@@ -259,7 +260,7 @@ class DriverEnd:
 
     def behind(self, relay: str) -> list[str]:
         """Return the agents that were heard by *relay* last."""
-        return [name for name, agent in self._agents.items() if agent.relay == relay]
+        return list(self._behind.get(relay, ()))
 
     def send(self, names: Collection[str], message: Message) -> list[Parcel]:
         """Return what sends *message* to agents: to those behind one relay, it goes there once."""
@@ -278,16 +279,21 @@ class DriverEnd:
                 behind.setdefault(agent.relay, []).append(Addressee(name, number))
             else:
                 parcels.append(Parcel(name, with_number(number, frames)))
-        return [*parcels, *(self._forward(relay, to, frames) for relay, to in behind.items())]
+        for relay, to in behind.items():
+            parcels += self._forward(relay, to, frames)
+        return parcels
 
-    def _forward(self, relay: str, to: Sequence[Addressee], frames: Sequence[Buffer]) -> Parcel:
+    def _forward(self, relay: str, to: Sequence[Addressee], frames: Sequence[Buffer]) -> list[Parcel]:
+        """Return nothing if the relay is none any more and has one itself: those behind it are about to say Resume."""
+        if self._agents[relay].relay:
+            return []
         (frame,) = frames
         forward = codec.encode(Forward(tuple(to), bytes(frame)))
-        return Parcel(relay, self._agents[relay].outgoing.add(forward))
+        return [Parcel(relay, self._agents[relay].outgoing.add(forward))]
 
-    def _parcel(self, name: str, frames: Sequence[Buffer]) -> Parcel:
+    def _parcels(self, name: str, frames: Sequence[Buffer]) -> list[Parcel]:
         relay = self.relay_of(name)
-        return self._forward(relay, [Addressee(name, 0)], frames) if relay else Parcel(name, frames)
+        return self._forward(relay, [Addressee(name, 0)], frames) if relay else [Parcel(name, frames)]
 
     def take(self, name: str, frames: list[bytes]) -> tuple[Heard, list[Parcel]]:
         """Return what *frames* say that have come by the connection of *name*; raise ProtocolError if it is invalid.
@@ -304,9 +310,7 @@ class DriverEnd:
         taken = agent.incoming.take(frames)
         if taken is None:
             return Heard(name), []
-        parcels = []
-        if agent.incoming.is_due():
-            parcels.append(self._arrived(name, agent))
+        parcels = self._arrived(name, agent) if agent.incoming.is_due() else []
         message = codec.decode(taken)
         match message:
             case Arrived(count):
@@ -315,15 +319,20 @@ class DriverEnd:
                 return Heard(name), [*parcels, *self._resume(name, agent, 0)]
             case Resume(arrived, attempt):
                 if attempt >= agent.attempt:
+                    self._behind.get(agent.relay, {}).pop(name, None)
                     agent.attempt, agent.relay = attempt, relay
-                    answer = [self._arrived(name, agent)] if relay else []
+                    if relay:
+                        self._behind.setdefault(relay, {})[name] = None
+                    answer = self._arrived(name, agent) if relay else []
                     return Heard(name, None, True), [*parcels, *answer, *self._resume(name, agent, arrived)]
             case Relayed(sender, frame) if not relay:
                 heard, more = self._take_relayed(name, sender, frame)
                 return heard, [*parcels, *more]
-            case Parted(other) if not relay:
+            case Parted(other):
                 return (Heard(other, None, False) if self.relay_of(other) == name else Heard(name)), parcels
-            case Relayed() | Parted() | Hello():
+            case Relayed():  # from when it was a relay: the sender has left it since, and sends that again
+                pass
+            case Hello():
                 raise ProtocolError(f"the agent {name!r}, which has a relay, sent the driver {message!r}")
             case _:
                 return Heard(name, message), parcels
@@ -340,11 +349,12 @@ class DriverEnd:
     def _resume(self, name: str, agent: _Agent, arrived: int) -> list[Parcel]:
         """Return what sends again what has not arrived."""
         agent.outgoing.have_arrived(arrived)
-        return [self._parcel(name, frames) for frames in agent.outgoing.kept()]
+        return [parcel for frames in agent.outgoing.kept() for parcel in self._parcels(name, frames)]
 
-    def _arrived(self, name: str, agent: _Agent) -> Parcel:
-        return self._parcel(name, codec.encode(Arrived(agent.incoming.tell())))
+    def _arrived(self, name: str, agent: _Agent) -> list[Parcel]:
+        return self._parcels(name, codec.encode(Arrived(agent.incoming.tell())))
 
     def tell(self) -> list[Parcel]:
         """Return what tells each agent what has arrived from it, unless it knows; to be called now and then."""
-        return [self._arrived(name, agent) for name, agent in self._agents.items() if agent.incoming.is_owed()]
+        owed = [(name, agent) for name, agent in self._agents.items() if agent.incoming.is_owed()]
+        return [parcel for name, agent in owed for parcel in self._arrived(name, agent)]

@@ -21,36 +21,44 @@ from scoop_hpc.transport.numbered import with_number
 
 
 class Relay:
-    """A relay, which polls by *poller*; connections to it count as lost after some seconds of *silence*."""
+    """A relay, which polls by *poller*; connections to it count as lost after some seconds of *silence*.
 
-    def __init__(self, context: sockets.Context, silence: float, poller: zmq.Poller) -> None:
-        self._context = context
+    Those from other machines are let in by *authenticator*, of which a context has one only, that stays.
+    """
+
+    def __init__(
+        self,
+        context: sockets.Context,
+        silence: float,
+        poller: zmq.Poller,
+        authenticator: keys.Authenticator | None,
+    ) -> None:
         self._poller = poller
         self._socket = sockets.make(context, zmq.ROUTER, silence=silence)
         self._watch = sockets.Watch(self._socket, listens=True)
-        self._authenticator: keys.Authenticator | None = None
+        self.address = ""  # once it is bound
+        self._authenticator = authenticator
         self._open: set[int] = set()  # connections, by file descriptor
         self._names: dict[int, str] = {}  # of the agents at their other ends, as far as known
-        for source in (self._socket, self._watch.socket):
+        for source in self._sources():
             poller.register(source, zmq.POLLIN)
 
-    def bind_ipc(self, endpoint: str) -> str:
-        """Be there for agents on this machine; return the address."""
-        sockets.bind_ipc(self._socket, endpoint)
-        return endpoint
+    def _sources(self) -> list[sockets.Socket]:
+        asking = [] if self._authenticator is None else [self._authenticator.socket]
+        return [self._socket, self._watch.socket, *asking]
 
-    def bind_tcp(self, curve: Curve, host: str) -> str:
-        """Be there for agents of this run on other machines, which reach this one as *host*; return the address."""
-        self._authenticator = keys.Authenticator(self._context, curve)
-        self._poller.register(self._authenticator.socket, zmq.POLLIN)
-        return sockets.url(host, sockets.bind_tcp(self._socket, curve))
+    def bind_ipc(self, endpoint: str) -> None:
+        """Be there for agents on this machine."""
+        sockets.bind_ipc(self._socket, endpoint)
+        self.address = endpoint
+
+    def bind_tcp(self, curve: Curve, host: str) -> None:
+        """Be there for agents of this run on other machines, which reach this one as *host*."""
+        self.address = sockets.url(host, sockets.bind_tcp(self._socket, curve))
 
     def __contains__(self, source: object) -> bool:
         """Return whether *source*, which was polled, belongs to this relay."""
-        return source is self._socket or source is self._watch.socket or self._is_asked(source)
-
-    def _is_asked(self, source: object) -> bool:
-        return self._authenticator is not None and source is self._authenticator.socket
+        return any(source is each for each in self._sources())
 
     @property
     def is_used(self) -> bool:
@@ -95,12 +103,7 @@ class Relay:
 
     def close(self) -> None:
         """Close all, without waiting for what is under way: the agents see that, and find the driver by themselves."""
-        sources = [self._socket, self._watch.socket]
-        if self._authenticator is not None:
-            sources.append(self._authenticator.socket)
-        for source in sources:
+        for source in self._sources():
             self._poller.unregister(source)
         self._watch.close()
-        for source in sources:
-            if source is not self._watch.socket:
-                source.close(0)
+        self._socket.close(0)

@@ -258,13 +258,40 @@ def test_agent_behind_a_relay_that_is_parted_has_no_way() -> None:
     assert net.driver.take("b", parted)[0] == Heard("b")  # it is not behind that
 
 
-@pytest.mark.parametrize("inner", [Parted("b"), HELLO, Relayed("b", b"")])
-def test_who_has_a_relay_can_be_none_and_does_not_begin_anew(inner: Message) -> None:
+def by_relay(net: Net, message: Message) -> tuple[Heard, list[Parcel]]:
+    """Return what the driver hears, and answers, when "a" sends a *message* by its relay."""
+    relayed = Relayed("a", bytes(codec.encode(message)[0]))
+    return net.driver.take("r1", [bytes(frame) for frame in codec.encode(relayed)])
+
+
+def test_who_has_a_relay_does_not_begin_anew() -> None:
     net, _ = behind_relay()
-    relayed = Relayed("a", bytes(codec.encode(inner)[0]))
-    heard, _ = net.driver.take("r1", [bytes(frame) for frame in codec.encode(relayed)])
+    heard, _ = by_relay(net, HELLO)
     assert heard.sender == "a"
     assert isinstance(heard.message, ProtocolError)
+
+
+@pytest.mark.parametrize("late", [Parted("b"), Relayed("b", bytes(codec.encode(Resume(1, 9))[0]))])
+def test_late_words_of_who_was_a_relay_and_has_one_by_now_change_nothing(late: Message) -> None:
+    net, _ = behind_relay()
+    assert by_relay(net, late) == (Heard("a"), [])
+    assert net.driver.relay_of("b") == "r1"
+
+
+def test_nothing_is_sent_to_who_was_a_relay_for_those_who_have_not_left_it_yet() -> None:
+    net, chance = net_of("a", "r1", "r2")
+    net.tell(UseRelay(RELAYS[0]), "a")
+    net.settle(chance)
+    net.tell(UseRelay(RELAYS[1]), "r1")
+    net.settle(chance)
+    assert (net.driver.relay_of("a"), net.driver.relay_of("r1")) == ("r1", "r2")
+    net.tell(OutputSeen(1), "a")
+    net.tell(OutputSeen(2), "r1")
+    net.settle(chance)
+    assert net.said["r1"] == [OutputSeen(2)]  # in its numbers there is no gap
+    net.cut("a", Hop.RELAY)
+    net.settle(chance)
+    assert net.said["a"] == [OutputSeen(1)]
 
 
 @pytest.mark.parametrize("sender", ["x", "r1"])

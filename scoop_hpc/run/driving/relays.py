@@ -44,7 +44,7 @@ class Relays:
 
     def wanted(self) -> int:
         """Return how many relays there should be."""
-        nodes = len(self._membership.hoped_for())
+        nodes = len(self._membership.nodes)
         return 0 if nodes <= self._policy.all_connected else math.ceil(math.sqrt(nodes))
 
     def place(self, node: Node) -> list[Action]:
@@ -69,7 +69,7 @@ class Relays:
         """Give those that wait to the relays that have room for them."""
         actions: list[Action] = []
         wanted = max(1, self.wanted())
-        room = math.ceil((len(self._membership.hoped_for()) - 1 - wanted) / wanted)
+        room = math.ceil((len(self._membership.nodes) - 1 - wanted) / wanted)
         for index, node in list(self._waiting.items()):
             usable = [each for each in self._relays.items() if each[1].address and len(each[1].assigned) < room]
             if not usable:
