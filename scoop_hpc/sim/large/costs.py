@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Costs:
     """Times in seconds, sizes in bytes.
 
-    Those of the owner, for a task that leaves and for its outcome, are CPU times of a saturated run: 8 workers on 2 CPUs
-    of a cloud machine, tasks of 2 ms. A broker took 25 to 43 us for a task there; what that is for a message is an
+    Those of the owner, for a task that leaves and for its outcome, are CPU times of a saturated run: 8 workers on 2
+    CPUs of a cloud machine, tasks of 2 ms. A broker took 25 to 43 us for a task there; what that is for a message is an
     estimate, and so is all else.
     """
 
