@@ -47,8 +47,8 @@ class Executor(concurrent.futures.Executor):
 
     In a program that was started by ``scoop-hpc run`` or ``submit``, and in every task, it uses the workers of that
     run. Anywhere else (a script, a notebook, pytest, any thread) it starts workers of its own with the first call, as
-    many as this process may use CPUs, or on all nodes of the job that this process is in; `shutdown` ends them. One idle
-    process stays for the next Executor, until the program ends.
+    many as this process may use CPUs, or on all nodes of the job that this process is in; `shutdown` ends them. One
+    idle process stays for the next Executor, until the program ends.
     Functions and classes of ``__main__`` are sent by value: no guard is needed there, and nothing is imported twice.
 
     *max_workers* is how many there are, or, in a run, how many of its calls are under way at once at the most (those
