@@ -156,9 +156,9 @@ class BrokerServer:
         self._context.destroy(linger=int(self._policy.linger * 1000))
 
     def _serve_main(self) -> bool:
-        """Take the messages that have arrived, up to a limit; return False after Stop."""
-        for _ in range(self._policy.messages_at_once):
-            if not sockets.has_arrived(self._main):
+        """Take the messages that have arrived, one at least, up to a limit; return False after Stop."""
+        for taken in range(self._policy.messages_at_once):
+            if taken and not sockets.has_arrived(self._main):
                 return True
             sender, *frames = sockets.receive_frames(self._main)
             name = ProcessName(sender.decode(errors="backslashreplace"))

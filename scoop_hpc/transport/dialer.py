@@ -131,7 +131,7 @@ class Dialer:
         whole = spelled_out(message) if self._is_far else message
         frames = self._outgoing.add(codec.encode(whole))
         if self.is_open:
-            sockets.send_frames(self.socket, frames, copy=whole is message)
+            sockets.send_frames(self.socket, frames, whole is message)
 
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""

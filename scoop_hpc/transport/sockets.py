@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import zmq
 
@@ -21,6 +21,7 @@ SILENCE = 8.0  # seconds without an answer until a connection counts as lost
 _LEAST_SILENCE = 3.0  # a busy machine may answer as late
 _HEARTBEATS = 7  # ZMTP pings (RFC 37) in that time
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
+_MORE, _NOBLOCK, _RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
 _CONNECT = 3_000  # ms for an attempt: tcp(7) sends its SYN again after 1, 3, 7, ... 63 s, however soon others answer
 
 
@@ -77,20 +78,19 @@ def connect(socket: Socket, address: str) -> None:
         raise ProtocolError(f"cannot connect to {address!r}: {error.strerror}") from error
 
 
-# `zmq.Socket.send_multipart` takes 6 us more for three frames: its flags are enumerations
-_send: Any = zmq.backend.Socket.send
-_MORE, _NOBLOCK, _RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
-
-
 def send_frames(socket: Socket, frames: Sequence[Buffer], copy: bool = True) -> None:
-    """Send a message of *frames*; without a *copy*, those that are large must stay as they are."""
+    """Send one message of several *frames*.
+
+    pyzmq's `send_multipart` does the same, but computes with a flag of an `enum` for each frame, which takes as long as
+    to send it.
+    """
     for frame in frames[:-1]:
-        _send(socket, frame, _MORE, copy)
-    _send(socket, frames[-1], 0, copy)
+        socket.send(frame, _MORE, copy)
+    socket.send(frames[-1], 0, copy)
 
 
 def receive_frames(socket: Socket) -> list[bytes]:
-    """Return the frames of a message that has arrived."""
+    """Return the frames of a message that has arrived; raise zmq.Again if none has."""
     frames = [socket.recv(_NOBLOCK)]
     while socket.get(_RCVMORE):
         frames.append(socket.recv())
@@ -112,11 +112,14 @@ def has_arrived(socket: Socket) -> bool:
     return bool(zmq.zmq_poll([(socket, zmq.POLLIN)], 0))  # 1.5 us; to try, and to catch zmq.Again, takes 12
 
 
-def receive(socket: Socket) -> Message | None:
-    """Return the next message that has arrived, None if there is none."""
-    if not has_arrived(socket):
+def receive(socket: Socket, likely: bool = False) -> Message | None:
+    """Return the next message that has arrived, None if there is none; where one is *likely*, that is not asked before."""
+    if not likely and not has_arrived(socket):
         return None
-    return codec.decode(receive_frames(socket))
+    try:
+        return codec.decode(receive_frames(socket))
+    except zmq.Again:
+        return None
 
 
 def url(address: str, port: int) -> str:

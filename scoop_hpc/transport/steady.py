@@ -35,7 +35,7 @@ class SteadyDealer:
 
     def send(self, message: Message) -> None:
         """Send *message*."""
-        self.socket.send_multipart(self._outgoing.add(codec.encode(message)))
+        sockets.send_frames(self.socket, self._outgoing.add(codec.encode(message)))
 
     def receive(self) -> Message | None:
         """Return the next message that has arrived, None if there is none; raise ProtocolError if it is invalid."""
@@ -58,7 +58,7 @@ class SteadyDealer:
             arrived = self._incoming.tell()
             sockets.send(self.socket, Resume(arrived) if arrived else self._hello)
             for frames in self._outgoing.kept():
-                self.socket.send_multipart(frames)
+                sockets.send_frames(self.socket, frames)
         return changes
 
     def tell(self) -> None:
@@ -94,7 +94,7 @@ class SteadyRouter:
         if end is None:
             sockets.send_to(self._socket, name, message)
         else:
-            self._socket.send_multipart([name.encode(), *end.outgoing.add(codec.encode(message))])
+            sockets.send_frames(self._socket, [name.encode(), *end.outgoing.add(codec.encode(message))])
 
     def take(self, name: str, frames: list[bytes]) -> Message | None:
         """Return the message in *frames*, None if it says nothing new; raise ProtocolError if it is invalid.
@@ -126,7 +126,7 @@ class SteadyRouter:
         """Send again what has not arrived."""
         end.outgoing.have_arrived(arrived)
         for frames in end.outgoing.kept():
-            self._socket.send_multipart([name.encode(), *frames])
+            sockets.send_frames(self._socket, [name.encode(), *frames])
 
     def tell(self) -> None:
         """Tell each agent what has arrived from it, unless it knows; to be called now and then."""
