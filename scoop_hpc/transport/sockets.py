@@ -113,7 +113,7 @@ def has_arrived(socket: Socket) -> bool:
 
 
 def receive(socket: Socket, likely: bool = False) -> Message | None:
-    """Return the next message that has arrived, None if there is none; where one is *likely*, that is not asked before."""
+    """Return the next message that has arrived, None if there is none; one that is *likely* is not asked for before."""
     if not likely and not has_arrived(socket):
         return None
     try:
