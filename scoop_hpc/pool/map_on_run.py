@@ -44,7 +44,9 @@ class RunAsPool(Pool):
         call = future.take()
         if call is None:  # it was cancelled
             return
-        inner = self._inner[future] = self._on_run.submit(*call)
+        task, args, kwargs = call
+        cost = self._controller.cost_of(task, args[0])  # what chunks of other functions take says nothing
+        inner = self._inner[future] = self._on_run.submit(task, args, kwargs, cost)
         self._on_run.add(future)
         inner.add_done_callback(functools.partial(self._pass_on, future))
 

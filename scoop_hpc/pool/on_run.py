@@ -28,7 +28,7 @@ _failures: dict[str, str | None] = {}  # of initializers run here, by the key of
 _inside: contextvars.ContextVar[str | None] = contextvars.ContextVar("inside", default=None)  # whose call this task is
 _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
-_Call = tuple["CallFor", tuple[Any, ...], dict[str, Any]]
+_Call = tuple["CallFor", tuple[Any, ...], dict[str, Any], Cost | None]
 
 
 class CallFor(WithOptions):
@@ -117,8 +117,13 @@ class OnRun:
         self._failed = 0  # of these
         self._lock = threading.Lock()
 
-    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
-        """Return the future of a call; raise BrokenPoolError if an initializer has failed."""
+    def submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost | None = None
+    ) -> Future:
+        """Return the future of a call; raise BrokenPoolError if an initializer has failed.
+
+        Without a *cost*, that of all calls of *function*.
+        """
         if self._broken is not None:
             raise BrokenPoolError(self._broken)
         self._controller.check()
@@ -127,9 +132,9 @@ class OnRun:
             call = self._last = CallFor(self._key, self._initializer, function)
         future: Future
         if self._limit is None or self.called_inside():
-            future = self._controller.submit(call, args, kwargs)
+            future = self._controller.submit(call, args, kwargs, cost)
         else:
-            future = queued = _Queued(self._controller, (call, args, kwargs))
+            future = queued = _Queued(self._controller, (call, args, kwargs, cost))
             self._queue.append(queued)
             self._feed()
         self.add(future)
