@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.figures import EXECUTOR, OURS, TRACED, Target
-from scoop_hpc.bench.rows import Report, megabytes_per_second, microseconds, tasks_per_second
+from scoop_hpc.bench.rows import Report, megabytes_per_second, tasks_per_second
+from scoop_hpc.bench.rows import microseconds as microseconds
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,9 @@ def table(figures: SiteFigures, start: float | None) -> list[str]:
     >>> for line in table(SiteFigures(1, 2, 0.0, measured), 0.5):
     ...     print(line)
     1 node, 2 workers
-    start    launch to the first result                         0.5 s
-    latency  a no-op there and back, another process            100 us    90 to 130
-    echo     arrays of 1 MB there, and back meanwhile      no figure: ImportError: no numpy
+    start    launch to the first result                    0.500 s
+    latency  a no-op there and back, another process         100 us      90 to 130
+    echo     arrays of 1 MB there, and back meanwhile no figure: ImportError: no numpy
     """
     rows = {row.name: row for row in ROWS}
     nodes = f"{figures.nodes} {'node' if figures.nodes == 1 else 'nodes'}"
