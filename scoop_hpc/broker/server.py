@@ -156,9 +156,9 @@ class BrokerServer:
         self._context.destroy(linger=int(self._policy.linger * 1000))
 
     def _serve_main(self) -> bool:
-        """Take the messages that have arrived, up to a limit; return False after Stop."""
-        for _ in range(self._policy.messages_at_once):
-            if not sockets.has_arrived(self._main):
+        """Take the messages that have arrived, one at least, up to a limit; return False after Stop."""
+        for taken in range(self._policy.messages_at_once):
+            if taken and not sockets.has_arrived(self._main):
                 return True
             sender, *frames = self._main.recv_multipart(zmq.NOBLOCK)
             name = ProcessName(sender.decode(errors="backslashreplace"))
@@ -190,7 +190,7 @@ class BrokerServer:
                 outgoing = self._clients.setdefault(name, Outgoing())
                 outgoing.have_arrived(message.arrived)
                 for frames in outgoing.kept():
-                    self._main.send_multipart([name.encode(), *frames])
+                    sockets.send_frames(self._main, [name.encode(), *frames])
         elif is_broker(name) and not self._peers.is_gone(name):
             self._unanswered[name] = message
 
@@ -289,6 +289,6 @@ class BrokerServer:
             elif send.to in self._clients:
                 message = send.message if self._plan.curve is None else spelled_out(send.message)
                 frames = self._clients[send.to].add(codec.encode(message))
-                self._main.send_multipart([send.to.encode(), *frames])
+                sockets.send_frames(self._main, [send.to.encode(), *frames])
             else:
                 sockets.send_to(self._main, send.to, send.message)

@@ -131,7 +131,7 @@ class Dialer:
         whole = spelled_out(message) if self._is_far else message
         frames = self._outgoing.add(codec.encode(whole))
         if self.is_open:
-            self.socket.send_multipart(frames, copy=whole is message)
+            sockets.send_frames(self.socket, frames, whole is message)
 
     def receive(self) -> list[Message]:
         """Return the messages that have arrived, but for those that are about this connection."""
@@ -157,7 +157,7 @@ class Dialer:
         self._outgoing.have_arrived(answer.arrived)
         self.is_open = True
         for frames in self._outgoing.kept():
-            self.socket.send_multipart(frames, copy=False)
+            sockets.send_frames(self.socket, frames, copy=False)
 
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the last one has not answered in time."""

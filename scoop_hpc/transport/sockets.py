@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import zmq
 
 from scoop_hpc.errors import LaunchError, ProtocolError
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Curve, Message
+from scoop_hpc.protocol.messages import Buffer, Curve, Message
 from scoop_hpc.transport import curve as keys
 
 Socket = zmq.Socket[bytes]
@@ -20,6 +21,7 @@ SILENCE = 8.0  # seconds without an answer until a connection counts as lost
 _LEAST_SILENCE = 3.0  # a busy machine may answer as late
 _HEARTBEATS = 7  # ZMTP pings (RFC 37) in that time
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
+_MORE = int(zmq.SNDMORE)
 _CONNECT = 3_000  # ms for an attempt: tcp(7) sends its SYN again after 1, 3, 7, ... 63 s, however soon others answer
 
 
@@ -76,14 +78,25 @@ def connect(socket: Socket, address: str) -> None:
         raise ProtocolError(f"cannot connect to {address!r}: {error.strerror}") from error
 
 
+def send_frames(socket: Socket, frames: Sequence[Buffer], copy: bool = True) -> None:
+    """Send one message of several *frames*.
+
+    pyzmq's `send_multipart` does the same, but computes with a flag of an `enum` for each frame, which takes as long as
+    to send it.
+    """
+    for frame in frames[:-1]:
+        socket.send(frame, _MORE, copy)
+    socket.send(frames[-1], 0, copy)
+
+
 def send(socket: Socket, message: Message, copy: bool = True) -> None:
     """Send *message* on a socket that has one peer; without a *copy*, its large frames must stay as they are."""
-    socket.send_multipart(codec.encode(message), copy=copy)
+    send_frames(socket, codec.encode(message), copy)
 
 
 def send_to(socket: Socket, name: str, message: Message) -> None:
     """Send *message* to the peer *name* of a ROUTER."""
-    socket.send_multipart([name.encode(), *codec.encode(message)], copy=True)
+    send_frames(socket, [name.encode(), *codec.encode(message)])
 
 
 def has_arrived(socket: Socket) -> bool:
@@ -91,11 +104,14 @@ def has_arrived(socket: Socket) -> bool:
     return bool(zmq.zmq_poll([(socket, zmq.POLLIN)], 0))  # 1.5 us; to try, and to catch zmq.Again, takes 12
 
 
-def receive(socket: Socket) -> Message | None:
-    """Return the next message that has arrived, None if there is none."""
-    if not has_arrived(socket):
+def receive(socket: Socket, likely: bool = False) -> Message | None:
+    """Return the next message that has arrived, None if there is none; where one is *likely*, that is not asked before."""
+    if not likely and not has_arrived(socket):
         return None
-    return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
+    try:
+        return codec.decode(socket.recv_multipart(zmq.NOBLOCK))
+    except zmq.Again:
+        return None
 
 
 def url(address: str, port: int) -> str:

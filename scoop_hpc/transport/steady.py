@@ -103,7 +103,7 @@ class SteadyDealer:
                 case HangUp(hop):
                     self._hang_up(hop)
                 case Write(hop, frames):
-                    self._connections[hop].socket.send_multipart(frames)
+                    sockets.send_frames(self._connections[hop].socket, frames)
 
     def _dial(self, hop: Hop, address: str) -> None:
         socket = self._make()
@@ -152,4 +152,4 @@ class SteadyRouter:
 
     def _write(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:
-            self._socket.send_multipart([parcel.to.encode(), *parcel.frames])
+            sockets.send_frames(self._socket, [parcel.to.encode(), *parcel.frames])

@@ -196,11 +196,10 @@ class Controller:
             if self._state.is_spared and not self._state.stays(future.cost):
                 self.exchange.send_away(future)
             elif is_elsewhere:
-                self.progress.runner.run_future(future)
-            else:
-                self.runner.run_future(future)
+                if self.progress.runner.run_future(future):
+                    return
+            elif self.runner.run_future(future):
                 self.exchange.drop_taken()
-            if future.settled:
                 return
         waiter = self.progress.waiter(deadline) if is_elsewhere else self.loop.waiter(deadline)
         if not future.settled:

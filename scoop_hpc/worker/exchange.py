@@ -343,7 +343,7 @@ class Exchange:
                 timeout = seconds if timeout is None else min(timeout, seconds)
             nothing = not self._receive()
         if nothing and timeout != 0 and not (state.inbox or state.foreign or self.has_news()):
-            if self.accounts is not None:
+            if self.accounts is not None and not self.progress_thread.armed:
                 self.accounts.add_up()
             self._wait(timeout)
             with self.lock:
@@ -423,8 +423,12 @@ class Exchange:
                 self._poll_for_main()
                 state.look(now, self.on_duty is not None)
                 self._drain()
-        is_watched = self.watchdog()
-        return state.next_look(is_watched or (self._segments is not None and self._segments.lent), self._main_waits)
+        if self._main_waits and self.accounts is not None:
+            self.accounts.add_up()
+        is_watched = self.watchdog() or (self._segments is not None and self._segments.lent)
+        # one that comes back every now and then would have to call again each time, which takes a thread's switch
+        rests = self._main_waits and monotonic() - state.polled > state.policy.longest_look
+        return state.next_look(is_watched, rests)
 
     def _poll_for_main(self) -> None:
         """Poll in another thread: this was not the main thread's look."""

@@ -75,6 +75,7 @@ class BrokerLink:
         self._socket = sockets.make(self._context, zmq.DEALER, name)
         self._socket.connect(endpoint)
         self._thread = get_ident()
+        self._expects = False  # a message, since the socket has told of one
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
@@ -90,7 +91,8 @@ class BrokerLink:
 
     def receive(self) -> list[Message]:
         messages = []
-        message = sockets.receive(self._socket)
+        likely, self._expects = self._expects, False
+        message = sockets.receive(self._socket, likely)
         while message is not None:
             messages.append(message)
             message = sockets.receive(self._socket)
@@ -103,6 +105,8 @@ class BrokerLink:
             for descriptor, _ in self._poll.poll(None if timeout is None else max(1, int(min(timeout, _LONG) * 1000))):
                 if descriptor == self._woken:
                     os.read(self._woken, 1000)
+                else:
+                    self._expects = True
         finally:
             if before != self._waker:
                 signal.set_wakeup_fd(before)  # of an event loop of asyncio, or none

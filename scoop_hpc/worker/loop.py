@@ -310,7 +310,7 @@ class Loop:
 
     def _start(self, function: Callable[..., object], *args: Any) -> None:
         """Run *function* in a greenlet of its own, in the program's context [contextvars], until it parks or ends."""
-        task = self._spare.pop() if self._spare else greenlet(self._serve_turns, self._greenlet)
+        task = self._spare.pop() if self._spare else greenlet(self._live, self._greenlet)
         task.parent = self._greenlet
         task.gr_context = self._fresh_context()
         if self._state.has_tasks_to_look_after:
@@ -324,10 +324,14 @@ class Loop:
             self._exchange.accounts.worked(now, monotonic())
         self._runner.running = None
 
+    def _live(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Live a greenlet's life, where there is room for frames."""
+        frame_chunks.call(self._serve_turns, function, args)
+
     def _serve_turns(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Call one function after the other: a greenlet's life."""
+        """Call one function after the other."""
         while True:
-            frame_chunks.call(function, *args)
+            function(*args)
             del function, args  # which may be large
             if len(self._spare) >= _SPARE:
                 return

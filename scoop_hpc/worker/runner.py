@@ -44,17 +44,18 @@ class Runner:
         self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
-    def run_future(self, future: Future) -> None:
-        """Run a future of this worker's own, here and now, unless that is no longer to be done."""
+    def run_future(self, future: Future) -> bool:
+        """Run a future of this worker's own, here and now; return False if that is no longer to be done."""
         with self._lock:
             call = future.begin()
         if call is None:
-            return
+            return False
         state = self.state
         with_program = state is not None and state.of_program
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
-        value, error, _ = self._run(*call, future.cost, 1)
+        function, args, kwargs = call
+        value, error, _ = self._run(function, args, kwargs, future.cost, 1)
         try:
             if with_program:
                 assert state is not None
@@ -64,6 +65,7 @@ class Runner:
                 future.settle(value, error)
             else:
                 self.settle(future, value, error)
+        return True
 
     def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle *future*; its callbacks are the program's."""
@@ -171,8 +173,11 @@ class Runner:
         try:
             context = copy_context()
             state = self.state
-            if state is not None and (context or state.of_program):
-                state.prepare(context)
+            if state is not None:
+                if context:
+                    state.prepare(context)
+                elif state.of_program:
+                    state.to_tasks()
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)

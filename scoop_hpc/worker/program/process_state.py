@@ -91,20 +91,23 @@ class _State:
     def holds(self, changes: int) -> bool:
         """Return whether it is still the state, where so many *changes* were counted; this is to be quick."""
         root = logging.root
-        return (
-            changes == self.changes
-            and os.environ is self.mapping
-            and sys.path == self.modules
-            and sys.argv == self.argv
-            and warnings.filters == self.filters
-            and warnings.showwarning is self.show_warning
-            and sys.stdout is self.stdout
-            and sys.stderr is self.stderr
-            and sys.excepthook is self.excepthook
-            and root.handlers == self.log_handlers
-            and _CANARY in root._cache  # type: ignore[attr-defined]  # which each change of a level empties
-            and _directory() == self.directory
-        )
+        try:
+            return (
+                changes == self.changes
+                and os.environ is self.mapping
+                and sys.path == self.modules
+                and sys.argv == self.argv
+                and warnings.filters == self.filters
+                and warnings.showwarning is self.show_warning
+                and sys.stdout is self.stdout
+                and sys.stderr is self.stderr
+                and sys.excepthook is self.excepthook
+                and root.handlers == self.log_handlers
+                and _CANARY in root._cache  # type: ignore[attr-defined]  # which each change of a level empties
+                and getcwd() == self.directory
+            )
+        except OSError:  # it was removed
+            return self.directory is None
 
 
 def _directory() -> str | None:
