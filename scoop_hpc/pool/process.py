@@ -43,7 +43,7 @@ class PoolProcess:
         reports, write = os.pipe()
         try:
             process = subprocess.Popen(
-                [*python_argv("scoop_hpc.cli.pool"), "--reports", str(write), "--report", report],
+                [*python_argv("scoop_hpc.cli.pool"), f"--report={report}", "--reports", str(write)],
                 stdin=subprocess.PIPE,
                 bufsize=0,  # so that closing it in a forked child has nothing to flush
                 pass_fds=(write,),

@@ -94,7 +94,7 @@ class Relay:
         """Send what the driver has for agents; to those that have no connection, they get it in another way."""
         for agent, number in ((to.agent, to.number) for to in message.to):
             frames = with_number(number, [message.frame]) if number else [message.frame]
-            self._socket.send_multipart([agent.encode(), *frames])
+            sockets.send_frames(self._socket, [agent.encode(), *frames])
 
     def beat(self) -> None:
         """Tell all agents that they are relayed for; to be called about once a second."""
