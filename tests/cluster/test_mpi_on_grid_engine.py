@@ -37,5 +37,5 @@ def test_a_killed_rank_of_another_node_ends_all(grid: ClusterUnderTest) -> None:
     job = MpiJob(grid, MPICH, f"{MPICH.mpiexec} {MPICH.by_grid_engine} {PYTHON} {grid.write(HOLD)}")
     job.wait_until_held()
     os.kill(job.process(is_rank).outer_pid, signal.SIGKILL)
-    assert job.status() == 255, job.printed()
+    assert job.status() in (9, 255), job.printed()
     wait_until_clean(grid)
