@@ -1,9 +1,11 @@
 """A process beside a rank that ends it when MPI_Init or MPI_Finalize, which wait for all ranks, take too long.
 
-While these run, a rank can do nothing itself, and who does not come cannot be asked. So each watcher whose time is over
-leaves a mark in a directory that all nodes see, and the first of those who have left one names those who have not::
+While these run, a rank can do nothing itself, and who does not come cannot be asked. So each watcher leaves a mark in a
+directory that all nodes see when half of its time is over, for ranks do not begin all at once; when all of it is, the
+first of those who have left one names those who have not::
 
     STATE/mpi/1234.0-8/5      rank 5 of the 8 ranks of step 0 of job 1234 waits
+    STATE/mpi/1234.0-8/told   the first one has said who does not
 
 A rank that is stopped, or that has not come as far, leaves no mark.
 """
@@ -24,8 +26,9 @@ from scoop_hpc.mpi.plan import named
 from scoop_hpc.mpi.segments import remove_segments
 
 _BEGIN, _OVER = b"+", b"-"
-_GATHERING = 3.0  # seconds that the watchers of all ranks have to leave their marks
-_FRESH = 30.0  # seconds; what is older was left by other ranks
+_GATHERING = 3.0  # seconds more for those that began last
+_TELLING = 5.0  # seconds that the first of them has to say it
+_TOLD = "told"
 _OLD = 3600.0  # seconds; by then nobody looks at a mark
 
 
@@ -42,8 +45,9 @@ class Watch:
         if self._pid == 0:
             try:
                 _be_alone(read)
-                if _waits_too_long(patience):
-                    _complain(rank, size, patience, folder, parent)
+                began = _waits_too_long(patience, os.path.join(folder, str(rank)))
+                if began is not None:
+                    _complain(rank, size, patience, folder, parent, began)
                     with contextlib.suppress(ProcessLookupError):
                         if os.getppid() == parent:
                             os.kill(parent, signal.SIGKILL)
@@ -83,32 +87,51 @@ def _last_file() -> int:
     return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
-def _waits_too_long(patience: float) -> bool:
-    """Return whether the rank waits for more than *patience* seconds, as it tells by standard input."""
-    until: float | None = None
+def _waits_too_long(patience: float, mark: str) -> float | None:
+    """Return since when [time.time] the rank waits, once that is *patience* seconds; None if it does not.
+
+    It tells by standard input when it waits. After half of the time it leaves its *mark*.
+    """
+    since: float | None = None
+    began, is_marked = 0.0, False
     while True:
-        left = None if until is None else max(0.0, until - time.monotonic())
+        left = None
+        if since is not None:
+            left = max(0.0, since + (patience if is_marked else patience / 2) - time.monotonic())
         if not select.select([0], [], [], left)[0]:
-            return True
+            if is_marked:
+                return began
+            with contextlib.suppress(OSError, ValueError):
+                _leave(mark)
+            is_marked = True
+            continue
         words = os.read(0, 16)
+        if is_marked:
+            with contextlib.suppress(OSError):
+                os.unlink(mark)
+            is_marked = False
         if not words:
-            return False
-        until = time.monotonic() + patience if words.endswith(_BEGIN) else None
+            return None
+        since, began = (time.monotonic(), time.time()) if words.endswith(_BEGIN) else (None, 0.0)
 
 
-def _complain(rank: int, size: int, patience: float, folder: str, parent: int) -> None:
-    """Leave a mark; tell who has left none, unless it is another's turn."""
-    mark = os.path.join(folder, str(rank))
-    try:
-        make_private(folder)
-        _sweep(os.path.dirname(folder))
-        with open(mark, "w"):
-            pass
-        time.sleep(_GATHERING)
-        waiting = {int(name) for name in os.listdir(folder) if name.isdigit() and _is_fresh(os.path.join(folder, name))}
-    except (OSError, ValueError):
-        waiting = {rank}
-    waiting.add(rank)
+def _leave(mark: str) -> None:
+    folder = os.path.dirname(mark)
+    make_private(folder)
+    _sweep(os.path.dirname(folder))
+    with open(mark, "w"):
+        pass
+
+
+def _complain(rank: int, size: int, patience: float, folder: str, parent: int, began: float) -> None:
+    """Tell who has left no mark, unless it is another's turn."""
+    time.sleep(_GATHERING)
+    waiting = {rank}
+    with contextlib.suppress(OSError):
+        # those of a run that has ended before this one are older
+        marks = [name for name in os.listdir(folder) if name.isdigit()]
+        times = {int(name): os.stat(os.path.join(folder, name)).st_mtime for name in marks}
+        waiting |= {other for other, left_at in times.items() if left_at > began - patience / 2}
     remove_segments(parent)
     missing = [each for each in range(size) if each not in waiting]
     if rank == min(waiting):
@@ -117,12 +140,20 @@ def _complain(rank: int, size: int, patience: float, folder: str, parent: int) -
             f"error: no word within {patience:g} s from {who} of {size}: all others wait for it in MPI_Init or "
             "MPI_Finalize; is it on a slow node, stopped, or never begun?"
         )
+        with contextlib.suppress(OSError):
+            _leave(os.path.join(folder, _TOLD))
     else:
-        time.sleep(1.0)  # the others' end may come before the first one's word
+        _wait_for_word(os.path.join(folder, _TOLD), began)
 
 
-def _is_fresh(path: str) -> bool:
-    return time.time() - os.stat(path).st_mtime < _FRESH
+def _wait_for_word(path: str, began: float) -> None:
+    """Wait until the first one has spoken: the end of this rank may be the end of all."""
+    until = time.monotonic() + _TELLING
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_mtime > began:
+                return
+        time.sleep(0.1)
 
 
 def _sweep(directory: str) -> None:

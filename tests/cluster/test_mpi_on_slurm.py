@@ -40,12 +40,13 @@ def test_a_job_that_is_cancelled_leaves_nothing(cluster: ClusterUnderTest, mpi: 
     wait_until_clean(cluster)
 
 
-@pytest.mark.parametrize(("mpi", "status"), [(MPICH, 255), (OPEN_MPI, 137)], ids=["MPICH", "Open MPI"])
-def test_a_killed_rank_of_another_node_ends_all(cluster: ClusterUnderTest, mpi: Mpi, status: int) -> None:
+# MPICH's status depends on which of its proxies is heard first
+@pytest.mark.parametrize(("mpi", "statuses"), [(MPICH, {9, 255}), (OPEN_MPI, {137})], ids=["MPICH", "Open MPI"])
+def test_a_killed_rank_of_another_node_ends_all(cluster: ClusterUnderTest, mpi: Mpi, statuses: set[int]) -> None:
     job = MpiJob(cluster, mpi, f"{mpi.mpiexec} {mpi.by_slurm} {PYTHON} {cluster.write(HOLD)}")
     job.wait_until_held()
     os.kill(job.process(is_rank).outer_pid, signal.SIGKILL)
-    assert job.status() == status, job.printed()
+    assert job.status() in statuses, job.printed()
     wait_until_clean(cluster)
 
 
