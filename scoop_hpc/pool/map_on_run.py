@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -48,7 +49,11 @@ class RunAsPool(Pool):
         cost = self._controller.cost_of(task, args[0])  # what chunks of other functions take says nothing
         inner = self._inner[future] = self._on_run.submit(task, args, kwargs, cost)
         self._on_run.add(future)
-        inner.add_done_callback(functools.partial(self._pass_on, future))
+        pass_on = functools.partial(self._pass_on, future)
+        if self._controller.size > 1:
+            inner.add_done_callback(pass_on)
+        else:  # no other worker is to get more while the program is busy, nor another thread to run tasks meanwhile
+            concurrent.futures.Future.add_done_callback(inner, pass_on)
 
     def submit_more(self, future: PoolFuture) -> None:
         try:

@@ -158,7 +158,7 @@ def test_driver_is_reached_at_another_address_when_the_one_that_worked_is_dead(e
         proxies[working].refuse(False)
         proxies[dead].refuse(True)
         ends.agent.send(Output(worker_name(0, 1), 1, b"%d" % number))
-        ends.driver.send("agent", OutputSeen(number))
+        ends.driver.send(["agent"], OutputSeen(number))
         told: list[Message] = []
         seen: list[Message] = []
         deadline = time.monotonic() + 60
