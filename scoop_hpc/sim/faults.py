@@ -137,14 +137,14 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class Newcomer:
     """A node of another allocation joins the run, of so many workers."""
 
     workers: int
     time: float  # the same
 
 
-Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut | Late | Drain | Guest
+Fault = Stall | HeldUp | SlowNode | SlowLink | Death | NodeLoss | Silence | Cut | Late | Drain | Newcomer
 
 
 def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
@@ -173,11 +173,11 @@ def make_loss(chance: random.Random, nodes: int, seconds: float) -> Fault:
             return Late(node, chance.choice((0.01, 0.1, 1.0, 5.0)))
 
 
-def make_move(chance: random.Random, nodes: int, seconds: float) -> Drain | Guest:
+def make_move(chance: random.Random, nodes: int, seconds: float) -> Drain | Newcomer:
     """Return a node's move into a run of so many *nodes*, or out of it, by *chance*."""
     time = chance.uniform(0.0, seconds * chance.choice((0.0, 0.5, 1.0)))
     if nodes == 1 or chance.random() < 0.4:
-        return Guest(chance.randint(1, 3), time)
+        return Newcomer(chance.randint(1, 3), time)
     return Drain(chance.randrange(1, nodes), time, chance.choice((None, None, None, 0.05, 1.0, 30.0)))
 
 

@@ -21,7 +21,7 @@ from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import Network
 from scoop_hpc.sim.nodes import Node
-from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, HangUp, Heard, Hop, Parcel, Write
+from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, Envelope, HangUp, Heard, Hop, Write
 from scoop_hpc.transport.numbered import with_number
 
 _DRIVER = "driver"
@@ -273,8 +273,8 @@ class Lines:
         if not pipe.has_spoken:
             pipe.has_spoken = True
             self._run.driver.connected(AgentName(pipe.agent))
-        heard, parcels = self._end.take(pipe.agent, frames)
-        self._write(parcels)
+        heard, envelopes = self._end.take(pipe.agent, frames)
+        self._write(envelopes)
         self._hear(heard)
 
     def _hear(self, heard: Heard) -> None:
@@ -290,8 +290,8 @@ class Lines:
             run.note(f"driver <- {name}", message)
             run.carry_out(run.driver.handle(message, name, now))
 
-    def _write(self, parcels: Iterable[Parcel]) -> None:
-        for to, frames in parcels:
+    def _write(self, envelopes: Iterable[Envelope]) -> None:
+        for to, frames in envelopes:
             pipe = self._pipes.get((to, Hop.DRIVER))
             if pipe is not None and pipe.is_made:  # a ROUTER drops what is for others
                 self._send_down(pipe, frames)

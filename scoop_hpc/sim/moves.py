@@ -12,7 +12,7 @@ from scoop_hpc.protocol.names import AGENT, AgentName
 from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving import actions as driver_actions
 from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.faults import Drain, Guest
+from scoop_hpc.sim.faults import Drain, Newcomer
 from scoop_hpc.sim.nodes import Broker, Node
 
 _WORD = 10.0  # seconds until all have heard that a node has left, as of a loss
@@ -66,11 +66,11 @@ class Moves:
         self.joined = 0
         self._run = run
 
-    def plan(self, move: Drain | Guest) -> None:
+    def plan(self, move: Drain | Newcomer) -> None:
         """Plan what is to happen."""
         self._run.agenda.at(self._run.agenda.now + move.time, partial(self._begin, move))
 
-    def _begin(self, move: Drain | Guest) -> None:
+    def _begin(self, move: Drain | Newcomer) -> None:
         run = self._run
         if run.is_over():
             return
@@ -81,7 +81,7 @@ class Moves:
             case Drain(host, _, within):
                 leave = Leave(within, f"n{host}", "drained")
                 run.carry_out(run.driver.handle(leave, _USER, run.agenda.now))
-            case Guest(workers):
+            case Newcomer(workers):
                 self._join(workers)
 
     def _join(self, workers: int) -> None:

@@ -68,9 +68,9 @@ from scoop_hpc.sim.faults import (
     Death,
     Drain,
     Fault,
-    Guest,
     HeldUp,
     Late,
+    Newcomer,
     NodeLoss,
     Silence,
     SlowLink,
@@ -295,7 +295,7 @@ class World:
                 self.is_in_trouble(now + time)
             case NodeLoss() | Silence() | Cut():
                 self.losses.plan(fault)
-            case Drain() | Guest():
+            case Drain() | Newcomer():
                 self.moves.plan(fault)
                 self.is_in_trouble(now + fault.time)
             case SlowNode(node, factor):

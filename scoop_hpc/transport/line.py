@@ -231,7 +231,7 @@ class _Agent(Struct):
     relay: str = ""  # by which it was heard last; empty: by a connection of its own
 
 
-class Parcel(NamedTuple):
+class Envelope(NamedTuple):
     """Frames for the connection of an agent."""
 
     to: str
@@ -262,40 +262,40 @@ class DriverEnd:
         """Return the agents that were heard by *relay* last."""
         return list(self._behind.get(relay, ()))
 
-    def send(self, names: Collection[str], message: Message) -> list[Parcel]:
+    def send(self, names: Collection[str], message: Message) -> list[Envelope]:
         """Return what sends *message* to agents: to those behind one relay, it goes there once."""
         frames = codec.encode(message)
-        parcels: list[Parcel] = []
+        envelopes: list[Envelope] = []
         behind: dict[str, list[Addressee]] = {}
         for name in names:
             if isinstance(message, Welcome):
                 self._agents.setdefault(name, _Agent(Incoming(), Outgoing()))
             agent = self._agents.get(name)
             if agent is None:
-                parcels.append(Parcel(name, frames))
+                envelopes.append(Envelope(name, frames))
                 continue
             number = agent.outgoing.keep(frames)
             if agent.relay:
                 behind.setdefault(agent.relay, []).append(Addressee(name, number))
             else:
-                parcels.append(Parcel(name, with_number(number, frames)))
+                envelopes.append(Envelope(name, with_number(number, frames)))
         for relay, to in behind.items():
-            parcels += self._forward(relay, to, frames)
-        return parcels
+            envelopes += self._forward(relay, to, frames)
+        return envelopes
 
-    def _forward(self, relay: str, to: Sequence[Addressee], frames: Sequence[Buffer]) -> list[Parcel]:
+    def _forward(self, relay: str, to: Sequence[Addressee], frames: Sequence[Buffer]) -> list[Envelope]:
         """Return nothing if the relay is none any more and has one itself: those behind it are about to say Resume."""
         if self._agents[relay].relay:
             return []
         (frame,) = frames
         forward = codec.encode(Forward(tuple(to), bytes(frame)))
-        return [Parcel(relay, self._agents[relay].outgoing.add(forward))]
+        return [Envelope(relay, self._agents[relay].outgoing.add(forward))]
 
-    def _parcels(self, name: str, frames: Sequence[Buffer]) -> list[Parcel]:
+    def _envelopes(self, name: str, frames: Sequence[Buffer]) -> list[Envelope]:
         relay = self.relay_of(name)
-        return self._forward(relay, [Addressee(name, 0)], frames) if relay else [Parcel(name, frames)]
+        return self._forward(relay, [Addressee(name, 0)], frames) if relay else [Envelope(name, frames)]
 
-    def take(self, name: str, frames: list[bytes]) -> tuple[Heard, list[Parcel]]:
+    def take(self, name: str, frames: list[bytes]) -> tuple[Heard, list[Envelope]]:
         """Return what *frames* say that have come by the connection of *name*; raise ProtocolError if it is invalid.
 
         Nothing where *name* is libzmq's, for a connection in whose place there is a newer one: see `Inbox`.
@@ -305,18 +305,18 @@ class DriverEnd:
         message = None if is_numbered(frames) else codec.decode(frames)
         return Heard(name, None if name.startswith("\0") else message), []
 
-    def _take(self, name: str, relay: str, frames: list[bytes]) -> tuple[Heard, list[Parcel]]:
+    def _take(self, name: str, relay: str, frames: list[bytes]) -> tuple[Heard, list[Envelope]]:
         agent = self._agents[name]
         taken = agent.incoming.take(frames)
         if taken is None:
             return Heard(name), []
-        parcels = self._arrived(name, agent) if agent.incoming.is_due() else []
+        envelopes = self._arrived(name, agent) if agent.incoming.is_due() else []
         message = codec.decode(taken)
         match message:
             case Arrived(count):
                 agent.outgoing.have_arrived(count)
             case Hello() if not relay:
-                return Heard(name), [*parcels, *self._resume(name, agent, 0)]
+                return Heard(name), [*envelopes, *self._resume(name, agent, 0)]
             case Resume(arrived, attempt):
                 if attempt >= agent.attempt:
                     self._behind.get(agent.relay, {}).pop(name, None)
@@ -324,21 +324,21 @@ class DriverEnd:
                     if relay:
                         self._behind.setdefault(relay, {})[name] = None
                     answer = self._arrived(name, agent) if relay else []
-                    return Heard(name, None, True), [*parcels, *answer, *self._resume(name, agent, arrived)]
+                    return Heard(name, None, True), [*envelopes, *answer, *self._resume(name, agent, arrived)]
             case Relayed(sender, frame) if not relay:
                 heard, more = self._take_relayed(name, sender, frame)
-                return heard, [*parcels, *more]
+                return heard, [*envelopes, *more]
             case Parted(other):
-                return (Heard(other, None, False) if self.relay_of(other) == name else Heard(name)), parcels
+                return (Heard(other, None, False) if self.relay_of(other) == name else Heard(name)), envelopes
             case Relayed():  # from when it was a relay: the sender has left it since, and sends that again
                 pass
             case Hello():
                 raise ProtocolError(f"the agent {name!r}, which has a relay, sent the driver {message!r}")
             case _:
-                return Heard(name, message), parcels
-        return Heard(name), parcels
+                return Heard(name, message), envelopes
+        return Heard(name), envelopes
 
-    def _take_relayed(self, relay: str, sender: str, frame: bytes) -> tuple[Heard, list[Parcel]]:
+    def _take_relayed(self, relay: str, sender: str, frame: bytes) -> tuple[Heard, list[Envelope]]:
         if sender not in self._agents or sender == relay:
             raise ProtocolError(f"the agent {relay!r} relays for {sender!r}, which is no other agent of this run")
         try:
@@ -346,15 +346,15 @@ class DriverEnd:
         except ProtocolError as error:  # the sender's fault
             return Heard(sender, error), []
 
-    def _resume(self, name: str, agent: _Agent, arrived: int) -> list[Parcel]:
+    def _resume(self, name: str, agent: _Agent, arrived: int) -> list[Envelope]:
         """Return what sends again what has not arrived."""
         agent.outgoing.have_arrived(arrived)
-        return [parcel for frames in agent.outgoing.kept() for parcel in self._parcels(name, frames)]
+        return [envelope for frames in agent.outgoing.kept() for envelope in self._envelopes(name, frames)]
 
-    def _arrived(self, name: str, agent: _Agent) -> list[Parcel]:
-        return self._parcels(name, codec.encode(Arrived(agent.incoming.tell())))
+    def _arrived(self, name: str, agent: _Agent) -> list[Envelope]:
+        return self._envelopes(name, codec.encode(Arrived(agent.incoming.tell())))
 
-    def tell(self) -> list[Parcel]:
+    def tell(self) -> list[Envelope]:
         """Return what tells each agent what has arrived from it, unless it knows; to be called now and then."""
         owed = [(name, agent) for name, agent in self._agents.items() if agent.incoming.is_owed()]
-        return [parcel for name, agent in owed for parcel in self._arrived(name, agent)]
+        return [envelope for name, agent in owed for envelope in self._arrived(name, agent)]

@@ -21,7 +21,7 @@ import zmq
 
 from scoop_hpc.protocol.messages import Hello, Message
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, HangUp, Heard, Hop, Parcel, Write
+from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, Envelope, HangUp, Heard, Hop, Write
 
 
 class _Connection(NamedTuple):
@@ -159,14 +159,14 @@ class SteadyRouter:
 
     def take(self, name: str, frames: list[bytes]) -> Heard:
         """Return what *frames* say that have come by the connection of *name*; raise ProtocolError if it is invalid."""
-        heard, parcels = self._end.take(name, frames)
-        self._write(parcels)
+        heard, envelopes = self._end.take(name, frames)
+        self._write(envelopes)
         return heard
 
     def tell(self) -> None:
         """Tell each agent what has arrived from it, unless it knows; to be called now and then."""
         self._write(self._end.tell())
 
-    def _write(self, parcels: Iterable[Parcel]) -> None:
-        for parcel in parcels:
-            sockets.send_frames(self._socket, [parcel.to.encode(), *parcel.frames])
+    def _write(self, envelopes: Iterable[Envelope]) -> None:
+        for envelope in envelopes:
+            sockets.send_frames(self._socket, [envelope.to.encode(), *envelope.frames])

@@ -26,7 +26,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import NodeIndex, worker_name
-from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, HangUp, Heard, Hop, Parcel, Write
+from scoop_hpc.transport.line import Act, AgentEnd, Dial, DriverEnd, Envelope, HangUp, Heard, Hop, Write
 from scoop_hpc.transport.numbered import with_number
 
 HELLO = Hello(VERSION, "3.11", "n1", "h1", 7, 4)
@@ -130,9 +130,9 @@ class Net:
             if relay:
                 self.act(relay, self.agents[relay].send(Relayed(name, frames[0])))
             else:
-                heard, parcels = self.driver.take(name, frames)
+                heard, envelopes = self.driver.take(name, frames)
                 self.heard.append(heard)
-                self.write(parcels)
+                self.write(envelopes)
         elif pipe.down:
             message, acts = self.agents[name].take(hop, pipe.down.popleft())
             self.act(name, acts)
@@ -145,8 +145,8 @@ class Net:
             elif message is not None:
                 self.said[name].append(message)
 
-    def write(self, parcels: list[Parcel]) -> None:
-        for to, frames in parcels:
+    def write(self, envelopes: list[Envelope]) -> None:
+        for to, frames in envelopes:
             pipe = self.pipes.get((to, Hop.DRIVER))
             if pipe is not None and pipe.is_made:  # a ROUTER drops what is for others
                 pipe.down.append([bytes(frame) for frame in frames])
@@ -186,9 +186,9 @@ def test_agent_gives_up_its_own_connection_once_a_relay_works() -> None:
 
 def test_what_is_for_many_goes_to_their_relay_once() -> None:
     net, chance = behind_relay()
-    parcels = net.driver.send(["a", "b", "r1"], OutputSeen(1))
-    assert [parcel.to for parcel in parcels] == ["r1", "r1"]  # its own, and the one for the others
-    net.write(parcels)
+    envelopes = net.driver.send(["a", "b", "r1"], OutputSeen(1))
+    assert [envelope.to for envelope in envelopes] == ["r1", "r1"]  # its own, and the one for the others
+    net.write(envelopes)
     net.settle(chance)
     assert net.said == {"a": [OutputSeen(1)], "b": [OutputSeen(1)], "r1": [OutputSeen(1)]}
 
@@ -238,7 +238,7 @@ def test_relay_that_beats_but_does_not_reach_the_driver_is_not_relied_on() -> No
 
 
 def _numbered(net: Net, name: str, message: Message) -> list[list[bytes]]:
-    return [[bytes(frame) for frame in parcel.frames] for parcel in net.driver.send([name], message)]
+    return [[bytes(frame) for frame in envelope.frames] for envelope in net.driver.send([name], message)]
 
 
 def test_word_of_an_earlier_way_that_comes_late_changes_nothing() -> None:
@@ -247,8 +247,8 @@ def test_word_of_an_earlier_way_that_comes_late_changes_nothing() -> None:
     net.cut("a", Hop.RELAY)
     net.settle(random.Random(1))
     assert net.driver.relay_of("a") == ""
-    heard, parcels = net.driver.take("r1", [bytes(frame) for frame in codec.encode(late)])
-    assert (heard, parcels, net.driver.relay_of("a")) == (Heard("a"), [], "")
+    heard, envelopes = net.driver.take("r1", [bytes(frame) for frame in codec.encode(late)])
+    assert (heard, envelopes, net.driver.relay_of("a")) == (Heard("a"), [], "")
 
 
 def test_agent_behind_a_relay_that_is_parted_has_no_way() -> None:
@@ -258,7 +258,7 @@ def test_agent_behind_a_relay_that_is_parted_has_no_way() -> None:
     assert net.driver.take("b", parted)[0] == Heard("b")  # it is not behind that
 
 
-def by_relay(net: Net, message: Message) -> tuple[Heard, list[Parcel]]:
+def by_relay(net: Net, message: Message) -> tuple[Heard, list[Envelope]]:
     """Return what the driver hears, and answers, when "a" sends a *message* by its relay."""
     relayed = Relayed("a", bytes(codec.encode(message)[0]))
     return net.driver.take("r1", [bytes(frame) for frame in codec.encode(relayed)])

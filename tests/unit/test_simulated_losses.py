@@ -16,7 +16,7 @@ from scoop_hpc.broker.shared_values import SharedValues
 from scoop_hpc.broker.state import _HANDLERS, BrokerState
 from scoop_hpc.protocol.messages import Gone, Message, Tasks
 from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, worker_name
-from scoop_hpc.sim.faults import NODE_MOMENTS, Cut, Drain, Guest, Late, NodeLoss, Silence, Stall
+from scoop_hpc.sim.faults import NODE_MOMENTS, Cut, Drain, Late, Newcomer, NodeLoss, Silence, Stall
 from scoop_hpc.sim.network import Hush, Network, NetworkPlan
 from scoop_hpc.sim.program import (
     ROOT,
@@ -306,7 +306,7 @@ def test_a_node_that_has_to_leave_in_no_time_is_lost_with_what_it_executes() -> 
 
 def test_a_node_of_another_allocation_takes_its_part() -> None:
     alone = kept(Scenario(1, (2,), thirty_tasks(), NetworkPlan()))
-    helped = kept(Scenario(1, (2,), thirty_tasks(), NetworkPlan(), (Guest(4, 0.02),)))
+    helped = kept(Scenario(1, (2,), thirty_tasks(), NetworkPlan(), (Newcomer(4, 0.02),)))
     assert (helped.joined, helped.executed) == (1, 30)
     assert helped.seconds < 0.8 * alone.seconds
     assert sum(seconds > 0 for seconds in helped.computed.values()) > 2

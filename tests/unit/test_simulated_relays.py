@@ -11,7 +11,7 @@ from test_simulated_losses import thirty_tasks
 from scoop_hpc.sim.faults import Fault, NodeLoss, Silence, Stall
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.world import Scenario, World
-from scoop_hpc.transport.line import DriverEnd, Parcel
+from scoop_hpc.transport.line import DriverEnd, Envelope
 
 NODES = 9  # of which the first has its own connection, three relay, and five go by them
 LOSSY = Sizes(nodes=NODES, most_workers=2, tasks=60, faults=1, deaths=0, losses=3)
@@ -75,7 +75,7 @@ def test_promises_are_kept_when_any_nodes_are_lost(seed: int) -> None:
 def test_word_to_an_agent_that_is_not_sent_again_after_its_way_has_changed_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def resume_nothing(*_: object) -> Sequence[Parcel]:
+    def resume_nothing(*_: object) -> Sequence[Envelope]:
         return []
 
     monkeypatch.setattr(DriverEnd, "_resume", resume_nothing)
