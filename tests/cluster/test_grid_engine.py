@@ -310,8 +310,9 @@ def test_what_is_killed_is_named_and_nothing_is_left(grid: ClusterUnderTest, wha
     grid.wait_until_clean()
     assert grid.scoop_hpc("wait", job).returncode not in (0, 2)
     assert grid.status(job)["state"] == state
-    lines = [line for line in (grid.directory / "job.out").read_text().splitlines() if "scoop-hpc: error: " in line]
-    assert len(lines) == 1, lines
+    output = (grid.directory / "job.out").read_text()
+    lines = [line for line in output.splitlines() if "scoop-hpc: error: " in line]
+    assert len(lines) == 1, output
     assert what in lines[0]
     assert node in lines[0]
 
