@@ -342,7 +342,7 @@ class Driver:
             self._do(self._state.refuse(name, error, now))
 
     def _note_connections(self) -> None:
-        for made, descriptor, _ in self._watch.news():
+        for made, descriptor in self._watch.news():
             agent = self._connections.pop(descriptor, None)
             (self._open.add if made else self._open.discard)(descriptor)
             if agent is not None and agent not in self._connections.values():  # else it has come by another one since

@@ -83,7 +83,7 @@ class Relay:
 
     def _parted(self) -> list[Relayed | Parted]:
         parted: list[Relayed | Parted] = []
-        for made, descriptor, _ in self._watch.news():
+        for made, descriptor in self._watch.news():
             name = self._names.pop(descriptor, None)
             (self._open.add if made else self._open.discard)(descriptor)
             if name is not None and name not in self._names.values():  # else it has come by another one since

@@ -149,7 +149,6 @@ class Change(NamedTuple):
 
     is_made: bool
     descriptor: int  # 0 of one that was made by a socket that dials
-    address: str  # that the socket was connected, or bound, to
 
 
 class Watch:
@@ -166,7 +165,7 @@ class Watch:
 
     def news(self) -> list[Change]:
         """Return the changes since the last call."""
-        return [Change(event == self._made, value, endpoint) for event, value, endpoint in self._events()]
+        return [Change(event == self._made, value) for event, value, _ in self._events()]
 
     def lost(self) -> list[str]:
         """Return the endpoints to which connections were lost since the last call, for a socket that dials."""
