@@ -58,10 +58,14 @@ def forget_rule(rule: tuple[str, ...]) -> None:
 
 
 def wire(bridge: str, hosts: Iterable[Host]) -> None:
-    """Give each host its eth0, the other end a port of the bridge."""
+    """Give each host its eth0, the other end a port of the bridge.
+
+    As a real card's, its address stays the same when the host boots again: others remember it for some ten seconds.
+    """
     for host in hosts:
+        station = ":".join(f"{byte:02x}" for byte in (2, 0, *ipaddress.IPv4Address(host.address).packed))
         _ip(
-            f"link add {host.link} type veth peer name eth0 netns {host.pid}",
+            f"link add {host.link} type veth peer name eth0 address {station} netns {host.pid}",
             f"link set {host.link} master {bridge}",
             f"link set {host.link} up",
         )

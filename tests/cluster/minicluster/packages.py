@@ -17,7 +17,7 @@ _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600")
 
 
 def ensure(package_of: Mapping[str, str]) -> None:
-    """Install what is missing of these programs' packages; raise ClusterError naming it where that cannot be done."""
+    """Install the packages whose programs, or files, are missing; raise ClusterError where that cannot be done."""
     wanted = {**_PACKAGE_OF, **package_of}
     missing = _missing(wanted)
     if not missing:
@@ -32,7 +32,7 @@ def ensure(package_of: Mapping[str, str]) -> None:
             shell.run(install, timeout=900, env=environ)
     still = _missing(wanted)
     if still:
-        raise ClusterError(f"installed, and still without their programs: {' '.join(still)}")
+        raise ClusterError(f"installed, and still without what is needed of them: {' '.join(still)}")
 
 
 @contextmanager
@@ -50,4 +50,8 @@ def _no_services() -> Iterator[None]:
 
 
 def _missing(package_of: Mapping[str, str]) -> list[str]:
-    return sorted({package for program, package in package_of.items() if not shutil.which(program, path=shell.PATH)})
+    return sorted({package for name, package in package_of.items() if not _is_here(name)})
+
+
+def _is_here(name: str) -> bool:
+    return os.path.exists(name) if name.startswith("/") else shutil.which(name, path=shell.PATH) is not None

@@ -20,7 +20,13 @@ class Slurm:
 
     title = "Slurm"
     packages: Mapping[str, str] = MappingProxyType(
-        {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
+        {
+            "slurmctld": "slurmctld",
+            "slurmd": "slurmd",
+            "sbatch": "slurm-client",
+            "munged": "munge",
+            f"{_PMIX}/libpmix.so.2": "libpmix2",
+        }
     )
     commands = ("sacct", "salloc", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
     bears_loopback_names = True
