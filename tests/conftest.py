@@ -15,8 +15,6 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# they share a cluster, or look at what is left in /dev/shm
-ONE_AFTER_THE_OTHER = ("cluster", "loopback")
 SCOOP = "scoop==0.7.2.0"
 # what schedulers tell their jobs, and users tell us
 OF_OTHERS = (
@@ -41,15 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("patient")
     # the tests start a thousand interpreters: without byte code each would compile all that it imports
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests together that cannot run at the same time, where pytest-xdist runs several."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            kind = item.path.relative_to(ROOT).parts[1:2]
-            if kind and kind[0] in ONE_AFTER_THE_OTHER:
-                item.add_marker(pytest.mark.xdist_group(kind[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,7 @@
-"""The clusters that the tests of this directory share: each up once, when first asked for, and down at the end."""
+"""The clusters that the tests of this directory share: each up once, when first asked for, and down at the end.
+
+Each process of pytest-xdist has clusters of its own.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +80,7 @@ def _under_test(machine: Cluster) -> Iterator[ClusterUnderTest]:
     machine.delete_jobs()
     for _, process in under_test.all_processes():  # a failed test's; the next one starts on a clean cluster
         _kill(process.outer_pid)
+    under_test.remove_leftovers()
 
 
 def _kill(pid: int) -> None:

@@ -152,9 +152,7 @@ def wait_until_clean(cluster: ClusterUnderTest, timeout: float = 60) -> None:
         return not cluster.all_processes() and not left
 
     until(clean, timeout, lambda: f"left: {cluster.all_processes()!r} {left!r}")
-    for each in cluster.leftovers():  # other tests have the same hosts, and want nothing left
-        host, _, path = each.partition(":")
-        subprocess.run(cluster.machine.enter_argv(host, ["rm", "-rf", path], "/"), check=True)
+    cluster.remove_leftovers()
 
 
 def until(condition: Callable[[], object], timeout: float, complaint: Callable[[], str]) -> None:

@@ -190,6 +190,12 @@ class ClusterUnderTest:
             for name in self.machine.files(host, directory)
         ]
 
+    def remove_leftovers(self) -> None:
+        """Remove those files: tests share the hosts, and want nothing there that is not their own."""
+        for each in self.leftovers():
+            host, _, path = each.partition(":")
+            self.machine.run(host, ["rm", "-rf", path])
+
     def wait_until(self, condition: Callable[[], object], timeout: float, message: str) -> float:
         """Wait for *condition*; return the seconds that it took, and fail with *message* when it does not come."""
         start = time.monotonic()
