@@ -43,6 +43,7 @@ class Command:
     environ: Mapping[str, str]
     nodes: tuple[str, ...]
     own_session: bool = False  # what is sent to the driver's process group is not for it, even on the driver's machine
+    may_end_all: bool = False  # a node that fails may make it end the agents on the others
 
 
 class Launcher(Protocol):

@@ -6,6 +6,10 @@ use all CPUs of the job there, ``--mpi=none`` so that no PMI reaches the workers
 submitted with ``--export=NONE`` has steps without even a PATH, ``--input=none`` because srun eats the job script's
 input, ``--wait=0`` and ``--kill-on-bad-exit=0`` so that no agent ends the others, ``--no-kill`` so that no lost node
 does, where the run goes on without it. The job itself must have been submitted with that, too.
+
+That is not enough where a node boots again before Slurm takes it for down: ``slurmd`` reports without the step, srun
+has no connection to there either, and ends the step on all nodes, ``--no-kill`` or not [seen with Slurm 22.05]. So the
+driver ends srun when it misses a node, in a way in which it cannot end its tasks: see `Processes.end_alone`.
 """
 
 from __future__ import annotations
@@ -63,4 +67,4 @@ class SrunLauncher:
             "--node-variable",
             "SLURMD_NODENAME",
         )
-        return [Command(argv, clean_environ(environ), tuple(nodes))]
+        return [Command(argv, clean_environ(environ), tuple(nodes), may_end_all=True)]

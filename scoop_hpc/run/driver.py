@@ -40,6 +40,7 @@ from scoop_hpc.run.client_pipes import ClientPipes
 from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving.actions import (
     Action,
+    EndAlone,
     LookAtMemory,
     Probe,
     RemoveEnvironment,
@@ -403,6 +404,8 @@ class Driver:
             match action:
                 case Start(command):
                     self._start(command)
+                case EndAlone(pid):
+                    self._processes.end_alone(pid)
                 case Report(message):
                     self._report(message)
                 case Warn(text):

@@ -128,6 +128,7 @@ class DriverState:
     def command_started(self, command: Command, pid: int) -> None:
         """Note that *command* runs."""
         self._joining.command_started(command, pid)
+        self._witnesses.command_started(command, pid)
 
     def command_failed(self, reason: str, now: float) -> list[Action]:
         """Take it that a command cannot be started."""

@@ -112,6 +112,15 @@ class Processes:
         """Return the process ids of the commands that have not ended."""
         return set(self._running)
 
+    def end_alone(self, pid: int) -> None:
+        """End a command so that it can do no more to what it has started.
+
+        It is stopped first: of srun's two processes, the one that outlives the other ends the step.
+        """
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)  # each has a session of its own
+
     def reap(self) -> list[Ended]:
         """Return the commands that have ended since the last call."""
         ended = []

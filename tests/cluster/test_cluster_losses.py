@@ -231,6 +231,22 @@ def test_node_that_is_powered_off_does_not_end_the_job(site: ClusterUnderTest) -
     site.wait_until(lambda: site.status(job.id)["state"] == "COMPLETED", 60, "the scheduler knows of the job's end")
 
 
+def test_node_that_boots_again_before_it_is_missed_does_not_end_the_job(site: ClusterUnderTest) -> None:
+    job = LossyJob(site)
+    node = job.others[0]
+    with restored(lambda: site.machine.start_node(node)):
+        site.machine.kill_node(node)
+        job.until_said(rf"node {node} is lost: ", 23)
+    assert not is_known_as_down(site, node)
+    site.check(HEAD, LIST_HOSTS[site.machine.state.settings.scheduler])  # it has heard from the node
+    for other in job.others[1:]:
+        job.until_working(other)
+    assert lost(job.finish(2)) == [node]
+
+
+LIST_HOSTS = {"slurm": ["scontrol", "ping"], "sge": ["qhost"]}
+
+
 def is_known_as_down(site: ClusterUnderTest, node: str) -> bool:
     """Return whether the scheduler takes *node* for down."""
     if site.machine.state.settings.scheduler == "slurm":

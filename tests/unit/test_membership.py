@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from test_driver_state import FIRST, PLAN, Run, commands
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.events import NodeLost, NodeTakenIn
+from scoop_hpc.events import LauncherGone, NodeLost, NodeTakenIn
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.messages import (
     Beat,
@@ -25,7 +25,7 @@ from scoop_hpc.protocol.messages import (
     Welcome,
 )
 from scoop_hpc.protocol.names import ORIGIN, AgentName, NodeIndex, broker_name, worker_name
-from scoop_hpc.run.driving.actions import Probe, RemoveEnvironment, Send, Start, Warn
+from scoop_hpc.run.driving.actions import EndAlone, Probe, RemoveEnvironment, Send, Start, Warn
 from scoop_hpc.run.driving.broken_links import BrokenLinks, Verdict
 from scoop_hpc.run.driving.life import Ending, Phase
 from scoop_hpc.run.driving.plan import RunPlan
@@ -207,6 +207,43 @@ def test_launcher_of_all_nodes_that_ends_costs_none_that_is_connected() -> None:
     run.disconnect(AGENTS[3])
     run.command_ends(CommandEnd(Command(("srun",), {}, ("n1", "n2", "n3", "n4")), 8, 1))
     assert warnings(run) == ["node n4 is lost: srun (pid 8) on head died: exit status 1; 3 of 4 nodes are left"]
+
+
+SRUN = Command(("srun",), {}, ("n1", "n2", "n3", "n4"), may_end_all=True)
+
+
+def started_by_srun(plan: RunPlan, *indices: int) -> Run:
+    run = Run(replace(plan, outlived=True))
+    run.do(run.state.start([SRUN], 0.0))
+    run.state.command_started(SRUN, 8)
+    join(run, *indices)
+    assert run.phase is Phase.RUNNING
+    return run
+
+
+def test_launcher_that_may_end_all_is_ended_when_a_node_is_missed_and_that_costs_no_other() -> None:
+    run = started_by_srun(FOUR, 0, 1, 2, 3)
+    run.wait(1)
+    assert EndAlone(8) not in run.done
+    run.disconnect(AGENTS[3])  # for a moment
+    assert EndAlone(8) in run.wait(0)
+    run.command_ends(CommandEnd(SRUN, 8, -9))
+    run.do(run.state.has_way(AGENTS[3], by_relay=False))
+    lose(run, 1)
+    run.wait(100)
+    assert run.done.count(EndAlone(8)) == 1
+    assert warnings(run) == [f"node n2 is lost: {DIED}; 3 of 4 nodes are left"]
+    assert [event.nodes for event in run.observed if isinstance(event, LauncherGone)] == ["n[1-4]"]
+
+
+def test_launcher_that_may_end_all_lives_until_all_have_reported() -> None:
+    run = started_by_srun(replace(FOUR, min_nodes=2), 0, 1)
+    join(run, 2)
+    run.say(Exited(broker_name(2), 7, -11, False, False), AGENTS[2])
+    come_back(run, 3, "again")
+    assert EndAlone(8) not in run.wait(1)
+    run.hello("n4")
+    assert EndAlone(8) in run.wait(0)
 
 
 def test_end_of_the_launcher_of_a_lost_node_is_no_second_loss() -> None:

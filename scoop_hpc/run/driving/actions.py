@@ -17,6 +17,12 @@ class Start(Struct, frozen=True):
     command: Command
 
 
+class EndAlone(Struct, frozen=True):
+    """End the launcher's command of a process id, and none of the agents that it has brought."""
+
+    pid: int
+
+
 class Send(Struct, frozen=True):
     """Send *message* to the agent called *to*."""
 
@@ -62,7 +68,7 @@ class Probe(Struct, frozen=True):
     endpoint: str
 
 
-Action = Start | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory | Probe
+Action = Start | EndAlone | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory | Probe
 
 
 def warn(text: str, observers: Observers) -> list[Action]:

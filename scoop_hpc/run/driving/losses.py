@@ -32,6 +32,7 @@ class Losses:
         self._life = life
         self._joining = joining
         self._observers = observers
+        self.nodes = 0  # that the run has gone on without
         self._dead: list[WorkerName] = []
 
     # processes
@@ -97,6 +98,7 @@ class Losses:
                 self._life.depart([node])
             return actions
         node.cause = what
+        self.nodes += 1
         self._life.depart([node])
         if self._observers:
             self._observers.tell(events.NodeLost(node.name, what))

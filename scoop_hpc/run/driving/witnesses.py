@@ -20,7 +20,7 @@ from scoop_hpc.events import Observers
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command
 from scoop_hpc.protocol.names import NodeIndex
-from scoop_hpc.run.driving.actions import Action, Probe
+from scoop_hpc.run.driving.actions import Action, EndAlone, Probe
 from scoop_hpc.run.driving.broken_links import BrokenLinks
 from scoop_hpc.run.driving.life import Life, Phase
 from scoop_hpc.run.driving.losses import Losses
@@ -70,6 +70,8 @@ class Witnesses:
         self._observers = observers
         self._suspects: dict[NodeIndex, _Suspect] = {}
         self._links = BrokenLinks(policy.gather)
+        self._dangers: dict[int, Command] = {}  # by process id: they run, and may end all that they have brought
+        self._ended_here: set[int] = set()  # process ids of those that were ended because of that
 
     # time
 
@@ -87,7 +89,7 @@ class Witnesses:
         judged = self._links.due()
         if judged is not None and now >= judged:
             actions += self._judge_links(now)
-        return actions
+        return [*actions, *self._end_dangers()]
 
     # connections of agents
 
@@ -167,6 +169,37 @@ class Witnesses:
 
     # commands of the launcher
 
+    def _nodes_of(self, command: Command) -> list[Node]:
+        return [node for name in command.nodes if (node := self._membership.named(name)) is not None]
+
+    def command_started(self, command: Command, pid: int) -> None:
+        """Note that *command* runs."""
+        if command.may_end_all and self._plan.outlived and not self._plan.ends_on_loss:
+            self._dangers[pid] = command
+
+    def _end_dangers(self) -> list[Action]:
+        """End the commands that may end living agents because of a lost one, once they have brought all they could.
+
+        That is when a connection is missing: a machine may be back before it counts as lost.
+        """
+        if self._life.phase is not Phase.RUNNING or self._life.ending is not None:
+            return []
+        if not self._suspects and not self._losses.nodes:
+            return []
+        due = [pid for pid, command in self._dangers.items() if self._is_danger(command)]
+        for pid in due:
+            self._ended_here.add(pid)
+            nodes = self._nodes_of(self._dangers.pop(pid))
+            if self._observers:
+                living = fold([node.name for node in nodes if not node.is_lost])
+                self._observers.tell(events.LauncherGone(living, "so that it cannot end them because of a lost one"))
+        return [EndAlone(pid) for pid in due]
+
+    def _is_danger(self, command: Command) -> bool:
+        nodes = self._nodes_of(command)
+        is_any_missing = any(node.is_lost or node.is_again or node.disconnected_at is not None for node in nodes)
+        return is_any_missing and all(node.is_lost or node.agent is not None for node in nodes)
+
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher.
 
@@ -174,7 +207,7 @@ class Witnesses:
         restarted, its task does not.
         """
         command = end.command
-        nodes = [node for name in command.nodes if (node := self._membership.named(name)) is not None]
+        nodes = self._nodes_of(command)
         names = ", ".join(command.nodes)
         program = os.path.basename(command.argv[0])
         ended = describe_exit(end.status)
@@ -183,6 +216,9 @@ class Witnesses:
             self._observers.tell(events.CommandEnded(program, fold(command.nodes), end.pid, words))
         if self._plan.one_machine:
             return self._agents_died(nodes, names, end, now)
+        self._dangers.pop(end.pid, None)
+        if end.pid in self._ended_here:
+            return []
         if len(nodes) == 1 and end.said:
             said = end.said.removeprefix(f"node {names}: ")
             what = "lost the agent" if nodes[0].is_present else "no agent"
