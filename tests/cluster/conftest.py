@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from holder import held
-from minicluster import sge
+from minicluster import packages, sge
 from minicluster.cluster import Cluster
+from minicluster.scheduler import SCHEDULERS
 from minicluster.state import HEAD
 from under_test import ClusterUnderTest
 
@@ -24,17 +25,26 @@ SKIP = "SCOOP_HPC_SKIP_CLUSTER"
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Cluster]:
-    """Hold a Slurm of four nodes of four CPUs."""
+def all_packages() -> None:
+    """Install whatever any cluster needs, before one is up: a package may add a user.
+
+    Then /etc/passwd is another file, and what the hosts have mounted in its place is gone.
+    """
     _need_root()
+    for scheduler in SCHEDULERS.values():
+        packages.ensure(scheduler.packages)
+
+
+@pytest.fixture(scope="session")
+def machine(all_packages: None) -> Iterator[Cluster]:
+    """Hold a Slurm of four nodes of four CPUs."""
     with held() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def grid_machine() -> Iterator[Cluster]:
+def grid_machine(all_packages: None) -> Iterator[Cluster]:
     """Hold a Grid Engine of four nodes of four slots, whose names are not those of Slurm's."""
-    _need_root()
     with held("--scheduler=sge", "--prefix=exec") as cluster:
         yield cluster
 

@@ -17,7 +17,7 @@ def test_joiner_ends_with_the_run() -> None:
     joiner = JoinerState(None)
     assert joiner.deadline() is None
     assert joiner.hear(Shutdown(), 5.0) == []
-    assert joiner.agents_ended("") == []
+    joiner.agents_ended("", 5.0)
     assert (joiner.phase, joiner.status) == (Phase.OVER, 0)
 
 
@@ -29,7 +29,7 @@ def test_nodes_leave_before_the_walltime_of_their_job_is_over() -> None:
     assert say == Say(Leave(25.0, why=WALLTIME))
     assert tell == Tell(f"leaving the run: {WALLTIME}; 25 s for what its nodes execute")
     assert joiner.pass_time(72.0) == [Say(Leave(23.0, why=WALLTIME))]  # the first may have been lost
-    assert joiner.agents_ended("killed") == []
+    joiner.agents_ended("killed", 73.0)
     assert joiner.status == 0
 
 
@@ -73,9 +73,22 @@ def test_second_ctrl_c_ends_the_agents_at_once() -> None:
 
 def test_joiner_whose_agents_have_all_ended_says_why() -> None:
     joiner = JoinerState(None)
-    (tell,) = joiner.agents_ended("node m1: no welcome from the driver")
+    joiner.agents_ended("node m1: no welcome from the driver", 10.0)
+    joiner.agents_ended("node m1: no welcome from the driver", 11.0)
+    assert joiner.signalled(signal.SIGTERM, 11.0) == []
+    assert joiner.pass_time(11.9) == []
+    assert joiner.deadline() == 12.0
+    (tell,) = joiner.pass_time(12.0)
     assert tell == Tell("error: the agents of all its nodes have ended: node m1: no welcome from the driver")
     assert (joiner.phase, joiner.status) == (Phase.OVER, 1)
+
+
+def test_agents_may_hear_of_the_end_of_the_run_before_their_joiner() -> None:
+    joiner = JoinerState(100.0)
+    joiner.agents_ended("", 10.0)
+    assert joiner.phase is Phase.ABANDONED
+    assert joiner.hear(Shutdown(), 10.1) == []
+    assert (joiner.phase, joiner.status, joiner.deadline()) == (Phase.OVER, 0, None)
 
 
 def test_other_messages_have_no_meaning_for_a_joiner() -> None:

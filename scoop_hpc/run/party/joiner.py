@@ -119,16 +119,16 @@ class Joiner:
         for number in self._signals.take():
             if number in _LEAVE:
                 self._do(self._state.signalled(number, time.monotonic()), line)
-        self._reap(line)
+        self._reap()
         self._do(self._state.pass_time(time.monotonic()), line)
 
-    def _reap(self, line: Line) -> None:
+    def _reap(self) -> None:
         for ended in self._processes.reap():
             self._complaint = ended.complaint or ended.last_line or self._complaint
             if self._request.launcher.one_machine:
                 children.kill_descendants(spared=self._processes.running())
         if not self._processes.running():
-            self._do(self._state.agents_ended(self._complaint), line)
+            self._state.agents_ended(self._complaint, time.monotonic())
 
     def _do(self, actions: Sequence[Action], line: Line) -> None:
         for action in actions:

@@ -4,7 +4,7 @@
 
     SERVING --the run ends------------------------------> LEAVING --its agents have ended, or are late--> OVER
        |'--the walltime is nearly over, or a signal-- Leave --^
-       '--its agents have ended---------------------------------------------------------------------------> OVER
+       '--its agents have ended--> ABANDONED --the run has ended, or says nothing------------------------> OVER
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class JoinerPolicy(Struct, frozen=True):
     on_warning: float = 20.0  # from a warning signal until they have left, where that end is not known
     on_term: float = 5.0  # the same from SIGTERM: PBS kills 10 s after it
     farewell: float = 10.0  # that agents have to end, when the run ends or their time is over
+    last_word: float = 2.0  # that the driver has to say why all agents have ended
     again: float = 2.0  # from one word that they leave to the next: one may be lost
 
 
@@ -34,7 +35,8 @@ class Phase(enum.Enum):
 
     SERVING = 1
     LEAVING = 2
-    OVER = 3
+    ABANDONED = 3
+    OVER = 4
 
 
 class Say(Struct, frozen=True):
@@ -67,7 +69,8 @@ class JoinerState:
         self._leave: Leave | None = None
         self._leave_until = 0.0
         self._say_at: float | None = None  # again that they leave
-        self._until: float | None = None  # when agents are ended that have not
+        self._until: float | None = None  # when agents are ended that have not, or nobody is waited for any more
+        self._complaint = ""  # of the last agent
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
@@ -83,6 +86,9 @@ class JoinerState:
         if self.phase is Phase.SERVING and begins is not None and now >= begins:
             return self._begin_to_leave("the walltime of its job ends", self._time_left(now), now)
         actions: list[Action] = []
+        if self._until is not None and now >= self._until and self.phase is Phase.ABANDONED:
+            self.phase, self.status, self._until = Phase.OVER, 1, None
+            return [Tell(f"error: the agents of all its nodes have ended: {self._complaint or 'they lost the run'}")]
         if self._until is not None and now >= self._until and self.phase is Phase.LEAVING:
             self._until = self._say_at = None
             return [EndAgents()]
@@ -101,6 +107,8 @@ class JoinerState:
     def signalled(self, number: int, now: float) -> list[Action]:
         """Take the signal *number*: the allocation ends, or the user wants its nodes back; a second Ctrl-C ends all."""
         name = signal.Signals(number).name
+        if self.phase is Phase.ABANDONED:
+            return []
         if self.phase is Phase.LEAVING:
             if number == signal.SIGINT:
                 self.status = 130
@@ -120,14 +128,19 @@ class JoinerState:
         """Take in a message of the driver; raise ProtocolError for one that has no meaning here."""
         if not isinstance(message, Shutdown):
             raise ProtocolError(f"the driver sent a joiner {message!r}")
+        if self.phase is Phase.ABANDONED:
+            self.phase, self._until = Phase.OVER, None
+            return []
         self.phase = Phase.LEAVING
         self._say_at, self._until = None, now + self._policy.farewell
         return []
 
-    def agents_ended(self, complaint: str) -> list[Action]:
-        """Take it that no agent is left, the last of which had a *complaint*, if any."""
-        was, self.phase = self.phase, Phase.OVER
-        if was is Phase.LEAVING:
-            return []
-        self.status = 1
-        return [Tell(f"error: the agents of all its nodes have ended: {complaint or 'they lost the run'}")]
+    def agents_ended(self, complaint: str, now: float) -> None:
+        """Take it that no agent is left, the last of which had a *complaint*, if any.
+
+        They may have heard of the run's end before this process.
+        """
+        if self.phase is Phase.SERVING:
+            self.phase, self._until, self._complaint = Phase.ABANDONED, now + self._policy.last_word, complaint
+        elif self.phase is Phase.LEAVING:
+            self.phase = Phase.OVER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,21 @@ from minicluster.state import ClusterError
 
 _PACKAGE_OF = {"ip": "iproute2", "nsenter": "util-linux"}  # for any cluster
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_ONE_AT_A_TIME = "/usr/sbin"  # locked, as a directory, by whoever installs
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600")
 
 
 def ensure(package_of: Mapping[str, str]) -> None:
     """Install the packages whose programs, or files, are missing; raise ClusterError where that cannot be done."""
-    wanted = {**_PACKAGE_OF, **package_of}
+    descriptor = os.open(_ONE_AT_A_TIME, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # a package counts as there before it is set up
+        _ensure({**_PACKAGE_OF, **package_of})
+    finally:
+        os.close(descriptor)
+
+
+def _ensure(wanted: Mapping[str, str]) -> None:
     missing = _missing(wanted)
     if not missing:
         return
