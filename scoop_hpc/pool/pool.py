@@ -80,6 +80,7 @@ class WorkerPool(Pool):
         self._rung, self._bell = socket.socketpair()
         self._nudged, self._nudger = socket.socketpair()  # wakes the leader
         self._ringing = False
+        self._is_nudged = False
         self._goes_on = False  # the pool's thread has more to do before it waits
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
@@ -182,23 +183,27 @@ class WorkerPool(Pool):
             future.unwatch(self._nudge)
 
     def _listen(self, link: ClientLink, future: Future, deadline: float | None, signals: HeldSignals) -> None:
-        """Wait at the link first: whoever used it last has seen that nothing has arrived."""
+        """Serve the link at once, too: the pool's thread may have left something there, and be busy with a callback."""
+        self._serve_link(link)
         while not future.settled and self._failure is None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
             milliseconds = None if left is None else math.ceil(1000 * min(left, _LONG))
             for descriptor, _ in signals.interruptible(self._leaders_ears.poll, milliseconds):
-                if descriptor == link.descriptor:
-                    with self._turn:
-                        if self._link is link:
-                            self._guard(self._serve_plainly, link)
-                    if self._client.has_news:  # for the pool's thread
-                        self._wake()
-                else:
+                if descriptor != link.descriptor:
+                    self._is_nudged = False  # before that is looked at which others nudge for
                     self._nudged.recv(64)
                     if self._link is not link:
                         return
+                self._serve_link(link)
+
+    def _serve_link(self, link: ClientLink) -> None:
+        with self._turn:
+            if self._link is link and (link.has_arrived() or self._client.has_work):
+                self._guard(self._serve_plainly, link)
+        if self._client.has_news:  # for the pool's thread
+            self._wake()
 
     def _serve_plainly(self, link: ClientLink) -> None:
         """Receive and send what there is, and settle futures without callbacks."""
@@ -227,7 +232,8 @@ class WorkerPool(Pool):
 
     def _nudge(self) -> None:
         """Let the leader look up, if that is another thread."""
-        if self._leader not in (None, threading.get_ident()):
+        if self._leader not in (None, threading.get_ident()) and not self._is_nudged:
+            self._is_nudged = True
             with contextlib.suppress(OSError):  # it has been nudged often, or the pool has ended
                 self._nudger.send(b"!")
 
@@ -289,6 +295,8 @@ class WorkerPool(Pool):
             end.close()
 
     def _wake(self) -> None:
+        """Have the link and the client looked at: by the pool's thread, and by the leader, if that is in a callback."""
+        self._nudge()
         if threading.current_thread() is self._thread:
             self._goes_on = True
         elif not self._ringing:
@@ -324,6 +332,8 @@ class WorkerPool(Pool):
             self._goes_on = False
             with self._turn:
                 self._get_on()  # before the callbacks: workers need not wait for those
+            if self._goes_on:
+                self._nudge()  # a callback may last
             self._client.tell()
             if self._interrupted:
                 return "the Executor was left by KeyboardInterrupt"
