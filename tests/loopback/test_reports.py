@@ -50,6 +50,7 @@ def report(runs: Runs, *words: str) -> dict[str, Any]:
     """Run the program, which does what *words* say; return its report."""
     done = runs.run("-n", "2", "--report", "report.json", runs.write(PROGRAM), *words)
     assert done.returncode == 0, done.stderr
+    assert "farewell" not in done.stderr, done.stderr  # then what an agent says last is not in the report
     found: dict[str, Any] = json.loads((runs.directory / "report.json").read_text())
     return found
 
