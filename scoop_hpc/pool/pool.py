@@ -80,7 +80,6 @@ class WorkerPool(Pool):
         self._rung, self._bell = socket.socketpair()
         self._nudged, self._nudger = socket.socketpair()  # wakes the leader
         self._ringing = False
-        self._is_nudged = False
         self._goes_on = False  # the pool's thread has more to do before it waits
         self._thread = threading.Thread(target=self._run, name="scoop-hpc-client", daemon=True)
 
@@ -192,7 +191,6 @@ class WorkerPool(Pool):
             milliseconds = None if left is None else math.ceil(1000 * min(left, _LONG))
             for descriptor, _ in signals.interruptible(self._leaders_ears.poll, milliseconds):
                 if descriptor != link.descriptor:
-                    self._is_nudged = False  # before that is looked at which others nudge for
                     self._nudged.recv(64)
                     if self._link is not link:
                         return
@@ -232,8 +230,7 @@ class WorkerPool(Pool):
 
     def _nudge(self) -> None:
         """Let the leader look up, if that is another thread."""
-        if self._leader not in (None, threading.get_ident()) and not self._is_nudged:
-            self._is_nudged = True
+        if self._leader not in (None, threading.get_ident()):
             with contextlib.suppress(OSError):  # it has been nudged often, or the pool has ended
                 self._nudger.send(b"!")
 
