@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -75,7 +76,7 @@ class Runs:
         """Run ``scoop-hpc run WORDS``, or another *command*, to its end."""
         process = self.start(*words, stdin=subprocess.PIPE, command=command)
         stdout, stderr = process.communicate(stdin, timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, without_delays(stderr))
 
     def _prepare(self) -> None:
         """Undo what nohup(1) does to the tests, and a driver would respect; then do what the test wants."""
@@ -99,8 +100,11 @@ def with_suppressed_kill(pid: int) -> None:
 
 
 def members(session: int) -> dict[int, str]:
-    """Return the live processes of a *session*, and what each calls itself [proc_pid_stat(5)]."""
-    found = {}
+    """Return the live processes of a *session*, and what each calls itself [proc_pid_stat(5)].
+
+    What an agent has just forked, and has no name of its own yet, is no agent.
+    """
+    found, agents = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -108,18 +112,24 @@ def members(session: int) -> dict[int, str]:
                 argv = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            state, _, _, sid = tail.split()[:4]
+            state, parent, _, sid = tail.split()[:4]
             if int(sid) == session and state not in "ZX":
-                name = head.partition("(")[2]
-                is_agent = name == "scoop-agent" or (b"scoop_hpc.cli.agent" in argv and name.startswith("py"))
-                found[int(entry.name)] = "agent" if is_agent else name
-    return found
+                pid, name = int(entry.name), head.partition("(")[2]
+                found[pid] = name
+                if name == "scoop-agent" or (b"scoop_hpc.cli.agent" in argv and name.startswith("py")):
+                    agents[pid] = int(parent)
+    return found | {pid: "agent" for pid, parent in agents.items() if parent not in agents}
 
 
 def without_warnings(stderr: str) -> str:
-    """Leave out the warnings: the machine may have fewer CPUs than the workers that a test wants."""
-    lines = stderr.splitlines(keepends=True)
+    """Leave out the warnings: the machine may have fewer CPUs than the workers that a test wants, or be slow."""
+    lines = without_delays(stderr).splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("scoop-hpc: warning: node "))
+
+
+def without_delays(text: str) -> str:
+    """Leave out the warnings that nodes have not reported yet, which a loaded machine gives of any run."""
+    return re.sub("^scoop-hpc: warning: waiting for .*\n", "", text, flags=re.MULTILINE)
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

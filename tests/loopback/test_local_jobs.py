@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import without_delays
 
 HOLD = "import sys, time\nif __name__ == '__main__':\n    print('holding', flush=True)\n    time.sleep(300)\n"
 
@@ -56,7 +57,9 @@ class Machine:
 
     def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Call ``scoop-hpc``."""
-        return self.call("scoop_hpc", *words)
+        done = self.call("scoop_hpc", *words)
+        done.stdout = without_delays(done.stdout)  # of a job, for which `logs` asks: both its streams are one
+        return done
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``scoop-hpc`` in a session of its own."""
@@ -112,7 +115,7 @@ class Machine:
 
     def output(self, job: str) -> str:
         path = self.directory / f"scoop-{job}.out"
-        return path.read_text() if path.exists() else ""
+        return without_delays(path.read_text()) if path.exists() else ""
 
     def pid(self, name: str) -> int:
         """Return the pid that a script left in the file *name*."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import until, without_warnings
+from conftest import until, without_delays, without_warnings
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.jobs.commands import run_command
@@ -75,7 +75,9 @@ class Site:
         )
 
     def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "scoop_hpc", *words)
+        done = self.run(sys.executable, "-m", "scoop_hpc", *words)
+        done.stdout = without_delays(done.stdout)  # of a job, for which `logs` asks: both its streams are one
+        return done
 
     def submit(self, program: str, *words: str, arguments: tuple[str, ...] = ()) -> str:
         """Submit a program of this text; return the job's id."""
