@@ -38,26 +38,23 @@ class Event(Struct, frozen=True):
 Observer = Callable[[Event], None]
 
 
-class Observers:
-    """Whoever listens, false while nobody does."""
+class Observers(list[Observer]):
+    """Whoever listens, in the order in which they are told; false while nobody does, which takes no call to see."""
 
-    __slots__ = ("_observers", "of_tasks")
+    __slots__ = ("of_tasks",)
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers = tuple(observers)
+        super().__init__(observers)
         self.of_tasks = False  # somebody wants to hear of every task
 
-    def __bool__(self) -> bool:
-        return bool(self._observers)
-
     def tell(self, event: Event) -> None:
-        """Tell *event* to all observers, in the order of their registration."""
-        for observer in self._observers:
+        """Tell *event* to all observers."""
+        for observer in self:
             observer(event)
 
     def add(self, observer: Observer) -> None:
         """Tell *observer* all that happens from now on."""
-        self._observers = (*self._observers, observer)
+        self.append(observer)
 
 
 NOBODY = Observers()  # never added to

@@ -7,6 +7,7 @@ item is a pickle of its own (`Packed`), so that one bad value spoils its own ite
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ def dump_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
 
 def dump_again(function: Callable[..., Any], item: _Item, environment: _Environment | None = None) -> list[Buffer]:
     """Return the frames of a call that came in a batch, in *environment*, to go on alone; raise UnpicklableError."""
-    items = item.unpack() if isinstance(item, _SingleCall) else [item]
+    items = tuple(item) if type(item) is _SingleCall else [item]
     return pickles.dump_task((function, items), None, environment)
 
 
@@ -110,23 +111,17 @@ def load_call(frames: Sequence[Buffer]) -> tuple[Callable[..., Any], tuple[Any, 
     return function, args, kwargs
 
 
-class _SingleCall:
+class _SingleCall(tuple[tuple[Any, ...], dict[str, Any]]):
     """The arguments of a call that came alone."""
 
-    __slots__ = ("_arguments",)
-
-    def __init__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
-        self._arguments = arguments
-
-    def unpack(self, last: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return self._arguments
+    __slots__ = ()
 
 
 def unpack_item(item: _Item) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments in *item*, for the last time; raises whatever unpickling raises."""
     if type(item) is tuple:
         return item, {}
-    arguments: tuple[tuple[Any, ...], dict[str, Any]] = item.unpack(last=True)
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] = item if type(item) is _SingleCall else item.unpack(last=True)
     return arguments
 
 
@@ -157,7 +152,7 @@ class PackedError(Packed):
 
 def load_outcomes(frames: Sequence[Buffer]) -> list[tuple[Any, ...]]:
     """Return (serial, item for `value_of`, unpolled seconds) for each outcome in *frames*."""
-    items: list[tuple[Any, ...]] = pickles.load_packed(frames)
+    items: list[tuple[Any, ...]] = pickle.loads(frames[0], buffers=frames[1:])
     return items
 
 

@@ -234,11 +234,6 @@ def load(frames: Sequence[Buffer], last: bool = False) -> Any:
     return pickle.loads(head, buffers=[_writable(frame, last) for frame in frames[1:]])
 
 
-def load_packed(frames: Sequence[Buffer]) -> Any:
-    """Return the value in *frames*, all of which are frames of what is packed in it; raises as `load`."""
-    return pickle.loads(frames[0], buffers=frames[1:])
-
-
 def _writable(frame: Buffer, last: bool) -> Buffer:
     if type(frame) is Reference:
         return maps.opened(frame)

@@ -668,7 +668,7 @@ class Worker(Process):
         """Look at the link, and wait there if nothing has come; ask for tasks if this worker *wants* some."""
         state = self.state
         if wants:
-            if state.has_asked_ahead and self._receive():
+            if not state.want_unless_ahead() and self._receive():
                 self._poll_now()
                 return
             state.want()

@@ -92,7 +92,7 @@ class Controller:
         self.progress = Progress(self.exchange, self.runner)
         self.loop = Loop(self.exchange, self.runner, serial, self.progress.slot_is_taken)
         if serial:
-            self._state.user_code_began(monotonic())  # the program
+            self._state.busy_since = monotonic()  # the program
         self._thread = get_ident()
         self._left_to_agent: dict[signal.Signals, Any] = {}
         self._mask: set[Any] = set()
@@ -186,11 +186,12 @@ class Controller:
             return False
         if self._ended is not None:
             self._refuse()
-        if get_ident() == self._thread and self._state.is_poll_due(monotonic()):
+        state = self._state
+        if get_ident() == self._thread and monotonic() - state.polled > state.poll_seconds:
             self.runner.note_poll()
             self.exchange.poll(0)
             self.runner.since = monotonic()
-        return self._state.wanted > 0
+        return state.wanted > 0
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* is over, having let the worker do other work."""
@@ -207,9 +208,9 @@ class Controller:
                 self.exchange.drop_taken()
                 return
         waiter = self.progress.waiter(deadline) if is_elsewhere else self.loop.waiter(deadline)
-        if not future.settled:
-            future.watch(waiter.wake)
-            waiter.park()
+        future.watch(waiter.wake)
+        waiter.park()
+        if deadline is not None:  # else it was the future that woke it
             future.unwatch(waiter.wake)
 
     def runs_task(self) -> bool:
@@ -247,7 +248,7 @@ class Controller:
             and future.cost.short
             and not state.is_shaken
             and not (state.arrived or state.own)
-            and not state.is_poll_due(monotonic())
+            and monotonic() - state.polled <= state.poll_seconds
             and get_ident() == self._thread
             and self._barred is None
             and _stack_is_shallow()

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import starmap
+from operator import itemgetter
 from time import monotonic
 from typing import Any
 
@@ -39,10 +40,12 @@ from scoop_hpc.worker.tasks import Given, Task, opened, packed_again
 from scoop_hpc.worker.threads.progress_thread import ProgressThread
 from scoop_hpc.worker.watched.accounts import Accounts
 
+_SERIAL = itemgetter(0)  # of an outcome, packed by `batching.pack_outcome`
+
 
 def _outcomes(owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
     """Return the outcomes of one owner's tasks, each packed by `batching.pack_outcome`, as a batch."""
-    return Batch(owner, 0, batching.dump_outcomes(items), done=tuple([item[0] for item in items]))
+    return Batch(owner, 0, batching.dump_outcomes(items), done=tuple(map(_SERIAL, items)))
 
 
 def _nothing_to_watch() -> bool:
@@ -102,7 +105,7 @@ class Exchange:
             self.arm()
             if self.on_duty is not None:
                 self.on_duty()
-        if self.state.is_poll_due(monotonic()):
+        if monotonic() - self.state.polled > self.state.poll_seconds:
             self.poll(0)
 
     def submit_elsewhere(self, future: Future) -> None:
@@ -328,8 +331,8 @@ class Exchange:
             raise self.progress_thread.error
         state = self.state
         with self.lock:  # which another thread may hold until it has seen that nothing is busy here
-            if wants:
-                if state.has_asked_ahead and self._receive():
+            if wants and not state.want_unless_ahead():
+                if self._receive():
                     timeout = 0
                 else:
                     state.want()
@@ -362,7 +365,7 @@ class Exchange:
             self._link.wait(timeout)
         finally:
             self._main_waits = False
-            if self.state.has_tasks_to_look_after:
+            if not self.progress_thread.armed and self.state.has_tasks_to_look_after:
                 self.arm()
 
     def _receive(self) -> bool:
@@ -372,7 +375,6 @@ class Exchange:
         for message in messages:
             if isinstance(message, Results):
                 self._take(message.batches)
-                self._learn(message.batches)
             elif isinstance(message, Tasks) and state.busy_since:
                 self.arm()
             state.receive(message)
@@ -381,16 +383,17 @@ class Exchange:
         return bool(messages)
 
     def _take(self, batches: list[Batch]) -> None:
-        """Take outcomes out of memory that is shared, at once: it may be needed where it is, or go with its process."""
-        if all(len(batch.frames) == 1 and type(batch.frames[0]) is not Reference for batch in batches):  # nearly always
-            return
-        batches[:], lost = taken_or_lost(batches)
-        for batch in lost:
-            self._link.send(OutcomeLost(self.name, batch.done))
+        """Take outcomes out of memory that is shared, at once: it may be needed where it is, or go with its process.
 
-    def _learn(self, batches: list[Batch]) -> None:
-        """Learn of functions that are new, before the event loop settles their futures: the program may submit many
-        more until it waits."""
+        Of functions that are new this learns before the event loop settles their futures: the program may submit many
+        more until it waits.
+        """
+        for batch in batches:
+            if len(batch.frames) != 1 or type(batch.frames[0]) is Reference:  # seldom
+                batches[:], lost = taken_or_lost(batches)
+                for each in lost:
+                    self._link.send(OutcomeLost(self.name, each.done))
+                break
         state = self.state
         for batch in batches:
             if state.is_new(batch):

@@ -102,12 +102,12 @@ class Loop:
         stack = [] if slices is None else slices.suspend()
         waiter.parked = True
         if self._serial:
-            self._state.user_code_ended()
+            self._state.busy_since = 0.0
         try:
             self._greenlet.switch()
         finally:
             if self._serial:
-                self._state.user_code_began(monotonic())
+                self._state.busy_since = monotonic()
             if begun is not None:
                 begun.resume(slot)
             if slices is not None:
@@ -135,9 +135,9 @@ class Loop:
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._program = greenlet(lambda: status.append(frame_chunks.call(program)), self._greenlet)
         self._program.gr_context = self._context
-        self._state.user_code_began(monotonic())
+        self._state.busy_since = monotonic()
         self._program.switch()
-        self._state.user_code_ended()
+        self._state.busy_since = 0.0
         while not status:
             try:
                 if self.given_up is not None and not self.told:  # it was about to wait when that came
@@ -147,14 +147,14 @@ class Loop:
                 self.step()
             except BaseException as error:  # a signal handler's, or a callback's: the program is who may handle it
                 self._interrupted = None
-                self._state.user_code_began(monotonic())
+                self._state.busy_since = monotonic()
                 self._program.throw(error)
-                self._state.user_code_ended()
+                self._state.busy_since = 0.0
         try:
-            self._state.user_code_began(monotonic())
+            self._state.busy_since = monotonic()
             join_threads()  # they may go on with futures
             self.ending = True
-            self._state.user_code_ended()
+            self._state.busy_since = 0.0
             while status[0] == 0 and self.given_up is None and self._unfinished():
                 self.step()  # as an Executor does at its end: what was submitted is run
         except KeyboardInterrupt:
@@ -206,7 +206,7 @@ class Loop:
             try:
                 self.step()
             except SystemExit:
-                self._state.user_code_ended()
+                self._state.busy_since = 0.0
                 print(
                     f"scoop-hpc: worker {self._exchange.name}: a callback of a future called sys.exit()",
                     file=sys.stderr,
@@ -221,7 +221,8 @@ class Loop:
     def step(self) -> None:
         """Do one thing, or wait until there is one."""
         exchange, state = self._exchange, self._state
-        if not self._has_work():
+        queued = self.ready or state.arrived or state.own or state.failed or exchange.deferred
+        if not queued and not ((state.local or state.inbox or state.foreign) and self._may_run()):
             left = self._left() if self.timers.heap or state.substituted_since else None
             if self.questions:
                 exchange.poll(left)
@@ -230,7 +231,7 @@ class Loop:
             else:
                 exchange.want_nothing()
                 exchange.poll(left)
-        elif state.is_poll_due(monotonic()):
+        elif monotonic() - state.polled > state.poll_seconds:
             exchange.poll(0)
         elif (state.local or state.leaving) and state.has_to_share():
             exchange.share()
@@ -255,23 +256,16 @@ class Loop:
             waiter = self.ready.popleft()
             if not (state.inbox or waiter.brief):
                 exchange.withdraw()  # what came now would wait behind what goes on now
-            if state.has_tasks_to_look_after:
+            if not exchange.progress_thread.armed and state.has_tasks_to_look_after:
                 exchange.arm()
             self._runner.since = now = monotonic()
-            state.user_code_began(now)
+            state.busy_since = now
             waiter.resume()
-            state.user_code_ended()
+            state.busy_since = 0.0
             if self._exchange.accounts is not None and not waiter.is_of(self._program):
                 self._exchange.accounts.worked(now, monotonic())
         elif self._may_run():
             self._start(self._work)
-
-    def _has_work(self) -> bool:
-        """Return whether there is something to do."""
-        state = self._state
-        if self.ready or state.arrived or state.own or state.failed or self._exchange.deferred:
-            return True
-        return bool(state.local or state.inbox or state.foreign) and self._may_run()
 
     def _left(self) -> float | None:
         """Return how long to wait at most; None: for ever."""
@@ -312,14 +306,16 @@ class Loop:
         """Run *function* in a greenlet of its own, in the program's context [contextvars], until it parks or ends."""
         task = self._spare.pop() if self._spare else greenlet(self._live, self._greenlet)
         task.parent = self._greenlet
-        task.gr_context = self._fresh_context()
-        if self._state.has_tasks_to_look_after:
+        program = self._program
+        context = None if program is None or program.dead else program.gr_context
+        task.gr_context = (context or self._context).copy()
+        if not self._exchange.progress_thread.armed and self._state.has_tasks_to_look_after:
             self._exchange.arm()
         self._runner.since = now = monotonic()
-        self._state.user_code_began(now)
+        self._state.busy_since = now
         self._runner.running = None
         task.switch(function, args)
-        self._state.user_code_ended()
+        self._state.busy_since = 0.0
         if self._exchange.accounts is not None:
             self._exchange.accounts.worked(now, monotonic())
         self._runner.running = None
@@ -337,10 +333,6 @@ class Loop:
                 return
             self._spare.append(getcurrent())
             function, args = self._greenlet.switch()
-
-    def _fresh_context(self) -> contextvars.Context:
-        program = self._program
-        return (self._context if program is None or program.dead else program.gr_context or self._context).copy()
 
     def _deliver(self, batch: Batch) -> None:
         """Give outcomes to their futures."""
@@ -368,27 +360,26 @@ class Loop:
         begun = self._exchange.begun
         if begun is not None:
             begun.resume()
+        exchange, state = self._exchange, self._state
         try:
-            self._work_on()
+            while True:
+                task = exchange.next_task() if state.inbox else None
+                if task is not None:
+                    self._runner.run_task(task)
+                else:
+                    exchange.withdraw()
+                    try:
+                        future = state.local.pop()
+                    except IndexError:
+                        return
+                    self._runner.run_future(future)
+                if monotonic() - state.polled > state.poll_seconds:
+                    exchange.poll(0)
+                    self.timers.expire()
+                if self._interrupted or state.stopped or self.ready or exchange.has_news():
+                    return
+                if not (state.local or state.inbox or state.foreign) or not self._may_run():
+                    return
         finally:
             if begun is not None:
                 begun.pause()
-
-    def _work_on(self) -> None:
-        exchange, state = self._exchange, self._state
-        while True:
-            task = exchange.next_task() if state.inbox else None
-            if task is not None:
-                self._runner.run_task(task)
-            else:
-                exchange.withdraw()
-                try:
-                    future = state.local.pop()
-                except IndexError:
-                    return
-                self._runner.run_future(future)
-            if state.is_poll_due(monotonic()):
-                exchange.poll(0)
-                self.timers.expire()
-            if self._interrupted or state.stopped or self.ready or exchange.has_news() or not self._may_run():
-                return

@@ -139,7 +139,7 @@ class WorkerState:
         self.failed: deque[tuple[Future, Exception]] = deque()  # whose tasks will not be run
         self.wanted = size if size > 1 else 0  # batches of this worker
         self.stopped = False
-        self.busy_since = 0.0  # when the user's code began, 0 while it does not run
+        self.busy_since = 0.0  # when the main thread began to run the user's code, 0 while it is in the event loop
         self.substituted_since = 0.0  # when another thread has begun a task in the place of the main one, 0: none has
         self.polled = now
         self._observers = observers
@@ -159,7 +159,7 @@ class WorkerState:
         self._due: Request | Withdraw | None = None  # to be sent
         self._untold = False  # the broker may believe that what it sent has not begun
         self._look_seconds = policy.first_look
-        self._poll_seconds = policy.poll_seconds
+        self.poll_seconds = policy.poll_seconds  # after which the link is to be looked at again
 
     # the time
 
@@ -173,7 +173,7 @@ class WorkerState:
 
     def is_poll_due(self, now: float) -> bool:
         """Return whether it is time to look at the link."""
-        return now - self.polled > self._poll_seconds
+        return now - self.polled > self.poll_seconds
 
     # futures of this worker
 
@@ -196,7 +196,7 @@ class WorkerState:
         else:
             self.outbox.append(Export(((future,),)))
             return True
-        return now - self.polled > self._poll_seconds
+        return now - self.polled > self.poll_seconds
 
     def stays(self, cost: Cost) -> bool:
         """Return whether a future of this *cost* may stay here until others want it, and be run here."""
@@ -362,7 +362,7 @@ class WorkerState:
             left, cost = len(self.inbox), task.cost
             # whether the broker's answer would come too late if it were asked after this call and those that are left
             is_time = not cost.short or (left + 1) * cost.unpolled > self.policy.request_seconds
-            if is_time and left * cost.unpolled <= self._poll_seconds:
+            if is_time and left * cost.unpolled <= self.poll_seconds:
                 self.ask(self._count() if cost.moderate and not self.local else 0, idle=False)
         return task
 
@@ -388,7 +388,7 @@ class WorkerState:
             self.flush()
 
     def finished(self, owner: WorkerName, item: tuple[Any, ...], now: float) -> None:
-        """Note the pickled outcome of a task that came from the broker, to be sent soon."""
+        """Note the outcome of a task of somebody else's, packed by `batching.pack_outcome`, to be sent soon."""
         if not self._outcomes:
             self._oldest_outcome = now
         if owner in self._outcomes:
@@ -466,16 +466,20 @@ class WorkerState:
         """Return whether something was asked that was not sent."""
         return self._due is not None
 
-    @property
-    def has_asked_ahead(self) -> bool:
-        """Return whether tasks were asked for before there was need of them: perhaps they are here."""
-        return self._request is not None and not self._request.idle
-
     def want(self) -> None:
         """Ask for tasks, for there is nothing to do."""
         last = self._request
         if self.size > 1 and not self.inbox and (self._untold or last is None or not last.idle):
             self.ask(self._count(), idle=True)
+
+    def want_unless_ahead(self) -> bool:
+        """Do as `want`, but return False if tasks were asked for before there was need of them: they may be here."""
+        last = self._request
+        if last is not None and not last.idle:
+            return False
+        if self.size > 1 and not self.inbox and (self._untold or last is None):
+            self.ask(self._count(), idle=True)
+        return True
 
     def want_nothing(self) -> None:
         """Tell the broker, at the next `flush`, to send nothing: it would wait behind what goes on now."""
@@ -512,7 +516,7 @@ class WorkerState:
 
     def before_poll(self, now: float, waits: bool) -> None:
         """Send what should be sent before the link is looked at; if this *waits* there, all that there is."""
-        if waits or self._due is not None or (self._outcomes and self.is_urgent(now)):
+        if self._due is not None or (self._outcomes and (waits or self.is_urgent(now))):
             self.flush()
         if self.leaving:
             self.share()
