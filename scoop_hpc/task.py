@@ -22,9 +22,11 @@ import operator
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, final, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc.errors import InputError
 
@@ -47,8 +49,7 @@ class _NotGiven:
 _NOT_GIVEN: Any = _NotGiven()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
+class TaskOptions(Struct, frozen=True):
     """The options of a task, checked."""
 
     retries: int = 0  # how often a call is repeated after an exception
@@ -65,7 +66,7 @@ class TaskOptions:
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not as they are without being given."""
-        values = {name: getattr(self, name) for name in TaskOptions.__slots__}
+        values = {name: getattr(self, name) for name in TaskOptions.__struct_fields__}
         return {name: value for name, value in values.items() if value != getattr(_DEFAULT, name)}
 
     def look_like(self, values: tuple[Any, ...]) -> bool:

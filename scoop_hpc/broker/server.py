@@ -17,9 +17,9 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import zmq
+from msgspec import Struct
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.peers import PeerLinks
@@ -61,8 +61,7 @@ from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerPlan:
+class BrokerPlan(Struct, frozen=True):
     """The arguments of a broker."""
 
     node: NodeIndex

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.protocol.messages import GetShared, SetShared, Shared, SharedSet
 from scoop_hpc.protocol.names import BrokerName, NodeIndex, ProcessName, broker_name, is_broker, node_of
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """A question, and its sender."""
 
     sender: ProcessName

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from time import monotonic
 from typing import Any, overload
+
+from msgspec import Struct
 
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -18,8 +19,7 @@ from scoop_hpc.worker.current import running
 from scoop_hpc.worker.policy import DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """The results of a chunk's items, up to the first that failed; ``error`` is the pickled outcome of that one."""
 
     results: list[Any]

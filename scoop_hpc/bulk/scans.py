@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
@@ -14,8 +15,7 @@ from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker.policy import DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(Struct, frozen=True):
     """The running results of a chunk by itself, and how many seconds a reduction takes."""
 
     chunk: Chunk

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from scoop_hpc import futures  # noqa: F401  programs import it: once, for all workers of the node
 from scoop_hpc.broker.policy import Policy
@@ -73,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> None:
         agent.join()
         agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
         while agent.is_to_return:  # in this process: to start another may be no longer possible
-            agent = Agent(dataclasses.replace(plan, parent=os.getppid()), mains, signals)
+            agent = Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
             try:
                 agent.join()
             except LaunchError:  # if the driver is gone, the first node has said so

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.errors import HostlistError, InputError
 from scoop_hpc.hostlist import expand
@@ -14,8 +15,7 @@ MAX_WORKERS = 1 << 16  # of one host: more than any has, less than what takes al
 _COUNTED = re.compile(r"([^:]+):([0-9]+)")  # an address of IPv6 has more colons
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A host, and how many workers it shall have; None: nobody said."""
 
     name: str

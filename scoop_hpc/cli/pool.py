@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import os
 import select
 import signal
 import sys
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from scoop_hpc.cli.allocated import refuse_second_pool
 from scoop_hpc.cli.start import SIGNALS, look_file, open_missing_streams, run_request
@@ -60,8 +61,8 @@ def _work_on(order: Order, client: ClientPipes, signals: SignalFd, report: str) 
         refuse_second_pool()
         observers = Observers()
         request = run_request(b"", order.arguments, order.workers)
-        request = dataclasses.replace(request, pool=order.pool, called=_name(order.arguments))
-        request = dataclasses.replace(request, look=look_file(request, observers))
+        request = structs.replace(request, pool=order.pool, called=_name(order.arguments))
+        request = structs.replace(request, look=look_file(request, observers))
         driver = Driver(request, signals, client, observers)
         ending = _with_report(driver, request, report, observers) if report else driver.run()
     except ScoopError as error:  # what is wrong with the environment or the allocation

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import secrets
 import textwrap
 import time
 from collections.abc import Iterable
 
+from msgspec import structs
+
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError
 from scoop_hpc.events import Observers
-from scoop_hpc.fields.spec import is_port
+from scoop_hpc.fields.checks import is_port
 from scoop_hpc.jobs.record import sibling
 from scoop_hpc.report import record as reports
 from scoop_hpc.report.text import paragraph
@@ -27,7 +27,7 @@ _LOOPBACK = "127.0.0.1"  # nobody else gets in, unless that is asked for
 
 def collect(request: RunRequest, files: Iterable[str], observers: Observers) -> Collector:
     """Have the driver's *observers* collect what the run does; for *files*, and for the job's directory."""
-    collector = Collector(secrets.token_hex(8), request.job_id, request.title, time.monotonic, time.time)
+    collector = Collector(os.urandom(8).hex(), request.job_id, request.title, time.monotonic, time.time)
     observers.add(collector)
     beside = [sibling(request.record, reports.FILE)] if request.record else []
     for path in [*files, *beside]:
@@ -56,7 +56,7 @@ def with_metrics(request: RunRequest, where: str, collector: Collector, observer
         if not os.access(folder, os.W_OK):
             raise InputError(f"--metrics {where!r}: cannot write into {folder!r}; name a directory that is there")
         observers.add(metrics.MetricsFile(os.path.abspath(where), collector, time.monotonic))
-    return dataclasses.replace(request, accounts=metrics.INTERVAL)
+    return structs.replace(request, accounts=metrics.INTERVAL)
 
 
 def say_what_it_was_worth(collector: Collector) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
@@ -10,6 +9,7 @@ import socket
 import sys
 
 import click
+from msgspec import structs
 
 from scoop_hpc.cli import worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
@@ -23,7 +23,7 @@ from scoop_hpc.cli.threads import counted_variables
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
-from scoop_hpc.fields.spec import (
+from scoop_hpc.fields.checks import (
     GRACE,
     LOG_LEVELS,
     LONGEST_GRACE,
@@ -177,7 +177,7 @@ def run(
     if metrics:
         request = with_metrics(request, _filled(metrics, request), collector, observers)
     logs = _filled(worker_logs, request)
-    request = dataclasses.replace(
+    request = structs.replace(
         request,
         label=label,
         look=look_file(request, observers),

@@ -11,7 +11,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from scoop_hpc.events import Observers
 from scoop_hpc.run.watching import log
@@ -22,8 +24,7 @@ from scoop_hpc.shares.share import ALL_GPUS, NO_BINDING, Wanted
 VARIABLE = "SCOOP_HPC_WORKER_OPTIONS"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
+class WorkerOptions(Struct, frozen=True):
     """The options that the agents, and the processes that they start, keep."""
 
     nice: int = 0  # added to the niceness that it has

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import os.path
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
 from scoop_hpc.errors import JobSpecError
 from scoop_hpc.fields.array import JobArray, parse_array
+from scoop_hpc.fields.checks import (
+    CENTURY,
+    GRACE,
+    LAUNCHERS,
+    LOG_LEVELS,
+    LONGEST_GRACE,
+    MAIL_EVENTS,
+    ON_NODE_LOSS,
+    PLACEHOLDER,
+    PROGRESS,
+    RUNTIMES,
+    check_binding,
+    check_directory,
+    check_event,
+    check_file,
+    check_gpus_per_worker,
+    check_launcher,
+    check_line,
+    check_log_level,
+    check_niceness,
+    check_on_node_loss,
+    check_patience,
+    check_progress,
+    check_runtime,
+    check_variable,
+    is_port,
+)
 from scoop_hpc.fields.option import REQUIRED, Group, Option, Refused, Words, option, options
 from scoop_hpc.fields.units import (
     parse_events,
@@ -20,21 +46,7 @@ from scoop_hpc.fields.units import (
     parse_patience,
     parse_walltime,
 )
-from scoop_hpc.shares.share import ALL_GPUS, BINDINGS
-
-MAIL_EVENTS = ("begin", "end", "fail")
-LAUNCHERS = ("mpi", "pbs_tmrsh", "pbsdsh", "qrsh", "srun")  # of scoop_hpc.launchers, those for jobs
-RUNTIMES = ("apptainer", "singularity", "pyxis")
-ON_NODE_LOSS = ("continue", "fail")
-GRACE = 60  # seconds
-LONGEST_GRACE = 86400
-PROGRESS = ("auto", "bar", "log", "none")
-LOG_LEVELS = ("debug", "info", "warning", "error")
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_PLACEHOLDERS = ("job_id", "array_index", "name")
-_CENTURY = 100 * 365 * 86400  # seconds
+from scoop_hpc.shares.share import BINDINGS
 
 DEFAULT_OUTPUT = "scoop-{job_id}.out"
 DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
@@ -42,86 +54,6 @@ DEFAULT_ARRAY_OUTPUT = "scoop-{job_id}_{array_index}.out"
 
 def _parse_signal(text: str) -> int:
     return parse_walltime(text, "time of --signal")
-
-
-def check_line(what: str, value: str) -> None:
-    """Raise JobSpecError for a text that cannot be in one line of a script: empty, or with control characters."""
-    if not value.strip():
-        raise JobSpecError(f"the {what} {value!r} is empty: give a text, or leave it out")
-    for character in value:
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise JobSpecError(f"the {what} {value!r} holds {character!r}: write it without control characters")
-
-
-def _check_directory(what: str, value: str) -> None:
-    check_line(what, value)
-    if not os.path.isabs(value):
-        raise JobSpecError(f"the {what} {value!r} is relative: give an absolute path")
-
-
-def _check_file(what: str, value: str) -> None:
-    check_line(what, value)
-    for name in _PLACEHOLDER.findall(value):
-        if name not in _PLACEHOLDERS:
-            known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
-            raise JobSpecError(f"the {what} {value!r} holds {{{name}}}: the placeholders are {known}")
-
-
-def _check_event(what: str, value: str) -> None:
-    if value not in MAIL_EVENTS:
-        raise JobSpecError(f"there is no mail event {value!r}: choose of {', '.join(MAIL_EVENTS)}")
-
-
-def _check_runtime(what: str, value: str) -> None:
-    if value not in RUNTIMES:
-        raise JobSpecError(f"there is no container runtime {value!r}: choose of {', '.join(RUNTIMES)}")
-
-
-def _check_on_node_loss(what: str, value: str) -> None:
-    if value not in ON_NODE_LOSS:
-        raise JobSpecError(f"--on-node-loss {value!r} is unknown: choose of {', '.join(ON_NODE_LOSS)}")
-
-
-def _check_launcher(what: str, value: str) -> None:
-    if value not in LAUNCHERS:
-        raise JobSpecError(f"there is no launcher {value!r} for jobs: choose of {', '.join(LAUNCHERS)}")
-
-
-def _check_progress(what: str, value: str) -> None:
-    if value not in PROGRESS:
-        raise JobSpecError(f"there is no progress {value!r}: choose of {', '.join(PROGRESS)}")
-
-
-def _check_log_level(what: str, value: str) -> None:
-    if value not in LOG_LEVELS:
-        raise JobSpecError(f"there is no log level {value!r}: choose of {', '.join(LOG_LEVELS)}")
-
-
-def _check_binding(what: str, value: str) -> None:
-    if value not in BINDINGS:
-        raise JobSpecError(f"--bind {value!r} is unknown: choose of {', '.join(BINDINGS)}")
-
-
-def check_gpus_per_worker(what: str, value: str) -> None:
-    """Raise JobSpecError for a text that is neither a positive number nor "all"."""
-    if value != ALL_GPUS and not re.fullmatch("0*[1-9][0-9]{0,3}", value, re.ASCII):
-        raise JobSpecError(f"--gpus-per-worker {value!r}: give a positive number, or {ALL_GPUS}")
-
-
-def _check_niceness(what: str, value: int) -> None:
-    if not -20 <= value <= 19:  # setpriority(2)
-        raise JobSpecError(f"--nice {value}: give -20 to 19")
-
-
-def _check_patience(what: str, value: float) -> None:
-    if not 0 < value < _CENTURY:
-        raise JobSpecError(f"--patience {value}: give a positive number of seconds")
-
-
-def _check_variable(what: str, variable: tuple[str, str]) -> None:
-    name, value = variable
-    if not _VARIABLE.fullmatch(name) or "\0" in value:
-        raise JobSpecError(f"{what} {name + '=' + value!r} sets no variable: write NAME=VALUE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +74,7 @@ class JobSpec:
         "Directory to run in; default: the current one.",
         name="--chdir",
         metavar="DIR",
-        check=_check_directory,
+        check=check_directory,
         script="``cd``, or as a directive",
     )
     name: str = option(
@@ -233,7 +165,7 @@ class JobSpec:
         Group.RESOURCES,
         "Bind each worker to its share of the node's CPUs; default: none.",
         choices=BINDINGS,
-        check=_check_binding,
+        check=check_binding,
         script="the run's own",
     )
     memory_per_node: int | None = option(  # bytes
@@ -269,7 +201,7 @@ class JobSpec:
         "Minutes, H:MM:SS, D-HH:MM:SS, or 90s, 45m, 2h, 1d.",
         metavar="TIME",
         read=parse_walltime,
-        most=_CENTURY,
+        most=CENTURY,
         slurm="``--time``",
         pbs="``-l walltime=``",
         sge="``-l h_rt``",
@@ -280,7 +212,7 @@ class JobSpec:
         Group.OUTPUT,
         f"File for what the job prints; default: {DEFAULT_OUTPUT}",
         metavar="FILE",
-        check=_check_file,
+        check=check_file,
         slurm="``--output``",
         pbs="the script's own redirection",
         sge="``-o``; appended to",
@@ -291,7 +223,7 @@ class JobSpec:
         Group.OUTPUT,
         "File for its standard error; default: the output's.",
         metavar="FILE",
-        check=_check_file,
+        check=check_file,
         slurm="``--error``",
         pbs="the script's own redirection",
         sge="``-e``; without: ``-j y``",
@@ -302,7 +234,7 @@ class JobSpec:
         Group.OUTPUT,
         "How to show in the output what is done; default: auto, lines now and then.",
         choices=PROGRESS,
-        check=_check_progress,
+        check=check_progress,
         script="what starts the workers",
     )
     trace: str | None = option(
@@ -310,7 +242,7 @@ class JobSpec:
         Group.OUTPUT,
         "File for a trace of all tasks, for Perfetto or Chrome.",
         metavar="FILE",
-        check=_check_file,
+        check=check_file,
         script="what starts the workers",
     )
     worker_logs: str | None = option(
@@ -318,7 +250,7 @@ class JobSpec:
         Group.OUTPUT,
         "Directory for a file of what each worker prints.",
         metavar="DIR",
-        check=_check_file,
+        check=check_file,
         script="what starts the workers",
     )
     metrics: str | None = option(
@@ -326,7 +258,7 @@ class JobSpec:
         Group.OUTPUT,
         "File, or port, for metrics in the format of Prometheus.",
         metavar="FILE|[HOST:]PORT",
-        check=_check_file,
+        check=check_file,
         script="what starts the workers",
     )
     label: bool = option(
@@ -340,7 +272,7 @@ class JobSpec:
         Group.OUTPUT,
         "Log in the output what happens in the run, from this level on.",
         choices=LOG_LEVELS,
-        check=_check_log_level,
+        check=check_log_level,
         script="the run's own",
     )
     profile_workers: bool = option(
@@ -410,7 +342,7 @@ class JobSpec:
         "Send SIGUSR1 this long before the walltime is over, such as 90s.",
         metavar="TIME",
         read=_parse_signal,
-        most=_CENTURY,
+        most=CENTURY,
         slurm="``--signal=B:USR1@``",
         pbs=Refused("it warns of nothing but its end, leave it out"),
         sge="the script's own timer: ``s_rt`` and ``-notify`` would reach every process",
@@ -422,7 +354,7 @@ class JobSpec:
         "What becomes of the run when a node is lost.",
         shows_default=True,
         choices=ON_NODE_LOSS,
-        check=_check_on_node_loss,
+        check=check_on_node_loss,
         slurm="the run's own; to go on, ``--no-kill`` as well",
         pbs="the run's own; to go on, ``-W tolerate_node_failures=all`` as well",
         sge="the run's own",
@@ -451,7 +383,7 @@ class JobSpec:
         "Seconds for all nodes to report; default: 60, and 0.1 for each.",
         metavar="SECONDS",
         read=parse_patience,
-        check=_check_patience,
+        check=check_patience,
         script="the run's own",
     )
     interface: str | None = option(
@@ -468,7 +400,7 @@ class JobSpec:
         "Niceness of the workers, as of nice(1).",
         metavar="N",
         read=parse_niceness,
-        check=_check_niceness,
+        check=check_niceness,
         script="the run's own",
     )
     requeue: bool = option(
@@ -496,7 +428,7 @@ class JobSpec:
         f"When: of {','.join(MAIL_EVENTS)}; default: end,fail.",
         metavar="LIST",
         read=parse_events,
-        check=_check_event,
+        check=check_event,
         needs="--mail-user",
         slurm="``--mail-type``",
         pbs="``-m``",
@@ -626,7 +558,7 @@ class JobSpec:
         Group.ENVIRONMENT,
         "What runs it; default: apptainer.",
         choices=RUNTIMES,
-        check=_check_runtime,
+        check=check_runtime,
         needs="--container",
         script="what starts the workers",
     )
@@ -645,7 +577,7 @@ class JobSpec:
         Group.ENVIRONMENT,
         "How agents are started; default: as fits.",
         choices=LAUNCHERS,
-        check=_check_launcher,
+        check=check_launcher,
         script="an option of its last line",
     )
     mpiexec: str | None = option(  # command
@@ -663,7 +595,7 @@ class JobSpec:
         "Variable for the job; repeatable.",
         name="--env",
         metavar="NAME[=VALUE]",
-        check=_check_variable,
+        check=check_variable,
         script="``export``",
     )
     prologue: tuple[str, ...] = option(  # lines, verbatim
@@ -731,15 +663,6 @@ def whole_nodes(spec: JobSpec) -> bool:
     return spec.exclusive or (spec.workers is None and spec.workers_per_node is None)
 
 
-def is_port(metrics: str) -> bool:
-    """Return whether *metrics* go to a port, and not into a file.
-
-    >>> is_port("9100"), is_port("0.0.0.0:9100"), is_port("run:1/9100"), is_port("metrics.prom")
-    (True, True, False, False)
-    """
-    return re.fullmatch(r"([^/:]*:|\[[0-9a-fA-F:.]*\]:)?[0-9]{1,5}", metrics) is not None
-
-
 def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
     """Return the absolute path of a job's output, its placeholders filled in.
 
@@ -755,7 +678,7 @@ def output_path(spec: JobSpec, job_id: str, index: int | None = None) -> str:
         "{array_index}": "{array_index}" if index is None else str(index),
         "{name}": spec.name,
     }
-    filled = _PLACEHOLDER.sub(lambda match: stand_for.get(match[0], match[0]), text)
+    filled = PLACEHOLDER.sub(lambda match: stand_for.get(match[0], match[0]), text)
     return os.path.join(spec.directory, filled)
 
 

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One directory, link or file on the way to a file, and what lstat says of it."""
 
     path: str
@@ -33,8 +33,7 @@ class Entry:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The owners whose files are believed: *uids* are the user's and root's; *groups* have no other member."""
 
     uids: frozenset[int]

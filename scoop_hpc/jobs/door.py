@@ -11,9 +11,9 @@ They are in no argument, job script or log.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.files.private import write_text
@@ -25,8 +25,7 @@ FILE = "join.json"  # beside the looks at the run
 _MOST = 1 << 20  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(Struct, frozen=True):
     """A run that nodes may join."""
 
     host: str  # that its driver is on

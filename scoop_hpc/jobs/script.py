@@ -21,7 +21,8 @@ from dataclasses import fields
 import jinja2
 
 from scoop_hpc.errors import InputError, TemplateError
-from scoop_hpc.fields.spec import JobSpec, check_line, default_output, whole_nodes
+from scoop_hpc.fields.checks import check_line
+from scoop_hpc.fields.spec import JobSpec, default_output, whole_nodes
 from scoop_hpc.fields.units import format_memory, format_walltime
 from scoop_hpc.files.reading import read_file
 from scoop_hpc.schedulers.base import Scheduler

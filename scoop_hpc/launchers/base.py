@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class Forwarding(enum.Enum):
@@ -35,8 +36,7 @@ class Forwarding(enum.Enum):
     FILE = "file"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One process to start, with its whole environment, and the nodes whose agents it brings."""
 
     argv: tuple[str, ...]

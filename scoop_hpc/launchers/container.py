@@ -8,7 +8,8 @@ is srun that starts the container [github.com/NVIDIA/pyxis].
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 PYXIS = "pyxis"
 PYTHON = "python3"
@@ -16,8 +17,7 @@ _MOUNTS = "--container-mounts="
 _OF_VENDORS = {"CUDA_VISIBLE_DEVICES": "--nv", "ROCR_VISIBLE_DEVICES": "--rocm"}  # [apptainer-exec(1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """An image, and the program that runs it: apptainer, singularity or pyxis, with the user's *options* for it."""
 
     image: str

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from scoop_hpc.errors import InputError
 from scoop_hpc.launchers.base import Command, Forwarding
@@ -23,8 +24,7 @@ from scoop_hpc.shares.gpus import ALL_VARIABLES
 _COUNT, _HOSTS = "{nodes}", "{hosts}"
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """What the mpiexecs of one kind of MPI have to be told; ``{nodes}`` is the number of nodes."""
 
     name: str
@@ -77,8 +77,7 @@ def dialect_of(version: str) -> Dialect | None:
     return next((dialect for dialect in DIALECTS if dialect.version.search(version)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Mpiexec:
+class Mpiexec(Struct, frozen=True):
     """A command that starts a process on each node: an mpiexec of a *dialect*, or a whole command of a site's own."""
 
     words: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.local import LocalLauncher
@@ -15,8 +16,7 @@ from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.launchers.ssh import SshLauncher
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The place where a run starts, as far as launchers have to know it."""
 
     first_node: str  # of the job: the one that its script is on

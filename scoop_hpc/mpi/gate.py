@@ -18,7 +18,8 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.errors import HostlistError
 from scoop_hpc.hostlist import expand_counts
@@ -27,8 +28,7 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: ucred of unix(7)
 _SHORTEST, _LONGEST = 0.005, 0.1  # seconds between two tries
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """Where the *size* ranks of a node meet; this one is *rank* of them."""
 
     rank: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -46,8 +45,7 @@ class Leave(Struct, frozen=True, tag=True):
 Order = BeAgent | Stay | Leave
 
 
-@dataclass(frozen=True, slots=True)
-class RankedNode:
+class RankedNode(Struct, frozen=True):
     """A node with its *ranks*, the first of which becomes its agent's parent."""
 
     name: str

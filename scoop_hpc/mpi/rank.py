@@ -24,10 +24,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import LaunchError
@@ -75,8 +75,7 @@ class Watching(Protocol):
         """Count no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Starter:
+class Starter(Struct, frozen=True):
     """The facts about mpiexec or srun that matter to a rank."""
 
     early: bool  # it lets a rank end long before the others

@@ -11,7 +11,8 @@ import enum
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.errors import InputError
 
@@ -23,8 +24,7 @@ class Family(enum.Enum):
     OPEN_MPI = "Open MPI"
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """This process is *rank* of *size* that *starter* started; of which *family*, if the environment tells."""
 
     starter: str  # as a message names it
@@ -34,8 +34,7 @@ class World:
     plugin: str = ""  # srun's --mpi
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     """The MPI library that mpi4py has loaded."""
 
     version: str  # as of MPI_Get_library_version

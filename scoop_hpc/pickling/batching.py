@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from scoop_hpc.errors import UnpicklableError
 from scoop_hpc.pickling import pickles
@@ -60,8 +61,7 @@ def dump_again(function: Callable[..., Any], item: _Item, environment: _Environm
     return pickles.dump_task((function, items), None, environment)
 
 
-@dataclass(frozen=True, slots=True)
-class PackedCalls:
+class PackedCalls(Struct, frozen=True):
     """The frames of a batch of calls, and the calls that are not in it because they cannot be pickled."""
 
     frames: list[Buffer]  # empty if there is no call in it

@@ -17,11 +17,11 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
 import cloudpickle
+from msgspec import Struct
 
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import reducers, task_exits
@@ -266,8 +266,7 @@ def carry(names: frozenset[str]) -> None:
     carry_main(functools.partial(_Pickler, here_only=names))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """The end of a task: with ``value``, or with ``error`` if that is not None."""
 
     value: Any = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class ClientPolicy:
+class ClientPolicy(Struct, frozen=True):
     """The numbers of one client. Times are in seconds."""
 
     per_worker: int = 2  # calls under way: one that runs, and one to go on with

@@ -16,15 +16,15 @@ import os
 import resource
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.pool.process import PoolProcess
 
 _LIMITS = sorted(value for name, value in vars(resource).items() if name.startswith("RLIMIT_"))
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What a new process has of the one that starts it."""
 
     environ: Mapping[str, str]

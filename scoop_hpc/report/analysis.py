@@ -15,7 +15,8 @@ until the program's end, and `waiting` for tasks in between: for those that the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.report.record import NodeRecord, RunRecord
 
@@ -27,8 +28,7 @@ _BUSY = 0.9  # of its time that a worker should have work for
 _MOST_NAMED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part of the time of all workers."""
 
     name: str
@@ -37,8 +37,7 @@ class Part:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """What a run was worth."""
 
     workers: int
@@ -191,8 +190,7 @@ def in_words(seconds: float) -> str:
     raise AssertionError
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Two runs of one program, the second seen from the first."""
 
     speedup: float  # of the time from the beginning to the end

@@ -24,9 +24,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import zmq
+from msgspec import Struct
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
@@ -81,8 +81,7 @@ _PROBE = 0.2  # seconds that a machine has to refuse a connection
 Main = Callable[[LastWord], int]
 
 
-@dataclass(frozen=True, slots=True)
-class AgentPlan:
+class AgentPlan(Struct, frozen=True):
     """The command line and the environment of an agent."""
 
     node: str  # the scheduler's name for it
@@ -96,8 +95,7 @@ class AgentPlan:
     party: int = 0  # of the allocation that has brought this node; 0: the run's own
 
 
-@dataclass(frozen=True, slots=True)
-class Mains:
+class Mains(Struct, frozen=True):
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
     broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses

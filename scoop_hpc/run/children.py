@@ -19,8 +19,9 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import TextIO
+
+from msgspec import Struct
 
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.protocol.names import ProcessName
@@ -32,8 +33,7 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Struct, frozen=True):
     """A forked process."""
 
     name: ProcessName
@@ -43,8 +43,7 @@ class Child:
     terminal: int = -1  # the one of these, if any, that is a terminal for it
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessOptions:
+class ProcessOptions(Struct, frozen=True):
     """The title, the signals and the standard streams of a child."""
 
     title: str  # as ps -o comm shows it

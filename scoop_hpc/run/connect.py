@@ -11,9 +11,9 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import zmq
+from msgspec import Struct
 
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.protocol.messages import VERSION, Curve, Hello, Welcome
@@ -28,8 +28,7 @@ from scoop_hpc.transport.steady import SteadyDealer
 _POLL = 0.2  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """A way to the driver."""
 
     line: SteadyDealer

@@ -10,9 +10,9 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import zmq
+from msgspec import Struct
 
 from scoop_hpc.errors import LaunchError
 from scoop_hpc.files.line_buffer import LineBuffer
@@ -25,8 +25,7 @@ _COMPLAINT = "scoop-hpc: error: "
 _ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not what is wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line.
 
     Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended.

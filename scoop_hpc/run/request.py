@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import Container
@@ -13,8 +14,7 @@ from scoop_hpc.run.forked_agent import AgentMain
 from scoop_hpc.run.placement import NodePlan
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(Struct, frozen=True):
     """A run: its nodes, its program or pool, and how its agents are started."""
 
     nodes: tuple[NodePlan, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
+
+from msgspec import Struct
 
 from scoop_hpc.errors import AllocationError
 from scoop_hpc.launchers.base import Launcher
@@ -18,8 +19,7 @@ ReadFile = Callable[[str], str]  # returns the text of a file, or raises OSError
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """This process is number *rank* of *size* that *starter* started with the same command."""
 
     starter: str
@@ -27,8 +27,7 @@ class Copy:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Starter:
+class Starter(Struct, frozen=True):
     """A command that starts copies of one command, and the variables that tell how many, and which of them this is."""
 
     command: str

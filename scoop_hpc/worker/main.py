@@ -11,7 +11,8 @@ import socket
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc.errors import ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
@@ -39,8 +40,7 @@ from scoop_hpc.worker.watched.accounts import Accounts
 from scoop_hpc.worker.watched.awaited import Awaiting
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerPlan:
+class WorkerPlan(Struct, frozen=True):
     """The settings that a worker starts with."""
 
     name: WorkerName

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Mapping, Sequence
+
+from msgspec import structs
 
 from scoop_hpc.cli.start import SIGNALS, run_request
 from scoop_hpc.launchers.base import Command, Forwarding
@@ -38,7 +39,7 @@ def main() -> None:
     request = run_request(os.fsencode(sys.argv[4]), [], None, patience=float(sys.argv[2]))
     nodes = (NodePlan("n1", 1), NodePlan("n2", 2))
     launcher = BareLauncher(sys.argv[1])
-    request = dataclasses.replace(request, nodes=nodes, launcher=launcher, agent_main=None)
+    request = structs.replace(request, nodes=nodes, launcher=launcher, agent_main=None)
     ending = Driver(request, SignalFd(SIGNALS), policy=policy).run()
     print(ending.reason, file=sys.stderr)
     sys.exit(ending.status)

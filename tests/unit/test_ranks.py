@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from scoop_hpc.errors import InputError, LaunchError
 from scoop_hpc.mpi.plan import BeAgent, Facts, Leave, Order, Stay, named, plan_nodes, plan_orders
@@ -175,7 +175,7 @@ def test_the_wrong_mpiexec_is_refused_with_both_names(world: World, library: Lib
         (World("mpiexec of MPICH", 0, 8, Family.HYDRA), MPICH_5),
         (World("mpiexec of MPICH", 0, 8, Family.HYDRA), INTEL),
         (World("mpiexec of Open MPI", 0, 8, Family.OPEN_MPI), OPEN_MPI_5),
-        (World("mpiexec of Open MPI", 0, 8, Family.OPEN_MPI), dataclasses.replace(MPICH_5, speaks_pmix=True)),
+        (World("mpiexec of Open MPI", 0, 8, Family.OPEN_MPI), structs.replace(MPICH_5, speaks_pmix=True)),
         (World("srun", 0, 8, plugin="pmi2"), OPEN_MPI_5),  # some are built with it; else it is lonely
         (World("srun", 0, 8, plugin="pmix"), OPEN_MPI_5),
         (World("mpiexec of MPICH", 0, 8, Family.HYDRA), Library("A vendor's own MPI 3")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import time
@@ -54,7 +53,7 @@ def join(
         b"", (), workers, launcher, interface, patience, reader=allocation, workers_per_node=workers_per_node
     )
     door = _wait_for_door(job, request.patience)
-    request = dataclasses.replace(
+    request = structs.replace(
         request,
         grace=door.grace,
         container=door.container,

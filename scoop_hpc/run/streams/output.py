@@ -12,9 +12,9 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import zmq
+from msgspec import Struct, field
 
 from scoop_hpc.protocol.messages import Output
 from scoop_hpc.protocol.names import ORIGIN, ProcessName
@@ -25,8 +25,7 @@ _UPDATES = 0.2  # seconds between updates of a line that is drawn again and agai
 _UNSEEN = 64  # Outputs under way: more are left in the pipes, and a child that prints on waits
 
 
-@dataclass(slots=True)
-class _Pipe:
+class _Pipe(Struct):
     name: ProcessName  # of the child
     stream: int  # 1 or 2, or 3 for a trace
     is_terminal: bool

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from scoop_hpc.events import TRACE, Event
@@ -50,8 +50,7 @@ class NodeAccounted(Event, frozen=True):
         return f"node {self.node} has done {done} tasks, {len(self.accounts.failures)} have failed since"
 
 
-@dataclass(frozen=True, slots=True)
-class _Dead:
+class _Dead(Struct, frozen=True):
     """A worker that has died."""
 
     account: WorkerAccount

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from scoop_hpc.events import AgentLeft, Event, NodeJoined, NodeLeft, NodeLost, Waits, WorkersBusy
 
@@ -48,8 +49,7 @@ class Display(Protocol):
         """Return what is to be written to the terminal at the end."""
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """What goes by one label."""
 
     label: str

@@ -21,7 +21,8 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from scoop_hpc import events
 from scoop_hpc.complaints import say
@@ -43,8 +44,7 @@ _MOST_KEPT = 1 << 20  # bytes that nobody has taken
 _SAMPLED = b'"cat":"sampled"'
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(Struct, frozen=True):
     """A process of the run, as a viewer shows it."""
 
     node: NodeIndex

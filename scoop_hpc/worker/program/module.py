@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import CodeType, ModuleType
+
+from msgspec import Struct
 
 from scoop_hpc.errors import ProgramError
 from scoop_hpc.pickling import imported, task_exits
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A program that is compiled, and the empty module that is in place for it."""
 
     source: bytes

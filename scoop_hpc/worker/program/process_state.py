@@ -29,9 +29,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
-from dataclasses import dataclass, fields, replace
 from os import getcwd
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
@@ -66,8 +68,7 @@ class _Changes:
         return counted
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _State:
+class _State(Struct, frozen=True, eq=False):
     """The state at a moment."""
 
     changes: int  # counted until then
