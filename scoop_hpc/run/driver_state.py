@@ -143,7 +143,7 @@ class DriverState:
     def handle(self, message: Message, sender: AgentName, now: float) -> list[Action]:
         """Take in one message of the agent *sender*; raise ProtocolError for one that has no meaning here."""
         node = self._membership.of(sender)
-        if node is not None and node.is_lost:
+        if node is not None and node.is_lost and not (node.has_left and isinstance(message, Accounts | Bye)):
             return self._answer_lost(message, node, sender)
         return self._take(message, sender, now)
 
