@@ -374,8 +374,8 @@ class DriverState:
         return self._life.fail(status, reason)
 
     def sum_up(self) -> list[Action]:
-        """Name, at the end, the nodes that were lost."""
-        return self._losses.sum_up()
+        """Name, at the end, the nodes that were lost, unless that was done when it began."""
+        return self._life.sum_up()
 
     def job_state(self, now: float) -> JobState:
         """Return what the ending makes of the job, at *now*, when the run is over."""
