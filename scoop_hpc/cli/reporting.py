@@ -59,7 +59,9 @@ def with_metrics(request: RunRequest, where: str, collector: Collector, observer
     return structs.replace(request, accounts=metrics.INTERVAL)
 
 
-def say_what_it_was_worth(collector: Collector) -> None:
-    """Say in a paragraph on stderr what a run was worth, if it was long."""
-    if collector.elapsed >= _LONG:
+def say_what_it_was_worth(collector: Collector) -> bool:
+    """Say in a paragraph on stderr what a run was worth, if it was long; return whether it was."""
+    is_long = collector.elapsed >= _LONG
+    if is_long:
         show(textwrap.fill(f"scoop-hpc: {paragraph(collector.record())}", _WIDTH, break_on_hyphens=False))
+    return is_long

@@ -184,11 +184,12 @@ def run(
         worker_logs=_made(logs) if logs else "",
         options_variable=worker_options.VARIABLE,
     )
-    ending = Driver(request, signals, observers=observers, display=display, trace=tracing).run()
+    driver = Driver(request, signals, observers=observers, display=display, trace=tracing)
+    ending = driver.run()
     if tracing is not None:
         tracing.close()
-    say_what_it_was_worth(collector)
-    if ending.reason:
+    more_was_said = say_what_it_was_worth(collector) or (options.log_events and not options.log_file)
+    if ending.reason and (more_was_said or driver.shown_last != ending.reason):  # the last line says why
         say(f"error: {ending.reason}")
     status, remark = exit_status(ending.status, os.environ)
     if remark:

@@ -41,6 +41,7 @@ class NodeRecord(Struct, frozen=True):
     cause: str = ""  # of its loss
     memory_bytes: int = 0  # 0: nobody has looked
     memory_limit_bytes: int = 0  # 0: nobody says so
+    is_complete: bool = True  # else its last accounts are missing: what was done there since is not counted
 
 
 class WorkerRecord(Struct, frozen=True):

@@ -113,6 +113,8 @@ def _tasks(record: RunRecord) -> str:
     words = [f"{totals.done} task{'' if totals.done == 1 else 's'}", f"{totals.failed} failed"]
     words += [f"{totals.repeated} repeated"] if totals.repeated else []
     words += [f"{lost} of {len(record.nodes)} nodes lost"] if lost else []
+    silent = sum(not node.is_complete for node in record.nodes)
+    words += [f"the last accounts of {silent} node{'' if silent == 1 else 's'} are missing"] if silent else []
     return ", ".join(words)
 
 

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 import zmq
 from msgspec import Struct
 
-from scoop_hpc.errors import LaunchError, ScoopError
+from scoop_hpc.errors import LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
@@ -75,7 +75,7 @@ from scoop_hpc.transport.relay import Relay
 
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
-_FAREWELL = 4.0  # seconds that those have to leave who are relayed for, after this agent's own end
+_FAREWELL = 4.0  # seconds that those have to leave who are relayed for, and the driver to take an agent's last word
 _PROBE = 0.2  # seconds that a machine has to refuse a connection
 
 Main = Callable[[LastWord], int]
@@ -157,6 +157,7 @@ class Agent:
             if not self._state.is_to_return:
                 self._do(self._state.saw(Seen((), self._ended)))
                 self._tell(Bye())
+                self._take_leave(time.monotonic() + _FAREWELL)
             self._context.destroy(linger=500 if has_driver else 0)
 
     @property
@@ -263,6 +264,20 @@ class Agent:
             self._hear_driver()
             self._note_connections(self._line.news())
             self._pass_on()
+
+    def _take_leave(self, until: float) -> None:
+        """Wait until the driver has this agent's last word.
+
+        It may learn of the end of a process before it has read what that has sent last, and not look for it any more.
+        """
+        poller = zmq.Poller()
+        self._line.poll_by(poller)
+        while not self._line.all_has_arrived and self._state.has_driver and time.monotonic() < until:
+            poller.poll(int(_LONGEST_POLL * 1000))
+            with contextlib.suppress(ProtocolError):
+                while self._line.receive() is not None:  # whatever it is, it is too late
+                    pass
+            self._note_connections(self._line.news())
 
     def _hear_broker(self, broker: sockets.Socket) -> None:
         message = sockets.receive(broker)

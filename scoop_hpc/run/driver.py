@@ -48,6 +48,7 @@ from scoop_hpc.run.driving.actions import (
     Send,
     ShowLastWords,
     ShowNode,
+    ShowReason,
     Start,
     Warn,
 )
@@ -62,7 +63,7 @@ from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.starting import prepare
 from scoop_hpc.run.streams.lines import Lines
 from scoop_hpc.run.streams.worker_logs import WorkerLogs
-from scoop_hpc.run.streams.writer import Writer
+from scoop_hpc.run.streams.writer import Writer, has_room
 from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
 from scoop_hpc.run.watching.trace import TraceFile
@@ -114,6 +115,8 @@ class Driver:
         self._environment = ""  # file that agents have to read yet
         self._door = ""  # file by which nodes join, or leave
         self._input = b""  # that each of the launcher's commands reads
+        self.shown_last = ""  # the reason of the end, if nothing was shown after it
+        self._one_log = os.path.sameopenfile(1, 2)
         self._told = time.monotonic()  # the agents, of what has arrived
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
@@ -410,6 +413,8 @@ class Driver:
                     self._report(message)
                 case Warn(text):
                     self._show(f"scoop-hpc: warning: {text}")
+                case ShowReason(reason):
+                    self._show_reason(reason)
                 case ShowLastWords():
                     for line in self._processes.last_words:
                         self._show(line)
@@ -488,6 +493,8 @@ class Driver:
     def _add(self, stream: int, text: bytes, agent: str) -> None:
         """Have *text* written, which has come from an *agent*, or is the driver's own."""
         if text:
+            if stream == 2 or self._one_log:
+                self.shown_last = ""
             self._writer.add(stream, text, agent)
         else:
             self._tell_written(agent)
@@ -497,7 +504,15 @@ class Driver:
         if self._display is not None and self._display.is_drawn:
             self._add(2, self._display.above(f"{line}\n".encode(errors="backslashreplace")), "")
         else:
+            self.shown_last = ""
             show(line)
+
+    def _show_reason(self, reason: str) -> None:
+        """Show why the run ends, for a log that ends with this process; a reader who is slow is not waited for."""
+        is_drawn = self._display is not None and self._display.is_drawn
+        if not is_drawn and has_room(2):
+            self._show(f"scoop-hpc: error: {reason}")
+            self.shown_last = reason
 
     def _write(self, stream: int) -> None:
         try:
@@ -518,7 +533,7 @@ class Driver:
             self._add(2, self._display.close(), "")
         for stream, lines in self._lines.items():
             for rest in lines.rest():
-                self._writer.add(stream, rest, "")
+                self._add(stream, rest, "")
         while self._writer.pending and (not self._state.is_abandoned or self._writer.has_room()):
             self._serve()
 

@@ -143,7 +143,7 @@ class DriverState:
     def handle(self, message: Message, sender: AgentName, now: float) -> list[Action]:
         """Take in one message of the agent *sender*; raise ProtocolError for one that has no meaning here."""
         node = self._membership.of(sender)
-        if node is not None and node.is_lost:
+        if node is not None and node.is_lost and not (node.has_left and isinstance(message, Accounts | Bye)):
             return self._answer_lost(message, node, sender)
         return self._take(message, sender, now)
 
@@ -374,8 +374,8 @@ class DriverState:
         return self._life.fail(status, reason)
 
     def sum_up(self) -> list[Action]:
-        """Name, at the end, the nodes that were lost."""
-        return self._losses.sum_up()
+        """Name, at the end, the nodes that were lost, unless that was done when it began."""
+        return self._life.sum_up()
 
     def job_state(self, now: float) -> JobState:
         """Return what the ending makes of the job, at *now*, when the run is over."""

@@ -28,6 +28,7 @@ from scoop_hpc.protocol.messages import (
     Arrived,
     Beat,
     Buffer,
+    Bye,
     Forward,
     Hello,
     Message,
@@ -105,6 +106,11 @@ class AgentEnd:
     def is_connected(self) -> bool:
         """True while the hop that messages go by is reached."""
         return self._by in self._made
+
+    @property
+    def all_has_arrived(self) -> bool:
+        """True once the driver has said that it has all that was sent."""
+        return not self._outgoing
 
     @property
     def has_relay(self) -> bool:
@@ -310,8 +316,9 @@ class DriverEnd:
         taken = agent.incoming.take(frames)
         if taken is None:
             return Heard(name), []
-        envelopes = self._arrived(name, agent) if agent.incoming.is_due() else []
         message = codec.decode(taken)
+        is_due = isinstance(message, Bye) or agent.incoming.is_due()  # who leaves waits for that
+        envelopes = self._arrived(name, agent) if is_due else []
         match message:
             case Arrived(count):
                 agent.outgoing.have_arrived(count)

@@ -91,6 +91,11 @@ class SteadyDealer:
         return [] if self._end.is_connected == before else [self._end.is_connected]
 
     @property
+    def all_has_arrived(self) -> bool:
+        """True once the driver has said that it has all that was sent."""
+        return self._end.all_has_arrived
+
+    @property
     def address(self) -> str:
         """Where the driver was found last."""
         return self._end.address

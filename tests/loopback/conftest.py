@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -56,7 +57,9 @@ class Runs:
         """Start ``scoop-hpc run WORDS``, or another *command* or *module*, in a session of its own."""
         return self.start_command([sys.executable, "-m", module, *command, *words], stdin)
 
-    def start_command(self, argv: Sequence[str], stdin: int | None = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def start_command(
+        self, argv: Sequence[str], stdin: int | None = subprocess.DEVNULL, stderr: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start any command in a session of its own."""
         process = subprocess.Popen(
             argv,
@@ -64,7 +67,7 @@ class Runs:
             env=self.environ,
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
             preexec_fn=self._prepare,

@@ -110,6 +110,32 @@ def test_thousands_of_failures_flood_nothing(runs: Runs) -> None:
     assert len(runs.run("report.json", command=("report",)).stdout) < 3000
 
 
+LATE = """
+import sys, time
+
+if sys.orig_argv[2:4] == ["scoop_hpc", "run"]:
+    from scoop_hpc.run.driver import Driver
+
+    at_once, ended = Driver._serve_agents, []
+
+    def late(driver):
+        if driver._state.ending is not None:
+            ended.append(time.monotonic())
+        if not ended or time.monotonic() > ended[0] + 1:
+            at_once(driver)
+
+    Driver._serve_agents = late
+"""
+
+
+def test_driver_that_would_learn_of_an_agents_end_before_it_reads_has_its_last_accounts(runs: Runs) -> None:
+    runs.write(LATE, "sitecustomize.py")
+    runs.environ["PYTHONPATH"] = os.pathsep.join([str(runs.directory), runs.environ.get("PYTHONPATH", "")])
+    found = report(runs, "sum(1 for n in range(100) if futures.submit(simulate, 13).exception())")
+    assert functions(found) == {"simulate": (100, 100)}
+    assert [node["is_complete"] for node in found["nodes"]] == [True]
+
+
 def test_report_is_shown_compared_and_drawn(runs: Runs) -> None:
     report(runs, "sum(futures.map(simulate, range(10)))")
     shown = runs.run("report.json", command=("report",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 import zmq
@@ -203,6 +204,36 @@ def test_who_saves_is_not_disturbed(runs: Runs) -> None:
     kill(run)
     assert end(runs, run)[0] == 1
     assert saved(runs, "slowly") == saved(runs, "atexit") == ""
+
+
+def test_reason_is_printed_before_the_program_has_had_its_time(runs: Runs) -> None:
+    with (runs.directory / "log").open("w+") as log:
+        command = [sys.executable, "-m", "scoop_hpc", "run", "-n", "2", runs.write(program(STAYS))]
+        run = runs.start_command(command, stderr=log)
+        until((runs.directory / "begun").exists)
+        kill(run)
+        until((runs.directory / "saving").exists)
+        until(lambda: (runs.directory / "log").stat().st_size)
+        run.kill()  # as a scheduler does
+        end(runs, run)
+    (line,) = (runs.directory / "log").read_text().splitlines()
+    assert line.startswith("scoop-hpc: error: broker 0 (pid ")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_reason_is_the_last_line_whatever_the_program_prints(runs: Runs, stream: str) -> None:
+    talks = f"""
+        try:
+            futures.submit(nap).result()
+        finally:
+            print("saving", file=sys.{stream}, flush=True)
+"""
+    run = start(runs, program(talks))
+    fault(runs, Fault("no licence", 7))
+    status, stderr = end(runs, run)
+    said = "scoop-hpc: error: no licence"
+    assert stderr.splitlines() == ([said, "saving", said] if stream == "stderr" else [said])
+    assert status == 7
 
 
 HANDLER = """

@@ -13,6 +13,7 @@ from scoop_hpc.protocol.messages import (
     VERSION,
     Arrived,
     Beat,
+    Bye,
     Forward,
     Hello,
     Message,
@@ -191,6 +192,18 @@ def test_what_is_for_many_goes_to_their_relay_once() -> None:
     net.write(envelopes)
     net.settle(chance)
     assert net.said == {"a": [OutputSeen(1)], "b": [OutputSeen(1)], "r1": [OutputSeen(1)]}
+
+
+@pytest.mark.parametrize("name", ["a", "r1"])
+def test_who_leaves_is_told_at_once_that_its_last_word_has_come(name: str) -> None:
+    net, chance = behind_relay()
+    agent = net.agents[name]
+    net.act(name, agent.send(Beat()))
+    net.settle(chance)
+    assert not agent.all_has_arrived  # as far as it knows: it is told of many together, or after some time
+    net.act(name, agent.send(Bye()))
+    net.settle(chance)
+    assert agent.all_has_arrived
 
 
 def test_relay_that_is_not_reached_is_tried_for_some_looks_and_costs_nothing() -> None:

@@ -8,10 +8,11 @@ from test_driver_state import PLAN, Run
 from test_membership import AGENTS, FOUR, begun, come_back, lose, sent, up, warnings
 
 from scoop_hpc.errors import ProtocolError
-from scoop_hpc.events import NodeLeft, NodeLost, PartyJoins
+from scoop_hpc.events import AgentLeft, NodeLeft, NodeLost, PartyJoins
 from scoop_hpc.protocol.messages import (
     VERSION,
     Accepted,
+    Accounts,
     Beat,
     Bye,
     Drained,
@@ -31,6 +32,7 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import AgentName, NodeIndex
 from scoop_hpc.run.driving.actions import Send
 from scoop_hpc.run.driving.life import Phase
+from scoop_hpc.run.watching.accounts import NodeAccounted
 
 JOINER = AgentName("login/5f0c/0")
 USER = AgentName("login/9be0/0")
@@ -155,7 +157,10 @@ def test_drained_node_has_left_and_nothing_is_lost() -> None:
         "n3 leaves the run (drained): no more tasks go there",
         "node n3 has left: drained; 3 of 3 nodes are left",
     ]
+    accounts = Accounts((), ())
+    run.say(accounts, AGENTS[2])  # it ends orderly, so all that was done there counts
     run.say(Bye(), AGENTS[2])
+    assert run.observed[-2:] == [NodeAccounted("n3", NodeIndex(2), accounts), AgentLeft("n3")]
     run.disconnect(AGENTS[2])
     run.wait(60)
     run.end(0, "")

@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from scoop_hpc.cli.reporting import say_what_it_was_worth
 from scoop_hpc.errors import InputError
-from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunEnding, RunOver, RunStarting, WorkerLost
+from scoop_hpc.events import (
+    AgentLeft,
+    NodeJoined,
+    NodeLost,
+    RunBegan,
+    RunEnding,
+    RunOver,
+    RunStarting,
+    WorkerLost,
+)
 from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, WorkerAccount
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, worker_name
 from scoop_hpc.report import record, text
@@ -243,6 +252,7 @@ def test_collector_knows_the_run_and_when_its_workers_had_tasks() -> None:
     collector = collected(clock)
     clock.now = 31.0
     collector(RunEnding(0, ""))
+    collector(AgentLeft("n1"))
     clock.now = 40.0  # until all is tidied up
     collector(RunOver("COMPLETED", 0, ""))
     what = collector.record()
@@ -263,6 +273,29 @@ def test_last_word_of_a_node_counts_and_one_that_came_back_is_added() -> None:
     collector(accounted(3, index=4))
     what = collector.record()
     assert (what.totals.done, what.nodes[0].state, what.nodes[0].broker) == (9, "alive", 4)
+
+
+def test_node_whose_last_accounts_are_missing_is_told_apart() -> None:
+    collector = collected(Clock())
+    for name in ("n2", "n3", "n4"):
+        collector(NodeJoined(name, name, 7, 4, 2))
+    assert all(node.is_complete for node in collector.record().nodes)  # the run goes on
+    collector(NodeLost("n2", "it is silent"))
+    collector(NodeJoined("n2", "n2", 8, 4, 2))
+    for name in ("n1", "n2", "n4"):
+        collector(AgentLeft(name))
+    collector(NodeLost("n4", "its agent left"))
+    collector(RunOver("COMPLETED", 0, ""))
+    assert [node.name for node in collector.record().nodes if not node.is_complete] == ["n2", "n3"]
+    summary = "4 tasks, 0 failed, 2 repeated, 1 of 4 nodes lost, the last accounts of 2 nodes are missing."
+    assert any(line.endswith(summary) for line in text.page(collector.record()))
+
+
+def test_no_accounts_are_missing_of_a_run_that_has_not_begun() -> None:
+    collector = Collector("r", None, "run.py", Clock(), lambda: 1e9)
+    collector(NodeJoined("n1", "n1", 7, 4, 2))
+    collector(RunOver("FAILED", 1, "no word from n2"))
+    assert all(node.is_complete for node in collector.record().nodes)
 
 
 def test_ten_thousand_failures_are_counted_and_a_thousand_described() -> None:

@@ -42,6 +42,12 @@ class Warn(Struct, frozen=True):
     text: str
 
 
+class ShowReason(Struct, frozen=True):
+    """Tell the user why the run ends."""
+
+    reason: str
+
+
 class ShowLastWords(Struct, frozen=True):
     """Show the user what the launcher's commands have printed last."""
 
@@ -68,7 +74,19 @@ class Probe(Struct, frozen=True):
     endpoint: str
 
 
-Action = Start | EndAlone | Send | Report | Warn | ShowLastWords | ShowNode | RemoveEnvironment | LookAtMemory | Probe
+Action = (
+    Start
+    | EndAlone
+    | Send
+    | Report
+    | Warn
+    | ShowReason
+    | ShowLastWords
+    | ShowNode
+    | RemoveEnvironment
+    | LookAtMemory
+    | Probe
+)
 
 
 def warn(text: str, observers: Observers) -> list[Action]:

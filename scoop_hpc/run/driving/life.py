@@ -15,7 +15,7 @@ from scoop_hpc import events
 from scoop_hpc.events import Observers
 from scoop_hpc.protocol.messages import Fault, Shutdown
 from scoop_hpc.protocol.names import AgentName
-from scoop_hpc.run.driving.actions import Action, RemoveEnvironment, Report, Send, ShowLastWords, warn
+from scoop_hpc.run.driving.actions import Action, RemoveEnvironment, Report, Send, ShowLastWords, ShowReason, warn
 from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.policy import DriverPolicy
@@ -23,6 +23,7 @@ from scoop_hpc.schedulers.job_state import JobState
 
 INTERRUPTED = 128 + signal.SIGINT
 _TERMINATED = 128 + signal.SIGTERM
+_MOST_NAMED = 8  # lost nodes, in one line
 
 
 class Phase(enum.Enum):
@@ -56,6 +57,7 @@ class Life:
         self._began_to_end = 0.0
         self._leave_until: float | None = None
         self._needs_environment = True  # an agent may still have to read it
+        self._has_summed_up = False
         self._client_knows = plan.pool is None  # that the pool has ended; nobody has to be told
 
     def deadline(self) -> float | None:
@@ -83,7 +85,7 @@ class Life:
         """Begin the end, unless it has begun.
 
         A program that still runs is told of the *reason*, unless all is to end *at_once*; it gets the signal *number*
-        first, if any.
+        first, if any. The user is told at once: a scheduler may kill the driver before the program has had its time.
         """
         if self.ending is not None:
             return []
@@ -101,6 +103,8 @@ class Life:
         self._leave_until = now + self._policy.farewell + (self._policy.program_grace if told else 0.0)
         self.phase = Phase.ENDING
         self.depart(node for node in self._membership.present() if not node.welcomed)  # they have nothing to end
+        if reason and self._plan.pool is None:
+            actions += [*self.sum_up(), ShowReason(reason)]
         return actions + self._tell_client()
 
     def end_at_once(self, now: float) -> list[Action]:
@@ -115,6 +119,21 @@ class Life:
         if self._observers:
             self._observers.tell(events.RunFailing(status, reason))
         return self._tell_client()
+
+    def sum_up(self) -> list[Action]:
+        """Name, once, the nodes that were lost."""
+        lost = [] if self._has_summed_up else self._membership.lost()
+        if not lost:
+            return []
+        self._has_summed_up = True
+        named = ", ".join(f"{node.name} ({node.cause}{self._since(node)})" for node in lost[:_MOST_NAMED])
+        more = f", and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
+        return warn(f"lost: {named}{more}", self._observers)
+
+    def _since(self, node: Node) -> str:
+        """Say whether a lost node came back."""
+        last = self._membership.named(node.label, node.party)
+        return "; it came back" if last is not None and last.index > node.index and last.broker is not None else ""
 
     def output_failed(self, reason: str, now: float) -> list[Action]:
         """Take it that output of the program is lost: the run has not succeeded."""

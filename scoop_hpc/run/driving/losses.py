@@ -18,7 +18,6 @@ from scoop_hpc.run.driving.plan import RunPlan
 from scoop_hpc.run.exits import how_it_died
 
 _NOT_ITS_OWN = ", not at the program's end: a task, or a library, called exit() or exec() in it"
-_MOST_NAMED = 8  # lost nodes, in one line
 
 
 class Losses:
@@ -150,20 +149,6 @@ class Losses:
         """Return all that were lost so far."""
         lost, left = self._membership.lost(), self._membership.left()
         return Gone(tuple(self._dead), tuple(node.index for node in lost), left=tuple(node.index for node in left))
-
-    def sum_up(self) -> list[Action]:
-        """Name, at the end, the nodes that were lost."""
-        lost = self._membership.lost()
-        if not lost:
-            return []
-        named = ", ".join(f"{node.name} ({node.cause}{self._since(node)})" for node in lost[:_MOST_NAMED])
-        more = f", and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
-        return self._warn(f"lost: {named}{more}")
-
-    def _since(self, node: Node) -> str:
-        """Say whether a lost node came back."""
-        last = self._membership.named(node.label, node.party)
-        return "; it came back" if last is not None and last.index > node.index and last.broker is not None else ""
 
     def tell_welcome(self, message: Message) -> list[Action]:
         """Send *message* to all agents that are part of the run."""

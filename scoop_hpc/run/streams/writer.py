@@ -16,6 +16,11 @@ import zmq
 _PIECE = 4096  # bytes that a pipe with room takes at once: PIPE_BUF [pipe(7)]
 
 
+def has_room(stream: int) -> bool:
+    """Return whether a piece can be written to *stream* at once."""
+    return bool(select.select([], [stream], [], 0)[1])
+
+
 class Writer:
     """Queues text for streams 1 and 2, and tells *written* of each that is out, by the name that it was added with."""
 
@@ -34,7 +39,7 @@ class Writer:
 
     def has_room(self) -> bool:
         """Return whether some of that text can be written at once."""
-        return bool(select.select([], list(self._queues), [], 0)[1])
+        return any(map(has_room, self._queues))
 
     def add(self, stream: int, text: bytes, name: str) -> None:
         """Queue *text*."""

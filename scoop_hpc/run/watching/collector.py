@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scoop_hpc.events import Event, NodeJoined, NodeLost, RunBegan, RunEnding, RunOver, RunStarting, WorkerLost
+from scoop_hpc.events import (
+    AgentLeft,
+    Event,
+    NodeJoined,
+    NodeLost,
+    RunBegan,
+    RunEnding,
+    RunOver,
+    RunStarting,
+    WorkerLost,
+)
 from scoop_hpc.protocol.messages import Accounts
 from scoop_hpc.protocol.names import NodeIndex
 from scoop_hpc.report.record import (
@@ -30,6 +40,8 @@ class _Node:
         self.name = name
         self.workers = workers
         self.cause: str | None = None  # of its loss
+        self.has_left = False  # its agent, which has told all before
+        self.was_lost = False  # an agent of it, which could not
         self.accounts: dict[NodeIndex, tuple[Accounts, float]] = {}  # the last word of each of its agents, and when
 
 
@@ -57,9 +69,13 @@ class Collector:
         elif isinstance(event, RunStarting):
             self._began = self._clock()
         elif isinstance(event, NodeJoined):
-            self._nodes.setdefault(event.node, _Node(event.node, event.workers)).cause = None
+            node = self._nodes.setdefault(event.node, _Node(event.node, event.workers))
+            node.cause, node.has_left = None, False
         elif isinstance(event, NodeLost):
-            self._nodes.setdefault(event.node, _Node(event.node, 0)).cause = event.cause
+            node = self._nodes.setdefault(event.node, _Node(event.node, 0))
+            node.cause, node.was_lost = event.cause, node.was_lost or not node.has_left
+        elif isinstance(event, AgentLeft) and event.node in self._nodes:
+            self._nodes[event.node].has_left = True
         elif isinstance(event, RunBegan):
             self._count, self._workers = event.nodes, event.workers
         elif isinstance(event, WorkerLost) and len(self._lost_workers) < _MOST_LOST_WORKERS:
@@ -117,6 +133,7 @@ class Collector:
             node.cause or "",
             max((accounts.memory for accounts in said), default=0),
             min((accounts.memory_limit for accounts in said if accounts.memory_limit), default=0),
+            self._status is None or not self._workers or (node.has_left and not node.was_lost),
         )
 
     def _workers_of(self, node: _Node) -> list[WorkerRecord]:
