@@ -33,9 +33,10 @@ from collections.abc import Collection, Iterator
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.protocol.messages import Load
-from scoop_hpc.protocol.names import BrokerName, broker_name, node_of
+from scoop_hpc.protocol.names import BrokerName, NodeIndex, broker_name, node_of
 
 _NOTHING = Load(0, 0)
+_FIRST = broker_name(NodeIndex(0))
 
 
 def ancestor(node: int, living: Collection[BrokerName], branches: int) -> BrokerName | None:
@@ -49,6 +50,19 @@ def ancestor(node: int, living: Collection[BrokerName], branches: int) -> Broker
         if not node or broker_name(node) in living:
             return broker_name(node)
     return None
+
+
+def _upwards(name: BrokerName, branches: int) -> Iterator[BrokerName]:
+    """Yield *name*, the parent of that in the tree, and so on, whether they live or not.
+
+    >>> list(_upwards(broker_name(9), 2))
+    ['9', '4', '1', '0']
+    """
+    node = node_of(name)
+    while node:
+        yield broker_name(node)
+        node = NodeIndex((node - 1) // branches)
+    yield _FIRST
 
 
 def _children(node: int, living: Collection[BrokerName], branches: int, last: int) -> Iterator[BrokerName]:
@@ -67,6 +81,7 @@ class Neighbours:
         self._name = name
         self._policy = policy
         self._passes_on = False  # what it has heard: in a tree
+        self._parent: BrokerName | None = None  # in the tree
         self._heard: dict[BrokerName, Load] = {}  # also from peers that know first that they are neighbours
         self._said: dict[BrokerName, Load | None] = {}  # to each neighbour; None: nothing yet
         self.idle = 0  # workers in all directions, as far as told
@@ -90,11 +105,33 @@ class Neighbours:
             last = max(map(node_of, peers))
             parent = ancestor(own, peers, branches)
             neighbours = [*_children(own, peers, branches, last), *([] if parent is None else [parent])]
+            self._parent = parent
         else:
             neighbours = sorted(peers)
+            self._parent = None
         self._said = {peer: self._said.get(peer) for peer in neighbours}
         self._heard = {peer: load for peer, load in self._heard.items() if peer in peers}
         self._count()
+
+    def way_to(self, peer: BrokerName) -> BrokerName:
+        """Return by whom to send what is for a *peer*: itself, or, to and from broker 0, a neighbour in the tree."""
+        ends = (self._name, peer)
+        return self.next_hop(peer) if self._passes_on and _FIRST in ends else peer
+
+    def next_hop(self, peer: BrokerName) -> BrokerName:
+        """Return which neighbour in the tree is next on the way to a *peer*; that itself if none is known to be."""
+        for name in _upwards(peer, self._policy.branches):
+            if name in self._said:
+                return name
+        return peer if self._parent is None else self._parent
+
+    def leads_over(self, peer: BrokerName, others: Collection[BrokerName]) -> bool:
+        """Return whether one of *others* may be, or have been, on the way along the tree to a *peer*.
+
+        One of the two is broker 0. Nobody takes the place of a node that was lost but those above it.
+        """
+        lower = peer if self._name == _FIRST else self._name
+        return any(name in others for name in _upwards(lower, self._policy.branches) if name != lower)
 
     def hear(self, load: Load, peer: BrokerName) -> None:
         """Note what a *peer* has told."""

@@ -22,6 +22,7 @@ class Policy(Struct, frozen=True):
     next_address: float = 1.0  # for an answer from one address of a peer
     most_links: int = LINKS  # to peers at once; of those that are known, the ones unused for longest rest
     unused: float = 10.0  # for which nothing was sent to a peer, until the connection to it is closed
+    unheard: float = 3.0  # without word of a peer that is reached by way of others, until all is sent again
     broken: float = 60.0  # from a broken connection to the word that one of the two nodes has to be given up
     broken_again: float = 5.0  # from that word to the next, as long as neither is
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn

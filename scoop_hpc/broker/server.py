@@ -22,6 +22,7 @@ import zmq
 from msgspec import Struct
 
 from scoop_hpc.broker.actions import Send
+from scoop_hpc.broker.envelopes import Envelope, is_sealed, opened
 from scoop_hpc.broker.peers import PeerLinks
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.state import BrokerState
@@ -56,7 +57,7 @@ from scoop_hpc.protocol.names import (
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import sockets
-from scoop_hpc.transport.lines import Trunk
+from scoop_hpc.transport.lines import Heard, Trunk
 from scoop_hpc.transport.maps import spelled_out
 from scoop_hpc.transport.numbered import Inbox, Outgoing, is_numbered
 
@@ -108,15 +109,10 @@ class BrokerServer:
         self._poll(self._main)
         self._trunk = Trunk(self._context, self._name, plan.curve, sockets.silence_within(policy.broken))
         self._poll(self._trunk.socket)
-        self._peers = PeerLinks(
-            self._trunk,
-            self._name,
-            policy.next_address,
-            policy.most_links,
-            policy.unused,
-            are_far=plan.curve is not None,
-        )
+        self._peers = PeerLinks(self._trunk, self._name, policy, self._state.neighbours, are_far=plan.curve is not None)
         self._inbox = Inbox()
+        self._answered_by: dict[BrokerName, BrokerName] = {}  # who hears this broker by way of which neighbour
+        self._came_by: dict[BrokerName, BrokerName] = {}  # from which peer the envelopes of another one were passed on
         self._clients: dict[ProcessName, Outgoing] = {}  # what is for them
         self._unanswered: dict[BrokerName, Greet] = {}  # of brokers that the agent has not named yet
 
@@ -152,7 +148,7 @@ class BrokerServer:
         for peer in self._peers.look(now):
             self._state.connection_broke(peer, now)
         for told in self._inbox.tell_all():
-            sockets.send_to(self._main, told.name, Arrived(told.arrived))
+            self._answer(told.name, Arrived(told.arrived))
         if self._state.is_drained and self._peers.have_all() and not self._has_drained:
             self._has_drained = True
             sockets.send_to(self._main, AGENT, Drained())
@@ -175,23 +171,63 @@ class BrokerServer:
                 self._refuse(name, error)
         return True
 
-    def _take_frames(self, frames: list[bytes], name: ProcessName) -> bool:
-        """Take in one message of the main socket, unless it came before, or too early; return False after Stop."""
+    def _take_frames(self, frames: list[bytes], name: ProcessName, by: BrokerName | None = None) -> bool:
+        """Take in one message of the main socket, unless it came before, or too early; return False after Stop.
+
+        Another broker may have passed it on, *by* whom it is answered.
+        """
         if is_numbered(frames):
             taken = self._inbox.take(name, frames)
             if taken is None:
                 return True
             if self._inbox.is_due(name):
-                sockets.send_to(self._main, name, Arrived(self._inbox.tell(name)))
+                self._answer(name, Arrived(self._inbox.tell(name)))
             frames = taken
-        return self._take(codec.decode(frames), name)
+        if by is None and is_sealed(frames):
+            self._take_envelope(opened(frames), name)
+            return True
+        message = codec.decode(frames)
+        if type(message) is Greet and by is None:
+            self._answered_by.pop(BrokerName(name), None)
+        elif type(message) is Greet and by is not None:
+            self._answered_by[BrokerName(name)] = by
+        return self._take(message, name)
+
+    def _take_envelope(self, envelope: Envelope, by: ProcessName) -> None:
+        """Take in what a peer has for this broker by way of another one, or pass on what is for others."""
+        if by not in self._state.peers:
+            raise ProtocolError(f"{by!r} is no peer, and passes on what {envelope.source} has sent")
+        if envelope.to != self._name:
+            self._came_by[envelope.source] = BrokerName(by)
+            next_one = self._state.neighbours.next_hop(envelope.to)
+            self._peers.pass_on(envelope, next_one, time.monotonic())
+            return
+        try:
+            self._take_frames(list(map(bytes, envelope.frames)), envelope.source, BrokerName(by))
+        except ProtocolError as error:
+            self._refuse(envelope.source, error)
+
+    def _answer(self, name: ProcessName, message: Arrived | Greeted) -> None:
+        """Answer on the connection that was made from the other end, or by way of the one that was made to here."""
+        by = self._answered_by.get(BrokerName(name))
+        if by is None:
+            sockets.send_to(self._main, name, message)
+        else:
+            envelope = Envelope(BrokerName(name), self._name, codec.encode(message))
+            sockets.send_frames(self._main, [by.encode(), *envelope.sealed()])
+
+    def _pass_back(self, envelope: Envelope) -> None:
+        """Pass on an answer, on the connection by which came what it answers."""
+        by, passed = self._came_by.get(envelope.to), envelope.passed_on()
+        if by is not None and passed is not None:
+            sockets.send_frames(self._main, [by.encode(), *passed.sealed()])
 
     def _on_greet(self, message: Greet, name: ProcessName) -> None:
         """Answer whom the state machine will hear; brokers may be quicker than the driver's word about them."""
         if message.to != self._name:
             return
         if name in self._state.peers or (is_client(name) and broker_of(name) == self._name):
-            sockets.send_to(self._main, name, Greeted(message.attempt, self._inbox.greet(name)))
+            self._answer(name, Greeted(message.attempt, self._inbox.greet(name)))
             if is_client(name):
                 outgoing = self._clients.setdefault(name, Outgoing())
                 outgoing.have_arrived(message.arrived)
@@ -225,15 +261,23 @@ class BrokerServer:
         for name in brokers:
             self._inbox.drop(name)
             self._unanswered.pop(name, None)
+            self._answered_by.pop(name, None)
+            self._came_by.pop(name, None)
             self._peers.part(name)
 
     def _meet(self, peers: Peers) -> None:
         """Answer those of the new peers that were quicker."""
-        self._part(map(broker_name, (*peers.gone, *peers.left)))
+        self._lose((*peers.gone, *peers.left))
         for peer in self._peers.meet(peers.brokers, time.monotonic()):
             greet = self._unanswered.pop(peer, None)
             if greet is not None:
                 self._on_greet(greet, peer)
+
+    def _lose(self, nodes: Iterable[NodeIndex]) -> None:
+        """Drop all that is for brokers of nodes that are gone; what was to go by way of them goes another way."""
+        gone = set(map(broker_name, nodes))
+        self._part(gone)
+        self._peers.turn(gone, time.monotonic())
 
     def _end_run(self, who: str, error: ProtocolError) -> None:
         self._dispatch([Send(AGENT, Fault(f"invalid message of {who} to broker {self._name}: {shortened(error)}"))])
@@ -256,7 +300,7 @@ class BrokerServer:
             if isinstance(message, Peers):
                 self._meet(message)
             elif isinstance(message, Gone):
-                self._part(map(broker_name, (*message.nodes, *message.left)))
+                self._lose((*message.nodes, *message.left))
             self._dispatch(sends)
             if isinstance(message, Stop):
                 return False
@@ -283,6 +327,12 @@ class BrokerServer:
             if heard is None:
                 return
             try:
+                if is_sealed(heard.frames):
+                    envelope = opened(heard.frames)
+                    if envelope.to != self._name:
+                        self._pass_back(envelope)
+                        continue
+                    heard = Heard(envelope.source, list(map(bytes, envelope.frames)))
                 if self._peers.take(heard):
                     self._state.connection_made(heard.name)
             except ProtocolError as error:

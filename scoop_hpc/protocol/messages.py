@@ -92,7 +92,7 @@ Resume       agent -> driver     meet   the connection broke: so many of your me
 Load         broker -> broker    main   so many tasks wait here, so many workers are idle here and behind me
 Moved        broker -> broker    main   tasks of a worker of yours, which I had, are now at this broker
 Beat         agent -> broker     main   do you still answer?
-             agent -> driver     meet   there is a connection again: am I still part of the run?
+             agent -> driver     meet   there is a connection again: am I still part of the run, and what is new?
              agent -> agent      relay  I still relay for you
 Standing     broker -> agent     main   I do, and so stand my queue and my exchange with peers; the answer to Beat
 Stop         agent -> broker     main   end; passed on to the workers
@@ -128,7 +128,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 14  # raised whenever a field changes; Hello carries it
+VERSION = 15  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -683,8 +683,18 @@ class Load(Message, frozen=True):
     idle: Count
 
 
+class Known(msgspec.Struct, frozen=True, array_like=True):
+    """How many nodes and workers an agent knows to be part of the run, or not any more."""
+
+    up: Count  # nodes whose brokers take part
+    lost: Count  # nodes
+    leaving: Count
+    left: Count
+    dead: Count  # workers
+
+
 class Beat(Message, frozen=True):
-    pass
+    known: Known | None = None  # to the driver: what need not be told again
 
 
 class Stop(Message, frozen=True):

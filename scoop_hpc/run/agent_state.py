@@ -71,6 +71,7 @@ from scoop_hpc.protocol.names import (
     worker_name,
 )
 from scoop_hpc.run.exits import describe_exit, how_it_died
+from scoop_hpc.run.heard import Heard
 from scoop_hpc.run.policy import AgentPolicy
 from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
@@ -237,6 +238,7 @@ class AgentState:
         self._watch: float | None = None  # seconds from one look at the workers to the next; None: nobody looks
         self._watch_at = 0.0  # when the next one is due
         self._standing: Standing | None = None  # the broker's, as it has told last
+        self._heard = Heard()
         self._lost_at: float | None = None  # the connection to the driver
         self._inspect_at = 0.0  # the driver, while there is no connection
         self._terminated_at: float | None = None  # by SIGTERM to this process
@@ -348,8 +350,10 @@ class AgentState:
         """Take in a message of the driver; raise ProtocolError for one that has no meaning here."""
         match message:
             case Peers():
+                self._heard.hear(message)
                 return [TellBroker(message), *self._start_origin()]
             case Gone():
+                self._heard.hear(message)
                 return [TellBroker(message)]
             case Watch(interval):
                 return self._be_watched(interval, now)
@@ -548,7 +552,7 @@ class AgentState:
         self._inspect_at = now + min(self._policy.probe, self._welcome.grace)
         self._lost_at = None if made else now
         if is_again:
-            return [Tell(Beat())]
+            return [Tell(Beat(self._heard.known()))]
         return [] if made else self._relay_no_more()
 
     def driver_inspected(self, is_stopped: bool, is_gone: bool, now: float) -> list[Action]:

@@ -36,6 +36,7 @@ from scoop_hpc.protocol.messages import (
     Hello,
     Interrupt,
     Join,
+    Known,
     Leave,
     LinkBroken,
     Message,
@@ -229,11 +230,15 @@ class DriverState:
 
     @_take.register
     def _on_beat(self, message: Beat, sender: AgentName, now: float) -> list[Action]:
-        """Tell an agent again, after its connection was lost, what may have been lost with that."""
+        """Tell an agent all, after its connection was lost, if it does not know all."""
         node = self._node_of(sender, message)
         if self.phase is not Phase.RUNNING or not node.is_up:
             return []
-        return [Send(sender, self._joining.all_peers()), Send(sender, self._losses.gone())]
+        peers, gone = self._joining.all_peers(), self._losses.gone()
+        up, left = len(peers.brokers), len(gone.left)
+        if message.known == Known(up, len(gone.nodes), len(peers.leaving), left, len(gone.workers)):
+            return []
+        return [Send(sender, peers), Send(sender, gone)]
 
     @_take.register
     def _on_bye(self, message: Bye, sender: AgentName, now: float) -> list[Action]:

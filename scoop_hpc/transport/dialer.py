@@ -17,8 +17,10 @@ behind what was written before the loss was seen. The answer says what has arriv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scoop_hpc.protocol import codec
-from scoop_hpc.protocol.messages import Arrived, BrokerUp, Greet, Greeted, Message
+from scoop_hpc.protocol.messages import Arrived, BrokerUp, Buffer, Greet, Greeted, Message
 from scoop_hpc.protocol.names import BrokerName, broker_name
 from scoop_hpc.transport.lines import Line
 from scoop_hpc.transport.maps import spelled_out
@@ -58,13 +60,19 @@ class Dialer:
         """True if all that was sent has arrived."""
         return not len(self._outgoing)
 
+    @property
+    def arrived(self) -> int:
+        """How many messages are known to have arrived."""
+        return self._outgoing.arrived
+
     def rest(self) -> None:
         """Close the connection, which `wake` makes anew: whoever is asked to rest may, see `may_rest`."""
         self._line.hang_up()
         self.is_open = False
 
     def wake(self, now: float) -> None:
-        """Make the connection again after a rest."""
+        """Make the connection again after a rest, or another one in its place."""
+        self.is_open = False
         self._line.connect(self._address)
         self._greet()
         self._search_again(now)
@@ -80,9 +88,13 @@ class Dialer:
     def send(self, message: Message) -> None:
         """Send *message*, now or once there is a connection; to another machine with its large frames in full."""
         whole = spelled_out(message) if self._is_far else message
-        frames = self._outgoing.add(codec.encode(whole))
+        self.pass_on(codec.encode(whole), copy=whole is message)
+
+    def pass_on(self, frames: Sequence[Buffer], copy: bool = True) -> None:
+        """Send the *frames* of a message, as `send` does; without a *copy*, the large ones must stay as they are."""
+        numbered = self._outgoing.add(frames)
         if self.is_open:
-            self._line.send(frames, copy=whole is message)
+            self._line.send(numbered, copy)
 
     def take(self, arrived: list[bytes]) -> Message | None:
         """Return the message in the frames that have *arrived*, None for one that is about this connection.

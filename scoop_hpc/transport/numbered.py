@@ -48,7 +48,7 @@ class Outgoing:
 
     def __init__(self) -> None:
         self._kept: deque[Sequence[Buffer]] = deque()  # without their numbers: one may be kept for many receivers
-        self._arrived = 0  # messages
+        self.arrived = 0  # messages, of which the receiver has told
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -60,19 +60,19 @@ class Outgoing:
     def keep(self, frames: Sequence[Buffer]) -> int:
         """Keep a message; return the next number, which it has."""
         self._kept.append(frames)
-        return self._arrived + len(self._kept)
+        return self.arrived + len(self._kept)
 
     def have_arrived(self, count: int) -> None:
         """Forget the messages up to number *count*; raise ProtocolError if there are not so many."""
-        if count > self._arrived + len(self._kept):
-            raise ProtocolError(f"{count} messages have arrived of {self._arrived + len(self._kept)} that were sent")
-        while self._arrived < count:
+        if count > self.arrived + len(self._kept):
+            raise ProtocolError(f"{count} messages have arrived of {self.arrived + len(self._kept)} that were sent")
+        while self.arrived < count:
             self._kept.popleft()
-            self._arrived += 1
+            self.arrived += 1
 
     def kept(self) -> list[list[Buffer]]:
         """Return the messages that are not known to have arrived, to be sent again."""
-        return [with_number(number, frames) for number, frames in enumerate(self._kept, self._arrived + 1)]
+        return [with_number(number, frames) for number, frames in enumerate(self._kept, self.arrived + 1)]
 
 
 class Incoming:

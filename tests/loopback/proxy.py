@@ -43,6 +43,17 @@ class Proxy:
         if lasts:
             self.cut(rudely=True)
 
+    def connections(self) -> int:
+        """Return how many connections there are to the broker."""
+        count = 0
+
+        def look() -> None:
+            nonlocal count
+            count = len(self._pairs) // 2
+
+        self._ask(look)
+        return count
+
     def close(self) -> None:
         self._ask(lambda: setattr(self, "_ends", True))
         self._thread.join()

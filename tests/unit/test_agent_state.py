@@ -24,6 +24,7 @@ from scoop_hpc.protocol.messages import (
     Gone,
     Hello,
     Interrupt,
+    Known,
     Leave,
     LinkBroken,
     Message,
@@ -369,7 +370,7 @@ def test_workers_of_a_broker_that_died_are_not_replaced(other: Node) -> None:
 def test_agent_asks_what_became_of_its_node_when_it_is_connected_again(other: Node) -> None:
     assert other.state.connected(False, other.now) == []
     other.wait(1)
-    assert other.state.connected(True, other.now) == [Tell(Beat())]
+    assert other.state.connected(True, other.now) == [Tell(Beat(Known(1, 0, 0, 0, 0)))]
     assert other.state.connected(True, other.now) == []
 
 
@@ -624,7 +625,7 @@ def test_driver_that_does_not_refuse_may_be_found_again_within_the_grace() -> No
     node = Node(driver_is_gone=False).begin()
     lose_driver(node, 59)
     assert (node.phase, node.done.count(InspectDriver())) == (Phase.SERVING, 29)
-    assert Tell(Beat()) in node.do(node.state.connected(True, node.now))
+    assert Tell(Beat(Known(1, 0, 0, 0, 0))) in node.do(node.state.connected(True, node.now))
     lose_driver(node, 59)
     assert node.phase is Phase.SERVING
     node.wait(1)

@@ -306,3 +306,42 @@ def test_nobody_is_hungry_behind_a_neighbour_where_all_tell_all() -> None:
     federation = Federation(3)
     federation.set_idle(1, 1)
     assert federation.all[broker_name(0)].hungry(broker_name(2)) == []
+
+
+def way(federation: Federation, source: BrokerName, to: BrokerName) -> list[BrokerName]:
+    """Return who has a message in turn on its way."""
+    at = federation.all[source].way_to(to)
+    passed = [at]
+    while at != to:
+        at = federation.all[at].next_hop(to)
+        passed.append(at)
+    return passed
+
+
+def test_the_way_to_broker_0_and_from_it_leads_along_the_tree() -> None:
+    federation = Federation(40)
+    assert way(federation, broker_name(39), broker_name(0)) == ["12", "3", "0"]
+    assert way(federation, broker_name(0), broker_name(39)) == ["3", "12", "39"]
+    assert way(federation, broker_name(38), broker_name(39)) == ["39"]
+
+
+def test_every_broker_is_reached_when_some_are_gone() -> None:
+    federation = Federation(40)
+    federation.lose(3, 12, 5, 2)
+    for name in federation.names - {broker_name(0)}:
+        up, down = way(federation, name, broker_name(0)), way(federation, broker_name(0), name)
+        assert up[:-1] == down[-2::-1]
+        assert len(up) <= 3
+
+
+def test_few_brokers_reach_each_other_at_once() -> None:
+    federation = Federation(4)
+    assert way(federation, broker_name(3), broker_name(0)) == ["0"]
+
+
+def test_way_that_led_over_a_lost_broker_is_known() -> None:
+    federation = Federation(40)
+    last, first = federation.all[broker_name(39)], federation.all[broker_name(0)]
+    for node, is_above in ((12, True), (3, True), (13, False), (39, False)):
+        assert last.leads_over(broker_name(0), named((node,))) == is_above
+        assert first.leads_over(broker_name(39), named((node,))) == is_above

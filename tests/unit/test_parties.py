@@ -16,6 +16,7 @@ from scoop_hpc.protocol.messages import (
     Beat,
     Bye,
     Drained,
+    Exited,
     GivenUp,
     Gone,
     Hello,
@@ -29,9 +30,10 @@ from scoop_hpc.protocol.messages import (
     Shutdown,
     Welcome,
 )
-from scoop_hpc.protocol.names import AgentName, NodeIndex
+from scoop_hpc.protocol.names import AgentName, NodeIndex, worker_name
 from scoop_hpc.run.driving.actions import Send
 from scoop_hpc.run.driving.life import Phase
+from scoop_hpc.run.heard import Heard
 from scoop_hpc.run.watching.accounts import NodeAccounted
 
 JOINER = AgentName("login/5f0c/0")
@@ -176,6 +178,35 @@ def test_who_asks_again_or_joins_later_hears_of_the_nodes_that_leave_and_have_le
     peers, gone = [send.message for send in run.say(Beat(), AGENTS[3])]
     assert peers == Peers((up(0), up(1), up(3)), leaving=(NodeIndex(1),), left=(NodeIndex(2),))
     assert gone == Gone(left=(NodeIndex(2),))
+
+
+def heard_by(run: Run, agent: AgentName) -> Beat:
+    """Return what an agent asks that has heard all that it was told."""
+    heard = Heard()
+    for send in (*sent(run, Peers), *sent(run, Gone)):
+        if send.to == agent:
+            assert isinstance(send.message, Peers | Gone)
+            heard.hear(send.message)
+    return Beat(heard.known())
+
+
+def test_who_asks_again_and_knows_all_is_told_nothing() -> None:
+    run = begun()
+    assert run.say(heard_by(run, AGENTS[3]), AGENTS[3]) == []
+    before = heard_by(run, AGENTS[3])
+    run.say(Exited(worker_name(1, 0), 7, -11, False, False, is_replaced=True), AGENTS[1])
+    assert len(run.say(before, AGENTS[3])) == 2
+    lose(run, 1)
+    newcomer = come_back(run, 2, "b")
+    answer(run, Leave(node="n3"))
+    assert run.say(heard_by(run, AGENTS[3]), AGENTS[3]) == []
+    assert len(run.say(heard_by(run, newcomer), newcomer)) == 2  # nobody has told it of the worker that was dead before
+    assert run.say(heard_by(run, newcomer), newcomer) == []
+    before = heard_by(run, AGENTS[3])
+    run.say(Drained(), AGENTS[2])
+    assert len(run.say(before, AGENTS[3])) == 2
+    for agent in (AGENTS[3], newcomer):
+        assert run.say(heard_by(run, agent), agent) == []
 
 
 @pytest.mark.parametrize(

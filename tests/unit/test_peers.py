@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 import zmq
 
+from scoop_hpc.broker.envelopes import is_sealed, opened
+from scoop_hpc.broker.neighbours import Neighbours
 from scoop_hpc.broker.peers import PeerLinks
+from scoop_hpc.broker.policy import Policy
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Arrived, Beat, BrokerUp, Bye, Greet, Greeted, Message, Moved
 from scoop_hpc.protocol.names import ORIGIN, BrokerName, NodeIndex, broker_name, node_of
@@ -23,6 +26,8 @@ PEER_ONE, PEER_OTHER = broker_name(1), broker_name(2)
 
 
 UNUSED = 10.0
+POLICY = Policy(next_address=1.0, most_links=1, unused=UNUSED)
+WAYS = Neighbours(SELF, POLICY)  # who knows of few brokers, and reaches all at once
 
 
 class Links:
@@ -31,7 +36,7 @@ class Links:
     def __init__(self, directory: Path) -> None:
         self.context: sockets.Context = zmq.Context()
         self.trunk = Trunk(self.context, SELF, None, 15.0)
-        self.links = PeerLinks(self.trunk, SELF, 1.0, 1, UNUSED, are_far=False)
+        self.links = PeerLinks(self.trunk, SELF, POLICY, WAYS, are_far=False)
         self.router: sockets.Socket = self.context.socket(zmq.ROUTER)
         self.router.bind(f"ipc://{directory}/7")
         self.up = BrokerUp(NodeIndex(7), (f"ipc://{directory}/7",))
@@ -128,23 +133,27 @@ class Peer:
 
     def received(self) -> Message:
         """Return the next message that is no Greet, after the answers to those; tell that it has arrived."""
+        return codec.decode(self.received_frames())
+
+    def received_frames(self) -> list[bytes]:
+        """Return the same as frames."""
         while True:
             assert self._router.poll(10_000)
             sender, *frames = self._router.recv_multipart()
             taken = self._inbox.take(SELF, frames)
-            message = None if taken is None else codec.decode(taken)
+            if taken is None:
+                continue
+            message = None if is_sealed(taken) else codec.decode(taken)
             answer: Message
             if isinstance(message, Greet):
                 self.greets += 1
                 answer = Greeted(message.attempt, self._inbox.greet(SELF))
-            elif message is None:
-                continue
             else:
                 answer = Arrived(self._inbox.tell(SELF))
             self._router.send_multipart([sender, *codec.encode(answer)])
             self._links.serve()
-            if message is not None and not isinstance(message, Greet):
-                return message
+            if not isinstance(message, Greet):
+                return taken
 
 
 def test_connection_that_was_unused_for_longest_rests_and_goes_on_where_it_ended(links: Links, tmp_path: Path) -> None:
@@ -194,7 +203,7 @@ def test_connection_that_nothing_was_sent_on_for_long_rests_until_there_is_somet
 
 
 def test_links_to_many_peers_cost_one_open_file_each(links: Links, tmp_path: Path) -> None:
-    links.links = PeerLinks(links.trunk, SELF, 1.0, 64, UNUSED, are_far=False)
+    links.links = PeerLinks(links.trunk, SELF, Policy(unused=UNUSED), WAYS, are_far=False)
     peers = [Peer(links, tmp_path, broker_name(index)) for index in range(1, 9)]
     links.links.meet([peer.up for peer in peers], 0.0)
     opened = []
@@ -223,3 +232,81 @@ def test_connection_that_libzmq_has_given_up_is_made_anew(links: Links, tmp_path
         links.links.send(peer.name, Bye(), 0.2)
     assert peer.received() == Bye()
     assert peer.greets == 2
+
+
+class ByOther:
+    """Ways on which what is for one broker goes by another one, as long as that lives."""
+
+    def __init__(self) -> None:
+        self.is_there = True
+
+    def way_to(self, peer: BrokerName) -> BrokerName:
+        return PEER_OTHER if self.is_there and peer == PEER_ONE else peer
+
+    def leads_over(self, peer: BrokerName, others: Collection[BrokerName]) -> bool:
+        return peer == PEER_ONE and PEER_OTHER in others
+
+
+class Between:
+    """The main socket of a broker that passes on what is for others: here, that is the test."""
+
+    def __init__(self, links: Links, other: Peer) -> None:
+        self._links = links
+        self._other = other
+        self.inbox = Inbox()
+
+    def passed(self) -> Message | None:
+        """Return the message that it gets next for the other end; None if it has come there before."""
+        frames = self._other.received_frames()
+        envelope = opened(frames)
+        assert (envelope.to, envelope.source) == (PEER_ONE, SELF)
+        taken = self.inbox.take(SELF, list(map(bytes, envelope.frames)))
+        return None if taken is None else codec.decode(taken)
+
+    def answer(self, message: Message) -> bool:
+        """Let the other end answer; return whether it is reached by that."""
+        return self._links.links.take(Heard(PEER_ONE, list(map(bytes, codec.encode(message)))))
+
+
+def test_what_goes_by_way_of_another_broker_is_sent_again_when_nobody_answers(links: Links, tmp_path: Path) -> None:
+    links.links = PeerLinks(links.trunk, SELF, Policy(next_address=5.0, unheard=1.0), ByOther(), are_far=False)
+    one, other = Peer(links, tmp_path, PEER_ONE), Peer(links, tmp_path, PEER_OTHER)
+    links.links.meet([one.up, other.up], 0.0)
+    between = Between(links, other)
+    links.links.send(PEER_ONE, Bye(), 0.0)
+    assert between.passed() == Greet(PEER_ONE, 1, 0)
+    assert links.links.look(0.1) == []  # others look after that connection
+    assert between.answer(Greeted(1, between.inbox.greet(SELF)))
+    assert between.passed() == Bye()
+    assert links.links.look(0.2) == []
+    assert not between.answer(Arrived(1))
+    links.links.send(PEER_ONE, Beat(), 0.3)
+    assert between.passed() == Beat()
+    for now in (0.4, 1.3):
+        links.links.look(now)
+    links.links.look(1.5)  # a second without a word
+    assert between.passed() == Greet(PEER_ONE, 2, 0)
+    links.links.look(3.4)
+    links.links.look(3.6)  # two more
+    assert between.passed() == Greet(PEER_ONE, 3, 0)
+    assert not between.answer(Greeted(2, 1))  # an old one
+    assert between.answer(Greeted(3, 1))
+    assert between.passed() is None  # it was there
+    assert not between.answer(Arrived(2))
+    assert links.links.have_all()
+
+
+def test_what_goes_by_way_of_another_broker_goes_at_once_when_that_is_gone(links: Links, tmp_path: Path) -> None:
+    ways = ByOther()
+    links.links = PeerLinks(links.trunk, SELF, Policy(), ways, are_far=False)
+    one, other = Peer(links, tmp_path, PEER_ONE), Peer(links, tmp_path, PEER_OTHER)
+    links.links.meet([one.up, other.up], 0.0)
+    between = Between(links, other)
+    links.links.send(PEER_ONE, Bye(), 0.0)
+    assert between.passed() == Greet(PEER_ONE, 1, 0)
+    assert between.answer(Greeted(1, between.inbox.greet(SELF)))
+    assert between.passed() == Bye()  # and is lost with it
+    ways.is_there = False
+    links.links.part(PEER_OTHER)
+    links.links.turn({PEER_OTHER}, 0.1)
+    assert one.received() == Bye()

@@ -32,8 +32,8 @@ class Costs:
 class Footprint:
     """Open files of a broker's process, as counted on local nodes, and its memory, as estimated."""
 
-    files: int = 15  # without any peer
-    files_out: int = 4  # for each peer that it has connected to
+    files: int = 19  # without any peer
+    files_out: int = 1  # for each peer that it has connected to
     files_in: int = 1  # for each that has connected to it
     bytes_alone: int = 4_300_000
     bytes_connection: int = 45_000  # for each connection, whoever has made it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 from array import array
@@ -29,6 +30,7 @@ from scoop_hpc.sim.large.workers import Worker
 
 _SETTLING = 1.5  # seconds, in which idle workers are told of, before the program begins
 _NOBODY = -1.0
+_ENVELOPE = 10  # bytes
 
 
 class Brokers(Collection[BrokerName]):
@@ -45,6 +47,16 @@ class Brokers(Collection[BrokerName]):
 
     def __iter__(self) -> Iterator[BrokerName]:
         return map(broker_name, map(NodeIndex, range(self._count)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A message of the broker *source* for the broker *to*, which others pass on."""
+
+    to: BrokerName
+    source: BrokerName
+    message: Message
+    size: int  # bytes
 
 
 class Broker:
@@ -71,7 +83,7 @@ class Broker:
         self.state = BrokerState(broker_name(NodeIndex(index)), policy, takers=takers)
         self.workers: dict[str, Worker] = {}
         self.free_at = 0.0
-        self.queue: deque[tuple[Message, ProcessName]] = deque()  # that has arrived while it was busy
+        self.queue: deque[tuple[Message | _Passing, ProcessName]] = deque()  # that has arrived while it was busy
         self.got = self.sent = self.bytes_out = 0  # messages, bytes to other nodes
         self.reached: dict[str, float] = {}  # peers that it has sent something, and when the last of it arrives
         self.met_by: set[str] = set()  # those that have sent it something
@@ -160,12 +172,21 @@ class Federation:
         for broker in self.brokers:
             self.at(self._policy.tick * (1 + broker.index / len(self.brokers)), self._tick, broker)
         self.at(_SETTLING, self._begin)
+        collects = gc.isenabled()
+        gc.disable()  # else it looks at some ten million objects again and again, among which there is nothing to find
+        try:
+            self._go()
+        finally:
+            if collects:
+                gc.enable()
+        return self._outcome()
+
+    def _go(self) -> None:
         heap, pop = self._heap, heapq.heappop
         while self._ended_at < 0.0:
             self.now, _, act, arguments = pop(heap)
             self._events += 1
             act(*arguments)
-        return self._outcome()
 
     def _begin(self) -> None:
         self._began_at = self.now
@@ -189,7 +210,7 @@ class Federation:
         broker = self.brokers[worker.node]
         self.at(time + self.costs.local, self._hear, broker, message, worker.name)
 
-    def _hear(self, broker: Broker, message: Message, sender: ProcessName) -> None:
+    def _hear(self, broker: Broker, message: Message | _Passing, sender: ProcessName) -> None:
         if broker.queue or broker.free_at > self.now:
             if not broker.queue:
                 self.at(broker.free_at, self._go_on, broker)
@@ -202,9 +223,15 @@ class Federation:
         if broker.queue:
             self.at(broker.free_at, self._go_on, broker)
 
-    def _serve(self, broker: Broker, message: Message, sender: ProcessName) -> None:
+    def _serve(self, broker: Broker, message: Message | _Passing, sender: ProcessName) -> None:
         state = broker.state
         broker.got += 1
+        if isinstance(message, _Passing):
+            if message.to != state.name:
+                self._pass_on(broker, message)
+                return
+            sender = message.source
+            message = message.message
         sends = state.handle(message, sender)
         if self.now >= state._next_tick:
             sends += state.tick(self.now)
@@ -223,15 +250,30 @@ class Federation:
                 self.at(time + costs.local, broker.workers[to].arrive, message)
             else:
                 assert is_broker(to)
-                size = self._size(message)
-                broker.bytes_out += size
-                arrival = max(time + costs.latency + size / costs.bandwidth, broker.reached.get(to, 0.0))
-                broker.reached[to] = arrival
-                peer = self.brokers[int(to)]
-                peer.met_by.add(broker.state.name)
-                self.at(arrival, self._hear, peer, message, broker.state.name)
+                size, by = self._size(message), broker.state.neighbours.way_to(to)
+                if by == to:
+                    self._carry(broker, to, message, size, time)
+                else:
+                    passing = _Passing(to, broker.state.name, message, size + _ENVELOPE)
+                    self._carry(broker, by, passing, passing.size, time)
         if time > broker.free_at:
             broker.free_at = time
+
+    def _pass_on(self, broker: Broker, passing: _Passing) -> None:
+        """Send what is for another broker to the next one on the way there."""
+        time = broker.free_at = self.now + self.costs.broker_in + self.costs.broker_out
+        broker.sent += 1
+        self._carry(broker, broker.state.neighbours.next_hop(passing.to), passing, passing.size, time)
+
+    def _carry(self, broker: Broker, to: BrokerName, message: Message | _Passing, size: int, time: float) -> None:
+        """Have a message of so many bytes arrive at a peer."""
+        broker.bytes_out += size
+        costs = self.costs
+        arrival = max(time + costs.latency + size / costs.bandwidth, broker.reached.get(to, 0.0))
+        broker.reached[to] = arrival
+        peer = self.brokers[int(to)]
+        peer.met_by.add(broker.state.name)
+        self.at(arrival, self._hear, peer, message, broker.state.name)
 
     def _size(self, message: Message) -> int:
         if isinstance(message, Tasks):
