@@ -33,7 +33,9 @@ def submit_each(
     controller: Controller, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], deadline: float | None
 ) -> Iterator[Any]:
     """Submit a task for each of *items*, now; return the results in their order."""
-    return _in_turn(controller, deque([controller.submit(function, args, {}) for args in items]), deadline)
+    submit = controller.submit
+    futures = deque([submit(function, args, {}, position=position) for position, args in enumerate(items, 1)])
+    return _in_turn(controller, futures, deadline)
 
 
 def _in_turn(controller: Controller, futures: deque[Future], deadline: float | None) -> Iterator[Any]:

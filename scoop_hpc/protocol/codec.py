@@ -58,6 +58,12 @@ class _TaskHeads(msgspec.Struct, frozen=True, array_like=True, tag="Tasks"):
     wanted: Demand | None
 
 
+class _PlacedTaskHeads(_TaskHeads, frozen=True, array_like=True, tag="Tasks"):
+    """The same where tasks are items of maps; without them the header has not a byte more."""
+
+    positions: tuple[tuple[Count, ...], ...] = ()  # of each batch
+
+
 class _ResultHead(msgspec.Struct, frozen=True, array_like=True):
     """A batch of outcomes without its frames."""
 
@@ -80,8 +86,8 @@ _length = operator.attrgetter("length")
 _SHOWN = 200  # characters of an invalid message that an error shows
 _PLAIN = tuple(kind for kind in messages.MESSAGES if kind not in (Tasks, Results))
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message | _TaskHeads | _ResultHeads] = msgspec.msgpack.Decoder(
-    Union[_PLAIN + (_TaskHeads, _ResultHeads)]  # noqa: UP007
+_decoder: msgspec.msgpack.Decoder[Message | _PlacedTaskHeads | _ResultHeads] = msgspec.msgpack.Decoder(
+    Union[_PLAIN + (_PlacedTaskHeads, _ResultHeads)]  # noqa: UP007
 )
 
 
@@ -105,7 +111,12 @@ def encode(message: Message) -> list[Buffer]:
             )
             for p in batches
         ]
-        frames: list[Buffer] = [_encoder.encode(_TaskHeads(heads, message.answer, message.wanted))]
+        positions = tuple([p.positions for p in batches])
+        if any(positions):
+            header: _TaskHeads = _PlacedTaskHeads(heads, message.answer, message.wanted, positions)
+        else:
+            header = _TaskHeads(heads, message.answer, message.wanted)
+        frames: list[Buffer] = [_encoder.encode(header)]
     elif kind is Results:
         assert isinstance(message, Results)
         batches = message.batches
@@ -136,8 +147,10 @@ def decode(frames: Sequence[Buffer]) -> Message:
         raise ProtocolError(f"{len(frames)} frames do not fit the header {_shown(header)}")
     batches = []
     start = 1
-    if isinstance(header, _TaskHeads):
-        for head in header.heads:
+    if isinstance(header, _PlacedTaskHeads):
+        if header.positions:
+            _check_positions(header)
+        for index, head in enumerate(header.heads):
             if head.dropped:
                 _check_dropped(head)
             if not may_own(head.owner):
@@ -147,8 +160,19 @@ def decode(frames: Sequence[Buffer]) -> Message:
             if head.terms is not None:
                 _check_number(head.terms.time_limit)
                 terms = head.terms
+            positions = header.positions[index] if header.positions else ()
             batches.append(
-                Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses, hops=head.hops)
+                Batch(
+                    head.owner,
+                    head.serial,
+                    body,
+                    head.count,
+                    head.dropped,
+                    terms,
+                    head.losses,
+                    head.hops,
+                    positions=positions,
+                )
             )
             start += head.length
         return Tasks(batches, header.answer, header.wanted)
@@ -176,6 +200,15 @@ def _check_dropped(head: _TaskHead) -> None:
         raise ProtocolError(f"what is dropped is not in the batch: {_shown(head)}")
     if len(dropped) >= head.count:
         raise ProtocolError(f"{len(dropped)} of {head.count} tasks are dropped, and none is left")
+
+
+def _check_positions(header: _PlacedTaskHeads) -> None:
+    """Raise ProtocolError unless each batch has as many positions as tasks, or none."""
+    counts = [head.count for head in header.heads]
+    if len(header.positions) != len(counts) or any(
+        positions and len(positions) != count for positions, count in zip(header.positions, counts)
+    ):
+        raise ProtocolError(f"the positions do not fit the tasks: {_shown(header)}")
 
 
 def _check_number(seconds: float | None) -> None:

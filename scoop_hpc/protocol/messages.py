@@ -193,6 +193,7 @@ class Batch(msgspec.Struct, frozen=True):
     losses: tuple[Loss, ...] = ()  # the attempts so far
     hops: int = 0  # how often a broker has sent the tasks to another
     done: tuple[int, ...] = ()  # serials, of outcomes
+    positions: tuple[int, ...] = ()  # of each of the ``count`` tasks in its map, from 1 on, 0: in none; empty: all 0
 
     def first(self) -> int:
         """Return the lowest serial of the tasks that are to be executed: no other batch has it."""

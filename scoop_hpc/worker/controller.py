@@ -117,8 +117,9 @@ class Controller:
         kwargs: dict[str, Any],
         cost: Cost | None = None,
         make: Callable[..., Future] = Future,
+        position: int = 0,
     ) -> Future:
-        """Make a future of a call, and keep it here or export it."""
+        """Make a future of a call, and keep it here or export it; *position*: of the item of a map, from 1 on."""
         if self._barred is not None:
             self._refuse()
         if cost is None:
@@ -126,6 +127,8 @@ class Controller:
         if self._awaiting is not None and make is Future and not self.runs_task():
             make = self._awaiting.future
         future = make(self, function, args, kwargs, cost)
+        if position:
+            future.position = position
         if get_ident() != self._thread:
             self._submit_elsewhere(future)
             return future

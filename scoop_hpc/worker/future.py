@@ -88,6 +88,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         "cost",
         "function",
         "kwargs",
+        "position",
         "rare",
         "serial",
     )
@@ -114,6 +115,7 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self.kwargs = kwargs or None  # an empty dict takes 64 bytes
         self.cost = cost
         self.serial = 0  # once it is exported
+        self.position = 0  # in a map, from 1 on; 0: in none
 
     def __repr__(self) -> str:
         text, called = super().__repr__(), self.called

@@ -28,6 +28,7 @@ from scoop_hpc.protocol.messages import Batch
 from scoop_hpc.worker import asyncio_bridge, frame_chunks
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.losses import told_of
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.timers import Timers
 from scoop_hpc.worker.waiting import Waiter
@@ -250,7 +251,8 @@ class Loop:
             future, error = state.failed.popleft()
             account = future.cost.account  # a map has none, and sees to it by itself
             if isinstance(error, WorkerLostError) and account is not None and exchange.accounts is not None:
-                exchange.accounts.lose(account, error)
+                position = future.position
+                exchange.accounts.lose(account, told_of(error, position), position or None)
             self._settle(future, None, error)
         elif self.ready and not (self.ready[0].brief and self._may_run()):
             waiter = self.ready.popleft()

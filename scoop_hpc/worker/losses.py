@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,18 @@ def lost(message: TaskLost) -> WorkerLostError:
 def name_item(error: WorkerLostError, number: int, caller: str) -> None:
     """Say in *error* which item of a map it is about, counted from 1."""
     error.args = (f"item {number} of {caller}: {error}", error.losses)
+
+
+def told_of(error: WorkerLostError, position: int) -> WorkerLostError:
+    """Return what is told of a lost task: *error*, with the *position* of the task in its map if there is one.
+
+    The error itself gets that from the map, once its result is taken.
+    """
+    if not position:
+        return error
+    told = copy.copy(error)
+    name_item(told, position, "map")
+    return told
 
 
 def _listed(causes: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.program.forked import exit_status
 from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.program.time_limit import KillTimer
-from scoop_hpc.worker.tasks import Given
+from scoop_hpc.worker.tasks import Given, positions_of
 from scoop_hpc.worker.watched.accounts import MOST_TIMES, Meter
 from scoop_hpc.worker.watched.slices import Slices
 
@@ -55,7 +55,7 @@ class Runner:
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
         function, args, kwargs = call
-        value, error, _ = self._run(function, args, kwargs, future.cost, 1)
+        value, error, _ = self._run(function, args, kwargs, future.cost, 1, future.position)
         try:
             if with_program:
                 assert state is not None
@@ -122,12 +122,12 @@ class Runner:
         self.since = self._prepare(cost, monotonic())
         self.attempt = attempt = 1 + len(task.losses)
         if begun is None:
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt))
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt, task.position))
         else:
             if task.function is not self._called:
                 self._called = name_called(begun, task.function, args)
             timer = None if task.terms.time_limit is None else KillTimer(task.terms.time_limit)
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt))
+            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt, task.position))
             if timer is not None:
                 timer.stop()
         exchange.state.learn(outcome.unpolled)
@@ -143,8 +143,8 @@ class Runner:
             for _ in range(task.count):
                 account.times.append(0.0)
             account.add_up()
-            for _ in range(task.count):
-                accounts.fail(account, error, (), {}, 1 + len(task.losses))
+            for position in positions_of(task):
+                accounts.fail(account, error, (), {}, 1 + len(task.losses), position=position or None)
 
     def _open(self, batch: Batch) -> Given | None:
         """Open a batch of tasks, which runs the user's code: should this worker die of it, each of them is to blame."""
@@ -158,7 +158,13 @@ class Runner:
             begun.opened(slot)
 
     def _run(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost, attempt: int
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        cost: Cost,
+        attempt: int,
+        position: int,
     ) -> tuple[Any, BaseException | None, float]:
         """Call the user's function; return its result or what it raised, and how long it was unpolled at most."""
         start = monotonic()
@@ -196,7 +202,7 @@ class Runner:
         if times is not None:
             times.append(taken - self.aside)
             if error is not None or len(times) > MOST_TIMES or cost.options is not None:
-                self._account(function, args, kwargs, cost, error, attempt)
+                self._account(function, args, kwargs, cost, error, attempt, position)
         self.aside = outer_aside + taken
         self.running, self.unpolled, self.since = outer, outer_unpolled, end
         return value, error, unpolled
@@ -209,6 +215,7 @@ class Runner:
         cost: Cost,
         error: BaseException | None,
         attempt: int,
+        position: int,
     ) -> None:
         """Add up the calls of a function, or note what else there is of the last one."""
         accounts, account, options = self.durations.accounts, cost.account, cost.options
@@ -220,7 +227,7 @@ class Runner:
             account.count_repeats(function)
         if error is not None and not isinstance(error, KeyboardInterrupt):
             account.add_up()
-            accounts.fail(account, error, args, kwargs, attempt, options)
+            accounts.fail(account, error, args, kwargs, attempt, options, position or None)
 
     def meter(self, function: Callable[..., Any]) -> Meter | None:
         """Return what counts the calls of *function* that the running task makes; None where nobody counts."""

@@ -227,7 +227,11 @@ class WorkerState:
             self.wanted -= 1
         if self._observers:
             self._observers.tell(Exported(self.name, first, len(futures)))
-        return Batch(self.name, first, frames, len(futures), terms=futures[0].terms or futures[0].cost.terms)
+        positions = tuple([future.position for future in futures])
+        if not any(positions):
+            positions = ()
+        terms = futures[0].terms or futures[0].cost.terms
+        return Batch(self.name, first, frames, len(futures), terms=terms, positions=positions)
 
     def fail(self, futures: Sequence[Future], error: Exception) -> None:
         """Note that *futures* cannot be exported, and will not be run."""

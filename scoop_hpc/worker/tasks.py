@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scoop_hpc.pickling import batching, main_received
@@ -13,7 +13,7 @@ from scoop_hpc.worker.durations import Cost
 class Task:
     """A task of another worker: its arguments are unpacked when it begins, in the *environment* that it came with."""
 
-    __slots__ = ("cost", "environment", "function", "item", "losses", "owner", "serial", "terms")
+    __slots__ = ("cost", "environment", "function", "item", "losses", "owner", "position", "serial", "terms")
 
     count = 1
     dropped: tuple[int, ...] = ()
@@ -21,6 +21,7 @@ class Task:
     def __init__(self, batch: Batch, serial: int, function: Callable[..., Any], item: Any, cost: Cost) -> None:
         self.owner = batch.owner
         self.serial = serial
+        self.position = batch.positions[serial - batch.serial] if batch.positions else 0
         self.terms = batch.terms
         self.losses = batch.losses
         self.function = function
@@ -48,9 +49,17 @@ def opened(batch: Batch, cost_of: Callable[[Any], Cost]) -> list[Task]:
 def packed_again(task: Task) -> Batch:
     """Return an opened task as a batch of its own; raise UnpicklableError."""
     frames = batching.dump_again(task.function, task.item, task.environment)
-    return Batch(task.owner, task.serial, frames, terms=task.terms, losses=task.losses)
+    positions = (task.position,) if task.position else ()
+    return Batch(task.owner, task.serial, frames, terms=task.terms, losses=task.losses, positions=positions)
 
 
 def tasks_in(given: Given) -> int:
     """Return how many tasks are left in *given*."""
     return given.count - len(given.dropped)
+
+
+def positions_of(given: Given) -> Sequence[int]:
+    """Return the position of each task in *given* in its map, dropped ones as well; 0: it is in none."""
+    if isinstance(given, Task):
+        return (given.position,)
+    return given.positions or (0,) * given.count

@@ -31,6 +31,8 @@ def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "scoop_hpc", tree / "scoop_hpc", symlinks=True, ignore=shutil.ignore_patterns("*.pyc"))
     shutil.copytree(ROOT / "templates", tree / "templates")
+    (tree / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "scoop-hpc.1", tree / "docs")
     for name in ("pyproject.toml", "setup.py", "setup.cfg", "README.rst", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     return tree
@@ -55,7 +57,10 @@ def test_wheel_made_of_a_source_archive_has_the_modules_and_the_templates(tree: 
         unpacked = tree.parent / archive.getnames()[0]
     assert {path for path in NOT_CODE if (unpacked / path).is_file()} == NOT_CODE
     with zipfile.ZipFile(built("wheel", unpacked)) as wheel:
-        assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+        files = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        (manual,) = files - expected
+        assert manual.endswith(".data/data/share/man/man1/scoop-hpc.1")
+        assert expected < files
         (metadata,) = (wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA"))
     assert "\nRequires-Python: >=3.10\n" in metadata
     assert "\nLicense-File: LICENSE\n" in metadata
@@ -63,5 +68,5 @@ def test_wheel_made_of_a_source_archive_has_the_modules_and_the_templates(tree: 
 
 def test_editable_install_is_a_path_and_no_import_hook(tree: Path) -> None:
     with zipfile.ZipFile(built("editable", tree)) as wheel:
-        (name,) = (name for name in wheel.namelist() if ".dist-info/" not in name)
+        (name,) = (name for name in wheel.namelist() if ".dist-info/" not in name and ".data/data/" not in name)
         assert (name.endswith(".pth"), wheel.read(name).decode().strip()) == (True, str(tree))

@@ -74,8 +74,9 @@ def test_task_that_waits_has_only_its_own_time(runs: Runs) -> None:
     assert own["outer"] < own["inner"] + 20 * 0.01  # with its waits it would have both
 
 
-def test_failed_item_is_told_with_its_place_arguments_and_traceback(runs: Runs) -> None:
-    found = report(runs, "list(futures.map(simulate, range(100)))")
+@pytest.mark.parametrize("count", [20, 100])  # single tasks, and chunks
+def test_failed_item_is_told_with_its_place_arguments_and_traceback(runs: Runs, count: int) -> None:
+    found = report(runs, f"list(futures.map(simulate, range({count})))")
     (failed,) = found["failures"]
     assert (failed["function"], failed["position"], failed["arguments"]) == ("simulate", 14, "13")
     assert (failed["error"], failed["attempt"]) == ("ValueError: cannot simulate 13", 1)
@@ -90,8 +91,9 @@ def test_retries_are_counted_and_the_last_attempt_is_named(runs: Runs) -> None:
     assert [failed["attempt"] for failed in found["failures"]] == [3]
 
 
-def test_task_that_costs_workers_is_a_failure_and_its_attempts_are_repetitions(runs: Runs) -> None:
-    found = report(runs, "sum(futures.map(simulate, range(5)))", "list(futures.map(fatal, range(40)))")
+@pytest.mark.parametrize("count", [20, 40])  # single tasks, and chunks
+def test_task_that_costs_workers_is_a_failure_and_its_attempts_are_repetitions(runs: Runs, count: int) -> None:
+    found = report(runs, "sum(futures.map(simulate, range(5)))", f"list(futures.map(fatal, range({count})))")
     assert functions(found)["simulate"] == (5, 0)  # whoever counted them may be dead
     (failed,) = found["failures"]
     assert (failed["function"], failed["position"], failed["attempt"]) == ("fatal", 14, 3)

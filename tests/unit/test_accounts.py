@@ -129,11 +129,12 @@ def test_failed_task_is_described(table: AccountTable) -> None:
     assert table.failures() == []  # each is told once
 
 
-def test_failed_item_has_its_place_in_the_map(table: AccountTable) -> None:
+@pytest.mark.parametrize("count", [4, 40])  # single tasks, and chunks
+def test_failed_item_has_its_place_in_the_map(table: AccountTable, count: int) -> None:
     with pytest.raises(ValueError, match="cannot halve 13"):
-        list(futures.map(half, [1] * 40 + [13] + [1] * 40))
+        list(futures.map(half, [1] * count + [13] + [1] * count))
     (failure,) = table.failures()
-    assert (failure.function, failure.position, failure.arguments) == ("half", 41, "13")
+    assert (failure.function, failure.position, failure.arguments) == ("half", count + 1, "13")
 
 
 def test_task_that_fails_since_one_that_it_waits_for_has_failed_is_told_as_well(table: AccountTable) -> None:

@@ -116,6 +116,7 @@ SAMPLES = [
     Tasks([]),
     Tasks([Batch(ORIGIN, 1, [b"call", b"buffer"]), Batch(worker_name(1, 0), 2, [b""])]),
     Tasks([Batch(ORIGIN, 1, [b"call"], 3, (2,), losses=(Loss("a node was lost", waited=True),), hops=2)]),
+    Tasks([Batch(ORIGIN, 1, [b"calls"], 3, (2,), positions=(4, 0, 1)), Batch(ORIGIN, 4, [b"call"])], 7),
     Results([Batch(ORIGIN, 1, [b"outcome"])]),
 ]
 
@@ -128,6 +129,13 @@ def test_message_survives_the_trip(message: Message) -> None:
 def test_bodies_travel_as_frames_of_their_own() -> None:
     body = bytearray(1000)
     assert codec.encode(Tasks([Batch(ORIGIN, 1, [body])]))[1] is body
+
+
+def test_tasks_that_are_in_no_map_have_no_byte_for_positions() -> None:
+    plain, placed = (
+        codec.encode(Tasks([Batch(ORIGIN, 1, [b"calls"], 2, positions=positions)])) for positions in ((), (1, 2))
+    )
+    assert len(placed[0]) - len(plain[0]) == len(b"\x91\x92\x01\x02")
 
 
 @pytest.mark.parametrize("kind", [Tasks, Results])

@@ -89,6 +89,7 @@ SAMPLES: list[Message] = [
     Request(3, 1, False, 2),
     Withdraw(2),
     Tasks([Batch(ORIGIN, 1, [b"call", Reference(b"buffer")], 3, (2,)), Batch(worker_name(1, 0), 2, [b""])], 4),
+    Tasks([Batch(ORIGIN, 1, [b"calls"], 2, positions=(1, 2))], 4),
     Results([Batch(ORIGIN, 1, [b"outcome"])], Request(1), Demand(2)),
     Query(ORIGIN, 1, 2),
     Cancel(ORIGIN, 1, None),
@@ -197,6 +198,8 @@ def test_malformed_frames_are_refused(frames: list[bytes]) -> None:
         Hello(VERSION, "3.11", "n1", "h", 7, -4),
         Tasks([Batch(ORIGIN, 1, [b""], 0)]),
         Tasks([Batch(ORIGIN, 1, [b""], 1, (1,))]),
+        Tasks([Batch(ORIGIN, 1, [b""], 2, positions=(1,))]),
+        Tasks([Batch(ORIGIN, 1, [b""], positions=(-1,))]),
     ],
     ids=repr,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -34,6 +35,11 @@ def test_the_page_has_every_command_with_all_its_options(context: click.Context)
     options = [each for each in context.command.params if isinstance(each, click.Option) and not each.hidden]
     words = {word for each in options for word in (*each.opts, *each.secondary_opts)}
     assert {word for word in words if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", section)} == set()
+
+
+def test_the_page_that_is_installed_is_that_of_the_commands() -> None:
+    installed = (Path(__file__).parents[2] / "docs" / "scoop-hpc.1").read_text()
+    assert installed == PAGE, "the commands have changed: scoop-hpc man > docs/scoop-hpc.1"
 
 
 def test_no_line_of_the_page_is_a_request_that_man_does_not_know() -> None:

@@ -79,6 +79,25 @@ def test_a_look_has_what_nodes_and_workers_do_and_the_sums_of_that(made: Snapsho
     assert (totals.busy_workers, totals.workers, totals.nodes) == (3, 4, 2)
 
 
+def test_tasks_done_before_anybody_looked_have_no_say_in_how_fast_the_run_is(made: Snapshots, time: Time) -> None:
+    time.now += 100
+    for index, done in enumerate((600, 400)):
+        made.see(index, Seen((busy("0.1"),), done))
+        time.now += 0.001
+    assert made.look(1100.0).totals.rate_per_s == pytest.approx(10, rel=0.01)
+    for second in range(1, 6):
+        time.now += 1
+        made.see(0, Seen((busy("0.1"),), 600 + 3 * second))
+        made.see(1, Seen((busy("1.0"),), 400 + second))
+    assert made.look(1105.0).totals.rate_per_s == pytest.approx(4, rel=0.01)
+
+
+def test_what_is_done_at_the_first_word_has_no_rate(made: Snapshots) -> None:
+    begin(made)
+    made(Waits(1, "simulate", 8, 8, 0))
+    assert [wait.rate_per_s for wait in made.look(1010.0).waits] == [0.0]
+
+
 def test_what_the_program_waits_for_tells_how_much_is_queued(made: Snapshots, time: Time) -> None:
     begin(made)
     made(Waits(1, "simulate", 100, 40, 2))

@@ -86,7 +86,8 @@ def _state_style(seen: Snapshot) -> str:
 
 def _wait(wait: Wait) -> Text:
     share = f"{wait.done}" if not wait.total else f"{wait.done}/{wait.total} {100 * wait.done // wait.total}%"
-    line = Text(f"{printable(wait.label) or 'calls'}: {share}, {per_second(wait.rate_per_s)}")
+    rate = f", {per_second(wait.rate_per_s)}" if wait.rate_per_s else ""
+    line = Text(f"{printable(wait.label) or 'calls'}: {share}{rate}")
     line.append(f", {wait.failed} failed" if wait.failed else "", style="red")
     return line.append("" if wait.left_s is None else f", about {clock_time(wait.left_s)} left")
 

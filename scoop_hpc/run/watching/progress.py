@@ -69,9 +69,12 @@ class Part(Struct):
             self._samples.append((now, done))
 
     def rate(self, now: float) -> float:
-        """Return how many were done in a second, of late; at the end, from the beginning."""
+        """Return how many were done in a second, of late; at the end, from the beginning.
+
+        It is 0 where nobody can tell: at the first word, or if the first word was that all is done.
+        """
         if self.ended is not None:
-            return self.done / max(self.ended - self.begun, 1e-3)
+            return self.done / max(self.ended - self.begun, 1e-3) if self.ended > self.begun else 0.0
         then, before = self._samples[0] if self._samples else (self.begun, 0)
         for time, done in self._samples:
             if time <= now - _RECENT and done < self.done:

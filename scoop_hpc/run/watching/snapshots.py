@@ -17,6 +17,7 @@ from scoop_hpc.run.watching.accounts import NodeAccounted, summed
 from scoop_hpc.run.watching.progress import Part, Progress
 
 _LAST_FAILURES = 100  # that are shown
+_FIRST_LOOKS = 2.0  # seconds: what they show says little about how fast the run is
 _NOTHING = Standing(0, 0, 0, 0)
 
 
@@ -34,7 +35,10 @@ class Snapshots:
         self._clock = clock
         self._began = clock()
         self._progress = Progress(clock)
-        self._done = Part("", self._began)  # tasks
+        self._done = 0  # tasks
+        self._seen: dict[int, int] = {}  # of these, by the index of their node, since it is looked at
+        self._recent = Part("", self._began)  # tasks that were done while somebody looked
+        self._first_look: float | None = None
         self._nodes = [Node(name, index, "late") for index, name in enumerate(nodes)]
         self._workers: dict[int, tuple[Worker, ...]] = {}  # by the index of their node
         self._repeated: dict[int, int] = {}  # tasks, the same
@@ -102,7 +106,12 @@ class Snapshots:
                 gpus=tuple(Gpu(gpu.name, gpu.percent, gpu.memory, gpu.memory_limit) for gpu in seen.gpus),
             )
         self._nodes[index] = node
-        self._done.count(None, sum(each.done for each in self._nodes), 0, self._clock())
+        self._done = sum(each.done for each in self._nodes)
+        now = self._clock()
+        self._first_look = now if self._first_look is None else self._first_look
+        before = self._seen.get(index, seen.done)  # those of a node's first look have not come just now
+        self._seen[index] = seen.done
+        self._recent.count(None, self._recent.done + max(0, seen.done - before), 0, now)
 
     def look(self, time: float) -> Snapshot:
         """Return the look of the run at the *time*, in seconds since the epoch."""
@@ -125,6 +134,12 @@ class Snapshots:
         accounts = summed(each for those in self._functions.values() for each in those)
         return sorted(accounts, key=lambda each: -each.total)
 
+    def _rate(self, now: float) -> float:
+        """Return how many tasks are done in a second: of late, or since the beginning if the first look was just now."""
+        if self._first_look is None or now - self._first_look < _FIRST_LOOKS:
+            return self._done / max(now - self._began, _FIRST_LOOKS)
+        return self._recent.rate(now)
+
     def _totals(self, now: float) -> Totals:
         workers = [worker for each in self._workers.values() for worker in each]
         alone = len(workers) == 1  # the origin, which executes tasks then
@@ -133,13 +148,13 @@ class Snapshots:
         counted = sum(each.failed for those in self._functions.values() for each in those)
         waiting = self._progress.queued() if self._progress.running else None
         return Totals(
-            done=self._done.done,
+            done=self._done,
             running=busy,
             queued=sum(node.queued for node in alive) if waiting is None else waiting,
             failed=max(counted, sum(part.failed for part in self._progress.parts)),  # one of them comes first
             repeated=sum(self._repeated.values()),
             stolen=sum(node.steals_in for node in self._nodes),
-            rate_per_s=round(self._done.rate(now), 3) if self._done.done else 0.0,
+            rate_per_s=round(self._rate(now), 3),
             busy_workers=busy,
             workers=sum(node.workers for node in alive),
             nodes=len(alive),

@@ -70,6 +70,7 @@ class Promise:
     __slots__ = ("call", "cost", "function", "program", "serial")
 
     environment: Any = None
+    position = 0
     terms: Terms | None = None
     has_atoms = False
 
