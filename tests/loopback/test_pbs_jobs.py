@@ -71,7 +71,7 @@ class Site:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=90
+            words, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=120
         )
 
     def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -585,7 +585,7 @@ def test_a_job_that_nobody_knows_is_one_line(site: Site) -> None:
     argv = [sys.executable, "-m", "scoop_hpc", "status", "4711"]
     environ = {**site.environ, "PATH": path}
     done = subprocess.run(
-        argv, env=environ, cwd=site.directory, check=False, capture_output=True, text=True, timeout=60
+        argv, env=environ, cwd=site.directory, check=False, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "no job '4711': unknown to pbs" in done.stderr
@@ -636,7 +636,9 @@ def test_a_job_that_has_ended_is_submitted_anew_from_its_own_directory(site: Sit
     job = site.submit_light(HOLD, arguments=("0",))
     site.scoop_hpc("wait", job)
     argv = [sys.executable, "-m", "scoop_hpc", "requeue", job]
-    done = subprocess.run(argv, cwd=site.pbs, env=site.environ, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        argv, cwd=site.pbs, env=site.environ, check=False, capture_output=True, text=True, timeout=120
+    )
     output = site.directory / "program.o1"
     assert done.stdout == f"Submitted job 1.pbshead, as {job} was; output: {output}\n", done.stderr
     assert site.scoop_hpc("wait", "1").returncode == 0

@@ -182,7 +182,7 @@ def test_metrics_are_at_the_port_as_long_as_the_run_goes_on(runs: Runs) -> None:
 
     until(has_tasks)
     (runs.directory / "enough").touch()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     assert (process.returncode, without_warnings(stderr)) == (0, "")  # and no line for each request
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics")

@@ -176,7 +176,7 @@ def test_log_has_a_line_after_a_while_and_one_at_the_end(runs: Runs) -> None:
         line = process.stderr.readline()
     assert line.startswith("scoop-hpc: progress: working: 100 of 400 done (25 %)")
     (runs.directory / "go").touch()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     last = [line for line in stderr.splitlines() if "progress" in line]
     assert len(last) <= 1
     assert all("working: 400 of 400 done (100 %)" in line for line in last)
@@ -321,5 +321,5 @@ def test_job_says_its_progress_in_its_log(runs: Runs) -> None:
         line = process.stderr.readline()
     assert "2 of 2 workers busy" in line
     (runs.directory / "go").touch()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 0
