@@ -280,7 +280,7 @@ def test_cancel_tells_the_agents_on_all_nodes(site: Site) -> None:
 
 
 def test_walltime_ends_a_job(site: Site) -> None:
-    job = site.submit_light(HOLD, "--walltime", "3s", arguments=("0",))
+    job = site.submit_light(HOLD, "--walltime", "6s", arguments=("0",))
     site.scoop_hpc("wait", job)
     (told,) = site.status(job)
     assert told["state"] == "TIMEOUT"
@@ -329,7 +329,7 @@ def test_a_job_that_was_never_begun_is_cancelled_too(site: Site) -> None:
 
 def test_a_walltime_that_is_over_is_told_where_pbs_keeps_no_history(site: Site) -> None:
     configure(site.pbs, history=False)
-    job = site.submit_light(HOLD, "--walltime", "6s", arguments=("0",))
+    job = site.submit_light(HOLD, "--walltime", "8s", arguments=("0",))
     site.scoop_hpc("wait", job)
     (told,) = site.status(job)
     assert (told["state"], told["exit_status"]) == ("TIMEOUT", 143)
