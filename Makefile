@@ -15,8 +15,9 @@ demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
 	$(BIN)/python tests/cluster/demo.py
 
+# more processes than cores, for the tests of clusters mostly wait
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(PYTEST_OPTIONS)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit scoop_hpc $(PYTEST_OPTIONS)

@@ -1,6 +1,7 @@
 """The clusters that the tests of this directory share: each up once, when first asked for, and down at the end.
 
-Each process of pytest-xdist has clusters of its own.
+Each process of pytest-xdist has clusters of its own. With ``--dist loadgroup`` one of them takes the tests of Slurm,
+one those of Grid Engine, and one those that want both: jobs wait more than they compute, so other tests run meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,24 @@ from minicluster.state import HEAD
 from under_test import ClusterUnderTest
 
 SKIP = "SCOOP_HPC_SKIP_CLUSTER"
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks by the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests by the clusters that they want."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(HERE):
+            group = _group(set(item.fixturenames))
+            if group:
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(fixtures: set[str]) -> str:
+    """Return the name of the group of a test that has these *fixtures*, "" where it wants no cluster."""
+    if "site" in fixtures or {"machine", "grid_machine"} <= fixtures:
+        return "both"
+    return "grid-engine" if "grid_machine" in fixtures else "slurm" if "machine" in fixtures else ""
 
 
 @pytest.fixture(scope="session")

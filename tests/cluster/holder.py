@@ -38,4 +38,4 @@ def held(*options: str) -> Iterator[Cluster]:
     try:
         yield find(directory)
     finally:
-        holder.communicate(timeout=60)
+        holder.communicate(timeout=120)

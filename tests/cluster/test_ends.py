@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import FAIL, NESTED, SUBMIT, ClusterUnderTest
+from under_test import FAIL, NESTED, SUBMIT, ClusterUnderTest, age
 
 
 def test_nothing_is_left_of_a_job_that_completed(cluster: ClusterUnderTest) -> None:
@@ -86,7 +86,7 @@ VICTIMS: dict[str, tuple[Callable[[Process], bool], str]] = {
 def test_what_is_killed_is_named_and_nothing_is_left(cluster: ClusterUnderTest, what: str) -> None:
     is_victim, node = VICTIMS[what]
     job = cluster.submit_held(*FAIL)
-    victim = next(process for process in cluster.processes(node) if is_victim(process))
+    victim = min(filter(is_victim, cluster.processes(node)), key=age)
     os.kill(victim.outer_pid, signal.SIGKILL)
     cluster.wait_until_clean()
     assert cluster.scoop_hpc("wait", job).returncode not in (0, 2)
@@ -106,7 +106,7 @@ def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTe
             os.kill(pid, number)
     cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 60, "srun is gone")
     assert cluster.status(job)["state"] == "RUNNING"
-    (agent,) = [process for process in cluster.processes("node003") if VICTIMS["agent"][0](process)]
+    agent = min(filter(VICTIMS["agent"][0], cluster.processes("node003")), key=age)
     os.kill(agent.outer_pid, signal.SIGKILL)
     cluster.wait_until_clean()
     assert cluster.scoop_hpc("wait", job).returncode == 1
@@ -123,7 +123,7 @@ def test_workers_that_are_killed_on_several_nodes_cost_no_result(cluster: Cluste
     (cluster.directory / "go").touch()
     assert cluster.scoop_hpc("wait", job).returncode == 0
     assert cluster.status(job)["state"] == "COMPLETED"
-    lines = (cluster.directory / "job.out").read_text().splitlines()
+    lines = cluster.output().splitlines()
     assert lines[-1] == "sum True"
     died = [line for line in lines if line.startswith("scoop-hpc: warning: worker ")]
     assert [line.partition(" on ")[2].partition(" died: ")[0] for line in died] == list(nodes)

@@ -38,7 +38,7 @@ def start(cluster: ClusterUnderTest, last: str, *options: str) -> str:
 def test_executor_in_a_job_reaches_all_its_nodes(cluster: ClusterUnderTest) -> None:
     start(cluster, "", "--wait")
     expected = "".join(f"{node} True\n" for node in cluster.nodes) + "144\n"
-    assert (cluster.directory / "own.out").read_text() == expected
+    assert cluster.output("own.out") == expected
     cluster.wait_until_clean()
 
 

@@ -59,7 +59,7 @@ def test_nothing_is_left_of_a_driver_that_was_killed(grid: ClusterUnderTest) -> 
     hosts = ",".join(f"{node}:2" for node in grid.nodes)
     argv = [sys.executable, "-m", "scoop_hpc", "run", "--launcher", "ssh", "--hosts", hosts, str(grid.write(HOLD))]
     with grid.started(HEAD, argv) as driver:
-        grid.wait_until(lambda: len(list(grid.directory.glob("held.*"))) == 8, 60, "every worker has a task")
+        grid.wait_until_held()
         driver.popen.kill()
         grid.wait_until_clean()
 
@@ -79,7 +79,7 @@ def test_node_that_falls_silent_ends_the_run_where_that_is_wanted(grid: ClusterU
         str(grid.write(HOLD)),
     ]
     with grid.started(HEAD, argv) as driver:
-        grid.wait_until(lambda: len(list(grid.directory.glob("held.*"))) == 8, 60, "every worker has a task")
+        grid.wait_until_held()
         grid.machine.cut(grid.nodes[3])
         try:
             done = driver.finish()
@@ -87,4 +87,4 @@ def test_node_that_falls_silent_ends_the_run_where_that_is_wanted(grid: ClusterU
             grid.machine.heal(grid.nodes[3])
         assert done.returncode == 1
         assert grid.nodes[3] in done.stderr
-        grid.wait_until_clean(30)
+        grid.wait_until_clean()

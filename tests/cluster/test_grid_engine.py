@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import FAIL, HOLD, NESTED, ROOT, ClusterUnderTest
+from under_test import FAIL, HOLD, NESTED, ROOT, ClusterUnderTest, age
 
 EIGHT = ("submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "10")
 RENDERED = ROOT / "tests" / "data" / "render" / "sge"
@@ -72,11 +72,7 @@ def submit(grid: ClusterUnderTest, *words: str) -> str:
 def submit_held(grid: ClusterUnderTest, *words: str) -> str:
     """Submit a job that does not end; return its id once every node works on it."""
     job = submit(grid, *(words or EIGHT), "--output=job.out", str(grid.write(HOLD)))
-    grid.wait_until(
-        lambda: {path.suffix[1:] for path in grid.directory.glob("held.*")} == set(grid.nodes),
-        60,
-        "every node has a task",
-    )
+    grid.wait_until_held()
     return job
 
 
@@ -225,7 +221,8 @@ def test_a_job_in_an_error_state_is_explained_and_cancelled(grid: ClusterUnderTe
 
 
 def test_the_walltime_is_over(grid: ClusterUnderTest) -> None:
-    job = submit_held(grid, "submit", "--nodes", "4", "--workers-per-node", "2", "--walltime", "12s")
+    # whether its tasks have begun by then or not
+    job = submit(grid, *EIGHT[:-1], "12s", "--output=job.out", str(grid.write(HOLD)))
     assert grid.scoop_hpc("wait", job).returncode == 137
     answer = grid.status(job)
     assert answer["state"] == "TIMEOUT"
@@ -305,12 +302,12 @@ def test_what_is_killed_is_named_and_nothing_is_left(grid: ClusterUnderTest, wha
     # the order of an allocation's nodes is Grid Engine's
     (first,) = [node for node in grid.nodes if any(map(is_driver, grid.processes(node)))]
     node = first if number == 0 else next(node for node in grid.nodes if node != first)
-    victim = next(process for process in grid.processes(node) if is_victim(process))
+    victim = min(filter(is_victim, grid.processes(node)), key=age)
     os.kill(victim.outer_pid, signal.SIGKILL)
     grid.wait_until_clean()
     assert grid.scoop_hpc("wait", job).returncode not in (0, 2)
     assert grid.status(job)["state"] == state
-    output = (grid.directory / "job.out").read_text()
+    output = grid.output()
     lines = [line for line in output.splitlines() if "scoop-hpc: error: " in line]
     assert len(lines) == 1, output
     assert what in lines[0]
@@ -323,7 +320,7 @@ def test_workers_that_are_killed_on_several_nodes_cost_no_result(grid: ClusterUn
         grid.kill_a_worker(node)
     (grid.directory / "go").touch()
     assert grid.scoop_hpc("wait", job).returncode == 0
-    lines = (grid.directory / "job.out").read_text().splitlines()
+    lines = grid.output().splitlines()
     assert "sum True" in lines
     died = [line for line in lines if line.startswith("scoop-hpc: warning: worker ")]
     assert [line.partition(" on ")[2].partition(" died: ")[0] for line in died] == list(grid.nodes)

@@ -164,7 +164,7 @@ def test_a_cluster_leaves_nothing() -> None:
     assert bridge not in subprocess.run(["ip", "link"], check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.usefixtures("machine", "grid_machine")  # the packages of both are there
+@pytest.mark.usefixtures("all_packages")
 @pytest.mark.parametrize(("scheduler", "own", "other"), [("slurm", "sbatch", "qsub"), ("sge", "qsub", "sbatch")])
 def test_the_hosts_of_a_scheduler_do_not_have_anothers_commands(scheduler: str, own: str, other: str) -> None:
     with held(f"--scheduler={scheduler}", "--prefix=own", "--nodes=1") as cluster:

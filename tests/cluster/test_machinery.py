@@ -55,7 +55,7 @@ def test_tmp_is_each_nodes_own(cluster: ClusterUnderTest) -> None:
 
 def test_a_process_is_seen_on_its_node_alone(cluster: ClusterUnderTest) -> None:
     with cluster.started("node002", ["sleep", "60"]):
-        cluster.wait_until(lambda: cluster.processes("node002"), 5, "sleep is there")
+        cluster.wait_until(lambda: cluster.processes("node002"), 60, "sleep is there")
         assert [(host, process.argv) for host, process in cluster.all_processes()] == [("node002", ("sleep", "60"))]
     cluster.wait_until_clean()
 
@@ -99,7 +99,7 @@ def test_a_cluster_leaves_nothing() -> None:
     bridge = own.state.bridge
     pids = [host.pid for host in own.state.hosts.values() if host.pid is not None]
     assert all(start_time(pid) for pid in pids)
-    holder.communicate(timeout=30)
+    holder.communicate(timeout=120)
     assert not any(start_time(pid) for pid in pids)
     assert not directory.exists()
     assert bridge not in subprocess.run(["ip", "link"], check=True, capture_output=True, text=True).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -69,7 +70,8 @@ def test_a_node_that_does_not_report_is_named(cluster: ClusterUnderTest) -> None
     finally:
         cluster.machine.heal("node003")
     assert done.returncode == 1
-    assert "no word within 5 s from: node003" in done.stderr
+    # a loaded machine may be too slow for others, too
+    assert re.search(r"no word within 5 s from: (node00\d, )*node003", done.stderr), done.stderr
     assert not list(cluster.directory.glob("held.*"))
 
 
@@ -77,11 +79,11 @@ def test_a_node_that_falls_silent_ends_the_run_where_that_is_wanted(cluster: Clu
     job = cluster.submit_held(*FAIL, "--grace", "3")
     cluster.machine.cut("node003")
     try:
-        cluster.wait_until(lambda: "scoop-hpc: error:" in cluster.output(), 40, "the loss of node003 is noticed")
+        cluster.wait_until(lambda: "scoop-hpc: error:" in cluster.output(), 60, "the loss of node003 is noticed")
         # but for the lost node's agent, which looks for the driver for as long as --patience says
         cluster.wait_until(
             lambda: {host for host, _ in cluster.all_processes()} <= {"node003"} and len(cluster.all_processes()) <= 1,
-            40,
+            90,
             "nothing is left, on the lost node neither",
         )
     finally:
@@ -97,8 +99,9 @@ def test_an_interface_may_be_chosen(cluster: ClusterUnderTest, interface: str) -
     program = cluster.write(
         "from scoop_hpc import futures\nif __name__ == '__main__':\n    print(*futures.map(abs, [-1]))\n"
     )
-    argv = ["salloc", "-N2", "--ntasks-per-node=1", *SCOOP_HPC, "run", "--patience", "5", "--interface", interface]
-    done = cluster.run(HEAD, [*argv, str(program)])
+    patience = "60" if interface == "eth0" else "5"
+    argv = ["salloc", "-N2", "--ntasks-per-node=1", *SCOOP_HPC, "run", "--patience", patience]
+    done = cluster.run(HEAD, [*argv, "--interface", interface, str(program)])
     if interface == "eth0":
         assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     else:  # it leads every node to itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from minicluster.cluster import Cluster
-from minicluster.namespaces import Process
+from minicluster.namespaces import Process, start_time
 from minicluster.shell import environment
 from minicluster.state import HEAD
 
@@ -62,6 +63,16 @@ if __name__ == "__main__":
 """
 
 
+def without_delays(text: str) -> str:
+    """Leave out what a job says when it takes long, as any does on a loaded machine: who is late, and its progress."""
+    return re.sub("^scoop-hpc: (warning: waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
+
+
+def age(process: Process) -> tuple[float, int]:
+    """Return what orders processes as they were started: what an agent has just forked looks like the agent itself."""
+    return start_time(process.outer_pid) or math.inf, process.outer_pid
+
+
 def shared_below_tmp() -> tuple[str, ...]:
     """Return the directories below /tmp that this interpreter and the package come from: the nodes have to see them."""
     return tuple(sorted(path for path in {str(ROOT), sys.prefix, sys.base_prefix} if path.startswith("/tmp/")))
@@ -73,7 +84,7 @@ class Job:
 
     popen: subprocess.Popen[str]
 
-    def finish(self, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def finish(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Wait for its end; return what it printed."""
         stdout, stderr = self.popen.communicate(timeout=timeout)
         return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, stdout, stderr)
@@ -97,27 +108,23 @@ class ClusterUnderTest:
         user: str | None = None,
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
-        timeout: float = 60,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run *argv* on *host* to its end; its stdin is empty."""
         environ = {**self.environ, **(env or {})}
         where = str(cwd or self.directory)
         return self.machine.run(host, argv, user=user, cwd=where, env=environ, timeout=timeout)
 
-    def check(self, host: str, argv: list[str], timeout: float = 60) -> str:
+    def check(self, host: str, argv: list[str], timeout: float = 120) -> str:
         """Run *argv* on *host*; return its stdout, and fail with its stderr where its status is not 0."""
         done = self.run(host, argv, timeout=timeout)
         assert done.returncode == 0, f"{argv!r} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def scoop_hpc(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run ``scoop-hpc WORDS`` on the login node.
-
-        Left out of its stdout are the warnings that nodes have not reported yet, which a loaded machine gives of any
-        job: ``logs`` shows both streams of one.
-        """
+    def scoop_hpc(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run ``scoop-hpc WORDS`` on the login node; what it says of delays is left out of both streams."""
         done = self.run(HEAD, [sys.executable, "-m", "scoop_hpc", *words], timeout=timeout)
-        done.stdout = re.sub("^scoop-hpc: warning: waiting for .*\n", "", done.stdout, flags=re.MULTILINE)
+        done.stdout, done.stderr = without_delays(done.stdout), without_delays(done.stderr)
         return done
 
     def write(self, text: str, name: str = "program.py") -> Path:
@@ -127,16 +134,21 @@ class ClusterUnderTest:
         return path
 
     def submit_held(self, *options: str) -> str:
-        """Submit a job that does not end; return its id once every node works on it."""
+        """Submit a job that does not end; return its id once all its tasks have begun, on every node."""
         words = SUBMIT_TO[self.machine.state.settings.scheduler]
         done = self.scoop_hpc(*words, *options, "--parsable", "--output=job.out", str(self.write(HOLD)))
         assert done.returncode == 0, done.stderr
-        self.wait_until(
-            lambda: {path.suffix[1:] for path in self.directory.glob("held.*")} == set(self.nodes),
-            30,
-            "every node has a task",
-        )
+        self.wait_until_held()
         return done.stdout.strip()
+
+    def wait_until_held(self) -> None:
+        """Wait until all tasks of `HOLD` have begun, and so every worker is there."""
+
+        def held() -> bool:
+            suffixes = [path.suffix[1:] for path in self.directory.glob("held.*")]
+            return len(suffixes) == 8 and set(suffixes) == set(self.nodes)
+
+        self.wait_until(held, 90, "every node has its tasks")
 
     def kill_a_worker(self, node: str) -> None:
         """Kill a worker on *node* once tasks of `NESTED` have begun there, and wait until another is in its place."""
@@ -151,9 +163,9 @@ class ClusterUnderTest:
 
         self.wait_until(replaced, 60, "another worker is there")
 
-    def output(self) -> str:
-        """Return what the held job printed."""
-        return (self.directory / "job.out").read_text()
+    def output(self, name: str = "job.out") -> str:
+        """Return what a job has printed into the file *name*, but for what it says of delays."""
+        return without_delays((self.directory / name).read_text())
 
     def status(self, job: str) -> dict[str, object]:
         """Return the one job that ``status --json`` tells of."""
@@ -212,7 +224,7 @@ class ClusterUnderTest:
             time.sleep(0.05)
         return time.monotonic() - start
 
-    def wait_until_clean(self, timeout: float = 60) -> float:
+    def wait_until_clean(self, timeout: float = 90) -> float:
         """Wait until no process and no file of a run is left on any host; fail naming them."""
         start = time.monotonic()
         while time.monotonic() - start < timeout:

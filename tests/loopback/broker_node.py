@@ -51,7 +51,7 @@ class Node:
         connected.connect(endpoint)
         return connected
 
-    def told(self, seconds: float = 30) -> Message:
+    def told(self, seconds: float = 60) -> Message:
         """Return what the broker tells its agent next."""
         assert self.agent.poll(int(seconds * 1000))
         message = sockets.receive(self.agent)
@@ -72,7 +72,7 @@ class Node:
 
     def close(self) -> None:
         sockets.send(self.agent, Stop())
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._context.destroy(linger=0)
         self.proxy.close()

@@ -78,7 +78,7 @@ class Runs:
     def run(self, *words: str, stdin: str = "", command: Sequence[str] = ("run",)) -> subprocess.CompletedProcess[str]:
         """Run ``scoop-hpc run WORDS``, or another *command*, to its end."""
         process = self.start(*words, stdin=subprocess.PIPE, command=command)
-        stdout, stderr = process.communicate(stdin, timeout=60)
+        stdout, stderr = process.communicate(stdin, timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, without_delays(stderr))
 
     def _prepare(self) -> None:
@@ -131,11 +131,11 @@ def without_warnings(stderr: str) -> str:
 
 
 def without_delays(text: str) -> str:
-    """Leave out the warnings that nodes have not reported yet, which a loaded machine gives of any run."""
-    return re.sub("^scoop-hpc: warning: waiting for .*\n", "", text, flags=re.MULTILINE)
+    """Leave out what a run says when it takes long, as any does on a loaded machine: who is late, and its progress."""
+    return re.sub("^scoop-hpc: (warning: waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait until *condition* holds; fail if it does not within *seconds*."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -152,8 +152,8 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 
 def shared_memory() -> set[str]:
-    """Return what is in /dev/shm, but for what MPI, joblib and loky have there meanwhile."""
-    of_others = "mpich_shm_", "sm_segment.", "Intel_MPI", "joblib_memmapping_", "sem.loky-"
+    """Return what is in /dev/shm, but for what MPI, joblib, semaphores and browsers have there meanwhile."""
+    of_others = "mpich_shm_", "sm_segment.", "Intel_MPI", "joblib_memmapping_", "sem.", ".org.chromium."
     return {name for name in os.listdir("/dev/shm") if not name.startswith(of_others)}
 
 

@@ -66,8 +66,14 @@ class Terminal:
 
     def shows(self, condition: Callable[[list[str]], object]) -> list[str]:
         """Wait until what is to be seen fulfils *condition*; return that."""
-        until(lambda: condition(self.look()))
-        return self.look()
+        lines: list[str] = []
+
+        def fulfilled() -> object:
+            lines[:] = self.look()
+            return condition(lines)
+
+        until(fulfilled)
+        return lines
 
     def end(self) -> list[str]:
         until(lambda: self.look() is not None and self.process.poll() is not None)

@@ -30,7 +30,7 @@ def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

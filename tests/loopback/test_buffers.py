@@ -144,9 +144,9 @@ futures.submit(kill, elsewhere(os.getpid)).result(timeout=60)"""
     process = runs.start("-n", "2", runs.write(text))
     assert process.stdout is not None
     assert process.stdout.readline() == "5000000\n"
-    assert process.wait(60) == 0  # another worker takes its place
+    assert process.wait(120) == 0  # another worker takes its place
     until(lambda: not members(process.pid))
-    assert shared_memory() == before
+    until(lambda: shared_memory() <= before)
 
 
 def test_map_in_a_forked_process_keeps_the_memory_from_being_used_again() -> None:

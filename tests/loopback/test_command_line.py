@@ -28,7 +28,7 @@ def scoop_hpc(environ: dict[str, str], directory: Path, *words: str, stdout: str
         with open(stdout, "w") as file:
             done = subprocess.run(command, cwd=directory, env=environ, stdout=file, stderr=subprocess.PIPE, text=True)
         return done.returncode, "", done.stderr
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -71,7 +71,7 @@ def test_job_whose_id_cannot_be_written_is_named_all_the_same(environ: dict[str,
 
 def test_reader_that_has_seen_enough_is_no_error(environ: dict[str, str], tmp_path: Path) -> None:
     shell = f"{' '.join(SCOOP_HPC)} render --scheduler local p.py | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
     assert done.stdout in ("141\n", "0\n")  # 0 if it was written before the reader left
     assert done.stderr == ""
 
@@ -91,7 +91,7 @@ def test_removed_directory_is_one_line(environ: dict[str, str], tmp_path: Path, 
     words = [program if word == "/p.py" else word for word in words]
     quoted = " ".join([*SCOOP_HPC, *words])
     shell = f"mkdir gone; cd gone; rmdir ../gone; exec {quoted}"
-    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("scoop-hpc: ")
 
@@ -135,7 +135,7 @@ def test_ctrl_c_while_modules_are_imported_prints_nothing(
         env={**environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 

@@ -68,7 +68,7 @@ class Site:
         """Run ``scoop-hpc WORDS``."""
         argv = [sys.executable, "-m", "scoop_hpc", *words]
         done = subprocess.run(
-            argv, cwd=self.directory, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+            argv, cwd=self.directory, env=self.environ, capture_output=True, text=True, timeout=120, check=False
         )
         return done.returncode, done.stdout, done.stderr
 

@@ -34,7 +34,7 @@ def submit(environ: dict[str, str], directory: Path, *words: str) -> tuple[int, 
     """Run ``scoop-hpc submit --scheduler local ... WORDS p.py``."""
     command = [sys.executable, "-m", "scoop_hpc", "submit", "--scheduler", "local", "--workers-per-node", "1"]
     command += ["--wait", *words, "p.py"]
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -89,6 +89,6 @@ def test_a_hostfile_of_another_user_does_not_say_where_ssh_goes(environ: dict[st
     said = give_away(tmp_path / "hosts")
     for command in (["run", "--launcher=ssh"], ["--launcher=ssh"]):
         argv = [sys.executable, "-m", "scoop_hpc", *command, "--hostfile", "hosts", "p.py"]
-        done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert said in done.stderr

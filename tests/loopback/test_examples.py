@@ -31,7 +31,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
     def run_it(program: Path, *arguments: str) -> str:
         argv = [sys.executable, "-m", "scoop_hpc", *options, str(program), *arguments]
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=200, cwd=tmp_path)
         assert done.returncode == 0, f"{argv!r} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return without_warnings(done.stdout)  # a job's output has both streams in it
 

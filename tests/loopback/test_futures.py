@@ -232,7 +232,7 @@ if __name__ == "__main__":
     assert process.stdout.readline() == "began\n"
     time.sleep(0.2)  # any moment will do
     process.send_signal(signal.SIGINT)
-    assert (process.communicate(timeout=60)[0], process.returncode) == ("caught\n", 5)
+    assert (process.communicate(timeout=120)[0], process.returncode) == ("caught\n", 5)
 
 
 def test_generator_is_refused_where_it_is_submitted(runs: Runs) -> None:

@@ -92,6 +92,10 @@ def to_thread(depth):
 @workers
 def test_any_thread_may_submit_and_wait(runs: Runs, workers: int) -> None:
     functions = """
+def hold(k):
+    while not os.path.exists(f"go-{k}"):
+        time.sleep(0.005)
+
 def use(k):
     five = [futures.submit(square, n) for n in range(5)]
     waited = futures.wait(five).done
@@ -101,9 +105,10 @@ def use(k):
     while not polled.done():
         time.sleep(0.001)
     try:
-        futures.submit(time.sleep, 0.2).result(timeout=0.01)
+        futures.submit(hold, k).result(timeout=0.01)
     except futures.TimeoutError:
         late = True
+    open(f"go-{k}", "w").close()
     return (
         futures.submit(square, 7).result(), sum(future.result() for future in waited), finished, len(standard),
         polled.result() == k * k, late, list(futures.map(abs, range(-5, 0))),
@@ -217,7 +222,7 @@ def test_ctrl_c_reaches_a_program_that_waits_elsewhere(runs: Runs) -> None:
     process = runs.start("-n", "2", runs.write(text))
     until((runs.directory / "waits").exists)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (5, "interrupted\n")
 
 
@@ -233,6 +238,6 @@ def test_a_script_that_nobody_started_by_scoop_hpc_is_called_back_too(runs: Runs
     )
     path = runs.write(text)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", path], cwd=runs.directory, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "ignore", path], cwd=runs.directory, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1, 4]\n", "")

@@ -54,7 +54,7 @@ def keys_in(files: list[Path]) -> list[bytes]:
 @pytest.mark.parametrize("forwarding", ["input", "file"])
 def test_tasks_have_the_drivers_environment_and_directory(bare: Runs, forwarding: str) -> None:
     go(bare)
-    stdout, stderr = start(bare, forwarding).communicate(timeout=60)
+    stdout, stderr = start(bare, forwarding).communicate(timeout=120)
     assert (stdout, without_warnings(stderr).strip()) == (
         f"{[(ODD, str(bare.directory), number) for number in range(2)]}\n",
         "",
@@ -74,14 +74,14 @@ def test_file_is_for_its_user_only_and_goes_when_the_agents_are_there(bare: Runs
     assert not environments(bare)
     assert driver.poll() is None
     (bare.directory / "stay").unlink()
-    assert driver.wait(60) == 0
+    assert driver.wait(120) == 0
 
 
 def test_file_of_a_cancelled_start_goes(bare: Runs) -> None:
     driver = start(bare, "file")
     until(lambda: environments(bare))
     driver.send_signal(signal.SIGTERM)
-    assert driver.wait(60) == 143
+    assert driver.wait(120) == 143
     assert not environments(bare)
     go(bare)
 
@@ -101,7 +101,7 @@ def test_next_run_removes_what_nobody_did(bare: Runs) -> None:
     folder.mkdir(parents=True)
     (folder / "1000000000-00").touch()
     (folder / "9000000000-00").touch()
-    assert start(bare, "file").wait(60) == 0
+    assert start(bare, "file").wait(120) == 0
     assert [path.name for path in environments(bare)] == ["9000000000-00"]
 
 
@@ -111,7 +111,7 @@ def test_node_that_does_not_see_the_file_says_so_in_one_line(bare: Runs) -> None
     (file,) = environments(bare)
     file.unlink()
     go(bare)
-    _, stderr = driver.communicate(timeout=60)
+    _, stderr = driver.communicate(timeout=120)
     assert f"cannot read {file}: let SCOOP_HPC_STATE name a directory that all nodes see\n" in stderr
     assert driver.returncode == 1
 
@@ -130,15 +130,15 @@ def test_key_is_in_no_command_line(bare: Runs) -> None:
             continue
         assert not any(key in argv for key in keys)
     driver.send_signal(signal.SIGTERM)
-    driver.wait(60)
+    driver.wait(120)
 
 
 def test_only_so_many_agents_are_started_at_once(bare: Runs) -> None:
     begun = bare.directory / "begun"
     driver = start(bare, "file", at_once=1)
-    until(begun.exists)
+    until(lambda: begun.exists() and begun.read_text())
     assert begun.read_text() == "n1\n"
     (bare.directory / "go-n1").touch()
     until(lambda: begun.read_text() == "n1\nn2\n")
     go(bare)
-    assert driver.wait(60) == 0
+    assert driver.wait(120) == 0

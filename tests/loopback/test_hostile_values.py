@@ -145,7 +145,7 @@ def python(runs: Runs, program: str) -> str:
         env=runs.environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

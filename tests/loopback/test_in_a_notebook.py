@@ -78,4 +78,4 @@ with Executor(2) as executor:
     print(list(executor.map(time.sleep, [0.4, 0.4, 0.4])), len(executor.map(abs, [1, 2])))
 """
     process = runs.start_command([sys.executable, runs.write(program)])
-    assert process.communicate(timeout=60) == ("[None, None, None] 2\n", "")
+    assert process.communicate(timeout=120) == ("[None, None, None] 2\n", "")

@@ -43,7 +43,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(runs: Runs, moment:
     if moment.endswith("rmtree"):  # the end, which must have a beginning
         until(lambda: "scoop-origin" in members(process.pid).values())
         process.terminate()
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert stdout == ""
     assert len(stderr.splitlines()) <= 1
     assert process.returncode in ((143,) if moment.endswith("rmtree") else (130, -signal.SIGINT))

@@ -58,7 +58,7 @@ def test_task_that_returns_something_lazy_says_what_to_do_and_warns_of_nothing(r
         env=runs.environ,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, TOLD), done.stderr

@@ -58,7 +58,7 @@ def test_too_few_open_files_are_one_line(runs: Runs, files: int) -> None:
 
 def see_refusal(runs: Runs, said: str) -> None:
     process = runs.start("-n", "2", runs.write(PROGRAM))
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     (line,) = stderr.splitlines()
     assert line.startswith("scoop-hpc: error: ")
     assert said in line

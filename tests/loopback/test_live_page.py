@@ -115,7 +115,7 @@ class Web:
     def stop(self) -> tuple[int, str]:
         """Press Ctrl-C; return the exit status, and what was said."""
         self.process.send_signal(signal.SIGINT)
-        _, stderr = self.process.communicate(timeout=60)
+        _, stderr = self.process.communicate(timeout=120)
         return self.process.returncode, stderr
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ def test_run_is_shown_while_it_goes_on_and_as_it_ends(site: Site) -> None:
     page.wait_for_function(f"name => ({PIXELS})(name) > 100", arg=EVIL)
 
     (site.runs.directory / "go").touch()
-    assert run.wait(timeout=60) == 0
+    assert run.wait(timeout=120) == 0
     expect(page.locator("#state")).to_have_text("ended with status 0")
     work = page.locator("#functions tr").filter(has_text=EVIL)
     expect(work.locator("td").nth(1)).to_have_text("30")
@@ -341,6 +341,6 @@ def test_missing_extra_is_one_line(site: Site) -> None:
     without = "import sys; sys.modules['waitress'] = None; sys.argv[1:] = ['web']; "
     call = "from scoop_hpc.cli.main import main; main()"
     process = site.runs.start_command([sys.executable, "-c", without + call])
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 2
     assert stderr == "scoop-hpc: error: scoop-hpc web needs waitress: pip install 'scoop_hpc[web]'\n"

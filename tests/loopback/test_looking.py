@@ -47,7 +47,7 @@ def going(runs: Runs) -> subprocess.Popen[str]:
 def end(runs: Runs, process: subprocess.Popen[str]) -> tuple[str, str]:
     """Let the run end; return what it has printed."""
     (runs.directory / "go").touch()
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     return stdout, without_warnings(stderr)
 
@@ -225,7 +225,7 @@ def test_nobody_sees_the_runs_of_another_user(runs: Runs, going: subprocess.Pope
     for directory in (runs.directory, *runs.directory.parents[:2]):  # pytest's own are root's alone
         directory.chmod(0o711)
     process = runs.start_command([sys.executable, "other.py"])
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     seen, status, refused = stdout.splitlines()
     assert (json.loads(seen)["state"], status, refused) == ("running", "0", "2")
     assert stderr.count("\n") == 1
@@ -258,7 +258,7 @@ def test_a_pool_is_seen_as_a_run_is_and_its_report_is_kept(runs: Runs) -> None:
     assert [worker["task"] for worker in seen["workers"]] == ["simulate", "simulate"]
     assert top(runs).stdout.startswith("run: Executor in program.py running")
     (runs.directory / "go").touch()
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr) == (0, "")
     assert stdout == "1 open, 2 workers: 0 queued, 0 under way, 6 done, 1 failed\n"
     seen = look(runs)
@@ -273,7 +273,7 @@ def test_a_pool_works_where_it_cannot_be_seen(runs: Runs) -> None:
     runs.environ["SCOOP_HPC_STATE"] = str(runs.directory / runs.write("", "file") / "state")
     runs.write("from scoop_hpc import Executor\nwith Executor(2) as executor: print(executor.submit(abs, -1).result())")
     process = runs.start_command([sys.executable, "program.py"])
-    assert process.communicate(timeout=60) == ("1\n", "")
+    assert process.communicate(timeout=120) == ("1\n", "")
 
 
 def test_a_job_is_seen_by_its_id(runs: Runs) -> None:

@@ -48,7 +48,7 @@ def test_a_former_run_does_not_write_over_the_record_of_the_one_that_succeeds(ru
     if late:
         os.kill(agent, signal.SIGSTOP)
     first.kill()
-    first.wait(60)
+    first.wait(120)
     second = runs.run(*words, "0", "begun")
     assert second.returncode == 0, second.stderr
     if late:
@@ -68,10 +68,11 @@ def test_a_run_whose_driver_is_killed_is_recorded_as_failed(runs: Runs) -> None:
 
 
 WAITING = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from scoop_hpc import futures
 if __name__ == "__main__":
     pathlib.Path("begun").touch()
+    pathlib.Path(f"begun-{os.getsid(0)}").touch()
     while not pathlib.Path("go").exists():
         futures.submit(time.sleep, 0.01).result()
     print(sum(futures.map(abs, range(100))))
@@ -129,7 +130,7 @@ def test_what_a_stranger_sends_is_dropped_with_one_line(runs: Runs, socket: str,
     assert run.stderr is not None
     seen = [run.stderr.readline(), run.stderr.readline()]  # all was taken in
     (runs.directory / "go").touch()
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=120)
     nameless.close()
     assert (stdout, stderr, run.returncode) == ("4950\n", "", 0)
     assert [who in line and name in line for line, name in zip(seen, ("'evil'", "'last'"))] == [True, True]
@@ -140,7 +141,7 @@ def test_what_cannot_be_understood_under_the_name_of_a_worker_of_the_run_ends_it
     until((runs.directory / "begun").exists)
     peer = Peer(runs, "0", "0.1")  # an agent's name cannot be guessed
     peer.send(b"\x92\xa5Fault\xa2\xff\xfe")
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=120)
     peer.close()
     assert (stdout, run.returncode) == ("", 1)
     assert "scoop-hpc: error: invalid message of " in stderr
@@ -156,12 +157,15 @@ def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes
     started = {title: runs.start("-n", "2", "--record", str(path) + title, program) for title in titles}
     suspended = runs.start("-n", "2", program)
     for run in (*started.values(), suspended):
+        until((runs.directory / f"begun-{run.pid}").exists)
         until(lambda run=run: {*titles[:3], "agent"} <= set(members(run.pid).values()))  # type: ignore[misc]
-    until((runs.directory / "begun").exists)
     for title, run in started.items():
         os.kill(run.pid if title == "driver" else one(run, title), signal.SIGSTOP)
-    for pid in members(suspended.pid):
-        os.kill(pid, signal.SIGSTOP)
+    stopped: set[int] = set()
+    while others := members(suspended.pid).keys() - stopped:  # until none has forked another meanwhile
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        stopped |= others
     for title, run in started.items():
         stdout, stderr = run.communicate(timeout=100)
         about = record(Path(str(path) + title))

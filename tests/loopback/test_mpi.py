@@ -215,7 +215,7 @@ def test_ranks_that_have_nothing_to_do_have_ended(mpich: Ranks) -> None:
     until(lambda: not any(has_ended_not(mpich, rank) for rank in (1, 2, 3)))
     assert has_ended_not(mpich, 0)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
 
 
 def has_ended_not(ranks: Ranks, rank: int) -> bool:
@@ -250,7 +250,7 @@ def test_whatever_ends_nothing_is_left(ranks: Ranks, hosts: str, loss: str, requ
         process.kill()
     else:
         os.kill(ranks.of_rank(2 if loss == "kill another" else 0), signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     until(lambda: not ranks.everything())
     assert process.returncode != 0
     if loss == "interrupt":

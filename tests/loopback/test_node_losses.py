@@ -23,7 +23,7 @@ NODES = "a:2,b:2,c:2,d:2"  # the origin is on a
 SEEDS = range(int(os.environ.get("SOAK_SEEDS", "1")))
 
 # rounds of nested tasks and arrays, until the test has done its worst, and one more; each worker notes what tasks it
-# begins, in a file that tells its agent, too
+# begins, in a file that tells its agent, too; they sleep more than they compute, since other tests run meanwhile
 ROUNDS = """
 import array, os, time
 from scoop_hpc import futures
@@ -33,7 +33,7 @@ def note(task):
 
 def leaf(n):
     note(f"leaf-{n}")
-    time.sleep(0.003)
+    time.sleep(0.02)
     return n, array.array("d", [n]) * 20_000
 
 def branch(n):
@@ -45,8 +45,8 @@ if __name__ == "__main__":
     rounds, last = 0, False
     while not last:
         last = os.path.exists("enough")
-        first = 40 * rounds
-        right = sum(futures.map(branch, range(first, first + 40))) == sum(range(10 * first, 10 * first + 400))
+        first = 16 * rounds
+        right = sum(futures.map(branch, range(first, first + 16))) == sum(range(10 * first, 10 * first + 160))
         rounds += 1
         if not right: break
     print(right, rounds)
@@ -157,7 +157,7 @@ class Nodes:
         """Wait for the end; return what the program printed. Nothing is left."""
         assert self.run.stdout is not None
         stdout = self.run.stdout.read()
-        self.run.wait(60)
+        self.run.wait(120)
         self._reader.join()
         until(lambda: not members(self.run.pid))
         assert list(self._temporary.iterdir()) == []

@@ -71,7 +71,7 @@ class Site:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=90
+            words, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=120
         )
 
     def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -280,7 +280,7 @@ def test_cancel_tells_the_agents_on_all_nodes(site: Site) -> None:
 
 
 def test_walltime_ends_a_job(site: Site) -> None:
-    job = site.submit_light(HOLD, "--walltime", "3s", arguments=("0",))
+    job = site.submit_light(HOLD, "--walltime", "6s", arguments=("0",))
     site.scoop_hpc("wait", job)
     (told,) = site.status(job)
     assert told["state"] == "TIMEOUT"
@@ -329,7 +329,7 @@ def test_a_job_that_was_never_begun_is_cancelled_too(site: Site) -> None:
 
 def test_a_walltime_that_is_over_is_told_where_pbs_keeps_no_history(site: Site) -> None:
     configure(site.pbs, history=False)
-    job = site.submit_light(HOLD, "--walltime", "6s", arguments=("0",))
+    job = site.submit_light(HOLD, "--walltime", "8s", arguments=("0",))
     site.scoop_hpc("wait", job)
     (told,) = site.status(job)
     assert (told["state"], told["exit_status"]) == ("TIMEOUT", 143)
@@ -585,7 +585,7 @@ def test_a_job_that_nobody_knows_is_one_line(site: Site) -> None:
     argv = [sys.executable, "-m", "scoop_hpc", "status", "4711"]
     environ = {**site.environ, "PATH": path}
     done = subprocess.run(
-        argv, env=environ, cwd=site.directory, check=False, capture_output=True, text=True, timeout=60
+        argv, env=environ, cwd=site.directory, check=False, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "no job '4711': unknown to pbs" in done.stderr
@@ -636,7 +636,9 @@ def test_a_job_that_has_ended_is_submitted_anew_from_its_own_directory(site: Sit
     job = site.submit_light(HOLD, arguments=("0",))
     site.scoop_hpc("wait", job)
     argv = [sys.executable, "-m", "scoop_hpc", "requeue", job]
-    done = subprocess.run(argv, cwd=site.pbs, env=site.environ, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        argv, cwd=site.pbs, env=site.environ, check=False, capture_output=True, text=True, timeout=120
+    )
     output = site.directory / "program.o1"
     assert done.stdout == f"Submitted job 1.pbshead, as {job} was; output: {output}\n", done.stderr
     assert site.scoop_hpc("wait", "1").returncode == 0

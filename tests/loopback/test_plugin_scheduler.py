@@ -85,7 +85,7 @@ class Site:
             check=False,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=120,
         )
 
     def submit(self, program: str, *words: str, arguments: tuple[str, ...] = ()) -> str:

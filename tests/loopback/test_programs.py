@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -61,10 +62,14 @@ def test_program_may_ask_again_and_again_whether_a_future_is_done(runs: Runs, wo
 
 
 def test_exception_of_a_signal_handler_reaches_the_program_that_waits(runs: Runs) -> None:
-    program = HEAD + "class Late(Exception): pass\ndef ring(*_): raise Late\n" + MAIN
-    program += "signal.signal(signal.SIGALRM, ring); a, b = [futures.submit(time.sleep, 1.0) for _ in 'ab']\n"
-    program += (
-        "    signal.setitimer(signal.ITIMER_REAL, 0.3)\n    try: a.result(timeout=60)\n    except Late: print('caught')"
+    program = HEAD + (
+        "class Late(Exception): pass\n"
+        "def ring(*_):\n    open('rung', 'w').close()\n    raise Late\n"
+        "def hold():\n    while not os.path.exists('rung'): time.sleep(0.01)\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGALRM, ring); a, b = [futures.submit(hold) for _ in 'ab']\n"
+        "    try: signal.setitimer(signal.ITIMER_REAL, 0.3); a.result(timeout=60)\n"
+        "    except Late: print('caught')"
     )
     assert printed(runs, program) == "caught\n"
 
@@ -80,7 +85,7 @@ def test_program_saves_its_state_when_it_is_terminated(runs: Runs) -> None:
     assert process.stdout.readline() == "on\n"
     process.terminate()
     assert process.stdout.read() == "saved\n"
-    assert process.wait(60) == 143
+    assert process.wait(120) == 143
 
 
 def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
@@ -93,9 +98,10 @@ def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     for pid in members(process.pid):
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # some end as soon as another has had it
+            os.kill(pid, signal.SIGTERM)
     assert process.stdout.read() == "heard\nsaved\n"
-    assert process.wait(60) == 143
+    assert process.wait(120) == 143
 
 
 def test_all_that_a_program_prints_because_of_a_signal_is_written(runs: Runs) -> None:
@@ -105,7 +111,7 @@ def test_all_that_a_program_prints_because_of_a_signal_is_written(runs: Runs) ->
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGUSR1)
-    assert process.wait(60) == 4  # with all of it in the pipe
+    assert process.wait(120) == 4  # with all of it in the pipe
     assert process.stdout.read() == "z" * 50_000
 
 
@@ -228,7 +234,9 @@ def test_long_line_arrives_whole_and_soon(runs: Runs) -> None:
 def test_closed_output_is_no_trouble(runs: Runs) -> None:
     program = runs.write(HEAD + MAIN + "print(sum(futures.map(abs, range(9))))")
     words = f"exec {sys.executable} -m scoop_hpc run -n 2 {program} >&-"
-    done = subprocess.run(["sh", "-c", words], cwd=runs.directory, env=runs.environ, stderr=subprocess.PIPE, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", words], cwd=runs.directory, env=runs.environ, stderr=subprocess.PIPE, timeout=120
+    )
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -246,7 +254,7 @@ def test_hangup_does_not_end_a_run_under_nohup(runs: Runs) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGHUP)
-    assert process.communicate("\n", timeout=60)[0] == "still here\n"
+    assert process.communicate("\n", timeout=120)[0] == "still here\n"
 
 
 def test_signal_is_heard_while_nobody_reads_the_output(runs: Runs) -> None:
@@ -256,7 +264,7 @@ def test_signal_is_heard_while_nobody_reads_the_output(runs: Runs) -> None:
     process.stdout.readline()  # and no more: the pipe fills
     process.terminate()
     until(lambda: not members(process.pid))
-    assert process.wait(60) == 143
+    assert process.wait(120) == 143
 
 
 @pytest.mark.parametrize("after", [0.05, 0.1, 0.12, 0.14, 0.16, 0.2, 0.3])
@@ -400,7 +408,7 @@ def test_progress_bar_of_a_task_is_seen_on_a_terminal_while_it_runs(runs: Runs) 
     (runs.directory / "go").touch()
     while seen.count(b"100%") < 2:
         seen += os.read(ours, 4096)
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     os.close(ours)
 
 

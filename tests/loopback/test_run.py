@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -93,7 +94,7 @@ def test_program_finds_the_modules_beside_it_and_not_those_of_the_directory(runs
     program = runs.write("import beside\n" + HEAD + MAIN + "print(sum(futures.map(beside.f, range(4))))", "lib/p.py")
     command = Path(sys.executable).with_name("scoop-hpc")
     words = [str(command), "run", "-n", "2", program]
-    done = subprocess.run(words, cwd=runs.directory, env=runs.environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=runs.directory, env=runs.environ, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr, done.returncode) == ("10\n", "", 0)
 
 
@@ -172,7 +173,7 @@ def asleep(runs: Runs, workers: int = 3) -> tuple[subprocess.Popen[str], dict[st
 def see_the_end(runs: Runs, process: subprocess.Popen[str]) -> str:
     """Expect that everything is gone soon, from the processes and from the disk; return what stderr said."""
     until(lambda: not members(process.pid))
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     until(lambda: not list(runs.temporary.iterdir()))
     return stderr
 
@@ -234,9 +235,11 @@ def test_warning_ends_a_program_that_does_not_heed_it(runs: Runs, number: signal
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_warning_to_every_process_of_the_run_ends_no_other_than_the_program(runs: Runs, number: signal.Signals) -> None:
-    waiting = f"signal.signal({number}, warn); print('on', flush=True)\n    {NAP}"
+    # once both workers are there: a signal is nothing for a process that is just being started
+    there = "list(futures.map(meet, 'ab', [2, 2], chunksize=1, timeout=60))"
+    waiting = f"signal.signal({number}, warn); {there}; print('on', flush=True)\n    {NAP}"
     warn = "\ndef warn(number, frame):\n    os.write(1, b'warned\\n')\n"
-    process = runs.start("-n", "2", runs.write("import signal\n" + HEAD + warn + MAIN + waiting))
+    process = runs.start("-n", "2", runs.write("import signal\n" + HEAD + MEET + warn + MAIN + waiting))
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     everyone = psutil.Process(process.pid).children(recursive=True)
@@ -273,7 +276,7 @@ def test_program_may_clean_up_after_ctrl_c(runs: Runs) -> None:
 def test_program_heeds_a_signal_that_did_not_wake_it_up(runs: Runs) -> None:
     # that comes between bytecodes and a call that blocks; here, to another thread while the main one is in such a call
     program = runs.write(
-        "import queue, signal, threading\n" + HEAD + MAIN + "threading.Thread(target=time.sleep, args=(5,)).start()\n"
+        "import queue, signal, threading\n" + HEAD + MAIN + "threading.Thread(target=time.sleep, args=(600,)).start()\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
         "    try:\n        print('on', flush=True); queue.Queue().get()\n"
         "    except KeyboardInterrupt:\n        print('heard', flush=True); os._exit(5)"
@@ -302,7 +305,10 @@ def test_run_leaves_nothing_on_disk(runs: Runs) -> None:
 def test_no_key_and_no_tcp_port_on_one_machine(runs: Runs) -> None:
     process, pids = asleep(runs)
     for pid in members(process.pid):
-        sockets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        sockets = []
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                sockets.append(os.readlink(path))
         inodes = {name[8:-1] for name in sockets if name.startswith("socket:[")}
         listening = Path(f"/proc/{pid}/net/tcp").read_text() + Path(f"/proc/{pid}/net/tcp6").read_text()
         assert not inodes & {line.split()[9] for line in listening.splitlines()}
@@ -315,7 +321,7 @@ def test_full_disk_ends_the_run_with_one_line(runs: Runs) -> None:
     words = [sys.executable, "-m", "scoop_hpc", "run", "-n", "2", program]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            words, cwd=runs.directory, env=runs.environ, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            words, cwd=runs.directory, env=runs.environ, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
         )
     assert done.returncode != 0
     assert "No space left on device" in done.stderr

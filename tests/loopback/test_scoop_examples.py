@@ -174,6 +174,6 @@ def test_scoop_tree_of_the_benchmark(runs: Runs, scoop_examples: Path) -> None:
     tree = scoop_examples / "tree"
     words = ["--height", "3", "--minChildren", "2", "--maxChildren", "3", "--scale", "0.0005"]
     make = [sys.executable, str(tree / "TreeGen.py"), *words, "--filename", "tree.txt"]
-    subprocess.run(make, cwd=runs.directory, check=True, capture_output=True, timeout=60)
+    subprocess.run(make, cwd=runs.directory, check=True, capture_output=True, timeout=120)
     done = runs.run("-n", "4", str(tree / "scoop_tree.py"), "tree.txt")  # it counts the leaves itself
     assert done.stdout.endswith("cores : 4\n"), done.stderr

@@ -27,7 +27,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def scoop_hpc(environ: dict[str, str], directory: Path, *words: str) -> tuple[int, str, str]:
     """Run ``scoop-hpc WORDS``."""
     command = [sys.executable, "-m", "scoop_hpc", *words]
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 

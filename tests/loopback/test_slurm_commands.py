@@ -39,7 +39,7 @@ class FakeSlurm:
     def scoop_hpc(self, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "scoop_hpc", *words]
         return subprocess.run(
-            argv, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=60
+            argv, cwd=self.directory, env=self.environ, check=False, capture_output=True, text=True, timeout=120
         )
 
     def calls(self) -> list[str]:

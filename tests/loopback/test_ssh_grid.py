@@ -108,10 +108,10 @@ def test_machine_without_a_launcher_joins_a_run_over_the_network(grid: Grid) -> 
     until(lambda: list((runs.directory / ".state").glob("runs/*/join.json")) or driver.poll() is not None)
     runs.environ.update(SCOOP_HPC_LOCAL_JOB_ID="local-2", SCOOP_HPC_LOCAL_NODES="m1:2")
     joiner = runs.start(command=("join",))
-    stdout, stderr = driver.communicate(timeout=60)
+    stdout, stderr = driver.communicate(timeout=120)
     assert (driver.returncode, stdout) == (0, "['m1', 'n1', 'n2']\n"), stderr
     assert "node m1 takes part from now on, as broker 2: 3 of 3 nodes\n" in stderr
-    joiner.communicate(timeout=60)
+    joiner.communicate(timeout=120)
     assert joiner.returncode == 0
 
 
@@ -213,7 +213,7 @@ def test_host_that_is_lost_ends_the_run_if_it_is_told_to_and_is_named(grid: Grid
     driver = grid.runs.start(*words, grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
     os.kill(agent_on(grid, "n2")[0], signal.SIGKILL)
-    _, stderr = driver.communicate(timeout=60)
+    _, stderr = driver.communicate(timeout=120)
     assert driver.returncode == 1
     said = r"the agent \(pid \d+\) on n2 died, or the connection to it broke|lost the agent on n2: Killed"
     assert re.fullmatch(f"scoop-hpc: error: ({said})", stderr.splitlines()[-1])
@@ -229,7 +229,7 @@ def test_agent_that_is_connected_outlives_its_ssh_which_is_named_when_it_dies(gr
     until(lambda: not Path(f"/proc/{ssh}").exists())  # the driver has taken its end
     assert driver.poll() is None
     os.kill(agent, signal.SIGKILL)
-    _, stderr = driver.communicate(timeout=60)
+    _, stderr = driver.communicate(timeout=120)
     assert driver.returncode == 1
     last = stderr.splitlines()[-1]
     assert re.fullmatch(
@@ -289,7 +289,7 @@ def test_agent_whose_connection_stays_broken_for_a_while_costs_nothing(grid: Gri
     assert driver.poll() is None
     proxy.refuse(False)
     (directory / "go").touch()
-    stdout, stderr = driver.communicate(timeout=60)
+    stdout, stderr = driver.communicate(timeout=120)
     proxy.close()
     assert (driver.returncode, stdout) == (0, "[0, 1]\n"), stderr
     assert "lost the connection to the agent on n2" in stderr
@@ -302,7 +302,7 @@ def test_signal_to_the_driver_ends_all(grid: Grid, number: int, status: int) -> 
     driver = grid.runs.start("--launcher", "ssh", "--hosts", "n1:1,n2:1", grid.runs.write(STAY))
     until(lambda: (grid.runs.directory / "in-0").exists() and (grid.runs.directory / "in-1").exists())
     driver.send_signal(number)
-    assert driver.wait(60) == status
+    assert driver.wait(120) == status
     until(lambda: not grid.everything())
     assert not list(grid.runs.temporary.iterdir())
 

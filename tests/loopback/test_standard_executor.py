@@ -118,7 +118,7 @@ def _run_python(option: str, script: str) -> tuple[int, bytes, bytes]:
     for each in (ReplacingExecutor, BreakingExecutor):
         ours = f"functools.partial(scoop_hpc.Executor, on_worker_loss={each.on_worker_loss!r})"
         head += f"concurrent.futures.{each.__name__} = {ours}\n"
-    done = subprocess.run([sys.executable, option, head + script], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, option, head + script], capture_output=True, timeout=120, check=True)
     return done.returncode, done.stdout, done.stderr
 
 

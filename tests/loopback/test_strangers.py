@@ -29,7 +29,7 @@ def test_a_run_goes_on_whatever_a_stranger_sends(runs: Runs, socket: str, who: s
     assert run.stderr is not None
     seen = [run.stderr.readline(), run.stderr.readline()]  # all was taken in
     (runs.directory / "go").touch()
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=120)
     last.close()
     assert (stdout, stderr, run.returncode) == ("4950\n", "", 0)
     assert [who in line and name in line for line, name in zip(seen, ("'evil'", "'last'"))] == [True, True]

@@ -177,6 +177,6 @@ def test_executor_s_own_workers_have_the_options_of_the_script_s_functions(tmp_p
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert (done.stdout, done.stderr, done.returncode) == (OF_A_POOL, "", 0)

@@ -104,7 +104,7 @@ def kill(run: subprocess.Popen[str], title: str = "scoop-broker") -> None:
 
 def end(runs: Runs, run: subprocess.Popen[str]) -> tuple[int, str]:
     """Expect that nothing is left; return the exit status, and what stderr said."""
-    _, stderr = run.communicate(timeout=60)
+    _, stderr = run.communicate(timeout=120)
     until(lambda: not members(run.pid))
     until(lambda: not list(runs.temporary.iterdir()))
     return run.returncode, stderr

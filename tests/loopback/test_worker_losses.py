@@ -78,9 +78,13 @@ def test_task_that_exceeds_its_time_limit_fails_or_is_tried_again(runs: Runs) ->
 @futures.task(time_limit=0.3)
 def nap(seconds):
     time.sleep(seconds)
+
+@futures.task(time_limit=60)
+def quick(seconds):
+    time.sleep(seconds)
     return seconds
 
-@futures.task(time_limit=0.3, retries=2)
+@futures.task(time_limit=1, retries=2)
 def slow_at_first(name):
     path = pathlib.Path(name)
     path.write_text(path.read_text() + 'x' if path.exists() else 'x')
@@ -99,7 +103,7 @@ try:
 except TimeLimitError as error:
     print(str(error).partition(':')[0])
 print(futures.submit(slow_at_first, 'tried').result(), futures.submit(parent).result())
-print(list(futures.map(nap, [0.01] * 20)) == [0.01] * 20)
+print(list(futures.map(quick, [0.01] * 20)) == [0.01] * 20)
 """
     done = runs.run("-n", "2", runs.write(program(functions, body)))
     assert done.stdout == "the task exceeded its time limit of 0.3 s\nxxx 1\nTrue\n", done.stderr
@@ -168,7 +172,7 @@ print(len(counts), max(counts))
             killed.add(victim)
             fresh = 0 if victim in begun else fresh + 1
         time.sleep(dice.uniform(0.0, 0.1))  # to no end but that the moments differ
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=120)
     assert run.returncode == 0, stderr
     right, counts = stdout.splitlines()
     assert right == "True"
@@ -187,6 +191,6 @@ def test_node_whose_workers_die_before_they_begin_a_task_gets_no_others(runs: Ru
             if title == "scoop-worker":
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-    _, stderr = run.communicate(timeout=60)
+    _, stderr = run.communicate(timeout=120)
     assert run.returncode == 1
     assert stderr.splitlines()[-1].endswith("killed by SIGKILL; no worker is left")
