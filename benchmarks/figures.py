@@ -11,6 +11,7 @@ from scoop_hpc.bench.rows import shown as shown
 
 OURS = "scoop_hpc"
 TRACED = "traced"  # a run with --trace
+BY_MPI = "by-mpi"  # a run whose agents mpiexec brings
 EXECUTOR = "Executor"  # ours, too: the pool of a program that nobody started by scoop-hpc run
 
 

