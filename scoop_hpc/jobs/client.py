@@ -482,8 +482,10 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _is_of_cluster(job: Job, text: str) -> bool:
+    """Return whether *job* is of the cluster that *text* names, or of the scheduler where no cluster has a name."""
     cluster = _split(text)[1]
-    return not cluster or (job.site is not None and job.site.cluster == cluster)
+    named = "" if job.site is None else job.site.cluster
+    return not cluster or cluster == (named or job.scheduler)
 
 
 def _has_succeeded(report: Report) -> bool | None:

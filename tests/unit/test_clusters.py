@@ -198,6 +198,20 @@ def test_jobs_of_two_cells_of_grid_engine_are_asked_for_in_their_cells(tmp_path:
         client.find(["7"], sge)
 
 
+def test_a_number_that_jobs_of_two_schedulers_have_is_told_apart_by_their_names(tmp_path: Path) -> None:
+    def run(argv: Sequence[str], environ: Mapping[str, str]) -> Completed:
+        return Completed(tuple(argv), 0, "7\n", "")
+
+    client = Client(SCHEDULERS, {}, str(tmp_path), run)
+    for now, name in enumerate(("sge", "slurm")):
+        client.submit(replace(SPEC, workers=1), SCHEDULERS[name], lambda job: "", float(now))
+    with pytest.raises(InputError, match="(?=.*7 of slurm)(?=.*7 of sge).*write ID@CLUSTER"):
+        client.find(["7"], SLURM)
+    for name in ("sge", "slurm"):
+        (found,) = client.find([f"7@{name}"], SLURM)
+        assert (found.scheduler, found.job is not None) == (name, True)
+
+
 def test_a_job_of_an_earlier_version_is_asked_for_where_the_shell_says(tmp_path: Path) -> None:
     job = submitted(tmp_path, "7\n")
     directories.write(replace(job, site=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from pathlib import Path
@@ -92,8 +93,9 @@ def test_tasks_done_before_anybody_looked_have_no_say_in_how_fast_the_run_is(mad
     assert made.look(1105.0).totals.rate_per_s == pytest.approx(4, rel=0.01)
 
 
-def test_what_is_done_at_the_first_word_has_no_rate(made: Snapshots) -> None:
-    begin(made)
+def test_what_is_done_at_the_first_word_has_no_rate() -> None:
+    ticks = itertools.count(1000.0, 1e-6)
+    made = Snapshots(FIRST, ("n1", "n2"), None, lambda: next(ticks))
     made(Waits(1, "simulate", 8, 8, 0))
     assert [wait.rate_per_s for wait in made.look(1010.0).waits] == [0.0]
 

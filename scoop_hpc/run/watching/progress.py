@@ -111,13 +111,14 @@ class Progress:
             self._workers.pop(event.node, None)
 
     def _take(self, event: Waits) -> None:
+        now = self._clock()
         part = self._parts.get(event.number)
         if part is None:
             for number in [number for number, old in self._parts.items() if old.label == event.label]:
                 del self._parts[number]  # that is over
             label = "".join(character if character.isprintable() else "?" for character in event.label)
-            part = self._parts[event.number] = Part(label, self._clock())
-        part.count(event.total, event.done, event.failed, self._clock())
+            part = self._parts[event.number] = Part(label, now)
+        part.count(event.total, event.done, event.failed, now)
 
     @property
     def workers(self) -> int:
