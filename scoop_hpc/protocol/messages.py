@@ -128,7 +128,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 15  # raised whenever a field changes; Hello carries it
+VERSION = 16  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]

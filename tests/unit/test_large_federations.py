@@ -51,6 +51,13 @@ def test_last_node_begins_soon() -> None:
     assert few < 0.3
 
 
+@pytest.mark.parametrize("nodes", [16, 64, 128])
+def test_broker_0_has_as_many_open_files_as_it_has_children(nodes: int) -> None:
+    found = row(Program("submit", 10.0, False, 2), nodes, 1).outcome
+    assert found.nodes_used == nodes
+    assert found.first_files == 19 + 2 * min(nodes - 1, 16)
+
+
 @pytest.mark.parametrize("nodes", [4, 16])
 def test_large_federation_and_the_simulator_of_all_processes_say_the_same(nodes: int) -> None:
     each = 20
