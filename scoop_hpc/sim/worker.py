@@ -279,10 +279,10 @@ class Worker(Process):
         self._send(Ready())
         state = self.state
         if self.name == ORIGIN:
-            state.user_code_began(self._agenda.now)
+            state.busy_since = self._agenda.now
             program = _Greenlet(self._run_program())
             yield from self._switch(program)
-            state.user_code_ended()
+            state.busy_since = 0.0
             while not state.stopped and not (self._run.may_end() and self._is_done()):
                 yield from self._step()
         else:
@@ -305,7 +305,7 @@ class Worker(Process):
                 yield from self._poll()
             else:
                 yield from self._poll(wants=True)
-        elif state.is_poll_due(self._agenda.now):
+        elif self._agenda.now - state.polled > state.poll_seconds:
             self._poll_now()
         elif (state.local or state.leaving) and state.has_to_share():
             self._share()
@@ -328,16 +328,16 @@ class Worker(Process):
                 self._withdraw()
             self._arm_for_tasks()
             self._since = self._agenda.now
-            state.user_code_began(self._since)
+            state.busy_since = self._since
             yield from self._switch(waiter.greenlet)
-            state.user_code_ended()
+            state.busy_since = 0.0
         elif self._may_run():
             self._arm_for_tasks()
             self._since = self._agenda.now
-            state.user_code_began(self._since)
+            state.busy_since = self._since
             self._running = None
             yield from self._switch(_Greenlet(self._work()))
-            state.user_code_ended()
+            state.busy_since = 0.0
             self._running = None
 
     def _switch(self, greenlet: _Greenlet) -> _Thread:
@@ -383,7 +383,7 @@ class Worker(Process):
                 except IndexError:
                     return
                 yield from self._run_future(future)
-            if state.is_poll_due(self._agenda.now):
+            if self._agenda.now - state.polled > state.poll_seconds:
                 self._poll_now()
             if state.stopped or self._ready or self._has_news() or not self._may_run():
                 return
@@ -420,13 +420,12 @@ class Worker(Process):
         self._run.check_owner(self, task.owner)
         value, unpolled = yield from self._call(task.item, task.cost)
         self._ledger.ended(task.item, self.worker_name, self._agenda.now)
-        self.state.learn(unpolled)
         self._finish(task, value, unpolled)
         self.begun.end(slot)
 
     def _finish(self, task: Task, value: int, unpolled: float) -> None:
         if task.owner == self.worker_name:
-            self.state.own.append((task.serial, Outcome(value, None, unpolled)))
+            self.state.finished_own(task.serial, Outcome(value, None, unpolled))
             return
         self.state.finished(task.owner, (task.serial, value, unpolled), self._agenda.now)
         self._run.passes(self, "outcome")
@@ -509,7 +508,7 @@ class Worker(Process):
             self._drain()
             if state.local or state.leaving:
                 self._arm()
-            if state.is_poll_due(self._agenda.now):
+            if self._agenda.now - state.polled > state.poll_seconds:
                 self._poll_now()
             self._since = self._agenda.now
         elif not self._armed:

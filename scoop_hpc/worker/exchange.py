@@ -297,7 +297,7 @@ class Exchange:
     def finish(self, owner: WorkerName, serial: int, outcome: Outcome) -> None:
         """Note the outcome of a task that came from the broker, to be sent soon."""
         if owner == self.name:
-            self.state.own.append((serial, outcome))
+            self.state.finished_own(serial, outcome)
             return
         item = batching.pack_outcome(serial, outcome, self._segments)
         with self.lock:

@@ -130,7 +130,6 @@ class Runner:
             outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt, task.position))
             if timer is not None:
                 timer.stop()
-        exchange.state.learn(outcome.unpolled)
         exchange.finish(task.owner, task.serial, outcome)
         if begun is not None:
             begun.end(slot)

@@ -141,7 +141,7 @@ class WorkerState:
         self.stopped = False
         self.busy_since = 0.0  # when the main thread began to run the user's code, 0 while it is in the event loop
         self.substituted_since = 0.0  # when another thread has begun a task in the place of the main one, 0: none has
-        self.polled = now
+        self.polled = now  # when the link was looked at last
         self._observers = observers
         self._received = 0  # tasks of others, so far
         self._waiting = 0  # of these in the inbox
@@ -160,20 +160,6 @@ class WorkerState:
         self._untold = False  # the broker may believe that what it sent has not begun
         self._look_seconds = policy.first_look
         self.poll_seconds = policy.poll_seconds  # after which the link is to be looked at again
-
-    # the time
-
-    def user_code_began(self, now: float) -> None:
-        """Note that the main thread runs the user's code from now on."""
-        self.busy_since = now
-
-    def user_code_ended(self) -> None:
-        """Note that the main thread is back in the event loop."""
-        self.busy_since = 0.0
-
-    def is_poll_due(self, now: float) -> bool:
-        """Return whether it is time to look at the link."""
-        return now - self.polled > self.poll_seconds
 
     # futures of this worker
 
@@ -392,7 +378,8 @@ class WorkerState:
             self.flush()
 
     def finished(self, owner: WorkerName, item: tuple[Any, ...], now: float) -> None:
-        """Note the outcome of a task of somebody else's, packed by `batching.pack_outcome`, to be sent soon."""
+        """Note an outcome, packed by `batching.pack_outcome`, that is to be sent soon to the *owner* of its task."""
+        self._usual += self.policy.usual_weight * (item[2] - self._usual)
         if not self._outcomes:
             self._oldest_outcome = now
         if owner in self._outcomes:
@@ -400,9 +387,10 @@ class WorkerState:
         else:
             self._outcomes[owner] = [item]
 
-    def learn(self, unpolled: float) -> None:
-        """Note how long a task of somebody else's kept this worker from polling."""
-        self._usual += self.policy.usual_weight * (unpolled - self._usual)
+    def finished_own(self, serial: int, outcome: Outcome) -> None:
+        """Note the outcome of a task of this worker's own that was exported, and came back."""
+        self._usual += self.policy.usual_weight * (outcome.unpolled - self._usual)
+        self.own.append((serial, outcome))
 
     def is_urgent(self, now: float) -> bool:
         """Return whether outcomes that have been collected should be sent now: somebody is idle, or they are old."""

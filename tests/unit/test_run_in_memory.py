@@ -113,7 +113,7 @@ class Worker:
         self.begun = ()
         self.done += given.count
         for serial in range(given.serial, given.serial + given.count):
-            self.state.finished(given.owner, (serial,), self.world.now)
+            self.state.finished(given.owner, (serial, None, 0.0), self.world.now)
         self._go_on()
 
     def _drain(self) -> None:

@@ -277,12 +277,13 @@ def test_answered_worker_asks_again() -> None:
 def test_quick_tasks_are_asked_for_many_at_once() -> None:
     state, slow = worker(), worker()
     for _ in range(100):
-        state.learn(1e-6)
-        slow.learn(10.0)
+        state.finished(ORIGIN, (1, 1, 1e-6), now=100.0)
+        slow.finished(ORIGIN, (1, 1, 10.0), now=100.0)
     for each in (state, slow):
         each.want()
         each.flush()
-    assert (done(state), done(slow)) == ([Request(512)], [Request(1)])
+    asked = [action.request for each in (state, slow) for action in done(each) if isinstance(action, SendOutcomes)]
+    assert asked == [Request(512), Request(1)]
 
 
 def test_what_was_asked_for_is_withdrawn_by_who_goes_on_with_its_own() -> None:
@@ -483,10 +484,10 @@ def test_stop_ends_it() -> None:
 def test_somebody_else_looks_once_the_users_code_lasts() -> None:
     state = worker()
     assert not state.is_neglected(200.0)
-    state.user_code_began(200.0)
+    state.busy_since = 200.0
     assert not state.is_neglected(200.002)
     assert state.is_neglected(200.004)
-    state.user_code_ended()
+    state.busy_since = 0.0
     assert not state.is_neglected(300.0)
 
 
@@ -494,14 +495,14 @@ def test_queued_tasks_leave_a_busy_worker_however_short_they_are() -> None:
     state = worker()
     submit(state, cost_of(4e-6), 2)
     state.receive(Demand(1))
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     state.look(100.01)
     assert groups(state) == [2]
 
 
 def test_busy_worker_gives_back_what_it_will_not_come_to_soon() -> None:
     state = worker()
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     state.receive(Tasks([calls(1, -1)]))
     state.look(100.09)
     assert given_back(state) == []
@@ -511,7 +512,7 @@ def test_busy_worker_gives_back_what_it_will_not_come_to_soon() -> None:
 
 def test_busy_worker_gives_back_at_once_what_others_are_idle_for() -> None:
     state = worker()
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     state.receive(Tasks([calls(1, -1)]))
     state.receive(Demand(1, idle=1))
     state.look(100.01)
@@ -523,7 +524,7 @@ def test_busy_worker_finds_out_what_comes_after_it_wanted_no_more() -> None:
     state.want()
     state.flush()
     state.withdraw()  # which the broker gets when it has already sent what was asked for
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     assert done(state) == [Request(1), Withdraw(0)]
     assert state.next_look(is_watched=False) is not None
     state.look(100.1)
@@ -546,7 +547,7 @@ def test_nothing_is_in_doubt_once_the_last_request_is_answered() -> None:
     begin_next(state)
     state.withdraw()
     done(state)
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     state.look(100.1)
     state.receive(Tasks([], answer=2))
     assert not [action for action in done(state) if isinstance(action, Withdraw) and action.number]
@@ -557,7 +558,7 @@ def test_worker_that_has_begun_something_is_not_idle_any_more() -> None:
     state = worker()
     state.want()
     state.flush()
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     assert done(state) == [Request(1)]
     state.look(100.01, is_served=True)  # in its place, another thread waits for tasks
     assert done(state) == []
@@ -567,7 +568,7 @@ def test_worker_that_has_begun_something_is_not_idle_any_more() -> None:
 
 def test_substitute_that_has_just_begun_keeps_what_waits_for_it() -> None:
     state = worker()
-    state.user_code_began(100.0)
+    state.busy_since = 100.0
     state.receive(Tasks([calls(1, -1)]))
     state.substituted_since = 100.1
     state.look(100.19)
@@ -629,7 +630,7 @@ class BackMeanwhile:
         self._exchange = exchange
 
     def __enter__(self) -> None:
-        self._exchange.state.user_code_ended()
+        self._exchange.state.busy_since = 0.0
 
     def __exit__(self, *exc_info: object) -> None:
         pass
@@ -639,13 +640,13 @@ def test_other_thread_does_not_take_what_the_main_thread_is_about_to_wait_for() 
     home = Home()
     exchange = Exchange(home, ORIGIN, 4)
     exchange.state.receive(Tasks([calls(1, 10)]))
-    exchange.state.user_code_began(1e-9)  # for as long as the machine is up
+    exchange.state.busy_since = 1e-9  # for as long as the machine is up
     exchange.lock = BackMeanwhile(exchange)  # type: ignore[assignment]
     assert exchange._progress() is not None
     assert len(exchange.state.inbox) == 1
     assert home.sent == []
     exchange.lock = threading.RLock()
-    exchange.state.user_code_began(1e-9)
+    exchange.state.busy_since = 1e-9
     exchange._progress()
     assert len(exchange.state.inbox) == 0
     assert isinstance(home.sent[0], Tasks)

@@ -168,14 +168,13 @@ class Worker:
             done = Done(1, call.seconds)
             self.computed += call.seconds
         cost.learn(seconds)
-        state.learn(seconds)
         self._finish(task, seconds, done, now)
         state.busy_since = 0.0
         self._go_on(self._poll_now(now))
 
     def _finish(self, task: Task, unpolled: float, done: Done, now: float) -> None:
         if task.owner == self.name:
-            self.state.own.append((task.serial, Outcome(done, None, unpolled)))
+            self.state.finished_own(task.serial, Outcome(done, None, unpolled))
         else:
             self.state.finished(task.owner, (task.serial, done, unpolled), now)
 
