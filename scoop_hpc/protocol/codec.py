@@ -111,11 +111,12 @@ def encode(message: Message) -> list[Buffer]:
             )
             for p in batches
         ]
-        positions = tuple([p.positions for p in batches])
-        if any(positions):
-            header: _TaskHeads = _PlacedTaskHeads(heads, message.answer, message.wanted, positions)
-        else:
-            header = _TaskHeads(heads, message.answer, message.wanted)
+        header = _TaskHeads(heads, message.answer, message.wanted)
+        for p in batches:
+            if p.positions:
+                positions = tuple([p.positions for p in batches])
+                header = _PlacedTaskHeads(heads, message.answer, message.wanted, positions)
+                break
         frames: list[Buffer] = [_encoder.encode(header)]
     elif kind is Results:
         assert isinstance(message, Results)
@@ -148,9 +149,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
     batches = []
     start = 1
     if isinstance(header, _PlacedTaskHeads):
-        if header.positions:
-            _check_positions(header)
-        for index, head in enumerate(header.heads):
+        for head in header.heads:
             if head.dropped:
                 _check_dropped(head)
             if not may_own(head.owner):
@@ -160,21 +159,13 @@ def decode(frames: Sequence[Buffer]) -> Message:
             if head.terms is not None:
                 _check_number(head.terms.time_limit)
                 terms = head.terms
-            positions = header.positions[index] if header.positions else ()
             batches.append(
-                Batch(
-                    head.owner,
-                    head.serial,
-                    body,
-                    head.count,
-                    head.dropped,
-                    terms,
-                    head.losses,
-                    head.hops,
-                    positions=positions,
-                )
+                Batch(head.owner, head.serial, body, head.count, head.dropped, terms, head.losses, hops=head.hops)
             )
             start += head.length
+        if header.positions:
+            _check_positions(header)
+            batches = [msgspec.structs.replace(batch, positions=each) for batch, each in zip(batches, header.positions)]
         return Tasks(batches, header.answer, header.wanted)
     for outcome in header.heads:
         if not may_own(outcome.owner):

@@ -206,16 +206,16 @@ class WorkerState:
         """Note that *futures*, whose calls are in *frames*, are under way; return their batch."""
         first = self._serial
         self._serial += len(futures)
+        positions: tuple[int, ...] = ()
         for serial, future in enumerate(futures, first):
             future.serial = serial
             self.sent[serial] = future
+            if future.position and not positions:
+                positions = tuple([each.position for each in futures])
         if self.wanted:
             self.wanted -= 1
         if self._observers:
             self._observers.tell(Exported(self.name, first, len(futures)))
-        positions = tuple([future.position for future in futures])
-        if not any(positions):
-            positions = ()
         terms = futures[0].terms or futures[0].cost.terms
         return Batch(self.name, first, frames, len(futures), terms=terms, positions=positions)
 
