@@ -124,7 +124,7 @@ class Worker:
                 case GiveBack(given):
                     self._send(Tasks([batch for batch in given if isinstance(batch, Batch)]))
                 case SendOutcomes(outcomes, request):
-                    done = [(to, serial) for to, items in outcomes.items() for (serial,) in items]
+                    done = [(to, serial) for to, items in outcomes.items() for serial, _, _ in items]
                     batches = [Batch(to, serial, [b"outcome"], done=(serial,)) for to, serial in done]
                     self._send(Results(batches, request))
                 case Message() as message:
