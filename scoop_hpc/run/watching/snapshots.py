@@ -135,7 +135,7 @@ class Snapshots:
         return sorted(accounts, key=lambda each: -each.total)
 
     def _rate(self, now: float) -> float:
-        """Return how many tasks are done in a second: of late, or since the beginning if the first look was just now."""
+        """Return how many tasks are done in a second: of late, or since the beginning if the first look just was."""
         if self._first_look is None or now - self._first_look < _FIRST_LOOKS:
             return self._done / max(now - self._began, _FIRST_LOOKS)
         return self._recent.rate(now)
