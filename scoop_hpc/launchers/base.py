@@ -44,6 +44,16 @@ class Command(Struct, frozen=True):
     nodes: tuple[str, ...]
     own_session: bool = False  # what is sent to the driver's process group is not for it, even on the driver's machine
     may_end_all: bool = False  # a node that fails may make it end the agents on the others
+    failed_launch: str = ""  # regex of a line that it prints before it ends all: groups `node`, and why as `words`
+
+
+class FailedLaunch(Struct, frozen=True):
+    """The word of a *command* that it could not start the agent on a *node*: it is about to end all others."""
+
+    command: Command
+    pid: int
+    node: str
+    words: str
 
 
 class Launcher(Protocol):

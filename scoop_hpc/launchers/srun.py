@@ -10,6 +10,9 @@ does, where the run goes on without it. The job itself must have been submitted 
 That is not enough where a node boots again before Slurm takes it for down: ``slurmd`` reports without the step, srun
 has no connection to there either, and ends the step on all nodes, ``--no-kill`` or not [seen with Slurm 22.05]. So the
 driver ends srun when it misses a node, in a way in which it cannot end its tasks: see `Processes.end_alone`.
+
+Nor does it help where srun cannot start a task at all: it names the node, ends the step on all others, and exits within
+7 s [seen with Slurm 22.05; src/api/step_launch.c, slurm_step_launch]. `driving.launches` starts another one then.
 """
 
 from __future__ import annotations
@@ -34,6 +37,11 @@ _FLAGS = (
 # what srun needs of Slurm's variables: of the rest it takes some 85 options [srun(1), INPUT ENVIRONMENT VARIABLES], and
 # the job itself sets several of them
 _KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTER_NAME")
+
+
+# a connection that failed, 3 s after its start for a machine that is off, 10 s for a slurmd that is gone, 20 s for one
+# that hangs; or a slurmd that refused
+_FAILED_LAUNCH = r"srun: error: Task launch for .* failed on node (?P<node>\S+): (?P<words>.+)"
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -67,4 +75,5 @@ class SrunLauncher:
             "--node-variable",
             "SLURMD_NODENAME",
         )
-        return [Command(argv, clean_environ(environ), tuple(nodes), may_end_all=True)]
+        environ = clean_environ(environ)
+        return [Command(argv, environ, tuple(nodes), may_end_all=True, failed_launch=_FAILED_LAUNCH)]

@@ -62,7 +62,16 @@ def is_same_agent(name: AgentName, other: AgentName) -> bool:
     >>> is_same_agent(first, agent_name("n4", "5f0c", 1)), is_same_agent(first, agent_name("n4", "9be0", 0))
     (True, False)
     """
-    return name.rpartition("/")[0] == other.rpartition("/")[0]
+    return agent_identity(name) == agent_identity(other)
+
+
+def agent_identity(name: AgentName) -> str:
+    """Return what the names of one agent, for each of the driver's addresses, have in common.
+
+    >>> agent_identity(agent_name("n4", "5f0c", 1))
+    'n4/5f0c'
+    """
+    return name.rpartition("/")[0]
 
 
 @functools.lru_cache(maxsize=_MOST_KEPT)

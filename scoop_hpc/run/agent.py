@@ -32,7 +32,7 @@ from scoop_hpc.errors import LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
-from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Welcome
+from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Shutdown, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
@@ -245,6 +245,8 @@ class Agent:
                 if self._relay is not None:  # else they have found the driver by themselves
                     self._relay.forward(message)
             else:
+                if message == Shutdown() and not self._welcome.directory:
+                    shutil.rmtree(self._directory, ignore_errors=True)  # at once: srun may be about to kill all here
                 self._do(self._state.hear_driver(message, time.monotonic()))
             message = self._line.receive()
 

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
@@ -50,6 +50,7 @@ from scoop_hpc.run.driving.actions import (
     ShowNode,
     ShowReason,
     Start,
+    StartAgain,
     Warn,
 )
 from scoop_hpc.run.driving.life import Ending, Phase
@@ -114,6 +115,7 @@ class Driver:
         self._directory = choose_private(os.environ.get("TMPDIR", "")) if self._one_machine else ""
         self._environment = ""  # file that agents have to read yet
         self._door = ""  # file by which nodes join, or leave
+        self._commands_for: Callable[[Sequence[str]], Sequence[Command]] = lambda names: ()  # some of the nodes
         self._input = b""  # that each of the launcher's commands reads
         self.shown_last = ""  # the reason of the end, if nothing was shown after it
         self._one_log = os.path.sameopenfile(1, 2)
@@ -247,6 +249,7 @@ class Driver:
             self._open_door(addresses, dialling)
         starting = prepare(self._request, addresses, dialling, os.environ, _file_behind(2), time.time())
         self._input, self._environment = starting.text, starting.file
+        self._commands_for = starting.commands_for
         self._do(self._state.start(starting.commands, time.monotonic()))
 
     def _open_door(self, addresses: Sequence[str], dialling: Curve | None) -> None:
@@ -287,6 +290,7 @@ class Driver:
                 self._client.hear()
             elif ready in self._processes:
                 self._processes.hear(ready)
+                self._take_failed_launches()
             elif ready in self._writer:
                 self._write(ready)
             elif ready in self._probes:
@@ -341,6 +345,8 @@ class Driver:
             if isinstance(message, Output) and not self._state.is_given_up(name):
                 self._queue(message, name)
             elif message is not None:
+                if self._state.phase is Phase.JOINING:  # a launcher says first that it ends agents, then it does
+                    self._take_failed_launches()
                 self._do(self._state.handle(message, name, now))
         except ProtocolError as error:
             self._do(self._state.refuse(name, error, now))
@@ -368,7 +374,9 @@ class Driver:
 
     def _reap(self) -> None:
         """Take the ends of the launcher's commands."""
-        for ended in self._processes.reap():
+        every = self._processes.reap()
+        self._take_failed_launches()
+        for ended in every:
             killed = self._one_machine and ended.status == -signal.SIGKILL
             end = CommandEnd(
                 ended.command,
@@ -381,6 +389,10 @@ class Driver:
             self._do(self._state.command_ended(end, time.monotonic()))
             if self._one_machine:  # what a lost agent's tasks had started is this process's child now
                 children.kill_descendants(spared=self._processes.running())
+
+    def _take_failed_launches(self) -> None:
+        for failed in self._processes.failed_launches():
+            self._do(self._state.launch_failed(failed))
 
     def _heed_client(self) -> None:
         """End the pool if its client has no more use for it."""
@@ -407,6 +419,9 @@ class Driver:
             match action:
                 case Start(command):
                     self._start(command)
+                case StartAgain(nodes):
+                    for command in self._commands_for(nodes):
+                        self._start(command)
                 case EndAlone(pid):
                     self._processes.end_alone(pid)
                 case Report(message):
@@ -439,7 +454,7 @@ class Driver:
         except LaunchError as error:
             self._do(self._state.command_failed(str(error), time.monotonic()))
         else:
-            self._state.command_started(command, pid)
+            self._state.command_started(command, pid, time.monotonic())
 
     def _probe(self, agent: AgentName, endpoint: str) -> None:
         """Ask an agent's machine whether its broker listens; who has not answered the last time is not waited for."""

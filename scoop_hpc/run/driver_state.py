@@ -23,7 +23,7 @@ from functools import singledispatchmethod
 from scoop_hpc import events
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
-from scoop_hpc.launchers.base import Command
+from scoop_hpc.launchers.base import Command, FailedLaunch
 from scoop_hpc.protocol.messages import (
     Accounts,
     Beat,
@@ -50,6 +50,7 @@ from scoop_hpc.protocol.names import AgentName, is_same_agent, node_of
 from scoop_hpc.protocol.strangers import Strangers, shortened
 from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, ShowNode, warn
 from scoop_hpc.run.driving.joining import Joining
+from scoop_hpc.run.driving.launches import Launches
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
 from scoop_hpc.run.driving.losses import Losses
 from scoop_hpc.run.driving.membership import Membership, Node
@@ -82,6 +83,17 @@ class DriverState:
         self._parties = Parties(self._membership, self._life, self._joining, self._losses, observers)
         self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
         self._relays = Relays(self._policy, self._membership)
+        self._launches = Launches(
+            plan,
+            self._policy,
+            self._membership,
+            self._life,
+            self._joining,
+            self._losses,
+            self._witnesses,
+            self._relays,
+            observers,
+        )
         self._strangers = Strangers()
         self._interrupted_at: float | None = None
         self._look_at: float | None = None
@@ -100,7 +112,7 @@ class DriverState:
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        parts = (self._witnesses, self._joining, self._parties, self._refusals, self._life)
+        parts = (self._witnesses, self._launches, self._joining, self._parties, self._refusals, self._life)
         times = [self._look_at, *(part.deadline() for part in parts)]
         if self.ending is None and self._interrupted_at is not None:
             times.append(self._interrupted_at + self._policy.interrupt_grace)
@@ -112,7 +124,7 @@ class DriverState:
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtMemory())
-        actions += self._witnesses.pass_time(now)
+        actions += [*self._witnesses.pass_time(now), *self._launches.pass_time(now)]
         if self._interrupted_at is not None and now >= self._interrupted_at + self._policy.interrupt_grace:
             actions += self.end(INTERRUPTED, "interrupted", now, signal.SIGTERM)
         actions += [*self._parties.pass_time(now), *self._refusals.pass_time(now)]
@@ -126,9 +138,10 @@ class DriverState:
             self._look_at = now + self._policy.look
         return self._joining.start(commands, now)
 
-    def command_started(self, command: Command, pid: int) -> None:
+    def command_started(self, command: Command, pid: int, now: float) -> None:
         """Note that *command* runs."""
         self._joining.command_started(command, pid)
+        self._launches.command_started(command, pid, now)
         self._witnesses.command_started(command, pid)
 
     def command_failed(self, reason: str, now: float) -> list[Action]:
@@ -137,12 +150,20 @@ class DriverState:
 
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher."""
-        return self._witnesses.command_ended(end, now)
+        if self._observers:
+            self._observers.tell(end.as_event())
+        return self._launches.command_ended(end, now)
+
+    def launch_failed(self, failed: FailedLaunch) -> list[Action]:
+        """Take it that a command cannot start the agent on a node, and is about to end all that it has started."""
+        return self._launches.failed(failed)
 
     # messages
 
     def handle(self, message: Message, sender: AgentName, now: float) -> list[Action]:
         """Take in one message of the agent *sender*; raise ProtocolError for one that has no meaning here."""
+        if self._membership.is_disowned(sender):
+            return [] if isinstance(message, Bye) else [Send(sender, Shutdown())]
         node = self._membership.of(sender)
         if node is not None and node.is_lost and not (node.has_left and isinstance(message, Accounts | Bye)):
             return self._answer_lost(message, node, sender)
@@ -165,6 +186,9 @@ class DriverState:
             # too late: it has nothing to end yet; one that has was told already
             return [] if self.is_agent(sender) else [Send(sender, Shutdown())]
         node = self._membership.named(message.node, message.party)
+        if node is not None and self._launches.is_failing(node):  # the agent is about to be ended
+            self._membership.disown(sender)
+            return [Send(sender, Shutdown())]
         if node is None and message.party:
             node = self._parties.node_of(message)
         if node is None and (message.party or self.phase is not Phase.JOINING):
@@ -175,6 +199,9 @@ class DriverState:
         if node.agent is not None and is_same_agent(node.agent, sender):  # by another of the driver's addresses
             return []
         actions: list[Action] = []
+        if node.pid not in (None, message.pid) and node.disconnected_at is None and not node.is_lost:
+            self._membership.disown(sender)  # the agent of another launch: see `Launches`
+            return [Send(sender, Shutdown())]
         if node.agent is not None and not node.is_lost:
             reason = f"the agent (pid {node.pid}) on {node.name} has begun anew"
             actions += self._losses.lose(node, "its agent has begun anew", reason, now, is_gone=True)
@@ -290,6 +317,8 @@ class DriverState:
 
     def refuse(self, sender: AgentName, error: ProtocolError, now: float) -> list[Action]:
         """Take it that *sender* sent something invalid: that costs its node, if it is one of the run's agents."""
+        if self._membership.is_disowned(sender):
+            return []
         node = self._membership.of(sender)
         if node is not None:
             what = f"invalid message of its agent: {shortened(error)}"
@@ -398,9 +427,9 @@ class DriverState:
         return sender if node is None else node.name
 
     def is_given_up(self, sender: AgentName) -> bool:
-        """Return whether *sender* is the agent of a node that is lost."""
+        """Return whether *sender* is the agent of a node that is lost, or of a launch that was given up."""
         node = self._membership.of(sender)
-        return node is not None and node.is_lost
+        return node.is_lost if node is not None else self._membership.is_disowned(sender)
 
     def missing(self) -> list[str]:
         """Return the nodes whose agent or broker has not reported."""

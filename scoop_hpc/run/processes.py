@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -17,7 +19,7 @@ from msgspec import Struct
 from scoop_hpc.errors import LaunchError
 from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.hostlist import fold
-from scoop_hpc.launchers.base import Command
+from scoop_hpc.launchers.base import Command, FailedLaunch
 from scoop_hpc.run.forked_agent import AgentMain, ForkedAgent, fork_agent
 
 _LAST_WORDS = 20  # lines
@@ -49,6 +51,8 @@ class Processes:
         self._lines: dict[int, LineBuffer] = {}  # by descriptor
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
+        self._launches: dict[int, tuple[Command, int]] = {}  # descriptor: a command that says what it cannot start
+        self._failed_launches: list[FailedLaunch] = []
 
     def start(self, command: Command, text: bytes = b"") -> int:
         """Start *command*, with *text* for its input; return its process id. Raises LaunchError."""
@@ -69,6 +73,8 @@ class Processes:
         if process.stdout is not None:
             self._lines[process.stdout.fileno()] = LineBuffer()
             self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+            if command.failed_launch:
+                self._launches[process.stdout.fileno()] = command, process.pid
         return process.pid
 
     def fork(self, command: Command, main: AgentMain) -> int:
@@ -97,6 +103,7 @@ class Processes:
         self._poller.unregister(descriptor)
         if rest:
             self._keep(descriptor, [rest])
+        self._launches.pop(descriptor, None)
 
     def _keep(self, descriptor: int, lines: Iterable[bytes]) -> None:
         for line in lines:
@@ -106,6 +113,21 @@ class Processes:
                 self._last_lines[descriptor] = text
             if text.startswith(_COMPLAINT):
                 self._complaints[descriptor] = text.removeprefix(_COMPLAINT)
+            if descriptor in self._launches:
+                command, pid = self._launches[descriptor]
+                match = re.fullmatch(command.failed_launch, text)
+                if match is not None:
+                    self._failed_launches.append(FailedLaunch(command, pid, match["node"], match["words"]))
+
+    def failed_launches(self) -> list[FailedLaunch]:
+        """Return what commands could not start, of all that they have printed until now, since the last call."""
+        for descriptor in list(self._launches):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            while descriptor in self._lines and poll.poll(0):
+                self.hear(descriptor)
+        failed, self._failed_launches = self._failed_launches, []
+        return failed
 
     def running(self) -> set[int]:
         """Return the process ids of the commands that have not ended."""

@@ -7,7 +7,7 @@ place: see `launchers.base`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ class Starting(Struct, frozen=True):
     """The commands, and what they need beside."""
 
     commands: Sequence[Command]
+    commands_for: Callable[[Sequence[str]], Sequence[Command]]  # some of the nodes, by name
     text: bytes = b""  # for the standard input of each
     file: str = ""  # that agents read, to be removed
 
@@ -60,4 +61,8 @@ def prepare(
         file, text = environment.write(request.state, text, now, request.patience), b""
         agent = environment.reading_file(file, "" if launcher.relays else output, agent)
     names = [node.name for node in request.nodes]
-    return Starting(launcher.commands(agent, names, environ), text, file)
+
+    def commands_for(names: Sequence[str]) -> Sequence[Command]:
+        return launcher.commands(agent, names, environ)
+
+    return Starting(commands_for(names), commands_for, text, file)

@@ -450,7 +450,7 @@ class World:
         """Carry out what the driver has decided."""
         for action in actions:
             if isinstance(action, driver_actions.Start):
-                self.driver.command_started(action.command, next(self._pids))
+                self.driver.command_started(action.command, next(self._pids), self.agenda.now)
                 self.report(self.nodes[int(action.command.nodes[0][1:])])
             elif isinstance(action, driver_actions.Send):
                 node = self._by_agent.get(action.to)

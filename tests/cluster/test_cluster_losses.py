@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -245,6 +246,96 @@ def test_node_that_boots_again_before_it_is_missed_does_not_end_the_job(site: Cl
 
 
 LIST_HOSTS = {"slurm": ["scontrol", "ping"], "sge": ["qhost"]}
+
+
+# a job of one's own, which begins its run when it is told to
+SCRIPT = """#!/bin/sh
+#SBATCH --nodes=4 --ntasks-per-node=2 --no-kill --output=job.out
+touch held
+until test -e go; do sleep 0.05; done
+exec {python} -m scoop_hpc run {options} program.py
+"""
+HOSTS = """
+import os, socket, time
+from scoop_hpc import futures
+
+def host(i):
+    time.sleep(0.1)
+    return socket.gethostname()
+
+if __name__ == "__main__":
+    found = []
+    while not found or os.path.exists("stay"):
+        found = sorted(set(futures.map(host, range(40), chunksize=1)))
+    print("hosts", *found)
+"""
+
+
+class HeldStart:
+    """A job of Slurm's whose run is about to begin, so that a node may be lost before."""
+
+    def __init__(self, site: ClusterUnderTest, *options: str) -> None:
+        self.site = site
+        site.write(HOSTS)
+        script = site.write(SCRIPT.format(python=sys.executable, options=" ".join(options)), "job.sh")
+        self.id = site.check(HEAD, ["sbatch", "--parsable", str(script)]).strip()
+        site.wait_until((site.directory / "held").exists, 60, "the job runs")
+        first = site.check(HEAD, ["scontrol", "show", "hostnames", self.ask("%N")]).split()[0]
+        self.node = next(name for name in site.nodes if name != first)
+        self.others = [name for name in site.nodes if name != self.node]
+
+    def ask(self, what: str) -> str:
+        """Return what squeue says of the job."""
+        return self.site.check(HEAD, ["squeue", "--noheader", f"--jobs={self.id}", f"--format={what}"]).strip()
+
+    def begin(self) -> None:
+        """Let the run begin."""
+        (self.site.directory / "go").touch()
+
+    def until_said(self, pattern: str, timeout: float = 60) -> None:
+        """Wait until the job has printed what matches."""
+        self.site.wait_until(
+            lambda: re.search(pattern, self.site.output()), timeout, f"{pattern}: {self.site.output()}"
+        )
+
+
+def test_agents_are_started_again_where_slurm_could_not_reach_a_node(cluster: ClusterUnderTest) -> None:
+    job = HeldStart(cluster)
+    with restored(lambda: start_slurmd(cluster, job.node)):
+        cluster.check(job.node, ["pkill", "-KILL", "-x", "slurmd"])
+        job.begin()
+        job.until_said(rf"srun could not start an agent on {job.node}: .* are started again in 1 s")
+        start_slurmd(cluster, job.node)
+        job.until_said("hosts " + " ".join(cluster.nodes))
+    cluster.wait_until_clean()
+
+
+def test_node_that_is_down_at_the_start_is_named_in_the_end(cluster: ClusterUnderTest) -> None:
+    job = HeldStart(cluster, "--patience", "15")
+    with restored(lambda: cluster.machine.start_node(job.node)):
+        cluster.machine.kill_node(job.node)
+        job.begin()
+        job.until_said(rf"error: .*node {job.node}: srun could not start its agent: ")
+    cluster.wait_until_clean()
+
+
+def test_run_begins_without_a_node_that_is_down_if_it_may(cluster: ClusterUnderTest) -> None:
+    job = HeldStart(cluster, "--min-nodes", "3")
+    (cluster.directory / "stay").touch()
+    with restored(lambda: cluster.machine.start_node(job.node)):
+        cluster.machine.kill_node(job.node)
+        job.begin()
+        job.until_said(rf"begins with 3 of 4 nodes, without {job.node}")
+        cluster.wait_until(lambda: is_known_as_down(cluster, job.node), 90, "Slurm knows that the node is down")
+        (cluster.directory / "stay").unlink()
+        job.until_said("hosts " + " ".join(job.others))
+    cluster.wait_until_clean()
+
+
+def start_slurmd(cluster: ClusterUnderTest, node: str) -> None:
+    """Start the daemon of Slurm on *node*, unless it runs."""
+    cluster.run(node, ["sh", "-c", "pgrep -x slurmd || slurmd"])
+    cluster.machine.wait_usable([node], time.monotonic() + 60)
 
 
 def is_known_as_down(site: ClusterUnderTest, node: str) -> bool:

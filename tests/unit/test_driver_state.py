@@ -607,7 +607,7 @@ def test_pool_ends_with_its_client_who_need_not_be_told(lost: bool) -> None:
 def test_what_happens_is_told_to_observers_in_its_order() -> None:
     run = Run(FAILING)
     run.do(run.state.start(commands(2), 0.0))
-    run.state.command_started(commands(1)[0], 8)
+    run.state.command_started(commands(1)[0], 8, 0.0)
     run.begin()
     run.command_ends(CommandEnd(N2, 8, 1))
     names = [type(event).__name__ for event in run.observed]

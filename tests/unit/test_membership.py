@@ -215,7 +215,7 @@ SRUN = Command(("srun",), {}, ("n1", "n2", "n3", "n4"), may_end_all=True)
 def started_by_srun(plan: RunPlan, *indices: int) -> Run:
     run = Run(replace(plan, outlived=True))
     run.do(run.state.start([SRUN], 0.0))
-    run.state.command_started(SRUN, 8)
+    run.state.command_started(SRUN, 8, 0.0)
     join(run, *indices)
     assert run.phase is Phase.RUNNING
     return run

@@ -228,7 +228,7 @@ class World:
         for action in actions:
             match action:
                 case driver_actions.Start(command):
-                    self.driver.command_started(command, next(self._number))
+                    self.driver.command_started(command, next(self._number), self.now)
                     if command.nodes[0] not in self.silent:
                         hello = Hello(VERSION, "3.11", command.nodes[0], "host", 8, 4)
                         self._tell_driver(self.nodes[command.nodes[0] == "n2"], hello)

@@ -2,6 +2,7 @@
 
 Each imports only those below it::
 
+    launches      a command that could not start all agents, and ends the others, is started again
     witnesses     what tells of a lost agent: its connection, its launcher's command, broken links
     losses        the run goes on without a node or worker, or ends
     joining       agents are started, welcomed, told of each other

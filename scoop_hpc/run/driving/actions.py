@@ -17,6 +17,12 @@ class Start(Struct, frozen=True):
     command: Command
 
 
+class StartAgain(Struct, frozen=True):
+    """Start other commands of the launcher for *nodes*; tell of each what is told after `Start`."""
+
+    nodes: tuple[str, ...]
+
+
 class EndAlone(Struct, frozen=True):
     """End the launcher's command of a process id, and none of the agents that it has brought."""
 
@@ -76,6 +82,7 @@ class Probe(Struct, frozen=True):
 
 Action = (
     Start
+    | StartAgain
     | EndAlone
     | Send
     | Report

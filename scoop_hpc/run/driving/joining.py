@@ -48,6 +48,7 @@ class Joining:
         self._reported = 0  # of these, or they never will
         self._join_until: float | None = None
         self._tell_at: float | None = None  # the user, whom the run waits for
+        self.obstacles: dict[str, str] = {}  # why nodes have not reported, as far as the launcher has said; by name
 
     # time
 
@@ -67,6 +68,8 @@ class Joining:
         reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
         if self._plan.min_nodes is not None:
             reason += f"; {len(self._membership.up())} nodes are ready, --min-nodes is {self._plan.min_nodes}"
+        known = [name for name in self.missing() if name in self.obstacles]
+        reason += "".join(f"; node {name}: {self.obstacles[name]}" for name in known)
         if self._plan.pool is None:
             reason += "; --patience gives them more time"
         return self._life.end(1, reason, now, show_last_words=True)
@@ -106,6 +109,12 @@ class Joining:
             self._begun += len(command.nodes)
             actions.append(Start(command))
         return actions
+
+    def begin_anew(self, nodes: Sequence[Node]) -> None:
+        """Take it that other commands are started for *nodes*, and nothing that their agents have said counts."""
+        self._reported -= sum(node.agent is not None for node in nodes)
+        self._unwelcomed = [node for node in self._unwelcomed if node not in nodes]
+        self.is_alone = False
 
     # Hello and Welcome
 

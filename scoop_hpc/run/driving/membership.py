@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from scoop_hpc.hostlist import first_label
 from scoop_hpc.protocol.messages import BrokerUp
-from scoop_hpc.protocol.names import AgentName, NodeIndex
+from scoop_hpc.protocol.names import AgentName, NodeIndex, agent_identity
 from scoop_hpc.run.placement import NodePlan
 
 
@@ -81,6 +81,7 @@ class Membership:
         self._first = list(self.nodes)  # without those that came back
         self._by_label = {(0, first_label(node.name)): node for node in self.nodes}
         self._by_agent: dict[AgentName, Node] = {}
+        self._disowned: set[str] = set()  # agents of launches that were given up, by `agent_identity`
 
     def named(self, name: str, party: int = 0) -> Node | None:
         """Return the node of a *party* that a scheduler or host calls *name*; of several, the last one."""
@@ -106,6 +107,25 @@ class Membership:
         new = self._append(first.name, first.workers, node.party, first.host)
         new.is_again = True
         return new
+
+    def renew(self, node: Node) -> None:
+        """Let *node* begin anew, as if no agent had ever reported from there: nothing has been done with it yet."""
+        if node.agent is not None:
+            self.disown(node.agent)
+            del self._by_agent[node.agent]
+        new = Node(node.index, node.name, node.workers, party=node.party, host=node.host, is_again=node.is_again)
+        self.nodes[new.index] = new
+        if not new.is_again:
+            self._first[new.index] = new
+        self._by_label[new.party, new.label] = new
+
+    def disown(self, agent: AgentName) -> None:
+        """Take *agent* for none of the run's from now on."""
+        self._disowned.add(agent_identity(agent))
+
+    def is_disowned(self, agent: AgentName) -> bool:
+        """Return whether *agent* is one of a launch that was given up, by whichever address it comes."""
+        return agent_identity(agent) in self._disowned
 
     def add(self, plan: NodePlan, party: int) -> Node:
         """Return a new node, which another allocation brings; it has a name of its own where two share a machine."""

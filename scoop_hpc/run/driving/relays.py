@@ -111,6 +111,12 @@ class Relays:
             self._relays[relay].assigned.pop(index, None)
         return relay
 
+    def begin_anew(self) -> None:
+        """Take it that no agent is there any more, nor has any done anything for others."""
+        for kept in (self._relays, self._relay_of, self._returns, self._waiting):
+            kept.clear()
+        self._moved.clear()
+
     def lost(self, node: Node) -> list[Action]:
         """Take it that there is no connection to the agent on *node*: it is no relay any more."""
         relay = self._relays.pop(node.index, None)

@@ -40,6 +40,13 @@ class CommandEnd(Struct, frozen=True):
     complaint: str = ""  # the last line that was an error of ours: srun tells after it how its tasks ended
     out_of_memory: bool = False
 
+    def as_event(self) -> events.CommandEnded:
+        """Return what observers are told."""
+        ended = describe_exit(self.status)
+        words = f"{ended}: {self.said}" if self.said else ended
+        program = os.path.basename(self.command.argv[0])
+        return events.CommandEnded(program, fold(self.command.nodes), self.pid, words)
+
 
 class _Suspect(Struct):
     """A node whose agent has no connection."""
@@ -177,6 +184,12 @@ class Witnesses:
         if command.may_end_all and self._plan.outlived and not self._plan.ends_on_loss:
             self._dangers[pid] = command
 
+    def begin_anew(self, nodes: Sequence[Node], pid: int) -> None:
+        """Take it that the command *pid* ends the agents on *nodes*, before they were part of the run: no loss."""
+        self._dangers.pop(pid, None)
+        for node in nodes:
+            self._suspects.pop(node.index, None)
+
     def _end_dangers(self) -> list[Action]:
         """End the commands that may end living agents because of a lost one, once they have brought all they could.
 
@@ -187,13 +200,18 @@ class Witnesses:
         if not self._suspects and not self._losses.nodes:
             return []
         due = [pid for pid, command in self._dangers.items() if self._is_danger(command)]
-        for pid in due:
-            self._ended_here.add(pid)
-            nodes = self._nodes_of(self._dangers.pop(pid))
-            if self._observers:
-                living = fold([node.name for node in nodes if not node.is_lost])
-                self._observers.tell(events.LauncherGone(living, "so that it cannot end them because of a lost one"))
-        return [EndAlone(pid) for pid in due]
+        return [action for pid in due for action in self.end_alone(pid)]
+
+    def end_alone(self, pid: int) -> list[Action]:
+        """End a command, unless it has ended, so that it cannot end the agents that it has brought."""
+        if pid not in self._dangers:
+            return []
+        self._ended_here.add(pid)
+        nodes = self._nodes_of(self._dangers.pop(pid))
+        if self._observers:
+            living = fold([node.name for node in nodes if node.agent is not None and not node.is_lost])
+            self._observers.tell(events.LauncherGone(living, "so that it cannot end them because of a lost one"))
+        return [EndAlone(pid)]
 
     def _is_danger(self, command: Command) -> bool:
         nodes = self._nodes_of(command)
@@ -211,9 +229,6 @@ class Witnesses:
         names = ", ".join(command.nodes)
         program = os.path.basename(command.argv[0])
         ended = describe_exit(end.status)
-        if self._observers:
-            words = f"{ended}: {end.said}" if end.said else ended
-            self._observers.tell(events.CommandEnded(program, fold(command.nodes), end.pid, words))
         if self._plan.one_machine:
             return self._agents_died(nodes, names, end, now)
         self._dangers.pop(end.pid, None)
