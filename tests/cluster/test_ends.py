@@ -124,7 +124,7 @@ def test_workers_that_are_killed_on_several_nodes_cost_no_result(cluster: Cluste
     assert cluster.scoop_hpc("wait", job).returncode == 0
     assert cluster.status(job)["state"] == "COMPLETED"
     lines = cluster.output().splitlines()
-    assert lines[-1] == "sum True"
+    assert "sum True" in lines
     died = [line for line in lines if line.startswith("scoop-hpc: warning: worker ")]
     assert [line.partition(" on ")[2].partition(" died: ")[0] for line in died] == list(nodes)
     assert all(line.endswith("; another takes its place") for line in died)

@@ -237,7 +237,7 @@ def test_a_program_is_warned_before_the_walltime_is_over(grid: ClusterUnderTest)
         "    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5))\n"
         "    time.sleep(300)\n"
     )
-    job = submit(grid, *EIGHT[:-1], "90s", "--signal", "75s", str(program))
+    job = submit(grid, *EIGHT[:-1], "90s", "--signal", "60s", str(program))
     assert grid.scoop_hpc("wait", job).returncode == 5
     grid.wait_until_clean()
 

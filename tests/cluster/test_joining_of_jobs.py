@@ -64,7 +64,7 @@ class TwoJobs:
         assert self.wait(self.first) == 0, self.cluster.output()
         self.cluster.wait_until_clean()
         printed = self.cluster.output()
-        assert printed.endswith("right\n"), printed
+        assert "right" in printed.splitlines(), printed  # a long run has more to say at its end
         return printed
 
 

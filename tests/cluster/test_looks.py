@@ -70,7 +70,7 @@ def check(cluster: ClusterUnderTest) -> None:
     assert (seen["status"], seen["totals"]["done"], seen["totals"]["running"]) == (0, 8, 0)
     assert (seen["totals"]["failed"], len(seen["failures"])) == (2, 2)
     assert [(each["name"], each["count"], each["failed"]) for each in seen["functions"]] == [("simulate", 8, 2)]
-    assert cluster.output().splitlines()[-1] == "2"
+    assert "2" in cluster.output().splitlines()
     cluster.wait_until_clean()
 
 

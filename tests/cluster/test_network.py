@@ -99,7 +99,7 @@ def test_an_interface_may_be_chosen(cluster: ClusterUnderTest, interface: str) -
     program = cluster.write(
         "from scoop_hpc import futures\nif __name__ == '__main__':\n    print(*futures.map(abs, [-1]))\n"
     )
-    patience = "60" if interface == "eth0" else "5"
+    patience = "60" if interface == "eth0" else "20"
     argv = ["salloc", "-N2", "--ntasks-per-node=1", *SCOOP_HPC, "run", "--patience", patience]
     done = cluster.run(HEAD, [*argv, "--interface", interface, str(program)])
     if interface == "eth0":

@@ -93,7 +93,7 @@ def check(cluster: ClusterUnderTest) -> None:
             page.fill("#text", "2")
             page.press("#text", "Enter")
             expect(page.locator("#searched")).to_contain_text("job.out")
-    assert cluster.output().splitlines()[-1] == "2"
+    assert "2" in cluster.output().splitlines()
     Path(cluster.directory, "chromium").unlink()
     cluster.wait_until_clean()
 

@@ -167,7 +167,7 @@ def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes
             os.kill(pid, signal.SIGSTOP)
         stopped |= others
     for title, run in started.items():
-        stdout, stderr = run.communicate(timeout=100)
+        stdout, stderr = run.communicate(timeout=240)
         about = record(Path(str(path) + title))
         assert (stdout, about["state"]) == ("", "FAILED")
         assert f"{title.removeprefix('scoop-')} " in about["reason"]
@@ -178,5 +178,5 @@ def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes
     for pid in members(suspended.pid):
         os.kill(pid, signal.SIGCONT)
     (runs.directory / "go").touch()
-    stdout, stderr = suspended.communicate(timeout=100)
+    stdout, stderr = suspended.communicate(timeout=240)
     assert (stdout, stderr, suspended.returncode) == ("4950\n", "", 0)
