@@ -94,10 +94,10 @@ def grid(runs: Runs) -> Iterator[Grid]:
 
 
 def test_all_nodes_that_grant_too_little_are_named_with_what_is_needed(grid: Grid) -> None:
-    grid.runs.before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (44, 44))
-    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:12,n2:12", grid.runs.write(SHOW))
+    grid.runs.before = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))  # enough for all until then
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:40,n2:40", grid.runs.write(SHOW))
     needed = r"{} more open files are needed, the system grants \d+ \(ulimit -n\): raise that, or ask for fewer workers"
-    expected = rf"scoop-hpc: error: node n1: {needed.format(44)}; node n2: {needed.format(42)}\n"
+    expected = rf"scoop-hpc: error: node n1: {needed.format(100)}; node n2: {needed.format(98)}\n"
     assert re.fullmatch(expected, without_warnings(done.stderr)), done.stderr
     assert (done.returncode, done.stdout) == (2, "")
 
