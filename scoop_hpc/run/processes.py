@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import signal
 import subprocess
 import tempfile
@@ -71,6 +70,7 @@ class Processes:
             raise LaunchError(f"cannot start {command.argv[0]!r} for {nodes}: {error.strerror}") from error
         self._running[process.pid] = command, process
         if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)  # what was polled may have been read since
             self._lines[process.stdout.fileno()] = LineBuffer()
             self._poller.register(process.stdout.fileno(), zmq.POLLIN)
             if command.failed_launch:
@@ -90,8 +90,11 @@ class Processes:
         return descriptor in self._lines
 
     def hear(self, descriptor: int) -> bool:
-        """Keep what a command has printed; return whether there may be more."""
-        text = os.read(descriptor, 65536)
+        """Keep what a command has printed, if anything; return whether there may be more."""
+        try:
+            text = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return False
         self._keep(descriptor, self._lines[descriptor].add(text))
         if not text:
             self._forget(descriptor)
@@ -122,10 +125,8 @@ class Processes:
     def failed_launches(self) -> list[FailedLaunch]:
         """Return what commands could not start, of all that they have printed until now, since the last call."""
         for descriptor in list(self._launches):
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            while descriptor in self._lines and poll.poll(0):
-                self.hear(descriptor)
+            while self.hear(descriptor):
+                pass
         failed, self._failed_launches = self._failed_launches, []
         return failed
 
@@ -151,11 +152,9 @@ class Processes:
                 del self._running[pid]
                 last_line = complaint = ""
                 if process.stdout is not None and process.stdout.fileno() in self._lines:
-                    os.set_blocking(process.stdout.fileno(), False)  # its own children may hold it open
-                    with contextlib.suppress(BlockingIOError):
-                        while self.hear(process.stdout.fileno()):
-                            pass
-                    if process.stdout.fileno() in self._lines:
+                    while self.hear(process.stdout.fileno()):
+                        pass
+                    if process.stdout.fileno() in self._lines:  # its own children hold it open
                         self._forget(process.stdout.fileno())
                 if process.stdout is not None:
                     last_line = self._last_lines.pop(process.stdout.fileno(), "")
