@@ -326,7 +326,7 @@ def test_run_begins_without_a_node_that_is_down_if_it_may(cluster: ClusterUnderT
         cluster.machine.kill_node(job.node)
         job.begin()
         job.until_said(rf"begins with 3 of 4 nodes, without {job.node}")
-        cluster.wait_until(lambda: is_known_as_down(cluster, job.node), 90, "Slurm knows that the node is down")
+        cluster.wait_until(lambda: is_known_as_down(cluster, job.node), 150, "Slurm knows that the node is down")
         (cluster.directory / "stay").unlink()
         job.until_said("hosts " + " ".join(job.others))
     cluster.wait_until_clean()

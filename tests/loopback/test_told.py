@@ -41,10 +41,10 @@ WAITS = {
     "result": "futures.submit(nap).result()",
     "map": "list(futures.map(nap, range(9)))",
     "chunks": "list(futures.map(nap, range(900)))",
-    "wait": "futures.wait([futures.submit(nap) for _ in range(9)])",
-    "as_completed": "next(futures.as_completed([futures.submit(nap) for _ in range(9)]))",
+    # it may be told by its futures: then a wait ends as any
+    "wait": "[done.result() for done in futures.wait([futures.submit(nap) for _ in range(9)]).done]",
+    "as_completed": "next(futures.as_completed([futures.submit(nap) for _ in range(9)])).result()",
     "map_reduce": "futures.map_reduce(nap, max, range(9))",
-    # it may be told by its futures: then the wait ends as any
     "library": "[done.result() for done in concurrent.futures.wait([futures.submit(nap) for _ in range(9)]).done]",
     "deadline": "futures.submit(nap).result(timeout=500)",
     "retry": """
