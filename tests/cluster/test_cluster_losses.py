@@ -124,10 +124,9 @@ class LossyJob:
 
 
 def title_of(process: Process) -> str:
-    """Return what a process is, "agent" for that."""
-    if process.title.startswith("scoop-"):
-        return process.title
-    return "agent" if "scoop_hpc.cli.agent" in " ".join(process.argv) else process.title
+    """Return what a process is, "agent" for that, and not for the shell above it, which outlives it on purpose."""
+    is_agent = process.title.startswith("py") and "scoop_hpc.cli.agent" in " ".join(process.argv)
+    return "agent" if is_agent else process.title
 
 
 def lost(lines: list[str]) -> list[str]:
@@ -320,13 +319,13 @@ def test_node_that_is_down_at_the_start_is_named_in_the_end(cluster: ClusterUnde
 
 
 def test_run_begins_without_a_node_that_is_down_if_it_may(cluster: ClusterUnderTest) -> None:
-    job = HeldStart(cluster, "--min-nodes", "3")
+    job = HeldStart(cluster, "--min-nodes", "3", "--log-level", "info")
     (cluster.directory / "stay").touch()
     with restored(lambda: cluster.machine.start_node(job.node)):
         cluster.machine.kill_node(job.node)
         job.begin()
         job.until_said(rf"begins with 3 of 4 nodes, without {job.node}")
-        cluster.wait_until(lambda: is_known_as_down(cluster, job.node), 150, "Slurm knows that the node is down")
+        job.until_said(rf"launch command for {job.node} ")  # another, for that node alone
         (cluster.directory / "stay").unlink()
         job.until_said("hosts " + " ".join(job.others))
     cluster.wait_until_clean()
