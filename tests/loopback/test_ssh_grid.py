@@ -111,8 +111,8 @@ def test_machine_without_a_launcher_joins_a_run_over_the_network(grid: Grid) -> 
     stdout, stderr = driver.communicate(timeout=120)
     assert (driver.returncode, stdout) == (0, "['m1', 'n1', 'n2']\n"), stderr
     assert "node m1 takes part from now on, as broker 2: 3 of 3 nodes\n" in stderr
-    joiner.communicate(timeout=120)
-    assert joiner.returncode == 0
+    _, said = joiner.communicate(timeout=120)
+    assert joiner.returncode == 0, said
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/bin/csh"])

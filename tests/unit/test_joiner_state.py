@@ -77,8 +77,8 @@ def test_joiner_whose_agents_have_all_ended_says_why() -> None:
     joiner.agents_ended("node m1: no welcome from the driver", 11.0)
     assert joiner.signalled(signal.SIGTERM, 11.0) == []
     assert joiner.pass_time(11.9) == []
-    assert joiner.deadline() == 12.0
-    (tell,) = joiner.pass_time(12.0)
+    assert joiner.deadline() == 20.0
+    (tell,) = joiner.pass_time(20.0)
     assert tell == Tell("error: the agents of all its nodes have ended: node m1: no welcome from the driver")
     assert (joiner.phase, joiner.status) == (Phase.OVER, 1)
 

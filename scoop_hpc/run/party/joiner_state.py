@@ -26,7 +26,7 @@ class JoinerPolicy(Struct, frozen=True):
     on_warning: float = 20.0  # from a warning signal until they have left, where that end is not known
     on_term: float = 5.0  # the same from SIGTERM: PBS kills 10 s after it
     farewell: float = 10.0  # that agents have to end, when the run ends or their time is over
-    last_word: float = 2.0  # that the driver has to say why all agents have ended
+    last_word: float = 10.0  # that the driver has to say why all agents have ended
     again: float = 2.0  # from one word that they leave to the next: one may be lost
 
 
