@@ -56,7 +56,7 @@ def is_sealed(frames: Sequence[bytes]) -> bool:
 
 
 def opened(frames: Sequence[bytes]) -> Envelope:
-    """Return the envelope around a message; raise ProtocolError if that is none.
+    """Return the envelope around a message; raise ProtocolError for an invalid one.
 
     >>> opened(Envelope(broker_name(0), broker_name(45), [b"message"]).sealed())
     Envelope(to='0', source='45', frames=[b'message'], hops=16)
