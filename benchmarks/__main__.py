@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from benchmarks import table
 from benchmarks.figures import EXECUTOR, OURS, Figures
 from benchmarks.measure import adopt_orphans, measure
-from benchmarks.peers import ALLOCATED_NODES, PEERS
+from benchmarks.peers import ALLOCATED_NODES, PEERS, Peer, of_build
 from benchmarks.rows import ROWS, Row
 from benchmarks.suite import Suite
 
@@ -48,15 +48,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         repeat=arguments.repeat,
         timeout=arguments.timeout,
     )
-    measured = {
-        row.name: suite.run(row, [PEERS[name] for name in row.peers if name in arguments.peers]) for row in rows
-    }
+    measured = {row.name: suite.run(row, _peers(row, arguments)) for row in rows}
     about = _about(arguments.repeat, arguments.quick)
     heading = ", ".join(str(about[key]) for key in ("date", "cores", "python", "runs", "sizes"))
     print(table.document(heading, rows, measured))
     _write(arguments.out, about, heading, rows, measured)
     ours = [figures[name] for figures in measured.values() for name in (OURS, EXECUTOR) if name in figures]
     return int(any(each.failure for each in ours))
+
+
+def _peers(row: Row, arguments: argparse.Namespace) -> list[Peer]:
+    """Return those who are to be measured in *row*, each of ours with the build before it beside it."""
+    before = {} if arguments.before is None else of_build(arguments.before)
+    named = [name for name in row.peers if name in arguments.peers]
+    return [peer for name in named for peer in (PEERS[name], before.get(name)) if peer is not None]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,6 +77,9 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     names = [row.name for row in ROWS]
     parser.add_argument("--rows", default=names, type=_names_among("row", names), help=f"of {','.join(names)}")
     parser.add_argument("--peers", default=list(PEERS), type=_names_among("peer", PEERS), help=f"of {','.join(PEERS)}")
+    parser.add_argument(
+        "--before", type=_build, help="directory with another build of scoop_hpc, measured beside this one"
+    )
     parser.add_argument("--repeat", default=3, type=_positive, help="runs of each, of which the median counts; 3")
     parser.add_argument("--timeout", default=120, type=_positive, help="seconds for one measurement; 120")
     parser.add_argument("--out", default=Path("build/benchmarks"), type=Path, help="directory; build/benchmarks")
@@ -92,6 +100,12 @@ def _names_among(kind: str, known: Iterable[str]) -> Callable[[str], list[str]]:
         return named
 
     return names
+
+
+def _build(text: str) -> Path:
+    if not Path(text, "scoop_hpc", "__init__.py").exists():
+        raise argparse.ArgumentTypeError(f"no package scoop_hpc is in {text!r}: name a directory where one is")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

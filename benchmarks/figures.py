@@ -12,6 +12,7 @@ from scoop_hpc.bench.rows import shown as shown
 OURS = "scoop_hpc"
 TRACED = "traced"  # a run with --trace
 BY_MPI = "by-mpi"  # a run whose agents mpiexec brings
+BEFORE, EXECUTOR_BEFORE = "before", "Executor-before"  # both of another build of ours
 EXECUTOR = "Executor"  # ours, too: the pool of a program that nobody started by scoop-hpc run
 
 
@@ -72,7 +73,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class ImportCheck:
+class Verdict:
     """Whether a target is reached: *ratio* is 1 where it just is, and more where it is by far."""
 
     ratio: float | None
@@ -90,21 +91,19 @@ class ImportCheck:
         return f"{'reached' if self.reached else 'not reached'} ({rounded_down(self.ratio)})"
 
 
-def judge(target: Target, row: str, more_is_better: bool, measured: Measured) -> ImportCheck:
+def judge(target: Target, row: str, more_is_better: bool, measured: Measured) -> Verdict:
     """Return the verdict on *target* of *row*."""
     ours = measured[row].get(target.whose)
     if ours is None or ours.failure:
-        return ImportCheck(
-            None, f"{target.whose} was not measured" if ours is None else f"{target.whose} {ours.failure}"
-        )
+        return Verdict(None, f"{target.whose} was not measured" if ours is None else f"{target.whose} {ours.failure}")
     bound = target.factor
     if target.peer:
         other = measured.get(target.row or row, {}).get(target.peer)
         if other is None or other.failure:
             of = f"{target.peer} in {target.row}" if target.row else target.peer
-            return ImportCheck(None, f"{of} was not measured" if other is None else f"{of}: {other.failure}")
+            return Verdict(None, f"{of} was not measured" if other is None else f"{of}: {other.failure}")
         bound *= other.median
-    return ImportCheck(ratio(ours.median, bound, more_is_better))
+    return Verdict(ratio(ours.median, bound, more_is_better))
 
 
 def ratio(value: float, other: float, more_is_better: bool) -> float:

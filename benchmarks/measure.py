@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.peers import PROGRAMS, SHARED
+from benchmarks.peers import PROGRAMS, search_path
 
 _TO_END = 10.0  # seconds for a peer to clean up after a SIGTERM; scoop_hpc, dask and SCOOP have directories to remove
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -77,7 +77,7 @@ def _environ(environ: Mapping[str, str], temporary: str) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join([str(PROGRAMS), str(SHARED), str(PROGRAMS.parents[1])]),
+        "PYTHONPATH": search_path(PROGRAMS.parents[1]),
         "TMPDIR": temporary,
         "OMPI_ALLOW_RUN_AS_ROOT": "1",  # Open MPI's; it needs both
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

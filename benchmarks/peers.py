@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import BY_MPI, EXECUTOR, OURS, TRACED
+from benchmarks.figures import BEFORE, BY_MPI, EXECUTOR, EXECUTOR_BEFORE, OURS, TRACED
 from benchmarks.rows import RAW
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -63,6 +63,20 @@ def _mpiexec(workers: int) -> list[str] | None:
 def _srun(workers: int) -> list[str] | None:
     nodes = os.environ.get(ALLOCATED_NODES)
     return ["srun", f"-N{nodes}", sys.executable] if nodes and shutil.which("srun") else None
+
+
+def search_path(tree: Path) -> str:
+    """Return where Python is to look for the programs, and for the package in *tree* [Python's manual, PYTHONPATH]."""
+    return os.pathsep.join(map(str, (PROGRAMS, SHARED, tree)))
+
+
+def of_build(tree: Path) -> dict[str, Peer]:
+    """Return, by ours, the peers that are the same of another build, whose package lies in *tree*."""
+    path = f"PYTHONPATH={search_path(tree.resolve())}"
+    return {
+        OURS: Peer(BEFORE, "scoop_hpc_peer.py", lambda workers: ["env", path, *_scoop_hpc(workers)]),
+        EXECUTOR: Peer(EXECUTOR_BEFORE, "executor_peer.py", lambda workers: ["env", path, sys.executable]),
+    }
 
 
 _LISTED = (

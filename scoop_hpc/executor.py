@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, replace
 from typing import Any
 
+from scoop_hpc.bulk.checks import check_count, deadline_in
 from scoop_hpc.bulk.chunks import Chunk, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import sized
@@ -93,6 +94,8 @@ class Executor(concurrent.futures.Executor):
             max_workers = _count(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer is {initializer!r}: it must be a callable")
+        if not isinstance(initargs, Iterable):
+            raise TypeError(f"initargs is {initargs!r}: it must be a tuple, of the initializer's arguments")
         if on_worker_loss not in _ON_LOSS:
             raise ValueError(f"on_worker_loss is {on_worker_loss!r}: it must be 'replace' or 'break'")
         if progress not in _PROGRESS:
@@ -189,16 +192,12 @@ class Executor(concurrent.futures.Executor):
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
-        if chunksize is not None and chunksize < 1:
-            raise ValueError(f"chunksize is {chunksize!r}: it must be at least 1")
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError(f"buffersize is {buffersize!r}: it must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize is {buffersize!r}: it must be None or at least 1")
+        check_count("chunksize", chunksize)
+        check_count("buffersize", buffersize)
         options = options_of(fn)
         if options is not None and options.time_limit is not None:
             chunksize = 1  # the limit is that of one call
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         items = zip(*iterables)
         length = _length(iterables)
         if chunksize is None and buffersize is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
+import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import (
@@ -26,6 +26,7 @@ from concurrent.futures import (
 )
 from typing import Any, NamedTuple
 
+from scoop_hpc.bulk.checks import deadline_in
 from scoop_hpc.bulk.feed import Map, check_callable
 from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
 from scoop_hpc.bulk.results import sized
@@ -35,7 +36,7 @@ from scoop_hpc.pickling.arguments import refuse_unsendable
 from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.task import task
 from scoop_hpc.worker.controller import Controller
-from scoop_hpc.worker.current import current
+from scoop_hpc.worker.current import current, running
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.waiting import AnyWaiter
 
@@ -78,7 +79,7 @@ def wait(futures: Iterable[Future], timeout: float | None = None, return_when: s
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
     wanted = _ours(futures)
-    waiter = current().waiter(_deadline(timeout))
+    waiter = current().waiter(deadline_in(timeout))
     pending = {future for future in wanted if not future.settled}
     finished = itertools.count(1)
 
@@ -103,7 +104,7 @@ def wait(futures: Iterable[Future], timeout: float | None = None, return_when: s
 def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     wanted = _ours(futures)
-    finished = _Finished(current(), _deadline(timeout), wanted)
+    finished = _Finished(current(), deadline_in(timeout), wanted)
     watchers = {future: functools.partial(finished.add, future) for future in wanted}
     for future, watcher in watchers.items():
         if future.settled:
@@ -147,9 +148,9 @@ def map(  # noqa: A001
     if chunksize is None and buffersize is None and not progress and callable(function):
         items = items_if_small(iterables, controller.policy.small_map_items)
         if items is not None:
-            return sized(submit_each(controller, function, items, _deadline(timeout)), len(items))
-    mapped = Map(controller, function, iterables, chunksize, buffersize, _deadline(timeout), label=progress)
-    return sized(mapped.in_order(), mapped.length)
+            return sized(submit_each(controller, function, items, deadline_in(timeout)), len(items))
+    mapped = Map(controller, function, iterables, chunksize, buffersize, deadline_in(timeout), label=progress)
+    return sized(_shown(progress, mapped.in_order(), mapped.length), mapped.length)
 
 
 def map_as_completed(
@@ -162,10 +163,10 @@ def map_as_completed(
 ) -> Iterator[Any]:
     """Yield the same results as `map`, as they come."""
     controller = current()
-    deadline = _deadline(timeout)
+    deadline = deadline_in(timeout)
     finished = _Finished(controller, deadline)
     mapped = Map(controller, function, iterables, chunksize, buffersize, deadline, finished, progress)
-    return sized(mapped.as_they_come(finished), mapped.length)
+    return sized(_shown(progress, mapped.as_they_come(finished), mapped.length), mapped.length)
 
 
 def map_reduce(
@@ -188,7 +189,7 @@ def map_reduce(
     *iterables* must end. They are read in blocks of 10,000 items at the most, while less than 100,000 are out at other
     workers. A call with a *timeout* leaves all items to the others, so that it can be kept.
     """
-    return reduced(current(), function, reduction, iterables, _deadline(timeout), initial)
+    return reduced(current(), function, reduction, iterables, deadline_in(timeout), initial)
 
 
 def map_scan(
@@ -208,7 +209,7 @@ def map_scan(
     is called at most twice for each item and once for each chunk [Ladner and Fischer, Parallel Prefix Computation,
     J. ACM 27 (1980) 831; Blelloch, Prefix Sums and Their Applications, CMU-CS-90-190 (1990)].
     """
-    return scanned(current(), function, reduction, iterables, _deadline(timeout))
+    return scanned(current(), function, reduction, iterables, deadline_in(timeout))
 
 
 class _Finished:
@@ -251,8 +252,13 @@ def _ours(futures: Iterable[Future]) -> set[Future]:
     return wanted
 
 
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
+def _shown(label: str, results: Iterator[Any], length: int | None) -> Iterator[Any]:
+    """Return *results*; in a notebook, which runs the tasks itself, it shows how far they are."""
+    if "IPython" not in sys.modules or running() is not None:
+        return results
+    from scoop_hpc.pool.notebook import in_notebook, shown_as_taken  # noqa: PLC0415  notebooks only
+
+    return shown_as_taken(label, results, length) if in_notebook() else results
 
 
 def _raised(future: Any) -> bool:

@@ -41,4 +41,8 @@ def _home() -> str:
 
 
 def _call(module: str) -> str:
-    return f"from {module} import main; main()"
+    """Return what imports *module* and calls its ``main()``.
+
+    Nothing of a module is garbage: to look for some takes a tenth of the time that the imports take.
+    """
+    return f"import gc; gc.disable(); from {module} import main; gc.freeze(); gc.enable(); main()"

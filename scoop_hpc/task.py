@@ -36,6 +36,7 @@ _R = TypeVar("_R")
 _S = TypeVar("_S")
 
 _NOTES = hasattr(BaseException, "add_note")  # from Python 3.11 on, tracebacks show them [PEP 678]
+_MOST_LOSSES = 100  # each of which is told of in the messages about the call
 _COPIED = frozenset(functools.WRAPPER_ASSIGNMENTS)
 
 
@@ -56,13 +57,14 @@ class TaskOptions(Struct, frozen=True):
     retry_on: tuple[type[Exception], ...] = (Exception,)  # after which ones
     time_limit: float | None = None  # seconds
     name: str | None = None  # for messages
+    max_losses: int = 3  # workers that may be lost with a call, until it fails
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TaskOptions, self.values()
 
     def values(self) -> tuple[Any, ...]:
         """Return the values of the options, in order."""
-        return self.retries, self.retry_on, self.time_limit, self.name
+        return self.retries, self.retry_on, self.time_limit, self.name, self.max_losses
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not as they are without being given."""
@@ -94,7 +96,7 @@ def options_of(function: object) -> TaskOptions | None:
     """Return the options of *function*, None if it has none; finds those of a partial and of a method, too.
 
     >>> options_of(functools.partial(task(print, retries=2), 1))
-    TaskOptions(retries=2, retry_on=(<class 'Exception'>,), time_limit=None, name=None)
+    TaskOptions(retries=2, retry_on=(<class 'Exception'>,), time_limit=None, name=None, max_losses=3)
     """
     while True:
         kind = type(function)
@@ -282,6 +284,7 @@ def task(
     retry_on: type[Exception] | tuple[type[Exception], ...] = ...,
     time_limit: float | None = ...,
     name: str | None = ...,
+    max_losses: int = ...,
 ) -> TaskFunction[_P, _R]: ...
 @overload
 def task(
@@ -290,6 +293,7 @@ def task(
     retry_on: type[Exception] | tuple[type[Exception], ...] = ...,
     time_limit: float | None = ...,
     name: str | None = ...,
+    max_losses: int = ...,
 ) -> Callable[[Callable[_P, _R]], TaskFunction[_P, _R]]: ...
 def task(
     function: Any = _NOT_GIVEN,
@@ -299,6 +303,7 @@ def task(
     retry_on: type[Exception] | tuple[type[Exception], ...] = _NOT_GIVEN,
     time_limit: float | None = _NOT_GIVEN,
     name: str | None = _NOT_GIVEN,
+    max_losses: int = _NOT_GIVEN,
 ) -> Any:
     """Return *function* with options for its tasks; without it, return a decorator.
 
@@ -312,7 +317,9 @@ def task(
 
     *retries* is how often a call is repeated after an exception, where it was made and with the same arguments;
     *retry_on* says after which ones, all by default. Without *retries* no exception repeats a call. *time_limit* is in
-    seconds, for each call. *name* stands for the function in messages.
+    seconds, for each call. *name* stands for the function in messages. *max_losses* is with how many workers a call may
+    be lost, one after the other, until it fails, 3 if it is not given; where it only waited for others, or its whole
+    node was lost, a loss counts a quarter.
 
     Given a function that has options, or a partial or a method of one, it returns another, whose options are the same
     but for those that are given: *retries* are replaced, not multiplied.
@@ -320,7 +327,13 @@ def task(
     Raises TypeError or ValueError for an option that cannot be right, and TypeError if *function* is not callable, or
     is a generator or asynchronous function, whose results cannot travel.
     """
-    given = {"retries": retries, "retry_on": retry_on, "time_limit": time_limit, "name": name}
+    given = {
+        "retries": retries,
+        "retry_on": retry_on,
+        "time_limit": time_limit,
+        "name": name,
+        "max_losses": max_losses,
+    }
     checked = {option: _CHECKS[option](value) for option, value in given.items() if value is not _NOT_GIVEN}
     if function is _NOT_GIVEN:
         return lambda function: _with(function, checked)
@@ -370,11 +383,16 @@ _NEVER: tuple[tuple[Callable[[Any], bool], str, str], ...] = (  # see `pickling.
 )
 
 
-def _check_retries(value: Any) -> int:
+def _integer(value: Any) -> int | None:
+    """Return *value* as an integer; None if it is no such number."""
     try:
-        retries = None if isinstance(value, bool) else operator.index(value)
+        return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        retries = None
+        return None
+
+
+def _check_retries(value: Any) -> int:
+    retries = _integer(value)
     if retries is None:
         raise TypeError(f"retries is {value!r}: it must be an integer, how often a failed call is repeated")
     if retries < 0:
@@ -420,9 +438,19 @@ def _check_name(value: Any) -> str | None:
     return value
 
 
+def _check_max_losses(value: Any) -> int:
+    losses = _integer(value)
+    if losses is None:
+        raise TypeError(f"max_losses is {value!r}: it must be an integer, with how many workers a call may be lost")
+    if not 1 <= losses <= _MOST_LOSSES:
+        raise InputError(f"max_losses is {value!r}: it must be from 1, the first loss is the last, to {_MOST_LOSSES}")
+    return losses
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "retries": _check_retries,
     "retry_on": _check_retry_on,
     "time_limit": _check_time_limit,
     "name": _check_name,
+    "max_losses": _check_max_losses,
 }

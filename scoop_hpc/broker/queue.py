@@ -63,6 +63,11 @@ class Queue:
         self._several.discard(key)
         return self.batches.pop(key)
 
+    def get(self, owner: WorkerName, serial: int) -> Batch | None:
+        """Return the batch that a task is in, None if it is not here."""
+        key = self._key_of(owner, serial)
+        return None if key is None else self.batches[key]
+
     def find(self, owner: WorkerName, serial: int, drop: bool) -> bool:
         """Return whether the task is here; drop it if *drop*."""
         key = self._key_of(owner, serial)

@@ -13,7 +13,6 @@ every process of the node at once.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -42,7 +41,6 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Ready,
     Stop,
-    WorkerDied,
 )
 from scoop_hpc.protocol.names import (
     AGENT,
@@ -66,16 +64,11 @@ class BrokerPlan(Struct, frozen=True):
     """The arguments of a broker."""
 
     node: NodeIndex
-    workers: int  # on this node
-    takers: int  # of these, all but the origin
-    directory: str  # private, for its ipc sockets
+    takers: int  # the workers on this node, without the origin
+    endpoint: str  # of this node's own processes
+    listening: int  # descriptor of the socket there
     curve: Curve | None  # None if all brokers are on this machine
     addresses: tuple[str, ...]  # of this node, the most promising first; unused without *curve*
-
-
-def main_endpoint(directory: str, node: NodeIndex) -> str:
-    """Return where the broker of *node* meets its workers and its agent."""
-    return f"ipc://{directory}/{node}"
 
 
 class BrokerServer:
@@ -83,7 +76,6 @@ class BrokerServer:
 
     def __init__(self, plan: BrokerPlan, policy: Policy = Policy(), observers: Observers = NOBODY) -> None:
         self._plan = plan
-        self._workers = plan.workers
         self._policy = policy
         self._observers = observers
         self._name = broker_name(plan.node)
@@ -97,9 +89,9 @@ class BrokerServer:
         self._authenticator: keys.Authenticator | None = None
         silence = None if plan.curve is None else sockets.silence_within(policy.broken)
         self._main = sockets.make(self._context, zmq.ROUTER, self._name, silence=silence)
-        sockets.bind_ipc(self._main, main_endpoint(plan.directory, plan.node))
+        sockets.bind_listening(self._main, plan.endpoint, plan.listening)
         if plan.curve is None:
-            self._up = BrokerUp(plan.node, (main_endpoint(plan.directory, plan.node),), plan.takers)
+            self._up = BrokerUp(plan.node, (plan.endpoint,), plan.takers)
         else:
             self._authenticator = keys.Authenticator(self._context, plan.curve)
             port = sockets.bind_tcp(self._main, plan.curve)
@@ -135,6 +127,8 @@ class BrokerServer:
                     self._authenticator.step()
                 else:
                     self._serve_links()
+            if self._trunk.keeps:
+                self._serve_links()
             now = time.monotonic()
             self._dispatch(self._state.tick(now))
             if now >= looked + self._policy.tick:
@@ -295,8 +289,6 @@ class BrokerServer:
                 sockets.send_to(self._main, AGENT, held)
         else:
             sends = self._state.handle(message, name)
-            if isinstance(message, WorkerDied) and self._plan.curve is not None:
-                self._expect_another(message.is_replaced)
             if isinstance(message, Peers):
                 self._meet(message)
             elif isinstance(message, Gone):
@@ -304,21 +296,7 @@ class BrokerServer:
             self._dispatch(sends)
             if isinstance(message, Stop):
                 return False
-        if isinstance(message, Ready) and self._plan.curve is not None and self._all_are_here():
-            shutil.rmtree(self._plan.directory, ignore_errors=True)
         return True
-
-    def _expect_another(self, is_replaced: bool) -> None:
-        """Open the way in again that was removed when all workers were here, for one that takes a dead one's place."""
-        if not is_replaced:
-            self._workers -= 1
-        elif not os.path.isdir(self._plan.directory):
-            os.mkdir(self._plan.directory, 0o700)
-            # a second listener: without the first, libzmq would drop the connections that came by it
-            sockets.bind_ipc(self._main, main_endpoint(self._plan.directory, self._plan.node))
-
-    def _all_are_here(self) -> bool:
-        return self._agent_is_here and len(self._state.workers) == self._workers
 
     def _serve_links(self) -> None:
         """Take what peers have answered, up to a limit."""

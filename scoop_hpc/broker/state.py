@@ -40,12 +40,12 @@ from scoop_hpc import events
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.home import Home
 from scoop_hpc.broker.leaving import Leaving
-from scoop_hpc.broker.ledger import Remains, serials_in
+from scoop_hpc.broker.ledger import Remains, only, serials_in
 from scoop_hpc.broker.neighbours import Neighbours
 from scoop_hpc.broker.policy import Policy
 from scoop_hpc.broker.queue import Queue
 from scoop_hpc.broker.shared_values import SharedValues
-from scoop_hpc.broker.workers import Answer, Question, Worker
+from scoop_hpc.broker.workers import Answer, Question, Unaware, Worker
 from scoop_hpc.errors import ProtocolError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import (
@@ -146,6 +146,7 @@ class BrokerState:
         self.waiting: dict[WorkerName, Request] = {}  # by idle workers
         self.ahead: dict[WorkerName, Request] = {}  # by workers that will soon be idle
         self.workers: dict[WorkerName, Worker] = {}
+        self._unaware = Unaware()  # workers that may not know how many tasks are welcome
         self.peers: set[BrokerName] = set()
         self.neighbours = Neighbours(name, policy)
         self._stealing: BrokerName | None = None  # the peer that was asked for tasks, and has not answered
@@ -199,6 +200,7 @@ class BrokerState:
         if broker_of(sender) != self.name or not is_worker(sender) or sender in self.workers:
             raise ProtocolError(f"{sender!r} cannot be a worker of broker {self.name}")
         self.workers[sender] = Worker()
+        self._unaware.add(sender)
         if self._observers:
             self._observers.tell(events.WorkerReady(sender))
         size = self._leaving.size_for_late()
@@ -230,6 +232,7 @@ class BrokerState:
         _check(sender in self.workers, message, sender)
         self.waiting.pop(sender, None)
         self.ahead.pop(sender, None)
+        self._unaware.add(sender)
         if type(message) is Request:
             (self.waiting if message.idle else self.ahead)[sender] = message
         sends = []
@@ -258,6 +261,7 @@ class BrokerState:
             return self._settle(BrokerName(sender))
         if sender in self.workers:
             self.workers[WorkerName(sender)].took_back(message.batches)
+            self._unaware.add(WorkerName(sender))
         self._enqueue(message.batches, sender)
         return self._settle()
 
@@ -271,12 +275,39 @@ class BrokerState:
     def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         """Queue *batches*, but not those of owners that are gone."""
         if self._gone:
-            batches = [batch for batch in batches if not self._is_gone(batch.owner)]
+            batches = self._without_copies([batch for batch in batches if not self._is_gone(batch.owner)])
         for batch in batches:
             if batch.losses or batch.terms is not USUAL:  # seldom
                 self._enqueue_unusual(batches, sender)
                 return
         self.queue.extend(batches, sender)
+
+    def _without_copies(self, batches: list[Batch]) -> list[Batch]:
+        """Return *batches* without tasks that wait here already; copies that know of fewer losses make room for them.
+
+        There are such where a task was queued again at its home, since a node was lost, and lived on elsewhere: this
+        node may get the one, and the other from a worker that dies. The copies then differ by a loss.
+        """
+        if not (self.risky or any(batch.losses for batch in batches)):
+            return batches
+        kept = []
+        for batch in batches:
+            copied = [serial for serial in serials_in(batch) if self._is_copied(batch, serial)]
+            if not copied:
+                kept.append(batch)
+            elif len(copied) < batch.tasks():
+                kept.append(only(batch, set(serials_in(batch)).difference(copied)))
+        return kept
+
+    def _is_copied(self, batch: Batch, serial: int) -> bool:
+        """Return whether a task of *batch* waits here already, knowing of as many losses; else drop what waits."""
+        for queue in (self.queue, self.risky):
+            copy = queue.get(batch.owner, serial)
+            if copy is not None and len(copy.losses) >= len(batch.losses):
+                return True
+            if copy is not None:
+                queue.find(batch.owner, serial, drop=True)
+        return False
 
     def _enqueue_unusual(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         risky = [batch for batch in batches if batch.losses or batch.terms.time_limit]
@@ -667,6 +698,7 @@ class BrokerState:
                     batches.append(batch)
                     count += batch.tasks()
                 self.workers[name].give(batches, name)
+                self._unaware.add(name)
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
@@ -705,13 +737,7 @@ class BrokerState:
         """Return how many more batches are welcome of each busy worker that does not know."""
         idle = len(self.waiting) + self.neighbours.idle
         hunger = idle + len(self.ahead)
-        demands = {}
-        if hunger:
-            for name, worker in self.workers.items():
-                more = None if name in self.waiting else worker.demand(hunger, idle)
-                if more is not None:
-                    demands[name] = more
-        return demands
+        return self._unaware.demands(self.workers, self.waiting, hunger, idle) if hunger else {}
 
     def _load(self) -> tuple[int, int, int]:
         """Return how many tasks wait here, how many of them for any worker, and how many workers are idle."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scoop_hpc.broker.ledger import Ledger
 from scoop_hpc.protocol.messages import Batch, Cancel, CancelAnswer, Demand, Query, QueryAnswer
 from scoop_hpc.protocol.names import WorkerName
 
+_FEW = 16  # workers, up to which each is looked at
 Question = Query | Cancel
 Answer = QueryAnswer | CancelAnswer
 
@@ -36,6 +38,10 @@ class Worker:
         more = Demand(max(0, batches - self._told), max(0, idle - self._told_idle))
         self._told, self._told_idle = max(batches, self._told), max(idle, self._told_idle)
         return more
+
+    def next_demand(self) -> tuple[int, int]:
+        """Return how many batches must be welcome, in all and for idle workers, until it is told again."""
+        return 2 * self._told or 1, 2 * self._told_idle or 1
 
     def give(self, batches: Sequence[Batch], name: WorkerName) -> None:
         """Note that *batches* are sent to it, who has that *name*.
@@ -94,6 +100,53 @@ class Worker:
         """Forget the batch with this task: it has begun, or was given back."""
         self._begun += sum(batch.tasks() for batch in self._given if batch.holds(question.owner, question.serial))
         self._given = deque(batch for batch in self._given if not batch.holds(question.owner, question.serial))
+
+
+class Unaware:
+    """The busy workers that may not know how much is welcome: those that have changed, and, if it has doubled, all.
+
+    So a message that changes one worker of many has the broker look at that one. With 64 workers, to look at each as
+    long as anybody is idle is a third of a task's time in the broker; with a few it costs less than to choose.
+    """
+
+    __slots__ = ("_changed", "_next", "_next_idle", "add")
+
+    def __init__(self) -> None:
+        self._changed: set[WorkerName] = set()
+        self.add = self._changed.add  # for a worker that is new, has got or given back tasks, or does not wait any more
+        self._next = self._next_idle = 1  # batches that must be welcome until any of the others is to be told
+
+    def demands(
+        self, workers: dict[WorkerName, Worker], waiting: Collection[WorkerName], batches: int, idle: int
+    ) -> dict[WorkerName, Demand]:
+        """Return what to ask of which *workers*, but those *waiting*; *idle* of so many *batches* are for the idle."""
+        demands = {}
+        if len(workers) <= _FEW:
+            for name, worker in workers.items():
+                more = None if name in waiting else worker.demand(batches, idle)
+                if more is not None:
+                    demands[name] = more
+            return demands
+        for name in self._to_look_at(workers, batches, idle):
+            if name not in waiting:
+                worker = workers[name]
+                more = worker.demand(batches, idle)
+                if more is not None:
+                    demands[name] = more
+                least, least_idle = worker.next_demand()
+                self._next, self._next_idle = min(self._next, least), min(self._next_idle, least_idle)
+        self._changed.clear()
+        return demands
+
+    def _to_look_at(self, workers: Collection[WorkerName], batches: int, idle: int) -> Collection[WorkerName]:
+        """Return the names of those that may have to be told, in the order of *workers*."""
+        if batches >= self._next or idle >= self._next_idle:
+            self._next = self._next_idle = sys.maxsize
+            return workers
+        changed = self._changed
+        if len(changed) > 1:
+            return [name for name in workers if name in changed]
+        return [name for name in changed if name in workers]
 
 
 def _has_doubled(count: int, told: int) -> bool:

@@ -20,11 +20,12 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
+from scoop_hpc.bulk.checks import check_count
 from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
-from scoop_hpc.errors import InputError, UnpicklableError, WorkerLostError
+from scoop_hpc.errors import UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.controller import Controller
@@ -39,7 +40,7 @@ _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cu
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return the length of the shortest of *iterables*, None if one does not know its own, or what is left of it."""
-    if all(isinstance(iterable, Sized) and not isinstance(iterable, SizedResults) for iterable in iterables):
+    if iterables and all(isinstance(each, Sized) and not isinstance(each, SizedResults) for each in iterables):
         with contextlib.suppress(OverflowError):  # of a range that nobody comes to the end of
             return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     return None
@@ -105,8 +106,8 @@ class Feed:
         label: str = "",
     ) -> None:
         check_callable(head[0])
-        _check_count("chunksize", chunksize)
-        _check_count("buffersize", buffersize)
+        check_count("chunksize", chunksize)
+        check_count("buffersize", buffersize)
         if not iterables:
             raise TypeError(f"{caller} needs at least one iterable")
         self.chunks: OrderedDict[Future, Sequence[tuple[Any, ...]]] = OrderedDict()  # in order, those not yet taken
@@ -458,12 +459,3 @@ def result_by(controller: Controller, future: Future, deadline: float | None, ca
     if not done:
         raise TimeoutError(f"not all results of {caller} were there in time")
     return future.result()
-
-
-def _check_count(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r}: it must be an integer or None")
-    if value < 1:
-        raise InputError(f"{name} is {value!r}: it must be at least 1")

@@ -14,7 +14,8 @@ class Sizes:
 
     An item takes *pace* seconds, None if that is not known, and its result *weight* bytes. From one item on, chunks
     grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that
-    all workers end together.
+    all workers end together. None is to take less than the owner needs to hand one to each worker: else thousands of
+    workers would wait for the owner.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class Sizes:
         self.weight = weight
         self.fixed = chunksize is not None
         self._workers = workers
+        self._round = workers * policy.chunk_owner  # seconds that the owner needs for a chunk for each worker
+        self._chunk_seconds = max(policy.chunk_seconds, self._round)
         self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
         self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
         self._measured = self._size  # items of the largest chunk that the pace is known of
@@ -45,7 +48,8 @@ class Sizes:
         if self.fixed or left is None:
             return size
         policy = self._policy
-        return max(1, min(size, max(left // (policy.chunk_last * self._workers), self._fitting(policy.chunk_worth))))
+        least = self._fitting(max(policy.chunk_worth, self._round))
+        return max(1, min(size, max(left // (policy.chunk_last * self._workers), least)))
 
     def budget(self, count: int) -> float | None:
         """Return how many seconds a chunk of *count* items may take until what is left of it is cut anew."""
@@ -74,7 +78,7 @@ class Sizes:
             return True
         if self._size > self._policy.chunk_leap * self._measured:  # too little is known of chunks of this size
             return True
-        return items * self.pace >= usual * self._policy.chunk_seconds  # at the end: many small chunks
+        return items * self.pace >= usual * self._chunk_seconds  # at the end: many small chunks
 
     def learn(self, count: int, seconds: float, size: int) -> None:
         """Note how long *count* items took, and how many bytes there are of their results.
@@ -94,6 +98,6 @@ class Sizes:
         if self.pace is None:
             return 0
         if seconds is None:
-            seconds = self._policy.chunk_seconds
+            seconds = self._chunk_seconds
         in_time = seconds / max(self.pace, _LEAST)
         return int(max(1, min(self._policy.chunk_items, in_time, self._policy.chunk_bytes / max(self.weight, _LEAST))))

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from scoop_hpc import futures  # noqa: F401  programs import it: once, for all workers of the node
-from scoop_hpc.broker.policy import Policy
-from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
 from scoop_hpc.cli import alias, worker_options
 from scoop_hpc.cli.worker_options import WorkerOptions, trace_to
 from scoop_hpc.cpus import cpu_numbers
@@ -26,16 +24,21 @@ from scoop_hpc.run import children, environment
 from scoop_hpc.run.agent import Agent, AgentPlan, Main, Mains
 from scoop_hpc.run.search_state import Ended
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.watching.once import Once
 from scoop_hpc.run.watching.trace import broker_track, worker_track
 from scoop_hpc.shares.share import Granted, Place, Share, deal_shares, read_granted, variables_of
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.entrance import Entrance
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
 from scoop_hpc.worker.main import WorkerPlan
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Be the agent of this node, by the *words* of a command line, or this process's own."""
+def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
+    """Be the agent of this node, by the *words* of a command line, or this process's own.
+
+    *once* is the driver's own, from which this process was forked.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the driver decides
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a driver on this machine has it blocked until here
     parser = argparse.ArgumentParser(prog="scoop-hpc agent")
@@ -52,7 +55,8 @@ def main(words: Sequence[str] | None = None) -> None:
     addresses, keys = environment.take_agent_variables(os.environ)
     options = worker_options.decode(os.environ.pop(worker_options.VARIABLE, ""))
     granted = read_granted(worker_options.wanted(options), os.environ, cpu_numbers(), read_text, os.listdir)
-    mains = Mains(functools.partial(_broker, options), functools.partial(_worker, options, granted))
+    once = once or Once()
+    mains = Mains(functools.partial(_broker, options, once), functools.partial(_worker, options, once, granted))
     plan = AgentPlan(
         node=_node(arguments),
         driver=addresses,
@@ -72,14 +76,14 @@ def main(words: Sequence[str] | None = None) -> None:
     agent = Agent(plan, mains, signals)
     try:
         agent.join()
-        agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
+        agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
         while agent.is_to_return:  # in this process: to start another may be no longer possible
             agent = Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
             try:
                 agent.join()
             except LaunchError:  # if the driver is gone, the first node has said so
                 break
-            agent.run(worker_options.run_observers(options, plan.node, "agent", agent.print))
+            agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
     except Ended:
         return
     except ScoopError as error:
@@ -87,7 +91,9 @@ def main(words: Sequence[str] | None = None) -> None:
     finally:
         if arguments.environment:
             environment.remove(arguments.environment)  # the driver has, unless it was killed
-    os._exit(0)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
+    # a joiner has to know how its agents ended; a driver does, and launchers complain of a status that is not 0
+    status = 1 if arguments.party and not agent.is_dismissed else 0
+    os._exit(status)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
 
 
 def _node(arguments: argparse.Namespace) -> str:
@@ -102,13 +108,17 @@ def _own_addresses(interface: str, driver: str) -> Sequence[str]:
     return addresses.preferred(addresses.own_addresses(interface), addresses.route_to(sockets.host_of(driver)))
 
 
-def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses: Sequence[str]) -> Main:
-    processes, takers = welcome.processes(), welcome.workers
-    plan = BrokerPlan(welcome.node, processes, takers, directory, welcome.curve, tuple(addresses))
+def _broker(options: WorkerOptions, once: Once, welcome: Welcome, entrance: Entrance, addresses: Sequence[str]) -> Main:
     node = welcome.nodes[welcome.node]
 
     def serve(last_word: LastWord) -> int:
-        observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}")
+        # in the broker's own process: the agent forks the workers meanwhile
+        from scoop_hpc.broker.policy import Policy  # noqa: PLC0415
+        from scoop_hpc.broker.server import BrokerPlan, BrokerServer  # noqa: PLC0415
+
+        at, listening, curve = entrance.endpoint, entrance.listening, welcome.curve
+        plan = BrokerPlan(welcome.node, welcome.workers, at, listening, curve, tuple(addresses))
+        observers = worker_options.run_observers(options, node, f"broker {broker_name(welcome.node)}", once)
         with trace_to(options, observers, last_word.trace, broker_track(welcome.node, node)):
             server = BrokerServer(plan, Policy(broken=welcome.grace), observers)
             try:
@@ -121,9 +131,15 @@ def _broker(options: WorkerOptions, welcome: Welcome, directory: str, addresses:
 
 
 def _worker(
-    options: WorkerOptions, granted: Granted, welcome: Welcome, directory: str, name: WorkerName, local_rank: int
+    options: WorkerOptions,
+    once: Once,
+    granted: Granted,
+    welcome: Welcome,
+    entrance: Entrance,
+    name: WorkerName,
+    local_rank: int,
 ) -> Main:
-    plan = WorkerPlan(name, welcome.size, main_endpoint(directory, welcome.node), welcome.program, welcome.pool)
+    plan = WorkerPlan(name, welcome.size, entrance.endpoint, welcome.program, welcome.pool)
     if welcome.pool is None:
         alias.install("scoop", "scoop_hpc.compat")  # for the programs that were written for SCOOP
     node = welcome.nodes[welcome.node]
@@ -139,10 +155,11 @@ def _worker(
         os.environ.update(variables_of(place, share, granted, os.environ, options.counted))
         if share.cpus is not None:
             _bind(share.cpus.cpus, f"worker {name} on {node}")
-        observers = worker_options.run_observers(options, node, f"worker {name}")  # in the place of the agent's
+        observers = worker_options.run_observers(options, node, f"worker {name}", once)  # in the agent's place
         track = worker_track(welcome.node, node, name, welcome.size, is_origin=name == ORIGIN)
         with trace_to(options, observers, last_word.trace, track):
-            return worker_options.keeping(options, name, node, lambda: worker_main.main(plan, last_word, observers))()
+            work = functools.partial(worker_main.main, plan, last_word, observers)
+            return worker_options.keeping(options, name, node, work, once)()
 
     return work
 

@@ -16,7 +16,7 @@ from scoop_hpc.cli.start import is_here
 from scoop_hpc.cpus import count_cpus
 from scoop_hpc.errors import InputError
 from scoop_hpc.files.reading import TRUST, read_text
-from scoop_hpc.schedulers import read_allocation
+from scoop_hpc.schedulers.readers import read_allocation
 
 _SOURCE = '. "$1" || { echo "scoop-hpc: error: the prolog $1 failed" >&2; exit 2; }; shift; exec "$@"'
 

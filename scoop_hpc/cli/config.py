@@ -57,13 +57,13 @@ def show(every: bool, as_json: bool, profile: str | None, program: str | None) -
     found = read_settings(os.environ, program, profile, {})
     for warning in found.warnings:
         follow.say(f"warning: {warning}")
+    check(found, plain_options(program or "program.py"), os.environ)
     if as_json:
         print(json.dumps(_as_dict(found)))
     else:
         _print(found, every)
         for each in found.waiting:
             follow.say(str(each))
-    check(found, plain_options(program or "program.py"), os.environ)
 
 
 show.params.append(profile_option())

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 
 from scoop_hpc.errors import InputError
-from scoop_hpc.run.watching.log import LogStream
 from scoop_hpc.run.watching.progress import Display, LogLines
 
 MODES = ("auto", "bar", "log", "none")
@@ -30,7 +29,7 @@ def make_display(mode: str, environ: Mapping[str, str], in_job: bool, logs_to_st
         bar = _bar()
         if bar is not None:
             return bar
-    return LogLines(LogStream().write, time.monotonic) if mode != "auto" or is_terminal or in_job else None
+    return LogLines(time.monotonic) if mode != "auto" or is_terminal or in_job else None
 
 
 def _bar() -> Display | None:

@@ -14,6 +14,8 @@ import click
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.look.reports import show_failures
 from scoop_hpc.cli.options.job import choose
+from scoop_hpc.cli.options.numbers import Number, Whole
+from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.client import Client
@@ -32,7 +34,7 @@ _COLUMNS = ("JOB", "STATE", "EXIT", "NAME", "NODES", "SUBMITTED", "REASON")
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; times are in seconds since 1970.")
-@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=known_jobs)
 def status(as_json: bool, jobs: tuple[str, ...]) -> None:
     """Say how each JOB stands, or how it ended; without JOB, those submitted last."""
     client = follow.open_client(os.environ)
@@ -48,7 +50,7 @@ def status(as_json: bool, jobs: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; times are in seconds since 1970.")
-@click.option("-n", "--last", type=click.IntRange(min=1), metavar="N", help="Only the N jobs submitted last.")
+@click.option("-n", "--last", type=Whole(min=1), metavar="N", help="Only the N jobs submitted last.")
 @click.option(
     "--state", type=click.Choice([state.value for state in JobState], case_sensitive=False), help="Only these."
 )
@@ -67,7 +69,7 @@ def history(as_json: bool, last: int | None, state: str | None) -> None:
 @click.command()
 @click.option("--follow", "following", is_flag=True, help="Go on until the job has ended.")
 @click.option("--failed", is_flag=True, help="Print its failed tasks instead; JOB may be a file of run --report.")
-@click.argument("job")
+@click.argument("job", shell_complete=known_jobs)
 def logs(following: bool, failed: bool, job: str) -> None:
     """Print what JOB printed, or its failed tasks."""
     client = follow.open_client(os.environ)
@@ -97,8 +99,8 @@ def logs(following: bool, failed: bool, job: str) -> None:
 
 
 @click.command()
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up, with exit status 124.")
-@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@click.option("--timeout", type=Number(min=0), metavar="SECONDS", help="Give up, with exit status 124.")
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=known_jobs)
 def wait(timeout: float | None, jobs: tuple[str, ...]) -> None:
     """Wait for each JOB to end, and exit with its exit status: of several, with the highest."""
     client = follow.open_client(os.environ)
@@ -111,7 +113,7 @@ def wait(timeout: float | None, jobs: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: how each job stood, and whether it was cancelled.")
-@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=known_jobs)
 def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
     """End each JOB. One that has ended is left as it is."""
     client = follow.open_client(os.environ)
@@ -127,7 +129,7 @@ def cancel(as_json: bool, jobs: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=known_jobs)
 def requeue(jobs: tuple[str, ...]) -> None:
     """Run each JOB again: put one that runs back into its queue, submit one that has ended anew.
 
@@ -162,7 +164,7 @@ def _enter(directory: str) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of sentences.")
-@click.argument("job")
+@click.argument("job", shell_complete=known_jobs)
 def explain(as_json: bool, job: str) -> None:
     """Say why JOB does not run, and what can be changed; or how it stands otherwise."""
     client = follow.open_client(os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -56,6 +57,7 @@ class Commands(click.Group):
                 raise InputError(f"{name!r} is a program, not a command: scoop-hpc run {name}")
             return None
         command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
+        _collect_garbage()
         polls = name in ("run", "join")  # for Ctrl-C, from its start
         if not polls and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -132,6 +134,7 @@ def _run(words: Sequence[str], scoops_flags: bool) -> int:
         if scoops_flags and words[0] not in (*_COMMANDS, "-h", "--help", "--version"):
             from scoop_hpc.cli import classic  # noqa: PLC0415  # it loads all of `run`, which other commands do not need
 
+            _collect_garbage()
             classic.main(words)
         else:
             status = scoop_hpc.main(words, prog_name="scoop-hpc", standalone_mode=False)
@@ -142,6 +145,12 @@ def _run(words: Sequence[str], scoops_flags: bool) -> int:
     if sys.stdout is not None:
         sys.stdout.flush()
     return status if isinstance(status, int) else 0
+
+
+def _collect_garbage() -> None:
+    """Let the collector do its work from now on, which `__main__` has stopped; it leaves the modules alone."""
+    gc.freeze()
+    gc.enable()
 
 
 def _drop(descriptor: int) -> None:

@@ -6,17 +6,15 @@ It can be looked at as any run; a report is kept where the Executor asks for one
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import select
 import signal
-import sys
 from collections.abc import Sequence
 
 from msgspec import structs
 
 from scoop_hpc.cli.allocated import refuse_second_pool
-from scoop_hpc.cli.start import SIGNALS, look_file, open_missing_streams, run_request
+from scoop_hpc.cli.start import SIGNALS, leave, look_file, open_missing_streams, run_request
 from scoop_hpc.errors import ProtocolError, ScoopError
 from scoop_hpc.events import Observers
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
@@ -48,11 +46,7 @@ def main() -> None:
             status = _work_on(client.read_order(), client, signals, arguments.report)
     except ProtocolError:
         status = 0
-    # nothing is left to be tidied up, which would take 20 ms; who waits for this process wants to go on
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or none
-            stream.flush()
-    os._exit(status or 0)
+    leave(status or 0)
 
 
 def _work_on(order: Order, client: ClientPipes, signals: SignalFd, report: str) -> int | None:

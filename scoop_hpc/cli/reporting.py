@@ -15,7 +15,6 @@ from scoop_hpc.events import Observers
 from scoop_hpc.fields.checks import is_port
 from scoop_hpc.jobs.record import sibling
 from scoop_hpc.report import record as reports
-from scoop_hpc.report.text import paragraph
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.watching.collector import Collector
 from scoop_hpc.run.watching.report_file import ReportFile
@@ -60,8 +59,10 @@ def with_metrics(request: RunRequest, where: str, collector: Collector, observer
 
 
 def say_what_it_was_worth(collector: Collector) -> bool:
-    """Say in a paragraph on stderr what a run was worth, if it was long; return whether it was."""
-    is_long = collector.elapsed >= _LONG
+    """Say in a paragraph on stderr what a run was worth, if it was long and has begun; return whether so."""
+    is_long = collector.elapsed >= _LONG and collector.has_begun
     if is_long:
+        from scoop_hpc.report.text import paragraph  # noqa: PLC0415  most runs are short, or are said nothing of
+
         show(textwrap.fill(f"scoop-hpc: {paragraph(collector.record())}", _WIDTH, break_on_hyphens=False))
     return is_long

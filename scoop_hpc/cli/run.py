@@ -16,9 +16,12 @@ from scoop_hpc.cli.allocated import CHOICES, HELP, exit_status
 from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
-from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.options.filled import FilledCommand
+from scoop_hpc.cli.options.numbers import Number, Whole
+from scoop_hpc.cli.options.program import check_module, check_program, module_option
 from scoop_hpc.cli.reporting import collect, say_what_it_was_worth, with_metrics
-from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, look_file, open_missing_streams, run_request
+from scoop_hpc.cli.shell.names import network_interfaces, proposing
+from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, leave, look_file, open_missing_streams, run_request
 from scoop_hpc.cli.threads import counted_variables
 from scoop_hpc.cli.worker_options import WorkerOptions
 from scoop_hpc.complaints import say
@@ -39,20 +42,26 @@ from scoop_hpc.launchers.registry import LAUNCHERS
 from scoop_hpc.run.driver import Driver
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.signal_fd import SignalFd
+from scoop_hpc.run.watching.once import Once
 from scoop_hpc.run.watching.trace import TraceFile
 from scoop_hpc.shares.gpus import are_asked_for, find_gpus
 from scoop_hpc.shares.share import BINDINGS, NO_BINDING
 
-_NODES = click.IntRange(min=1)
-_GRACE = click.IntRange(1, LONGEST_GRACE)
+_NODES = Whole(min=1)
+_GRACE = Whole(1, LONGEST_GRACE)
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
-@click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
-@click.option("--workers-per-node", type=click.IntRange(min=1), help="Workers on each node.")
+@click.command(cls=FilledCommand, context_settings={"allow_interspersed_args": False})
+@click.option("-n", "--workers", type=Whole(min=1), help="Workers in all; default: all slots, or CPUs.")
+@click.option("--workers-per-node", type=Whole(min=1), help="Workers on each node.")
 @click.option("--label", is_flag=True, help="Put node and worker before each line that a worker prints.")
-@click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
-@click.option("--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for all nodes to report.")
+@click.option(
+    "--interface",
+    default="",
+    shell_complete=proposing(network_interfaces),
+    help="The network interface that other nodes reach this one by.",
+)
+@click.option("--patience", type=Number(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--min-nodes", type=_NODES, metavar="N", help="Begin with N nodes, end with fewer; default: all, half.")
 @click.option("--on-node-loss", type=click.Choice(ON_NODE_LOSS), default=ON_NODE_LOSS[0], help="Default: continue.")
 @click.option(
@@ -68,7 +77,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--bind", type=click.Choice(BINDINGS), default=NO_BINDING, help="Bind workers to CPUs; default: none.")
 @click.option("--gpus-per-worker", default="", metavar="N|all", help="GPUs that each worker sees; default: its share.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
-@click.option("--nice", type=click.IntRange(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
+@click.option("--nice", type=Whole(-20, 19), default=0, help="Niceness of the workers, as of nice(1).")
 @click.option(
     "--profile",
     "--profile-workers",
@@ -86,6 +95,7 @@ _GRACE = click.IntRange(1, LONGEST_GRACE)
 @click.option("--metrics", default="", metavar="FILE|[HOST:]PORT", help="Where Prometheus gets metrics of the run.")
 @click.option("--only-logger", is_flag=True, hidden=True, help="Log what scoop.logger is told, nothing else.")
 @click.option("--record", default="", hidden=True, help="File for the driver's record of the run.")
+@module_option
 @click.argument("program", nargs=1)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -118,6 +128,7 @@ def run(
     metrics: str,
     only_logger: bool,
     record: str,
+    is_module: bool,
     program: str,
     arguments: tuple[str, ...],
 ) -> None:
@@ -126,20 +137,25 @@ def run(
     Inside a job, `--hosts n1:4,n2` or a hostfile restricts the run to these of its nodes, with that many workers; where
     there is no scheduler, `--launcher ssh --hosts n1:4,n2:4` runs it on these hosts.
 
-    PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`. Its standard output,
-    error and exit status are those of this command, and its standard input, where all workers are started on this
-    machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by ssh, its standard input is empty.
+    PROGRAM is a Python file that keeps what it does under `if __name__ == "__main__":`, or with -m the name of a
+    module that does. Its standard output, error and exit status are those of this command, and its standard input,
+    where all workers are started on this machine. In a job, an interactive one (salloc, qsub -I, qrsh) as well, and by
+    ssh, its standard input is empty.
     """
     open_missing_streams()
     ranks = joined.enter(patience or joined.PATIENCE)
     if ranks is not None:
         click.get_current_context().with_resource(ranks)
     signals = SignalFd(SIGNALS)
-    check_program(program)
+    if is_module:
+        check_module(program, is_elsewhere=bool(container))
+    else:
+        check_program(program)
     _check_nice(nice)
     _check_shares(bind, gpus_per_worker)
     if patience is not None and not math.isfinite(patience):
         raise InputError(f"--patience {patience}: give a number of seconds")
+    once = Once()
     request = run_request(
         os.fsencode(program),
         [*map(os.fsencode, arguments)],
@@ -157,6 +173,8 @@ def run(
         ranks=ranks,
         mpiexec=mpiexec,
         workers_per_node=workers_per_node,
+        once=once,
+        is_module=is_module,
     )
     tracing = _opened(_filled(trace, request))
     options = WorkerOptions(
@@ -171,7 +189,7 @@ def run(
         counted=counted_variables(os.environb),
     )
     os.environ[worker_options.VARIABLE] = worker_options.encode(options)
-    observers = worker_options.run_observers(options, socket.gethostname(), "driver")
+    observers = worker_options.run_observers(options, socket.gethostname(), "driver", once)
     display = make_display(progress, os.environ, request.job_id is not None, options.log_events and not log_file)
     collector = collect(request, [usable(_filled(report, request), "report")], observers)
     if metrics:
@@ -194,6 +212,8 @@ def run(
     status, remark = exit_status(ending.status, os.environ)
     if remark:
         say(f"warning: {remark}")
+    if ranks is None:
+        leave(status)
     sys.exit(status)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -9,11 +11,11 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from scoop_hpc.cli.allocated import find_allocation, read_file
 from scoop_hpc.cli.grid import plan_hosts, plan_part
 from scoop_hpc.cli.hostfile import Host
-from scoop_hpc.cli.mpi.mpiexec import find_mpiexec
 from scoop_hpc.cli.mpi.ranks import Ranks
 from scoop_hpc.cli.threads import cpus_of_worker, thread_variables
 from scoop_hpc.cpus import count_cpus
@@ -26,11 +28,14 @@ from scoop_hpc.jobs.record import of_element
 from scoop_hpc.launchers.base import Launcher
 from scoop_hpc.launchers.container import PYXIS, Container, srun_options
 from scoop_hpc.launchers.local import LocalLauncher
+from scoop_hpc.launchers.mpi import Mpiexec
 from scoop_hpc.launchers.registry import LAUNCHERS, Place
 from scoop_hpc.protocol.messages import Program
+from scoop_hpc.run import proc
 from scoop_hpc.run.forked_agent import AgentMain
 from scoop_hpc.run.placement import NodePlan, place
 from scoop_hpc.run.request import RunRequest
+from scoop_hpc.run.watching.once import Once
 from scoop_hpc.schedulers.allocation import Allocation, Node
 from scoop_hpc.schedulers.pbs.allocation import read_nodefile
 from scoop_hpc.schedulers.readers import reader_of
@@ -47,6 +52,17 @@ def open_missing_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
+
+
+def leave(status: int) -> NoReturn:
+    """Exit at once: what the interpreter does at its end takes 25 ms and more, and nothing of a run is left to tidy up.
+
+    Not for the rank of an MPI, which takes that for a crash.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or none
+            stream.flush()
+    os._exit(status)
 
 
 def run_request(
@@ -66,12 +82,15 @@ def run_request(
     ranks: Ranks | None = None,
     mpiexec: str = "",
     workers_per_node: int | None = None,
+    once: Once | None = None,
+    is_module: bool = False,
 ) -> RunRequest:
     """Return the request to run *program* here: on the job's whole allocation, if this is in a job, or on those *hosts*
     of it that are named; outside of jobs on *hosts*, if any.
 
-    *reader* is the name of the one that is to read the allocation. Where mpiexec has chosen the nodes they are those of
-    its *ranks*. Raises InputError where that cannot be.
+    The program is the name of a module if *is_module*. *reader* is the name of the one that is to read the allocation.
+    Where mpiexec has chosen the nodes they are those of its *ranks*. *once* is what agents say that are forked from
+    this process. Raises InputError where that cannot be.
     """
     try:
         directory = os.getcwdb()
@@ -108,11 +127,13 @@ def run_request(
     else:
         name = launcher or _fitting(allocation)
         kind = _make(name, container, os.fsdecode(directory), allocation, not ends_on_loss, mpiexec)
+    if container is not None and kind.one_machine:
+        _check_runtime(container.runtime)
     if ranks is None and kind.one_machine and allocation.scheduler not in ("local", ""):
         _check_single(allocation, [node.name for node in nodes])
     return RunRequest(
         nodes=nodes,
-        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes)),
+        program=Program(program, tuple(arguments), directory, _environ_of_program(allocation, nodes), is_module),
         launcher=kind,
         own_addresses=lambda: _own_addresses(interface),
         state=private.root(os.environ),
@@ -127,7 +148,7 @@ def run_request(
         container=container,
         record=of_element(record, allocation.array_index) if record else "",
         look=of_element(os.path.join(os.path.dirname(record), look.FILE), allocation.array_index) if record else "",
-        agent_main=_agent_main() if isinstance(kind, LocalLauncher) and container is None else None,
+        agent_main=_agent_main(len(nodes), once) if isinstance(kind, LocalLauncher) and container is None else None,
     )
 
 
@@ -139,17 +160,20 @@ def look_file(request: RunRequest, observers: Observers) -> str:
     if request.look:
         return request.look
     try:
-        return runs.create(request.state, time.time())
+        return runs.create(request.state, time.time(), lambda seen: proc.is_gone(seen.pid, seen.driver))
     except InputError as error:
         if observers:
             observers.tell(Warned(f"`scoop-hpc top` cannot look at this run: {error}"))
         return ""
 
 
-def _agent_main() -> AgentMain:
+def _agent_main(nodes: int, once: Once | None) -> AgentMain:
     from scoop_hpc.cli import agent  # noqa: PLC0415  it loads all that a node needs, and this machine may be none
 
-    return agent.main
+    if nodes > 1:
+        from scoop_hpc.broker import server  # noqa: F401, PLC0415  once, for the brokers of all nodes
+
+    return functools.partial(agent.main, once=once)
 
 
 def _environ_of_program(allocation: Allocation, nodes: Sequence[NodePlan]) -> dict[bytes, bytes]:
@@ -193,12 +217,18 @@ def _make(
         first_node=allocation.nodes[0].name,
         nodefile=lambda: read_nodefile(os.environ, read_file),
         nodes=tuple(node.name for node in allocation.nodes),
-        mpiexec=lambda: find_mpiexec(mpiexec, os.environ),
+        mpiexec=lambda: _find_mpiexec(mpiexec),
         is_here=is_here,
         outlives_nodes=outlives_nodes,
         srun_options=() if container is None else tuple(srun_options(container, directory)),
     )
     return LAUNCHERS[launcher](here)
+
+
+def _find_mpiexec(given: str) -> Mpiexec:
+    from scoop_hpc.cli.mpi.mpiexec import find_mpiexec  # noqa: PLC0415  for one launcher of many
+
+    return find_mpiexec(given, os.environ)
 
 
 def is_here(host: str) -> bool:
@@ -224,6 +254,14 @@ def _check_single(allocation: Allocation, names: Sequence[str]) -> None:
         raise AllocationError(
             f"the launcher 'local' cannot reach the {len(allocation.nodes)} nodes of this {allocation.scheduler} job: "
             "leave --launcher out"
+        )
+
+
+def _check_runtime(runtime: str) -> None:
+    """Refuse the *runtime* of a container if there is none on this machine, where all of the run will be."""
+    if shutil.which(runtime) is None:
+        raise InputError(
+            f"--container-runtime {runtime}: there is no program {runtime!r} here: load its module, or choose another"
         )
 
 

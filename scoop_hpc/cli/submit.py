@@ -25,6 +25,8 @@ from scoop_hpc.cli.options.job import (
     read_options,
 )
 from scoop_hpc.cli.options.job_command import JobCommand
+from scoop_hpc.cli.options.program import module_option
+from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
@@ -42,12 +44,16 @@ _SETTINGS = {"allow_interspersed_args": False}
 
 
 _join_option = click.option(
-    "--join", metavar="JOB", help="Add the job's nodes to the run of JOB, a job of yours that runs, or waits."
+    "--join",
+    metavar="JOB",
+    shell_complete=known_jobs,
+    help="Add the job's nodes to the run of JOB, a job of yours that runs, or waits.",
 )
 
 
 @click.command(cls=JobCommand, context_settings=_SETTINGS)
 @_join_option
+@module_option
 @job_options
 def render(join: str | None, **options: Any) -> None:
     """Print the job script that `submit` would submit for PROGRAM with its ARGUMENTS."""
@@ -73,9 +79,10 @@ def render(join: str | None, **options: Any) -> None:
 @click.option("--wait", is_flag=True, help="Print what the job prints, and take its exit status.")
 @click.option("--dry-run", is_flag=True, help="Print the script, and what the scheduler thinks of it; submit nothing.")
 @_join_option
+@module_option
 @job_options
 def submit(parsable: bool, as_json: bool, wait: bool, dry_run: bool, join: str | None, **options: Any) -> None:
-    """Submit PROGRAM with its ARGUMENTS as a job: a Python file that `scoop-hpc run` would run.
+    """Submit PROGRAM with its ARGUMENTS as a job: a Python file, or with -m a module, that `scoop-hpc run` would run.
 
     With --join JOB there is no PROGRAM: the nodes of the new job take part in the run of that one.
     Ctrl-C while waiting leaves the job alone; `scoop-hpc cancel` ends it.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import click
 
+from scoop_hpc.cli.shell.names import proposing
 from scoop_hpc.errors import InputError
 from scoop_hpc.files.reading import TRUST
 from scoop_hpc.jobs.script import BLOCKS, OURS, SUFFIX, list_templates, read_template
@@ -56,8 +57,14 @@ def list_() -> None:
             print(name, read_template(name, directories, os.environ.get(TRUST, ""), SCHEDULERS.values())[0])
 
 
+def _short_names() -> list[str]:
+    """Return what `show` takes for each template, at its shortest."""
+    names = list_templates(template_directories(os.environ), SCHEDULERS.values())
+    return [name.removesuffix(SUFFIX) for name in names]
+
+
 @template.command()
-@click.argument("name")
+@click.argument("name", shell_complete=proposing(_short_names))
 def show(name: str) -> None:
     """Print the template NAME: slurm, slurm.sh.j2, or scoop_hpc/slurm.sh.j2 for ours, whatever others there are."""
     file = name if name.endswith(".j2") else name + SUFFIX

@@ -6,6 +6,7 @@ The driver hands it to the agents as a variable of their environment, which ends
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from scoop_hpc.complaints import say
 from scoop_hpc.events import Observers
 from scoop_hpc.run.watching import log
 from scoop_hpc.run.watching.log import LogFile, LogStream, Write
+from scoop_hpc.run.watching.once import Lost, Once
 from scoop_hpc.run.watching.trace import TraceWriter, Track
 from scoop_hpc.shares.share import ALL_GPUS, NO_BINDING, Wanted
 
@@ -68,19 +71,21 @@ def wanted(options: WorkerOptions) -> Wanted:
     return Wanted(options.bind, gpus_per_worker=int(options.gpus_per_worker) if options.gpus_per_worker else None)
 
 
-def run_observers(options: WorkerOptions, node: str, process: str, write: Write | None = None) -> Observers:
+def run_observers(options: WorkerOptions, node: str, process: str, once: Once, write: Write | None = None) -> Observers:
     """Return the observers of a *process* of the run, such as "broker 3": its log, if the user wants one.
 
     *write* takes lines where the log file cannot be opened, or there is none; without it, the standard error does.
+    *once* says that the file is lost.
     """
     if not options.log_events:
         return Observers()
     stream = write or LogStream().write
+    warn = functools.partial(once.warn, Lost.LOG, write=write)
     if options.log_file:
         try:
-            stream = LogFile(options.log_file).write
+            stream = LogFile(options.log_file, warn).write
         except OSError as error:
-            stream(f"scoop-hpc: error: cannot write the log {options.log_file!r}: {error.strerror}\n".encode())
+            warn(f"cannot write the log {options.log_file!r} on {node}: {error.strerror}")
     observer = log.make_observer(options.log_level, node, process, stream)
     if process == "driver" and not options.log_file:
         observer = log.without_what_is_said(observer, options.log_level)
@@ -102,26 +107,35 @@ def trace_to(options: WorkerOptions, observers: Observers, descriptor: int, trac
         writer.close()
 
 
-def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int]) -> Callable[[], int]:
-    """Return *main* of the *worker* such that it keeps *options*; call the result in the worker's own process."""
+def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int], once: Once) -> Callable[[], int]:
+    """Return *main* of the *worker* such that it keeps *options*; call the result in the worker's own process.
+
+    *once* says what files are lost.
+    """
 
     def work() -> int:
         try:
             os.nice(options.nice)
-            _open_log(options, worker, node)
         except OSError as error:
-            sys.exit(
-                _say(f"worker {worker} on {node}: {error.strerror}, with nice={options.nice} log={options.log_file!r}")
-            )
-        return _profiled(main, os.path.join(options.profile, f"worker-{worker}.prof")) if options.profile else main()
+            say(f"error: worker {worker} on {node}: cannot have --nice {options.nice}: {error.strerror}")
+            sys.exit(2)
+        _open_log(options, worker, node, once)
+        if not options.profile:
+            return main()
+        return _profiled(main, os.path.join(options.profile, f"worker-{worker}.prof"), once)
 
     return work
 
 
-def _open_log(options: WorkerOptions, worker: str, node: str) -> None:
+def _open_log(options: WorkerOptions, worker: str, node: str, once: Once) -> None:
     """Make the logger `scoop` print as SCOOP's does: with the time, and with who says it."""
     logger = logging.getLogger("scoop")
-    handler = _LogFile(options.log_file) if options.log_file else logging.StreamHandler()
+    handler: logging.Handler = logging.StreamHandler()
+    if options.log_file:
+        try:
+            handler = _LogFile(options.log_file, once)
+        except OSError as error:
+            once.warn(Lost.LOG, f"cannot write the log {options.log_file!r} on {node}: {error.strerror}")
     handler.setFormatter(logging.Formatter(f"[%(asctime)s] {node} {worker} %(levelname)s %(module)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
@@ -129,18 +143,22 @@ def _open_log(options: WorkerOptions, worker: str, node: str) -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that says once, in one line, that it cannot be written."""
+    """A log that has it said, once, that it cannot be written."""
+
+    def __init__(self, path: str, once: Once) -> None:
+        super().__init__(path)
+        self._once = once
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             self.setLevel(logging.CRITICAL + 1)
-            _say(f"cannot write the log {self.baseFilename!r}: {error.strerror}")
+            self._once.warn(Lost.LOG, f"cannot write the log {self.baseFilename!r}: {error.strerror}")
         else:
             super().handleError(record)
 
 
-def _profiled(main: Callable[[], int], path: str) -> int:
+def _profiled(main: Callable[[], int], path: str, once: Once) -> int:
     """Run *main* under cProfile, and write what that finds to the file *path*."""
     import cProfile  # noqa: PLC0415  it takes a few milliseconds, and few want it
 
@@ -152,9 +170,4 @@ def _profiled(main: Callable[[], int], path: str) -> int:
         try:
             profile.dump_stats(path)
         except OSError as error:
-            _say(f"cannot write the profile {path!r}: {error.strerror}")
-
-
-def _say(text: str) -> int:
-    print(f"scoop-hpc: error: {text}", file=sys.stderr, flush=True)
-    return 2
+            once.warn(Lost.PROFILE, f"cannot write the profile {path!r}: {error.strerror}")

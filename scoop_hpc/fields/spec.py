@@ -67,7 +67,7 @@ class JobSpec:
     scheduler could be told of cannot be made: JobSpecError.
     """
 
-    program: tuple[str, ...]  # the program's file, then its arguments
+    program: tuple[str, ...]  # the program's file, or the name of a module, then its arguments
     directory: str = option(
         REQUIRED,
         Group.RUN,
@@ -617,6 +617,8 @@ class JobSpec:
         sge="verbatim",
     )
 
+    is_module: bool = False  # the program is named as to `python -m`
+
     def __post_init__(self) -> None:
         _check_program(self.program)
         for each in OPTIONS.values():
@@ -654,7 +656,7 @@ def asked_for(spec: JobSpec) -> list[str]:
     >>> asked_for(JobSpec(("pi.py",), "/home/me", "pi", nodes=2, exclusive=True))
     ['nodes', 'exclusive']
     """
-    plain = JobSpec(spec.program, spec.directory, spec.name)
+    plain = JobSpec(spec.program, spec.directory, spec.name, is_module=spec.is_module)
     return [field.name for field in fields(JobSpec) if getattr(spec, field.name) != getattr(plain, field.name)]
 
 

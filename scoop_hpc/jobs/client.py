@@ -20,10 +20,11 @@ from scoop_hpc.errors import (
 )
 from scoop_hpc.fields.spec import JobSpec, option_of
 from scoop_hpc.files import private
-from scoop_hpc.jobs import directories, former_output
+from scoop_hpc.jobs import directories, former_output, look
 from scoop_hpc.jobs.commands import PAUSES, Answer, Commands, Run, run_command
 from scoop_hpc.jobs.directories import Job
-from scoop_hpc.jobs.record import Record
+from scoop_hpc.jobs.door import door_beside, remove_door
+from scoop_hpc.jobs.record import Record, of_element
 from scoop_hpc.jobs.report import Report, goes_on, unasked
 from scoop_hpc.jobs.status import (
     NOT_BEGUN,
@@ -375,6 +376,8 @@ class Client:
                 directories.write_ends(job, standing.ends)
             except InputError as error:
                 self._warn(f"the end of job {report.status.job_id} is known, but not kept: {error}")
+            for index in standing.ends:  # of a driver that was killed
+                remove_door(door_beside(of_element(os.path.join(job.directory, look.FILE), index)))
         return standing.report
 
     def _unanswered(self, report: Report) -> Report:

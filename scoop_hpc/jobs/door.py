@@ -4,12 +4,14 @@
 
     driver --writes, for this user only--> join.json --read by--> scoop-hpc join, scoop-hpc drain
 
-It is there from the start of the run to its end. The keys open the run's sockets, and nothing once those are closed.
+It is there from the start of the run to its end. That of a driver that was killed is removed by who hears of it: a
+later run, or who asks for the state of the job. The keys open the run's sockets, and nothing once those are closed.
 They are in no argument, job script or log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import msgspec
@@ -51,6 +53,12 @@ def door_beside(look: str) -> str:
 def write_door(path: str, door: Door) -> None:
     """Put *door* into the file *path*, for this user only, whole or not at all; raise InputError."""
     write_text(path, msgspec.json.encode(door).decode())
+
+
+def remove_door(path: str) -> None:
+    """Remove the file *path*, if it is there."""
+    with contextlib.suppress(OSError):  # somebody else has, or the file system is gone
+        os.unlink(path)
 
 
 def read_door(path: str) -> Door | None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import hashlib
 import io
 import itertools
 import pickle
@@ -281,12 +280,18 @@ def _sent(name: str) -> Sent | None:
             return known
         settled, body = settled_by(value)
         text, uses, refused = _definition(name, value, known if same else None)
-        mark = text if len(text) <= SMALL else hashlib.blake2b(text).digest()
+        mark = text if len(text) <= SMALL else _digest(text)
         version = known.given.version if known is not None and known.mark == mark else next(_versions)
         sent = Sent(value, Given(version, text, uses), settled and not refused, body, refused, mark)
     large = not sent.settled and sent.mark is not sent.given.text  # which is pickled for each call
     main_received.names.sent[name] = sent._replace(given=sent.given._replace(text=b"")) if large else sent
     return sent
+
+
+def _digest(text: bytes) -> bytes:
+    import hashlib  # noqa: PLC0415  it loads OpenSSL, for 5 ms, and few programs have large globals
+
+    return hashlib.blake2b(text).digest()
 
 
 def _definition(name: str, value: Any, known: Sent | None) -> tuple[bytes, tuple[str, ...], str]:

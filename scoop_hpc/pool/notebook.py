@@ -7,11 +7,12 @@ That takes Jupyter's display protocol (``display_data``, then ``update_display_d
 from __future__ import annotations
 
 import contextvars
+import functools
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from scoop_hpc.pool.status import Counted
@@ -21,6 +22,7 @@ from scoop_hpc.worker.watched.shown import bar_html
 _SHOWN_AFTER = 0.5  # seconds: what is over by then needs no bar
 _AGAIN = 0.5  # seconds from one look to the next: each is a message, which the notebook keeps the last of
 _PATIENCE = 1.0  # seconds that the last look may take
+_BLINK = 0.002  # seconds in which a future that has given its result is counted
 
 
 class Handle(Protocol):
@@ -55,20 +57,67 @@ def shown(label: str, counted: Callable[[], Counted], results: Iterator[Any]) ->
     """Return *results* of a map; this notebook's current output shows meanwhile how far it is, as *counted* tells."""
     if counted().is_over:
         return results
-    finished = threading.Event()
+    finished, all_are_taken = threading.Event(), threading.Event()
     context = contextvars.copy_context()  # it has the cell whose output it is [ipykernel]
     thread = threading.Thread(
-        target=context.run, args=(_watch, label, counted, finished), name="scoop-hpc-notebook", daemon=True
+        target=context.run,
+        args=(_watch, label, functools.partial(_settled, counted, all_are_taken), finished),
+        name="scoop-hpc-notebook",
+        daemon=True,
     )
     thread.start()
-    taken = _taken(results, finished, thread)
+    taken = _taken(results, all_are_taken, finished, thread)
     weakref.finalize(taken, finished.set).atexit = False  # should nobody ever take one
     return taken
 
 
-def _taken(results: Iterator[Any], finished: threading.Event, thread: threading.Thread) -> Iterator[Any]:
+def _settled(counted: Callable[[], Counted], all_are_taken: threading.Event) -> Counted:
+    """Return how far a map is; the last of its futures may have given a result and not been counted yet."""
+    limit = monotonic() + _PATIENCE / 2
+    now = counted()
+    while all_are_taken.is_set() and not now.is_over and monotonic() < limit:
+        sleep(_BLINK)
+        now = counted()
+    return now
+
+
+def shown_as_taken(label: str, results: Iterator[Any], total: int | None) -> Iterator[Any]:
+    """Return *results* of a map that goes on while they are taken, shown in the same way; *total*: if it is known."""
+    takes = _Takes(results, total)
+    return shown(label, takes.counted, iter(takes))
+
+
+class _Takes:
+    """The results of a map, counted as they are taken."""
+
+    def __init__(self, results: Iterator[Any], total: int | None) -> None:
+        self._results = results
+        self._total = total
+        self._done = self._failed = 0
+        self._is_over = False
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for result in self._results:
+                self._done += 1
+                yield result
+        except Exception:
+            self._failed = 1
+            raise
+        finally:
+            self._is_over = True
+
+    def counted(self) -> Counted:
+        """Return how far the map is."""
+        return Counted(self._total, self._done + self._failed, self._failed, self._is_over)
+
+
+def _taken(
+    results: Iterator[Any], all_are_taken: threading.Event, finished: threading.Event, thread: threading.Thread
+) -> Iterator[Any]:
     try:
         yield from results
+        all_are_taken.set()
     finally:  # what is shown at the end belongs to the cell that has taken them
         finished.set()
         thread.join(_PATIENCE)

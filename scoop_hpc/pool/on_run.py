@@ -10,11 +10,11 @@ import contextvars
 import functools
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from scoop_hpc import tracebacks
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pool.status import ExecutorStatus
@@ -64,7 +64,7 @@ class CallFor(WithOptions):
                 function, args, kwargs = batching.load_call(call)
                 function(*args, **kwargs)
             except BaseException as error:  # the user's function: it may raise anything
-                traceback.print_exc(file=sys.stderr)
+                print(tracebacks.text_of(error), file=sys.stderr, end="")
                 _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
         failure = _failures[self.key]
         if failure is not None:

@@ -27,6 +27,7 @@ from scoop_hpc.errors import BrokenPoolError, RunEndedError, UnpicklableError, W
 from scoop_hpc.pool.future import Pooled, PoolFuture
 from scoop_hpc.pool.status import Counted
 from scoop_hpc.protocol.messages import Terms
+from scoop_hpc.task import options_of
 from scoop_hpc.worker.durations import Unforeseeable
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import name_item
@@ -235,7 +236,7 @@ class ChunkFuture(PoolFuture):
         self._map = of
         self.items = items  # without those that were cut off it
         self.first = first  # the number of its first item, from 1 on
-        self.cost = Unforeseeable()  # no other goes with it
+        self.cost = Unforeseeable(options=options_of(function))  # no other goes with it
         self.cost.unpolled = (pace or 0.0) * len(items)
         if len(items) > 1:
             self.terms = _ONCE

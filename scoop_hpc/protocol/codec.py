@@ -1,6 +1,7 @@
-"""Messages to and from ZeroMQ frames: a header in MessagePack, then the frames of the batches as they are."""
+"""Messages to and from ZeroMQ frames: a header in MessagePack, then the frames of the batches as they are.
 
-from __future__ import annotations
+Annotations are values here, as in `messages`.
+"""
 
 import math
 import operator

@@ -17,7 +17,7 @@ def encode(message: Line) -> bytes:
     """Return *message* as a line.
 
     >>> encode(Fault("no node answered"))
-    b'["Fault","no node answered",1,false]\\n'
+    b'["Fault","no node answered",1,false,""]\\n'
     """
     return _encoder.encode(message) + b"\n"
 

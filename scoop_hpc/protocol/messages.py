@@ -107,9 +107,10 @@ counted from 1 there. The client, ``"0.g1"``, sends Tasks, Query and Cancel as w
 name begins with. It is never asked to execute anything, because it sends no Ready and no Request.
 
 For the names in messages see `names`. No message names its sender: its socket does.
-"""
 
-from __future__ import annotations
+Annotations are values here, and not the texts that ``from __future__ import annotations`` makes of them: msgspec would
+compile each of these when the codec is made, which takes 5 ms of every start.
+"""
 
 from mmap import mmap
 from typing import Annotated, Literal
@@ -128,7 +129,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 16  # raised whenever a field changes; Hello carries it
+VERSION = 17  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -243,6 +244,7 @@ class Program(msgspec.Struct, frozen=True):
     arguments: tuple[bytes, ...]
     directory: bytes
     environ: dict[bytes, bytes]
+    is_module: bool = False  # *path* is the dotted name of a module, to be found and run as by `python -m`
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -523,6 +525,7 @@ class Fault(Message, frozen=True):
     reason: str
     status: Status = 1  # the exit status of the run
     of_node: bool = False  # it is a matter of the agent's node: the others can do without it
+    traceback: str = ""  # the program's, as a worker imported it: to be shown once, before the reason
 
 
 class Interrupt(Message, frozen=True):

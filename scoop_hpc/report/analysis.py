@@ -10,11 +10,15 @@
 All time of all workers is in one of these parts: `start` until a worker's first task, `own` in the functions of tasks,
 `overhead` for unpacking, packing and the runtime, `tail` from a worker's last task until the last one of all, `after`
 until the program's end, and `waiting` for tasks in between: for those that the program, or others, had yet to submit.
+
+Of a run that goes on, or was ended from outside, nobody knows how long its workers have been at the tasks that had not
+ended: in place of `tail`, `after` and `waiting` it has one part, `open`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -26,6 +30,10 @@ _SHORT = 0.001  # seconds: tasks below that should go in groups
 _FULL = 0.85  # of the memory that there is
 _BUSY = 0.9  # of its time that a worker should have work for
 _MOST_NAMED = 4
+_ENDS = {  # states of jobs that ask for more
+    "TIMEOUT": "the walltime was too short: give a larger --walltime",
+    "OUT_OF_MEMORY": "the memory was not enough: give a larger --memory, or a smaller --workers-per-node",
+}
 
 
 class Part(Struct, frozen=True):
@@ -51,8 +59,8 @@ class Analysis(Struct, frozen=True):
         return self.share("own")
 
     def share(self, name: str) -> float:
-        """Return the share of the part called *name*."""
-        return next(part.share for part in self.parts if part.name == name)
+        """Return the share of the part called *name*, 0 if the run has no such part."""
+        return sum(part.share for part in self.parts if part.name == name)
 
 
 _MEANINGS = {
@@ -62,7 +70,10 @@ _MEANINGS = {
     "overhead": "transfer, packing, the runtime",
     "tail": "imbalance at the end",
     "after": "the program, after the last task",
+    "open": "waiting, or in tasks not ended",
 }
+_OF_WHOLE = frozenset(_MEANINGS) - {"open"}
+_OF_UNFINISHED = frozenset(_MEANINGS) - {"waiting", "tail", "after"}
 
 
 def analyse(record: RunRecord) -> Analysis:
@@ -72,13 +83,17 @@ def analyse(record: RunRecord) -> Analysis:
     parts = tuple(
         Part(name, seconds[name], seconds[name] / capacity if capacity else 0.0, meaning)
         for name, meaning in _MEANINGS.items()
+        if name in (_OF_WHOLE if record.is_whole else _OF_UNFINISHED)
     )
     analysis = Analysis(workers, capacity, parts, ())
     return Analysis(workers, capacity, parts, tuple(_advice(record, analysis)))
 
 
 def _seconds(record: RunRecord) -> dict[str, float]:
-    """Return how many seconds each part has. Workers that died, and have others in their place, are counted once."""
+    """Return how many seconds each part has. Workers that died, and have others in their place, are counted once.
+
+    What the last tasks tell is left out where nobody knows which these are.
+    """
     takers = record.takers()
     count, elapsed = record.totals.workers, record.elapsed_s
     capacity = count * elapsed
@@ -95,11 +110,15 @@ def _seconds(record: RunRecord) -> dict[str, float]:
     for name, seconds in (("after", after), ("start", start), ("tail", tail), ("overhead", overhead)):
         taken[name] = min(max(0.0, seconds), left)
         left -= taken[name]
-    return {"own": own, "waiting": max(0.0, left), **taken}
+    left = max(0.0, left)
+    if not record.is_whole:
+        return {"own": own, **taken, "open": left + taken["tail"] + taken["after"]}
+    return {"own": own, "waiting": left, **taken}
 
 
 def _advice(record: RunRecord, analysis: Analysis) -> list[str]:
     words = [
+        _about_end(record),
         _about_workers(record, analysis),
         _about_tail(record, analysis),
         _about_short_tasks(record, analysis),
@@ -110,11 +129,15 @@ def _advice(record: RunRecord, analysis: Analysis) -> list[str]:
     return [each for each in words if each]
 
 
+def _about_end(record: RunRecord) -> str:
+    return _ENDS.get(record.state, "")
+
+
 def _about_workers(record: RunRecord, analysis: Analysis) -> str:
     """Say how many workers the work was enough for."""
     totals, elapsed = record.totals, record.elapsed_s
     idle = analysis.share("waiting") + analysis.share("start") + analysis.share("after")
-    if totals.workers < 2 or not elapsed or idle < _VERY_MUCH or not totals.done:
+    if not record.is_whole or totals.workers < 2 or not elapsed or idle < _VERY_MUCH or not totals.done:
         return ""
     work = (analysis.share("own") + analysis.share("overhead")) * analysis.capacity
     enough = max(1, math.ceil(work / (_BUSY * elapsed)))
@@ -131,7 +154,10 @@ def _about_tail(record: RunRecord, analysis: Analysis) -> str:
         return ""
     longest = max(record.functions, key=lambda function: function.longest_s, default=None)
     what = f" ({longest.name}() took up to {in_words(longest.longest_s)})" if longest is not None else ""
-    return f"at the end workers waited for the last tasks{what}: submit the longest first, or make smaller ones"
+    return (
+        f"at the end workers waited for the last tasks{what}: submit the longest first, or make smaller ones, in a map "
+        "by a smaller chunksize"
+    )
 
 
 def _about_short_tasks(record: RunRecord, analysis: Analysis) -> str:
@@ -140,7 +166,7 @@ def _about_short_tasks(record: RunRecord, analysis: Analysis) -> str:
         return ""
     mean = sum(function.total_s for function in record.functions) / totals.done
     if mean >= _SHORT:
-        return "much time went into transfer: send less (file names, shared values instead of large arguments)"
+        return "much time went into transfer: send less (names of files, shared.set_const instead of large arguments)"
     return f"tasks are short ({in_words(mean)} on average): use map instead of submit, or a larger chunksize"
 
 
@@ -149,22 +175,21 @@ def _is_full(node: NodeRecord) -> bool:
 
 
 def _about_memory(node: NodeRecord) -> str:
-    gigabytes, limit = node.memory_bytes / 2**30, node.memory_limit_bytes / 2**30
-    share = 100 * node.memory_bytes / node.memory_limit_bytes
-    return (
-        f"node {node.name} came to {gigabytes:.1f} of {limit:.1f} GiB of memory ({share:.0f} %): give a larger "
-        "--memory, or a smaller --workers-per-node"
-    )
+    unit, name = (2**30, "GiB") if node.memory_limit_bytes >= 10 * 2**30 else (2**20, "MiB")
+    used, limit = node.memory_bytes / unit, node.memory_limit_bytes / unit
+    came = f"node {node.name} came to {used:.0f} of {limit:.0f} {name} of memory ({100 * used / limit:.0f} %)"
+    return f"{came}: give a larger --memory, or a smaller --workers-per-node"
 
 
 def _about_failures(record: RunRecord) -> str:
     if not record.totals.failed:
         return ""
     most = max(record.functions, key=lambda function: function.failed)
-    job = f": scoop-hpc logs {record.job} --failed" if record.job is not None else ""
+    how = "keep a report, as by --report FILE, for scoop-hpc logs FILE --failed"
+    how = how if record.job is None else f"scoop-hpc logs {record.job} --failed"
     count = record.totals.failed
     where = "" if most.failed == count else f"{most.failed} of them "
-    return f"{count} task{'' if count == 1 else 's'} failed, {where}in {most.name}(){job}"
+    return f"{count} task{'' if count == 1 else 's'} failed, {where}in {most.name}(): {how}"
 
 
 def _about_losses(record: RunRecord) -> str:
@@ -172,7 +197,10 @@ def _about_losses(record: RunRecord) -> str:
     if not lost:
         return ""
     more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
-    return f"lost nodes: {', '.join(lost[:_MOST_NAMED])}{more}; look at them, or leave them out next time"
+    return (
+        f"lost nodes: {', '.join(lost[:_MOST_NAMED])}{more}; look at them, or leave them out next time, as by "
+        f"--directive='--exclude={','.join(lost[:_MOST_NAMED])}' of Slurm"
+    )
 
 
 def in_words(seconds: float) -> str:
@@ -188,6 +216,13 @@ def in_words(seconds: float) -> str:
         if seconds * factor >= 0.9995 or unit == "us":
             return f"{seconds * factor:.3g} {unit}"
     raise AssertionError
+
+
+def side_by_side(analyses: Sequence[Analysis]) -> Iterator[tuple[str, list[float]]]:
+    """Yield what each part that one of the *analyses* has means, and its share in all of them."""
+    for name, meaning in _MEANINGS.items():
+        if any(part.name == name for analysis in analyses for part in analysis.parts):
+            yield meaning, [analysis.share(name) for analysis in analyses]
 
 
 class Comparison(Struct, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 
 from scoop_hpc.protocol.histogram import BINS, EDGES
-from scoop_hpc.report.analysis import Analysis, analyse, compare, in_words
+from scoop_hpc.report.analysis import Analysis, analyse, compare, in_words, side_by_side
 from scoop_hpc.report.record import FunctionRecord, RunRecord, WorkerRecord
 from scoop_hpc.report.text import size
 
@@ -72,7 +72,10 @@ def page(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     runs = [_shown(record, name) for record, name in zip(records, names)]
     compared = compare(*records) if len(records) > 1 else None
-    return environment.get_template(_TEMPLATE).render(runs=runs, compared=compared, most_failures=_MOST_FAILURES)
+    parts = list(side_by_side([run.analysis for run in runs]))
+    return environment.get_template(_TEMPLATE).render(
+        runs=runs, compared=compared, parts=parts, most_failures=_MOST_FAILURES
+    )
 
 
 def _shown(record: RunRecord, name: str) -> Shown:

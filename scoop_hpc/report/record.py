@@ -103,6 +103,12 @@ class RunRecord(Struct, frozen=True):
     failures: tuple[FailureRecord, ...] = ()
     failures_left_out: int = 0  # failed tasks beside these, which are only counted
     lost_workers: tuple[str, ...] = ()  # what became of them, in a line for each
+    is_final: bool = True  # else the run went on as this was written, and its nodes' accounts differ in age
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the program came to its own end, so that it had all the outcomes that it wanted."""
+        return self.is_final and not self.reason
 
     def takers(self) -> list[WorkerRecord]:
         """Return the workers that are there for tasks: the origin is only where it is alone."""

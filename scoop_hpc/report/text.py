@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from scoop_hpc.report.analysis import Analysis, Part, analyse, compare, in_words
+from scoop_hpc.report.analysis import Analysis, Part, analyse, compare, in_words, side_by_side
 from scoop_hpc.report.record import FailureRecord, FunctionRecord, RunRecord
 
 _WORTH_A_WORD = 0.01  # of all time
@@ -75,8 +75,7 @@ def comparison(first: RunRecord, second: RunRecord, names: tuple[str, str]) -> I
         ("tasks", str(first.totals.done), str(second.totals.done)),
         ("failed", str(first.totals.failed), str(second.totals.failed)),
     ]
-    for one, two in zip(analyses[0].parts, analyses[1].parts):
-        rows.append((one.meaning, _percent(one.share), _percent(two.share)))
+    rows += [(meaning, _percent(one), _percent(two)) for meaning, (one, two) in side_by_side(analyses)]
     others = {function.name: function for function in second.functions}
     for function in first.functions[:_MOST_ROWS]:
         other = others.get(function.name)
@@ -96,8 +95,8 @@ def comparison(first: RunRecord, second: RunRecord, names: tuple[str, str]) -> I
 def failure(failed: FailureRecord) -> Iterator[str]:
     """Yield the lines that describe a failed task."""
     where = "" if failed.position is None else f"item {failed.position}, "
-    attempt = f", attempt {failed.attempt}" if failed.attempt > 1 else ""
-    yield f"{failed.function}({failed.arguments}): {where}worker {failed.worker} on {failed.node}{attempt}"
+    who = f"worker {failed.worker} on {failed.node}, attempt {failed.attempt}"
+    yield f"{failed.function}({failed.arguments}): {where}{who}"
     yield from [f"  {line}" for line in failed.traceback.rstrip("\n").split("\n")]
 
 

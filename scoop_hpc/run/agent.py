@@ -9,7 +9,7 @@
 It leaves when the driver says so, or when the driver is gone: its connection lost and not made again in time. If it is
 given up, or may find the driver again, another `Agent` in the same process takes its place then. It is the parent of
 everything that is started on its node, and kills all that before it leaves; when it dies itself, the kernel kills its
-children (PR_SET_PDEATHSIG), and the broker removes the sockets' directory.
+children (PR_SET_PDEATHSIG), and the broker the rest of its process group.
 
 What to do is decided by `AgentState`; here are its sockets, processes, pipes and signals.
 """
@@ -27,13 +27,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc.errors import LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
-from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Shutdown, Welcome
-from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, broker_name, is_worker
+from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Welcome
+from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
     Action,
@@ -67,7 +68,7 @@ from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
-from scoop_hpc.transport.directory import choose_private, make_private
+from scoop_hpc.transport.entrance import Entrance, nameless_entrance, shared_entrance
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
 from scoop_hpc.transport.probe import all_refuse
@@ -98,8 +99,8 @@ class AgentPlan(Struct, frozen=True):
 class Mains(Struct, frozen=True):
     """The mains of the processes that an agent forks; made by the one who may know them all."""
 
-    broker: Callable[[Welcome, str, Sequence[str]], Main]  # welcome, private directory, addresses
-    worker: Callable[[Welcome, str, WorkerName, int], Main]  # welcome, private directory, name, local rank
+    broker: Callable[[Welcome, Entrance, Sequence[str]], Main]  # welcome, entrance, addresses
+    worker: Callable[[Welcome, Entrance, WorkerName, int], Main]  # welcome, entrance, name, local rank
 
 
 class Agent:
@@ -115,7 +116,7 @@ class Agent:
         self._poller.register(signals.fileno(), zmq.POLLIN)
         self._children: dict[int, Child] = {}
         self._pipes = OutputPipes(self._poller, self._tell)
-        self._directory = ""
+        self._entrance: Entrance | None = None  # of its node
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived; tried to, while there is no connection
         self._relay: Relay | None = None  # while other agents go by this one
@@ -152,13 +153,17 @@ class Agent:
             children.kill_descendants()
             self._look_at_accounts(is_due=True)
             has_driver = self._state.has_driver
-            if not has_driver or not self._welcome.directory:  # else it is the driver's to remove
-                shutil.rmtree(self._directory, ignore_errors=True)
+            if not has_driver and self._welcome.directory:  # which was the driver's to remove
+                shutil.rmtree(self._welcome.directory, ignore_errors=True)
+            if self._entrance is not None:
+                self._entrance.close()
             if not self._state.is_to_return:
                 self._do(self._state.saw(Seen((), self._ended)))
                 self._tell(Bye())
                 self._take_leave(time.monotonic() + _FAREWELL)
-            self._context.destroy(linger=500 if has_driver else 0)
+            # the driver may be gone by now: what it has needs no second time to reach it
+            is_heard = self._line.all_has_arrived or not has_driver
+            self._context.destroy(linger=0 if is_heard else 500)
 
     @property
     def is_to_return(self) -> bool:
@@ -168,6 +173,11 @@ class Agent:
         if self._state.has_driver or self._welcome.directory:
             return self._state.has_driver
         return not all_refuse(self._plan.driver, _PROBE)  # where the driver has died, they do
+
+    @property
+    def is_dismissed(self) -> bool:
+        """True if the driver has said, during `run`, that this agent is to end."""
+        return self._state.is_dismissed
 
     def print(self, line: bytes) -> None:
         """Let the driver print *line* on its standard error: few launchers show what agents print on theirs."""
@@ -206,7 +216,10 @@ class Agent:
         except OSError as error:
             directory = os.fsdecode(program.directory)
             raise LaunchError(f"cannot enter the directory {directory!r}: {error.strerror}") from error
-        self._directory = self._welcome.directory or make_private(choose_private(os.environ.get("TMPDIR", "")))
+        if self._welcome.directory:
+            self._entrance = shared_entrance(self._welcome.directory, self._welcome.node)
+        else:
+            self._entrance = nameless_entrance(os.environ.get("TMPDIR", ""), self._welcome.node)
 
     # serving
 
@@ -245,8 +258,6 @@ class Agent:
                 if self._relay is not None:  # else they have found the driver by themselves
                     self._relay.forward(message)
             else:
-                if message == Shutdown() and not self._welcome.directory:
-                    shutil.rmtree(self._directory, ignore_errors=True)  # at once: srun may be about to kill all here
                 self._do(self._state.hear_driver(message, time.monotonic()))
             message = self._line.receive()
 
@@ -399,8 +410,7 @@ class Agent:
 
     def _look_at_accounts(self, is_due: bool) -> None:
         tables = {child.name: child.last_word.accounts for child in self._children.values() if is_worker(child.name)}
-        if is_due:
-            self._accounts.look_at_memory(self._children)
+        self._accounts.look_at_memory(self._children, is_due)
         if is_due or self._accounts.has_failures(tables.values()):
             now = time.monotonic()
             self._do(self._state.accounted(self._accounts.read(tables, now), now))
@@ -420,28 +430,29 @@ class Agent:
         relay = Relay(self._context, self._plan.silence, self._poller, self._authenticator)
         self._relays += 1
         if curve is None:  # a file of its own: that of the one before is removed at some time
-            relay.bind_ipc(f"ipc://{self._directory}/relay{self._welcome.node}.{self._relays}")
+            relay.bind_ipc(f"ipc://{self._welcome.directory}/relay{self._welcome.node}.{self._relays}")
         else:
             relay.bind_tcp(curve, self._addresses[0])
         return relay
 
     def _connect_broker(self) -> sockets.Socket:
+        assert self._entrance is not None
         broker = sockets.make(self._context, zmq.DEALER, AGENT)
-        broker.connect(f"ipc://{self._directory}/{broker_name(self._welcome.node)}")
+        broker.connect(self._entrance.endpoint)
         self._poller.register(broker, zmq.POLLIN)
         return broker
 
     def _fork(self, name: BrokerName | WorkerName, local_rank: int) -> None:
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        entrance = self._entrance
+        assert entrance is not None
         if not is_worker(name):
-            main = self._mains.broker(self._welcome, self._directory, self._addresses)
+            main = self._mains.broker(self._welcome, entrance, self._addresses)
             heeded = tuple(number for number in ignored if number != signal.SIGUSR1)
-            options = ProcessOptions(
-                "scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent, is_traced=self._plan.is_traced
-            )
+            options = ProcessOptions("scoop-broker", heeded, signal.SIGUSR1, (), self._die_without_agent)
         else:
-            main = self._mains.worker(self._welcome, self._directory, name, local_rank)
-            options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL, is_traced=self._plan.is_traced)
+            main = self._mains.worker(self._welcome, entrance, name, local_rank)
+            options = ProcessOptions("scoop-worker", ignored, signal.SIGKILL)
             if name == ORIGIN:
                 options = ProcessOptions(
                     "scoop-origin",
@@ -451,9 +462,11 @@ class Agent:
                     woken=REMINDER,
                     terminals=self._welcome.terminals,
                     is_counted=self._welcome.progress is not None,
-                    is_traced=self._plan.is_traced,
                 )
-        child = children.fork(name, options, main)
+        kept = entrance.of_workers if is_worker(name) else (entrance.listening,)
+        child = children.fork(name, replace(options, kept=kept, is_traced=self._plan.is_traced), main)
+        if not is_worker(name):
+            entrance.leave_to_broker()
         self._children[child.pid] = child
         self._pipes.add(child.name, child.pipes, child.terminal)
         self._state.started(name, child.pid)
@@ -463,7 +476,6 @@ class Agent:
         if os.getppid() == self._pid:  # a scheduler's warning, which goes to all processes of a job
             return
         if not self._welcome.directory:  # else the driver is on this machine, and sees to it all
-            shutil.rmtree(self._directory, ignore_errors=True)
             os.killpg(os.getpgrp(), signal.SIGKILL)  # the agent's own group: what tasks started is in it
         os._exit(1)
 

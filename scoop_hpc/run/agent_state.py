@@ -217,6 +217,7 @@ class AgentState:
     ) -> None:
         self.phase = Phase.SERVING
         self.is_to_return = False  # report anew when all is over
+        self.is_dismissed = False  # the driver has said that all is over
         self._node = node
         self._index = NodeIndex(welcome.node)
         self._welcome = welcome
@@ -368,7 +369,7 @@ class AgentState:
                 self.is_to_return = self.is_to_return or self.phase is Phase.SERVING
                 return self._relay_no_more() + self._end("the driver has given this node up", None, now)
             case Shutdown(number, reason):
-                self.is_to_return = False
+                self.is_to_return, self.is_dismissed = False, True
                 return self._end("the driver says so", number, now, reason)
             case _:
                 raise ProtocolError(f"the driver sent an agent {message!r}")

@@ -5,7 +5,6 @@ A fork costs a few milliseconds where a new interpreter costs a hundred, and rea
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import fcntl
@@ -23,6 +22,7 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from scoop_hpc import tracebacks
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.protocol.names import ProcessName
 from scoop_hpc.transport.last_word import LastWord
@@ -55,6 +55,7 @@ class ProcessOptions(Struct, frozen=True):
     terminals: tuple[int, ...] = ()  # the standard streams that are one terminal, of its own
     is_counted: bool = False  # what it waits for
     is_traced: bool = False  # it has a third stream, for its trace
+    kept: tuple[int, ...] = ()  # descriptors of the agent's that it has as well
 
 
 def _prctl(option: int, argument: object) -> None:
@@ -112,10 +113,11 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
     try:
         _set_up(options, parent)
         last_word.trace = ends[TRACE][1] if options.is_traced else -1
-        opened = _open_streams({stream: write for stream, (_, write) in ends.items()}, 0 in options.inherit)
+        streams = {stream: write for stream, (_, write) in ends.items()}
+        opened = _open_streams(streams, 0 in options.inherit, options.kept)
         status = main(last_word)
         # what the interpreter does at its end, in its order; a forked child leaves by os._exit, and does it by itself
-        for step in (threading._shutdown, atexit._run_exitfuncs, _forget_program):  # type: ignore[attr-defined]
+        for step in (threading._shutdown, tracebacks.run_exit_functions, _forget_program):  # type: ignore[attr-defined]
             try:
                 step()
             except KeyboardInterrupt:
@@ -210,15 +212,14 @@ def _ignore(number: int, frame: object) -> None:
     """Do nothing; unlike SIG_IGN, this is not handed on to programs that a task starts."""
 
 
-def _open_streams(pipes: dict[int, int], keep_input: bool) -> tuple[TextIO, ...]:
-    """Put the standard streams in place, and close every other file of the agent; return those for output."""
+def _open_streams(pipes: dict[int, int], keep_input: bool, kept: Sequence[int]) -> tuple[TextIO, ...]:
+    """Put the standard streams in place, and close the agent's other files, but those *kept*; return the outputs."""
     if not keep_input:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    trace = pipes.get(TRACE, 2)
     for stream, write in pipes.items():
         if stream != TRACE:
             os.dup2(write, stream)
-    close_files(3, trace)
+    close_files(3, [*kept, pipes[TRACE]] if TRACE in pipes else kept)
     encoding, errors = sys.stdout.encoding, sys.stdout.errors  # as PYTHONIOENCODING has it
     sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
@@ -227,11 +228,12 @@ def _open_streams(pipes: dict[int, int], keep_input: bool) -> tuple[TextIO, ...]
     return sys.stdout, sys.stderr
 
 
-def close_files(first: int, spared: int = 2) -> None:
-    """Close all files from the descriptor *first* on, but the one that is *spared*."""
-    end = max(_open_files(), default=2) + 1
-    os.closerange(first, spared)
-    os.closerange(max(first, spared + 1), end)
+def close_files(first: int, spared: Collection[int] = ()) -> None:
+    """Close all files from the descriptor *first* on, but those that are *spared*."""
+    for descriptor in sorted(spared):
+        os.closerange(first, descriptor)
+        first = max(first, descriptor + 1)
+    os.closerange(first, max(_open_files(), default=2) + 1)
 
 
 def _open_files() -> list[int]:

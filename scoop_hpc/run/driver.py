@@ -49,6 +49,7 @@ from scoop_hpc.run.driving.actions import (
     ShowLastWords,
     ShowNode,
     ShowReason,
+    ShowTraceback,
     Start,
     StartAgain,
     Warn,
@@ -64,7 +65,7 @@ from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.starting import prepare
 from scoop_hpc.run.streams.lines import Lines
 from scoop_hpc.run.streams.worker_logs import WorkerLogs
-from scoop_hpc.run.streams.writer import Writer, has_room
+from scoop_hpc.run.streams.writer import PIECE, Writer, has_room
 from scoop_hpc.run.watching.look import Look
 from scoop_hpc.run.watching.progress import Display
 from scoop_hpc.run.watching.trace import TraceFile
@@ -118,6 +119,7 @@ class Driver:
         self._commands_for: Callable[[Sequence[str]], Sequence[Command]] = lambda names: ()  # some of the nodes
         self._input = b""  # that each of the launcher's commands reads
         self.shown_last = ""  # the reason of the end, if nothing was shown after it
+        self._holds_traceback = False  # of the program: it is queued
         self._one_log = os.path.sameopenfile(1, 2)
         self._told = time.monotonic()  # the agents, of what has arrived
         self._open: set[int] = set()  # connections, by file descriptor
@@ -170,7 +172,9 @@ class Driver:
         try:
             self._run()
         except ScoopError as error:
-            self._do(self._state.fail(2 if isinstance(error, InputError) else 1, str(error)))
+            # as of agents: what this process lacks to start, such as open files, can be changed by who starts it
+            status = 2 if isinstance(error, (InputError, LaunchError)) else 1
+            self._do(self._state.fail(status, str(error)))
         except BaseException:
             self._do(self._state.fail(1, "the driver failed"))
             raise
@@ -430,6 +434,8 @@ class Driver:
                     self._show(f"scoop-hpc: warning: {text}")
                 case ShowReason(reason):
                     self._show_reason(reason)
+                case ShowTraceback(text):
+                    self._show_traceback(text)
                 case ShowLastWords():
                     for line in self._processes.last_words:
                         self._show(line)
@@ -508,8 +514,6 @@ class Driver:
     def _add(self, stream: int, text: bytes, agent: str) -> None:
         """Have *text* written, which has come from an *agent*, or is the driver's own."""
         if text:
-            if stream == 2 or self._one_log:
-                self.shown_last = ""
             self._writer.add(stream, text, agent)
         else:
             self._tell_written(agent)
@@ -525,11 +529,22 @@ class Driver:
     def _show_reason(self, reason: str) -> None:
         """Show why the run ends, for a log that ends with this process; a reader who is slow is not waited for."""
         is_drawn = self._display is not None and self._display.is_drawn
-        if not is_drawn and has_room(2):
+        if not is_drawn and not self._holds_traceback and has_room(2):
             self._show(f"scoop-hpc: error: {reason}")
             self.shown_last = reason
 
+    def _show_traceback(self, text: str) -> None:
+        """Show the program's traceback; a slow reader gets it later, and the reason of the end after it."""
+        content, is_drawn = text.encode(errors="backslashreplace"), self._display is not None and self._display.is_drawn
+        if not is_drawn and len(content) < PIECE and has_room(2):
+            self._show(text.rstrip("\n"))
+            return
+        self._holds_traceback = True
+        self._add(2, self._display.above(content) if is_drawn and self._display is not None else content, "")
+
     def _write(self, stream: int) -> None:
+        if stream == 2 or self._one_log:  # this may have been queued before the reason of the end was shown
+            self.shown_last = ""
         try:
             self._writer.write(stream)
         except OSError as error:

@@ -48,7 +48,7 @@ from scoop_hpc.protocol.messages import (
 )
 from scoop_hpc.protocol.names import AgentName, is_same_agent, node_of
 from scoop_hpc.protocol.strangers import Strangers, shortened
-from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, ShowNode, warn
+from scoop_hpc.run.driving.actions import Action, LookAtMemory, Send, ShowNode, ShowTraceback, warn
 from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.launches import Launches
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
@@ -95,6 +95,7 @@ class DriverState:
             observers,
         )
         self._strangers = Strangers()
+        self._tracebacks: set[str] = set()  # of the program, that were shown
         self._interrupted_at: float | None = None
         self._look_at: float | None = None
 
@@ -245,7 +246,11 @@ class DriverState:
                 self._refusals.add(node, what, message.status, now)
                 return []
             return self._losses.lose(node, what, message.reason, now, status=message.status or 1)
-        return self.end(message.status or 1, message.reason, now)
+        is_new = message.traceback not in ("", *self._tracebacks)  # every worker may have the same
+        if is_new:
+            self._tracebacks.add(message.traceback)
+        shown = [ShowTraceback(message.traceback)] if is_new else []
+        return [*shown, *self.end(message.status or 1, message.reason, now)]
 
     @_take.register
     def _on_link_broken(self, message: LinkBroken, sender: AgentName, now: float) -> list[Action]:

@@ -25,7 +25,7 @@ from scoop_hpc.run import children
 AgentMain = Callable[[Sequence[str]], None]  # of the words of an agent's command line
 
 _TITLE = "scoop-agent"  # as ps -o comm shows it
-_POLL = 0.01  # seconds
+_POLL = 0.001  # seconds: it lasts for the end of a process that has closed all
 
 
 class ForkedAgent:

@@ -56,6 +56,23 @@ def identity(pid: int) -> str:
     return ""
 
 
+def is_gone(pid: int, known: str) -> bool:
+    """Return whether the process *pid*, *known* by its `identity`, has surely ended.
+
+    That can only be told of processes that would be seen here: those of other machines, of other pid namespaces, and of
+    the time before the machine was started last may go on as far as is known.
+    """
+    if known.split()[:2] != identity(os.getpid()).split()[:2] or not known:
+        return False
+    found = identity(pid)
+    return found != known or process_state(pid) == "Z" if found else not os.path.exists(f"/proc/{pid}")
+
+
+def is_of_another_boot(known: str) -> bool:
+    """Return whether the process *known* by its `identity` is of another machine, or was before the last reboot."""
+    return known.split()[:1] != identity(os.getpid()).split()[:1]
+
+
 def _stat(pid: int) -> list[str] | None:
     """Return the fields of /proc/PID/stat from the third on: the second may contain anything."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:

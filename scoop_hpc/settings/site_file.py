@@ -123,9 +123,9 @@ def _value(key: str, value: Any, kind: Kind, origin: Origin) -> Value:
     if kind is Kind.FLAG and isinstance(value, bool):
         return value
     if kind is Kind.LIST:
-        texts = [_text(item) for item in (value if isinstance(value, list) else [value])]
-        if None not in texts:
-            return tuple(text for text in texts if text is not None)
+        items = value if isinstance(value, list) else [value]
+        if all(isinstance(item, str) for item in items):
+            return tuple(items)
     if kind is Kind.TEXT:
         text = _text(value)
         if text is not None:

@@ -13,9 +13,9 @@ from scoop_hpc.sim.efficiency import rows
 from scoop_hpc.sim.large import table
 from scoop_hpc.sim.large.programs import PROGRAMS
 from scoop_hpc.sim.many import try_seeds
+from scoop_hpc.sim.plan import Scenario
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
-from scoop_hpc.sim.world import Scenario
 
 _MOST_NODES = 256  # of a run that is checked at every step
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scoop_hpc.sim.network import NetworkPlan
+from scoop_hpc.sim.plan import Scenario
 from scoop_hpc.sim.program import ROOT, Call, Compute, Program, Submit, Wait
-from scoop_hpc.sim.world import Scenario, World
+from scoop_hpc.sim.world import World
 
 WORKERS = 4  # on each node
 TASKS = 20  # for each worker

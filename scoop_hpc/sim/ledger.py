@@ -299,15 +299,19 @@ class Ledger:
     def _is_over(self, task: _Task) -> bool:
         return task.losses >= self._attempts or task.waited >= _WAITED * self._attempts
 
-    def outcome_lost(self, owner: WorkerName, serial: int, broker: str, is_known: bool, now: float) -> None:
+    def outcome_lost(self, owner: WorkerName, serial: int, broker: str, copy: Batch | None, now: float) -> None:
         """Note that a broker hears that an outcome was in the memory of a worker that is dead.
 
-        If the task *is known* there, it is executed again, else lost: that may be where its owner has not looked for
-        long.
+        If it has a *copy* of the task, that is executed again, with the losses that are known there: of those elsewhere
+        the home was not told. Else the task is lost: that may be where its owner has not looked for long.
         """
         number = self._numbers[owner, serial]
         task = self.tasks[number]
+        is_known = copy is not None
         task.cost += is_known
+        if copy is not None:
+            task.waited = sum(loss.waited for loss in copy.losses)
+            task.losses = len(copy.losses) - task.waited
         if task.is_loose:
             task.losses += not is_known
             task.is_forgotten = not is_known

@@ -15,7 +15,7 @@ from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.faults import Cut, NodeLoss, Silence
 from scoop_hpc.sim.ledger import Ledger, Violation
 from scoop_hpc.sim.network import Hold, Hush, Network
-from scoop_hpc.sim.nodes import Broker, Node
+from scoop_hpc.sim.nodes import Broker, Node, Nodes
 
 _WORD = 10.0  # seconds from the end of all trouble until everybody has heard of a loss
 _HANGS = 70.0  # seconds: its agent sees that it does not answer before
@@ -28,7 +28,7 @@ class Surroundings(Protocol):
     ledger: Ledger
     network: Network
     driver: DriverState
-    nodes: list[Node]
+    nodes: Nodes
     troubled_until: float
 
     def later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
@@ -45,9 +45,6 @@ class Surroundings(Protocol):
 
     def is_in_trouble(self, until: float) -> None:
         """Expect nothing of the run before."""
-
-    def node_on(self, host: int) -> Node | None:
-        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
 
     def lose_letters(self, senders: Collection[str], delay: float) -> None:
         """Lose what the dead have sent, from some message on."""
@@ -96,7 +93,7 @@ class Losses:
         if not run.has_begun():
             run.later(0.005, partial(self._begin, fault))
             return
-        node = run.node_on(fault.node)
+        node = run.nodes.on(fault.node)
         if node is None or (node.host == 0 and not isinstance(fault, Cut)):
             return
         match fault:
@@ -107,7 +104,7 @@ class Losses:
             case Silence() if node.is_member:
                 self._fall_silent(node, fault)
             case Cut() if node.is_member:
-                other = run.node_on(fault.other)
+                other = run.nodes.on(fault.other)
                 if other is not None and other is not node and other.is_member:
                     self._cut(node, other, fault.seconds)
 

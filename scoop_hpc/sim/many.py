@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from scoop_hpc.sim.plan import Classes
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
-from scoop_hpc.sim.world import Classes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from scoop_hpc.run.driver_state import DriverState
 from scoop_hpc.run.driving import actions as driver_actions
 from scoop_hpc.sim.agenda import Agenda, Process
 from scoop_hpc.sim.faults import Drain, Newcomer
-from scoop_hpc.sim.nodes import Broker, Node
+from scoop_hpc.sim.nodes import Broker, Node, Nodes
 
 _WORD = 10.0  # seconds until all have heard that a node has left, as of a loss
 _USER = AgentName("login/user/0")
@@ -24,7 +24,7 @@ class Surroundings(Protocol):
 
     agenda: Agenda
     driver: DriverState
-    nodes: list[Node]
+    nodes: Nodes
     troubled_until: float
 
     def later(self, seconds: float, act: Callable[[], object], process: Process | None = None) -> None:
@@ -39,14 +39,8 @@ class Surroundings(Protocol):
     def is_in_trouble(self, until: float) -> None:
         """Expect nothing of the run before."""
 
-    def node_on(self, host: int) -> Node | None:
-        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
-
     def carry_out(self, actions: Sequence[driver_actions.Action]) -> None:
         """Carry out what the driver has decided."""
-
-    def add_host(self, workers: int) -> Node:
-        """Return a node on a new host of so many *workers*."""
 
     def report(self, node: Node) -> None:
         """Let an agent report to the driver."""
@@ -87,7 +81,7 @@ class Moves:
     def _join(self, workers: int) -> None:
         """Let a node of another allocation report, after its joiner was let in."""
         run = self._run
-        node = run.add_host(workers)
+        node = run.nodes.add_host(workers)
         joiner = AgentName(f"login/{node.host}/0")
         join = Join(VERSION, "", "h", 8, (JoiningNode(f"n{node.host}", workers),))
         for action in (actions := run.driver.handle(join, joiner, run.agenda.now)):

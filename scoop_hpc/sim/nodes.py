@@ -1,18 +1,28 @@
-"""The nodes of a simulated run, and what is under way between processes."""
+"""The nodes of a simulated run, and what runs on them."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.protocol.messages import Batch, Message
-from scoop_hpc.protocol.names import AgentName, BrokerName, ProcessName, WorkerName, agent_name
+from scoop_hpc.protocol.names import (
+    ORIGIN,
+    AgentName,
+    BrokerName,
+    ProcessName,
+    WorkerName,
+    agent_name,
+    broker_of,
+    node_of,
+)
 from scoop_hpc.run.agent_state import AgentState
 from scoop_hpc.sim.agenda import Process
 from scoop_hpc.sim.faults import Death, NodeLoss
-from scoop_hpc.sim.worker import Worker
+from scoop_hpc.sim.worker.process import Worker
 
 
 class Broker(Process):
@@ -69,9 +79,58 @@ class Node:
         return self.lost_at is None and broker is not None and not broker.is_gone and broker.is_member
 
 
-@dataclass(slots=True, eq=False)
-class Letter:
-    """A message under way: if its sender dies, it may be lost, or come by its own time or later than others'."""
+class Nodes(list[Node]):
+    """The nodes of a run as they have reported, lost or not, with those of the first hosts, which have so many workers.
 
-    is_lost: bool = False
-    delay: float = 0.0
+    A host is a machine; one whose node was lost may report as another node.
+    """
+
+    def __init__(self, workers: Sequence[int]) -> None:
+        super().__init__(Node(host, 0, Process(f"agent {host}")) for host in range(len(workers)))
+        self.workers_on = dict(enumerate(workers))  # by host
+        self.slowness = dict.fromkeys(range(len(workers)), 1.0)  # by host
+        self.by_agent = {node.agent_name: node for node in self}
+        self.by_index: dict[int, Node] = {}  # as the driver counts them
+
+    def add_host(self, workers: int) -> Node:
+        """Return a node on a new host of so many *workers*."""
+        host = len(self.workers_on)
+        self.workers_on[host] = workers
+        self.slowness[host] = 1.0
+        return self._add(Node(host, 0, Process(f"agent {host}")))
+
+    def add_again(self, old: Node) -> Node:
+        """Return another node on the host of an *old* one."""
+        last = max(node.report for node in self if node.host == old.host)
+        node = self._add(Node(old.host, last + 1, Process(f"agent {old.host}.{last + 1}")))
+        node.party = old.party
+        return node
+
+    def _add(self, node: Node) -> Node:
+        self.append(node)
+        self.by_agent[node.agent_name] = node
+        return node
+
+    def on(self, host: int) -> Node | None:
+        """Return the node that is on a *host*, or about to join the run, if there is one that is not lost."""
+        return next((node for node in self if node.host == host and node.lost_at is None), None)
+
+    def of(self, name: str) -> Node:
+        """Return the node of a worker or broker."""
+        return self.by_index[node_of(broker_of(name))]
+
+    def process(self, name: str) -> Process | None:
+        """Return an agent, a broker or a worker by its *name*, None if there is none."""
+        for node in self:
+            if name == node.process.name:
+                return node.process
+            if node.broker is not None and name == node.broker.name:
+                return node.broker
+            if WorkerName(ProcessName(name)) in node.workers:
+                return node.workers[WorkerName(ProcessName(name))]
+        return None
+
+    def living(self) -> list[Worker]:
+        """Return the workers, but the origin, that have not died."""
+        workers = [worker for node in self if node.is_member for worker in node.workers.values()]
+        return [worker for worker in workers if not worker.is_gone and worker.name != ORIGIN]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from scoop_hpc.sim.faults import make_death, make_fault, make_loss, make_move
 from scoop_hpc.sim.ledger import Violation
 from scoop_hpc.sim.network import NetworkPlan
+from scoop_hpc.sim.plan import Classes, Result, Scenario
 from scoop_hpc.sim.program import make_program, make_wide_program, with_killers
-from scoop_hpc.sim.world import Classes, Result, Scenario, World, line_of
+from scoop_hpc.sim.world import World, line_of
 
 
 @dataclass(frozen=True, slots=True)

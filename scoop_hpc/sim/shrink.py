@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from scoop_hpc.sim.network import NetworkPlan
+from scoop_hpc.sim.plan import Scenario
 from scoop_hpc.sim.program import Submit
 from scoop_hpc.sim.scenario import Failure
-from scoop_hpc.sim.world import Scenario
 
 
 def shrink(failure: Failure, fails: Callable[[Scenario], Failure | None], most: int = 2000) -> Failure:

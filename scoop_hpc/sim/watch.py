@@ -10,8 +10,8 @@ from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.sim.agenda import Agenda
 from scoop_hpc.sim.ledger import Ledger, Violation
 from scoop_hpc.sim.losses import Losses
-from scoop_hpc.sim.nodes import Broker, Node
-from scoop_hpc.sim.worker import Worker
+from scoop_hpc.sim.nodes import Broker, Node, Nodes
+from scoop_hpc.sim.worker.process import Worker
 
 _PATIENCE = 0.6  # seconds for which a task may wait beside an idle worker, two ticks of a broker among them
 _QUIET = 5.0  # seconds without any change, and with work left, are a hang
@@ -23,7 +23,7 @@ class Surroundings(Protocol):
     agenda: Agenda
     ledger: Ledger
     losses: Losses
-    nodes: list[Node]
+    nodes: Nodes
     troubled_until: float
     delay: float
 

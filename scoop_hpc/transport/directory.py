@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from scoop_hpc.errors import LaunchError
+from scoop_hpc.protocol.names import NodeIndex
 
 ROOM = 76  # bytes for the directory above it: a socket's whole path may have 107 [unix(7)]
 
@@ -26,3 +27,8 @@ def make_private(path: str) -> str:
             f"cannot make a directory in {os.path.dirname(path)!r}: {error.strerror}; set TMPDIR"
         ) from error
     return path
+
+
+def main_endpoint(directory: str, node: NodeIndex) -> str:
+    """Return where the broker of *node* meets its workers and its agent."""
+    return f"ipc://{directory}/{node}"

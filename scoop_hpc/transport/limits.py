@@ -15,6 +15,7 @@ import resource
 import signal
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import NoReturn
 
 from scoop_hpc.errors import LaunchError
@@ -70,12 +71,24 @@ def processes_of_agent(processes: int) -> int:
 
 def check_processes(count: int, remedy: str) -> None:
     """Raise LaunchError, which ends with the *remedy*, unless *count* more processes or threads may be had at once."""
+    most, limit = min(_said_limits(), default=(count, ""))
+    if most < count:  # however many of these are taken
+        raise LaunchError(
+            f"{count} more processes and threads are needed, the system has {most} in all ({limit}): {remedy}"
+        )
     granted = _count_granted(count)
     if granted < count:
         raise LaunchError(
             f"{count} more processes and threads are needed, the system grants {granted} (ulimit -u, pids.max of the "
             f"cgroup, ulimit -v): {remedy}"
         )
+
+
+def _said_limits() -> Iterator[tuple[int, str]]:
+    """Yield the limits of all processes and threads of this machine that can be read [proc_sys_kernel(5)]."""
+    for limit in ("pid_max", "threads-max"):
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/sys/kernel/{limit}") as file:
+            yield int(file.read()), f"kernel.{limit}"
 
 
 def _count_granted(count: int) -> int:

@@ -12,12 +12,17 @@ A ROUTER that connects may name the other end itself, before it does [zmq_setsoc
 each connection of a trunk has a number, which libzmq keeps when it makes the connection again. No number is used twice:
 libzmq aborts a process that names a connection like one that is still being taken down. What breaks is told for the
 whole socket, by the address: see `place_of`.
+
+A ROUTER that is asked whether a message has arrived reads its first frame. Were the connection closed then, the others
+would never come, and whoever receives the message would wait for them, or libzmq would abort the process [router.cpp,
+router_t::xhas_in; fq.cpp, fq_t::recvpipe]. So such a message is received, and kept, before a connection is closed.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -106,6 +111,7 @@ class Trunk:
         self._numbers = itertools.count(1)
         self._lines: dict[bytes, SharedLine] = {}  # those that are connected, by the name of the connection
         self._given_up: set[BrokerName] = set()  # since the last look
+        self._kept: deque[list[bytes]] = deque()  # messages that were received before they were asked for
 
     def connect(self, line: SharedLine, address: str) -> bytes:
         """Connect a line to *address*; return the name of the connection."""
@@ -118,6 +124,8 @@ class Trunk:
     def disconnect(self, name: bytes, address: str) -> None:
         """Close a connection. Its file is closed when the socket is polled next."""
         del self._lines[name]
+        if sockets.has_arrived(self.socket):
+            self._kept.append(sockets.receive_frames(self.socket))
         try:
             self.socket.disconnect(address)
         except zmq.ZMQError as error:
@@ -129,10 +137,15 @@ class Trunk:
         """Note that libzmq has given up a connection: what was sent on it may be lost."""
         self._given_up.add(name)
 
+    @property
+    def keeps(self) -> bool:
+        """True if there is a message to `receive`, whether or not the socket has one."""
+        return bool(self._kept)
+
     def receive(self) -> Heard | None:
         """Return the next message that has arrived on a line, None if there is none."""
-        while sockets.has_arrived(self.socket):
-            name, *frames = sockets.receive_frames(self.socket)
+        while self._kept or sockets.has_arrived(self.socket):
+            name, *frames = self._kept.popleft() if self._kept else sockets.receive_frames(self.socket)
             line = self._lines.get(name)
             if line is not None:  # else it was left before
                 return Heard(line.name, frames)

@@ -52,6 +52,13 @@ def make(context: Context, kind: int, name: str | None = None, silence: float | 
     return socket
 
 
+def bind_listening(socket: Socket, endpoint: str, descriptor: int) -> None:
+    """Take the connections of a socket that listens already, at *endpoint* [zmq_setsockopt(3), ZMQ_USE_FD]."""
+    socket.setsockopt(zmq.USE_FD, descriptor)
+    socket.bind(endpoint)
+    socket.setsockopt(zmq.USE_FD, -1)  # for what it is bound to after this
+
+
 def bind_ipc(socket: Socket, endpoint: str) -> None:
     """Bind *socket* to a file in a private directory; raise LaunchError."""
     try:

@@ -3,6 +3,10 @@
 The measure is for how long a call keeps its worker *unpolled*, from one look at the link to the next. That is short for
 a task that often submits or waits, however long it lasts in all. The guess is a maximum that decays, so that a function
 that is mostly quick and now and then slow counts as slow; a function never seen counts as slow, too.
+
+But the kernel takes the CPU away now and then, for some milliseconds. By one call that took no longer the guess rises a
+few times at the most: else thousands of quick calls that wait would all be taken for long ones, and sent away one by
+one.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from scoop_hpc.worker.losses import is_ours
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.watched.accounts import Account, Accounts
 
+_LEAST = 1e-6  # seconds, where the last call took none: it may have failed before it began
 _CODES = 1000  # code objects known by their id
 
 
@@ -25,7 +30,7 @@ class Cost:
     """The duration of calls of one function, and what else is known of them."""
 
     __slots__ = (
-        *("_decay", "_policy", "_short"),
+        *("_away", "_decay", "_leap", "_policy", "_short"),
         *("account", "is_new", "options", "short", "spawns", "terms", "times", "unpolled"),
     )
 
@@ -35,7 +40,8 @@ class Cost:
     def __init__(self, policy: Policy = DEFAULT, options: TaskOptions | None = None) -> None:
         self._policy = policy
         self.options = options  # of the function that is called, perhaps for many items
-        self._decay, self._short = policy.call_decay, policy.short
+        self._short, self._away = policy.short, policy.away_seconds
+        self._decay, self._leap = policy.call_decay, policy.call_leap
         self.unpolled = 0.0  # seconds, the most of late
         self.is_new = True  # no call has ended here, and no future of one was settled
         self.short = False  # whether the next call is likely to be
@@ -45,9 +51,11 @@ class Cost:
 
     def learn(self, unpolled: float) -> None:
         """Note that a call kept a worker from polling for so many seconds."""
-        decayed = self._decay * self.unpolled
-        if decayed > unpolled:
-            unpolled = decayed
+        known = self.unpolled
+        if unpolled < self._decay * known:
+            unpolled = self._decay * known
+        elif self._away > unpolled > self._leap * (known or _LEAST) and not self.is_new:
+            unpolled = self._leap * (known or _LEAST)
         self.unpolled = unpolled
         self.short = unpolled <= self._short
         self.is_new = False
@@ -163,8 +171,8 @@ class Leaving(Cost):
 def terms_of(options: TaskOptions) -> Terms:
     """Return the terms on which tasks with these *options* are executed; retries of exceptions are the worker's own."""
     if options.time_limit is None:
-        return USUAL
-    return Terms(time_limit=options.time_limit, in_time=1 + options.retries)
+        return Terms(options.max_losses) if options.max_losses != USUAL.attempts else USUAL
+    return Terms(options.max_losses, options.time_limit, 1 + options.retries)
 
 
 class Unforeseeable(Cost):

@@ -130,6 +130,11 @@ class Exchange:
         with self.lock:
             return future.take()
 
+    def quick_one(self, seconds: float) -> Future | None:
+        """Return the oldest future that waits here, if its call is likely to take no more *seconds*."""
+        with self.lock:
+            return self.state.quick_one(seconds)
+
     def drop_taken(self) -> None:
         """Drop, from the ends of the local and leaving futures, those that were run by a waiter or cancelled."""
         state = self.state

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -32,6 +32,8 @@ from scoop_hpc.worker.losses import told_of
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.timers import Timers
 from scoop_hpc.worker.waiting import Waiter
+
+_R = TypeVar("_R")
 
 _SPARE = 16  # greenlets that are kept
 _SAME_INTERRUPT = 1.0  # seconds: one Ctrl-C comes from the terminal and, by way of the driver, from the agent
@@ -118,7 +120,7 @@ class Loop:
             if loop is not None:
                 asyncio_bridge.resume(loop)
             if state is not None:
-                state.to_program() if of_program else state.to_tasks()
+                state.to_program(monotonic()) if of_program else state.to_tasks(monotonic())
             if self._program_waits is waiter:
                 self._program_waits = None
             self._runner.running, self._runner.unpolled = running, unpolled
@@ -130,16 +132,48 @@ class Loop:
 
     # what the process does
 
-    def run_program(self, program: Callable[[], int], join_threads: Callable[[], None] = lambda: None) -> int:
-        """Run *program* as the origin's, and wait for what it has left; return its exit status."""
-        status: list[int] = []
+    def run_program(
+        self,
+        program: Callable[[], int],
+        join_threads: Callable[[], None] = lambda: None,
+        at_exit: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Run *program* as the origin's, wait for what it has left, then run *at_exit*; return its exit status.
+
+        The program's part of that are *join_threads* and *at_exit*, too: they may go on with futures.
+        """
         signal.signal(signal.SIGINT, self._on_interrupt)
-        self._program = greenlet(lambda: status.append(frame_chunks.call(program)), self._greenlet)
+        status = self._run_as_program(program)
+        try:
+            self._state.busy_since = monotonic()
+            join_threads()
+            self.ending = True
+            self._state.busy_since = 0.0
+            if status == 0:
+                self._run_unfinished()
+        except KeyboardInterrupt:
+            status = 130
+        except SystemExit as end:  # a callback's
+            status = end.code & 0xFF if isinstance(end.code, int) else int(end.code is not None)
+        self.ending = False
+        self._run_as_program(at_exit)
+        self.ending = True
+        try:
+            if status == 0:
+                self._run_unfinished()
+        except KeyboardInterrupt:
+            status = 130
+        return status
+
+    def _run_as_program(self, program: Callable[[], _R]) -> _R:
+        """Run *program* in a greenlet of its own, and meanwhile what it waits for; return what it returns."""
+        results: list[_R] = []
+        self._program = greenlet(lambda: results.append(frame_chunks.call(program)), self._greenlet)
         self._program.gr_context = self._context
         self._state.busy_since = monotonic()
         self._program.switch()
         self._state.busy_since = 0.0
-        while not status:
+        while not results:
             try:
                 if self.given_up is not None and not self.told:  # it was about to wait when that came
                     self.told, self._interrupted = True, self.given_up
@@ -151,18 +185,12 @@ class Loop:
                 self._state.busy_since = monotonic()
                 self._program.throw(error)
                 self._state.busy_since = 0.0
-        try:
-            self._state.busy_since = monotonic()
-            join_threads()  # they may go on with futures
-            self.ending = True
-            self._state.busy_since = 0.0
-            while status[0] == 0 and self.given_up is None and self._unfinished():
-                self.step()  # as an Executor does at its end: what was submitted is run
-        except KeyboardInterrupt:
-            return 130
-        except SystemExit as end:  # a callback's
-            return end.code & 0xFF if isinstance(end.code, int) else int(end.code is not None)
-        return status[0]
+        return results[0]
+
+    def _run_unfinished(self) -> None:
+        """Run what was submitted and not waited for, as an Executor does at its end."""
+        while self.given_up is None and self._unfinished():
+            self.step()
 
     def _unfinished(self) -> bool:
         state = self._state
@@ -358,7 +386,7 @@ class Loop:
     def _work(self) -> None:
         """Run tasks, here and now, until one of them parks or the event loop has something to do."""
         if self._runner.state is not None:
-            self._runner.state.to_tasks()
+            self._runner.state.to_tasks(monotonic())
         begun = self._exchange.begun
         if begun is not None:
             begun.resume()

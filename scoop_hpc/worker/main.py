@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
-import atexit
 import contextlib
 import functools
 import os
 import socket
 import sys
 import threading
-import traceback
+from collections.abc import Callable
+from time import monotonic
 
 from msgspec import Struct
 
+from scoop_hpc import tracebacks
 from scoop_hpc.errors import ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_by_value, pickles
@@ -32,7 +33,7 @@ from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import current
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.link import BrokerLink
-from scoop_hpc.worker.program import leaving, module
+from scoop_hpc.worker.program import failure, leaving, module
 from scoop_hpc.worker.program.ending import Ending
 from scoop_hpc.worker.program.import_check import ENDS, ImportCheck, question, testify
 from scoop_hpc.worker.program.process_state import ProcessState
@@ -78,8 +79,12 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
     where = f"worker {plan.name} on {socket.gethostname()}"
     if plan.pool is not None:
         return _serve_pool(controller, link, plan.pool, arguments, where)
+    if plan.program.is_module:
+        prepare = functools.partial(module.prepare_module, path, arguments, os.fsdecode(plan.program.directory))
+    else:
+        prepare = functools.partial(module.prepare, path, arguments)
     try:
-        prepared = module.prepare(path, arguments, origin)
+        prepared = prepare(origin)
     except ProgramError as error:
         return _fail(link, f"{where}: {error}", 2)
     if origin:
@@ -91,18 +96,22 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
             controller,
             prepared.code,
             tree,
-            load=lambda: module.load(module.prepare(path, arguments, origin=False)),
+            load=lambda: module.load(prepare(False)),
             refuse=functools.partial(_refuse, controller, link, path, ending),
         )
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
         leaving.announce(last_word, controller.runs_task)
-        status = controller.loop.run_program(lambda: _run_program(prepared, verdict), _join_threads)
+        shown = failure.OriginFailure(controller, path)
+        show = functools.partial(_show, controller, link, ending, verdict, shown)
+        status = controller.loop.run_program(
+            lambda: _run_program(prepared, verdict, show),
+            _join_threads,
+            functools.partial(_call_exit_functions, state),
+        )
         ending.over = True
-        state.to_program()  # what is done at the end of a process, is the program's
+        state.to_program(monotonic())  # what is done at the end of a process, is the program's
         controller.end()
-        if ending.reason:
-            atexit._run_exitfuncs()  # now: there may be threads that do not end before the process is killed
         return ending.status(status)
     controller.bar()
     try:
@@ -112,8 +121,8 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
             return _hold_back(link, plan.name, f"{path}: {ENDS}")
     except BaseException as error:  # the user's module: it may raise anything
         if not controller.refused:
-            traceback.print_exc()
-            return _fail(link, f"{where} cannot import {path!r}: {type(error).__name__}: {error}", 1)
+            text = failure.claim_in_worker(link, plan.name, error)
+            return 0 if text is None else _fail(link, f"{where} {failure.import_error(path, error)}", 1, text)
     if controller.refused:
         return _fail(link, f"{path}: {controller.refused}", 2)
     controller.unbar()
@@ -126,8 +135,14 @@ def _join_threads() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
 
 
-def _run_program(prepared: module.Prepared, verdict: ImportCheck) -> int:
-    status = module.run(prepared)
+def _call_exit_functions(state: ProcessState) -> None:
+    """Call what the program has registered for its end, as the interpreter does once the threads have ended."""
+    state.to_program(monotonic())
+    tracebacks.run_exit_functions()
+
+
+def _run_program(prepared: module.Prepared, verdict: ImportCheck, show: Callable[[BaseException], None]) -> int:
+    status = module.run(prepared, show)
     try:
         if status == 0:
             verdict.at_end()
@@ -138,10 +153,26 @@ def _run_program(prepared: module.Prepared, verdict: ImportCheck) -> int:
     return status
 
 
+def _show(
+    controller: Controller,
+    link: BrokerLink,
+    ending: Ending,
+    verdict: ImportCheck,
+    shown: failure.OriginFailure,
+    error: BaseException,
+) -> None:
+    """Show what the program has not caught; where that of another worker stands for it, wait for the end of the run."""
+    shown.is_shared = not verdict.is_passed
+    if not shown.show(error, ending.reason):
+        controller.end()
+        with contextlib.suppress(KeyboardInterrupt, RunEndedError):
+            _wait_for_end(link, ending)
+
+
 def _refuse(controller: Controller, link: BrokerLink, path: str, ending: Ending, reason: str) -> None:
     """End the run of a program without a guard."""
     controller.end()
-    sys.exit(_fail(link, f"{path}: {reason}", 2, ending))
+    sys.exit(_fail(link, f"{path}: {reason}", 2, ending=ending))
 
 
 def _hold_back(link: BrokerLink, name: WorkerName, reason: str) -> int:
@@ -180,19 +211,24 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
             initializer, args, kwargs = batching.load_call(pool.initializer)
             initializer(*args, **kwargs)
     except BaseException as error:  # the user's function: it may raise anything
-        traceback.print_exc()
+        print(tracebacks.text_of(error), file=sys.stderr, end="")
         return _fail(link, f"the initializer failed in {where}: {type(error).__name__}: {error}", 1)
     return _serve(controller, link)
 
 
-def _fail(link: BrokerLink, reason: str, status: int, ending: Ending | None = None) -> int:
+def _fail(link: BrokerLink, reason: str, status: int, traceback: str = "", ending: Ending | None = None) -> int:
     """Report why this worker cannot go on, and wait for the *ending* that the driver will make."""
-    link.send(Fault(reason, status))
+    link.send(Fault(reason, status, traceback=traceback))
     for name in ("stdout", "stderr"):
         with contextlib.suppress(Exception):  # the program may have put anything there
             getattr(getattr(sys, name, None), "flush", bool)()
+    _wait_for_end(link, ending)
+    return status
+
+
+def _wait_for_end(link: BrokerLink, ending: Ending | None) -> None:
+    """Wait for the *ending* of which the origin hears; another worker is killed."""
     parent = os.getppid()
     while os.getppid() == parent and not (ending is not None and ending.reason):
         link.receive()
         link.wait(1.0)
-    return status

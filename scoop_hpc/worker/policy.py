@@ -16,14 +16,16 @@ class Policy(Struct, frozen=True):
     short: float = 0.001  # seconds: a call that keeps its worker from polling for less may wait behind others
     brief: float = 0.02  # seconds: outcomes may wait for the end of a shorter call, to be sent together
     moderate: float = 0.15  # seconds: tasks that would wait behind a longer call are not asked for ahead of time
-    call_decay: float = 0.7  # of what is known, for each call: the kernel takes the CPU away now and then
+    call_decay: float = 0.7  # of what is known, for each call
+    call_leap: float = 8.0  # times what is known, at the most, for a call that takes longer
+    away_seconds: float = 0.01  # unless it is as long as this: the kernel may have taken the CPU away meanwhile
 
     # what travels together
 
     batch_seconds: float = 0.002  # of work in one batch of calls
     batch_calls: int = 512  # in one batch at the most; a call costs the worker 2 us beside the function's own time
     ask_seconds: float = 0.03  # of work that a worker asks for at once
-    travel_seconds: float = 3e-6  # of this worker's time that it takes to have a call done elsewhere
+    travel_seconds: float = 1e-5  # of this worker's time that it takes to have a call done elsewhere
     worth_seconds: float = 1e-4  # of short calls that are worth a message
     request_seconds: float = 0.0003  # from a request to the tasks
     hold_seconds: float = 0.03  # that an outcome waits for others, at the end of a task, while nobody is idle
@@ -32,6 +34,7 @@ class Policy(Struct, frozen=True):
     # looks at the link
 
     poll_seconds: float = 0.001  # between looks while there is work
+    follow_seconds: float = 5e-5  # of quick calls that the origin makes while it makes one that the program waits for
     busy_seconds: float = 0.003  # of the user's code after which the progress thread looks instead
     give_back_seconds: float = 0.1  # of the user's code after which the progress thread gives back what waits
     first_look: float = 0.006  # seconds to a look of the progress thread; Python's switch interval comes on top
@@ -55,6 +58,7 @@ class Policy(Struct, frozen=True):
     chunk_bytes: int = 4_000_000  # of a chunk's results
     chunk_worth: float = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
     chunk_last: int = 4  # chunks that a worker should still get, at the least
+    chunk_owner: float = 38e-6  # seconds that a chunk and its outcome take the owner: see `Sizes`
     chunk_budget: float = 4.0  # times what a chunk was thought to take, after which the rest of it is cut anew
     chunk_least_budget: float = 0.05  # seconds
     chunk_pieces: int = 4  # for each worker, at the most, that what is left is cut into

@@ -24,6 +24,8 @@ from scoop_hpc.worker.tasks import Given, positions_of
 from scoop_hpc.worker.watched.accounts import MOST_TIMES, Meter
 from scoop_hpc.worker.watched.slices import Slices
 
+_LEAST = 1e-6  # seconds that a call takes, with what is beside it
+
 
 class Runner:
     """Runs the tasks of one worker, one inside another or one after the other."""
@@ -59,13 +61,32 @@ class Runner:
         try:
             if with_program:
                 assert state is not None
-                state.to_program()
+                try:
+                    if len(self._exchange.state.local) > 1:
+                        self._run_followers()
+                finally:
+                    state.to_program(self.since)
         finally:
             if future.rare is None:
                 future.settle(value, error)
             else:
                 self.settle(future, value, error)
         return True
+
+    def _run_followers(self) -> None:
+        """Run the quick ones of the futures that wait here, too, while the tasks have their state.
+
+        To let them have it, and the program after that, takes as long as some of them; and who gathers the results of
+        many futures asks for these next.
+        """
+        left = self._exchange.state.policy.follow_seconds
+        while left > 0.0 and (future := self._exchange.quick_one(left)) is not None:
+            left -= max(future.cost.unpolled, _LEAST)
+            if not self.run_future(future):
+                return
+            error = future.exception()
+            if isinstance(error, KeyboardInterrupt):  # nobody may ask for this one
+                raise error
 
     def settle(self, future: Future, value: Any, error: BaseException | None) -> None:
         """Settle *future*; its callbacks are the program's."""
@@ -80,11 +101,11 @@ class Runner:
         if state is None or state.of_program:
             function(*args)
             return
-        state.to_program()
+        state.to_program(monotonic())
         try:
             function(*args)
         finally:
-            state.to_tasks()
+            state.to_tasks(monotonic())
 
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context in which the user's functions run as in a task."""
@@ -180,9 +201,9 @@ class Runner:
             state = self.state
             if state is not None:
                 if context:
-                    state.prepare(context)
+                    state.prepare(context, start)
                 elif state.of_program:
-                    state.to_tasks()
+                    state.to_tasks(start)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)

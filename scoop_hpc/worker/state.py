@@ -56,7 +56,7 @@ from scoop_hpc.protocol.messages import (
     Tasks,
     Withdraw,
 )
-from scoop_hpc.protocol.names import WorkerName, broker_name, broker_of
+from scoop_hpc.protocol.names import ProcessName, WorkerName, broker_name, broker_of
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import lost
@@ -146,6 +146,7 @@ class WorkerState:
         self._received = 0  # tasks of others, so far
         self._waiting = 0  # of these in the inbox
         self._wanted_by_idle = 0
+        self._gone: set[ProcessName] = set()  # workers and brokers
         self._usual = policy.unknown  # seconds that tasks of late kept this worker from polling
         self._outcomes: dict[WorkerName, list[tuple[Any, ...]]] = {}  # by owner
         self._oldest_outcome = 0.0  # when the first of these came
@@ -274,6 +275,14 @@ class WorkerState:
             following = self._oldest() if len(taken) < most else None
         return taken
 
+    def quick_one(self, seconds: float) -> Future | None:
+        """Return the oldest local future, if all there is to it is a call that is likely to take no more *seconds*."""
+        future = self._oldest()
+        if future is None or self.is_shaken or future.rare is not None or future.environment is not None:
+            return None
+        cost = future.cost
+        return future if cost.short and 0.0 < cost.unpolled <= seconds and not cost.spawns else None
+
     def _oldest(self) -> Future | None:
         """Return the oldest local future that has not been taken; the main thread may take the newest meanwhile."""
         try:
@@ -337,7 +346,9 @@ class WorkerState:
     # tasks of others
 
     def opened(self, batch: Batch, tasks: Sequence[Task]) -> None:
-        """Put the *tasks* of a batch where that was: at the head of the inbox."""
+        """Put the *tasks* of a batch where that was: at the head of the inbox, unless its owner has gone meanwhile."""
+        if self._is_gone(batch.owner):
+            return
         left = [task for task in tasks if task.serial not in batch.dropped] if batch.dropped else tasks
         self._waiting += len(left)
         self.inbox.extendleft(reversed(left))
@@ -567,20 +578,19 @@ class WorkerState:
 
     def _forget(self, gone: Gone) -> None:
         """Drop the tasks of owners that are gone."""
-        workers, brokers = set(gone.workers), set(map(broker_name, gone.nodes))
-
-        def is_gone(owner: WorkerName) -> bool:
-            return owner in workers or broker_of(owner) in brokers
-
-        left = deque(given for given in self.inbox if not is_gone(given.owner))
+        self._gone.update(gone.workers, map(broker_name, gone.nodes))
+        left = deque(given for given in self.inbox if not self._is_gone(given.owner))
         if len(left) < len(self.inbox):
             self._waiting -= sum(tasks_in(given) for given in self.inbox) - sum(tasks_in(given) for given in left)
             self.inbox = left
-        for owner in [owner for owner in self._outcomes if is_gone(owner)]:
+        for owner in [owner for owner in self._outcomes if self._is_gone(owner)]:
             del self._outcomes[owner]
-        if self.is_spared and workers:  # what takes a worker down may come here next
+        if self.is_spared and gone.workers:  # what takes a worker down may come here next
             self.is_shaken = True
             self.give_back()
+
+    def _is_gone(self, owner: WorkerName) -> bool:
+        return owner in self._gone or broker_of(owner) in self._gone
 
     def _position(self, owner: WorkerName, serial: int) -> int | None:
         """Return where in the inbox a task is, None if it is not there."""

@@ -1,7 +1,8 @@
 """The clusters that the tests of this directory share: each up once, when first asked for, and down at the end.
 
-Each process of pytest-xdist has clusters of its own. With ``--dist loadgroup`` one of them takes the tests of Slurm,
-one those of Grid Engine, and one those that want both: jobs wait more than they compute, so other tests run meanwhile.
+Each process of pytest-xdist has clusters of its own. With ``--dist loadgroup`` two of them share the tests of Slurm,
+one takes those of Grid Engine, and one those that want both: jobs wait more than they compute, so other tests run
+meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from under_test import ClusterUnderTest
 
 SKIP = "SCOOP_HPC_SKIP_CLUSTER"
 HERE = Path(__file__).parent
+# modules whose tests take half of the time that all those of Slurm take
+OF_THE_SECOND_SLURM = {"test_ends", "test_jobs_of_slurm", "test_hostlist_slurm", "test_network", "test_looks"}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks by the same hook
@@ -31,16 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests by the clusters that they want."""
     for item in items:
         if isinstance(item, pytest.Function) and item.path.is_relative_to(HERE):
-            group = _group(set(item.fixturenames))
+            group = _group(set(item.fixturenames), item.path.stem)
             if group:
                 item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _group(fixtures: set[str]) -> str:
-    """Return the name of the group of a test that has these *fixtures*, "" where it wants no cluster."""
+def _group(fixtures: set[str], module: str) -> str:
+    """Return the name of the group of a test of *module* that has these *fixtures*, "" where it wants no cluster."""
     if "site" in fixtures or {"machine", "grid_machine"} <= fixtures:
         return "both"
-    return "grid-engine" if "grid_machine" in fixtures else "slurm" if "machine" in fixtures else ""
+    if "machine" in fixtures:
+        return "slurm-2" if module in OF_THE_SECOND_SLURM else "slurm-1"
+    return "grid-engine" if "grid_machine" in fixtures else ""
 
 
 @pytest.fixture(scope="session")

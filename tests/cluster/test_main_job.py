@@ -57,7 +57,7 @@ def submit_and_wait(cluster: ClusterUnderTest, program: Path, *arguments: str) -
 
 
 def test_pi_on_every_node(cluster: ClusterUnderTest, examples: Path) -> None:
-    printed = submit_and_wait(cluster, examples / "pi.py", "--tasks", "1000", "--hosts")
+    printed = submit_and_wait(cluster, examples / "pi.py", "--tasks", "1000", "--samples", "5000", "--hosts")
     assert re.search(r"^pi is about 3\.1[34]", printed, re.MULTILINE)
     assert re.findall(r"^(node\d+) \d+$", printed, re.MULTILINE) == cluster.nodes
 

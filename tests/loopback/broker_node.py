@@ -11,10 +11,11 @@ import zmq
 from proxy import Proxy
 
 from scoop_hpc.broker.policy import Policy
-from scoop_hpc.broker.server import BrokerPlan, BrokerServer, main_endpoint
+from scoop_hpc.broker.server import BrokerPlan, BrokerServer
 from scoop_hpc.protocol.messages import Batch, BrokerUp, Curve, Message, Ready, Results, Stop
 from scoop_hpc.protocol.names import AGENT, NodeIndex, WorkerName, worker_name
 from scoop_hpc.transport import sockets
+from scoop_hpc.transport.entrance import nameless_entrance
 
 _BLOCK = 200_000  # bytes: a few messages are that large
 
@@ -26,15 +27,15 @@ class Node:
         self.index = NodeIndex(index)
         self.curve = curve
         self.worker = worker_name(index, 1)
-        place = directory / str(index)
-        place.mkdir(mode=0o700)
-        plan = BrokerPlan(self.index, 2, 2, str(place), curve, ("127.0.0.1",))
+        self._entrance = nameless_entrance(str(directory), self.index)
+        at, listening = self._entrance.endpoint, self._entrance.listening
+        plan = BrokerPlan(self.index, 2, at, listening, curve, ("127.0.0.1",))
         self._server = BrokerServer(plan, policy)
+        self._entrance.listening = -1  # it is the server's
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        endpoint = main_endpoint(str(place), self.index)
-        self.agent, self.socket = (self._connected(name, endpoint) for name in (AGENT, self.worker))
+        self.agent, self.socket = (self._connected(name, at) for name in (AGENT, self.worker))
         sockets.send(self.socket, Ready())
         sockets.send(self.agent, Ready())
         up = self.told()
@@ -75,6 +76,7 @@ class Node:
         self._thread.join(60)
         assert not self._thread.is_alive()
         self._context.destroy(linger=0)
+        self._entrance.close()
         self.proxy.close()
         self.other_proxy.close()
 

@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[2]
 CHROMIUMS = ("chromium-headless-shell", "chromium", "google-chrome")  # commands, and the package of the first
@@ -176,6 +178,8 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """A browser that reaches nothing but this machine."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  others are run without it
+
     options = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
     if os.geteuid() == 0:
         options.append("--no-sandbox")  # Chromium has none for root

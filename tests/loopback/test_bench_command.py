@@ -72,7 +72,7 @@ def test_a_job_that_fails_is_one_line_with_where_its_output_is(runs: Runs) -> No
     ("words", "complaint"),
     [
         (("--timeout", "5"), "--timeout is for the job of --nodes: give both, or none"),
-        (("--repeat", "0"), "Invalid value for '--repeat': 0 is not in the range 1<=x<=100."),
+        (("--repeat", "0"), "Invalid value for '--repeat': '0': give a whole number from 1 to 100"),
         (("--nodes", "2", "--array", "1-2"), "--array is an option of submit, and not of bench: leave it out"),
         (("--nodes", "0"), "--nodes"),
     ],

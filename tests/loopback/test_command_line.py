@@ -176,16 +176,17 @@ def gone_reader(environ: dict[str, str], directory: Path, words: list[str]) -> t
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-"])
 @pytest.mark.parametrize(
-    ("words", "status", "stdout"),
+    ("words", "status", "stdout", "stderr"),
     [
-        (["run", "-n", "1", "p.py"], 0, "done\n"),
-        ([*WORDS, "--wait", "p.py"], 0, "done\n"),
-        (["status", "none"], 2, ""),
-        (["run", "-n", "1", "gone.py"], 2, ""),
+        (["run", "-n", "1", "p.py"], 0, "done\n", "2>/dev/full"),
+        (["run", "-n", "1", "p.py"], 0, "done\n", "2>&-"),
+        ([*WORDS, "--wait", "p.py"], 0, "done\n", "2>/dev/full"),
+        (["status", "none"], 2, "", "2>/dev/full"),
+        (["status", "none"], 2, "", "2>&-"),
+        (["run", "-n", "1", "gone.py"], 2, "", "2>/dev/full"),
     ],
-    ids=["run", "wait", "error", "program"],
+    ids=["run", "run, closed", "wait", "error", "error, closed", "program"],
 )
 def test_errors_that_cannot_be_printed_change_neither_status_nor_output(
     environ: dict[str, str], tmp_path: Path, words: list[str], status: int, stdout: str, stderr: str

@@ -100,11 +100,14 @@ def test_evolve(run: Run, examples: Path) -> None:
     assert f"best of generation 15: {best[0].fitness.values[0]:.6f}\n" in printed
 
 
+# SCOOP's take long, and are run once here; as a job in tests/cluster/test_main_job.py
+@pytest.mark.parametrize("run", ["run"], indirect=True)
 def test_scoops_full_tree(run: Run, scoop_examples: Path) -> None:
     leaves = (i * i for k in range(1, 21) for j in range(1, k + 1) for i in range(1, j + 1))
     assert run(scoop_examples / "full_tree.py").splitlines()[-1] == str(sum(leaves))
 
 
+@pytest.mark.parametrize("run", ["run"], indirect=True)
 def test_scoops_pi_calc(run: Run, scoop_examples: Path) -> None:
     found = re.search(r"^pi = (.*)$", run(scoop_examples / "pi_calc.py"), re.MULTILINE)
     assert found is not None

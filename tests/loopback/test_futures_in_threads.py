@@ -199,13 +199,15 @@ def test_failing_callback_is_shown_and_sys_exit_in_one_is_the_programs(runs: Run
             "    done = queue.Queue()\n"
             "    def fail(future): raise ArithmeticError('in a callback')\n"
             "    def leave(future): sys.exit(3)\n"
-            "    for callback in (fail, leave, done.put):\n"
-            "        futures.submit(square, 3).add_done_callback(callback)\n"
+            "    future = futures.submit(square, 3)\n"
+            "    for callback in (fail, done.put): future.add_done_callback(callback)\n"
             "    print(done.get(timeout=50).result())\n"
+            "    futures.submit(square, 3).add_done_callback(leave)\n"
+            "    while True: futures.submit(square, 3).result()\n"
         )
     )
     done = runs.run("-n", "2", runs.write(text))
-    assert (done.returncode, done.stdout) == (3, "9\n")  # as soon as the program uses this package, or ends
+    assert (done.returncode, done.stdout) == (3, "9\n")  # as soon as the program uses this package
     assert "ArithmeticError: in a callback" in done.stderr
 
 

@@ -25,6 +25,11 @@ REFUSED = {
     "swallowed": "try: print(list(futures.map(abs, [1])))\nexcept BaseException: pass",
     "SCOOP": "from scoop import futures as f, shared as s\ns.setConst(a=1)\nprint(list(f.map(abs, range(3))))",
 }
+# those that a single worker is tried with, too: it looks for the guard itself, whatever it is that others are asked for
+ALONE = [
+    *("map", "nobody waits", "in a function", "after a guard", "a guard that lets all in", "the wrong branch", "ends"),
+    *("ends after the guard", "swallowed"),
+]
 ACCEPTED = {
     "plain": "if __name__ == '__main__':\n    main()",
     "reversed": "if '__main__' == __name__:\n    sys.exit(main())",
@@ -52,8 +57,7 @@ HEAD = (
 )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize(("kind", "workers"), [*((kind, 2) for kind in REFUSED), *((kind, 1) for kind in ALONE)])
 def test_program_without_a_guard_is_always_refused(runs: Runs, workers: int, kind: str) -> None:
     done = runs.run("-n", str(workers), runs.write(HEAD + REFUSED[kind] + "\n"))
     assert done.returncode == 2

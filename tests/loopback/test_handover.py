@@ -87,8 +87,10 @@ def test_file_of_a_cancelled_start_goes(bare: Runs) -> None:
 
 
 def test_agents_remove_the_file_of_a_driver_that_was_killed(bare: Runs) -> None:
-    driver = start(bare, "file")
-    until(lambda: environments(bare))
+    driver = start(bare, "file", patience=15)  # for as long they look for it
+    begun = bare.directory / "begun"
+    until(lambda: begun.exists() and len(begun.read_text().split()) == 2)
+    assert environments(bare)
     driver.kill()
     driver.wait()
     go(bare)

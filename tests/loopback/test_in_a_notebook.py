@@ -30,6 +30,9 @@ sum(executor.map(simulate, range(200), progress="<b>simulate</b>"))""",
     "sum(executor.map(simulate, [3, 4]))",
     "def fail(number): raise ValueError('<i>no</i>')\nfuture = executor.submit(fail, 1)\nfuture.exception()\nfuture",
     "executor.shutdown()\nexecutor",
+    """os.unlink("go")
+from scoop_hpc import futures
+sum(futures.map(simulate, range(200), progress="here"))""",
 )
 
 
@@ -59,6 +62,12 @@ def test_map_that_lasts_has_one_bar_which_is_full_in_the_end(
     bar, result = cells[cell]
     assert bar["text/html"].startswith(f'<div><progress value="200" max="200"></progress> {label}: 200 of 200 done')
     assert bar["text/plain"].startswith(("<b>simulate</b>: 200 of 200 done", "map: 200 of 200 done"))
+    assert result["text/plain"] == "19900"
+
+
+def test_map_of_futures_has_one_where_the_notebook_runs_it(cells: list[list[dict[str, str]]]) -> None:
+    bar, result = cells[6]
+    assert bar["text/plain"].startswith("here: 200 of 200 done")
     assert result["text/plain"] == "19900"
 
 

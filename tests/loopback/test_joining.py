@@ -7,9 +7,16 @@ import os
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 from conftest import Runs, members, shared_memory, until, without_delays
+
+from scoop_hpc.files import private
+from scoop_hpc.jobs import look
+from scoop_hpc.jobs import runs as run_directories
+from scoop_hpc.jobs.snapshot import Snapshot
+from scoop_hpc.run import proc
 
 # rounds of tasks until the test has seen enough, each task noting where it ran; and nested tasks
 PROGRAM = """
@@ -194,12 +201,47 @@ def test_node_of_the_program_and_unknown_nodes_do_not_leave(two: Allocations) ->
     two.ends()
     over = two.drain("b")
     assert (over.returncode, over.stderr.count("\n")) == (2, 1)
-    joiner = two.join("c:1", "--patience=1")
+    assert over.stderr.startswith("scoop-hpc: error: the run of job local-1 does not go on: it has ended")
+    joiner = two.join("c:1", "--patience=100000")
     _, stderr = joiner.communicate(timeout=120)
-    assert joiner.returncode == 2
-    assert stderr.startswith(
-        "scoop-hpc: error: cannot join the run of job local-1: it has not begun within 1 s, or has ended"
-    )
+    assert (joiner.returncode, stderr) == (2, "scoop-hpc: error: cannot join the run of job local-1: it has ended\n")
+
+
+def test_run_that_was_killed_is_not_waited_for(two: Allocations) -> None:
+    two.start()
+    two.driver.kill()
+    two.driver.communicate()
+    for command in (("join", "--patience=100000"), ("drain", "b")):
+        done = two.runs.run(*command[1:], command=command[:1])
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"it has ended: the driver (pid {two.driver.pid}) has died" in done.stderr
+    (door,) = (two.directory / ".state").glob("runs/*/join.json")
+    for name in [name for name in two.runs.environ if name.startswith("SCOOP_HPC_LOCAL_")]:
+        del two.runs.environ[name]
+    assert two.runs.run("-n", "1", two.runs.write("print()", "other.py")).returncode == 0
+    assert not door.exists()
+
+
+def test_newest_run_that_has_ended_is_refused_at_once(runs: Runs) -> None:
+    assert runs.run("-n", "2", runs.write("raise SystemExit(3)")).returncode == 3
+    done = runs.run("--patience=100000", command=("join",))
+    assert (done.returncode, done.stderr) == (2, "scoop-hpc: error: cannot join the run: it has ended\n")
+
+
+def test_who_waits_for_a_run_to_begin_is_told_so(runs: Runs) -> None:
+    driver = Snapshot(
+        version=1, run="x", job=None, program="p.py", host=os.uname().nodename, pid=os.getpid(),
+        driver=proc.identity(os.getpid()), time=1.0, started=1.0, elapsed_s=0.0, walltime_left_s=None, state="starting",
+    )  # fmt: skip
+    look.write(run_directories.create(private.root(runs.environ), time.time(), lambda seen: False), driver)
+    joiner = runs.start("--patience=100000", command=("join",))
+    assert joiner.stderr is not None
+    told = joiner.stderr.readline()
+    assert told.startswith("scoop-hpc: warning: waiting for the run to begin, 9999")
+    assert told.endswith(" s more (--patience)\n")
+    assert joiner.poll() is None
+    joiner.send_signal(signal.SIGTERM)
+    joiner.communicate(timeout=120)
 
 
 def test_run_whose_program_is_its_only_worker_is_not_joined(two: Allocations) -> None:

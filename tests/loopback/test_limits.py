@@ -56,13 +56,18 @@ def test_too_few_open_files_are_one_line(runs: Runs, files: int) -> None:
     see_refusal(runs, "more open files are needed, the system grants ")
 
 
+def test_directory_for_sockets_that_cannot_be_made_is_one_line(runs: Runs) -> None:
+    runs.environ["TMPDIR"] = "/proc"
+    see_refusal(runs, "cannot make a directory in '/proc': No such file or directory; set TMPDIR")
+
+
 def see_refusal(runs: Runs, said: str) -> None:
     process = runs.start("-n", "2", runs.write(PROGRAM))
     stdout, stderr = process.communicate(timeout=120)
     (line,) = stderr.splitlines()
     assert line.startswith("scoop-hpc: error: ")
     assert said in line
-    assert (process.returncode in (1, 2), stdout) == (True, "")
+    assert (process.returncode, stdout) == (2, "")
     until(lambda: not members(process.pid))
     assert not list(runs.temporary.iterdir())
 
@@ -74,6 +79,12 @@ def test_what_is_tried_is_given_back() -> None:
     with pytest.raises(LaunchError, match=r"the system grants \d+ \(ulimit -n\): ask for less"):
         limits.check_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], "ask for less")
     assert (sorted(path.name for path in Path("/proc/self/fd").iterdir()), threading_count()) == before
+
+
+def test_more_processes_than_the_machine_can_have_are_refused_by_number() -> None:
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    with pytest.raises(LaunchError, match=r"the system has \d+ in all \(kernel\.(pid_max|threads-max)\): ask for less"):
+        limits.check_processes(most + 1, "ask for less")
 
 
 def threading_count() -> int:

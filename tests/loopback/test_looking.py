@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEET, Runs, until, without_warnings
+from conftest import MEET, Runs, members, until, without_warnings
 from terminal import Terminal
 
 PROGRAM = (
@@ -188,9 +188,12 @@ def test_a_run_whose_driver_was_killed_is_seen_as_it_was(runs: Runs, going: subp
 
 def test_a_driver_that_does_not_answer_is_told_of(runs: Runs, going: subprocess.Popen[str]) -> None:
     look(runs)
-    going.send_signal(signal.SIGSTOP)
+    run = members(going.pid)
+    for pid in run:  # an agent would end a driver that is stopped alone
+        os.kill(pid, signal.SIGSTOP)
     done = top(runs, "--json")
-    going.send_signal(signal.SIGCONT)
+    for pid in run:
+        os.kill(pid, signal.SIGCONT)
     assert (done.returncode, json.loads(done.stdout)["state"]) == (1, "running")
     assert f"the driver (pid {going.pid}) on " in done.stderr
     assert "has not answered for 10 s: this look is " in done.stderr

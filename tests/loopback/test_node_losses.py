@@ -311,13 +311,13 @@ def test_loss_of_the_programs_node_is_the_end(four_nodes: Runs, what: str) -> No
     run.end()
     assert run.run.returncode not in (0, 2)
     errors = [line for line in run.lines if "error: " in line]
-    assert len(errors) == 1, run.stderr()
+    assert len(set(errors)) == 1, run.stderr()
 
 
 def start_without(name: str, runs: Runs) -> tuple[Nodes, int]:
     """Start a run, and stop an agent before it has a broker, for which a busy machine may need several; return both."""
     while True:
-        run = Nodes(runs, "--min-nodes=3")
+        run = Nodes(runs, "--min-nodes=3", "--patience=30")
         while name not in run.nodes():
             assert run.run.poll() is None, run.stderr()
         agent = run.nodes()[name].agent

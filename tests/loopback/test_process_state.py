@@ -174,3 +174,13 @@ def test_program_whose_directory_a_task_has_removed_is_told_so(runs: Runs) -> No
     )
     done = runs.run("-n", "1", program)
     assert (done.stdout, done.stderr) == ("True 1\n", "")
+
+
+def test_directory_that_c_code_changes_in_a_task_is_not_the_programs(runs: Runs) -> None:
+    program = runs.write(
+        "import ctypes, os, time\nfrom scoop_hpc import futures\n"
+        "def task():\n    ctypes.CDLL(None).chdir(b'/')\n    time.sleep(0.001)\n    return os.getcwd()\n"
+        "if __name__ == '__main__':\n    before = os.getcwd()\n"
+        "    print(futures.submit(task).result(), os.getcwd() == before, os.chdir in os.supports_fd)"
+    )
+    assert runs.run("-n", "1", program).stdout == "/ True True\n"

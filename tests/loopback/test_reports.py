@@ -83,7 +83,8 @@ def test_failed_item_is_told_with_its_place_arguments_and_traceback(runs: Runs, 
     assert (failed["error"], failed["attempt"]) == ("ValueError: cannot simulate 13", 1)
     assert 'raise ValueError(f"cannot simulate {number}")' in failed["traceback"]
     shown = runs.run("report.json", "--failed", command=("logs",))
-    assert shown.stdout.startswith(f"simulate(13): item 14, worker {failed['worker']} on {failed['node']}\n  Traceback")
+    where = f"worker {failed['worker']} on {failed['node']}, attempt 1"
+    assert shown.stdout.startswith(f"simulate(13): item 14, {where}\n  Traceback")
 
 
 def test_retries_are_counted_and_the_last_attempt_is_named(runs: Runs) -> None:
@@ -151,9 +152,24 @@ def test_report_is_shown_compared_and_drawn(runs: Runs) -> None:
     assert "<svg" in (runs.directory / "page.html").read_text()
 
 
+def test_a_report_may_have_any_name(runs: Runs) -> None:
+    program = runs.write("print('ran')")
+    assert runs.run("-n", "1", "--report", "worth", program).returncode == 0
+    for name in ("worth", "./worth", str(runs.directory / "worth")):
+        shown = runs.run(name, command=("report",))
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "1 worker on 1 node for" in shown.stdout
+        failed = runs.run("--failed", name, command=("logs",))
+        assert (failed.returncode, failed.stderr) == (0, f"scoop-hpc: no task of {name} has failed\n")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (("report", "program"), "the job 'program' was not submitted from here"),
+        (("report", "./program.json/"), "there is no file './program.json/': give a job, or a file that"),
+        (("report", "./"), "cannot read the report './': Is a directory: name a file"),
+        (("report", "nowhere/report"), "there is no file 'nowhere/report': give a job, or a file that"),
         (("report", "nowhere.json"), "there is no file 'nowhere.json': give a job, or a file that"),
         (("report", "program.json"), "'program.json' is no report of a run"),
         (("report", "program.json", "--html", "/nowhere/x"), "'program.json' is no report of a run"),

@@ -46,11 +46,38 @@ def test_words_that_are_not_utf8_arrive(runs: Runs) -> None:
         ("sys.exit('sorry')", 1, "sorry\n"),
         ("os._exit(7)", 7, ""),
         ("import atexit; atexit.register(print, 'bye', file=sys.stderr)", 0, "bye\n"),
+        ("import atexit; atexit.register(sys.exit, 3); sys.exit(4)", 4, None),
     ],
 )
 def test_program_ends_as_python_ends_it(runs: Runs, ending: str, status: int, stderr: str) -> None:
     done = runs.run("-n", "2", runs.write(HEAD + MAIN + ending))
-    assert (done.returncode, done.stderr) == (status, stderr)
+    assert (done.returncode, stderr is None or done.stderr == stderr) == (status, True), done.stderr
+
+
+def test_what_the_program_does_at_its_exit_may_use_futures(runs: Runs) -> None:
+    at_exit = """
+    import atexit, time
+    atexit.register(lambda: print('last', sum(futures.map(abs, range(-3000, 0))), flush=True))
+    atexit.register(lambda: print(futures.submit(time.sleep, 0.05).result(), list(futures.map(abs, range(5)))))
+    futures.submit(print, 'before', flush=True)
+    raise SystemExit(3)
+"""
+    for workers in ("1", "3"):
+        done = runs.run("-n", workers, runs.write(HEAD + MAIN + at_exit))
+        assert done.returncode == 3, done.stderr
+        assert done.stdout.splitlines()[-2:] == ["None [0, 1, 2, 3, 4]", "last 4501500"], done.stderr
+        assert done.stderr == ""
+
+
+def test_ways_to_leave_are_arguments_as_any_function(runs: Runs) -> None:
+    text = """
+    import os, pickle
+    ways = [os._exit, os.execv, os.execve, os.chdir, os.putenv]
+    print(pickle.loads(pickle.dumps(ways)) == ways, os.execve in os.supports_fd, os.chdir in os.supports_fd)
+    print([way.__name__ for way in futures.submit(list, ways).result()])
+"""
+    done = runs.run("-n", "2", runs.write(HEAD + MAIN + text))
+    assert done.stdout == "True True True\n['_exit', 'execv', 'execve', 'chdir', 'putenv']\n", done.stderr
 
 
 def test_unhandled_exception_shows_the_remote_traceback(runs: Runs) -> None:
@@ -112,6 +139,20 @@ def test_program_that_workers_cannot_import_is_named(runs: Runs) -> None:
     assert "cannot import 'program.py': OSError: no licence" in done.stderr.splitlines()[-1]
 
 
+def test_reason_of_the_end_is_the_last_line_whatever_was_still_to_be_written(runs: Runs) -> None:
+    text = """
+import sys, time
+if __name__ != '__main__':
+    sys.stderr.write('no licence here\\n' * 100_000)
+    raise OSError('no licence')
+time.sleep(20)
+"""
+    done = runs.run("-n", "2", runs.write(text))
+    lines = done.stderr.splitlines()
+    assert (done.returncode, "cannot import 'program.py': OSError: no licence" in lines[-1]) == (1, True), lines[-3:]
+    assert lines.count("no licence here") >= 100_000
+
+
 def test_whole_lines_of_all_workers_arrive_labelled_on_request(runs: Runs) -> None:
     program = runs.write(
         HEAD + "def talk(n):\n    time.sleep(0.01)\n    os.write(1, b'x' * 5000); os.write(1, b'y' * 5000 + b'\\n')\n"
@@ -138,8 +179,13 @@ def test_more_output_than_anyone_holds_arrives_whole(runs: Runs) -> None:
         (["nofile.py"], "cannot read the program 'nofile.py': No such file or directory"),
         (["."], "cannot read the program '.': Is a directory"),
         (["bad.py"], "the program 'bad.py' is not Python"),
-        (["-n", "0", "bad.py"], "0 is not in the range x>=1"),
-        (["-n", "two", "bad.py"], "'two' is not a valid integer"),
+        (["--patience", "nan", "bad.py"], "Invalid value for '--patience': 'nan': give a number above 0"),
+        (["--hosts", "", "bad.py"], "--hosts '' is empty: give a text, or leave it out"),
+        (["--hostfile=", "bad.py"], "--hostfile '' is empty: give a text, or leave it out"),
+        (["--report", "", "bad.py"], "--report '' is empty: give a text, or leave it out"),
+        (["--container-option=", "bad.py"], "--container-option '' is empty: give a text, or leave it out"),
+        (["-n", "0", "bad.py"], "Invalid value for '-n' / '--workers': '0': give a whole number, 1 or more"),
+        (["-n", "two", "bad.py"], "'two': give a whole number, 1 or more"),
         (["--wrokers", "2", "bad.py"], "--wrokers"),
         ([], "Missing argument 'PROGRAM'"),
     ],

@@ -52,8 +52,8 @@ def test_a_mistake_in_a_file_is_one_line(
     environ: dict[str, str], tmp_path: Path, words: list[str], text: str, complaint: str
 ) -> None:
     (tmp_path / "scoop_hpc.toml").write_text(text)
-    status, _, stderr = scoop_hpc(environ, tmp_path, *words)
-    assert (status, len(stderr.splitlines())) == (2, 1)
+    status, stdout, stderr = scoop_hpc(environ, tmp_path, *words)
+    assert (status, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert stderr.startswith(f"scoop-hpc: error: {complaint}")
     assert not (tmp_path / "state").exists()
 

@@ -25,7 +25,7 @@ def note(name, text=""):
     os.rename(new, name)
 
 def nap(_=None):
-    note("begun")
+    note("begun", os.environ["SCOOP_HPC_LOCAL_RANK"])
     time.sleep(600)
 
 if __name__ == "__main__":
@@ -114,8 +114,9 @@ def saved(runs: Runs, name: str = "saved") -> str:
     return (runs.directory / name).read_text()
 
 
-def fault(runs: Runs, message: Fault, worker: str = "0.1") -> None:
-    """Report, as a worker does, that it cannot go on."""
+def fault(runs: Runs, message: Fault) -> None:
+    """Report, as the worker does that naps, that it cannot go on; another one may be a stranger to the broker yet."""
+    worker = f"0.{1 + int((runs.directory / 'begun').read_text())}"
     (directory,) = {path.parent for path in runs.temporary.glob("*/driver")}
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)

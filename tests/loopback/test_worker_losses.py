@@ -57,6 +57,33 @@ print(all(value == n * n for n, value in results.items()), len(results))
     assert len(last) == 1
 
 
+FATAL = """
+def die(n):
+    time.sleep(0.002)
+    os._exit(n)
+
+once = futures.task(die, max_losses=1)
+often = futures.task(die, max_losses=5)
+"""
+
+
+def test_option_says_how_many_workers_a_task_may_be_lost_with(runs: Runs) -> None:
+    body = """
+def losses(result):
+    try:
+        result()
+    except WorkerLostError as error:
+        return len(error.losses)
+print(losses(futures.submit(once, 3).result), losses(futures.submit(often, 3).result))
+print(losses(lambda: list(futures.map(often, [3]))), losses(lambda: list(futures.map(once, [3]))))
+from scoop_hpc import Executor
+with Executor(2) as executor:
+    print(losses(executor.submit(once, 3).result), losses(lambda: list(executor.map(often, [3]))))
+"""
+    done = runs.run("-n", "2", runs.write(program(FATAL, body)))
+    assert done.stdout == "1 5\n5 1\n1 5\n", done.stderr
+
+
 @pytest.mark.parametrize("way", ["list(futures.map(die, range(40)))", "list(futures.map_scan(die, max, range(40)))"])
 def test_only_the_guilty_item_of_a_map_fails(runs: Runs, way: str) -> None:
     body = f"""
@@ -134,12 +161,14 @@ if __name__ == '__main__':
 
 
 NESTED = """
+@futures.task(max_losses=9)  # than which fewer workers are killed: chance may strike the same call each time
 def leaf(n):
     with open(f'leaf-{n}', 'a') as file: file.write('x')
     open(f'begun-{os.getpid()}', 'w').close()
     time.sleep(0.005)
     return n, array.array('d', [n]) * 20_000
 
+@futures.task(max_losses=9)
 def branch(n):
     with open(f'branch-{n}', 'a') as file: file.write('x')
     parts = [futures.submit(leaf, 10 * n + k) for k in range(10)]

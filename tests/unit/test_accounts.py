@@ -271,3 +271,21 @@ def test_memory_is_limited_by_whoever_gives_least(texts: dict[str, str], limit: 
 @pytest.mark.parametrize("seconds", [1e-8, 1e-6, 0.0123, 1.0, 7200.0])
 def test_quantile_is_within_a_bin(seconds: float) -> None:
     assert seconds <= quantile(((bin_of(seconds), 1),), 0.5) <= max(1.42 * seconds, EDGES[0])
+
+
+def test_most_memory_is_seen_of_runs_that_end_soon_and_looks_get_rare() -> None:
+    looks: list[str] = []
+
+    def read(path: str) -> str | None:
+        if "status" not in path:
+            return None
+        looks.append(path)
+        return f"RssAnon:\t{4 if len(looks) == 2 else 1} kB\n"
+
+    accounts = NodeAccounts(read)
+    for _ in range(64):
+        accounts.look_at_memory([7], is_due=False)
+    assert accounts.read({}, 1.0).memory == 4096
+    assert looks == ["/proc/7/status"] * 7
+    accounts.look_at_memory([7, 8], is_due=True)
+    assert looks[7:] == ["/proc/7/status", "/proc/8/status"]

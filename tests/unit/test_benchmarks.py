@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import figures, nodes, table
-from benchmarks.figures import EXECUTOR, OURS, Figures, Target, judge, ratio
+from benchmarks.figures import BEFORE, EXECUTOR, EXECUTOR_BEFORE, OURS, Figures, Target, judge, ratio
 from benchmarks.measure import MeasurementError, last_report, reason
 from benchmarks.peers import PEERS, PROGRAMS, Peer
 from benchmarks.rows import ROWS, Row, efficiency, microseconds, tasks_per_second_and_worker
@@ -219,6 +219,7 @@ def test_reason_is_the_line_that_names_the_error(text: str, wanted: str) -> None
         (["--rows", "maps"], "argument --rows: there is no row 'maps': there are map, "),
         (["--peers", "raw,dusk"], "argument --peers: there is no peer 'dusk': there are scoop_hpc, "),
         (["--repeat", "0"], "argument --repeat: '0' is not a number from 1 on"),
+        (["--before", "/nowhere"], "argument --before: no package scoop_hpc is in '/nowhere': name a directory where "),
         (["--timeout", "soon"], "argument --timeout: 'soon' is not a number from 1 on"),
     ],
 )
@@ -227,6 +228,29 @@ def test_bad_words_are_named(arguments: list[str], words: str, capsys: pytest.Ca
         command_line.main(arguments)
     assert refused.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_another_build_is_measured_beside_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "other" / "scoop_hpc"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    commands: list[list[str]] = []
+
+    def measure(argv: Sequence[str], timeout: float) -> Mapping[str, Any]:
+        commands.append(list(argv))
+        return {"seconds": 1.0}
+
+    monkeypatch.setattr(command_line, "measure", measure)
+    options = ["--rows", "submit", "--peers", "scoop_hpc,Executor,raw", "--repeat", "1", "--out", str(tmp_path)]
+    assert command_line.main([*options, "--before", str(package.parent)]) == 0
+    ours, before, executor, executor_before, raw = commands
+    env, path = before[:2]
+    assert (env, path.startswith("PYTHONPATH="), path.split(":")[-1]) == ("env", True, str(package.parent))
+    assert (before[2:], executor_before) == (ours, [env, path, *executor])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("submit")]
+    assert [line[2] for line in lines if line[1] == "tasks/s"] == [OURS, BEFORE, EXECUTOR, EXECUTOR_BEFORE, "raw"]
 
 
 @pytest.mark.parametrize(

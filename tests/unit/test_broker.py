@@ -449,6 +449,22 @@ def test_task_that_comes_back_is_queued_unless_it_was_queued_again_meanwhile(bro
     assert not broker.queue
 
 
+@pytest.mark.parametrize("newer_first", [True, False])
+def test_of_two_copies_that_wait_the_one_that_knows_of_a_loss_is_kept(broker: Broker, newer_first: bool) -> None:
+    broker.say(Gone(nodes=(NodeIndex(2),), cause="it burnt"), AGENT)
+    older = Batch(FAR, 4, [b"call"], 3, hops=2)
+    newer = Batch(FAR, 5, [b"call"], losses=(Loss("node b was lost", waited=True),), hops=1)
+    for batch in (newer, older) if newer_first else (older, newer):
+        broker.say(Tasks([batch]), PEER)
+    assert queued(broker) == {4: 0, 5: 1, 6: 0}
+    again = replace(newer, losses=(*newer.losses, Loss("node c was lost", waited=True)))
+    broker.say(Tasks([again]), PEER)
+    broker.say(Tasks([newer]), PEER)
+    assert queued(broker) == {4: 0, 5: 2, 6: 0}
+    broker.say(Tasks([replace(older, losses=newer.losses)]), PEER)
+    assert queued(broker) == {4: 1, 5: 2, 6: 1}
+
+
 # workers that die
 
 

@@ -197,6 +197,17 @@ def test_a_forgotten_job_ends_as_the_scheduler_last_said(tmp_path: Path) -> None
         assert report.status.state is JobState.CANCELLED
 
 
+def test_way_into_the_run_of_a_job_that_was_killed_is_removed_when_that_is_known(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|RUNNING|None|0|n1|"), GONE], "sacct": [squeue("7|TIMEOUT|None|0:0|n1")]})
+    client = client_of(slurm, tmp_path)
+    door = Path(submitted(client, slurm).directory, "join.json")
+    door.touch()
+    client.status(client.find(["7"], SLURM))
+    assert door.exists()
+    client.status(client.find(["7"], SLURM))
+    assert not door.exists()
+
+
 def test_of_two_jobs_with_one_id_the_later_is_meant(tmp_path: Path) -> None:
     slurm = Slurm({})
     client = client_of(slurm, tmp_path)

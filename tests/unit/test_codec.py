@@ -20,6 +20,7 @@ from scoop_hpc.protocol.messages import (
     Curve,
     Drained,
     FailedTask,
+    Fault,
     Forward,
     FunctionAccount,
     GivenUp,
@@ -58,6 +59,7 @@ from scoop_hpc.protocol.names import ORIGIN, NodeIndex, agent_name, broker_name,
 
 NODE = NodeIndex(0)
 PROGRAM = Program(b"p.py", (b"a", b"\n'\xff"), b"/d", {b"A": b"\xe9"})
+MODULE = Program(b"pkg.job", (), b"/d", {}, is_module=True)
 SAMPLES = [
     Hello(1, "3.11", "n1", "h1", 7, 4),
     Welcome(
@@ -77,10 +79,12 @@ SAMPLES = [
         None,
     ),
     Welcome(NODE, 2, 4, PROGRAM, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
+    Welcome(NODE, 2, 4, MODULE, ("n1",), None, "/tmp", (), "the driver", "/r", "1", "b 7", 7, "/e"),
     Peers((BrokerUp(NodeIndex(0), ("tcp://1.2.3.4:5",)),)),
     Join(VERSION, "43", "m1", 7, (JoiningNode("m1", 2), JoiningNode("m2", None))),
     Leave(5.0, "n3", "SIGTERM"),
     Drained(),
+    Fault("worker 0.1 on n1 cannot import 'p.py'", 1, traceback="Traceback\n"),
     Gone((worker_name(1, 0),), (NodeIndex(2),), "its agent died"),
     GivenUp(),
     LinkBroken(broker_name(3)),

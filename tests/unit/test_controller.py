@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,6 +31,7 @@ from scoop_hpc.worker import current
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.policy import DEFAULT, Policy
+from scoop_hpc.worker.program.process_state import ProcessState
 from scoop_hpc.worker.state import Export
 
 
@@ -413,6 +414,82 @@ def keep(controller: Controller, count: int) -> list[futures.Future]:
     return [futures.submit(square, n) for n in range(count)]
 
 
+# of calls nothing is learnt but the first: on a busy machine they would last longer
+UNLEARNING = Policy(poll_seconds=60.0, call_decay=1.0, call_leap=1.0, away_seconds=60.0)
+
+
+class Sides:
+    """Stands for the state of the origin's process; knows how often it was given to the tasks."""
+
+    def __init__(self) -> None:
+        self.of_program = True
+        self.changes = 0
+
+    def to_tasks(self, now: float) -> None:
+        assert self.of_program
+        self.of_program, self.changes = False, self.changes + 1
+
+    def to_program(self, now: float) -> None:
+        self.of_program = True
+
+    def prepare(self, context: object, now: float) -> None:
+        if self.of_program:
+            self.to_tasks(now)
+
+
+def test_who_gathers_quick_calls_has_the_next_ones_made_at_once(run: Run) -> None:
+    sides = Sides()
+
+    def program() -> list[int]:
+        controller = current.current()
+        controller.runner.state = cast(ProcessState, sides)
+        kept = keep(controller, 400)
+        results = [kept[0].result()]
+        assert sides.of_program
+        assert sum(future.function is None for future in kept) == 13  # and 12 of 4 us take less than 50 us
+        return results + [future.result() for future in kept[1:]]
+
+    assert run(program, policy=UNLEARNING) == [n * n for n in range(400)]
+    assert sides.changes == 31
+
+
+def test_call_that_is_not_quick_or_has_a_callback_is_not_made_before_it_is_asked_for(run: Run) -> None:
+    def program() -> list[bool]:
+        controller = current.current()
+        controller.runner.state = cast(ProcessState, Sides())
+        first, quick, watched = keep(controller, 3)
+        watched.add_done_callback(lambda future: None)
+        controller.runner.durations.of(fail).learn(0.0005)
+        slow = futures.submit(fail, 1)
+        first.result()
+        made = [quick.function is None, watched.function is None]
+        watched.result()
+        return [*made, slow.function is None]
+
+    assert run(program, policy=UNLEARNING) == [True, False, False]
+
+
+def test_ctrl_c_in_a_call_that_nobody_waits_for_yet_reaches_the_program(run: Run) -> None:
+    def program() -> str:
+        controller = current.current()
+        sides = Sides()
+        controller.runner.state = cast(ProcessState, sides)
+        controller.runner.durations.of(interrupted).learn(4e-6)
+        first = keep(controller, 1)[0]
+        futures.submit(interrupted)
+        try:
+            first.result()
+        except KeyboardInterrupt:
+            return f"{sides.of_program} {first.result()}"
+        return "nothing"
+
+    assert run(program, policy=UNLEARNING) == "True 0"
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
 def test_worker_alone_exports_nothing(run: Run) -> None:
     link = Home()
     run(lambda: list(futures.map(square, range(100))), link, size=1)
@@ -578,6 +655,43 @@ def test_one_slow_call_among_quick_ones_counts_for_a_while() -> None:
     for _ in range(30):
         cost.learn(1e-5)
     assert cost.short
+
+
+def test_one_call_that_the_kernel_interrupted_makes_no_long_one_of_the_others() -> None:
+    cost = Cost()
+    for _ in range(100):
+        cost.learn(1e-6)
+    cost.learn(0.004)
+    assert cost.short
+    assert not cost.worth_a_journey(5_000)  # they would take longer to go away than to be run
+
+
+def test_calls_that_have_become_slow_are_known_to_be_so_after_a_few() -> None:
+    cost = Cost()
+    for _ in range(100):
+        cost.learn(1e-6)
+    calls = 0
+    while cost.short:
+        cost.learn(0.004)
+        calls += 1
+    assert calls <= 5
+
+
+def test_calls_after_one_that_took_no_time_are_known_to_be_slow_after_a_few() -> None:
+    cost = Cost()
+    cost.learn(0.0)
+    for _ in range(5):
+        cost.learn(0.004)
+    assert not cost.short
+
+
+def test_every_second_call_that_is_slow_counts() -> None:
+    cost = Cost()
+    cost.learn(1e-6)
+    for _ in range(6):
+        cost.learn(0.004)
+        cost.learn(1e-6)
+    assert not cost.short
 
 
 def test_cost_that_changes_a_thousandfold_is_noticed_at_once() -> None:

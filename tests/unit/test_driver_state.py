@@ -47,6 +47,8 @@ from scoop_hpc.run.driving.actions import (
     Send,
     ShowLastWords,
     ShowNode,
+    ShowReason,
+    ShowTraceback,
     Start,
     Warn,
 )
@@ -255,11 +257,26 @@ def test_run_without_a_worker_left_ends(running: Run) -> None:
     assert running.ending == Ending(1, last)
 
 
-def test_worker_that_dies_while_the_run_is_starting_ends_it() -> None:
+def test_worker_that_dies_while_the_run_is_starting_is_replaced_too() -> None:
     run = Run()
     run.hello("n2")
     run.say(Exited(LOST, 7, -9, False, False, is_replaced=True), "n2/0")
-    assert run.ending == Ending(1, "worker 1.0 (pid 7) on n2.site died: killed by SIGKILL")
+    assert (run.ending, run.phase) == (None, Phase.JOINING)
+    assert run.done[-1] == Warn("worker 1.0 (pid 7) on n2.site died: killed by SIGKILL; another takes its place")
+    run.begin()
+    assert run.phase is Phase.RUNNING
+
+
+def test_run_whose_workers_all_die_while_it_is_starting_ends() -> None:
+    run = Run()
+    run.hello("n2")
+    run.say(Exited(LOST, 7, 1, False, False), "n2/0")
+    assert run.ending is None  # the other node's workers may live
+    run.hello("n1")
+    for index in range(2):
+        assert run.ending is None
+        run.say(Exited(worker_name(0, index + 1), 7, 1, False, False), "n1/0")
+    assert run.ending == Ending(1, "worker 0.2 (pid 7) on n1.site died: exit status 1; no worker is left")
 
 
 @pytest.mark.parametrize("breaks", [False, True])
@@ -516,6 +533,14 @@ def test_program_is_told_why_the_run_ends_and_has_its_time(running: Run) -> None
     assert running.wait(8.9) == []
     assert running.wait(0.1) == [Warn("no farewell within 9 s from: n1.site")]
     assert running.ending == Ending(3, "no licence")
+
+
+def test_traceback_that_workers_share_is_shown_once_and_before_the_reason(running: Run) -> None:
+    running.say(Fault("worker 0.1: no licence", 3, traceback="Traceback\n"), "n1/0")
+    running.say(Fault("worker 1.0: no licence", 3, traceback="Traceback\n"), "n2/0")
+    running.say(Fault("worker 1.1: no disk", 3, traceback="Other\n"), "n2/0")
+    shown = [action for action in running.done if isinstance(action, (ShowTraceback, ShowReason))]
+    assert shown == [ShowTraceback("Traceback\n"), ShowReason("worker 0.1: no licence"), ShowTraceback("Other\n")]
 
 
 def test_ctrl_c_while_the_program_has_its_time_ends_all_at_once(running: Run) -> None:

@@ -141,7 +141,7 @@ def test_another_scheduler_than_the_clusters_leaves_the_cluster_out() -> None:
         ("--dry-run", "--dry-run is for the command line only"),
         ("--help", "--help is for the command line only"),
         ("--nodes", "Option '--nodes' requires an argument."),
-        ("--nodes x", "nodes 'x': 'x' is not a valid integer range."),
+        ("--nodes x", "nodes 'x': give a whole number, 1 or more"),
         ("--requeue=3", "Option '--requeue' does not take a value."),
         ("--nodes 3 # three", "'#' is no option"),
         ("other.py", "'other.py' is no option"),
@@ -159,7 +159,7 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
     ("text", "complaint"),
     [
         ('walltime = "1:xx"', "scoop_hpc.toml, line 2: cannot read the walltime '1:xx'"),
-        ("nodes = -1", "scoop_hpc.toml, line 2: nodes '-1': -1 is not in the range x>=1."),
+        ("nodes = -1", "scoop_hpc.toml, line 2: nodes '-1': give a whole number, 1 or more"),
         ('scheduler = "slrum"', "scoop_hpc.toml, line 2: there is no scheduler 'slrum'"),
         ('qos = ""', "scoop_hpc.toml, line 2: the qos '' is empty"),
         ("nodes = 3\nworkers = 2", "scoop_hpc.toml, line 2 and scoop_hpc.toml, line 3: --workers 2 leaves some of"),
@@ -170,7 +170,10 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
         ('template = "nosuch"', "scoop_hpc.toml, line 2: the template 'nosuch' does not render"),
         ('mail_user = "me"\nmail_events = "x"\nscheduler = "slurm"', "scoop_hpc.toml, line 3: there is no mail event"),
         ('walltime = "1:xx"\nqos = ""\n', "scoop_hpc.toml, line 2: cannot read the walltime '1:xx'"),
-        ('container_runtime = "docker"\ncontainer = "x"', "scoop_hpc.toml, line 2: container_runtime 'docker':"),
+        (
+            'container_runtime = "docker"\ncontainer = "x"',
+            "scoop_hpc.toml, line 2: container_runtime 'docker' is not one of",
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_line(text: str, complaint: str) -> None:
@@ -202,7 +205,7 @@ def test_a_setting_that_an_error_only_advises_is_not_blamed() -> None:
 
 def test_variables_are_refused_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOOP_HPC_EXCLUSIVE", "maybe")
-    with pytest.raises(InputError, match=r"^\$SCOOP_HPC_EXCLUSIVE: exclusive 'maybe':"):
+    with pytest.raises(InputError, match=r"^\$SCOOP_HPC_EXCLUSIVE: exclusive 'maybe' is not a valid boolean"):
         call(render, "pi.py")
 
 

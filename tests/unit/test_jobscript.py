@@ -352,6 +352,7 @@ def test_no_field_is_forgotten_above() -> None:
     assert {field.name for field in fields(JobSpec)} == {
         *VALUES,
         "program",
+        "is_module",
         "directory",
         *OF_THE_COMMAND,
     }

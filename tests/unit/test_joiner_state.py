@@ -91,6 +91,12 @@ def test_agents_may_hear_of_the_end_of_the_run_before_their_joiner() -> None:
     assert (joiner.phase, joiner.status, joiner.deadline()) == (Phase.OVER, 0, None)
 
 
+def test_joiner_of_agents_that_the_driver_has_ended_waits_for_no_word_of_its_own() -> None:
+    joiner = JoinerState(None)
+    joiner.agents_ended(None, 10.0)
+    assert (joiner.phase, joiner.status, joiner.deadline()) == (Phase.OVER, 0, None)
+
+
 def test_other_messages_have_no_meaning_for_a_joiner() -> None:
     with pytest.raises(ProtocolError, match="sent a joiner"):
         JoinerState(None).hear(Bye(), 0.0)

@@ -66,4 +66,4 @@ def test_a_task_that_exits_is_no_success(code: Any, of_task: bool, status: int) 
     main = ModuleType("__main__")
     main.__dict__["end"] = end
     text: CodeType = compile("raise end", "p.py", "exec")
-    assert module.run(module.Prepared(b"", text, main)) == status
+    assert module.run(module.Prepared(b"", text, main), lambda error: None) == status

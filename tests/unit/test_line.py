@@ -315,7 +315,7 @@ def test_relay_speaks_for_no_strangers_and_not_for_itself(sender: str) -> None:
         net.driver.take("r1", [bytes(frame) for frame in relayed])
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_nothing_is_lost_and_nothing_comes_twice_whatever_becomes_of_the_ways(seed: int) -> None:
     names = ("a", "b", "c", "r1", "r2")
     net, chance = net_of(*names, seed=seed)

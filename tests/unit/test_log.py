@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from scoop_hpc import events
 from scoop_hpc.events import Event, Observers
 from scoop_hpc.run.watching import log
 from scoop_hpc.run.watching.log import LogFile, LogStream
+from scoop_hpc.run.watching.once import Lost, Once
 
 JOINED = events.NodeJoined("n1", "host1", 7, 4, 2)
 FAILING = events.RunFailing(1, "the agent on n2\nleft")
@@ -63,7 +65,7 @@ def test_kinds_of_processes_have_loggers_of_their_own(root: logging.Logger) -> N
 
 def test_processes_append_to_one_file(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
-    first, second = LogFile(path), LogFile(path)
+    first, second = LogFile(path, pytest.fail), LogFile(path, pytest.fail)
     first.write(b"one\n")
     second.write(b"two\n")
     first.write(b"three\n")
@@ -71,10 +73,19 @@ def test_processes_append_to_one_file(tmp_path: Path) -> None:
 
 
 def test_log_that_cannot_be_written_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    full = LogFile("/dev/full")
-    full.write(b"one\n")
-    full.write(b"two\n")
-    assert capsys.readouterr().err == "scoop-hpc: error: cannot write the log '/dev/full': No space left on device\n"
+    warn = functools.partial(Once().warn, Lost.LOG)
+    for full in (LogFile("/dev/full", warn), LogFile("/dev/full", warn)):  # as of two processes
+        full.write(b"one\n")
+        full.write(b"two\n")
+    assert capsys.readouterr().err == "scoop-hpc: warning: cannot write the log '/dev/full': No space left on device\n"
+
+
+def test_files_of_each_kind_are_lost_for_themselves() -> None:
+    once, said = Once(), list[bytes]()
+    for text in ("one", "two"):
+        once.warn(Lost.LOG, f"the log: {text}", said.append)
+        once.warn(Lost.PROFILE, f"the profile: {text}", said.append)
+    assert said == [b"scoop-hpc: warning: the log: one\n", b"scoop-hpc: warning: the profile: one\n"]
 
 
 def test_log_never_waits_for_its_reader_and_says_what_it_left_out() -> None:

@@ -69,6 +69,14 @@ def test_impossible_sizes_are_refused(mapped: Callable[..., Iterator[int]], name
             run_program(lambda value=value: mapped(int, [1], **{name: value}))  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("mapped", MAPS)
+def test_map_of_nothing_and_times_that_are_no_numbers_are_refused(mapped: Callable[..., Iterator[int]]) -> None:
+    with pytest.raises(TypeError, match="map needs at least one iterable"):
+        run_program(lambda: mapped(int))
+    with pytest.raises(TypeError, match="timeout is 'a': it must be a number of seconds or None"):
+        run_program(lambda: mapped(int, [1], timeout="a"))
+
+
 def test_generator_among_the_items_is_refused_at_its_place(run: Run) -> None:
     def program() -> list[Any]:
         got: list[Any] = []

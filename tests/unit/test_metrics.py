@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from scoop_hpc.protocol.names import NodeIndex, worker_name
 from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.run.watching.collector import Collector
 from scoop_hpc.run.watching.metrics import Metrics, MetricsFile
+
+ROOT = Path(__file__).parents[2]
 
 
 class Clock:
@@ -63,6 +66,24 @@ def test_metrics_have_what_is_known_of_nodes_workers_and_functions() -> None:
     buckets = [value for (name, labels), value in found.items() if name == "task_seconds_bucket"]
     assert buckets == sorted(buckets)
     assert buckets[-2:] == [4, 5]  # the last but one does not have what took 12 days
+
+
+def documented() -> set[str]:
+    """Return the names of metrics in the table of the manual."""
+    return set(re.findall(r"^``scoop_hpc_(\w+)``", (ROOT / "docs" / "watching.rst").read_text(), flags=re.MULTILINE))
+
+
+def test_documented_names_are_those_of_a_run_at_its_end() -> None:
+    clock = Clock()
+    collector = begun(clock)
+    metrics = Metrics(collector, clock)
+    over = RunOver("COMPLETED", 0, "")
+    collector(over)
+    metrics(over)
+    told = {name for name, _ in samples(generate_latest(metrics.registry).decode())}
+    of_histograms = {f"{name}{suffix}" for name in documented() for suffix in ("_bucket", "_count", "_sum")}
+    assert told - documented() <= of_histograms
+    assert documented() - told == {"task_seconds"}
 
 
 def test_metrics_are_made_once_a_second_and_at_the_end() -> None:

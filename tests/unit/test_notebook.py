@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.errors import InputError, WorkerLostError
 from scoop_hpc.pickling import pickles
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.pool.notebook import Shown, in_notebook, watch
+from scoop_hpc.pool.notebook import Shown, _settled, _Takes, in_notebook, watch
 from scoop_hpc.pool.pool_map import PoolMap
 from scoop_hpc.pool.status import Counted, ExecutorStatus
 from scoop_hpc.worker.watched.shown import bar_html, future_html, table_html
@@ -70,6 +71,27 @@ def test_map_that_lasts_is_shown_until_it_is_over() -> None:
         "simulate: 100 of 100 done (100 %)",
     ]
     assert "1 failed" in shown[1]
+
+
+def test_results_that_are_computed_as_they_are_taken_are_counted() -> None:
+    takes = _Takes(iter("abc"), 3)
+    taken = iter(takes)
+    assert takes.counted() == Counted(3, 0, 0, False)
+    assert next(taken) + next(taken) == "ab"
+    assert takes.counted() == Counted(3, 2, 0, False)
+    assert (list(taken), takes.counted()) == (["c"], Counted(3, 3, 0, True))
+    failing = _Takes(map(int, ["1", "no", "3"]), None)
+    with pytest.raises(ValueError, match="no"):
+        list(failing)
+    assert failing.counted() == Counted(None, 2, 1, True)
+
+
+def test_last_look_waits_for_what_is_taken_and_not_counted_yet() -> None:
+    looks = [half(90), half(90), half(100)]
+    taken = threading.Event()
+    assert _settled(lambda: looks[0], taken) == half(90)
+    taken.set()
+    assert _settled(lambda: looks.pop(0), taken) == half(100)
 
 
 def test_map_that_is_over_soon_is_not_shown() -> None:

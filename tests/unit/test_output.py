@@ -116,3 +116,18 @@ def test_half_an_event_of_a_trace_is_left_out() -> None:
     worker = Child("0.1", stream=3)
     assert worker.says(b'{"name":"a"},\n{"na') == [b'{"name":"a"},\n']
     assert worker.ends() == []
+
+
+def test_what_workers_have_printed_comes_before_what_the_origin_prints_of_it() -> None:
+    origin = Child(ORIGIN, 1)
+    read, write = os.pipe()
+    origin.pipes.add(ProcessName("0.1"), {read: 1})
+    os.write(write, b"in a task\n")
+    assert origin.says(b"its result\n") == [b"in a task\n", b"its result\n"]
+    os.write(write, b"the last\n")
+    os.write(origin.write, b"its last\n")
+    origin.pipes.finish(ORIGIN)
+    assert origin.news() == [b"the last\n", b"its last\n"]
+    os.close(write)
+    origin.pipes.finish(ProcessName("0.1"))
+    assert origin.news() == []

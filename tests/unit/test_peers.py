@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -310,3 +311,19 @@ def test_what_goes_by_way_of_another_broker_goes_at_once_when_that_is_gone(links
     links.links.part(PEER_OTHER)
     links.links.turn({PEER_OTHER}, 0.1)
     assert one.received() == Bye()
+
+
+def test_message_whose_beginning_was_read_as_its_connection_was_closed_is_whole(links: Links) -> None:
+    links.links.meet([links.up], 0.0)
+    links.links.send(PEER, Beat(), 0.0)
+    assert links.received() == [Beat()]
+    links.router.send_multipart([SELF.encode(), *codec.encode(Arrived(1)), b"more", b"and more"])
+    assert links.trunk.socket.poll(10_000)  # libzmq reads its first frame for that
+    links.links.part(PEER)
+    assert links.trunk.keeps
+    heard: list[Heard | None] = []
+    receiving = threading.Thread(target=lambda: heard.append(links.trunk.receive()), daemon=True)
+    receiving.start()
+    receiving.join(10)
+    assert heard == [None]  # it is of nobody any more
+    assert not links.trunk.keeps

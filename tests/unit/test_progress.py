@@ -82,65 +82,66 @@ def test_who_has_left_is_not_busy(time: Time, left: Event) -> None:
 
 
 @pytest.fixture
-def log(time: Time) -> tuple[LogLines, list[str]]:
-    lines: list[str] = []
-    return LogLines(lambda line: lines.append(line.decode()), time), lines
+def display(time: Time) -> LogLines:
+    return LogLines(time)
 
 
-def test_lines_come_after_ten_seconds_then_ever_more_seldom(time: Time, log: tuple[LogLines, list[str]]) -> None:
-    display, lines = log
+def shown(display: LogLines) -> list[str]:
+    """Return the lines that are to be written now."""
+    return display.show().decode().splitlines()
+
+
+def test_lines_come_after_ten_seconds_then_ever_more_seldom(time: Time, display: LogLines) -> None:
     watched = Watched(time, display)
     assert display.deadline() is None
-    begun, came = time.now, []
+    begun, came, lines = time.now, [], []
     watched.counts(0, total=10**6)
     while time.now < begun + 4 * 3600:
         due = display.deadline()
         assert due is not None
         time.now = due
         watched.counts(int(10 * (due - begun)), total=10**6)
-        before = len(lines)
-        display.show()
-        came += [due - begun] * (len(lines) - before)
+        new = shown(display)
+        came += [due - begun] * len(new)
+        lines += new
     assert came[:4] == [10.0, 30.0, 70.0, 150.0]
     assert len(came) < 20
     assert lines[0] == (
         "scoop-hpc: progress: simulate: 100 of 1000000 done (0 %), 1 failed, 10/s, about 27:46:30 left; "
-        "4 of 8 workers busy\n"
+        "4 of 8 workers busy"
     )
 
 
-def test_end_is_told_of_what_was_told_about(time: Time, log: tuple[LogLines, list[str]]) -> None:
-    display, lines = log
+def test_end_is_told_of_what_was_told_about(time: Time, display: LogLines) -> None:
     watched = Watched(time, display)
     watched.counts(0)
     watched.counts(1000)
-    display.show()
-    assert lines == []
+    assert shown(display) == []
     watched.counts(0, number=2)
     time.now += 10
-    display.show()
+    assert len(shown(display)) == 1
     time.now += 100
     watched.counts(1000, number=2)
-    assert lines[1:] == ["scoop-hpc: progress: simulate: 1000 of 1000 done (100 %), 10 failed, in 0:01:50\n"]
+    assert display.deadline() == time.now
+    assert display.close() == b"scoop-hpc: progress: simulate: 1000 of 1000 done (100 %), 10 failed, in 0:01:50\n"
+    assert shown(display) == []
 
 
-def test_many_calls_that_fail_make_no_more_lines(time: Time, log: tuple[LogLines, list[str]]) -> None:
-    display, lines = log
+def test_many_calls_that_fail_make_no_more_lines(time: Time, display: LogLines) -> None:
     display(BOTH[0])
+    lines = []
     for count in range(10_001):
         display(Waits(1, "", 10_000, count, count))
-        display.show()
+        lines += shown(display)
         time.now += 0.002
     assert len(lines) == 2
-    assert lines[-1].endswith("10000 of 10000 done (100 %), 10000 failed, in 0:00:20\n")
+    assert lines[-1].endswith("10000 of 10000 done (100 %), 10000 failed, in 0:00:20")
 
 
-def test_control_characters_of_a_label_are_not_shown(time: Time, log: tuple[LogLines, list[str]]) -> None:
-    display, lines = log
+def test_control_characters_of_a_label_are_not_shown(time: Time, display: LogLines) -> None:
     Watched(time, display).counts(0, label="a\x1b[2J\nb")
     time.now += 10
-    display.show()
-    assert lines[0].startswith("scoop-hpc: progress: a?[2J?b: 0 of 1000 done")
+    assert shown(display)[0].startswith("scoop-hpc: progress: a?[2J?b: 0 of 1000 done")
 
 
 # a bar

@@ -68,3 +68,21 @@ def test_another_bit_generator_of_numpy_is_exchanged_too() -> None:
         assert numpy.random.mtrand.get_bit_generator().state == state
     finally:
         numpy.random.mtrand.set_bit_generator(before)
+
+
+@pytest.mark.parametrize("seeded", ["once", "twice", "by as many draws as there are words"])
+def test_stream_is_told_from_itself_at_the_same_position(seeded: str) -> None:
+    stream = PythonStream()
+    random.seed(1)
+    theirs = stream.exchange(stream.exchange(None))
+    if seeded == "by as many draws as there are words":
+        for _ in range(624):
+            random.getrandbits(32)
+    else:
+        random.seed(2)
+    if seeded == "twice":
+        random.seed(3)
+    expected = random.getstate()
+    ours = stream.exchange(theirs)
+    stream.exchange(ours)
+    assert random.getstate() == expected

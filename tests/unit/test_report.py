@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from scoop_hpc.cli.look.reports import as_known
 from scoop_hpc.cli.reporting import say_what_it_was_worth
 from scoop_hpc.errors import InputError
 from scoop_hpc.events import (
@@ -37,6 +38,8 @@ from scoop_hpc.report.record import (
 from scoop_hpc.run.watching.accounts import NodeAccounted
 from scoop_hpc.run.watching.collector import Collector
 from scoop_hpc.run.watching.report_file import ReportFile
+from scoop_hpc.schedulers.answers import JobStatus
+from scoop_hpc.schedulers.job_state import JobState
 
 NODE = NodeIndex(0)
 
@@ -107,6 +110,26 @@ def test_shares_never_exceed_the_whole(elapsed: float) -> None:
     assert sum(shares) == pytest.approx(1 if elapsed else 0)
 
 
+def test_run_that_goes_on_has_no_end_yet() -> None:
+    """A worker's last task is the last that it told of: what it does since then, nobody knows here."""
+    first, second = worker(1, 10, 60, 40, 45), worker(2, 20, 90, 60)
+    going = replace(run(first, second), state="RUNNING", status=None, is_final=False)
+    assert parts(going) == {"start": 30, "own": 100, "overhead": 5, "open": 65}
+    assert advice(going) == ""
+    assert "  32 %  waiting, or in tasks not ended" in "\n".join(text.page(going))
+    lines = list(text.comparison(going, run(first, second), ("41", "42")))
+    assert [line.split()[-4:] for line in lines if "not ended" in line or "at the end" in line] == [
+        ["0", "%", "15", "%"],
+        ["32", "%", "0", "%"],
+    ]
+
+
+def test_tasks_that_were_under_way_as_a_run_was_ended_are_not_taken_for_idleness() -> None:
+    what = replace(run(worker(1, 0, 10, 10), worker(2, 0, 10, 10)), state="TIMEOUT", reason="received SIGTERM")
+    assert parts(what) == {"own": 20, "open": 180}
+    assert advice(what) == "the walltime was too short: give a larger --walltime"
+
+
 def advice(what: RunRecord) -> str:
     return "; ".join(analyse(what).advice)
 
@@ -125,6 +148,7 @@ def test_too_many_workers_are_said_with_the_number_that_is_enough() -> None:
 def test_imbalance_names_the_longest_function() -> None:
     what = run(worker(1, 0, 100, 100), worker(2, 0, 50, 50), functions=(function(), function("last", 50.0)))
     assert "last tasks (last() took up to 50 s): submit the longest first" in advice(what)
+    assert "by a smaller chunksize" in advice(what)
 
 
 def test_short_tasks_should_go_in_groups_and_long_ones_send_less() -> None:
@@ -135,22 +159,32 @@ def test_short_tasks_should_go_in_groups_and_long_ones_send_less() -> None:
     assert "send less" in advice(run(*workers, functions=(function(),), done=100))
 
 
-def test_memory_close_to_the_limit_is_said() -> None:
-    what = run(worker(1, 0, 100, 99))
-    node = NodeRecord("n1", 0, "alive", 1, "", 9 * 2**30, 10 * 2**30)
-    assert "node n1 came to 9.0 of 10.0 GiB of memory (90 %): give a larger --memory" in advice(
-        replace(what, nodes=(node,))
-    )
+@pytest.mark.parametrize(
+    ("used", "limit", "said"),
+    [(90 * 2**30, 100 * 2**30, "90 of 100 GiB of memory (90 %)"), (414 * 2**20, 460 * 2**20, "414 of 460 MiB")],
+)
+def test_memory_close_to_the_limit_is_said(used: int, limit: int, said: str) -> None:
+    node = NodeRecord("n1", 0, "alive", 1, "", used, limit)
+    assert f"node n1 came to {said}" in advice(replace(run(worker(1, 0, 100, 99)), nodes=(node,)))
 
 
 def test_failed_tasks_lead_to_the_command_that_shows_them() -> None:
     what = run(worker(1, 0, 100, 99), functions=(function(failed=3),))
     assert advice(what) == "3 tasks failed, in simulate(): scoop-hpc logs 41 --failed"
+    assert advice(replace(what, job=None)) == (
+        "3 tasks failed, in simulate(): keep a report, as by --report FILE, for scoop-hpc logs FILE --failed"
+    )
+
+
+@pytest.mark.parametrize(("state", "option"), [("TIMEOUT", "--walltime"), ("OUT_OF_MEMORY", "--memory")])
+def test_what_a_job_had_too_little_of_is_said(state: str, option: str) -> None:
+    assert f"give a larger {option}" in advice(replace(run(worker(1, 0, 100, 99)), state=state))
 
 
 def test_lost_nodes_are_named() -> None:
     what = replace(run(worker(1, 0, 100, 99)), nodes=(NodeRecord("n7", 1, "lost", 2, "its agent left"),))
-    assert "lost nodes: n7" in advice(what)
+    assert "lost nodes: n7;" in advice(what)
+    assert "--directive='--exclude=n7' of Slurm" in advice(what)
     assert "  node n7: its agent left" in text.page(what)
 
 
@@ -180,6 +214,38 @@ def test_failure_is_shown_with_place_and_attempt() -> None:
         "  Traceback",
         "    <script>",
     ]
+    (first, *_) = text.failure(replace(FAILED, position=None, attempt=1))
+    assert first == "f('<b>'): worker 0.1 on n1, attempt 1"
+
+
+KNOWN = "what follows was known after 100 s"
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "status", "reason"),
+    [
+        (JobStatus("41", JobState.RUNNING), "RUNNING", None, ""),
+        (
+            JobStatus("41", JobState.FAILED, "the driver ended without a word", exit_status=137),
+            "FAILED",
+            137,
+            f"the driver ended without a word; {KNOWN}",
+        ),
+        (JobStatus("41", JobState.NODE_FAIL), "NODE_FAIL", None, f"ended without a word; {KNOWN}"),
+    ],
+)
+def test_run_that_could_not_say_its_end_has_that_of_its_job(
+    said: JobStatus, state: str, status: int | None, reason: str
+) -> None:
+    found = replace(run(worker(1, 0, 50, 50)), state="RUNNING", status=None, is_final=False)
+    known = as_known(found, said)
+    assert (known.state, known.status, known.reason, known.is_final) == (state, status, reason, False)
+
+
+def test_run_that_was_ended_by_its_walltime_is_known_so() -> None:
+    found = replace(run(worker(1, 0, 50, 50)), state="CANCELLED", status=143, reason="received SIGTERM")
+    known = as_known(found, JobStatus("41", JobState.TIMEOUT))
+    assert (known.state, known.status, known.reason) == ("TIMEOUT", 143, "received SIGTERM")
 
 
 class Tags(HTMLParser):
@@ -351,3 +417,12 @@ def test_long_run_ends_with_a_paragraph(elapsed: float, said: bool, capsys: pyte
     lines = capsys.readouterr().err.splitlines()
     assert ([line for line in lines if line.startswith("scoop-hpc: 2 workers on 1 node for 61 s: ")] != []) == said
     assert all(len(line) <= 100 for line in lines)
+
+
+def test_run_that_never_began_was_worth_nothing_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    collector = Collector("a", None, "run.py", clock, lambda: 0.0)
+    clock.now += 100.0
+    collector(RunEnding(2, "too few processes"))
+    assert not say_what_it_was_worth(collector)
+    assert capsys.readouterr().err == ""

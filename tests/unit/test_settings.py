@@ -85,7 +85,7 @@ def test_what_is_of_no_use_alone_waits_for_what_it_needs(name: str, needs: str) 
 def test_a_file_is_read_with_its_lines() -> None:
     file = read(
         '# ours\ndefault = "big"\n[defaults]\nwalltime = 90\nexclusive = true\n\n'
-        '[clusters.big]\nhosts = "login*"\nmodules = [\n  "gcc/12",\n  12,\n]\nqueue = "normal"\n'
+        '[clusters.big]\nhosts = "login*"\nmodules = [\n  "gcc/12",\n  "12",\n]\nqueue = "normal"\n'
     )
     assert file.default == Setting("default", "big", Origin("c.toml", 2))
     assert file.defaults == (
@@ -129,6 +129,9 @@ def test_times_need_no_quotes() -> None:
         ("[defaults]\nqueue = {a = 1}", "line 2: queue is a table: write a text or a number"),
         ('[defaults]\nexclusive = "yes"', "line 2: exclusive is 'yes': write true or false"),
         ("[defaults]\nmodules = [true]", "line 2: modules is [True]: write a list of texts"),
+        ("[defaults]\nmodules = [1]", "line 2: modules is [1]: write a list of texts"),
+        ('[defaults]\nmodules = ["a", 1.5]', "line 2: modules is ['a', 1.5]: write a list of texts"),
+        ("[defaults]\nmodules = 1", "line 2: modules is 1: write a list of texts"),
         ('[defaults]\nmodules = []\nmodule = "a"', "line 3: 'module' says again what c.toml, line 2 says: drop one"),
         ("[defaults]\nqueue = normal", "line 2: 'queue = normal' is not TOML (Invalid value): a text needs quotes"),
         ("[defaults]\nwalltime = 1:00:00", "line 2: 'walltime = 1:00:00' is not TOML (Expected newline"),

@@ -426,6 +426,13 @@ def test_a_job_that_ran_twice_ended_as_it_did_last() -> None:
     assert (job.state, job.reason) == (JobState.COMPLETED, "")
 
 
+def test_what_the_owner_has_used_in_all_is_no_part_of_a_job_and_no_surprise() -> None:
+    totals = "OWNER     WALLCLOCK         UTIME         STIME\n" + "=" * 118 + "\nroot           1245        22.186\n"
+    passed_over: list[str] = []
+    (job,) = read_accounts(RECORD + "failed 0\nexit_status 0\ncategory -l h_rt=60\n" + totals, passed_over.append)
+    assert (job.state, passed_over) == (JobState.COMPLETED, [])
+
+
 @pytest.mark.parametrize("words", [text("qacct/unknown.err"), "/x/accounting: No such file or directory\n"])
 def test_a_site_without_accounts_is_no_error(words: str) -> None:
     assert SGE.parse_status(completed("qacct", stderr=words, status=1)) == []

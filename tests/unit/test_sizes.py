@@ -10,8 +10,10 @@ from scoop_hpc.bulk.sizes import Sizes
 def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:
     """Return the sizes of the chunks of *count* items, each of which takes so many *seconds*, done one by one."""
     made: list[int] = []
-    while sum(made) < count:
-        made.append(min(sizes.next(count - sum(made)), count - sum(made)))
+    left = count
+    while left > 0:
+        made.append(min(sizes.next(left), left))
+        left -= made[-1]
         sizes.learn(made[-1], made[-1] * seconds, made[-1] * size)
     return made
 
@@ -37,6 +39,13 @@ def test_chunks_get_smaller_near_the_end_but_not_less_than_a_message_is_worth() 
     assert made[0] == 375
     assert made[:20] == sorted(made[:20], reverse=True)
     assert 9 <= min(made[:-1]) <= 10  # a millisecond
+
+
+def test_chunk_of_thousands_of_workers_lasts_as_long_as_the_owner_needs_for_one_for_each() -> None:
+    made = chunks_of(Sizes(4096, pace=0.05), 4096 * 40, 0.05)
+    assert made[0] == 3  # 4,096 times 38 us are 0.156 s
+    assert min(made[:-1]) == 3
+    assert set(chunks_of(Sizes(1024, pace=0.05), 1024 * 40, 0.05)) == {1}
 
 
 def test_cost_that_rises_a_thousandfold_is_followed_at_the_next_chunk() -> None:

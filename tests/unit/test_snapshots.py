@@ -8,10 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.events import NodeJoined, NodeLost, RunBegan, RunOver, Waits
 from scoop_hpc.jobs import look, runs, snapshot
+from scoop_hpc.jobs.door import door_beside
 from scoop_hpc.jobs.look import LEASE, Requests, Viewer
 from scoop_hpc.jobs.snapshot import VERSION, Node, Snapshot
 from scoop_hpc.protocol.messages import Accounts, FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
@@ -335,20 +337,65 @@ def test_a_viewer_waits_for_a_run_that_has_not_begun(path: str) -> None:
 # the directories of runs
 
 
+def gone(seen: Snapshot) -> bool:
+    return seen.driver == "gone"
+
+
+def not_known(seen: Snapshot) -> bool:
+    return False
+
+
+def begin_runs(state: Path, count: int, now: float, last: Snapshot | None = None) -> list[str]:
+    """Let runs leave *last*, and a way in; return the files for their looks, the first first."""
+    paths = []
+    for number in range(count):
+        paths.append(runs.create(str(state), now + number, gone))
+        if last is not None:
+            look.write(paths[-1], last)
+            Path(door_beside(paths[-1])).touch()
+    return paths
+
+
 def test_the_directories_of_runs_that_have_ended_long_ago_are_dropped(tmp_path: Path, made: Snapshots) -> None:
     going, ended = made.look(1000.0), made
     ended(RunOver("COMPLETED", 0, ""))
-    first = runs.create(str(tmp_path), 1000.0)
-    look.write(first, going)
-    for number in range(60):
-        look.write(runs.create(str(tmp_path), 1001.0 + number), ended.look(1001.0))
+    (first,) = begin_runs(tmp_path, 1, 1000.0, going)
+    begin_runs(tmp_path, 60, 1001.0, ended.look(1001.0))
     kept = runs.newest_first(str(tmp_path))
     assert (len(kept), kept[-1]) == (51, first)
     assert kept == sorted(kept, reverse=True)
+    assert [path for path in kept if os.path.exists(door_beside(path))] == [kept[0], first]
+
+
+def test_what_killed_runs_have_left_is_dropped_and_what_may_go_on_elsewhere_is_kept(
+    tmp_path: Path, made: Snapshots
+) -> None:
+    going = made.look(1000.0)
+    elsewhere = begin_runs(tmp_path, 60, 1000.0, going)
+    killed = begin_runs(tmp_path, 60, 2000.0, structs.replace(going, driver="gone"))
+    (newest,) = begin_runs(tmp_path, 1, 3000.0)
+    assert runs.newest_first(str(tmp_path)) == [newest, *killed[:-50:-1], *elsewhere[::-1]]
+    assert not any(os.path.exists(door_beside(path)) for path in killed)
+    assert all(os.path.exists(door_beside(path)) for path in elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("left", "days", "is_kept"),
+    [("a look", 29, True), ("a look", 31, False), ("no look", 0.9, True), ("no look", 1.1, False), ("?", 29, True),
+     ("?", 31, False)],
+)  # fmt: skip
+def test_who_says_nothing_for_long_is_taken_for_dead(
+    tmp_path: Path, made: Snapshots, left: str, days: float, is_kept: bool
+) -> None:
+    (first,) = begin_runs(tmp_path, 1, 1000.0, None if left == "no look" else made.look(1000.0))
+    if left == "?":
+        Path(first).write_text("{")
+    begin_runs(tmp_path, 51, 1000.0 + days * 86400)
+    assert (first in runs.newest_first(str(tmp_path))) == is_kept
 
 
 def test_the_directories_of_runs_are_for_their_owner_only(tmp_path: Path) -> None:
-    path = runs.create(str(tmp_path / "state"), 1000.0)
+    path = runs.create(str(tmp_path / "state"), 1000.0, not_known)
     assert [stat.S_IMODE(os.stat(each).st_mode) for each in (os.path.dirname(path), tmp_path / "state/runs")] == [
         0o700,
         0o700,

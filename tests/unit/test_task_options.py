@@ -161,6 +161,10 @@ def test_options_are_values() -> None:
         ({"time_limit": 10**400}, InputError, "time_limit is 1000*: it must be"),
         ({"time_limit": "60"}, TypeError, "time_limit is '60': it must be a number of seconds, or None"),
         ({"time_limit": True}, TypeError, "time_limit is True: it must be a number of seconds"),
+        ({"max_losses": 0}, InputError, "max_losses is 0: it must be from 1, the first loss is the last, to 100"),
+        ({"max_losses": 101}, InputError, "max_losses is 101: it must be"),
+        ({"max_losses": 2.0}, TypeError, "max_losses is 2.0: it must be an integer, with how many workers"),
+        ({"max_losses": False}, TypeError, "max_losses is False: it must be an integer"),
         ({"name": ""}, InputError, "name is '': it must be one line of visible characters"),
         ({"name": " "}, InputError, "name is ' ': it must be"),
         ({"name": "a\nb"}, InputError, r"name is 'a\\nb': it must be"),
@@ -612,9 +616,9 @@ def test_name_stands_for_the_same_task_function_if_only_the_copies_of_classes_di
     copy = pickles.load(pickles.dump(local_failure))
     assert copy is local_failure
     other = type("Local", (Exception,), {"__qualname__": "nowhere.Local", "__module__": __name__})
-    assert TaskOptions(1, (Local,)).look_like((1, (other,), None, None))
-    assert not TaskOptions(1, (Local,)).look_like((1, (OSError,), None, None))
-    assert not TaskOptions(1, (Local,)).look_like((2, (Local,), None, None))
+    assert TaskOptions(1, (Local,)).look_like((1, (other,), None, None, 3))
+    assert not TaskOptions(1, (Local,)).look_like((1, (OSError,), None, None, 3))
+    assert not TaskOptions(1, (Local,)).look_like((2, (Local,), None, None, 3))
 
 
 PROGRAM = """

@@ -60,7 +60,7 @@ def test_page_of_a_run_in_80_columns() -> None:
         "0.0    node0  4000 busy  0:01:15  100 512M    0 simulate",
     ]
     assert len(lines) == 24
-    assert lines[-1] == "workers 1-18 of 128  q quit  Tab list  s sort  / filter  n node  Esc all"
+    assert lines[-1] == "workers 1-18 of 128  q quit  Tab list  s sort  / filter  n node"
 
 
 @pytest.mark.parametrize("of", ["workers", "nodes", "functions", "failures"])
@@ -127,7 +127,7 @@ def test_filter_shows_rows_that_have_the_text() -> None:
     view = pressed(ENTER, view=view)
     lines = shown(SEEN, view)
     assert (lines[5][:4], lines[6]) == ("63.1", "")
-    assert lines[-1].startswith("workers 1-1 of 1 filter=63.1")
+    assert lines[-1].startswith("workers 1-1 of 1 filter=63.1  Esc all  q quit")
     assert pressed(ESCAPE, view=view) == View()
 
 

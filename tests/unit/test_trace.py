@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -111,6 +112,20 @@ def test_more_tasks_than_a_viewer_can_show_are_sampled(tasks: int) -> None:
     assert bool(shown(events, "i")) == (tasks > 100)
 
 
+def test_agent_is_not_woken_for_each_of_many_short_tasks() -> None:
+    """A piece costs the agent and the driver as much as hundreds of tasks cost their worker."""
+    traced = Traced()
+    os.read(traced.read, 1 << 20)  # its track
+    pieces = 0
+    for number in range(1000):
+        traced.now = 50.0005 + number / 1000
+        traced.writer(ran(number))
+        with contextlib.suppress(BlockingIOError):
+            pieces += bool(os.read(traced.read, 1 << 20))
+    assert 2 <= pieces <= 8
+    assert len(shown(traced.close(), "X")) < 300  # of the last quarter of a second, nothing was taken
+
+
 def test_what_nobody_takes_is_left_out_and_counted() -> None:
     traced = Traced()
     for number in range(20_000):
@@ -194,4 +209,6 @@ def test_full_disk_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(10):
         file.add(b"x" * 100_000)
     file.close()
-    assert capsys.readouterr().err == "scoop-hpc: error: cannot write the trace '/dev/full': No space left on device\n"
+    assert (
+        capsys.readouterr().err == "scoop-hpc: warning: cannot write the trace '/dev/full': No space left on device\n"
+    )

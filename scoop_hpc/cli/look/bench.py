@@ -21,6 +21,7 @@ from scoop_hpc.bench.rows import table
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of, submit_small
 from scoop_hpc.cli.options.job import JobRequest
+from scoop_hpc.cli.options.numbers import Number, Whole
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.files import private
 from scoop_hpc.interpreter import python_argv
@@ -31,11 +32,9 @@ _WALLTIME = 600  # seconds that the job asks for, unless the command line says a
 
 
 @click.command(cls=SmallJobCommand, params=list(OPTIONS))
-@click.option("--repeat", type=click.IntRange(1, 100), default=3, help="Runs of each row; default: 3.")
+@click.option("--repeat", type=Whole(1, 100), default=3, help="Runs of each row; default: 3.")
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that all works, measures nothing.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then."
-)
+@click.option("--timeout", type=Number(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.argument("program", required=False)
 def bench(repeat: int, quick: bool, timeout: float | None, as_json: bool, program: str | None, **options: Any) -> None:

@@ -20,6 +20,7 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.look.doctor_job import look_by_a_job
 from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of
 from scoop_hpc.cli.options.job import JobRequest
+from scoop_hpc.cli.options.numbers import Number
 from scoop_hpc.doctor import job as job_room
 from scoop_hpc.doctor.checks import of_job, of_login_node
 from scoop_hpc.doctor.checks.scheduler import SchedulerFacts
@@ -48,9 +49,7 @@ class _Options:
 
 @click.command(cls=SmallJobCommand, params=list(OPTIONS))
 @click.option("--submit", "by_job", is_flag=True, help="Look at the nodes, too, by a small job.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then."
-)
+@click.option("--timeout", type=Number(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and facts as JSON.")
 @click.argument("program", required=False)
 def doctor(by_job: bool, timeout: float | None, as_json: bool, program: str | None, **options: Any) -> None:

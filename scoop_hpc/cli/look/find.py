@@ -21,21 +21,36 @@ from scoop_hpc.jobs.snapshot import Snapshot
 from scoop_hpc.run import proc
 
 PATIENCE = 10.0  # seconds for a driver to answer: it looks every 2 s, and files may take their time to other hosts
+ASK_AGAIN = 30.0  # seconds from one question to the scheduler to the next, while a run is silent
 _PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run that can be looked at, by the file for its looks; *ended*: the job has, whatever the file says."""
+    """A run that can be looked at, by the file for its looks; *ended*: the job has, whatever the file says.
+
+    *may_begin_again*: it is that of a job, which may have another run, as when it was put back into its queue.
+    """
 
     path: str
     label: str
     ended: Report | None = None
+    may_begin_again: bool = False
 
     @property
     def whole_label(self) -> str:
         """The run in a sentence: of which job, if it is in one."""
         return "the run" if self.label == "run" else f"the run of {self.label}"
+
+    def how_it_ended(self) -> str:
+        """Return in a clause that the run has ended, and why, as far as is known; empty if it may go on."""
+        seen = _read(self.path)
+        if seen is None:
+            return "" if self.ended is None else "it has ended"
+        known = as_known(seen, self)
+        if known.state != "ended":
+            return ""
+        return f"it has ended: {known.reason}" if known.reason else "it has ended"
 
 
 def find(client: Client, job: str | None, environ: Mapping[str, str]) -> Found:
@@ -54,7 +69,8 @@ def _of_job(client: Client, job: str, environ: Mapping[str, str]) -> Found:
         raise InputError(f"the job {job!r} is an array: name one of its jobs, such as {client.first_of(report)!r}")
     path = of_element(os.path.join(report.job.directory, look.FILE), report.index)
     (report,) = client.status([report], lambda error: None)
-    return Found(path, f"job {report.label}", report if report.status.state.ended else None)
+    ended = report if report.status.state.ended else None
+    return Found(path, f"job {report.label}", ended, may_begin_again=ended is None)
 
 
 def _newest(client: Client, environ: Mapping[str, str]) -> Found:
@@ -86,8 +102,9 @@ def _read(path: str) -> Snapshot | None:
 
 
 def is_dead(seen: Snapshot) -> bool:
-    """Return whether the driver of a run that has left no end is a process of this machine, and is gone."""
-    return seen.host == os.uname().nodename and proc.identity(seen.pid) != seen.driver
+    """Return whether the driver of a run that has left no end was a process of this machine, and is gone."""
+    is_here = seen.host == os.uname().nodename
+    return is_here and (proc.is_gone(seen.pid, seen.driver) or proc.is_of_another_boot(seen.driver))
 
 
 def as_known(seen: Snapshot, found: Found) -> Snapshot:

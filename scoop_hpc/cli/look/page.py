@@ -16,7 +16,7 @@ _MOST_WAITS = 4  # lines
 _GAP = 1  # columns between two
 _LEAST = 6  # columns of a flexible one
 _STYLES = {"busy": "green", "lost": "red", "dead": "red", "late": "yellow", "starting": "yellow", "ended": "dim"}
-_KEYS = "q quit  Tab list  s sort  / filter  n node  Esc all"
+_KEYS = "q quit  Tab list  s sort  / filter  n node"
 
 
 def page(seen: Snapshot, view: View, width: int, height: int, label: str, silence: float = 0.0) -> list[Text]:
@@ -137,4 +137,5 @@ def _foot(view: View, shown: int, count: int) -> Text:
         )
     chosen = "".join(f" {name}={text}" for name, text in (("node", view.node), ("filter", view.filter)) if text)
     first = view.offset + 1 if shown else 0
-    return Text(f"{view.of} {first}-{view.offset + shown} of {count}{printable(chosen)}  {_KEYS}", style="dim")
+    keys = f"Esc all  {_KEYS}" if chosen else _KEYS
+    return Text(f"{view.of} {first}-{view.offset + shown} of {count}{printable(chosen)}  {keys}", style="dim")

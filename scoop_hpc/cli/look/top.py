@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.look.find import PATIENCE, Found, as_known, find, look_once
+from scoop_hpc.cli.look.find import ASK_AGAIN, PATIENCE, Found, as_known, find, look_once
+from scoop_hpc.cli.shell.known_jobs import known_jobs
+from scoop_hpc.errors import ScoopError
 from scoop_hpc.jobs import snapshot as snapshots
 from scoop_hpc.jobs.look import INTERVAL, Viewer
 from scoop_hpc.jobs.snapshot import Snapshot
@@ -21,7 +25,7 @@ _SILENT = 3 * INTERVAL  # after which it is said for how long no look has come
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one look as JSON; times are in seconds since 1970.")
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=known_jobs)
 def top(as_json: bool, job: str | None) -> None:
     """Watch what the run of JOB does; without JOB, the newest run of yours.
 
@@ -33,7 +37,7 @@ def top(as_json: bool, job: str | None) -> None:
     seen, is_new = look_once(found)
     can_draw = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     if not as_json and can_draw and sys.stdout is not None and sys.stdout.isatty():
-        _watch(found, seen)
+        _watch(found, seen, lambda: find(client, job, os.environ))
         return
     if not is_new:
         follow.say(
@@ -49,8 +53,8 @@ def top(as_json: bool, job: str | None) -> None:
     sys.exit(0 if is_new else 1)
 
 
-def _watch(found: Found, seen: Snapshot) -> None:
-    """Show the run in the terminal until the user has seen enough."""
+def _watch(found: Found, seen: Snapshot, search: Callable[[], Found]) -> None:
+    """Show the run in the terminal until the user has seen enough; *search* tells of its end if itself is silent."""
     from rich.console import Console, Group  # noqa: PLC0415  60 ms, as above
     from rich.live import Live  # noqa: PLC0415
 
@@ -61,7 +65,7 @@ def _watch(found: Found, seen: Snapshot) -> None:
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _leave)  # so that the terminal becomes what it was
     signal.signal(signal.SIGHUP, _leave)
-    changed = due = time.monotonic()
+    changed = searched = due = time.monotonic()
     with keys.reading(), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             now = time.monotonic()
@@ -73,6 +77,10 @@ def _watch(found: Found, seen: Snapshot) -> None:
                 elif newest is not None:
                     seen = as_known(newest, found)
             silence = now - changed if seen.state != "ended" and now - changed > _SILENT else 0.0
+            if silence > PATIENCE and now - searched > ASK_AGAIN:
+                with contextlib.suppress(ScoopError):  # the scheduler may be silent, too
+                    found = _same(search(), found)
+                seen, searched = as_known(seen, found), time.monotonic()
             width, height = console.size
             lines = page.page(seen, shown, width, height, found.label, silence)
             live.update(Group(*lines), refresh=True)
@@ -80,6 +88,11 @@ def _watch(found: Found, seen: Snapshot) -> None:
                 if key == "q" and not shown.typing:
                     return
                 shown = shown.press(key, seen, page.rows_of(seen, height))
+
+
+def _same(again: Found, found: Found) -> Found:
+    """Return *again* if it is the run that was *found* before: the newest run may be another one by now."""
+    return again if again.path == found.path else found
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

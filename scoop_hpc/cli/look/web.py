@@ -14,7 +14,10 @@ from dataclasses import replace
 import click
 
 from scoop_hpc.cli import follow
-from scoop_hpc.cli.look.find import PATIENCE, Found, as_known, find
+from scoop_hpc.cli.look.find import ASK_AGAIN, PATIENCE, Found, as_known, find
+from scoop_hpc.cli.options.filled import FilledCommand
+from scoop_hpc.cli.options.numbers import Whole
+from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.fields.spec import output_path
 from scoop_hpc.jobs import directories, former_output
@@ -23,16 +26,15 @@ from scoop_hpc.jobs.snapshot import Snapshot
 from scoop_hpc.web.search import Output
 
 _INTERRUPTED = 130  # 128 + SIGINT
-_AGAIN = 30.0  # seconds from one question to the scheduler to the next, while a run is silent
 _WORKER_LOGS = "worker-*.log"  # see `run.streams.worker_logs`
 _MOST_LOGS = 1000  # files
 _INDEX = re.compile(r"-(\d+)\.\w+$")  # in the names of the files of an array's jobs, see `jobs.record.of_element`
 
 
-@click.command()
+@click.command(cls=FilledCommand)
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=0,
     metavar="PORT",
     help="Listen to this one; without, any is taken.",
@@ -44,7 +46,7 @@ _INDEX = re.compile(r"-(\d+)\.\w+$")  # in the names of the files of an array's 
     multiple=True,
     help="The name of a proxy by which the page is reached, such as that of a notebook server.",
 )
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=known_jobs)
 def web(port: int, hosts: tuple[str, ...], job: str | None) -> None:
     """Show in a browser what the run of JOB does; without JOB, the newest run of yours.
 
@@ -95,7 +97,7 @@ class Looks:
         silence = now - self._came
         if known.state == "ended" or silence <= PATIENCE:
             return known
-        if now - self._searched > _AGAIN:
+        if now - self._searched > ASK_AGAIN:
             self._searched = now
             again = self._search()
             if again.path == self._found.path:

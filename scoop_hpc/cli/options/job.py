@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -13,8 +14,11 @@ from typing import Any, TypeVar
 import click
 
 from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
-from scoop_hpc.cli.options.program import check_program
-from scoop_hpc.errors import InputError, about
+from scoop_hpc.cli.options.numbers import Whole
+from scoop_hpc.cli.options.program import check_module, check_program
+from scoop_hpc.cli.shell.known_jobs import known_jobs
+from scoop_hpc.cli.shell.names import network_interfaces, proposing
+from scoop_hpc.errors import InputError, ProgramError, about
 from scoop_hpc.fields.option import Option, Takes
 from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.fields.units import parse_begin
@@ -22,10 +26,14 @@ from scoop_hpc.jobs.commands import run_command
 from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.output_patterns import OutputOption
 from scoop_hpc.schedulers.registry import SCHEDULERS, find, in_our_words, named, user_name
+from scoop_hpc.settings import foreign
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_POSITIVE = click.IntRange(min=1)
+_POSITIVE = Whole(min=1)
+
+# what follows -m as an option of theirs: events to mail of qsub(1), a distribution of sbatch(1)
+_OF_SCHEDULERS = re.compile(r"[abefjnps]{1,5}|(block|cyclic|plane|arbitrary|\*)([:=,].*)?")
 
 # fields that the run sees to, and its options
 OF_THE_RUN = {
@@ -51,6 +59,12 @@ OF_THE_RUN = {
     "mpiexec": "--mpiexec",
 }
 
+_PROPOSED = {  # by the field
+    "after": known_jobs,
+    "after_any": known_jobs,
+    "after_failure": known_jobs,
+    "interface": proposing(network_interfaces),
+}
 _FILES = ("--trace", "--worker-logs", "--metrics")  # whose names may have {name} in them
 
 
@@ -66,6 +80,7 @@ def _click_option(each: Option) -> Callable[[_Command], _Command]:
         default=each.default if each.shows_default else None,
         show_default=each.shows_default,
         help=each.summary,
+        shell_complete=_PROPOSED.get(each.field),
     )
 
 
@@ -75,6 +90,7 @@ _ALL = (
     click.option(
         "--scheduler",
         metavar="NAME",
+        shell_complete=proposing(lambda: SCHEDULERS),
         help=f"One of {', '.join(SCHEDULERS)}; default: the one that is found, local if none.",
     ),
     click.argument("program", nargs=1, required=False),
@@ -108,14 +124,14 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str], join: s
 
     The job is to *join* the run of another one, if that is named.
     """
-    program, template = options["program"], options["template"]
+    program, template, is_module = options["program"], options["template"], options.get("is_module", False)
     if join is None and program is None:
         raise click.UsageError("Missing argument 'PROGRAM'.")
     if join is not None and program is not None:
         raise click.UsageError(f"--join {join} runs no program: leave out {program!r}")
     if join is not None:
         program = f"join-{join}"
-    else:
+    elif not is_module:
         check_program(program)
     paths = {
         "program": program,
@@ -124,12 +140,27 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str], join: s
         "container": _absolute_image(options["container"]),
     }
     if options["chdir"] is not None:
-        paths["program"] = os.path.abspath(program)
+        paths["program"] = program if is_module else os.path.abspath(program)
         template = os.path.abspath(template) if template is not None and os.path.exists(template) else template
         _enter(options["chdir"])
     scheduler = choose(options["scheduler"], environ)
+    if is_module:
+        _check_module(program, options, scheduler)
     spec = make_spec({**options, **paths}, scheduler, environ)
     return JobRequest(spec, scheduler, template, join)
+
+
+def _check_module(name: str, options: Mapping[str, Any], scheduler: Scheduler) -> None:
+    """Refuse a module that the job would not find; say so, too, to who means the -m of sbatch or qsub."""
+    is_elsewhere = any(options[other] is not None for other in ("venv", "conda", "container"))
+    try:
+        check_module(name, is_elsewhere)
+    except ProgramError as error:
+        theirs = foreign.ours("-m", name, scheduler.name) if _OF_SCHEDULERS.fullmatch(name) else None
+        if theirs is None:
+            raise
+        own = "" if scheduler.own_options is None else f"{scheduler.own_options.owner} "
+        raise ProgramError(f"{error}; {own}{theirs}") from error
 
 
 def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping[str, str]) -> JobSpec:
@@ -142,7 +173,8 @@ def make_spec(options: Mapping[str, Any], scheduler: Scheduler, environ: Mapping
     fields = {each.field: each.parse(options[each.parameter]) for each in OPTIONS.values() if not each.part}
     # what an option's own text does not tell
     fields["directory"] = directory
-    fields["name"] = _name_of(program) if options["name"] is None else options["name"]
+    fields["is_module"] = is_module = options.get("is_module", False)
+    fields["name"] = _name_of(program, is_module) if options["name"] is None else options["name"]
     fields["nodes"] = 1 if options["nodes"] is None and workers is None else options["nodes"]
     fields["gpu_type"], fields["gpus_per_node"] = fields["gpus_per_node"] or (None, None)
     fields["output"] = _output(options, "output", scheduler, environ)
@@ -179,6 +211,7 @@ def command_line(spec: JobSpec, scheduler: Scheduler, record: str | None, join: 
         options += ["--record", record]
     for field, name in OF_THE_RUN.items():
         options += _words_of(name, getattr(spec, field), OPTIONS[field].default, spec.name)
+    options += ["-m"] if spec.is_module else []
     return [python, "-m", "scoop_hpc", "run", *options, "--", *spec.program]
 
 
@@ -222,9 +255,9 @@ def _begin(text: str | None) -> str | None:
         return None if text is None else parse_begin(text, datetime.now())
 
 
-def _name_of(program: str) -> str:
+def _name_of(program: str, is_module: bool) -> str:
     """Return the job's default name: the program's, with ``_`` for characters that are not printable."""
-    stem = os.path.splitext(os.path.basename(program))[0]
+    stem = program if is_module else os.path.splitext(os.path.basename(program))[0]
     return "".join(character if character.isprintable() else "_" for character in stem)
 
 

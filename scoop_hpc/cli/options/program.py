@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import warnings
 
+import click
+
 from scoop_hpc.errors import InputError, ProgramError
+from scoop_hpc.files.modules import ModuleSource, find_source
 from scoop_hpc.files.reading import read_file
 
 MOST_OF_A_PROGRAM = 1 << 28  # bytes: what is larger is no program
+
+# what comes after PROGRAM is the program's: as of python, -m ends the options, but for those between it and the name
+module_option = click.option(
+    "-m", "is_module", is_flag=True, help="PROGRAM is the name of a module, or of a package, to run as python -m does."
+)
 
 
 def check_program(path: str) -> None:
@@ -20,6 +29,33 @@ def check_program(path: str) -> None:
         raise ProgramError(str(error)) from error
     if content is None:
         raise ProgramError(f"cannot read the program {path!r}: {os.strerror(errno.ENOENT)}")
+    _check_python(content, path)
+
+
+def check_module(name: str, is_elsewhere: bool = False) -> None:
+    """Refuse a module that Python would not find from here, or whose source is not Python.
+
+    Where the job's Python, or its modules, may be others (*is_elsewhere*), one that is not found is left to the run.
+    """
+    try:
+        found = find_module(name)
+    except ProgramError:
+        if is_elsewhere:
+            return
+        raise
+    _check_python(found.content, found.file)
+
+
+def find_module(name: str, directory: str = "") -> ModuleSource:
+    """Return the source of the module *name*, as Python finds it from *directory*; raise ProgramError."""
+    try:
+        here = os.path.abspath(directory)
+    except OSError as error:
+        raise ProgramError(f"cannot tell the current directory ({error.strerror}): go to one that exists") from error
+    return find_source(name, [here, *(entry for entry in sys.path if entry)])
+
+
+def _check_python(content: bytes, path: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are shown when the program runs

@@ -21,7 +21,7 @@ from scoop_hpc.files.reading import TRUST, read_file
 from scoop_hpc.settings import foreign
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.program_lines import ProgramLine, read_program_lines
-from scoop_hpc.settings.site_file import read_site_file
+from scoop_hpc.settings.site_file import SiteFile, read_site_file
 from scoop_hpc.settings.values import (
     COMMAND_LINE_ONLY,
     Kind,
@@ -79,8 +79,7 @@ def read_settings(
     environ: Mapping[str, str], program: str | None, profile: str | None, given: Mapping[str, Any]
 ) -> InForce:
     """Read all sources of settings, for *program*, below what is *given* on the command line."""
-    texts = {path: _read_settings(path, environ) for path in files(environ)}
-    site_files = [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
+    site_files = _site_files(environ)
     of_variables, warnings = read_variables(environ, KINDS)
     lines, more = read_program_lines(_program(program), program or "")
     of_program = _options_of(lines)
@@ -95,6 +94,16 @@ def read_settings(
     more += [f"{each}, so it sets nothing" for each in idle if each.setting in of_program]
     values = {name: _convert(setting) for name, setting in settings.items()}
     return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
+
+
+def cluster_names(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the clusters in all files; raise SettingsError, InputError."""
+    return sorted({name for file in _site_files(environ) for name in file.clusters})
+
+
+def _site_files(environ: Mapping[str, str]) -> list[SiteFile]:
+    texts = {path: _read_settings(path, environ) for path in files(environ)}
+    return [read_site_file(text, path, KINDS) for path, text in texts.items() if text is not None]
 
 
 def _read_settings(path: str, environ: Mapping[str, str]) -> str | None:
@@ -168,7 +177,7 @@ def _convert(setting: Setting) -> Any:
     try:
         return option.type_cast_value(click.Context(_submit_options), value)
     except click.BadParameter as error:
-        raise SettingsError(f"{setting.origin}: {setting.name} {setting.value!r}: {error.message}") from error
+        raise SettingsError(f"{setting.origin}: {setting.name} {error.message}") from error
 
 
 def plain_options(program: str) -> dict[str, Any]:

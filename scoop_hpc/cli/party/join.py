@@ -12,6 +12,10 @@ from msgspec import structs
 from scoop_hpc.cli import follow, worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP
 from scoop_hpc.cli.look.find import find
+from scoop_hpc.cli.options.filled import FilledCommand
+from scoop_hpc.cli.options.numbers import Number, Whole
+from scoop_hpc.cli.shell.known_jobs import known_jobs
+from scoop_hpc.cli.shell.names import network_interfaces, proposing
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
@@ -22,18 +26,23 @@ from scoop_hpc.run.party.joiner import Joiner
 from scoop_hpc.run.signal_fd import SignalFd
 
 _PAUSE = 0.5  # seconds
+_ASK_AGAIN = 5.0  # seconds from one question to the scheduler to the next
+_TOLD = 5.0  # seconds after which one who waits is told so
 
 
-@click.command()
-@click.option("-n", "--workers", type=click.IntRange(min=1), help="Workers in all; default: all slots, or CPUs.")
-@click.option("--workers-per-node", type=click.IntRange(min=1), help="Workers on each node.")
-@click.option("--interface", default="", help="The network interface that other nodes reach this one by.")
+@click.command(cls=FilledCommand)
+@click.option("-n", "--workers", type=Whole(min=1), help="Workers in all; default: all slots, or CPUs.")
+@click.option("--workers-per-node", type=Whole(min=1), help="Workers on each node.")
 @click.option(
-    "--patience", type=click.FloatRange(min=0, min_open=True), help="Seconds for the run to begin, or answer."
+    "--interface",
+    default="",
+    shell_complete=proposing(network_interfaces),
+    help="The network interface that other nodes reach this one by.",
 )
+@click.option("--patience", type=Number(min=0, min_open=True), help="Seconds for the run to begin, or answer.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=known_jobs)
 def join(
     workers: int | None,
     workers_per_node: int | None,
@@ -68,17 +77,27 @@ def join(
 def _wait_for_door(job: str | None, patience: float) -> Door:
     """Return the way into the run of *job*, without one the newest run, once there is one; raise InputError."""
     client = follow.open_client(os.environ)
-    until = time.monotonic() + patience
+    began = time.monotonic()
+    has_told = False
+    found = find(client, job, os.environ)
+    asked = began
     while True:
-        found = find(client, job, os.environ)
-        if found.ended is not None:
-            raise InputError(f"cannot join {found.whole_label}: it has ended")
-        door = read_door(door_beside(found.path))
+        if job is None or time.monotonic() >= asked + _ASK_AGAIN:  # without a job no scheduler is asked
+            found = find(client, job, os.environ)
+            asked = time.monotonic()
+        end = found.how_it_ended()
+        if end and not found.may_begin_again:
+            raise InputError(f"cannot join {found.whole_label}: {end}")
+        door = None if end else read_door(door_beside(found.path))
         if door is not None:
             return door
-        if time.monotonic() >= until:
+        waited = time.monotonic() - began
+        if waited >= patience:
             raise InputError(
                 f"cannot join {found.whole_label}: it has not begun within {patience:g} s, or has ended; "
                 "--patience gives it more time"
             )
+        if waited >= _TOLD and not has_told:
+            has_told = True
+            say(f"warning: waiting for {found.whole_label} to begin, {patience - waited:.0f} s more (--patience)")
         time.sleep(_PAUSE)

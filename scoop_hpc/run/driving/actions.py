@@ -54,6 +54,12 @@ class ShowReason(Struct, frozen=True):
     reason: str
 
 
+class ShowTraceback(Struct, frozen=True):
+    """Show the user the traceback of the program, as a whole."""
+
+    text: str
+
+
 class ShowLastWords(Struct, frozen=True):
     """Show the user what the launcher's commands have printed last."""
 
@@ -88,6 +94,7 @@ Action = (
     | Report
     | Warn
     | ShowReason
+    | ShowTraceback
     | ShowLastWords
     | ShowNode
     | RemoveEnvironment

@@ -42,7 +42,8 @@ class Losses:
             return self._life.end(message.status, "", now)
         who, how = f"{described(message.name)} (pid {message.pid})", how_it_died(message, False)
         died = f"{who} on {node.name} {how}"
-        if is_worker(message.name) and message.name != ORIGIN and self._life.phase is Phase.RUNNING:
+        is_early = self._life.phase is Phase.JOINING
+        if is_worker(message.name) and message.name != ORIGIN and (is_early or self._life.phase is Phase.RUNNING):
             return self._lose_worker(message, node, f"{who} on {node.name}", now)
         if message.name != ORIGIN:
             what = f"its {who if is_worker(message.name) else f'broker (pid {message.pid})'} {how}"
@@ -58,7 +59,7 @@ class Losses:
             return self._life.end(1, how, now, out_of_memory=message.out_of_memory)
         if not message.is_replaced:
             node.dead_workers += 1
-            if self._membership.workers_left() <= 0:
+            if self._membership.workers_left(self._life.phase is Phase.JOINING) <= 0:
                 return self._life.end(1, f"{how}; no worker is left", now, out_of_memory=message.out_of_memory)
         doing = f", in {message.task}" if message.task else ""
         then = "another takes its place" if message.is_replaced else "none takes its place: the last ones began no task"

@@ -209,6 +209,10 @@ class Membership:
         before = itertools.takewhile(lambda each: each is not end, self._first)
         return sum(1 if each.workers is None else each.workers for each in before)
 
-    def workers_left(self) -> int:
-        """Return the number of workers that can be given tasks, beside the origin."""
-        return sum((node.workers or 0) - node.dead_workers for node in self.up() if not node.is_leaving)
+    def workers_left(self, are_hoped_for: bool = False) -> int:
+        """Return the number of workers that can be given tasks, beside the origin, with those *hoped for* or without.
+
+        A node whose workers could not be counted yet has one.
+        """
+        nodes = [node for node in (self.hoped_for() if are_hoped_for else self.up()) if not node.is_leaving]
+        return sum((1 if node.workers is None else node.workers) - node.dead_workers for node in nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -18,6 +19,7 @@ from scoop_hpc.transport.probe import all_refuse
 
 _AGAIN = 1.0  # seconds, after which a question is put again that has no answer
 _PROBE = 0.5  # seconds that a machine has to refuse a connection
+_TOLD = 5.0  # seconds after which one who waits is told so
 
 
 class Line:
@@ -36,12 +38,16 @@ class Line:
             self.sockets.append(dealer)
         self._door = door
 
-    def ask(self, question: Message, patience: float) -> Message:
-        """Return the answer to a *question*; raise ScoopError if none comes for so many seconds of *patience*."""
+    def ask(self, question: Message, patience: float, tell: Callable[[str], None] | None = None) -> Message:
+        """Return the answer to a *question*; raise ScoopError if none comes for so many seconds of *patience*.
+
+        After some of them, *tell* is told what is waited for.
+        """
         poller = zmq.Poller()
         for each in self.sockets:
             poller.register(each, zmq.POLLIN)
         until = time.monotonic() + patience
+        tell_at = until - patience + _TOLD
         due = float("-inf")
         while (now := time.monotonic()) < until:
             if now >= due:
@@ -53,6 +59,9 @@ class Line:
                 if answer is not None:
                     self._keep(ready)
                     return answer
+            if tell is not None and now >= tell_at:
+                tell_at = until
+                tell(f"the driver on {self._door.host} to answer")
         where = ", ".join(self._door.addresses)
         remote = [address for address in self._door.addresses if address.startswith("tcp://")]
         if remote and all_refuse(remote, _PROBE):

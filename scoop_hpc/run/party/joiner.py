@@ -36,6 +36,7 @@ from scoop_hpc.transport import limits, sockets
 _LEAVE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what ends an allocation
 _LONGEST_POLL = 0.5  # seconds
 _PAUSE = 0.5  # seconds until a run is asked again that has not begun
+_TOLD = 5.0  # seconds after which one who waits for that is told so
 
 
 class Joiner:
@@ -50,6 +51,7 @@ class Joiner:
         self._processes = Processes(self._poller, request.launcher.one_machine)
         self._environment = ""  # file that agents have to read
         self._complaint = ""  # of the last agent that had one
+        self._has_failed = False  # a command of the launcher, and so an agent
         left = None if request.ends_at is None else request.ends_at - time.time()
         self._state = JoinerState(None if left is None else time.monotonic() + left)
 
@@ -77,15 +79,26 @@ class Joiner:
         request = self._request
         nodes = tuple(JoiningNode(node.name, node.workers) for node in request.nodes)
         join = Join(VERSION, request.job_id or "", socket.gethostname(), os.getpid(), nodes)
-        until = time.monotonic() + request.patience
+        began = time.monotonic()
+        until = began + request.patience
+        has_told = False
+
+        def tell(what: str) -> None:
+            nonlocal has_told
+            if not has_told:
+                has_told = True
+                say(f"warning: waiting for {what}, {max(0.0, until - time.monotonic()):.0f} s more (--patience)")
+
         while True:
-            answer = line.ask(join, request.patience)
+            answer = line.ask(join, request.patience, tell)
             match answer:
                 case Joined(party):
                     return party
                 case Refused(reason, is_early):
                     if not is_early or time.monotonic() >= until:
                         raise InputError(f"cannot join the run on {self._door.host}: {reason}")
+                    if time.monotonic() >= began + _TOLD:
+                        tell(f"the run on {self._door.host} to begin")
                     time.sleep(_PAUSE)
                 case _:
                     raise unexpected(answer)
@@ -125,10 +138,11 @@ class Joiner:
     def _reap(self) -> None:
         for ended in self._processes.reap():
             self._complaint = ended.complaint or ended.last_line or self._complaint
+            self._has_failed = self._has_failed or ended.status != 0
             if self._request.launcher.one_machine:
                 children.kill_descendants(spared=self._processes.running())
         if not self._processes.running():
-            self._state.agents_ended(self._complaint, time.monotonic())
+            self._state.agents_ended(None if not self._has_failed else self._complaint, time.monotonic())
 
     def _do(self, actions: Sequence[Action], line: Line) -> None:
         for action in actions:

@@ -4,7 +4,8 @@
 
     SERVING --the run ends------------------------------> LEAVING --its agents have ended, or are late--> OVER
        |'--the walltime is nearly over, or a signal-- Leave --^
-       '--its agents have ended--> ABANDONED --the run has ended, or says nothing------------------------> OVER
+       |'--its agents have failed--> ABANDONED --the run has ended, or says nothing----------------------> OVER
+       '---the driver has ended its agents, and nobody has said so here yet------------------------------> OVER
 """
 
 from __future__ import annotations
@@ -135,12 +136,12 @@ class JoinerState:
         self._say_at, self._until = None, now + self._policy.farewell
         return []
 
-    def agents_ended(self, complaint: str, now: float) -> None:
-        """Take it that no agent is left, the last of which had a *complaint*, if any.
+    def agents_ended(self, complaint: str | None, now: float) -> None:
+        """Take it that no agent is left; None: the driver has ended them, else the last of them had a *complaint*.
 
-        They may have heard of the run's end before this process.
+        They may have heard of the run's end before this process, or in its place: the driver does not wait for it.
         """
-        if self.phase is Phase.SERVING:
+        if self.phase is Phase.SERVING and complaint is not None:
             self.phase, self._until, self._complaint = Phase.ABANDONED, now + self._policy.last_word, complaint
-        elif self.phase is Phase.LEAVING:
+        elif self.phase in (Phase.SERVING, Phase.LEAVING):
             self.phase = Phase.OVER

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import time
 from collections.abc import Callable
 
@@ -67,7 +68,7 @@ class OutputPipes:
         except BlockingIOError:  # another pipe was ready, which had this descriptor before it was closed
             return
         if text:
-            self._forward(self._pipes[descriptor], text)
+            self._forward_in_order(self._pipes[descriptor], text)
         else:
             self._close(descriptor)
 
@@ -76,7 +77,7 @@ class OutputPipes:
         for descriptor in [each for each, pipe in self._pipes.items() if pipe.name == name]:
             with contextlib.suppress(BlockingIOError):
                 for text in iter(functools.partial(_read, descriptor), b""):
-                    self._forward(self._pipes[descriptor], text)
+                    self._forward_in_order(self._pipes[descriptor], text)
             self._close(descriptor)
 
     def seen(self, count: int) -> None:
@@ -89,6 +90,21 @@ class OutputPipes:
         """Pass on a *line* for the standard error that a process here says by itself."""
         self._send(Output(name, 2, line))
         self._count()
+
+    def _forward_in_order(self, pipe: _Pipe, text: bytes) -> None:
+        """Pass on what has come through *pipe*; before what the origin printed, what workers here had printed by then.
+
+        The program may print what it has of a task: what the task printed comes first, as it would from a terminal.
+        """
+        if pipe.name == ORIGIN and pipe.stream != TRACE:
+            ready = select.poll()
+            for descriptor, other in self._pipes.items():
+                if other.name != ORIGIN and other.stream != TRACE:
+                    ready.register(descriptor, select.POLLIN)
+            for descriptor, event in ready.poll(0):
+                if event & select.POLLIN:
+                    self._forward(self._pipes[descriptor], _read(descriptor))
+        self._forward(pipe, text)
 
     def _forward(self, pipe: _Pipe, text: bytes) -> None:
         lines, newline, rest = text.rpartition(b"\n")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import zmq
 
-_PIECE = 4096  # bytes that a pipe with room takes at once: PIPE_BUF [pipe(7)]
+PIECE = 4096  # bytes that a pipe with room takes at once: PIPE_BUF [pipe(7)]
 
 
 def has_room(stream: int) -> bool:
@@ -53,7 +53,7 @@ class Writer:
         queue = self._queues[stream]
         text, name = queue.popleft()
         try:
-            rest = text[os.write(stream, text[:_PIECE]) :]
+            rest = text[os.write(stream, text[:PIECE]) :]
         except BlockingIOError:
             rest = text
         except OSError:

@@ -96,6 +96,11 @@ class Collector:
         """The seconds from the beginning to the program's end, or until now."""
         return (self._clock() if self._ended is None else self._ended) - self._began
 
+    @property
+    def has_begun(self) -> bool:
+        """True once the program may have run, on nodes that had joined."""
+        return self._count > 0
+
     def record(self) -> RunRecord:
         """Return the record of the run, as far as it has come."""
         said = [accounts for node in self._nodes.values() for accounts, _ in node.accounts.values()]
@@ -121,6 +126,7 @@ class Collector:
             tuple(self._failures),
             max(0, failed - len(self._failures)),
             tuple(self._lost_workers),
+            is_final=self._status is not None,
         )
 
     def _node(self, node: _Node) -> NodeRecord:

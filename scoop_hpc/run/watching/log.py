@@ -17,7 +17,6 @@ import os
 import select
 from collections.abc import Callable
 
-from scoop_hpc.complaints import say
 from scoop_hpc.events import Event, Observer, RunFailing, Warned
 
 _ROOT = "scoop_hpc"  # the logger; those of the kinds of processes are below it: scoop_hpc.worker
@@ -66,21 +65,23 @@ class _Lines(logging.Handler):
 
 
 class LogFile:
-    """A file that the processes of a run append lines to; raises OSError if it cannot be opened."""
+    """A file that the processes of a run append lines to; *warn* says if it is lost. Raises OSError if it cannot be
+    opened."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
         self._path = path
+        self._warn = warn
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._works = True
 
     def write(self, line: bytes) -> None:
-        """Append *line*; say it once if that cannot be."""
+        """Append *line*; have it said if that cannot be."""
         if self._works:
             try:
                 os.write(self._descriptor, line)
             except OSError as error:
                 self._works = False
-                say(f"error: cannot write the log {self._path!r}: {error.strerror}")
+                self._warn(f"cannot write the log {self._path!r}: {error.strerror}")
 
 
 class LogStream:

@@ -12,6 +12,7 @@ from scoop_hpc.run import proc
 from scoop_hpc.run.request import RunRequest
 from scoop_hpc.run.watching.snapshots import Snapshots
 
+_ALIVE = 24 * 3600.0  # seconds from one look that nobody asks for to the next: see `jobs.runs`
 _ANSWERS = 0.3  # seconds that agents have to answer, until the first look is written
 
 
@@ -40,6 +41,7 @@ class Look:
         self._requests = looks.Requests(request.look)
         self._show = show
         self._due: float | None = None  # the next look; None: nobody asks
+        self._alive_at = time.monotonic() + _ALIVE
         self._is_open = False
         self._has_failed = False  # a look could not be written, and that was said
 
@@ -61,6 +63,8 @@ class Look:
     def serve(self) -> float | None:
         """Write a look, if one is wanted and due; return the seconds between two looks, None while nobody asks."""
         now = time.monotonic()
+        if self._is_open and now >= self._alive_at:
+            self._write()
         if not self._is_open or not self._requests.look(now):
             self._due = None
             return None
@@ -76,6 +80,7 @@ class Look:
         self._write()
 
     def _write(self) -> None:
+        self._alive_at = time.monotonic() + _ALIVE
         try:
             looks.write(self._path, self.snapshots.look(time.time()))
         except OSError as error:

@@ -40,13 +40,13 @@ class Display(Protocol):
         """Return when to call `show` at the latest, by the clock of the display; None: nothing is due."""
 
     def show(self) -> bytes:
-        """Return what is to be written to the terminal now."""
+        """Return what is to be written to the standard error now."""
 
     def above(self, text: bytes) -> bytes:
         """Return what to write to the terminal so that *text*, which is printed, is where it belongs."""
 
     def close(self) -> bytes:
-        """Return what is to be written to the terminal at the end."""
+        """Return what is to be written to the standard error at the end."""
 
 
 class Part(Struct):
@@ -191,9 +191,9 @@ class LogLines:
     streams: tuple[int, ...] = ()
     is_drawn: bool = False
 
-    def __init__(self, write: Callable[[bytes], None], clock: Callable[[], float]) -> None:
-        self._write = write
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._unshown: list[bytes] = []
         self._progress = Progress(clock)
         self._due: float | None = None  # once there is something to wait for
         self._pause = _FIRST_LINE
@@ -209,30 +209,35 @@ class LogLines:
             self._say(over, "")
 
     def deadline(self) -> float | None:
-        return self._due
+        return self._clock() if self._unshown else self._due
 
     def show(self) -> bytes:
+        self._look()
+        return self.close()
+
+    def _look(self) -> None:
         now = self._clock()
         if self._due is None or now < self._due:
-            return b""
+            return
         running = self._progress.running
         if not running:
             self._due = None  # until there is something again
-            return b""
+            return
         self._told = running[-_MOST_PARTS:]
         self._pause = min(self._pause * _NEXT_LINE, _LONGEST_PAUSE)
         self._due = now + self._pause
         workers = f"; {self._progress.busy} of {self._progress.workers} workers busy" if self._progress.workers else ""
         self._say(self._told, workers)
-        return b""
 
     def above(self, text: bytes) -> bytes:
         return text
 
     def close(self) -> bytes:
-        return b""
+        text = b"".join(self._unshown)
+        self._unshown.clear()
+        return text
 
     def _say(self, parts: Sequence[Part], more: str) -> None:
         now = self._clock()
         line = "; ".join(words(part, now) for part in parts)
-        self._write(f"scoop-hpc: progress: {line}{more}\n".encode(errors="backslashreplace"))
+        self._unshown.append(f"scoop-hpc: progress: {line}{more}\n".encode(errors="backslashreplace"))

@@ -12,7 +12,7 @@ from scoop_hpc.events import Event, NodeJoined, NodeLeft, NodeLost, RunBegan, Ru
 from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker
 from scoop_hpc.protocol.histogram import quantile
 from scoop_hpc.protocol.messages import FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
-from scoop_hpc.protocol.names import ORIGIN
+from scoop_hpc.protocol.names import ORIGIN, number_of
 from scoop_hpc.run.watching.accounts import NodeAccounted, summed
 from scoop_hpc.run.watching.progress import Part, Progress
 
@@ -97,7 +97,8 @@ class Snapshots:
             node, queued=standing.queued, steals_in=standing.stolen, steals_out=standing.given, done=seen.done
         )
         if seen.workers:  # else it is the agent's last word: all that it had started has ended
-            self._workers[index] = tuple(_worker(node.name, each) for each in seen.workers)
+            by_name = sorted(seen.workers, key=lambda each: number_of(each.name))
+            self._workers[index] = tuple(_worker(node.name, each) for each in by_name)
             node = replace(
                 node,
                 cpu_percent=round(sum(each.cpu or 0.0 for each in seen.workers), 1),

@@ -36,7 +36,7 @@ _FIRST_NODE = 2
 _BROKER = 1  # the "thread" of a node's broker; those of its workers come after it
 _FIRST_WORKER = 2
 _OTHER_THREADS = 1_000_000  # above the number of a worker's own track
-_FLUSHED = 0.05  # seconds that an event is kept until the next one comes
+_FLUSHED = 0.25  # seconds that an event is kept until the next one comes
 _LAST = 0.2  # seconds that one waits at the end until something is taken
 _PIECE = 1 << 15  # bytes that are written at once, at least
 _MOST_NAMES = 1000  # that are kept
@@ -85,7 +85,9 @@ class TraceWriter:
         self._clock = clock
         self._zero = began - (wall() - clock())  # when the run began, by our clock
         self._lock = threading.Lock()
-        self._kept = bytearray()
+        self._events: list[str] = []  # since the last flush
+        self._size = 0  # characters of these
+        self._kept = bytearray()  # what nobody has taken yet
         self._left_out = 0
         self._flushed = clock()
         self._names: dict[str, str] = {}  # as JSON
@@ -129,36 +131,39 @@ class TraceWriter:
             self._sample()
         if self._stage and self._tasks % _FEWER**self._stage:
             return
-        began = (event.began - self._zero) * 1e6
         place = self._place
         if not event.in_main:
             if self._names_other:
                 self._add(_thread_name(self._other_place, self._names_other))
                 self._names_other = ""
             place = self._other_place
-        goes_on = ',"goes on":true' if event.goes_on else ""
         name = self._names.get(event.name)
         if name is None:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
             name = self._names[event.name] = json.dumps(event.name or "a task")
+        began = f"{(event.began - self._zero) * 1e6:.1f}"
+        duration = (event.ended - event.began) * 1e6
+        arrow = ""
         if event.owner and not self._stage:
             flow = _flow(event.owner, event.serial)
-            self._add(f'{{"name":"task","cat":"flow","ph":"f","bp":"e","id":{flow},"ts":{began:.1f},{place}}}')
-        details = f'"args":{{"calls":{event.calls}{goes_on}}}'
-        duration = (event.ended - event.began) * 1e6
-        self._add(f'{{"name":{name},"cat":"task","ph":"X","ts":{began:.1f},"dur":{duration:.1f},{place},{details}}}')
-        if len(self._kept) > _PIECE or event.ended - self._flushed > _FLUSHED:
+            arrow = f'{{"name":"task","cat":"flow","ph":"f","bp":"e","id":{flow},"ts":{began},{place}}},\n'
+        goes_on = ',"goes on":true' if event.goes_on else ""
+        # one text, and one call, for both: to make and to keep them apart takes twice the time
+        self._add(
+            f'{arrow}{{"name":{name},"cat":"task","ph":"X","ts":{began},"dur":{duration:.1f},{place},'
+            f'"args":{{"calls":{event.calls}{goes_on}}}}}'
+        )
+        if self._size > _PIECE or event.ended - self._flushed > _FLUSHED:
             self._flush()
 
     def _export(self, event: Exported) -> None:
         if self._stage:
             return
-        now = self._now()
+        when = f'"ts":{self._now():.1f},{self._place}'
         for serial in range(event.serial, event.serial + event.count):
-            flow = _flow(event.worker, serial)
-            self._add(f'{{"name":"task","cat":"flow","ph":"s","id":{flow},"ts":{now:.1f},{self._place}}}')
-        if len(self._kept) > _PIECE:
+            self._add(f'{{"name":"task","cat":"flow","ph":"s","id":{_flow(event.worker, serial)},{when}}}')
+        if self._size > _PIECE:
             self._flush()
 
     def _instant(self, name: str, category: str, now: float) -> None:
@@ -182,11 +187,16 @@ class TraceWriter:
         if self._left_out:
             count, self._left_out = self._left_out, 0
             self._instant(f"{count} events are left out here", "sampled", self._now())
-        self._kept += event.encode()
-        self._kept += b",\n"
+        self._events.append(event)
+        self._size += len(event)
 
     def _flush(self) -> None:
         self._flushed = self._clock()
+        if self._events:
+            self._events.append("")
+            self._kept += ",\n".join(self._events).encode()
+            self._events.clear()
+            self._size = 0
         try:
             # the program may have forked, or closed all descriptors that it knows nothing of, and opened others
             if os.getpid() != self._process or os.fstat(self._descriptor).st_ino != self._file:
@@ -243,7 +253,7 @@ class TraceFile:
 
     def _fail(self, error: OSError) -> None:
         if self._works:
-            say(f"error: cannot write the trace {self._path!r}: {error.strerror}")
+            say(f"warning: cannot write the trace {self._path!r}: {error.strerror}")
         self._works = False
 
 

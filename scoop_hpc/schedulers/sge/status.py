@@ -53,6 +53,8 @@ _NEARLY = 0.95  # of the memory limit: how much was in use is looked at now and 
 _XML_LINE = re.compile(r"\s*<[/?!A-Za-z]")
 _COLUMNS = re.compile(r"(?=\w{1,12} {1,12}(?<=^.{13})|\w{13,} )(\w+) +(.*)")
 _PAIR = re.compile(r"(\w+)(?: +(.*))?$")
+# what `qacct -o` adds at the end [qacct(1), OUTPUT FORMAT]: all that the owner has used
+_TOTALS = re.compile(r"^OWNER +WALLCLOCK [^\n]*\n={40,}[^\n]*\n[^\n]*\n?\Z", re.MULTILINE)
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?", re.ASCII)
 _NUMBER = re.compile(r"\s*([0-9.]+)\s*([KMGTkmgt]?)")
 _POWERS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -164,7 +166,7 @@ def read_accounts(text: str, pass_over: Heard = unheard) -> list[JobStatus]:
 
 
 def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
-    for block in re.split(r"^={40,}[ \t]*$", text, flags=re.MULTILINE):
+    for block in re.split(r"^={40,}[ \t]*$", _TOTALS.sub("", text), flags=re.MULTILINE):
         lines = [line for line in block.splitlines() if line.strip()]
         columns = [match for match in map(_COLUMNS.match, lines) if match]
         has_columns = {"jobnumber", "failed"} <= {match[1] for match in columns}  # then what has none is not qacct's
@@ -172,8 +174,9 @@ def _records(text: str, pass_over: Heard) -> Iterator[dict[str, str]]:
         record: dict[str, str] = {}
         for match in pairs:
             record.setdefault(match[1], (match[2] or "").strip())
+        read = {id(match.string) for match in pairs}
         for line in lines:
-            if not any(match.string is line for match in pairs):
+            if id(line) not in read:
                 pass_over(line)
         if record.get("jobnumber", "").isdigit():
             yield record

@@ -7,5 +7,6 @@
                   '---- Results ----'      '------- Results --------'
 
 What `sim.world` plays and this does not: driver and agents, the start, faults, cancellations and questions, constants,
-several greenlets of a worker that submit tasks. So it needs a hundredth of the time and of the memory.
+several greenlets of a worker that submit tasks. So it needs a hundredth of the time and of the memory. The workers of a
+node whose tasks are long are one object, a `Crew`, until one of them submits tasks.
 """

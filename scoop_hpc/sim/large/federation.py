@@ -25,6 +25,7 @@ from scoop_hpc.protocol.names import (
     worker_name,
 )
 from scoop_hpc.sim.large.costs import Costs, Footprint
+from scoop_hpc.sim.large.crew import Crew
 from scoop_hpc.sim.large.programs import Source
 from scoop_hpc.sim.large.workers import Worker
 
@@ -60,7 +61,7 @@ class _Passing:
 
 
 class Broker:
-    """A broker's process: it takes one message after the other, and each takes its time."""
+    """A broker's process: it takes one message after the other, and each takes its time until it is *free*."""
 
     __slots__ = (
         *(
@@ -83,7 +84,6 @@ class Broker:
         self.state = BrokerState(broker_name(NodeIndex(index)), policy, takers=takers)
         self.workers: dict[str, Worker] = {}
         self.free_at = 0.0
-        self.queue: deque[tuple[Message | _Passing, ProcessName]] = deque()  # that has arrived while it was busy
         self.got = self.sent = self.bytes_out = 0  # messages, bytes to other nodes
         self.reached: dict[str, float] = {}  # peers that it has sent something, and when the last of it arrives
         self.met_by: set[str] = set()  # those that have sent it something
@@ -125,7 +125,10 @@ class Outcome:
 
 
 class Federation:
-    """So many *nodes* with so many *workers* each, beside the origin, which runs the program of *source*."""
+    """So many *nodes* with so many *workers* each, beside the origin, which runs the program of *source*.
+
+    Without *crews*, each worker has a state of its own from the beginning.
+    """
 
     def __init__(
         self,
@@ -135,6 +138,7 @@ class Federation:
         costs: Costs = Costs(),
         policy: Policy = Policy(),
         make_broker: Callable[[int, Policy, int], Broker] = Broker,
+        crews: bool = True,
     ) -> None:
         self.now = 0.0
         self._source = source
@@ -149,15 +153,16 @@ class Federation:
         self._busy_before = 0.0
         self.brokers = [make_broker(index, policy, workers) for index in range(nodes)]
         everyone = Brokers(nodes)
-        size = nodes * workers + 1
+        self._everybody = size = nodes * workers + 1
         self.origin = Worker(self, ORIGIN, 0, size)
         self.workers = [self.origin]
+        self._crews = [Crew(self, node, workers) for node in range(nodes)] if crews else []
         for broker in self.brokers:
             broker.state.peers = everyone  # type: ignore[assignment]
             broker.state.neighbours.meet(_near(broker.index, nodes, policy))
-            for place in range(1, workers + 1):
-                name = worker_name(NodeIndex(broker.index), place)
-                self.workers.append(Worker(self, name, broker.index, size))
+            if not crews:
+                names = [worker_name(NodeIndex(broker.index), place) for place in range(1, workers + 1)]
+                self.workers += [Worker(self, name, broker.index, size) for name in names]
         for worker in self.workers:
             self.brokers[worker.node].workers[worker.name] = worker
 
@@ -168,7 +173,9 @@ class Federation:
     def run(self) -> Outcome:
         """Let everything happen."""
         for number, worker in enumerate(self.workers):
-            self.at(0.2 * number / len(self.workers), worker.ready)
+            self.at(0.2 * number / self._everybody, worker.ready)
+        for node, crew in enumerate(self._crews):
+            self.at(0.2 * node / len(self._crews), crew.ready)
         for broker in self.brokers:
             self.at(self._policy.tick * (1 + broker.index / len(self.brokers)), self._tick, broker)
         self.at(_SETTLING, self._begin)
@@ -194,10 +201,18 @@ class Federation:
             broker.got = broker.sent = broker.bytes_out = 0
         self.origin.begin_program(self._source)
 
-    def begins(self, worker: Worker, time: float) -> None:
-        """Note that a worker begins a task."""
-        if self._first_tasks[worker.node] < 0.0:
-            self._first_tasks[worker.node] = time
+    def begins(self, node: int, time: float) -> None:
+        """Note that a worker of a node begins a task."""
+        if self._first_tasks[node] < 0.0:
+            self._first_tasks[node] = time
+
+    def promote(self, node: int, name: WorkerName, begun: int, message: Tasks, time: float) -> None:
+        """Let a worker that has *begun* so many tasks have a state of its own, and get *message* at that *time*."""
+        worker = Worker(self, name, node, self._everybody)
+        self.workers.append(worker)
+        self.brokers[node].workers[name] = worker
+        worker.go_on_after(begun)
+        self.at(time, worker.arrive, message)
 
     def program_ended(self) -> None:
         """Note that the origin's program has come to its end."""
@@ -205,40 +220,31 @@ class Federation:
 
     # messages
 
-    def send(self, worker: Worker, message: Message, time: float) -> None:
-        """Send *message* to the worker's broker."""
-        broker = self.brokers[worker.node]
-        self.at(time + self.costs.local, self._hear, broker, message, worker.name)
+    def send_from(self, node: int, name: WorkerName, message: Message, time: float) -> None:
+        """Send *message* of a worker to the broker of its node."""
+        self.at(time + self.costs.local, self._hear, self.brokers[node], message, name)
+
+    def hear_from(self, node: int, name: WorkerName, message: Message) -> None:
+        """Let the broker of a node hear *message* of a worker now."""
+        self._hear(self.brokers[node], message, name)
 
     def _hear(self, broker: Broker, message: Message | _Passing, sender: ProcessName) -> None:
-        if broker.queue or broker.free_at > self.now:
-            if not broker.queue:
-                self.at(broker.free_at, self._go_on, broker)
-            broker.queue.append((message, sender))
-        else:
-            self._serve(broker, message, sender)
-
-    def _go_on(self, broker: Broker) -> None:
-        self._serve(broker, *broker.queue.popleft())
-        if broker.queue:
-            self.at(broker.free_at, self._go_on, broker)
-
-    def _serve(self, broker: Broker, message: Message | _Passing, sender: ProcessName) -> None:
+        """Let a broker take a message, now or when it is done with those before: it decides the same."""
+        time = max(self.now, broker.free_at)
         state = broker.state
         broker.got += 1
         if isinstance(message, _Passing):
             if message.to != state.name:
-                self._pass_on(broker, message)
+                self._pass_on(broker, message, time)
                 return
             sender = message.source
             message = message.message
         sends = state.handle(message, sender)
-        if self.now >= state._next_tick:
-            sends += state.tick(self.now)
-        held = len(state.queue) + len(state._home)
-        if held > broker.most_held:
-            broker.most_held = held
-        self._send_all(broker, sends, self.now + self.costs.broker_in)
+        if time >= state._next_tick:
+            sends += state.tick(time)
+        if type(message) is Tasks:
+            broker.most_held = max(broker.most_held, len(state.queue) + len(state._home))
+        self._send_all(broker, sends, time + self.costs.broker_in)
 
     def _send_all(self, broker: Broker, sends: Sequence[Any], time: float) -> None:
         costs = self.costs
@@ -247,7 +253,11 @@ class Federation:
             time += costs.broker_out
             broker.sent += 1
             if "." in to:
-                self.at(time + costs.local, broker.workers[to].arrive, message)
+                worker = broker.workers.get(to)
+                if worker is not None:
+                    self.at(time + costs.local, worker.arrive, message)
+                else:
+                    self._crews[broker.index].get(int(to[to.index(".") + 1 :]) - 1, message, time + costs.local)
             else:
                 assert is_broker(to)
                 size, by = self._size(message), broker.state.neighbours.way_to(to)
@@ -259,9 +269,9 @@ class Federation:
         if time > broker.free_at:
             broker.free_at = time
 
-    def _pass_on(self, broker: Broker, passing: _Passing) -> None:
+    def _pass_on(self, broker: Broker, passing: _Passing, time: float) -> None:
         """Send what is for another broker to the next one on the way there."""
-        time = broker.free_at = self.now + self.costs.broker_in + self.costs.broker_out
+        time = broker.free_at = time + self.costs.broker_in + self.costs.broker_out
         broker.sent += 1
         self._carry(broker, broker.state.neighbours.next_hop(passing.to), passing, passing.size, time)
 
@@ -302,7 +312,7 @@ class Federation:
         busy = first.got * self.costs.broker_in + first.sent * self.costs.broker_out
         return Outcome(
             seconds,
-            sum(worker.computed for worker in self.workers),
+            sum(worker.computed for worker in self.workers) + sum(crew.computed for crew in self._crews),
             max(begun),
             len(begun),
             sum(broker.got for broker in self.brokers),

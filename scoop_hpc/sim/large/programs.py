@@ -12,6 +12,16 @@ from scoop_hpc.bulk.sizes import Sizes
 
 _TAIL = 1.5  # the exponent of a heavy tail
 _LONGEST = 10.0  # times the mean, of a task
+_PARTS = 4  # of what a node has to do, where tasks submit tasks
+_BRANCHES = 16  # tasks that one of them submits, above those
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a call: so many items of a chunk were done, in so many seconds."""
+
+    items: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +42,17 @@ class Call:
         """Return of how many items of a map the call is a chunk."""
         return len(self.parts)
 
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of a call: so many items of a chunk were done, in so many seconds."""
-
-    items: int
-    seconds: float
+    def done(self) -> Done:
+        """Return what becomes of the call: of a chunk, how many items are done within its budget."""
+        if not self.parts:
+            return Done(1, self.seconds)
+        seconds, items = 0.0, 0
+        for part in self.parts:
+            if items and seconds >= self.budget:
+                break
+            seconds += part
+            items += 1
+        return Done(items, seconds)
 
 
 class Source(Protocol):
@@ -171,11 +185,18 @@ def by_submit(seconds: Sequence[float], nodes: int, workers: int) -> Source:
 
 
 def recursive(seconds: Sequence[float], nodes: int, workers: int) -> Source:
-    """Return a program that submits a task for each node, each of which submits its part of the tasks."""
+    """Return a program of tasks that submit up to 16 others each, down to those that submit a quarter of a node's part.
+
+    Whatever tasks are submitted together on one node, its idle workers take first. Were there one task for each node,
+    64 workers of the first node would submit the parts of 64 nodes, and all that passes one broker.
+    """
     known: dict[float, Call] = {}
     calls = [known.setdefault(each, Call(each)) for each in seconds]
-    part = -(-len(calls) // nodes)
-    return Submits([Call(0.0, calls[first : first + part]) for first in range(0, len(calls), part)])
+    part = -(-len(calls) // (_PARTS * nodes))
+    while len(calls) > _BRANCHES:
+        calls = [Call(0.0, calls[first : first + part]) for first in range(0, len(calls), part)]
+        part = _BRANCHES
+    return Submits(calls)
 
 
 PROGRAMS: dict[str, Make] = {"map": by_map, "submit": by_submit, "recursive": recursive}

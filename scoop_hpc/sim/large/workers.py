@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol.messages import Batch, Message, Ready, Results, Tasks, Terms
+from scoop_hpc.protocol.messages import Batch, Message, Ready, Request, Results, Tasks, Terms
 from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.sim.large.costs import Costs
 from scoop_hpc.sim.large.programs import Call, Done, Source, Submits
@@ -103,11 +103,11 @@ class Surroundings(Protocol):
     def at(self, time: float, act: Callable[..., object], *arguments: object) -> None:
         """Plan what is to happen."""
 
-    def send(self, worker: Worker, message: Message, time: float) -> None:
-        """Send *message* to the worker's broker."""
+    def send_from(self, node: int, name: WorkerName, message: Message, time: float) -> None:
+        """Send *message* of a worker to the broker of its node."""
 
-    def begins(self, worker: Worker, time: float) -> None:
-        """Note that a worker begins a task."""
+    def begins(self, node: int, time: float) -> None:
+        """Note that a worker of a node begins a task."""
 
     def program_ended(self) -> None:
         """Note that the origin's program has come to its end."""
@@ -141,8 +141,15 @@ class Worker:
 
     def ready(self) -> None:
         """Tell the broker that the worker is here, and ask for tasks."""
-        self._run.send(self, Ready(), self._run.now)
+        self._run.send_from(self.node, self.name, Ready(), self._run.now)
         self._go_on(self._run.now)
+
+    def go_on_after(self, begun: int) -> None:
+        """Take it that the worker has begun so many tasks, and waits for the answer to its next request."""
+        self.state._received = begun
+        self.state._number = begun + 1
+        self.state._request = Request(1, begun + 1, True, begun)
+        self._is_idle = True
 
     def begin_program(self, source: Source) -> None:
         """Run the origin's program."""
@@ -161,12 +168,8 @@ class Worker:
         now = self._run.now
         state, cost, call = self.state, self._cost, task.item
         seconds = now - self._since
-        if call.parts:
-            done = _done(call)
-            self.computed += done.seconds
-        else:
-            done = Done(1, call.seconds)
-            self.computed += call.seconds
+        done = call.done()
+        self.computed += done.seconds
         cost.learn(seconds)
         self._finish(task, seconds, done, now)
         state.busy_since = 0.0
@@ -224,7 +227,7 @@ class Worker:
         call = task.item
         state.prepare(self._cost, time)
         time = self._drain(time)
-        self._run.begins(self, time)
+        self._run.begins(self.node, time)
         self._since = time
         if call.children:
             self.state.grow()  # type: ignore[attr-defined]
@@ -232,7 +235,7 @@ class Worker:
             self._program_cost = self._program_cost or Cost()
             self._run.at(time, self._submit, Program(Submits(call.children), self._program_cost, task))
             return
-        seconds = _done(call).seconds if call.parts else call.seconds
+        seconds = call.done().seconds
         if seconds > DEFAULT.first_look and state.next_look(False) is not None:
             state.next_look(False)
             self._run.at(time + DEFAULT.first_look, self._look, time)
@@ -340,7 +343,7 @@ class Worker:
                 assert isinstance(action, Message)
                 message = action
             time += cost
-            self._run.send(self, message, time)
+            self._run.send_from(self.node, self.name, message, time)
         return time
 
     def _exported(self, promise: Promise) -> Batch:
@@ -352,14 +355,3 @@ def _packed(given: Batch | Task) -> Batch:
     if isinstance(given, Batch):
         return given
     return Batch(given.owner, given.serial, [given.item], terms=given.terms, losses=given.losses)
-
-
-def _done(call: Call) -> Done:
-    """Return how many items of a chunk are done within its budget, in which time."""
-    seconds, items = 0.0, 0
-    for part in call.parts:
-        if items and seconds >= call.budget:
-            break
-        seconds += part
-        items += 1
-    return Done(items, seconds)

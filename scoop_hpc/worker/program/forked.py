@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
+
+from scoop_hpc import tracebacks
 
 
 def exit_status(error: BaseException | None) -> int:
@@ -10,5 +12,5 @@ def exit_status(error: BaseException | None) -> int:
     if isinstance(error, SystemExit):
         return error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
     if error is not None:
-        traceback.print_exception(type(error), error, error.__traceback__)
+        print(tracebacks.text_of(error), file=sys.stderr, end="")
     return int(error is not None)

@@ -69,6 +69,7 @@ class ImportCheck:
         self._load = load
         self._refuse = refuse
         self._open = False  # the program uses futures, and it is not yet known whether others can import it
+        self.is_passed = False  # another worker has imported the program
 
     def on_first_use(self) -> None:
         """Let the program use futures, once it is known that it may."""
@@ -97,6 +98,7 @@ class ImportCheck:
     def _judge(self, reason: str) -> None:
         if reason and self._open:
             self._refuse(reason)
+        self.is_passed = self.is_passed or not reason
         self._open = False
 
     def _line(self) -> int | None:

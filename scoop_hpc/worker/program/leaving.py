@@ -21,6 +21,7 @@ def announce(last_word: LastWord, runs_task: Callable[[], bool]) -> None:
     """Let the program's own calls say the *last_word* first, not those that are made while *runs_task*."""
     for name in _WAYS:
         setattr(os, name, _announcing(getattr(os, name), last_word, runs_task))
+    os.supports_fd.add(os.execve)  # as what it calls
 
 
 def _announcing(leave: Callable[..., Any], last_word: LastWord, runs_task: Callable[[], bool]) -> Callable[..., Any]:
@@ -33,4 +34,5 @@ def _announcing(leave: Callable[..., Any], last_word: LastWord, runs_task: Calla
         finally:
             last_word.withdraw()  # it has failed
 
+    announced.__module__ = os.__name__  # where it is found, by pickle for one
     return announced

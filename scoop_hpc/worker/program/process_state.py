@@ -10,10 +10,13 @@ directory again, as tasks must find what the initializer of an Executor has set.
 tasks get of each part of the state what the program has changed since. Their random numbers are a stream of their own.
 
 This is done where the process changes sides: once around all tasks that run while the program waits, and around each
-that runs at once where its result is asked for. To see that nothing has changed takes 0.9 us a side, which bounds the
-parts: some are compared, of others the calls are counted that change them. Not among them are what can only be read by
-setting it for all threads (the umask), what takes longer to read (timers, limits, locale), the state of libraries
-(torch, matplotlib), and objects of the program that tasks have, too.
+that runs at once where its result is asked for, with some quick ones after it. To see that nothing has changed takes 1
+us a side, which bounds the parts: some are compared, of others the calls are counted that change them. Not among them
+are what can only be read by setting it for all threads (the umask), what takes longer to read (timers, limits, locale),
+the state of libraries (torch, matplotlib), and objects of the program that tasks have, too.
+
+A library in C may change the directory without being counted. To ask for that is a call of the system, which takes 0.4
+to 2 us, so it is asked for after a side that was on for as long as to call a library in C, and not after shorter ones.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context
 from os import getcwd
+from time import monotonic
 from typing import Any
 
 from msgspec import Struct
@@ -39,23 +43,24 @@ from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 _CANARY = -1  # no logger's level
+_BRIEF = 1e-5  # seconds that a side is on, too few for what would have to be looked for by a call of the system
 
 
 class _Changes:
-    """Counts the calls that may change what is slow to read: the environment, signals' handlers.
-
-    The directory is asked for all the same: a library in C may change it, and the program would go on there unaware.
-    """
+    """Counts the calls that may change what is slow to read: the environment, signals' handlers, the directory."""
 
     def __init__(self) -> None:
         self.count = 0
         for module, names in (
-            (os, ("putenv", "unsetenv")),  # what is set in os.environ goes through them
+            (os, ("chdir", "fchdir", "putenv", "unsetenv")),  # what is set in os.environ goes through the last two
             (signal, ("signal",)),
             (sys, ("setrecursionlimit",)),
         ):
             for name in names:
-                setattr(module, name, self._counted(getattr(module, name)))
+                counted = self._counted(getattr(module, name))
+                counted.__module__ = module.__name__  # where it is found, by pickle for one
+                setattr(module, name, counted)
+        os.supports_fd.add(os.chdir)  # as what it calls
 
     def _counted(self, change: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(change)
@@ -89,8 +94,11 @@ class _State(Struct, frozen=True, eq=False):
     log_disabled: int
     log_levels: dict[str, int]  # of the other loggers
 
-    def holds(self, changes: int) -> bool:
-        """Return whether it is still the state, where so many *changes* were counted; this is to be quick."""
+    def holds(self, changes: int, seconds: float) -> bool:
+        """Return whether it is still the state, so many *seconds* later, where so many *changes* were counted.
+
+        This is to be quick.
+        """
         root = logging.root
         try:
             return (
@@ -105,7 +113,7 @@ class _State(Struct, frozen=True, eq=False):
                 and sys.excepthook is self.excepthook
                 and root.handlers == self.log_handlers
                 and _CANARY in root._cache  # type: ignore[attr-defined]  # which each change of a level empties
-                and getcwd() == self.directory
+                and (seconds < _BRIEF or getcwd() == self.directory)
             )
         except OSError:  # it was removed
             return self.directory is None
@@ -200,6 +208,7 @@ class ProcessState:
         self.of_program = True
         self._changes = _Changes()
         self._program = self._tasks = self._look()
+        self._since = 0.0  # when it came to be in force
         self._random = PythonStream()
         self._numpy: NumpyStream | None = None
         self._other_random: Any = None  # the stream that is not drawn from now
@@ -209,12 +218,13 @@ class ProcessState:
     def _look(self) -> _State:
         return _look(self._changes.count)
 
-    def to_tasks(self) -> None:
-        """Let the tasks have their state, unless they have it."""
+    def to_tasks(self, now: float) -> None:
+        """Let the tasks have their state from *now* on, a time of `monotonic`, unless they have it."""
         if not self.of_program:
             return
         self.of_program = False
-        if not self._program.holds(self._changes.count):
+        before, self._since = self._since, now
+        if not self._program.holds(self._changes.count, now - before):
             self._on_changes()
         elif self._tasks is not self._program:
             self._tasks = self._restored(self._tasks, self._program, patient=True)
@@ -229,13 +239,14 @@ class ProcessState:
         ]
         self._tasks = self._restored(_State(self._program.changes, *theirs), self._program, patient=True)
 
-    def to_program(self) -> None:
-        """Let the program have its state, unless it has it; raise OSError if its directory is gone."""
+    def to_program(self, now: float) -> None:
+        """Let the program have its state from *now* on, unless it has it; raise OSError if its directory is gone."""
         if self.of_program:
             return
         self.of_program = True
+        before, self._since = self._since, now
         self._exchange_streams()
-        if not self._tasks.holds(self._changes.count):
+        if not self._tasks.holds(self._changes.count, now - before):
             self._tasks = self._look()
         if self._tasks is not self._program:
             self._program = self._restored(self._program, self._tasks)
@@ -266,9 +277,9 @@ class ProcessState:
         """Return a context in which the tasks have their state."""
         return _AsTask(self) if self.of_program else contextlib.nullcontext()
 
-    def prepare(self, context: Context) -> None:
+    def prepare(self, context: Context, now: float) -> None:
         """Let the tasks have their state, also where the *context* of one refers to an object of the program's."""
-        self.to_tasks()
+        self.to_tasks(now)
         if context and "decimal" in sys.modules:
             context.run(self.set_decimal_context)
 
@@ -292,7 +303,7 @@ class _AsTask:
         self._decimal: Any = None
 
     def __enter__(self) -> None:
-        self._state.to_tasks()
+        self._state.to_tasks(monotonic())
         decimal = sys.modules.get("decimal")
         self._decimal = None if decimal is None else decimal.getcontext()
         self._state.set_decimal_context()
@@ -300,4 +311,4 @@ class _AsTask:
     def __exit__(self, *raised: object) -> None:
         if self._decimal is not None:
             sys.modules["decimal"].setcontext(self._decimal)
-        self._state.to_program()
+        self._state.to_program(monotonic())

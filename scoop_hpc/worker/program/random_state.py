@@ -2,7 +2,8 @@
 
 `random.getstate` makes a tuple of 625 numbers, which takes 14 us, and `numpy.random.get_state` takes 63 us: too much
 for what is done around each task that runs where it was submitted. The state is 2,500 bytes of memory, and a copy of
-these takes 0.1 us. Where they lie numpy says; for `random` it is found out by looking for what `getstate` returns.
+these takes 0.1 us; it is only made of a stream from which something was drawn. Where they lie numpy says; for `random`
+it is found out by looking for what `getstate` returns.
 """
 
 from __future__ import annotations
@@ -13,31 +14,68 @@ import struct
 import sys
 from typing import Any
 
+from msgspec import Struct
+
 _WORDS = 624
 _SIZE = 4 * (_WORDS + 1)  # with the position among the words
 _GAUSS = struct.Struct("id")  # whether there is a second number of a pair, and that number, as numpy has them
+
+
+class _Words(Struct, frozen=True, eq=False):
+    """The state of a generator at a moment: a copy of its memory, and what shows that it is still in force.
+
+    Whoever draws moves the position, and after the last of the words changes them all, as does a seed.
+    """
+
+    copy: bytes
+    position: int
+    sample: int  # two of the words
+    gauss: Any  # the second number of a pair
+
+
+class _Memory:
+    """The *memory* of a generator, where its position and its words begin at so many bytes."""
+
+    def __init__(self, memory: memoryview, position: int, words: int) -> None:
+        self.whole = memory
+        self.position = memory[position : position + 4].cast("i")
+        self.words = memory[words : words + 4 * _WORDS].cast("Q")
+
+    def look(self, gauss: Any) -> _Words:
+        """Return the state that is in force, with the second number of a pair."""
+        return _Words(self.whole.tobytes(), self.position[0], self.words[1], gauss)
 
 
 class PythonStream:
     """The stream that `random.random` and the other functions of the module draw from."""
 
     def __init__(self) -> None:
-        self._random: random.Random = random._inst
-        self._memory = _memory_of(self._random)
+        self._random: Any = random._inst
+        memory = _memory_of(self._random)
+        self._memory = None if memory is None else _Memory(memory, position=0, words=4)
+        self._begun: _Words | None = None  # what it was when it was gone on with
 
     def exchange(self, other: Any) -> Any:
         """Go on with the stream *other*, as returned by this method; return the present one. None: a new one."""
-        generator, memory = self._random, self._memory
+        generator, memory, present = self._random, self._memory, self._begun
         if memory is None:
             state = generator.getstate()
             generator.setstate(other or random.Random(repr(state)).getstate())
             return state
-        words, gauss = memory.tobytes(), generator.gauss_next  # type: ignore[attr-defined]
+        if (
+            present is None
+            or memory.position[0] != present.position
+            or memory.words[1] != present.sample
+            or generator.gauss_next is not present.gauss
+        ):
+            present = memory.look(generator.gauss_next)
         if other is None:
-            generator.seed(words)  # so that a program that is seeded has the same tasks each time
+            generator.seed(present.copy)  # so that a program that is seeded has the same tasks each time
         else:
-            memory[:], generator.gauss_next = other  # type: ignore[attr-defined]
-        return words, gauss
+            memory.whole[:] = other.copy
+            generator.gauss_next = other.gauss
+        self._begun = other
+        return present
 
 
 class NumpyStream:
@@ -46,8 +84,9 @@ class NumpyStream:
     def __init__(self, mtrand: Any) -> None:
         self._mtrand = mtrand
         self._bits: Any = None
-        self._memory: memoryview | None = None
+        self._memory: _Memory | None = None
         self._gauss: memoryview | None = None
+        self._begun: _Words | None = None  # what it was when it was gone on with
 
     def exchange(self, other: Any) -> Any:
         """Go on with the stream *other*, as returned by this method; return the present one. None: a new one."""
@@ -63,22 +102,32 @@ class NumpyStream:
                 other = {**new.state, "has_gauss": 0, "gauss": 0.0}
             state.set_state(other)
             return whole
-        words, gauss = self._memory.tobytes(), self._gauss.tobytes()
-        if type(other) is tuple:
-            self._memory[:], self._gauss[:] = other
+        memory, gauss, present = self._memory, self._gauss.tobytes(), self._begun
+        if (
+            present is None
+            or memory.position[0] != present.position
+            or memory.words[1] != present.sample
+            or gauss != present.gauss
+        ):
+            present = memory.look(gauss)
+        if type(other) is _Words:
+            memory.whole[:] = other.copy
+            self._gauss[:] = other.gauss
+            self._begun = other
         else:
-            state.seed(list(words))
-        return words, gauss
+            state.seed(list(present.copy))
+            self._begun = None
+        return present
 
     def _look(self) -> None:
         state = self._mtrand._rand
-        self._bits, self._memory, self._gauss = state._bit_generator, None, None
+        self._bits, self._memory, self._gauss, self._begun = state._bit_generator, None, None, None
         if type(self._bits).__name__ == "MT19937":
             address = self._bits.ctypes.state_address
             memory = memoryview((ctypes.c_char * _SIZE).from_address(address)).cast("B")
             told = state.get_state(legacy=False)["state"]
             if memory == told["key"].tobytes() + struct.pack("i", told["pos"]):
-                self._memory = memory
+                self._memory = _Memory(memory, position=4 * _WORDS, words=0)
                 self._gauss = _gauss_of(state, self._mtrand.RandomState)
 
 

@@ -10,10 +10,11 @@ from scoop_hpc.sim import __main__ as command
 from scoop_hpc.sim.efficiency import NETWORK, flat
 from scoop_hpc.sim.large.costs import Costs
 from scoop_hpc.sim.large.federation import Federation
-from scoop_hpc.sim.large.programs import KINDS, Submits, by_submit, lengths
+from scoop_hpc.sim.large.programs import KINDS, PROGRAMS, Submits, by_submit, lengths
 from scoop_hpc.sim.large.table import Program, picture, row
 from scoop_hpc.sim.large.workers import Nothing
-from scoop_hpc.sim.world import Scenario, World
+from scoop_hpc.sim.plan import Scenario
+from scoop_hpc.sim.world import World
 
 WORKERS = 4
 TASKS = 10  # for each worker
@@ -60,13 +61,37 @@ def test_broker_0_has_as_many_open_files_as_it_has_children(nodes: int) -> None:
 
 @pytest.mark.parametrize("nodes", [4, 16])
 def test_large_federation_and_the_simulator_of_all_processes_say_the_same(nodes: int) -> None:
-    each = 20
+    each = 10
     whole = World(Scenario(0, (WORKERS,) * nodes, flat(nodes * WORKERS * each), NETWORK), checks=False).run()
     costs = Costs(submit=0.0, outcome=0.0, broker_in=NETWORK.cost, broker_out=0.0)
     source = by_submit(lengths(nodes * WORKERS * each, 0.1, False), nodes, WORKERS)
     lean = Federation(nodes, WORKERS, source, costs).run()
     assert lean.seconds == pytest.approx(whole.seconds, rel=0.05)
     assert sum(whole.computed.values()) == pytest.approx(lean.computed, rel=0.001)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nodes", [4, 64, 256])
+def test_a_crew_does_what_workers_with_a_state_of_their_own_do(kind: str, nodes: int) -> None:
+    each = 2 if nodes == 256 else 4
+    seconds = lengths(nodes * WORKERS * each, 1.0, False)
+    crews, workers = (
+        Federation(nodes, WORKERS, PROGRAMS[kind](seconds, nodes, WORKERS), crews=has_crews).run()
+        for has_crews in (True, False)
+    )
+    assert crews.computed == pytest.approx(workers.computed)
+    assert crews.seconds == pytest.approx(workers.seconds, rel=0.01)
+    assert crews.last_node == pytest.approx(workers.last_node, rel=0.05, abs=0.001)
+    assert crews.messages == pytest.approx(workers.messages, rel=0.05)
+    assert crews.first_rate == pytest.approx(workers.first_rate, rel=0.05)
+
+
+def test_short_tasks_are_not_left_to_a_crew() -> None:
+    found = [
+        Federation(2, WORKERS, by_submit(lengths(80, 0.01, False), 2, WORKERS), crews=has_crews).run()
+        for has_crews in (True, False)
+    ]
+    assert found[0].messages == pytest.approx(found[1].messages, rel=0.05)
 
 
 def test_worker_that_submits_nothing_has_no_queue_for_that() -> None:

@@ -18,6 +18,7 @@ from scoop_hpc.protocol.messages import Gone, Message, Tasks
 from scoop_hpc.protocol.names import BrokerName, ProcessName, broker_name, worker_name
 from scoop_hpc.sim.faults import NODE_MOMENTS, Cut, Drain, Late, Newcomer, NodeLoss, Silence, Stall
 from scoop_hpc.sim.network import Hush, Network, NetworkPlan
+from scoop_hpc.sim.plan import Classes, Result, Scenario
 from scoop_hpc.sim.program import (
     ROOT,
     AskWhetherRunning,
@@ -32,7 +33,6 @@ from scoop_hpc.sim.program import (
     Wait,
 )
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
-from scoop_hpc.sim.world import Classes, Result, Scenario
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.state import WorkerState
 
@@ -187,7 +187,7 @@ on_gone, meet = BrokerState._on_gone, SharedValues.meet
 
 
 def found(classes: Classes = Classes(), first: int = 0) -> str:
-    """Return what the first seed shows that fails."""
+    """Return what the first seed shows that fails; *first* is shortly before it, where it is far away."""
     for seed in range(first, first + 300):
         result = run(make_scenario(seed, LOSSY), classes)
         if isinstance(result, Failure):
@@ -196,29 +196,29 @@ def found(classes: Classes = Classes(), first: int = 0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "bug", "words"),
+    ("where", "name", "bug", "words", "first"),
     [
-        (Home, "lost", lambda *args: Remains([], []), "work left"),
-        (Home, "moved", lambda *args: None, "work left"),
-        (Home, "strike", lambda *args: [], "thought to be at|has something left"),
+        (Home, "lost", lambda *args: Remains([], []), "work left", 5),
+        (Home, "moved", lambda *args: None, "work left", 25),
+        (Home, "strike", lambda *args: [], "thought to be at|has something left", 0),
     ],
 )
 def test_a_bug_of_a_home_is_found(
-    where: type[object], name: str, bug: object, words: str, monkeypatch: pytest.MonkeyPatch
+    where: type[object], name: str, bug: object, words: str, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, name, bug)
-    assert re.search(words, found())
+    assert re.search(words, found(first=first))
 
 
 def test_a_broker_that_waits_for_a_lost_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HANDLERS, Gone, waits_for_the_lost)
-    assert re.search("has waited for|the lost broker|work left", found())
+    assert re.search("has waited for|the lost broker|work left", found(first=5))
 
 
 @pytest.mark.parametrize(
     ("classes", "words", "first"),
     [
-        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at|is twice at", 720),  # it is rare
+        (Classes(broker=HearsTheLost), "is kept at|is executed|thought to be at|is twice at", 755),
         (Classes(worker=SettlesTwice), "is settled, and was settled", 270),
     ],
 )
@@ -312,7 +312,7 @@ def test_a_node_of_another_allocation_takes_its_part() -> None:
     assert sum(seconds > 0 for seconds in helped.computed.values()) > 2
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_moves_among_other_faults_break_no_promise(seed: int) -> None:
     sizes = Sizes(nodes=1 + seed % 5, most_workers=2, tasks=40, faults=seed % 3, deaths=seed % 2, losses=0, moves=2)
     kept(make_scenario(1000 + seed, sizes))
@@ -325,5 +325,5 @@ def test_a_broker_that_says_too_early_that_it_has_nothing_to_do_is_found() -> No
             return self.leaves
 
     sizes = Sizes(nodes=3, most_workers=2, tasks=60, faults=0, deaths=0, losses=0, moves=2)
-    results = [run(make_scenario(seed, sizes), Classes(broker=Hasty)) for seed in range(30)]
+    results = (run(make_scenario(seed, sizes), Classes(broker=Hasty)) for seed in range(30))
     assert any(isinstance(result, Failure) for result in results)

@@ -9,8 +9,9 @@ import pytest
 from test_simulated_losses import thirty_tasks
 
 from scoop_hpc.sim.faults import Fault, NodeLoss, Silence, Stall
+from scoop_hpc.sim.plan import Scenario
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
-from scoop_hpc.sim.world import Scenario, World
+from scoop_hpc.sim.world import World
 from scoop_hpc.transport.line import DriverEnd, Envelope
 
 NODES = 9  # of which the first has its own connection, three relay, and five go by them
@@ -66,7 +67,7 @@ def test_relay_that_hangs_is_left_and_its_node_is_not_lost() -> None:
     assert moves(world) > NODES - 1 - 3
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(9))
 def test_promises_are_kept_when_any_nodes_are_lost(seed: int) -> None:
     result = run(replace(make_scenario(seed, LOSSY), all_connected=1 + seed % 3))
     assert not isinstance(result, Failure), result.reason

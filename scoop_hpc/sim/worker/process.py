@@ -1,94 +1,42 @@
-"""A worker of a simulated run: its state machine, in a shell like `worker.loop`, `runner` and `exchange`.
-
-::
-
-    main thread      a generator: yields while it computes (Busy), waits at the link (Idle)
-      '-- greenlet   a generator: yields the same, and Park where it leaves for the event loop
-    progress thread  looks at times that `next_look` names, if it is armed, and sleeps else
-
-What arrives lies in the link until one of the two threads polls: nobody sees a message while a task runs, unless the
-progress thread looks.
-"""
+"""A worker of a simulated run: its three threads, in a shell like `worker.loop` and `worker.runner`."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Protocol
 
 from scoop_hpc.errors import WorkerLostError
 from scoop_hpc.pickling.pickles import Outcome
-from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import (
-    Batch,
-    Buffer,
-    GetShared,
-    Gone,
-    Message,
-    OutcomeLost,
-    Query,
-    Ready,
-    Reference,
-    Results,
-    SetShared,
-    Shared,
-    Tasks,
-)
-from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, broker_name, broker_of
+from scoop_hpc.protocol.messages import Batch, Message, Ready
+from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.sim import program as steps
-from scoop_hpc.sim.agenda import Agenda, Process
-from scoop_hpc.sim.ledger import Ledger, Violation, call_of
+from scoop_hpc.sim.agenda import Process
+from scoop_hpc.sim.ledger import Violation, call_of
 from scoop_hpc.sim.program import ROOT, Program
+from scoop_hpc.sim.worker import exchange
+from scoop_hpc.sim.worker.effects import PARK, Busy, Greenlet, Idle, Life, Park, Thread, Waiter
+from scoop_hpc.sim.worker.exchange import Exchange, NumberedFuture, number_of
+from scoop_hpc.sim.worker.questions import Questions
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.worker.durations import Cost
-from scoop_hpc.worker.future import Future, Waits
+from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.policy import DEFAULT, Policy
-from scoop_hpc.worker.state import Export, GiveBack, Reply, SendOutcomes, WorkerState
+from scoop_hpc.worker.state import WorkerState
 from scoop_hpc.worker.tasks import Given, Task
 
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Compute for some *seconds*."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Wait at the link, for *seconds* at the most; None: until something arrives."""
-
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Park:
-    """Leave for the event loop."""
-
-
-_PARK = Park()
 _OPENING_SECONDS = 0.00001  # to unpickle a batch
 _LOOK_SECONDS = 0.0002  # from one look at the link to the next, where it does not wait there
-_Thread = Generator[Busy | Idle, None, None]
-_Life = Generator[Busy | Idle | Park, None, Any]
 
 
-class Surroundings(Protocol):
+class Surroundings(exchange.Surroundings, Protocol):
     """The run, as a worker uses it."""
 
-    agenda: Agenda
-    ledger: Ledger
     program: Program
-    message_cost: float
     stack_depth: int
-    large: int
 
     def send_to_broker(self, worker: Worker, message: Message) -> None:
         """Send *message* to the worker's broker."""
-
-    def taken(self, batch: Batch) -> Batch:
-        """Return outcomes without their reference to a worker's memory, unless that is dead."""
 
     def program_ended(self) -> None:
         """Note that the origin's program has come to its end."""
@@ -107,51 +55,6 @@ class Surroundings(Protocol):
 
     def passes(self, worker: Worker, point: str) -> None:
         """Note that a worker is at a *point* at which it may be to die."""
-
-
-class _Future(Future):
-    """A future that the ledger knows by its *number*."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, function: _Function, number: int, cost: Cost) -> None:
-        super().__init__(cast(Waits, None), cast(Any, function), (number,), {}, cost)
-        self.number = number
-
-
-class _Function:
-    """A function that tasks call, known by what workers learn about it."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class _Greenlet:
-    """A stack of its own, *depth* tasks deep."""
-
-    __slots__ = ("depth", "life")
-
-    def __init__(self, life: _Life) -> None:
-        self.life = life
-        self.depth = 0
-
-
-class _Waiter:
-    """A greenlet that has parked, or is about to."""
-
-    __slots__ = ("greenlet", "ready", "woken")
-
-    def __init__(self, greenlet: _Greenlet, ready: deque[_Waiter]) -> None:
-        self.greenlet = greenlet
-        self.ready = ready
-        self.woken = False
-
-    def wake(self) -> None:
-        if not self.woken:
-            self.woken = True
-            self.ready.append(self)
 
 
 class Worker(Process):
@@ -173,16 +76,15 @@ class Worker(Process):
         self.idle_since: float | None = None  # that it waits at the link, and would begin a task
         self.computed = 0.0  # seconds
         self._run, self._ledger, self._agenda = run, run.ledger, run.agenda
-        self._link: list[Message] = []
+        self._exchange = Exchange(run, name, self.state, policy, self._sends, self._arm)
+        self._questions = Questions(
+            name, self.state, self._exchange, run.agenda, run.ledger, self._new_waiter, self._leave
+        )
         self._waits_at_link = False
         self._wait_number = 0
-        self._debt = 0.0  # seconds that messages have cost the main thread, to be spent when it computes or waits next
-        self._main: _Thread = self._live()
-        self._current: _Greenlet | None = None
-        self._ready: deque[_Waiter] = deque()
-        self._questions = 0
-        self._functions: dict[str, _Function] = {}
-        self._costs: dict[str, Cost] = {}
+        self._main: Thread = self._live()
+        self._current: Greenlet | None = None
+        self._ready: deque[Waiter] = deque()
         self._policy = policy
         # the runner's
         self._running: Cost | None = None
@@ -192,7 +94,6 @@ class Worker(Process):
         self._armed = False
         self._look_is_planned = False
         self._interval: float | None = policy.first_look
-        self._values: dict[str, bytes] = {}
 
     # threads
 
@@ -202,7 +103,7 @@ class Worker(Process):
 
     def arrive(self, message: Message) -> None:
         """Put *message* into the link; it is seen by whoever looks next."""
-        self._link.append(message)
+        self._exchange.link.append(message)
         if self._waits_at_link:
             self._resume()
 
@@ -222,23 +123,23 @@ class Worker(Process):
         except StopIteration:
             self._run.worker_ended(self)
             return
-        now, debt = self._agenda.now, self._debt
+        now, debt = self._agenda.now, self._exchange.debt
         if isinstance(effect, Busy):
-            self._debt = 0.0
+            self._exchange.debt = 0.0
             self.computed += effect.seconds
             self._agenda.at(now + debt + effect.seconds * self.slowness, self._resume, self)
         elif debt:
-            self._debt = 0.0
+            self._exchange.debt = 0.0
             self._agenda.at(now + debt * self.slowness, lambda: self._wait(effect), self)
         else:
             self._wait(effect)
 
     def _wait(self, idle: Idle) -> None:
-        if self._link:
+        if self._exchange.link:
             self._resume()
             return
         self._waits_at_link = True
-        if not self._questions and not self.is_spared:
+        if not self._questions.pressing and not self.is_spared:
             self.idle_since = self._agenda.now
         if idle.seconds is not None:
             number = self._wait_number
@@ -268,19 +169,19 @@ class Worker(Process):
             self._poll_now()
             state.polled = polled
             state.look(now, False)
-            self._drain()
+            self._exchange.drain()
         self._interval = state.next_look(False, self._waits_at_link)
         if self._interval is not None:
             self._arm()
 
     # the event loop
 
-    def _live(self) -> _Thread:
-        self._send(Ready())
+    def _live(self) -> Thread:
+        self._exchange.send(Ready())
         state = self.state
         if self.name == ORIGIN:
             state.busy_since = self._agenda.now
-            program = _Greenlet(self._run_program())
+            program = Greenlet(self._run_program())
             yield from self._switch(program)
             state.busy_since = 0.0
             while not state.stopped and not (self._run.may_end() and self._is_done()):
@@ -289,7 +190,7 @@ class Worker(Process):
             while not state.stopped:
                 yield from self._step()
 
-    def _run_program(self) -> _Life:
+    def _run_program(self) -> Life:
         yield from self._execute(ROOT)
         self._run.program_ended()
 
@@ -298,10 +199,10 @@ class Worker(Process):
         self._drop_taken()
         return not (state.sent or self._has_news() or state.local or state.leaving or state.inbox or self._ready)
 
-    def _step(self) -> _Thread:
+    def _step(self) -> Thread:
         state = self.state
         if not self._has_work():
-            if self._questions:
+            if self._questions.pressing:
                 yield from self._poll()
             else:
                 yield from self._poll(wants=True)
@@ -317,10 +218,10 @@ class Worker(Process):
         elif state.failed:
             future, error = state.failed.popleft()
             if isinstance(error, WorkerLostError):
-                self._ledger.lost(_number_of(future), self._agenda.now)
+                self._ledger.lost(number_of(future), self._agenda.now)
                 future.settle(None, error)
             else:
-                self._ledger.cancelled(_number_of(future), self._agenda.now)
+                self._ledger.cancelled(number_of(future), self._agenda.now)
                 future.drop()
         elif self._ready:
             waiter = self._ready.popleft()
@@ -336,11 +237,11 @@ class Worker(Process):
             self._since = self._agenda.now
             state.busy_since = self._since
             self._running = None
-            yield from self._switch(_Greenlet(self._work()))
+            yield from self._switch(Greenlet(self._work()))
             state.busy_since = 0.0
             self._running = None
 
-    def _switch(self, greenlet: _Greenlet) -> _Thread:
+    def _switch(self, greenlet: Greenlet) -> Thread:
         self._current = greenlet
         for effect in greenlet.life:
             if isinstance(effect, Park):
@@ -358,19 +259,19 @@ class Worker(Process):
 
     def _may_run(self) -> bool:
         state = self.state
-        if self._questions or not (state.local or state.inbox):
+        if self._questions.pressing or not (state.local or state.inbox):
             return False
         if self.is_spared and state.local and not state.stays(state.local[-1].cost):
             self._give_back()
             return False
         return True
 
-    def _work(self) -> _Life:
+    def _work(self) -> Life:
         self.begun.resume()
         yield from self._work_on()
         self.begun.pause()
 
-    def _work_on(self) -> _Life:
+    def _work_on(self) -> Life:
         state = self.state
         while True:
             task = self._next_task() if state.inbox else None
@@ -390,19 +291,19 @@ class Worker(Process):
 
     # the runner
 
-    def _run_future(self, future: Future) -> _Life:
+    def _run_future(self, future: Future) -> Life:
         call = future.begin()
         if call is None:
             return
         if self.is_spared and not self.state.stays(future.cost):
-            raise Violation(f"task {_number_of(future)} is begun by the origin, where it must not run")
-        number = _number_of(future)
+            raise Violation(f"task {number_of(future)} is begun by the origin, where it must not run")
+        number = number_of(future)
         yield from self._call(number, future.cost)
         self._ledger.ended(number, self.worker_name, self._agenda.now)
         self._ledger.settled(number, number, self._agenda.now)
         future.settle(number, None)
 
-    def _run_task(self, task: Given) -> _Life:
+    def _run_task(self, task: Given) -> Life:
         if isinstance(task, Batch):
             yield from self._open(task)
             first = self._next_task()
@@ -414,7 +315,7 @@ class Worker(Process):
                 return
         slot = self.begun.begin(task.owner, task.serial, 1, len(task.losses))
         self.state.prepare(task.cost, self._agenda.now)
-        self._drain()
+        self._exchange.drain()
         self._since = self._agenda.now
         self._run.passes(self, "task")
         self._run.check_owner(self, task.owner)
@@ -432,17 +333,17 @@ class Worker(Process):
         if not self._armed:
             self._arm()
 
-    def _open(self, batch: Batch) -> _Life:
+    def _open(self, batch: Batch) -> Life:
         """Unpickle a batch, which takes a moment in which the worker may die of it, or another thread look."""
         slot = self.begun.begin(batch.owner, batch.serial, batch.count, len(batch.losses))
         self._ledger.opening(batch, self.worker_name, self._agenda.now)
         self._run.passes(self, "opening")
         yield Busy(_OPENING_SECONDS)
         self._ledger.opened(batch, self.worker_name, self._agenda.now)
-        self.state.opened(batch, self._unpickled(batch))
+        self.state.opened(batch, self._exchange.unpickled(batch))
         self.begun.end(slot)
 
-    def _call(self, number: int, cost: Cost) -> _Life:
+    def _call(self, number: int, cost: Cost) -> Life:
         start = self._agenda.now
         outer, outer_unpolled = self._running, max(self._unpolled, start - self._since)
         self._running, self._unpolled, self._since = cost, 0.0, start
@@ -463,11 +364,9 @@ class Worker(Process):
         self._unpolled = max(self._unpolled, now - self._since)
         self._since = now
 
-    # the user's code
-
-    def _execute(self, number: int) -> _Life:
+    def _execute(self, number: int) -> Life:
         """Take the steps of a call; return its value: its number."""
-        futures: dict[int, _Future] = {}
+        futures: dict[int, NumberedFuture] = {}
         for step in self._run.program.calls[call_of(number)].steps:
             match step:
                 case steps.Compute(seconds):
@@ -477,27 +376,27 @@ class Worker(Process):
                 case steps.Wait(call):
                     yield from self._wait_for(futures[call])
                 case steps.Cancel((call,)):
-                    yield from self._cancel(futures[call])
+                    yield from self._questions.cancel(futures[call])
                 case steps.Cancel(calls):
-                    yield from self._cancel_all([futures[call] for call in calls])
+                    yield from self._questions.cancel_all([futures[call] for call in calls])
                 case steps.AskWhetherRunning(call):
-                    yield from self._ask_whether_running(futures[call])
+                    yield from self._questions.ask_whether_running(futures[call])
                 case steps.Abandon(call):
-                    self._abandon(futures[call])
+                    self._questions.abandon(futures[call])
                 case steps.Kill(chance):
                     if self.state.size > 1 and self._run.is_killed(self, chance):
                         yield Busy(0.0)  # nothing follows
                 case steps.SetConstant(name):
-                    yield from self._set_constant(name)
+                    yield from self._questions.set_constant(name)
                 case steps.GetConstant(name, waits):
-                    yield from self._get_constant(name, waits)
+                    yield from self._questions.get_constant(name, waits)
         return number
 
-    def _submit(self, call: int, parent: int) -> _Future:
+    def _submit(self, call: int, parent: int) -> NumberedFuture:
         name = self._run.program.calls[call].function
-        function, cost = self._function(name)
+        function, cost = self._exchange.function(name)
         number = self._ledger.submitted(call, parent, self.worker_name, self._agenda.now)
-        future = _Future(function, number, cost)
+        future = NumberedFuture(function, number, cost)
         if self._running is not None:
             self._running.spawns = True
         state = self.state
@@ -505,7 +404,7 @@ class Worker(Process):
             state.local.append(future)
         elif state.submitted(future, self._agenda.now):
             self._note_poll()
-            self._drain()
+            self._exchange.drain()
             if state.local or state.leaving:
                 self._arm()
             if self._agenda.now - state.polled > state.poll_seconds:
@@ -515,7 +414,7 @@ class Worker(Process):
             self._arm()
         return future
 
-    def _wait_for(self, future: Future) -> _Life:
+    def _wait_for(self, future: Future) -> Life:
         assert self._current is not None
         if future.function is not None and self._current.depth < self._run.stack_depth:
             if self.is_spared and not self.state.stays(future.cost):
@@ -526,115 +425,28 @@ class Worker(Process):
             if future.settled:
                 return
         if not future.settled:
-            waiter = _Waiter(self._current, self._ready)
+            waiter = self._new_waiter()
             future.watch(waiter.wake)
             yield from self._leave(waiter)
             if not future.settled:
                 raise Violation(f"{self.name} goes on, and the future that it waited for is not settled")
 
-    def _leave(self, waiter: _Waiter) -> _Life:
+    def _new_waiter(self) -> Waiter:
+        assert self._current is not None
+        return Waiter(self._current, self._ready)
+
+    def _leave(self, waiter: Waiter) -> Life:
         if waiter.woken:
             return
         self._note_poll()
         running, unpolled = self._running, self._unpolled
         slot = self.begun.pause()
-        yield _PARK
+        yield PARK
         self.begun.resume(slot)
         self._running, self._unpolled = running, unpolled
         self._since = self._agenda.now
 
-    def _ask(self, message_of: Callable[[int], Message], soon: bool = True) -> Generator[Any, None, Any]:
-        assert self._current is not None
-        waiter = _Waiter(self._current, self._ready)
-        answers: list[Any] = []
-
-        def reply(answer: Any) -> None:
-            answers.append(answer)
-            waiter.wake()
-
-        number = self.state.question(message_of, reply)
-        self._drain()
-        self._questions += soon
-        yield from self._leave(waiter)
-        self._questions -= soon
-        self.state.forget(number)
-        if len(answers) != 1:
-            raise Violation(f"{self.name} got the answers {answers} to one question")
-        return answers[0]
-
-    def _cancel(self, future: _Future) -> _Life:
-        if future.settled:
-            return
-        if future.take() is not None:
-            self._settle_as_cancelled(future)
-        elif future.serial:
-            self._ledger.cancelling(future.number)
-            answer = yield from self._ask(lambda number: messages.Cancel(self.worker_name, future.serial, number))
-            if answer.is_dropped and self.state.sent.pop(future.serial, None) is not None:
-                self._settle_as_cancelled(future)
-
-    def _cancel_all(self, futures: Sequence[_Future]) -> _Life:
-        assert self._current is not None
-        waiter = _Waiter(self._current, self._ready)
-        sought: dict[int, _Future] = {}
-        answers: list[Any] = []
-
-        def reply(answer: Any) -> None:
-            answers.append(answer)
-            if len(answers) == len(sought):
-                waiter.wake()
-
-        for future in futures:
-            if future.serial in self.state.sent:
-                sought[future.serial] = future
-            else:
-                yield from self._cancel(future)
-        for serial, future in sought.items():
-            self._ledger.cancelling(future.number)
-            self.state.question(_cancel_of(self.worker_name, serial), reply)
-            self._drain()
-        if sought:
-            yield from self._leave(waiter)
-        for answer in answers:
-            if answer.is_dropped and self.state.sent.pop(answer.serial, None) is not None:
-                self._settle_as_cancelled(sought[answer.serial])
-
-    def _settle_as_cancelled(self, future: _Future) -> None:
-        self._ledger.cancelled(future.number, self._agenda.now)
-        future.drop()
-
-    def _ask_whether_running(self, future: Future) -> _Life:
-        if not future.settled and future.serial > 0:
-            yield from self._ask(lambda number: Query(self.worker_name, future.serial, number))
-
-    def _abandon(self, future: _Future) -> None:
-        if future.settled:
-            return
-        is_here = future.take() is not None
-        begun_here = not is_here and not future.serial
-        if not begun_here:
-            self._ledger.abandoned(future.number, self._agenda.now, dropped=is_here)
-        if not is_here:
-            self.state.abandon(future)
-            self._drain()
-
-    def _set_constant(self, name: str) -> _Life:
-        answer = yield from self._ask(lambda number: SetShared(self.worker_name, number, {name: name.encode()}))
-        if not answer.clashes:
-            self._values[name] = name.encode()
-
-    def _get_constant(self, name: str, waits: bool) -> _Life:
-        if name in self._values:
-            return
-        answer: Shared = yield from self._ask(lambda number: GetShared(name, number, False))
-        if answer.value is None and waits:
-            answer = yield from self._ask(lambda number: GetShared(name, number, True), soon=False)
-        if answer.value is not None:
-            self._values[name] = answer.value
-        if (waits or answer.value is not None) and answer.value != name.encode():
-            raise Violation(f"the constant {name!r} has the value {answer.value!r}")
-
-    # the exchange
+    # the link
 
     def _next_task(self) -> Given | None:
         task = self.state.next_task()
@@ -644,7 +456,7 @@ class Worker(Process):
 
     def _withdraw(self) -> None:
         self.state.withdraw()
-        self._drain()
+        self._exchange.drain()
 
     def _arm_for_tasks(self) -> None:
         if self.state.has_tasks_to_look_after:  # what waits in the inbox, too, may wait long behind this
@@ -652,7 +464,7 @@ class Worker(Process):
 
     def _share(self) -> None:
         self.state.share()
-        self._drain()
+        self._exchange.drain()
 
     def _send_away(self, future: Future) -> None:
         self._share()
@@ -661,30 +473,34 @@ class Worker(Process):
 
     def _give_back(self) -> None:
         self.state.give_back()
-        self._drain()
+        self._exchange.drain()
 
-    def _poll(self, wants: bool = False) -> _Thread:
+    def _poll(self, wants: bool = False) -> Thread:
         """Look at the link, and wait there if nothing has come; ask for tasks if this worker *wants* some."""
         state = self.state
         if wants:
-            if not state.want_unless_ahead() and self._receive():
+            if not state.want_unless_ahead() and self._exchange.receive():
                 self._poll_now()
                 return
             state.want()
         state.before_poll(self._agenda.now, True)
-        self._drain()
+        self._exchange.drain()
         seconds = state.policy.poll_seconds if state.local else None
-        if not self._receive() and not (state.inbox or state.foreign or self._has_news()):
+        if not self._exchange.receive() and not (state.inbox or state.foreign or self._has_news()):
             yield Idle(seconds)
-            self._receive()
+            self._exchange.receive()
         else:
             yield Busy(_LOOK_SECONDS)
         self._has_polled()
 
+    def _sends(self, message: Message) -> None:
+        self._run.send_to_broker(self, message)
+        self._run.passes(self, "sent")
+
     def _poll_now(self) -> None:
         self.state.before_poll(self._agenda.now, False)
-        self._drain()
-        self._receive()
+        self._exchange.drain()
+        self._exchange.receive()
         self._has_polled()
 
     def _has_polled(self) -> None:
@@ -692,37 +508,6 @@ class Worker(Process):
         state.polled = self._agenda.now
         if (state.local or state.leaving) and state.has_to_share():
             self._share()
-
-    def _receive(self) -> bool:
-        came, self._link = self._link, []
-        state, now, gone = self.state, self._agenda.now, set[ProcessName]()
-        for message in came:
-            self._debt += self._run.message_cost
-            if isinstance(message, Tasks):
-                self._ledger.come(message.batches, broker_of(self.name), self.name, now)
-                if state.busy_since:
-                    self._arm()
-            elif isinstance(message, Results):
-                self._take(message.batches)
-            elif isinstance(message, Gone):
-                gone.update(message.workers, map(broker_name, message.nodes))
-            state.receive(message)
-        if came:
-            self._ledger.holds(self._in_inbox(), self.name, now, gone)
-        self._drain()
-        return bool(came)
-
-    def _take(self, batches: list[Batch]) -> None:
-        """Take outcomes out of the memory of who made them; those that are lost are asked for."""
-        batches[:] = map(self._run.taken, batches)
-        lost = [batch for batch in batches if type(batch.frames[-1]) is Reference]
-        if lost:
-            batches[:] = [batch for batch in batches if batch not in lost]
-            for batch in lost:
-                self._send(OutcomeLost(self.worker_name, batch.done))
-
-    def _in_inbox(self) -> list[Batch]:
-        return [self._packed(given) for given in self.state.inbox]
 
     def _deliver(self, batch: Batch) -> None:
         for item in bytes(batch.frames[0]).split():
@@ -732,7 +517,7 @@ class Worker(Process):
     def _claim(self, serial: int, value: int, unpolled: float) -> None:
         future = self.state.claim(serial, unpolled)
         if future is not None:
-            self._ledger.settled(_number_of(future), value, self._agenda.now)
+            self._ledger.settled(number_of(future), value, self._agenda.now)
             future.settle(value, None)
 
     def _drop_taken(self) -> None:
@@ -743,77 +528,6 @@ class Worker(Process):
             state.local.pop()
         while state.local and state.local[0].function is None:
             state.local.popleft()
-
-    def _drain(self) -> None:
-        outbox = self.state.outbox
-        while outbox:
-            action = outbox.popleft()
-            if isinstance(action, Message):
-                self._send(action)
-            elif isinstance(action, SendOutcomes):
-                batches = [self._outcomes(owner, items) for owner, items in action.outcomes.items()]
-                self._send(Results(batches, action.request))
-            elif isinstance(action, Export):
-                exported = [batch for group in action.groups if (batch := self._export(group)) is not None]
-                if exported:
-                    self._send(Tasks(exported))
-            elif isinstance(action, GiveBack):
-                self._send(Tasks([self._packed(given) for given in action.given]))
-            else:
-                assert isinstance(action, Reply)
-                action.to(action.answer)
-
-    def _outcomes(self, owner: WorkerName, items: Sequence[tuple[Any, ...]]) -> Batch:
-        text = " ".join(f"{serial}:{value}:{unpolled!r}" for serial, value, unpolled in items)
-        frames: list[Buffer] = [text.encode()]
-        if self._run.large and any(call_of(value) % self._run.large == 0 for _, value, _ in items):
-            frames.append(Reference(self.name.encode()))
-        return Batch(owner, 0, frames, done=tuple([item[0] for item in items]))
-
-    def _export(self, group: Sequence[Future]) -> Batch | None:
-        futures: list[Future] = []
-        numbers: list[int] = []
-        function: Any = None
-        for future in group:
-            call = future.take()
-            if call is not None:
-                function = call[0]
-                futures.append(future)
-                numbers.append(_number_of(future))
-        if not futures:
-            return None
-        batch = self.state.exported(futures, [_calls(function.name, numbers)])
-        for serial, number in enumerate(numbers, batch.serial):
-            self._ledger.exported(number, self.worker_name, serial, self._agenda.now)
-        return batch
-
-    def _unpickled(self, batch: Batch) -> list[Task]:
-        name, *numbers = bytes(batch.frames[0]).decode().split()
-        function, cost = self._function(name)
-        return [
-            Task(batch, serial, cast(Any, function), int(number), cost)
-            for serial, number in enumerate(numbers, batch.serial)
-        ]
-
-    def _packed(self, given: Given) -> Batch:
-        if isinstance(given, Batch):
-            return given
-        function = cast(_Function, given.function)
-        calls: list[Buffer] = [_calls(function.name, [given.item])]
-        return Batch(given.owner, given.serial, calls, terms=given.terms, losses=given.losses)
-
-    def _function(self, name: str) -> tuple[_Function, Cost]:
-        if name not in self._functions:
-            self._functions[name] = _Function(name)
-            self._costs[name] = Cost(self._policy)
-        return self._functions[name], self._costs[name]
-
-    def _send(self, message: Message) -> None:
-        self._debt += self._run.message_cost
-        if isinstance(message, Tasks):
-            self._ledger.leave(message.batches, self.name, broker_of(self.name), self._agenda.now)
-        self._run.send_to_broker(self, message)
-        self._run.passes(self, "sent")
 
     # what must be gone at the end
 
@@ -827,16 +541,3 @@ class Worker(Process):
             + ("_outcomes", "_replies")
             if getattr(state, name)
         ]
-
-
-def _number_of(future: Future) -> int:
-    assert isinstance(future, _Future)
-    return future.number
-
-
-def _cancel_of(owner: WorkerName, serial: int) -> Callable[[int], Message]:
-    return lambda number: messages.Cancel(owner, serial, number)
-
-
-def _calls(function: str, numbers: Sequence[int]) -> bytes:
-    return f"{function} {' '.join(map(str, numbers))}".encode()

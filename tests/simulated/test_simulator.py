@@ -36,10 +36,11 @@ from scoop_hpc.sim.efficiency import NETWORK, flat, nested, rows
 from scoop_hpc.sim.faults import MOMENTS, Death, HeldUp, SlowLink, SlowNode, Stall
 from scoop_hpc.sim.many import try_seed, try_seeds
 from scoop_hpc.sim.network import Hold, Network, NetworkPlan
+from scoop_hpc.sim.plan import Classes, Result, Scenario
 from scoop_hpc.sim.program import ROOT, Abandon, Call, Cancel, Compute, Kill, Program, Step, Submit, Wait
 from scoop_hpc.sim.scenario import Failure, Sizes, make_scenario, run
 from scoop_hpc.sim.shrink import shrink
-from scoop_hpc.sim.world import Classes, Result, Scenario, World
+from scoop_hpc.sim.world import World
 from scoop_hpc.worker.state import WorkerState
 
 SMALL = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5)
@@ -47,7 +48,7 @@ LASTING = Sizes(most_nodes=4, most_workers=3, most_tasks=24, most_faults=5, loss
 DEADLY = Sizes(most_nodes=3, most_workers=3, most_tasks=24, faults=1, deaths=4, losses=0)
 
 
-@pytest.mark.parametrize("first", range(0, 120, 20))  # `make simulate` tries thousands
+@pytest.mark.parametrize("first", range(0, 60, 20))  # `make simulate` tries thousands
 def test_no_promise_is_broken_under_any_seed(first: int) -> None:
     broken = [outcome for outcome in map(partial(try_seed, sizes=SMALL), range(first, first + 20)) if outcome.reason]
     assert not broken
@@ -153,6 +154,7 @@ class KeepsInbox(WorkerState):
 
 
 def found(classes: Classes, sizes: Sizes = LASTING, first: int = 0) -> Failure:
+    """Return what the first seed shows that fails; *first* is shortly before it, where it is far away."""
     for seed in range(first, first + 300):
         result = run(make_scenario(seed, sizes), classes)
         if isinstance(result, Failure):
@@ -228,30 +230,30 @@ remains_of, give = BrokerLedger.remains, BrokerWorker.give
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "bug", "words"),
+    ("where", "name", "bug", "words", "first"),
     [
-        (BrokerLedger, "strike_batch", lambda *args: None, "thought to be at|has something left"),
-        (BrokerLedger, "remains", remains_of_begun, "is lost"),
-        (BrokerLedger, "remains", remains_without_failed, "work left"),
-        (BrokerLedger, "drop_owned", lambda *args: None, "is kept at|has something left"),
-        (Queue, "drop_owned", lambda *args: None, "is kept at"),
-        (BrokerWorker, "questions", lambda self: [], "work left"),
-        (BrokerWorker, "give", give_with_own, "has something left"),
-        (agent_state, "_ids", lambda tasks: (), "has lost"),
+        (BrokerLedger, "strike_batch", lambda *args: None, "thought to be at|has something left", 0),
+        (BrokerLedger, "remains", remains_of_begun, "is lost", 0),
+        (BrokerLedger, "remains", remains_without_failed, "work left", 0),
+        (BrokerLedger, "drop_owned", lambda *args: None, "is kept at|has something left", 210),
+        (Queue, "drop_owned", lambda *args: None, "is kept at", 25),
+        (BrokerWorker, "questions", lambda self: [], "work left", 125),
+        (BrokerWorker, "give", give_with_own, "has something left", 0),
+        (agent_state, "_ids", lambda tasks: (), "has lost", 0),
     ],
 )
 def test_a_bug_about_deaths_is_found(
-    where: object, name: str, bug: object, words: str, monkeypatch: pytest.MonkeyPatch
+    where: object, name: str, bug: object, words: str, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, name, bug)
-    assert re.search(words, found(Classes(), DEADLY).reason)
+    assert re.search(words, found(Classes(), DEADLY, first).reason)
 
 
 @pytest.mark.parametrize(
     ("classes", "words", "first"),
     [
         (Classes(broker=HearsTheDead), "has lost|settled", 0),
-        (Classes(worker=KeepsTasksOfTheDead), "is kept at", 360),  # it is rare
+        (Classes(worker=KeepsTasksOfTheDead), "is kept at", 360),
     ],
 )
 def test_a_bug_of_who_survives_is_found(classes: Classes, words: str, first: int) -> None:
@@ -344,7 +346,7 @@ def kept(scenario: Scenario) -> Result:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_death_costs_what_the_worker_had_begun_and_no_more(moment: str, seed: int) -> None:
     death = Death(1, 0, 0.05, moment, seconds=0.001)
     result = kept(Scenario(seed, (2, 2), thirty_tasks(), faults=(death,)))
@@ -398,7 +400,7 @@ def test_efficiency_is_close_to_one_on_a_few_nodes() -> None:
 @pytest.mark.parametrize("make", [flat, nested])
 def test_nodes_do_not_tell_all_others_of_each_task(make: Callable[[int], Program]) -> None:
     nodes = 40
-    result = World(Scenario(0, (2,) * nodes, make(2 * nodes * 20), NETWORK), checks=False).run()
+    result = World(Scenario(0, (2,) * nodes, make(2 * nodes * 12), NETWORK), checks=False).run()
     assert sum(result.computed.values()) > 0.9 * result.seconds * 2 * nodes
     assert result.task_messages < 30 * result.executed
 
