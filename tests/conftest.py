@@ -111,14 +111,18 @@ def _fetch_scoop(directory: Path) -> Path:
         done = subprocess.run([*pip, f"--dest={directory}", SCOOP], check=False, capture_output=True, text=True)
         assert done.returncode == 0, f"cannot download {SCOOP}:\n{done.stderr}"
     (archive,) = directory.glob("*.tar.gz")
-    sources = directory / archive.name[: -len(".tar.gz")]
-    with tarfile.open(archive) as members:
-        for member in members.getmembers():
-            source = members.extractfile(member) if member.name.endswith(".py") else None
-            path = directory / member.name
-            if source is not None and sources in path.parents and ".." not in path.parts:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(source.read())
+    release = archive.name[: -len(".tar.gz")]
+    sources = directory / release
+    if not sources.exists():  # unpacked once: a program of it may be read by another process's test at any time
+        unpacked = directory / "unpacked"  # its rest, where an earlier process was killed here, is written over
+        with tarfile.open(archive) as members:
+            for member in members.getmembers():
+                source = members.extractfile(member) if member.name.endswith(".py") else None
+                path = unpacked / member.name
+                if source is not None and unpacked / release in path.parents and ".." not in path.parts:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(source.read())
+        (unpacked / release).rename(sources)
     return sources
 
 
