@@ -46,6 +46,7 @@ simulate: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --messages $(MESSAGES)
 	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -q tests/loopback/test_strangers.py
+	HYPOTHESIS_EXAMPLES=1000 $(BIN)/python -m pytest -q -n 2 -m hypothesis tests/unit
 
 # a seed kills three nodes, agents or brokers of a run here, or eight workers; on clusters it kills two, or breaks ten links
 soak: $(READY)

@@ -32,9 +32,15 @@ COMMANDS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let examples that hypothesis makes take their time: a machine that is busy is no fault of theirs."""
+    """Let examples that hypothesis makes take their time: a machine that is busy is no fault of theirs.
+
+    There are a few each time, and many where HYPOTHESIS_EXAMPLES says so, as in `make fuzz`.
+    """
     hypothesis.settings.register_profile(
-        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+        "patient",
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+        max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
     )
     hypothesis.settings.load_profile("patient")
     # the tests start a thousand interpreters: without byte code each would compile all that it imports

@@ -8,7 +8,7 @@ import time
 import timeit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import HostlistError
@@ -131,7 +131,6 @@ def test_a_large_machine_is_expanded_at_once_however_it_is_written(text: str) ->
     assert min(timeit.repeat(lambda: expand(text), timer=time.process_time, number=1, repeat=3)) < 0.3
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(NAMES, max_size=20))
 def test_fold_is_undone_by_expand(names: list[str]) -> None:
     assert expand(fold(names)) == names
@@ -159,7 +158,6 @@ def _write(element: tuple[list[str], list[list[tuple[int, int, int]]]]) -> tuple
     return text, hosts
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ELEMENTS, max_size=5), st.sampled_from([",", " ", "\n", "\t,", ",,"]))
 def test_any_list_is_the_lists_of_its_elements_one_after_the_other(
     elements: list[tuple[list[str], list[list[tuple[int, int, int]]]]], separator: str

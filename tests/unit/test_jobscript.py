@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_hpc.cli.options.job import OF_THE_RUN, command_line
@@ -96,7 +96,6 @@ NEUTRAL = {
 }
 # one line of text, as a JobSpec demands; and the words that a shell or sbatch would see something in
 LINES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1).filter(str.strip)
-PATIENT = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NASTY = [
     "a b",
     "  a ",
@@ -229,7 +228,6 @@ def test_whatever_is_typed_stays_one_word_of_a_directive(scheduler: str, text: s
 
 
 @pytest.mark.parametrize("scheduler", ["slurm", "local"])
-@PATIENT
 @given(text=LINES)
 def test_any_line_stays_one_word_of_a_directive(scheduler: str, text: str) -> None:
     check_fields(scheduler, text)
@@ -246,7 +244,6 @@ def check_fields(scheduler: str, text: str) -> None:
     assert script.split("\n")[-2] == f"exec {shlex.join(COMMAND)}"
 
 
-@PATIENT
 @given(st.text(max_size=40))
 def test_any_text_without_nul_stays_one_word_on_one_line(text: str) -> None:
     word = quote(text.replace("\0", ""))
@@ -254,7 +251,6 @@ def test_any_text_without_nul_stays_one_word_on_one_line(text: str) -> None:
     assert read_word(word) == text.replace("\0", "").encode(errors="surrogateescape")
 
 
-@PATIENT
 @given(st.binary(max_size=20))
 def test_bytes_that_are_no_text_stay_one_word(name: bytes) -> None:
     text = name.replace(b"\0", b"").decode(errors="surrogateescape")

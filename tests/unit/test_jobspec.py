@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_hpc.errors import JobSpecError
@@ -84,7 +84,6 @@ def test_what_is_no_time_is_called_by_its_name() -> None:
             parse_walltime(text, "time of --signal")
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_a_walltime_written_is_read_back(seconds: int) -> None:
     assert parse_walltime(format_walltime(seconds)) == seconds

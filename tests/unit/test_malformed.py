@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scoop_hpc.broker.state import BrokerState
@@ -136,7 +136,6 @@ def arrived(message: Message) -> Message:
     return codec.decode(codec.encode(message))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_any_bytes_are_a_message_or_a_protocol_error(frames: list[bytes]) -> None:
     with contextlib.suppress(ProtocolError):
@@ -159,7 +158,6 @@ def test_a_damaged_message_is_a_message_or_a_protocol_error(sample: Message) -> 
             codec.decode(frames)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=40))
 def test_any_line_is_a_message_or_a_protocol_error(line: bytes) -> None:
     with contextlib.suppress(ProtocolError):
@@ -216,7 +214,6 @@ def broker() -> BrokerState:
     return state
 
 
-@settings(max_examples=50, deadline=None)
 @given(CONVERSATION)
 def test_a_broker_takes_senseless_messages_as_protocol_errors_only(conversation: list[tuple[Message, str]]) -> None:
     state = broker()
@@ -232,7 +229,6 @@ def driver() -> DriverState:
     return run
 
 
-@settings(max_examples=50, deadline=None)
 @given(CONVERSATION)
 def test_a_driver_takes_senseless_messages_as_protocol_errors_only(conversation: list[tuple[Message, str]]) -> None:
     run = driver()

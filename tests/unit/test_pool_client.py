@@ -7,6 +7,8 @@ import os
 import threading
 from typing import Any
 
+import pytest
+
 from scoop_hpc.broker.actions import Send
 from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
@@ -29,6 +31,7 @@ from scoop_hpc.protocol.messages import (
     Tasks,
 )
 from scoop_hpc.protocol.names import CLIENT, ProcessName, broker_name, worker_name
+from scoop_hpc.transport import segments as segments_module
 from scoop_hpc.transport.segments import Segments
 
 WORKER = worker_name(0, 1)
@@ -277,41 +280,53 @@ def test_submitter_may_submit_from_a_callback() -> None:
     assert more[0].result(0) == 2
 
 
+LARGE = 1_000_000  # bytes: more than goes by messages
+
+
+@pytest.fixture
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free each segment when nobody needs its content any more."""
+    monkeypatch.setattr(segments_module, "_REST_EACH", 0)
+
+
 def open_segments() -> int:
     return sum("memfd:scoop-hpc" in os.path.realpath(f"/proc/self/fd/{entry}") for entry in os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.usefixtures("no_rest")
 def test_large_argument_is_in_shared_memory_until_its_outcome_has_come() -> None:
     pool = Pool(segments=Segments(most=10))
-    future = pool.submit(len, bytearray(70_000_000))
+    future = pool.submit(len, bytearray(LARGE))
     pool.pump()
     assert [type(frame) is Reference for frame in pool.sent[0].frames] == [True]
     assert open_segments() == 1
     pool.work()
-    assert future.result(0) == 70_000_000
+    assert future.result(0) == LARGE
     assert open_segments() == 0
 
 
+@pytest.mark.usefixtures("no_rest")
 def test_large_arguments_of_calls_that_travel_together_are_copied_once_each() -> None:
     pool = Pool(segments=Segments(most=10))
     pool.submit(len, b"")
     pool.pump()
     pool.work(unpolled=1e-6)
-    submitted = [pool.submit(len, bytearray(70_000_000 + n)) for n in range(4)]
+    submitted = [pool.submit(len, bytearray(LARGE + n)) for n in range(4)]
     pool.pump()
     assert max(batch.count for batch in pool.sent) > 1
     assert open_segments() == 4
     pool.work(4)
-    assert [future.result(0) for future in submitted] == [70_000_000 + n for n in range(4)]
+    assert [future.result(0) for future in submitted] == [LARGE + n for n in range(4)]
     assert open_segments() == 0
 
 
+@pytest.mark.usefixtures("no_rest")
 def test_large_arguments_of_calls_that_cannot_be_sent_are_freed() -> None:
     def locked(value: object, lock: Any = threading.Lock()) -> None:
         """Cannot be pickled."""
 
     segments = Segments(most=10)
-    packed = batching.pack_calls(locked, [((bytearray(70_000_000),), {}), ((bytearray(70_000_000),), {})], segments)
+    packed = batching.pack_calls(locked, [((bytearray(LARGE),), {}), ((bytearray(LARGE),), {})], segments)
     assert set(packed.refused) == {0, 1}
     assert open_segments() == 0
 
