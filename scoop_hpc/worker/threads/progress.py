@@ -320,10 +320,16 @@ class Progress:
         return True
 
     def _users_wait(self) -> bool:
-        """Return whether more threads of the user's wait than others were replaced for."""
-        threads = [(each.thread, each.busy_since) for each in self._substitutes]
-        threads.append((self._thread, self._state.busy_since))
-        return self._waiting.get(_USERS, 0) > self._excuses.count(threads)
+        """Return whether more threads of the user's wait than others were replaced for.
+
+        Who waits by itself now, for a future that it polls, say, needs no excuse any more.
+        """
+        threads = [(each.thread, each.runner, each.busy_since) for each in self._substitutes]
+        threads.append((self._thread, self._main, self._state.busy_since))
+        excused = self._excuses.count(
+            (thread, since) for thread, runner, since in threads if (thread, runner.running) not in self._waiting
+        )
+        return self._waiting.get(_USERS, 0) > excused
 
     def may_run(self, substitute: _Substitute) -> bool:
         """Return whether *substitute* may take another task."""
