@@ -11,7 +11,7 @@ from scoop_hpc.bulk.chunks import Chunk
 from scoop_hpc.bulk.feed import Feed, check_callable, result_by
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.scans import Scanned, put_before, scan_chunk, worth_a_task
-from scoop_hpc.bulk.splitting import NOTHING, fold
+from scoop_hpc.bulk.splitting import NOTHING, fold, reduce_two
 from scoop_hpc.errors import UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.packed import Packed
 from scoop_hpc.worker.controller import Controller
@@ -39,7 +39,9 @@ def reduced(
         if initial is NOTHING:
             raise TypeError("map_reduce of no items needs an initial value")
         return initial
-    return result if initial is NOTHING else reduction(initial, result)
+    if initial is NOTHING:
+        return result
+    return reduce_two(controller, reduction, initial, result, deadline, "map_reduce")
 
 
 def scanned(
@@ -119,16 +121,20 @@ class _Scan:
             self._shifting.append(_Shifted(count, None, lambda: chunk))
         else:
             here = partial(bulk_task(put_before, self._reduction), self._reduction, before, chunk)
-            elsewhere = self._controller.size > 1 and worth_a_task(scanned.each, len(chunk.results))
+            is_worth_it = worth_a_task(scanned.each, len(chunk.results)) or self._controller.longest_here < 0
+            elsewhere = self._controller.size > 1 and is_worth_it
             task = self._controller.submit(here.func, here.args, {}) if elsewhere else None
             self._shifting.append(_Shifted(count, task, here))
         if chunk.results:
             last = chunk.results[-1]
             try:
                 last = last.result() if type(last) is Packed else last
-                self._before = last if before is NOTHING else self._reduction(before, last)
+                self._before = last if before is NOTHING else self._reduced(before, last)
             except Exception as error:  # the user's reduction: raised after the results before
                 self._failure = error
+
+    def _reduced(self, before: Any, last: Any) -> Any:
+        return reduce_two(self._controller, self._reduction, before, last, self._deadline, "map_scan")
 
     def _next(self) -> tuple[int, Chunk]:
         """Return how many items the next chunk has, and the chunk."""

@@ -81,6 +81,9 @@ class Worker(Protocol):
     def meter(self, function: Callable[..., Any]) -> Meter | None:
         """Return what counts the calls of *function*; None where nobody counts."""
 
+    def note_called(self, function: Callable[..., Any]) -> None:
+        """Let what is said of this worker's death name *function*."""
+
     def abandon(self, future: Future) -> None:
         """Do not care for *future* any more."""
 
@@ -254,7 +257,10 @@ class Fold:
                 value = self._result(segment)
                 self._out -= segment.count
             segments.popleft()
-            self._front = value if self._front is NOTHING else self._reduction(self._front, value)
+            if self._front is not NOTHING:
+                deadline = self._deadline if self._aloof else None
+                value = reduce_two(self._worker, self._reduction, self._front, value, deadline, "map_reduce")
+            self._front = value
         return self._front
 
     def _result(self, part: _Part) -> Any:
@@ -280,14 +286,34 @@ def fold_part(packed: Packed, each: float | None, left: float | None) -> Any:
     deadline = None if left is None else time.monotonic() + left
     process = os.getpid()
     try:
-        fold = Fold(current(), function, reduction, each, deadline)
-        return fold.run(iter(items), len(items) + 1)
+        worker = current()
+        worker.note_called(function)
+        return Fold(worker, function, reduction, each, deadline).run(iter(items), len(items) + 1)
     except _Failure as failure:
         return _FailedPart(failure.frames)
     except BaseException as error:  # the user's functions: what they raised is sent on
         if os.getpid() != process:  # by a child that they have forked: not this worker's business
             raise
         return _FailedPart(pickles.dump_outcome(Outcome(error=error)))
+
+
+def reduce_two(
+    worker: Worker, reduction: Callable[[Any, Any], Any], left: Any, right: Any, deadline: float | None, caller: str
+) -> Any:
+    """Return ``reduction(left, right)``, of another worker where the program is at stake here and they can travel."""
+    if worker.longest_here >= 0:
+        return reduction(left, right)
+    future = worker.submit(reduction, (left, right), {})
+    try:
+        worker.wait_for(future, deadline)
+        if not future.settled:
+            raise TimeoutError(f"not all results of {caller} were reduced in time")
+        return future.result()
+    except UnpicklableError:
+        return reduction(left, right)
+    finally:
+        if not future.settled:
+            worker.abandon(future)
 
 
 def fold(

@@ -21,7 +21,11 @@ from collections.abc import Mapping, Sequence
 
 from scoop_hpc.launchers.base import Command, Forwarding
 
-_OUTLIVES = '"$@"; status=$?; [ "$status" -le 128 ] || echo "killed by SIG$(kill -l "$status")" >&2; exit "$status"'
+_OUTLIVES = (
+    '"$@"; status=$?; '
+    '[ "$status" -le 128 ] || echo "its agent was killed by SIG$(kill -l "$status")" >&2; '
+    'exit "$status"'
+)
 
 
 class QrshLauncher:

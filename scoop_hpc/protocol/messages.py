@@ -129,7 +129,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 17  # raised whenever a field changes; Hello carries it
+VERSION = 18  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -468,6 +468,7 @@ class Exited(Message, frozen=True):
     task: str = ""  # the function that it executed, and which attempt that was
     is_too_long: bool = False  # it was killed because a task had exceeded its time limit
     is_replaced: bool = False  # another worker was started in its place
+    was_stopped: bool = False  # it was killed because it had been stopped for long
 
 
 class TaskId(msgspec.Struct, frozen=True, array_like=True):

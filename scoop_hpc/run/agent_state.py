@@ -447,11 +447,16 @@ class AgentState:
             meant = own_end or self.phase is not Phase.SERVING
             kind = events.ProcessEnded if meant else events.ProcessDied
             self._observers.tell(kind(described(name), pid, describe_exit(status)))
-        exited = Exited(name, pid, status, out_of_memory, own_end)
+        was_stopped = status == -signal.SIGKILL and self._stopped.get(pid, 0) >= self._policy.stopped_looks
+        exited = Exited(name, pid, status, out_of_memory, own_end, was_stopped=was_stopped)
         self._has_broker = self._has_broker and is_worker(name)
-        if self.phase is not Phase.SERVING or not is_worker(name) or name == ORIGIN or not self._has_broker:
-            return [Tell(exited), *self._go_on(now)]
-        return self._replace(exited, name, unfinished)
+        if is_worker(name) and self._is_replaceable(name):
+            return self._replace(exited, name, unfinished)
+        return [Tell(exited), *self._go_on(now)]
+
+    def _is_replaceable(self, name: BrokerName | WorkerName) -> bool:
+        """Return whether the run goes on without the process *name*, by another in its place."""
+        return self.phase is Phase.SERVING and is_worker(name) and name != ORIGIN and self._has_broker
 
     def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
         """Tell of the death of a worker, and start another one in its place."""
@@ -473,13 +478,16 @@ class AgentState:
     def looked(self, stopped: Collection[int]) -> list[Action]:
         """Take what a look at the children has found: which are *stopped*.
 
-        A child that is stopped for long, or a broker that does not answer, is not dead, and hangs.
+        A child that is stopped for long, or a broker that does not answer, is not dead, and hangs. A worker that is
+        stopped is killed then, and others execute what it had begun.
         """
         policy = self._policy
         self._stopped = {pid: self._stopped.get(pid, 0) + 1 for pid in self._children if pid in stopped}
         actions: list[Action] = []
         for pid, looks in self._stopped.items():
-            if looks == policy.stopped_looks:
+            if looks >= policy.stopped_looks and self._is_replaceable(self._children[pid]):
+                actions.append(Signal(pid, signal.SIGKILL))
+            elif looks == policy.stopped_looks:
                 seconds = f"{looks * policy.look:g} s"
                 actions += self._report_child(pid, f"has been stopped for {seconds}, by SIGSTOP or the like")
         if self._unanswered is None or not self._has_broker:

@@ -7,12 +7,15 @@ import signal
 from scoop_hpc.protocol.messages import Exited
 
 OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
+STOPPED = "it had been stopped for long, by SIGSTOP or the like"
 
 
 def how_it_died(exited: Exited, too_long: bool) -> str:
     """Say how a process ended, and why, as far as that is known."""
     if too_long:
         return "was killed: a task exceeded its time limit"
+    if exited.was_stopped:
+        return f"was killed: {STOPPED}"
     return f"died: {describe_exit(exited.status)}{OUT_OF_MEMORY if exited.out_of_memory else ''}"
 
 

@@ -41,6 +41,7 @@ from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.link import Link
 from scoop_hpc.worker.loop import Loop
 from scoop_hpc.worker.loop_timing import LoopTimings
+from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
@@ -226,6 +227,12 @@ class Controller:
         """Return what counts the calls of *function* that the task of this thread makes; None where nobody counts."""
         runner = self.runner if get_ident() == self._thread else self.progress.runner
         return runner.meter(function)
+
+    def note_called(self, function: Callable[..., Any]) -> None:
+        """Let what is said of this worker's death name *function*, which one of this package's tasks calls."""
+        begun = self.exchange.begun
+        if begun is not None and get_ident() == self._thread:
+            name_called(begun, function, ())
 
     def account_lost(self, function: Callable[..., Any], error: BaseException, position: int | None = None) -> None:
         """Note that a task has failed because its workers were lost: nobody else can."""

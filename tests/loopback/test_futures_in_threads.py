@@ -243,3 +243,24 @@ def test_a_script_that_nobody_started_by_scoop_hpc_is_called_back_too(runs: Runs
         [sys.executable, "-W", "ignore", path], cwd=runs.directory, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1, 4]\n", "")
+
+
+def test_tasks_that_join_threads_which_wait_never_block_all_workers(runs: Runs) -> None:
+    functions = """
+sys.setswitchinterval(1e-5)  # a thread is found blocked while what it runs ends
+
+def joined(n):
+    results = []
+    threads = [threading.Thread(target=lambda k=k: results.append(futures.submit(square, k).result())) for k in (1, 2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return sum(results)
+"""
+    program = """
+for _ in range(30):
+    tasks = [futures.submit(joined, n) for n in range(12)]
+    assert sum(futures.map(square, range(10))) == 285
+    assert [task.result() for task in tasks] == [5] * 12
+print("done")
+"""
+    assert run(runs, functions, program, 2) == "done\n"

@@ -149,16 +149,19 @@ def test_what_cannot_be_understood_under_the_name_of_a_worker_of_the_run_ends_it
     until(lambda: not members(run.pid))
 
 
-def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes_on(runs: Runs) -> None:
+def test_a_process_that_is_stopped_ends_the_run_but_a_worker_and_a_run_that_is_suspended_goes_on(runs: Runs) -> None:
     """All of it at once, for it takes 20 seconds."""
-    titles = ("scoop-broker", "scoop-worker", "scoop-origin", "driver")
+    titles = ("scoop-broker", "scoop-origin", "driver")
     path = runs.directory / "record.json"
     program = runs.write(WAITING)
     started = {title: runs.start("-n", "2", "--record", str(path) + title, program) for title in titles}
-    suspended = runs.start("-n", "2", program)
-    for run in (*started.values(), suspended):
+    suspended, without_a_worker = (runs.start("-n", "2", program) for _ in range(2))
+    for run in (*started.values(), suspended, without_a_worker):
         until((runs.directory / f"begun-{run.pid}").exists)
-        until(lambda run=run: {*titles[:3], "agent"} <= set(members(run.pid).values()))  # type: ignore[misc]
+        there = {*titles[:2], "scoop-worker", "agent"}
+        until(lambda run=run, there=there: there <= set(members(run.pid).values()))  # type: ignore[misc]
+    worker = next(pid for pid, title in members(without_a_worker.pid).items() if title == "scoop-worker")
+    os.kill(worker, signal.SIGSTOP)
     for title, run in started.items():
         os.kill(run.pid if title == "driver" else one(run, title), signal.SIGSTOP)
     stopped: set[int] = set()
@@ -175,8 +178,13 @@ def test_a_process_that_is_stopped_ends_the_run_and_a_run_that_is_suspended_goes
         assert "stopped" in stderr
         assert run.returncode == (-signal.SIGKILL if title == "driver" else 1)
         until(lambda run=run: not members(run.pid))  # type: ignore[misc]
+    until(lambda: worker not in members(without_a_worker.pid))
     for pid in members(suspended.pid):
         os.kill(pid, signal.SIGCONT)
     (runs.directory / "go").touch()
     stdout, stderr = suspended.communicate(timeout=240)
     assert (stdout, stderr, suspended.returncode) == ("4950\n", "", 0)
+    stdout, stderr = without_a_worker.communicate(timeout=240)
+    assert (stdout, without_a_worker.returncode) == ("4950\n", 0)
+    assert f"(pid {worker}) on " in stderr
+    assert "was killed: it had been stopped for long" in stderr

@@ -100,6 +100,43 @@ print(sum(futures.map(die, [n for n in range(2000) if n not in (7, 33, 58)])))
     assert done.returncode == 0
 
 
+def test_reductions_that_kill_take_no_program_down_once_a_worker_has_died(runs: Runs) -> None:
+    functions = """
+def die_at(n):
+    time.sleep(0.002)
+    if n == 7: os._exit(1)
+    return n
+
+def add(a, b):
+    if a == 37 or b == 37: os._exit(2)  # an item of a chunk, or all of it, where that was cut
+    return a + b
+
+def add_up_to(a, b):
+    if a + b > 1500: os._exit(3)  # where parts come together
+    return a + b
+
+def lost(result):
+    try:
+        return result()
+    except WorkerLostError as error:
+        return len(error.losses) > 0
+"""
+    body = """
+print(lost(lambda: futures.map_reduce(die_at, add, range(30))))
+items = [n for n in range(100) if n != 7]
+print(lost(lambda: list(futures.map_scan(die_at, add, items))))
+print(lost(lambda: list(futures.map_scan(die_at, add_up_to, items))))
+print(lost(lambda: futures.map_reduce(die_at, add_up_to, items)))
+print(futures.map_reduce(die_at, max, items, initial=500), list(futures.map_scan(die_at, max, items)) == items)
+print(futures.map_reduce(die_at, lambda a, b: a + b, items, initial=7))
+"""
+    done = runs.run("-n", "3", runs.write(program(functions, body)))
+    assert done.stdout == "True\nTrue\nTrue\nTrue\n500 True\n4950\n", done.stderr
+    assert done.returncode == 0
+    assert ", in die_at(), attempt 1; another" in done.stderr
+    assert "fold_part" not in done.stderr
+
+
 def test_task_that_exceeds_its_time_limit_fails_or_is_tried_again(runs: Runs) -> None:
     functions = """
 @futures.task(time_limit=0.3)

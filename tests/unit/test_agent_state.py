@@ -279,11 +279,28 @@ def test_interrupt_is_for_the_origin(node: Node) -> None:
 
 
 def test_child_that_is_stopped_for_too_long_is_told_of_once(node: Node) -> None:
-    node.stopped = {node.pids[WORKER]}
+    node.stopped = {node.pids[ORIGIN]}
     node.wait(19)
     assert faults(node) == []
     node.wait(20)
-    assert faults(node) == ["worker 0.1 (pid 101) on n1 has been stopped for 20 s, by SIGSTOP or the like"]
+    pid = node.pids[ORIGIN]
+    assert faults(node) == [f"origin (pid {pid}) on n1 has been stopped for 20 s, by SIGSTOP or the like"]
+
+
+def test_worker_that_is_stopped_for_too_long_is_killed_and_replaced(node: Node) -> None:
+    pid = node.pids[WORKER]
+    node.stopped = {pid}
+    assert Signal(pid, SIGKILL) not in node.wait(19)
+    assert Signal(pid, SIGKILL) in node.wait(20)
+    assert faults(node) == []
+    broker, fork, driver = node.exit(WORKER, -SIGKILL)
+    assert isinstance(broker, TellBroker)
+    assert isinstance(broker.message, WorkerDied)
+    assert "was killed: it had been stopped for long, by SIGSTOP" in broker.message.cause
+    assert isinstance(fork, Fork)
+    assert isinstance(driver, Tell)
+    assert isinstance(driver.message, Exited)
+    assert (driver.message.was_stopped, driver.message.is_replaced) == (True, True)
 
 
 def test_child_that_goes_on_in_time_is_not(node: Node) -> None:

@@ -110,6 +110,9 @@ class FakeWorker:
     def meter(self, function: object) -> None:
         return None
 
+    def note_called(self, function: object) -> None:
+        """Do nothing: nobody dies here."""
+
     def abandon(self, future: Any) -> None:
         future.abandoned = True
 

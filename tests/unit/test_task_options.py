@@ -521,6 +521,9 @@ class Alone:
     def meter(self, function: object) -> None:
         return None
 
+    def note_called(self, function: object) -> None:
+        """Do nothing: nobody dies here."""
+
     def abandon(self, future: Any) -> None:
         """Do nothing."""
 

@@ -37,6 +37,7 @@ from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.policy import Policy
 from scoop_hpc.worker.runner import Runner, ThreadRunner
+from scoop_hpc.worker.threads.excuses import Excuses
 from scoop_hpc.worker.waiting import Mailbox, ThreadWaiter
 
 _Key = tuple[int, Cost | None]  # whose futures somebody waits for: those of what runs in a thread
@@ -103,7 +104,7 @@ class Progress:
         self._current: _Substitute | None = None  # which may take tasks
         self._idle: list[_Substitute] = []
         self._substitutes: list[_Substitute] = []  # all of them
-        self._main_is_excused = False  # replaced because a thread of the user's waits
+        self._excuses = Excuses()
         exchange.watchdog = self._look
 
     # who waits
@@ -218,7 +219,6 @@ class Progress:
             self._main_usage = _Usage(self._thread, self._policy)
         last = monotonic()
         self._main_usage.reset(last)
-        self._main_is_excused = False
         self._settle_all(me)  # what another, that is stuck in a callback, has left
         wants_tasks = False
         while exchange.serve(wants_tasks):
@@ -299,29 +299,37 @@ class Progress:
 
     def _main_waits(self, now: float) -> bool:
         assert self._main_usage is not None
-        key = (self._thread, self._main.running)
-        if not self._main_is_excused and self._waits(key, self._main_usage, self._state.busy_since, now):
-            self._main_is_excused = key not in self._waiting
-            return True
-        return self._main_is_excused
+        return self._waits(self._thread, self._main, self._main_usage, self._state.busy_since, now)
 
     def _waits_elsewhere(self, substitute: _Substitute, now: float) -> bool:
-        key = (substitute.thread, substitute.runner.running)
-        if not substitute.is_excused and self._waits(key, substitute.usage, substitute.busy_since, now):
-            substitute.is_excused = key not in self._waiting
+        return self._waits(substitute.thread, substitute.runner, substitute.usage, substitute.busy_since, now)
+
+    def _waits(self, thread: int, runner: Runner, usage: _Usage, since: float, now: float) -> bool:
+        """Return whether a thread, which has run something *since* then, is blocked until some future is done."""
+        if not since:  # it has ended that meanwhile
+            return False
+        if self._excuses.is_excused(thread, since):
             return True
-        return substitute.is_excused
+        is_known = (thread, runner.running) in self._waiting
+        if not (is_known or self._users_wait()):
+            return False
+        if not (usage.blocked(now) or now - since > self._policy.spinning_seconds):
+            return False
+        if not is_known:
+            self._excuses.excuse(thread, since)
+        return True
 
-    def _waits(self, key: _Key, usage: _Usage, since: float, now: float) -> bool:
-        """Return whether a thread is blocked, as it seems, until some future is done."""
-        return (key in self._waiting or self._excuses()) and (
-            usage.blocked(now) or now - since > self._policy.spinning_seconds
+    def _users_wait(self) -> bool:
+        """Return whether more threads of the user's wait than others were replaced for.
+
+        Who waits by itself now, for a future that it polls, say, needs no excuse any more.
+        """
+        threads = [(each.thread, each.runner, each.busy_since) for each in self._substitutes]
+        threads.append((self._thread, self._main, self._state.busy_since))
+        excused = self._excuses.count(
+            (thread, since) for thread, runner, since in threads if (thread, runner.running) not in self._waiting
         )
-
-    def _excuses(self) -> bool:
-        """Return whether more threads of the user's wait than others were replaced for."""
-        replaced = self._main_is_excused + sum(each.is_excused for each in self._substitutes)
-        return self._waiting.get(_USERS, 0) > replaced
+        return self._waiting.get(_USERS, 0) > excused
 
     def may_run(self, substitute: _Substitute) -> bool:
         """Return whether *substitute* may take another task."""
@@ -381,8 +389,7 @@ class _Substitute:
 
     def __init__(self, progress: Progress, exchange: Exchange) -> None:
         self.busy = False
-        self.busy_since = 0.0
-        self.is_excused = False  # replaced because a thread of the user's waits
+        self.busy_since = 0.0  # when it began what it runs, 0: nothing
         self._progress = progress
         self._exchange = exchange
         self._wanted = threading.Event()
@@ -423,7 +430,7 @@ class _Substitute:
             self.runner.run_future(task)
         else:
             self.runner.run_task(task)
-        self.is_excused = False
+        self.busy_since = 0.0
         exchange.flush()
         exchange.wake()
         if exchange.on_duty is not None:
