@@ -19,7 +19,7 @@ demo: $(READY)
 
 # more processes than cores, for the tests of clusters mostly wait; some tests are together in a group
 test: unit
-	$(BIN)/python -m pytest -n 4 --dist loadgroup tests --ignore=tests/unit $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -n 5 --dist loadgroup tests --ignore=tests/unit $(PYTEST_OPTIONS)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit scoop_hpc $(PYTEST_OPTIONS)
