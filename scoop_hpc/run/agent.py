@@ -314,6 +314,8 @@ class Agent:
                 return
             if not pid:
                 return
+            if self._welcome.progress is not None and pid in self._children and self._children[pid].name == ORIGIN:
+                self._look_at_progress()  # for the last time: what the program has not waited for stays so
             child = self._children.pop(pid, None)
             if child is not None:
                 self._pipes.finish(child.name)

@@ -83,7 +83,7 @@ class Snapshots:
                 each if each.state == "dead" else replace(each, state="ended", task=None, cpu_percent=None)
                 for each in workers
             )
-        self._nodes = [replace(node, cpu_percent=0.0, gpus=()) for node in self._nodes]
+        self._nodes = [replace(node, queued=0, cpu_percent=0.0, gpus=()) for node in self._nodes]
 
     def _last(self, name: str) -> Node | None:
         """Return the node of that name; of several, the last one."""
@@ -123,12 +123,16 @@ class Snapshots:
             elapsed_s=round(now - self._began, 3),
             walltime_left_s=None if self._ends_at is None else round(self._ends_at - time, 1),
             totals=self._totals(now),
-            waits=tuple(_wait(part, now) for part in self._progress.parts),
+            waits=tuple(_wait(part, now, self._is_over) for part in self._progress.parts),
             nodes=tuple(self._nodes),
             workers=tuple(worker for index in sorted(self._workers) for worker in self._workers[index]),
             functions=tuple(_function(each) for each in self._summed()),
             failures=tuple(self._failures),
         )
+
+    @property
+    def _is_over(self) -> bool:
+        return self._run.state == "ended"
 
     def _summed(self) -> list[FunctionAccount]:
         """Return one account for each function, those first that have taken most time."""
@@ -147,7 +151,7 @@ class Snapshots:
         busy = sum(worker.state == "busy" for worker in workers if alone or worker.name != ORIGIN)
         alive = [node for node in self._nodes if node.state == "alive"]
         counted = sum(each.failed for those in self._functions.values() for each in those)
-        waiting = self._progress.queued() if self._progress.running else None
+        waiting = self._progress.queued() if self._progress.running and not self._is_over else None
         return Totals(
             done=self._done,
             running=busy,
@@ -177,7 +181,7 @@ def _failure(node: str, failed: FailedTask) -> Failure:
     return Failure(failed.function, failed.position, node, failed.worker, failed.attempt, failed.error, failed.time)
 
 
-def _wait(part: Part, now: float) -> Wait:
-    left = None if part.ended is not None else part.left(now)
+def _wait(part: Part, now: float, is_over: bool) -> Wait:
+    left = None if is_over or part.ended is not None else part.left(now)
     rate = round(part.rate(now), 3)
     return Wait(part.label, part.total, part.done, part.failed, rate, None if left is None else round(left, 1))
