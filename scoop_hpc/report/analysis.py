@@ -122,7 +122,7 @@ def _advice(record: RunRecord, analysis: Analysis) -> list[str]:
         _about_workers(record, analysis),
         _about_tail(record, analysis),
         _about_short_tasks(record, analysis),
-        *[_about_memory(node) for node in record.nodes if _is_full(node)][:1],
+        *[_about_memory(record, node) for node in record.nodes if _is_full(node)][:1],
         _about_failures(record),
         _about_losses(record),
     ]
@@ -143,9 +143,10 @@ def _about_workers(record: RunRecord, analysis: Analysis) -> str:
     enough = max(1, math.ceil(work / (_BUSY * elapsed)))
     if enough > 0.75 * totals.workers:
         return ""
-    option = f"-n {enough}"
-    if totals.nodes > 1:
-        option += f", or --nodes {max(1, math.ceil(enough * totals.nodes / totals.workers))}"
+    option = f"--workers {enough}"
+    nodes = max(1, math.ceil(enough * totals.nodes / totals.workers))
+    if nodes < totals.nodes:
+        option += f", or --nodes {nodes}"
     return f"the work was enough for {enough} of {totals.workers} workers: give {option}, or submit more at once"
 
 
@@ -174,11 +175,12 @@ def _is_full(node: NodeRecord) -> bool:
     return bool(node.memory_limit_bytes) and node.memory_bytes > _FULL * node.memory_limit_bytes
 
 
-def _about_memory(node: NodeRecord) -> str:
+def _about_memory(record: RunRecord, node: NodeRecord) -> str:
     unit, name = (2**30, "GiB") if node.memory_limit_bytes >= 10 * 2**30 else (2**20, "MiB")
     used, limit = node.memory_bytes / unit, node.memory_limit_bytes / unit
     came = f"node {node.name} came to {used:.0f} of {limit:.0f} {name} of memory ({100 * used / limit:.0f} %)"
-    return f"{came}: give a larger --memory, or a smaller --workers-per-node"
+    larger = "" if record.job is None else "a larger --memory, or "  # which no run outside of a job has
+    return f"{came}: give {larger}a smaller --workers-per-node"
 
 
 def _about_failures(record: RunRecord) -> str:

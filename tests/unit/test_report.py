@@ -140,9 +140,15 @@ def test_good_run_gets_no_advice() -> None:
 
 def test_too_many_workers_are_said_with_the_number_that_is_enough() -> None:
     what = run(*(worker(number, 0, 100, 20) for number in range(1, 17)))
-    assert "enough for 4 of 16 workers: give -n 4, or submit" in advice(what)
+    assert "enough for 4 of 16 workers: give --workers 4, or submit" in advice(what)
     several = replace(what, totals=replace(what.totals, nodes=8))
-    assert "give -n 4, or --nodes 2" in advice(several)
+    assert "give --workers 4, or --nodes 2, or submit" in advice(several)
+
+
+def test_as_many_nodes_as_there_are_is_no_advice() -> None:
+    what = run(*(worker(number, 0, 100, 60) for number in range(1, 5)))
+    two = replace(what, totals=replace(what.totals, nodes=2))
+    assert "enough for 3 of 4 workers: give --workers 3, or submit" in advice(two)
 
 
 def test_imbalance_names_the_longest_function() -> None:
@@ -165,7 +171,10 @@ def test_short_tasks_should_go_in_groups_and_long_ones_send_less() -> None:
 )
 def test_memory_close_to_the_limit_is_said(used: int, limit: int, said: str) -> None:
     node = NodeRecord("n1", 0, "alive", 1, "", used, limit)
-    assert f"node n1 came to {said}" in advice(replace(run(worker(1, 0, 100, 99)), nodes=(node,)))
+    full = replace(run(worker(1, 0, 100, 99)), nodes=(node,))
+    assert f"node n1 came to {said}" in advice(full)
+    assert advice(full).endswith(": give a larger --memory, or a smaller --workers-per-node")
+    assert advice(replace(full, job=None)).endswith(": give a smaller --workers-per-node")
 
 
 def test_failed_tasks_lead_to_the_command_that_shows_them() -> None:
