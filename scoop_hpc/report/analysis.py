@@ -69,11 +69,12 @@ _MEANINGS = {
     "waiting": "waiting for tasks",
     "overhead": "transfer, packing, the runtime",
     "tail": "imbalance at the end",
+    "lost": "workers lost with their node",
     "after": "the program, after the last task",
     "open": "waiting, or in tasks not ended",
 }
 _OF_WHOLE = frozenset(_MEANINGS) - {"open"}
-_OF_UNFINISHED = frozenset(_MEANINGS) - {"waiting", "tail", "after"}
+_OF_UNFINISHED = frozenset(_MEANINGS) - {"waiting", "tail", "lost", "after"}
 
 
 def analyse(record: RunRecord) -> Analysis:
@@ -83,7 +84,7 @@ def analyse(record: RunRecord) -> Analysis:
     parts = tuple(
         Part(name, seconds[name], seconds[name] / capacity if capacity else 0.0, meaning)
         for name, meaning in _MEANINGS.items()
-        if name in (_OF_WHOLE if record.is_whole else _OF_UNFINISHED)
+        if name in (_OF_WHOLE if record.is_whole else _OF_UNFINISHED) and (name != "lost" or seconds[name])
     )
     analysis = Analysis(workers, capacity, parts, ())
     return Analysis(workers, capacity, parts, tuple(_advice(record, analysis)))
@@ -100,19 +101,24 @@ def _seconds(record: RunRecord) -> dict[str, float]:
     own = min(capacity, sum(worker.own_s for worker in takers))
     overhead = sum(max(0.0, worker.busy_s - worker.own_s) for worker in takers)
     begins = sorted(worker.began_s for worker in takers if worker.began_s is not None)[:count]
-    ends = sorted(worker.ended_s for worker in takers if worker.ended_s is not None)[-count:] if count else []
-    last = min(elapsed, max(ends, default=elapsed))
+    lost_nodes = {node.name for node in record.nodes if node.state == "lost"}
+    all_ends = ((worker.ended_s, worker.node in lost_nodes) for worker in takers if worker.ended_s is not None)
+    ends = sorted(all_ends)[-count:] if count else []
+    last = min(elapsed, max((end for end, _ in ends), default=elapsed))
     start = sum(min(begin, elapsed) for begin in begins) + (count - len(begins)) * last
-    tail = sum(max(0.0, last - end) for end in ends) if len(ends) == len(begins) else 0.0
+    tail = lost = 0.0
+    if len(ends) == len(begins):
+        tail = sum(max(0.0, last - end) for end, is_lost in ends if not is_lost)
+        lost = sum(max(0.0, last - end) for end, is_lost in ends if is_lost)  # from the node's last word on
     after = count * (elapsed - last)
     left = capacity - own
     taken = {}
-    for name, seconds in (("after", after), ("start", start), ("tail", tail), ("overhead", overhead)):
+    for name, seconds in (("after", after), ("start", start), ("lost", lost), ("tail", tail), ("overhead", overhead)):
         taken[name] = min(max(0.0, seconds), left)
         left -= taken[name]
     left = max(0.0, left)
     if not record.is_whole:
-        return {"own": own, **taken, "open": left + taken["tail"] + taken["after"]}
+        return {"own": own, **taken, "open": left + sum(taken[name] for name in ("tail", "lost", "after"))}
     return {"own": own, "waiting": left, **taken}
 
 

@@ -143,7 +143,7 @@ def _failures(record: RunRecord) -> Iterator[str]:
         kinds[kind] = kinds.get(kind, 0) + 1
     yield "Failed tasks:"
     for (function, error), count in sorted(kinds.items(), key=lambda item: -item[1])[:_MOST_KINDS]:
-        yield f"  {count} times {error} in {function}()"
+        yield f"  {'once' if count == 1 else f'{count} times'} {error} in {function}()"
     yield from _more(len(kinds) - _MOST_KINDS, "kinds")
     yield from _more(record.failures_left_out, "that are only counted")
 

@@ -130,6 +130,17 @@ def test_tasks_that_were_under_way_as_a_run_was_ended_are_not_taken_for_idleness
     assert advice(what) == "the walltime was too short: give a larger --walltime"
 
 
+def test_time_of_workers_after_their_node_was_lost_is_no_imbalance() -> None:
+    nodes = (NodeRecord("n1", 0, "alive", 1), NodeRecord("n2", 1, "lost", 1, "its agent left"))
+    dead = replace(worker(2, 0, 40, 40), node="n2")
+    what = replace(run(worker(1, 0, 90, 90), dead), nodes=nodes)
+    assert parts(what) == {"own": 130, "lost": 50, "after": 20}
+    assert "waited for the last tasks" not in advice(what)
+    assert "   25 %  workers lost with their node     ##########" in text.page(what)
+    going = replace(what, is_final=False)
+    assert "lost" not in parts(going)
+
+
 def advice(what: RunRecord) -> str:
     return "; ".join(analyse(what).advice)
 
@@ -225,6 +236,12 @@ def test_failure_is_shown_with_place_and_attempt() -> None:
     ]
     (first, *_) = text.failure(replace(FAILED, position=None, attempt=1))
     assert first == "f('<b>'): worker 0.1 on n1, attempt 1"
+
+
+def test_a_failure_that_came_once_is_said_so() -> None:
+    what = replace(run(worker(1, 0, 100, 99), functions=(function(failed=3),)), failures=(FAILED, FAILED))
+    assert "  2 times E in f()" in text.page(what)
+    assert "  once E in f()" in text.page(replace(what, failures=(FAILED,)))
 
 
 KNOWN = "what follows was known after 100 s"
