@@ -99,6 +99,7 @@ def test_task_that_costs_workers_is_a_failure_and_its_attempts_are_repetitions(r
     assert functions(found)["simulate"] == (5, 0)  # whoever counted them may be dead
     (failed,) = found["failures"]
     assert (failed["function"], failed["position"], failed["attempt"]) == ("fatal", 14, 3)
+    assert failed["arguments"] == "..."  # nobody but the dead has unpacked them
     assert failed["error"].startswith("scoop_hpc.errors.WorkerLostError: item 14 of map: ")
     assert found["totals"]["repeated"] == len(found["lost_workers"]) >= 3  # the chunk that it was in, and its attempts
 
