@@ -173,6 +173,7 @@ def test_a_report_may_have_any_name(runs: Runs) -> None:
         (("report", "nowhere/report"), "there is no file 'nowhere/report': give a job, or a file that"),
         (("report", "nowhere.json"), "there is no file 'nowhere.json': give a job, or a file that"),
         (("report", "program.json"), "'program.json' is no report of a run"),
+        (("report", "program.json", "--html", "x.html", "--json"), "--html and --json exclude each other"),
         (("report", "program.json", "--html", "/nowhere/x"), "'program.json' is no report of a run"),
         (("logs", "program.json", "--failed", "--follow"), "--failed and --follow exclude each other"),
         (("run", "--report", "/nowhere/x", "program.json"), "cannot write the report '/nowhere/x'"),
