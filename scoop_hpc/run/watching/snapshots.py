@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from scoop_hpc.events import Event, NodeJoined, NodeLeft, NodeLost, RunBegan, RunOver
-from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker
+from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker, over
 from scoop_hpc.protocol.histogram import quantile
 from scoop_hpc.protocol.messages import FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
 from scoop_hpc.protocol.names import ORIGIN, number_of
@@ -31,6 +31,7 @@ class Snapshots:
         self, first: Snapshot, nodes: Sequence[str], ends_at: float | None, clock: Callable[[], float]
     ) -> None:
         self._run = first  # what it is called, and how it stands
+        self._over: RunOver | None = None
         self._ends_at = ends_at  # seconds since the epoch
         self._clock = clock
         self._began = clock()
@@ -77,13 +78,9 @@ class Snapshots:
             self._workers[known.broker] = tuple(replace(each, state="dead", cpu_percent=None) for each in workers)
 
     def _end(self, event: RunOver) -> None:
-        self._run = replace(self._run, state="ended", status=event.status, reason=event.reason)
+        self._over = event
         for index, workers in self._workers.items():
-            self._workers[index] = tuple(
-                each if each.state == "dead" else replace(each, state="ended", task=None, cpu_percent=None)
-                for each in workers
-            )
-        self._nodes = [replace(node, queued=0, cpu_percent=0.0, gpus=()) for node in self._nodes]
+            self._workers[index] = tuple(each if each.state == "dead" else replace(each, task=None) for each in workers)
 
     def _last(self, name: str) -> Node | None:
         """Return the node of that name; of several, the last one."""
@@ -117,22 +114,19 @@ class Snapshots:
     def look(self, time: float) -> Snapshot:
         """Return the look of the run at the *time*, in seconds since the epoch."""
         now = self._clock()
-        return replace(
+        seen = replace(
             self._run,
             time=time,
             elapsed_s=round(now - self._began, 3),
             walltime_left_s=None if self._ends_at is None else round(self._ends_at - time, 1),
             totals=self._totals(now),
-            waits=tuple(_wait(part, now, self._is_over) for part in self._progress.parts),
+            waits=tuple(_wait(part, now) for part in self._progress.parts),
             nodes=tuple(self._nodes),
             workers=tuple(worker for index in sorted(self._workers) for worker in self._workers[index]),
             functions=tuple(_function(each) for each in self._summed()),
             failures=tuple(self._failures),
         )
-
-    @property
-    def _is_over(self) -> bool:
-        return self._run.state == "ended"
+        return seen if self._over is None else over(seen, self._over.status, self._over.reason)
 
     def _summed(self) -> list[FunctionAccount]:
         """Return one account for each function, those first that have taken most time."""
@@ -151,7 +145,7 @@ class Snapshots:
         busy = sum(worker.state == "busy" for worker in workers if alone or worker.name != ORIGIN)
         alive = [node for node in self._nodes if node.state == "alive"]
         counted = sum(each.failed for those in self._functions.values() for each in those)
-        waiting = self._progress.queued() if self._progress.running and not self._is_over else None
+        waiting = self._progress.queued() if self._progress.running else None
         return Totals(
             done=self._done,
             running=busy,
@@ -181,7 +175,7 @@ def _failure(node: str, failed: FailedTask) -> Failure:
     return Failure(failed.function, failed.position, node, failed.worker, failed.attempt, failed.error, failed.time)
 
 
-def _wait(part: Part, now: float, is_over: bool) -> Wait:
-    left = None if is_over or part.ended is not None else part.left(now)
+def _wait(part: Part, now: float) -> Wait:
+    left = None if part.ended is not None else part.left(now)
     rate = round(part.rate(now), 3)
     return Wait(part.label, part.total, part.done, part.failed, rate, None if left is None else round(left, 1))
