@@ -301,6 +301,18 @@ def test_page_is_one_file_in_which_a_program_s_words_are_only_words() -> None:
 def test_page_of_two_runs_compares_them() -> None:
     what = run(worker(1, 0, 90, 80))
     assert "Speed-up 2.00" in page([what, replace(what, elapsed_s=50.0)], ["41", "42"])
+    assert "did not do the same" not in page([what, what], ["41", "42"])
+    other = replace(what, totals=replace(what.totals, done=7))
+    assert "They did not do the same" in page([what, other], ["41", "42"])
+
+
+def test_page_tells_what_was_lost() -> None:
+    nodes = (NodeRecord("n1", 0, "alive", 1), NodeRecord("n2", 1, "lost", 1, "its <agent> left", is_complete=False))
+    what = replace(run(worker(1, 0, 100, 99)), nodes=nodes, lost_workers=("worker 0.3 died",) * 22)
+    shown = page([what], ["41"])
+    assert "100 tasks, 0 failed, 1 of 2 nodes lost, the last accounts of 1 node are missing." in shown
+    assert "<li>node n2: its &lt;agent&gt; left</li>" in shown
+    assert (shown.count("<li>worker 0.3 died</li>"), shown.count("<li>and 2 more workers</li>")) == (20, 1)
 
 
 def test_page_of_ten_thousand_workers_shows_some() -> None:
