@@ -30,9 +30,10 @@ _SHORT = 0.001  # seconds: tasks below that should go in groups
 _FULL = 0.85  # of the memory that there is
 _BUSY = 0.9  # of its time that a worker should have work for
 _MOST_NAMED = 4
+_FOR_MORE_MEMORY = "give a larger --memory or --memory-per-cpu, or a smaller --workers-per-node"
 _ENDS = {  # states of jobs that ask for more
     "TIMEOUT": "the walltime was too short: give a larger --walltime",
-    "OUT_OF_MEMORY": "the memory was not enough: give a larger --memory, or a smaller --workers-per-node",
+    "OUT_OF_MEMORY": f"the memory was not enough: {_FOR_MORE_MEMORY}",
 }
 
 
@@ -185,8 +186,7 @@ def _about_memory(record: RunRecord, node: NodeRecord) -> str:
     unit, name = (2**30, "GiB") if node.memory_limit_bytes >= 10 * 2**30 else (2**20, "MiB")
     used, limit = node.memory_bytes / unit, node.memory_limit_bytes / unit
     came = f"node {node.name} came to {used:.0f} of {limit:.0f} {name} of memory ({100 * used / limit:.0f} %)"
-    larger = "" if record.job is None else "a larger --memory, or "  # which no run outside of a job has
-    return f"{came}: give {larger}a smaller --workers-per-node"
+    return f"{came}: " + ("give a smaller --workers-per-node" if record.job is None else _FOR_MORE_MEMORY)
 
 
 def _about_failures(record: RunRecord) -> str:

@@ -184,7 +184,7 @@ def test_memory_close_to_the_limit_is_said(used: int, limit: int, said: str) -> 
     node = NodeRecord("n1", 0, "alive", 1, "", used, limit)
     full = replace(run(worker(1, 0, 100, 99)), nodes=(node,))
     assert f"node n1 came to {said}" in advice(full)
-    assert advice(full).endswith(": give a larger --memory, or a smaller --workers-per-node")
+    assert advice(full).endswith(": give a larger --memory or --memory-per-cpu, or a smaller --workers-per-node")
     assert advice(replace(full, job=None)).endswith(": give a smaller --workers-per-node")
 
 
