@@ -132,6 +132,7 @@ def look_once(
             raise ScoopError(f"nothing is known of what the {found.label} did: it ended before its run began")
         if viewer.waits(clock()) > PATIENCE:
             if seen is None:
-                raise ScoopError(f"the run of the {found.label} has not begun")
+                job = found.label.removeprefix("job ")
+                raise ScoopError(f"{found.whole_label} has not begun: scoop-hpc explain {job} says why")
             return seen, False
         sleep(_PAUSE)
