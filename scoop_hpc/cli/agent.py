@@ -18,6 +18,7 @@ from scoop_hpc.cli.worker_options import WorkerOptions, trace_to
 from scoop_hpc.cpus import cpu_numbers
 from scoop_hpc.errors import LaunchError, ScoopError
 from scoop_hpc.files.kernel import read_text
+from scoop_hpc.launchers.granted_memory import granted_memory
 from scoop_hpc.protocol.messages import Welcome
 from scoop_hpc.protocol.names import ORIGIN, WorkerName, broker_name
 from scoop_hpc.run import children, environment
@@ -57,8 +58,9 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
     granted = read_granted(worker_options.wanted(options), os.environ, cpu_numbers(), read_text, os.listdir)
     once = once or Once()
     mains = Mains(functools.partial(_broker, options, once), functools.partial(_worker, options, once, granted))
+    node = _node(arguments)
     plan = AgentPlan(
-        node=_node(arguments),
+        node=node,
         driver=addresses,
         curve=keys,
         patience=arguments.patience,
@@ -67,6 +69,7 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
         own_addresses=functools.partial(_own_addresses, arguments.interface),
         is_traced=options.trace > 0,
         party=arguments.party,
+        memory=granted_memory(os.environ, node),
     )
     if arguments.party and arguments.parent:
         children.end_with_parent()  # the run goes on without it, and would keep this node

@@ -19,8 +19,7 @@ def make_display(mode: str, environ: Mapping[str, str], in_job: bool, logs_to_st
     """
     if mode == "none":
         return None
-    is_terminal = os.isatty(2)
-    can_move = is_terminal and environ.get("TERM", "") not in ("", "dumb", "unknown")
+    is_terminal, can_move = os.isatty(2), _can_move(environ)
     if mode == "bar" and not can_move:
         raise InputError("--progress bar: the standard error is no terminal that can draw one; take --progress log")
     if mode == "bar" and logs_to_stderr:
@@ -30,6 +29,15 @@ def make_display(mode: str, environ: Mapping[str, str], in_job: bool, logs_to_st
         if bar is not None:
             return bar
     return LogLines(time.monotonic) if mode != "auto" or is_terminal or in_job else None
+
+
+def bar_of_terminal(environ: Mapping[str, str]) -> Display | None:
+    """Return a bar where the standard error is a terminal that can draw one, else None."""
+    return _bar() if _can_move(environ) else None
+
+
+def _can_move(environ: Mapping[str, str]) -> bool:
+    return os.isatty(2) and environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def _bar() -> Display | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
+from scoop_hpc.cli.look.waiting_bar import WaitingBar
 from scoop_hpc.complaints import say as say  # of the commands, too
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.fields.spec import default_output
@@ -33,10 +34,11 @@ class Tail:
         self._shown = 0
         self._last = b""  # the end of what was shown
 
-    def show(self) -> bool:
+    def show(self, copy: Callable[[bytes], None] | None = None) -> bool:
         """Copy what is new to the standard output; return whether there is such a file, and not the former alone.
 
-        The file is opened each time: only that makes NFS look at what other hosts wrote.
+        With *copy*, that copies it instead. The file is opened each time: only that makes NFS look at what other hosts
+        wrote.
         """
         try:
             with open(self._path, "rb") as file:
@@ -51,7 +53,7 @@ class Tail:
                     block = file.read(_BLOCK)
                     if not block:
                         return True
-                    _write(block)
+                    write(1, block) if copy is None else copy(block)
                     self._shown += len(block)
                     self._last = (self._last + block)[-_COMPARED:]
         except FileNotFoundError:
@@ -77,18 +79,31 @@ def tail_of(report: Report) -> Tail | None:
     return Tail(report.output, former_output.read(report.job, report.output))
 
 
-def see_through(client: Client, report: Report) -> tuple[Report, bool]:
-    """Show what a job prints, until it has ended; return how it ended, and whether there was anything of it to show."""
+def see_through(client: Client, report: Report, bar: WaitingBar | None = None) -> tuple[Report, bool]:
+    """Show what a job prints, and a *bar* below it, until it has ended.
+
+    Return how it ended, and whether there was anything of it to show.
+    """
     tail = tail_of(report)
 
     shown = False
 
     def show(reports: Sequence[Report]) -> None:
         nonlocal shown
-        if tail is not None and has_begun(reports[0]):
-            shown = tail.show() or shown
+        if has_begun(reports[0]):
+            if tail is not None:
+                shown = tail.show(None if bar is None else bar.print) or shown
+            if bar is not None:
+                bar.look()
 
-    (ended,) = client.wait([report], show, warn)
+    def warn_above(error: SchedulerError) -> None:
+        warn(error) if bar is None else bar.say(f"scoop-hpc: {_doubt(error)}")
+
+    try:
+        (ended,) = client.wait([report], show, warn_above)
+    finally:
+        if bar is not None:
+            bar.close()
     return ended, shown
 
 
@@ -114,7 +129,11 @@ def _follows_into_one_file(report: Report) -> bool:
 
 def warn(error: SchedulerError) -> None:
     """Say on stderr that waiting goes on despite *error*."""
-    say(f"warning: {error}; still waiting")
+    say(_doubt(error))
+
+
+def _doubt(error: SchedulerError) -> str:
+    return f"warning: {error}; still waiting"
 
 
 def exit_status(reports: Sequence[Report]) -> int:
@@ -143,12 +162,17 @@ def describe(report: Report) -> str:
     return text + (f": {' '.join(status.reason.split())}" if status.reason else "")
 
 
-def _write(block: bytes) -> None:
-    """Write all of *block*; what sys.stdout.buffer.write does under PYTHONUNBUFFERED is less."""
+def write(descriptor: int, block: bytes) -> None:
+    """Write all of *block*; what sys.stdout.buffer.write does under PYTHONUNBUFFERED is less.
+
+    A standard error that takes no more is borne, for nobody could be told.
+    """
     try:
         while block:
-            block = block[os.write(1, block) :]
-    except BrokenPipeError:
-        sys.exit(_READER_GONE)
+            block = block[os.write(descriptor, block) :]
     except OSError as error:
+        if descriptor == 2:
+            return
+        if isinstance(error, BrokenPipeError):
+            sys.exit(_READER_GONE)
         raise ScoopError(f"cannot write to the standard output: {error.strerror}") from error

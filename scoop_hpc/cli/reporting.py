@@ -12,7 +12,7 @@ from msgspec import structs
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError
 from scoop_hpc.events import Observers
-from scoop_hpc.fields.checks import is_port
+from scoop_hpc.fields.checks import check_port, is_port
 from scoop_hpc.jobs.record import sibling
 from scoop_hpc.report import record as reports
 from scoop_hpc.run.request import RunRequest
@@ -45,10 +45,9 @@ def with_metrics(request: RunRequest, where: str, collector: Collector, observer
         from scoop_hpc.run.watching import metrics  # noqa: PLC0415
     except ImportError as error:
         raise InputError("--metrics needs prometheus-client: pip install scoop_hpc[metrics]") from error
+    check_port(where)
     if is_port(where):
         host, _, port = where.rpartition(":")
-        if not 0 < int(port) < 1 << 16:
-            raise InputError(f"--metrics {where}: a port is a number from 1 to 65535")
         observers.add(metrics.MetricsServer(host.strip("[]") or _LOOPBACK, int(port), collector, time.monotonic))
     else:
         folder = os.path.dirname(os.path.abspath(where))

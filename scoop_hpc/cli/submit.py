@@ -15,7 +15,9 @@ from typing import Any
 import click
 
 from scoop_hpc.cli import follow
+from scoop_hpc.cli.displays import bar_of_terminal
 from scoop_hpc.cli.look.find import find
+from scoop_hpc.cli.look.waiting_bar import WaitingBar
 from scoop_hpc.cli.options.job import (
     OF_JOINING,
     OF_THE_RUN,
@@ -32,6 +34,7 @@ from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
 from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.files.reading import TRUST
+from scoop_hpc.jobs import look
 from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.commands import check_present, run_command
 from scoop_hpc.jobs.directories import Job
@@ -226,12 +229,20 @@ def _see_through(client: Client, job: Job) -> None:
     """Show what *job* prints, and exit as it does."""
     (report,) = client.reports([job])
     try:
-        ended, _ = follow.see_through(client, report)
+        ended, _ = follow.see_through(client, report, _bar(job))
     except KeyboardInterrupt:
         follow.say(f"job {job.job_id} goes on; scoop-hpc cancel {job.job_id} ends it")
         sys.exit(130)
     follow.say_how_it_ended(ended)
     sys.exit(follow.exit_status([ended]))
+
+
+def _bar(job: Job) -> WaitingBar | None:
+    """Return a bar for what *job* does, None where there is no terminal for one, or none is wanted."""
+    bar = None if job.spec.progress == "none" else bar_of_terminal(os.environ)
+    if bar is None:
+        return None
+    return WaitingBar(os.path.join(job.directory, look.FILE), bar, time.monotonic, follow.write)
 
 
 def _check_outputs(spec: JobSpec) -> None:

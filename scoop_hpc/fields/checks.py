@@ -107,6 +107,12 @@ def check_variable(what: str, variable: tuple[str, str]) -> None:
         raise JobSpecError(f"{what} {name + '=' + value!r} sets no variable: write NAME=VALUE")
 
 
+def check_port(metrics: str) -> None:
+    """Raise JobSpecError for *metrics* that go to a port that cannot be."""
+    if is_port(metrics) and not 0 < int(metrics.rpartition(":")[2]) < 1 << 16:
+        raise JobSpecError(f"--metrics {metrics}: a port is a number from 1 to 65535", "--metrics")
+
+
 def is_port(metrics: str) -> bool:
     """Return whether *metrics* go to a port, and not into a file.
 

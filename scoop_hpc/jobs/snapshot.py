@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from scoop_hpc.errors import ScoopError
 
@@ -128,6 +129,23 @@ class Snapshot(Struct, frozen=True):
     workers: tuple[Worker, ...] = ()
     functions: tuple[Function, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+
+def over(seen: Snapshot, status: int | None, reason: str) -> Snapshot:
+    """Return the last look *seen* at a run that is over: nothing runs or waits now; a worker's task is its last."""
+    return replace(
+        seen,
+        state="ended",
+        status=status,
+        reason=reason,
+        totals=replace(seen.totals, running=0, queued=0, busy_workers=0),
+        waits=tuple(replace(wait, left_s=None) for wait in seen.waits),
+        nodes=tuple(replace(node, queued=0, cpu_percent=0.0, gpus=()) for node in seen.nodes),
+        workers=tuple(
+            worker if worker.state == "dead" else replace(worker, state="ended", cpu_percent=None)
+            for worker in seen.workers
+        ),
+    )
 
 
 def to_json(snapshot: Snapshot) -> bytes:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from scoop_hpc.hostlist import fold
 from scoop_hpc.launchers.base import Command, Forwarding
+from scoop_hpc.launchers.granted_memory import kept_memory
 
 _FLAGS = (
     "--ntasks-per-node=1",
@@ -45,8 +46,9 @@ _FAILED_LAUNCH = r"srun: error: Task launch for .* failed on node (?P<node>\S+):
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return *environ* without the variables that srun would take for options."""
-    return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(("SLURM_", "SRUN_"))}
+    """Return *environ* without the variables that srun would take for options, but for what agents want to know."""
+    kept = {name: value for name, value in environ.items() if name in _KEPT or not name.startswith(("SLURM_", "SRUN_"))}
+    return {**kept, **kept_memory(environ)}
 
 
 class SrunLauncher:

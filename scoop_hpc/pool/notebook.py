@@ -150,10 +150,14 @@ def watch(
     while not now.is_over and not is_left:
         is_left = wait(_AGAIN)
         now = counted()
-        handle.update(_shown(part, now, clock()))
+        handle.update(_shown(part, now, clock(), is_left))
 
 
-def _shown(part: Part, counted: Counted, now: float) -> Shown:
+def _shown(part: Part, counted: Counted, now: float, is_left: bool = False) -> Shown:
     part.count(counted.total, counted.done, counted.failed, now)
+    if (
+        is_left or counted.is_over
+    ) and part.ended is None:  # what is shown stays: no time is left for what nobody wants
+        part.ended = now
     text = words(part, now)
     return Shown(text, bar_html(text, part.done, part.total))

@@ -30,9 +30,10 @@ _SHORT = 0.001  # seconds: tasks below that should go in groups
 _FULL = 0.85  # of the memory that there is
 _BUSY = 0.9  # of its time that a worker should have work for
 _MOST_NAMED = 4
+_FOR_MORE_MEMORY = "give a larger --memory or --memory-per-cpu, or a smaller --workers-per-node"
 _ENDS = {  # states of jobs that ask for more
     "TIMEOUT": "the walltime was too short: give a larger --walltime",
-    "OUT_OF_MEMORY": "the memory was not enough: give a larger --memory, or a smaller --workers-per-node",
+    "OUT_OF_MEMORY": f"the memory was not enough: {_FOR_MORE_MEMORY}",
 }
 
 
@@ -69,11 +70,12 @@ _MEANINGS = {
     "waiting": "waiting for tasks",
     "overhead": "transfer, packing, the runtime",
     "tail": "imbalance at the end",
+    "lost": "workers lost with their node",
     "after": "the program, after the last task",
     "open": "waiting, or in tasks not ended",
 }
 _OF_WHOLE = frozenset(_MEANINGS) - {"open"}
-_OF_UNFINISHED = frozenset(_MEANINGS) - {"waiting", "tail", "after"}
+_OF_UNFINISHED = frozenset(_MEANINGS) - {"waiting", "tail", "lost", "after"}
 
 
 def analyse(record: RunRecord) -> Analysis:
@@ -83,7 +85,7 @@ def analyse(record: RunRecord) -> Analysis:
     parts = tuple(
         Part(name, seconds[name], seconds[name] / capacity if capacity else 0.0, meaning)
         for name, meaning in _MEANINGS.items()
-        if name in (_OF_WHOLE if record.is_whole else _OF_UNFINISHED)
+        if name in (_OF_WHOLE if record.is_whole else _OF_UNFINISHED) and (name != "lost" or seconds[name])
     )
     analysis = Analysis(workers, capacity, parts, ())
     return Analysis(workers, capacity, parts, tuple(_advice(record, analysis)))
@@ -100,19 +102,24 @@ def _seconds(record: RunRecord) -> dict[str, float]:
     own = min(capacity, sum(worker.own_s for worker in takers))
     overhead = sum(max(0.0, worker.busy_s - worker.own_s) for worker in takers)
     begins = sorted(worker.began_s for worker in takers if worker.began_s is not None)[:count]
-    ends = sorted(worker.ended_s for worker in takers if worker.ended_s is not None)[-count:] if count else []
-    last = min(elapsed, max(ends, default=elapsed))
+    lost_nodes = {node.name for node in record.nodes if node.state == "lost"}
+    all_ends = ((worker.ended_s, worker.node in lost_nodes) for worker in takers if worker.ended_s is not None)
+    ends = sorted(all_ends)[-count:] if count else []
+    last = min(elapsed, max((end for end, _ in ends), default=elapsed))
     start = sum(min(begin, elapsed) for begin in begins) + (count - len(begins)) * last
-    tail = sum(max(0.0, last - end) for end in ends) if len(ends) == len(begins) else 0.0
+    tail = lost = 0.0
+    if len(ends) == len(begins):
+        tail = sum(max(0.0, last - end) for end, is_lost in ends if not is_lost)
+        lost = sum(max(0.0, last - end) for end, is_lost in ends if is_lost)  # from the node's last word on
     after = count * (elapsed - last)
     left = capacity - own
     taken = {}
-    for name, seconds in (("after", after), ("start", start), ("tail", tail), ("overhead", overhead)):
+    for name, seconds in (("after", after), ("start", start), ("lost", lost), ("tail", tail), ("overhead", overhead)):
         taken[name] = min(max(0.0, seconds), left)
         left -= taken[name]
     left = max(0.0, left)
     if not record.is_whole:
-        return {"own": own, **taken, "open": left + taken["tail"] + taken["after"]}
+        return {"own": own, **taken, "open": left + sum(taken[name] for name in ("tail", "lost", "after"))}
     return {"own": own, "waiting": left, **taken}
 
 
@@ -122,7 +129,7 @@ def _advice(record: RunRecord, analysis: Analysis) -> list[str]:
         _about_workers(record, analysis),
         _about_tail(record, analysis),
         _about_short_tasks(record, analysis),
-        *[_about_memory(node) for node in record.nodes if _is_full(node)][:1],
+        *[_about_memory(record, node) for node in record.nodes if _is_full(node)][:1],
         _about_failures(record),
         _about_losses(record),
     ]
@@ -143,9 +150,10 @@ def _about_workers(record: RunRecord, analysis: Analysis) -> str:
     enough = max(1, math.ceil(work / (_BUSY * elapsed)))
     if enough > 0.75 * totals.workers:
         return ""
-    option = f"-n {enough}"
-    if totals.nodes > 1:
-        option += f", or --nodes {max(1, math.ceil(enough * totals.nodes / totals.workers))}"
+    option = f"--workers {enough}"
+    nodes = max(1, math.ceil(enough * totals.nodes / totals.workers))
+    if nodes < totals.nodes:
+        option += f", or --nodes {nodes}"
     return f"the work was enough for {enough} of {totals.workers} workers: give {option}, or submit more at once"
 
 
@@ -174,11 +182,11 @@ def _is_full(node: NodeRecord) -> bool:
     return bool(node.memory_limit_bytes) and node.memory_bytes > _FULL * node.memory_limit_bytes
 
 
-def _about_memory(node: NodeRecord) -> str:
+def _about_memory(record: RunRecord, node: NodeRecord) -> str:
     unit, name = (2**30, "GiB") if node.memory_limit_bytes >= 10 * 2**30 else (2**20, "MiB")
     used, limit = node.memory_bytes / unit, node.memory_limit_bytes / unit
     came = f"node {node.name} came to {used:.0f} of {limit:.0f} {name} of memory ({100 * used / limit:.0f} %)"
-    return f"{came}: give a larger --memory, or a smaller --workers-per-node"
+    return f"{came}: " + ("give a smaller --workers-per-node" if record.job is None else _FOR_MORE_MEMORY)
 
 
 def _about_failures(record: RunRecord) -> str:

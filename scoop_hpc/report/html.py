@@ -12,7 +12,7 @@ import jinja2
 from scoop_hpc.protocol.histogram import BINS, EDGES
 from scoop_hpc.report.analysis import Analysis, analyse, compare, in_words, side_by_side
 from scoop_hpc.report.record import FunctionRecord, RunRecord, WorkerRecord
-from scoop_hpc.report.text import size
+from scoop_hpc.report.text import doubts, losses, size, tasks
 
 _TEMPLATE = "page.html.j2"  # beside this module
 _MOST_WORKERS = 200  # in the plot: those in between are left out
@@ -48,6 +48,8 @@ class Shown:
     analysis: Analysis
     began: str
     size: str
+    tasks: str
+    losses: tuple[str, ...]
     lanes: tuple[Lane, ...]
     lanes_left_out: int
     functions: tuple[tuple[FunctionRecord, tuple[Column, ...]], ...]
@@ -72,9 +74,10 @@ def page(records: Sequence[RunRecord], names: Sequence[str]) -> str:
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     runs = [_shown(record, name) for record, name in zip(records, names)]
     compared = compare(*records) if len(records) > 1 else None
+    doubt = doubts(*records) if len(records) > 1 else ""
     parts = list(side_by_side([run.analysis for run in runs]))
     return environment.get_template(_TEMPLATE).render(
-        runs=runs, compared=compared, parts=parts, most_failures=_MOST_FAILURES
+        runs=runs, compared=compared, doubt=doubt, parts=parts, most_failures=_MOST_FAILURES
     )
 
 
@@ -87,6 +90,8 @@ def _shown(record: RunRecord, name: str) -> Shown:
         analyse(record),
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.started)),
         size(record),
+        tasks(record),
+        tuple(losses(record)),
         tuple(_lane(worker, record.elapsed_s) for worker in takers[::step]),
         len(takers) - len(takers[::step]),
         tuple((function, _columns(function)) for function in record.functions[:_MOST_FUNCTIONS]),

@@ -20,7 +20,7 @@ def paragraph(record: RunRecord) -> str:
     sentences = [
         f"{size(record)} for {in_words(record.elapsed_s)}: {_percent(analysis.efficiency)} of their time in tasks"
         + "".join(f", {_percent(part.share)} {part.meaning}" for part in _rest(analysis)),
-        _tasks(record),
+        tasks(record),
     ]
     slowest = [_slow(function) for function in record.functions[:_SLOWEST] if function.count]
     if slowest:
@@ -37,7 +37,7 @@ def page(record: RunRecord) -> Iterator[str]:
     yield f"{job}{record.program or 'a pool'}, {record.state}{status}"
     if record.reason:
         yield f"  {record.reason}"
-    yield f"{size(record)} for {in_words(record.elapsed_s)}. {_tasks(record)}."
+    yield f"{size(record)} for {in_words(record.elapsed_s)}. {tasks(record)}."
     yield ""
     yield f"Of all workers' time, {in_words(analysis.capacity)}:"
     for part in analysis.parts:
@@ -53,12 +53,11 @@ def page(record: RunRecord) -> Iterator[str]:
     if record.totals.failed:
         yield ""
         yield from _failures(record)
-    if record.lost_workers or any(node.state == "lost" for node in record.nodes):
+    lost = losses(record)
+    if lost:
         yield ""
         yield "Lost:"
-        yield from [f"  node {node.name}: {node.cause}" for node in record.nodes if node.state == "lost"]
-        yield from [f"  {line}" for line in record.lost_workers[:_MOST_ROWS]]
-        yield from _more(len(record.lost_workers) - _MOST_ROWS, "workers")
+        yield from [f"  {line}" for line in lost]
     if analysis.advice:
         yield ""
         yield "Advice:"
@@ -88,8 +87,14 @@ def comparison(first: RunRecord, second: RunRecord, names: tuple[str, str]) -> I
         f"Speed-up {compared.speedup:.2f} with {compared.workers[1]} workers instead of {compared.workers[0]}: "
         f"efficiency {_percent(compared.efficiency)}, seen from {names[0]}"
     )
-    if first.totals.done != second.totals.done:
-        yield "They did not do the same: the numbers of tasks differ"
+    doubt = doubts(first, second)
+    if doubt:
+        yield doubt
+
+
+def doubts(first: RunRecord, second: RunRecord) -> str:
+    """Return why two runs should not be compared, empty if nothing speaks against it."""
+    return "They did not do the same: the numbers of tasks differ" if first.totals.done != second.totals.done else ""
 
 
 def failure(failed: FailureRecord) -> Iterator[str]:
@@ -106,7 +111,8 @@ def size(record: RunRecord) -> str:
     return f"{workers} worker{'' if workers == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
 
 
-def _tasks(record: RunRecord) -> str:
+def tasks(record: RunRecord) -> str:
+    """Return how many tasks a run had, what became of them, and what was lost, in words."""
     totals = record.totals
     lost = sum(node.state == "lost" for node in record.nodes)
     words = [f"{totals.done} task{'' if totals.done == 1 else 's'}", f"{totals.failed} failed"]
@@ -115,6 +121,13 @@ def _tasks(record: RunRecord) -> str:
     silent = sum(not node.is_complete for node in record.nodes)
     words += [f"the last accounts of {silent} node{'' if silent == 1 else 's'} are missing"] if silent else []
     return ", ".join(words)
+
+
+def losses(record: RunRecord) -> list[str]:
+    """Return a line for each node that was lost, and for the first workers."""
+    nodes = [f"node {node.name}: {node.cause}" for node in record.nodes if node.state == "lost"]
+    more = [line.strip() for line in _more(len(record.lost_workers) - _MOST_ROWS, "workers")]
+    return [*nodes, *record.lost_workers[:_MOST_ROWS], *more]
 
 
 def _rest(analysis: Analysis) -> list[Part]:
@@ -143,7 +156,7 @@ def _failures(record: RunRecord) -> Iterator[str]:
         kinds[kind] = kinds.get(kind, 0) + 1
     yield "Failed tasks:"
     for (function, error), count in sorted(kinds.items(), key=lambda item: -item[1])[:_MOST_KINDS]:
-        yield f"  {count} times {error} in {function}()"
+        yield f"  {'once' if count == 1 else f'{count} times'} {error} in {function}()"
     yield from _more(len(kinds) - _MOST_KINDS, "kinds")
     yield from _more(record.failures_left_out, "that are only counted")
 

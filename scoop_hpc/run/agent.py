@@ -63,7 +63,7 @@ from scoop_hpc.run.connect import find_driver
 from scoop_hpc.run.oom_kills import OomKills
 from scoop_hpc.run.signal_fd import SignalFd
 from scoop_hpc.run.streams.output import OutputPipes
-from scoop_hpc.run.watching.accounts import NodeAccounts
+from scoop_hpc.run.watching.accounts import NodeAccounts, memory_limit
 from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import curve as keys
@@ -94,6 +94,7 @@ class AgentPlan(Struct, frozen=True):
     own_addresses: Callable[[str], Sequence[str]]  # driver's address: own ones, the most promising first
     is_traced: bool = False  # what the processes here do
     party: int = 0  # of the allocation that has brought this node; 0: the run's own
+    memory: int = 0  # bytes that the scheduler grants here; 0: it does not say
 
 
 class Mains(Struct, frozen=True):
@@ -123,7 +124,7 @@ class Agent:
         self._relays = 0  # that there have been
         self._authenticator: keys.Authenticator | None = None  # of them
         self._oom_kills = OomKills(read_text)
-        self._accounts = NodeAccounts()
+        self._accounts = NodeAccounts(granted=plan.memory)
         self._gpus = Gpus(None)
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
@@ -206,7 +207,7 @@ class Agent:
             ports = read_text("/proc/sys/net/ipv4/ip_local_port_range")
             limits.check_ports(limits.ports_of_node(len(self._welcome.nodes)), ports, "let the site's staff widen that")
         memory = limits.memory_of_node(processes, len(self._welcome.nodes))
-        limits.check_memory(memory, self._accounts.memory_limit, "ask for more by --memory, or for fewer workers")
+        limits.check_memory(memory, memory_limit(read_text), "ask for more by --memory, or for fewer workers")
         program = self._welcome.program
         os.environ.clear()
         os.environb.update(program.environ)
@@ -314,6 +315,8 @@ class Agent:
                 return
             if not pid:
                 return
+            if self._welcome.progress is not None and pid in self._children and self._children[pid].name == ORIGIN:
+                self._look_at_progress()  # for the last time: what the program has not waited for stays so
             child = self._children.pop(pid, None)
             if child is not None:
                 self._pipes.finish(child.name)

@@ -60,6 +60,13 @@ def test_row_that_needs_what_is_not_here_says_so_and_others_are_measured(runs: R
     assert failures == {"map": "", "submit": "", "latency": "", "echo": "ImportError: no numpy here"}
 
 
+def test_rows_that_one_worker_cannot_measure_say_so(runs: Runs) -> None:
+    told = bench(runs, "--workers-per-node", "1", status=1)
+    failures = {row["row"]: row["failure"] for row in told["rows"]}
+    alone = "one worker alone runs all tasks itself: give --workers-per-node 2"
+    assert failures == {"map": "", "submit": "", "latency": alone, "echo": alone}
+
+
 def test_a_job_that_fails_is_one_line_with_where_its_output_is(runs: Runs) -> None:
     done = runs.run("--nodes", "2", "--scheduler", "local", "--prologue", "exit 3", command=("bench",))
     assert (done.returncode, done.stdout) == (1, "")

@@ -164,6 +164,7 @@ def test_settings_of_the_program_count(site: Site) -> None:
         (("--scheduler", "lsf"), "there is no scheduler 'lsf'"),
         (("--walltime", "soon"), "cannot read the walltime 'soon'"),
         (("--array", "1-2"), "--array is an option of submit, and not of doctor"),
+        (("no-such.py",), "cannot read the program 'no-such.py'"),
     ],
 )
 def test_bad_options_are_one_line_and_status_2(site: Site, words: tuple[str, ...], complaint: str) -> None:

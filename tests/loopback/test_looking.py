@@ -73,6 +73,23 @@ def time_of_look(runs: Runs) -> float:
     return seen
 
 
+def test_the_last_look_has_all_that_the_program_has_waited_for(runs: Runs) -> None:
+    runs.write(
+        """
+from scoop_hpc import futures
+
+if __name__ == "__main__":
+    print(sum(futures.map(abs, range(50), progress="simulate")))
+"""
+    )
+    assert runs.run("-n", "2", "--progress", "log", "program.py").returncode == 0  # over before the first look at it
+    seen = look(runs)
+    assert [(each["label"], each["total"], each["done"], each["left_s"]) for each in seen["waits"]] == [
+        ("simulate", 50, 50, None)
+    ]
+    assert (seen["totals"]["queued"], [node["queued"] for node in seen["nodes"]]) == (0, [0])
+
+
 def test_a_run_is_seen_while_it_goes_on_and_when_it_has_ended(runs: Runs, going: subprocess.Popen[str]) -> None:
     seen = look(runs)
     assert (seen["state"], seen["program"], seen["pid"], seen["job"]) == ("running", "program.py", going.pid, None)

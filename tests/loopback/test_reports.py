@@ -99,6 +99,7 @@ def test_task_that_costs_workers_is_a_failure_and_its_attempts_are_repetitions(r
     assert functions(found)["simulate"] == (5, 0)  # whoever counted them may be dead
     (failed,) = found["failures"]
     assert (failed["function"], failed["position"], failed["attempt"]) == ("fatal", 14, 3)
+    assert failed["arguments"] == "..."  # nobody but the dead has unpacked them
     assert failed["error"].startswith("scoop_hpc.errors.WorkerLostError: item 14 of map: ")
     assert found["totals"]["repeated"] == len(found["lost_workers"]) >= 3  # the chunk that it was in, and its attempts
 
@@ -172,6 +173,7 @@ def test_a_report_may_have_any_name(runs: Runs) -> None:
         (("report", "nowhere/report"), "there is no file 'nowhere/report': give a job, or a file that"),
         (("report", "nowhere.json"), "there is no file 'nowhere.json': give a job, or a file that"),
         (("report", "program.json"), "'program.json' is no report of a run"),
+        (("report", "program.json", "--html", "x.html", "--json"), "--html and --json exclude each other"),
         (("report", "program.json", "--html", "/nowhere/x"), "'program.json' is no report of a run"),
         (("logs", "program.json", "--failed", "--follow"), "--failed and --follow exclude each other"),
         (("run", "--report", "/nowhere/x", "program.json"), "cannot write the report '/nowhere/x'"),

@@ -89,6 +89,43 @@ def test_terminal_of_the_program_follows_the_real_one(runs: Runs, start: Callabl
     assert terminal.end() == ["seen"]
 
 
+JOB = ("--wait", "--scheduler", "local", "--nodes", "1", "--workers-per-node", "2", "program.py")
+
+
+def test_what_a_job_prints_scrolls_above_a_bar_too(runs: Runs, start: Callable[..., Terminal]) -> None:
+    terminal = start(*JOB, command="submit")
+    lines = terminal.shows(lambda lines: any("100/400 25%" in line for line in lines))
+    assert lines[-2].startswith("working ━")
+    assert lines[-1] == "2 running, 298 queued; 2 of 2 workers busy"
+    (runs.directory / "go").touch()
+    submitted, *printed = terminal.end()
+    assert submitted.startswith("Submitted job local-1 to local")
+    assert [line for line in printed if line.startswith("result")] == RESULTS
+    assert "the end" in printed
+    assert not has_bar(printed)
+    assert terminal.screen.cursor.x == 0
+
+
+def test_ctrl_c_leaves_a_job_that_goes_on_and_no_bar(runs: Runs, start: Callable[..., Terminal]) -> None:
+    terminal = start(*JOB, command="submit")
+    terminal.shows(has_bar)
+    terminal.type(b"\x03")
+    lines = terminal.end()
+    assert terminal.process.returncode == 130
+    assert not has_bar(lines)
+    assert lines[-1] == "scoop-hpc: job local-1 goes on; scoop-hpc cancel local-1 ends it"
+    (runs.directory / "go").touch()
+    assert runs.run("local-1", command=("wait",)).returncode == 0
+
+
+def test_job_has_no_bar_where_none_is_wanted_or_can_be(runs: Runs, start: Callable[..., Terminal]) -> None:
+    (runs.directory / "go").touch()
+    for words, term in ((("--progress", "none"), "xterm"), ((), "dumb")):
+        terminal = start(*words, *JOB, command="submit", term=term)
+        assert "the end" in terminal.end()
+        assert "━".encode() not in terminal.raw
+
+
 def test_bar_follows_the_size_of_its_terminal(runs: Runs, start: Callable[..., Terminal]) -> None:
     terminal = start("-n", "2", "program.py")
     terminal.shows(lambda lines: any("100/400" in line for line in lines))

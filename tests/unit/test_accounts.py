@@ -268,6 +268,20 @@ def test_memory_is_limited_by_whoever_gives_least(texts: dict[str, str], limit: 
     assert memory_limit(files(texts)) == limit
 
 
+@pytest.mark.parametrize(
+    ("texts", "granted", "limit"),
+    [
+        ({"/proc/meminfo": "MemTotal: 1048576 kB\n"}, 2**29, 2**29),
+        ({"/proc/meminfo": "MemTotal: 1048576 kB\n"}, 0, 2**30),
+        ({}, 2**29, 2**29),
+        ({}, 0, 0),
+    ],
+)
+def test_memory_is_limited_by_what_the_scheduler_grants_too(texts: dict[str, str], granted: int, limit: int) -> None:
+    accounts = NodeAccounts(files(texts), granted)
+    assert (accounts.memory_limit, accounts.read({}, 1.0).memory_limit) == (limit, limit)
+
+
 @pytest.mark.parametrize("seconds", [1e-8, 1e-6, 0.0123, 1.0, 7200.0])
 def test_quantile_is_within_a_bin(seconds: float) -> None:
     assert seconds <= quantile(((bin_of(seconds), 1),), 0.5) <= max(1.42 * seconds, EDGES[0])

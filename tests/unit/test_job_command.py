@@ -169,6 +169,9 @@ def test_a_line_that_cannot_be_right_is_refused(line: str, complaint: str) -> No
         ('chdir = "config"\nqos = ""', "scoop_hpc.toml, line 3: the qos '' is empty"),
         ('template = "nosuch"', "scoop_hpc.toml, line 2: the template 'nosuch' does not render"),
         ('mail_user = "me"\nmail_events = "x"\nscheduler = "slurm"', "scoop_hpc.toml, line 3: there is no mail event"),
+        ('progress = "bar"', "scoop_hpc.toml, line 2: --progress bar: a job writes into a file, which is no terminal"),
+        ('metrics = "65536"', "scoop_hpc.toml, line 2: --metrics 65536: a port is a number from 1 to 65535"),
+        ('metrics = "run:0"', "scoop_hpc.toml, line 2: --metrics run:0: a port is a number from 1 to 65535"),
         ('walltime = "1:xx"\nqos = ""\n', "scoop_hpc.toml, line 2: cannot read the walltime '1:xx'"),
         (
             'container_runtime = "docker"\ncontainer = "x"',

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as changed
 
-from scoop_hpc.cli.look.find import Found
+from scoop_hpc.cli.look.find import Found, look_once
 from scoop_hpc.cli.look.web import Looks, outputs
 from scoop_hpc.errors import ScoopError
 from scoop_hpc.fields.array import JobArray
@@ -163,3 +163,13 @@ def test_files_of_workers_are_searched(tmp_path: Path) -> None:
         (directory / name).touch()
     names = [os.path.basename(each.path) for each in outputs_of(job)]
     assert names == ["fixed.out", "worker-0.1.log", "worker-0.2.log"]
+
+
+def test_run_that_has_not_begun_names_the_command_that_says_why(tmp_path: Path) -> None:
+    time = Time()
+
+    def sleep(seconds: float) -> None:
+        time.now += seconds
+
+    with pytest.raises(ScoopError, match="^the run of job 41 has not begun: scoop-hpc explain 41 says why$"):
+        look_once(Found(str(tmp_path / look.FILE), "job 41"), time, sleep)

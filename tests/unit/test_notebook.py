@@ -101,7 +101,17 @@ def test_map_that_is_over_soon_is_not_shown() -> None:
 def test_map_whose_results_nobody_takes_any_more_is_shown_once_more() -> None:
     shown = Notebook([half(10), half(20)], leaves_at=1.5).watch()
     assert len(shown) == 3
+    assert shown[1:] == [
+        "simulate: 20 of 100 done (20 %), 20/s, about 0:00:04 left",
+        "simulate: 20 of 100 done (20 %), in 0:00:02",
+    ]
     assert Notebook([half(10)], leaves_at=0.5).watch() == []
+
+
+@pytest.mark.parametrize("total", [None, 100])
+def test_map_that_ends_early_has_no_time_left(total: int | None) -> None:
+    shown = Notebook([Counted(total, 7, 0, False), Counted(total, 20, 1, True)]).watch()
+    assert shown[-1].endswith(", 1 failed, in 0:00:01")
 
 
 def test_length_that_is_not_known_has_no_measure() -> None:

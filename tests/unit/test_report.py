@@ -130,6 +130,17 @@ def test_tasks_that_were_under_way_as_a_run_was_ended_are_not_taken_for_idleness
     assert advice(what) == "the walltime was too short: give a larger --walltime"
 
 
+def test_time_of_workers_after_their_node_was_lost_is_no_imbalance() -> None:
+    nodes = (NodeRecord("n1", 0, "alive", 1), NodeRecord("n2", 1, "lost", 1, "its agent left"))
+    dead = replace(worker(2, 0, 40, 40), node="n2")
+    what = replace(run(worker(1, 0, 90, 90), dead), nodes=nodes)
+    assert parts(what) == {"own": 130, "lost": 50, "after": 20}
+    assert "waited for the last tasks" not in advice(what)
+    assert "   25 %  workers lost with their node     ##########" in text.page(what)
+    going = replace(what, is_final=False)
+    assert "lost" not in parts(going)
+
+
 def advice(what: RunRecord) -> str:
     return "; ".join(analyse(what).advice)
 
@@ -140,9 +151,15 @@ def test_good_run_gets_no_advice() -> None:
 
 def test_too_many_workers_are_said_with_the_number_that_is_enough() -> None:
     what = run(*(worker(number, 0, 100, 20) for number in range(1, 17)))
-    assert "enough for 4 of 16 workers: give -n 4, or submit" in advice(what)
+    assert "enough for 4 of 16 workers: give --workers 4, or submit" in advice(what)
     several = replace(what, totals=replace(what.totals, nodes=8))
-    assert "give -n 4, or --nodes 2" in advice(several)
+    assert "give --workers 4, or --nodes 2, or submit" in advice(several)
+
+
+def test_as_many_nodes_as_there_are_is_no_advice() -> None:
+    what = run(*(worker(number, 0, 100, 60) for number in range(1, 5)))
+    two = replace(what, totals=replace(what.totals, nodes=2))
+    assert "enough for 3 of 4 workers: give --workers 3, or submit" in advice(two)
 
 
 def test_imbalance_names_the_longest_function() -> None:
@@ -165,7 +182,10 @@ def test_short_tasks_should_go_in_groups_and_long_ones_send_less() -> None:
 )
 def test_memory_close_to_the_limit_is_said(used: int, limit: int, said: str) -> None:
     node = NodeRecord("n1", 0, "alive", 1, "", used, limit)
-    assert f"node n1 came to {said}" in advice(replace(run(worker(1, 0, 100, 99)), nodes=(node,)))
+    full = replace(run(worker(1, 0, 100, 99)), nodes=(node,))
+    assert f"node n1 came to {said}" in advice(full)
+    assert advice(full).endswith(": give a larger --memory or --memory-per-cpu, or a smaller --workers-per-node")
+    assert advice(replace(full, job=None)).endswith(": give a smaller --workers-per-node")
 
 
 def test_failed_tasks_lead_to_the_command_that_shows_them() -> None:
@@ -216,6 +236,12 @@ def test_failure_is_shown_with_place_and_attempt() -> None:
     ]
     (first, *_) = text.failure(replace(FAILED, position=None, attempt=1))
     assert first == "f('<b>'): worker 0.1 on n1, attempt 1"
+
+
+def test_a_failure_that_came_once_is_said_so() -> None:
+    what = replace(run(worker(1, 0, 100, 99), functions=(function(failed=3),)), failures=(FAILED, FAILED))
+    assert "  2 times E in f()" in text.page(what)
+    assert "  once E in f()" in text.page(replace(what, failures=(FAILED,)))
 
 
 KNOWN = "what follows was known after 100 s"
@@ -275,6 +301,18 @@ def test_page_is_one_file_in_which_a_program_s_words_are_only_words() -> None:
 def test_page_of_two_runs_compares_them() -> None:
     what = run(worker(1, 0, 90, 80))
     assert "Speed-up 2.00" in page([what, replace(what, elapsed_s=50.0)], ["41", "42"])
+    assert "did not do the same" not in page([what, what], ["41", "42"])
+    other = replace(what, totals=replace(what.totals, done=7))
+    assert "They did not do the same" in page([what, other], ["41", "42"])
+
+
+def test_page_tells_what_was_lost() -> None:
+    nodes = (NodeRecord("n1", 0, "alive", 1), NodeRecord("n2", 1, "lost", 1, "its <agent> left", is_complete=False))
+    what = replace(run(worker(1, 0, 100, 99)), nodes=nodes, lost_workers=("worker 0.3 died",) * 22)
+    shown = page([what], ["41"])
+    assert "100 tasks, 0 failed, 1 of 2 nodes lost, the last accounts of 1 node are missing." in shown
+    assert "<li>node n2: its &lt;agent&gt; left</li>" in shown
+    assert (shown.count("<li>worker 0.3 died</li>"), shown.count("<li>and 2 more workers</li>")) == (20, 1)
 
 
 def test_page_of_ten_thousand_workers_shows_some() -> None:

@@ -173,6 +173,31 @@ def test_the_last_look_has_the_end_and_nothing_that_runs(made: Snapshots) -> Non
     assert seen.nodes[0].memory_bytes == 8192
 
 
+def test_in_the_last_look_nothing_waits_any_more(made: Snapshots, time: Time) -> None:
+    begin(made)
+    made(Waits(1, "simulate", 400, 10, 2))
+    time.now += 10
+    made(Waits(1, "simulate", 400, 90, 2))
+    running = made.look(1010.0)
+    assert (running.totals.queued, running.nodes[0].queued, running.waits[0].left_s) == (310, 5, 38.8)
+    made(RunOver("FAILED", 3, "it failed"))
+    over = made.look(1010.0)
+    assert (over.totals.queued, over.nodes[0].queued, over.waits[0].left_s) == (0, 0, None)
+    assert (over.waits[0].done, over.waits[0].total) == (90, 400)
+
+
+def test_the_last_look_at_a_run_that_was_killed_keeps_what_its_workers_were_at(made: Snapshots) -> None:
+    begin(made)
+    made(Waits(1, "simulate", 400, 90, 2))
+    seen = made.look(1010.0)
+    over = snapshot.over(seen, 137, "killed")
+    assert (over.state, over.status, over.reason) == ("ended", 137, "killed")
+    assert (over.totals.queued, over.totals.running, over.totals.busy_workers, over.totals.done) == (0, 0, 0, 10)
+    assert {(worker.state, worker.task, worker.cpu_percent) for worker in over.workers} == {("ended", "simulate", None)}
+    assert {(node.queued, node.cpu_percent) for node in over.nodes} == {(0, 0.0)}
+    assert (over.waits[0].done, over.waits[0].left_s, over.nodes[0].memory_bytes) == (90, None, 8192)
+
+
 def test_a_look_survives_its_json(made: Snapshots) -> None:
     begin(made)
     made(Waits(1, "simulate", None, 40, 2))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import pyte
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 from rich.console import Console, Group
 
@@ -54,13 +55,21 @@ def test_page_of_a_run_in_80_columns() -> None:
     assert lines[:6] == [
         "job 41: pi.py running 0:01:14, 0:43:10 of the walltime left",
         "64 nodes, 128 of 128 workers busy",
-        "1024 tasks done, 41.2/s, 2944 queued, 3 failed, 0 repeated, 12 stolen",
+        "1024 tasks done, 41.2/s, 2944 queued, 3 failed, 0 queued again, 12 stolen",
         "simulate: 1024/4096 25%, 41.2/s, 3 failed, about 0:01:14 left",
         "WORKER NODE    PID STATE   SINCE CPU%  MEM DONE TASK",
         "0.0    node0  4000 busy  0:01:15  100 512M    0 simulate",
     ]
     assert len(lines) == 24
     assert lines[-1] == "workers 1-18 of 128  q quit  Tab list  s sort  / filter  n node"
+
+
+def test_a_lost_node_is_counted_in_the_singular() -> None:
+    node = SEEN.nodes[0]
+    lost = structs.replace(
+        SEEN, nodes=(structs.replace(node, state="lost"), *[structs.replace(node, state="late")] * 2)
+    )
+    assert shown(lost, View())[1] == "64 nodes, 128 of 128 workers busy, 2 nodes late, 1 node lost"
 
 
 @pytest.mark.parametrize("of", ["workers", "nodes", "functions", "failures"])

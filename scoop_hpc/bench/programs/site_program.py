@@ -33,6 +33,7 @@ from scoop_hpc.worker import info
 
 _PATIENCE = 60.0  # seconds until all workers have had a task
 _TURN = 0.05  # seconds that a task takes at least, so that other workers get some
+_ELSEWHERE = {"one_elsewhere", "echo_arrays"}  # in another process than the program
 _WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
     each.__name__: each
     for each in (
@@ -98,6 +99,8 @@ def held(peer: Peer, count: int) -> Iterator[None]:
 
 def measure(peer: Peer, row: SiteRow, repeat: int, quick: bool) -> Measured:
     """Return what *row* is worth here, or why it has no figure."""
+    if row.workload in _ELSEWHERE and not peer.others:
+        return Measured(row.name, failure="one worker alone runs all tasks itself: give --workers-per-node 2")
     parameters = {**row.parameters, **(row.quick if quick else {})}
     values = []
     try:
@@ -105,7 +108,8 @@ def measure(peer: Peer, row: SiteRow, repeat: int, quick: bool) -> Measured:
             report = {**parameters, **_WORKLOADS[row.workload](peer, **parameters)}
             values.append(row.figure(report))
     except (AssertionError, ImportError, OSError) as error:  # a worker took what another should have; no numpy
-        return Measured(row.name, failure=f"{type(error).__name__}: {error}")
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        return Measured(row.name, failure=f"{kind}{error}")
     return Measured(row.name, tuple(values))
 
 

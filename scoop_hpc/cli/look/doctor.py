@@ -21,6 +21,7 @@ from scoop_hpc.cli.look.doctor_job import look_by_a_job
 from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of
 from scoop_hpc.cli.options.job import JobRequest
 from scoop_hpc.cli.options.numbers import Number
+from scoop_hpc.cli.options.program import check_program
 from scoop_hpc.doctor import job as job_room
 from scoop_hpc.doctor.checks import of_job, of_login_node
 from scoop_hpc.doctor.checks.scheduler import SchedulerFacts
@@ -61,6 +62,8 @@ def doctor(by_job: bool, timeout: float | None, as_json: bool, program: str | No
     """
     if timeout is not None and not by_job:
         raise click.UsageError("--timeout is for the job of --submit: give both, or none")
+    if program is not None:
+        check_program(program)
     source = click.get_current_context().get_parameter_source("walltime")
     own = _Options(by_job, timeout, None if source is ParameterSource.COMMANDLINE else _WALLTIME)
     findings, facts = _examine(request_of(options, _PROGRAM, "scoop-doctor"), own)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.files import private
@@ -17,7 +15,7 @@ from scoop_hpc.jobs.client import Client
 from scoop_hpc.jobs.look import Viewer
 from scoop_hpc.jobs.record import of_element
 from scoop_hpc.jobs.report import Report
-from scoop_hpc.jobs.snapshot import Snapshot
+from scoop_hpc.jobs.snapshot import Snapshot, over
 from scoop_hpc.run import proc
 
 PATIENCE = 10.0  # seconds for a driver to answer: it looks every 2 s, and files may take their time to other hosts
@@ -112,9 +110,9 @@ def as_known(seen: Snapshot, found: Found) -> Snapshot:
     if seen.state == "ended" or (found.ended is None and not is_dead(seen)):
         return seen
     if found.ended is None:
-        return replace(seen, state="ended", reason=f"the driver (pid {seen.pid}) has died")
+        return over(seen, None, f"the driver (pid {seen.pid}) has died")
     status = found.ended.status
-    return replace(seen, state="ended", status=status.exit_status, reason=status.reason or status.state.value)
+    return over(seen, status.exit_status, status.reason or status.state.value)
 
 
 def look_once(
@@ -134,6 +132,7 @@ def look_once(
             raise ScoopError(f"nothing is known of what the {found.label} did: it ended before its run began")
         if viewer.waits(clock()) > PATIENCE:
             if seen is None:
-                raise ScoopError(f"the run of the {found.label} has not begun")
+                job = found.label.removeprefix("job ")
+                raise ScoopError(f"{found.whole_label} has not begun: scoop-hpc explain {job} says why")
             return seen, False
         sleep(_PAUSE)

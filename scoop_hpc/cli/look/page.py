@@ -66,16 +66,19 @@ def head(seen: Snapshot, label: str) -> list[Text]:
         first.append(f": {printable(seen.reason)}" if seen.reason else "")
     elif seen.walltime_left_s is not None:
         first.append(f", {clock_time(max(0.0, seen.walltime_left_s))} of the walltime left")
-    nodes = "1 node" if totals.nodes == 1 else f"{totals.nodes} nodes"
-    workers = f"{nodes}, {totals.busy_workers} of {totals.workers} workers busy"
+    workers = f"{_nodes(totals.nodes)}, {totals.busy_workers} of {totals.workers} workers busy"
     late = sum(node.state == "late" for node in seen.nodes)
     lost = sum(node.state == "lost" for node in seen.nodes)
-    second = Text(workers + (f", {late} nodes late" if late else ""))
-    second.append(f", {lost} nodes lost" if lost else "", style="red")
+    second = Text(workers + (f", {_nodes(late)} late" if late else ""))
+    second.append(f", {_nodes(lost)} lost" if lost else "", style="red")
     third = Text(f"{totals.done} tasks done, {per_second(totals.rate_per_s)}, {totals.queued} queued, ")
     third.append(f"{totals.failed} failed", style="red" if totals.failed else "")
-    third.append(f", {totals.repeated} repeated, {totals.stolen} stolen")
+    third.append(f", {totals.repeated} queued again, {totals.stolen} stolen")
     return [first, second, third, *(_wait(wait) for wait in seen.waits[-_MOST_WAITS:])]
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"
 
 
 def _state_style(seen: Snapshot) -> str:

@@ -26,6 +26,8 @@ def report(html: str, as_json: bool, job: str, other: str | None) -> None:
     With OTHER, compare it with that: the same program on 4 and on 64 nodes, say. Each is a job, or a file that
     `scoop-hpc run --report FILE` has written, whatever its name; ./41 is the file where there is a job 41 as well.
     """
+    if html and as_json:
+        raise click.UsageError("--html and --json exclude each other: give one")
     client = follow.open_client(os.environ)
     names = [job] if other is None else [job, other]
     records = [find_report(client, name, os.environ) for name in names]

@@ -7,13 +7,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
 
 from scoop_hpc.cli import follow
+from scoop_hpc.cli.jobs import why
 from scoop_hpc.cli.options.job import JobRequest, command_line, read_options
 from scoop_hpc.cli.options.job_command import JobCommand
 from scoop_hpc.cli.options.settings import plain_options
@@ -65,6 +66,7 @@ OPTIONS = [each for each in submit.params if each.name in ASKED]
 _LEFT_OUT = frozenset(word for each in submit.params if each.name not in ASKED for word in each.opts)
 _LATE = 15.0  # seconds until what a node wrote is seen here: caches of NFS are as old
 _PAUSE = 0.2  # seconds
+_TOLD = 10.0  # seconds after which one who waits for the job to begin is told why it does not
 
 
 class SmallJobCommand(JobCommand):
@@ -107,20 +109,42 @@ class SmallJob:
     def wait(self, timeout: float | None) -> Report:
         """Wait for the end, or for *timeout* seconds; after Ctrl-C, cancel the job."""
         follow.say(f"submitted job {self.job.job_id} to {self.job.scheduler}; waiting for it")
+        told_at: float | None = time.monotonic() + _TOLD
+
+        def tell(reports: Sequence[Report]) -> None:
+            nonlocal told_at
+            if told_at is not None and time.monotonic() >= told_at:
+                told_at = None
+                self._say_why_it_waits(reports[0])
+
         try:
-            (ended,) = self.client.wait([self.begun], lambda reports: None, follow.warn, timeout)
+            (ended,) = self.client.wait([self.begun], tell, follow.warn, timeout)
         except KeyboardInterrupt:
             follow.say(f"interrupted: job {self.job.job_id} is cancelled")
             self.cancel()
             raise
         return ended
 
+    def _say_why_it_waits(self, report: Report) -> None:
+        """Say why the job has not begun, and what can be changed; nothing if it has, or if nobody knows."""
+        if report.status.state is not JobState.PENDING or report.record is not None:
+            return
+        with contextlib.suppress(ScoopError):
+            lines = why(self.client, report)
+            follow.say("; ".join([f"job {report.label} is {follow.describe(report)}", *lines]))
+
     def cancel(self) -> None:
-        """End it, if that can be."""
+        """End it, if that can be. Whether it had begun is asked first, and kept: no scheduler may tell of it."""
+        report = self.begun
+        with contextlib.suppress(ScoopError):
+            (report,) = self.client.status([report], pauses=())
         try:
-            self.client.cancel([self.begun])
+            if not report.status.state.ended:
+                self.client.cancel([report])
         except ScoopError as error:
             follow.say(f"warning: cannot cancel job {self.begun.label}: {error}")
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)  # unless it has printed something
 
     def read(self, ended: Report, told_in: Callable[[str], _Told | None]) -> _Told | None:
         """Return what is *told in* the output once the job has *ended*; of one that is complete it may come late.

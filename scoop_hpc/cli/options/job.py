@@ -18,7 +18,8 @@ from scoop_hpc.cli.options.numbers import Whole
 from scoop_hpc.cli.options.program import check_module, check_program
 from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.cli.shell.names import network_interfaces, proposing
-from scoop_hpc.errors import InputError, ProgramError, about
+from scoop_hpc.errors import InputError, JobSpecError, ProgramError, about
+from scoop_hpc.fields.checks import check_port
 from scoop_hpc.fields.option import Option, Takes
 from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.fields.units import parse_begin
@@ -147,7 +148,17 @@ def read_options(options: Mapping[str, Any], environ: Mapping[str, str], join: s
     if is_module:
         _check_module(program, options, scheduler)
     spec = make_spec({**options, **paths}, scheduler, environ)
+    _check_watching(spec)
     return JobRequest(spec, scheduler, template, join)
+
+
+def _check_watching(spec: JobSpec) -> None:
+    """Refuse what the job would only refuse once it has waited for its nodes."""
+    if spec.progress == "bar":
+        text = "--progress bar: a job writes into a file, which is no terminal; take --progress log"
+        raise JobSpecError(text, "--progress")
+    if spec.metrics is not None:
+        check_port(spec.metrics)
 
 
 def _check_module(name: str, options: Mapping[str, Any], scheduler: Scheduler) -> None:

@@ -58,9 +58,12 @@ class _Dead(Struct, frozen=True):
 
 
 class NodeAccounts:
-    """The accounts of all workers of a node. Times are of CLOCK_MONOTONIC."""
+    """The accounts of all workers of a node. Times are of CLOCK_MONOTONIC.
 
-    def __init__(self, read: Callable[[str], str | None] = read_text) -> None:
+    The scheduler has *granted* so many bytes there; 0: it does not say so.
+    """
+
+    def __init__(self, read: Callable[[str], str | None] = read_text, granted: int = 0) -> None:
         self._read = read
         self._dead: list[_Dead] = []
         self._functions: tuple[FunctionAccount, ...] = ()  # of the dead
@@ -69,7 +72,7 @@ class NodeAccounts:
         self._lost = 0
         self._memory = 0
         self._looks = 0
-        self.memory_limit = memory_limit(read)
+        self.memory_limit = min((limit for limit in (memory_limit(read), granted) if limit), default=0)
 
     def bury(self, name: WorkerName, table: AccountTable, unfinished: int, now: float) -> None:
         """Keep what a worker has left that ended, with so many tasks *unfinished*."""
@@ -133,7 +136,7 @@ def own_memory(status: str) -> int:
 
 
 def memory_limit(read: Callable[[str], str | None]) -> int:
-    """Return the bytes that the processes of this node may have: of its cgroups, or of the machine; 0: nobody says so.
+    """Return the bytes that the kernel lets processes here have: of their cgroups, or all that there are; 0: unknown.
 
     [cgroup-v2.rst, Memory Interface Files; cgroup-v1/memory.rst; proc_meminfo(5)]
     """

@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from scoop_hpc.events import Event, NodeJoined, NodeLeft, NodeLost, RunBegan, RunOver
-from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker
+from scoop_hpc.jobs.snapshot import Failure, Function, Gpu, Node, Snapshot, Totals, Wait, Worker, over
 from scoop_hpc.protocol.histogram import quantile
 from scoop_hpc.protocol.messages import FailedTask, FunctionAccount, Seen, Standing, WorkerSeen
 from scoop_hpc.protocol.names import ORIGIN, number_of
@@ -31,6 +31,7 @@ class Snapshots:
         self, first: Snapshot, nodes: Sequence[str], ends_at: float | None, clock: Callable[[], float]
     ) -> None:
         self._run = first  # what it is called, and how it stands
+        self._over: RunOver | None = None
         self._ends_at = ends_at  # seconds since the epoch
         self._clock = clock
         self._began = clock()
@@ -77,13 +78,9 @@ class Snapshots:
             self._workers[known.broker] = tuple(replace(each, state="dead", cpu_percent=None) for each in workers)
 
     def _end(self, event: RunOver) -> None:
-        self._run = replace(self._run, state="ended", status=event.status, reason=event.reason)
+        self._over = event
         for index, workers in self._workers.items():
-            self._workers[index] = tuple(
-                each if each.state == "dead" else replace(each, state="ended", task=None, cpu_percent=None)
-                for each in workers
-            )
-        self._nodes = [replace(node, cpu_percent=0.0, gpus=()) for node in self._nodes]
+            self._workers[index] = tuple(each if each.state == "dead" else replace(each, task=None) for each in workers)
 
     def _last(self, name: str) -> Node | None:
         """Return the node of that name; of several, the last one."""
@@ -117,7 +114,7 @@ class Snapshots:
     def look(self, time: float) -> Snapshot:
         """Return the look of the run at the *time*, in seconds since the epoch."""
         now = self._clock()
-        return replace(
+        seen = replace(
             self._run,
             time=time,
             elapsed_s=round(now - self._began, 3),
@@ -129,6 +126,7 @@ class Snapshots:
             functions=tuple(_function(each) for each in self._summed()),
             failures=tuple(self._failures),
         )
+        return seen if self._over is None else over(seen, self._over.status, self._over.reason)
 
     def _summed(self) -> list[FunctionAccount]:
         """Return one account for each function, those first that have taken most time."""

@@ -170,7 +170,7 @@ const TOTALS = [
   ["Running", (totals) => count(totals.running)],
   ["Queued", (totals) => count(totals.queued)],
   ["Failed", (totals) => count(totals.failed), (totals) => totals.failed > 0],
-  ["Repeated", (totals) => count(totals.repeated), (totals) => totals.repeated > 0],
+  ["Queued again", (totals) => count(totals.repeated), (totals) => totals.repeated > 0],
   ["Stolen", (totals) => count(totals.stolen)],
   ["Rate", (totals) => rate(totals.rate_per_s)],
   ["Busy workers", (totals) => `${count(totals.busy_workers)} of ${count(totals.workers)}`],

@@ -136,15 +136,19 @@ class Accounts:
         account.add_failed()
         if not self._may_describe():
             return
-        text = traceback_text(error)
         if options is not None and isinstance(error, options.retry_on):
             attempt += options.retries
+        self._describe(account, error, _cut(_shown(args, kwargs), _ARGUMENTS), attempt, position)
+
+    def _describe(
+        self, account: Account, error: BaseException, arguments: str, attempt: int, position: int | None
+    ) -> None:
         failure = FailedTask(
             function=account.name,
             position=position,
-            arguments=_cut(_shown(args, kwargs), _ARGUMENTS),
+            arguments=arguments,
             error=_cut(described(error), _ERROR),
-            traceback=_cut_middle(text, _TRACEBACK),
+            traceback=_cut_middle(traceback_text(error), _TRACEBACK),
             worker=self._worker,
             attempt=attempt,
             time=time.time(),
@@ -154,11 +158,15 @@ class Accounts:
                 self._described += 1
 
     def lose(self, account: Account, error: BaseException, position: int | None = None) -> None:
-        """Count a call that was lost with its workers, and describe it: nobody else can."""
+        """Count a call that was lost with its workers, and describe it: nobody else can. Its arguments are packed."""
         account.times.append(0.0)
         account.add_up()
-        attempts = len(error.losses) if isinstance(error, WorkerLostError) else 1
-        self.fail(account, error, (), {}, max(1, attempts), position=position)
+        if os.getpid() != self._process:  # in a child that a task has forked
+            return
+        account.add_failed()
+        if self._may_describe():
+            attempts = len(error.losses) if isinstance(error, WorkerLostError) else 1
+            self._describe(account, error, "...", max(1, attempts), position)
 
     def _may_describe(self) -> bool:
         now = monotonic()
