@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import msgspec
 
 from scoop_hpc.protocol.messages import Batch, Loss, TaskLost, WorkerDied
-from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.protocol.names import WorkerName, broker_of, node_of
 
 _WAITED = 4  # times as many attempts may be lost while the task waits
 
@@ -99,7 +99,8 @@ class Ledger:
         """
         blamed = {(task.owner, task.serial) for task in died.too_long or died.begun}
         waited = {(task.owner, task.serial) for task in (*died.waited, *died.begun)} - blamed
-        loss, other_loss = Loss(died.cause, bool(died.too_long)), Loss(died.cause, waited=True)
+        loss = Loss(died.cause, bool(died.too_long), node=node_of(broker_of(died.name)))
+        other_loss = Loss(died.cause, waited=True)
         found = Remains([], [])
         parts = [_Part(batch, {serial}) for (_, serial), batch in self._single.items()] + self._several
         for part in parts:

@@ -63,6 +63,12 @@ class Queue:
         self._several.discard(key)
         return self.batches.pop(key)
 
+    def pop_if(self, condition: Callable[[Batch], bool]) -> Batch:
+        """Take the oldest that meets a *condition*, as one does."""
+        key = next(key for key, batch in self.batches.items() if condition(batch))
+        self._several.discard(key)
+        return self.batches.pop(key)
+
     def get(self, owner: WorkerName, serial: int) -> Batch | None:
         """Return the batch that a task is in, None if it is not here."""
         key = self._key_of(owner, serial)

@@ -86,6 +86,7 @@ from scoop_hpc.protocol.names import (
     AGENT,
     ORIGIN,
     BrokerName,
+    NodeIndex,
     ProcessName,
     WorkerName,
     broker_name,
@@ -93,6 +94,7 @@ from scoop_hpc.protocol.names import (
     is_broker,
     is_client,
     is_worker,
+    node_of,
 )
 
 
@@ -106,6 +108,11 @@ def _check(allowed: bool, message: Message, sender: ProcessName) -> None:
     """Raise ProtocolError unless it is *allowed* that *sender* sent this."""
     if not allowed:
         raise ProtocolError(f"{sender!r} may not send a broker {message!r}")
+
+
+def _died_on(node: NodeIndex, batch: Batch) -> bool:
+    """Return whether the last worker that was lost with the task was one of this *node*, which ran it."""
+    return bool(batch.losses) and batch.losses[-1].node == node and not batch.losses[-1].too_long
 
 
 def _is_in_memory(batch: Batch) -> bool:
@@ -274,13 +281,18 @@ class BrokerState:
 
     def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         """Queue *batches*, but not those of owners that are gone."""
-        if self._gone:
-            batches = self._without_copies([batch for batch in batches if not self._is_gone(batch.owner)])
+        batches = self._wanted(batches)
         for batch in batches:
             if batch.losses or batch.terms is not USUAL:  # seldom
                 self._enqueue_unusual(batches, sender)
                 return
         self.queue.extend(batches, sender)
+
+    def _wanted(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return *batches* without tasks of owners that are gone, and such that wait here already."""
+        if not self._gone:
+            return batches
+        return self._without_copies([batch for batch in batches if not self._is_gone(batch.owner)])
 
     def _without_copies(self, batches: list[Batch]) -> list[Batch]:
         """Return *batches* without tasks that wait here already; copies that know of fewer losses make room for them.
@@ -416,13 +428,23 @@ class BrokerState:
         return [Send(name, Gone(tuple(sorted(workers)), nodes)) for name in self.workers]
 
     def _queue_again(self, remains: Remains, lost: ProcessName) -> list[Send]:
-        """Queue the tasks that the dead have left, and return the failures for those who wait for them."""
-        self._enqueue(remains.batches, lost)
+        """Queue the tasks that the dead have left, and return the failures for those who wait for them.
+
+        One in which a worker has died here is queued at another node, if there is one. So it is seen whose fault that
+        was, and a node on which all tasks die does not get the same ones again.
+        """
+        deadly = [batch for batch in remains.batches if _died_on(node_of(self.name), batch)]
+        place = self.neighbours.least_busy(self._leaving.others) if deadly and not self._leaving.is_own else None
+        if place is None:
+            deadly = []
+        self._enqueue([batch for batch in remains.batches if batch not in deadly], lost)
         tasks = sum(batch.tasks() for batch in remains.batches)
         self._repeated += tasks
         if self._observers:
             self._observers.tell(events.TasksQueuedAgain(lost, tasks, len(remains.failed)))
-        return [Send(self._way_to(lost.owner), lost) for lost in remains.failed if not self._is_gone(lost.owner)]
+        failed = [Send(self._way_to(each.owner), each) for each in remains.failed if not self._is_gone(each.owner)]
+        deadly = list(self._wanted(deadly))
+        return failed if place is None or not deadly else failed + self._send_on(deadly, place)
 
     def _on_task_lost(self, message: TaskLost, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
@@ -449,20 +471,30 @@ class BrokerState:
 
     def _on_steal(self, message: Steal, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)
-        queues = (self.queue,) if message.for_origin else (self.risky, self.queue)
         thief = BrokerName(sender)
-        queued, elsewhere = sum(map(len, queues)), self.neighbours.elsewhere(thief)
-        count = self._policy.share(queued, message.count, elsewhere, 1 + len(self.neighbours))
-        stolen = [next(queue for queue in queues if queue).pop() for _ in range(count)]
-        self._risky_tick = self._ticks
+        may = self._may_have(thief)
+        risky = 0 if message.for_origin else sum(map(may, self.risky))
+        elsewhere = self.neighbours.elsewhere(thief)
+        count = self._policy.share(risky + len(self.queue), message.count, elsewhere, 1 + len(self.neighbours))
+        stolen = [self.risky.pop_if(may) for _ in range(min(count, risky))]
+        stolen += [self.queue.pop() for _ in range(count - len(stolen))]
+        if risky:
+            self._risky_tick = self._ticks
         if stolen:
             tasks = sum(batch.tasks() for batch in stolen)
             self._given += tasks
             if self._observers:
                 self._observers.tell(events.WasStolenFrom(self.name, sender, tasks))
         else:
-            self.neighbours.got_nothing(thief, len(self.risky) if message.for_origin else 0)
+            self.neighbours.got_nothing(thief, len(self.risky))
         return [*self._send_on(stolen, thief), *self._settle()]
+
+    def _may_have(self, thief: BrokerName) -> Callable[[Batch], bool]:
+        """Return whether a peer may have a risky task: where a worker of its has died in that, others try it first."""
+        if self._ticks - self._risky_tick > self._policy.risky_ticks:
+            return lambda batch: True
+        node = node_of(thief)
+        return lambda batch: not _died_on(node, batch)
 
     def _send_on(self, batches: Sequence[Batch], peer: BrokerName) -> list[Send]:
         """Send *batches* to a peer; whose home this is not, that is told first, as it may be asked next."""

@@ -129,7 +129,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 18  # raised whenever a field changes; Hello carries it
+VERSION = 19  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -164,6 +164,7 @@ class Loss(msgspec.Struct, frozen=True, array_like=True):
     cause: str  # worker, node and pid, and how it ended
     too_long: bool = False  # it had exceeded its time limit
     waited: bool = False  # it only waited, for others, when its worker died
+    node: Index | None = None  # whose worker died in it
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):
@@ -469,6 +470,7 @@ class Exited(Message, frozen=True):
     is_too_long: bool = False  # it was killed because a task had exceeded its time limit
     is_replaced: bool = False  # another worker was started in its place
     was_stopped: bool = False  # it was killed because it had been stopped for long
+    may_be_node: bool = False  # it died in the first task that it began, which no other node has tried
 
 
 class TaskId(msgspec.Struct, frozen=True, array_like=True):

@@ -77,6 +77,7 @@ from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
 
 _DRIVER_STOPPED = "was stopped, by SIGSTOP or the like: it is ended, and the run with it"
+_MOST_DEADLY = 1000  # tasks that are remembered because workers died in them
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -231,6 +232,7 @@ class AgentState:
         self._next_worker = 0  # the index of the worker that is started next
         self._local_ranks: dict[WorkerName, int] = {}
         self._barren = 0  # workers in a row that died and had not begun a task
+        self._deadly: dict[tuple[WorkerName, int], int] = {}  # tasks in which workers here died: how many did
         self._look_at: float | None = None
         self._progress_at: float | None = None  # when to look at it; None: nobody wants to know
         self._progress = Progress(0)  # that was told last
@@ -472,8 +474,21 @@ class AgentState:
         if is_replaced:
             actions.append(self._fork_worker(local_rank))
         task = _described(too_long or unfinished.tasks, unfinished.function)
-        told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced)
+        may_be_node = self._may_be_node(unfinished.tasks) and not unfinished.ended and not too_long
+        told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced, may_be_node=may_be_node)
         return [*actions, Tell(told)]
+
+    def _may_be_node(self, tasks: Sequence[BegunTask]) -> bool:
+        """Note that a worker died in *tasks*; return whether the node may be to blame: none has cost one elsewhere."""
+        here_alone = bool(tasks)
+        for task in tasks:
+            key = task.owner, task.serial
+            before = self._deadly.pop(key, 0)
+            here_alone = here_alone and task.losses <= before
+            self._deadly[key] = before + 1
+        while len(self._deadly) > _MOST_DEADLY:
+            del self._deadly[next(iter(self._deadly))]
+        return here_alone
 
     def looked(self, stopped: Collection[int]) -> list[Action]:
         """Take what a look at the children has found: which are *stopped*.

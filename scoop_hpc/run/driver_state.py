@@ -80,7 +80,7 @@ class DriverState:
         self._joining = Joining(plan, self._policy, self._membership, self._life, observers)
         self._losses = Losses(plan, self._membership, self._life, self._joining, observers)
         self._witnesses = Witnesses(plan, self._policy, self._membership, self._life, self._losses, observers)
-        self._parties = Parties(self._membership, self._life, self._joining, self._losses, observers)
+        self._parties = Parties(self._policy, self._membership, self._life, self._joining, self._losses, observers)
         self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
         self._relays = Relays(self._policy, self._membership)
         self._launches = Launches(
@@ -234,7 +234,8 @@ class DriverState:
 
     @_take.register
     def _on_exited(self, message: Exited, sender: AgentName, now: float) -> list[Action]:
-        return self._losses.exited(message, self._node_of(sender, message), now)
+        node = self._node_of(sender, message)
+        return [*self._losses.exited(message, node, now), *self._parties.judge(message, node, now)]
 
     @_take.register
     def _on_fault(self, message: Fault, sender: AgentName, now: float) -> list[Action]:

@@ -19,6 +19,7 @@ class DriverPolicy(Struct, frozen=True):
     walltime_slack: float = 5.0  # before that a job's walltime may be over: its script began later than the job
     look: float = 2.0  # from one look at the count of kills, out of memory, to the next
     returns: int = 3  # of a node that was lost, after which it is left out
+    deadly: int = 6  # workers that died in tasks in a row on one node, and two for each, until that is left alone
     launch_pause: float = 1.0  # from a launch that failed to the next; then twice as long, and so on
     longest_launch_pause: float = 16.0
     launch_within: float = 2.0  # a launcher brings its agents: srun gives up a machine that is off after 3 s

@@ -284,6 +284,19 @@ def test_node_whose_broker_dies_again_and_again_is_left_alone(four_nodes: Runs) 
     assert any("node b " in line and "again" in line for line in run.lines), run.stderr()
 
 
+def test_node_on_which_all_workers_die_in_their_tasks_is_left_alone_and_costs_no_result(four_nodes: Runs) -> None:
+    die = """    if os.path.exists(f"bad.{os.getppid()}"): os.kill(os.getpid(), 9)\n"""
+    program = ROUNDS.replace("    time.sleep(0.02)\n", die + "    time.sleep(0.02)\n")
+    assert die in program
+    run = Nodes(four_nodes, program=program)
+    (run.directory / f"bad.{run.until_all_work()['c'].agent}").touch()
+    run.until_said("c leaves the run (its last ")
+    until(lambda: "c" not in run.nodes())
+    assert run.finish().startswith("True"), run.stderr()
+    assert run.run.returncode == 0, run.stderr()
+    assert "workers died in a task, and none did elsewhere" in run.stderr()
+
+
 def test_losses_that_leave_too_few_nodes_end_the_run_by_name(four_nodes: Runs) -> None:
     run = Nodes(four_nodes)
     nodes = run.until_all_work()

@@ -212,6 +212,26 @@ def test_another_worker_takes_the_place_of_one_that_dies(node: Node) -> None:
     assert driver == Tell(Exited(WORKER, pid, -11, False, False, task, is_replaced=True))
 
 
+def blames_node(node: Node, index: int, *tasks: BegunTask, ended: int = 0, time: int = 0) -> bool:
+    """Let the worker of this *index* die in *tasks*; return whether the driver hears that the node may be to blame."""
+    pid = node.pids[worker_name(FIRST, index)]
+    died = Unfinished(tasks, "simulate", ended, time)
+    *_, told = node.do(node.state.exited(pid, -SIGKILL, 1.0, False, False, died))
+    assert isinstance(told, Tell)
+    assert isinstance(told.message, Exited)
+    return told.message.may_be_node
+
+
+def test_node_may_be_to_blame_for_deaths_in_tasks_that_have_cost_no_worker_elsewhere(node: Node) -> None:
+    assert blames_node(node, 1, BegunTask(ORIGIN, 5, 1, 0, 0))
+    assert blames_node(node, 3, BegunTask(ORIGIN, 5, 1, 1, 0))  # a second time here
+    assert not blames_node(node, 4, BegunTask(ORIGIN, 5, 1, 3, 0))  # and once elsewhere
+    assert not blames_node(node, 5, BegunTask(ORIGIN, 6, 1, 1, 0))
+    assert not blames_node(node, 6, BegunTask(ORIGIN, 7, 1, 0, 0), ended=1)
+    assert not blames_node(node, 7, BegunTask(ORIGIN, 8, 1, 0, 99), time=100)  # its time was over
+    assert not blames_node(node, 8)
+
+
 def test_the_share_of_a_dead_worker_is_that_of_the_one_in_its_place(node: Node) -> None:
     node.exit(OTHER, -9, own_end=False)
     node.exit(worker_name(FIRST, 3), -9, own_end=False)

@@ -48,6 +48,7 @@ from scoop_hpc.protocol.messages import (
 from scoop_hpc.protocol.names import AGENT, ORIGIN, NodeIndex, ProcessName, WorkerName, broker_name, worker_name
 
 NAME, PEER, OTHER = broker_name(0), broker_name(1), broker_name(2)
+FIRST_NODE = NodeIndex(0)
 SECOND, THIRD = worker_name(0, 1), worker_name(0, 2)
 FAR = worker_name(1, 0)
 POLICY = Policy()
@@ -497,11 +498,13 @@ def queued(broker: Broker) -> dict[int, int]:
 
 
 @pytest.fixture
-def node(broker: Broker) -> Broker:
+def node() -> Broker:
     """A broker with three workers, the origin among them, and no peers."""
-    broker.peers.clear()
-    broker.say(Ready(), THIRD)
-    return broker
+    node = Broker(NAME, takers=2)
+    node.say(Peers((BrokerUp(NodeIndex(0), ("a",)),)), AGENT)
+    for name in (ORIGIN, SECOND, THIRD):
+        node.say(Ready(), name)
+    return node
 
 
 def test_tasks_of_a_worker_that_dies_are_queued_again_and_what_it_had_begun_has_a_loss(node: Broker) -> None:
@@ -533,7 +536,7 @@ def test_task_fails_after_its_last_attempt_and_its_owner_learns_why(node: Broker
     node.say(Request(1), THIRD)
     node.say(died(SECOND, 1), AGENT)
     (lost,) = losses(node.say(died(THIRD, 1), AGENT))
-    assert lost == TaskLost(ORIGIN, (1,), (Loss("0.1 died"), Loss("0.2 died")))
+    assert lost == TaskLost(ORIGIN, (1,), (Loss("0.1 died", node=FIRST_NODE), Loss("0.2 died", node=FIRST_NODE)))
     assert queued(node) == {}
 
 
@@ -634,13 +637,58 @@ def test_what_a_worker_has_submitted_itself_is_not_in_its_ledger(node: Broker) -
     assert not node.workers[SECOND].ledger
 
 
+def risky(serial: int, node: int) -> Batch:
+    """Return a task of another node in which a worker of a *node* has died."""
+    return replace(batch(serial, owner=worker_name(2, 1)), losses=(Loss("died", node=NodeIndex(node)),))
+
+
+def stolen(broker: Broker, steal: Steal, peer: ProcessName = PEER) -> list[int]:
+    """Return the tasks that a *peer* gets."""
+    (tasks,) = [message for message in to(peer, broker.say(steal, peer)) if isinstance(message, Tasks)]
+    return [each.serial for each in tasks.batches]
+
+
 def test_peer_whose_origin_alone_is_hungry_gets_no_task_that_has_cost_a_worker(broker: Broker) -> None:
-    give(broker, batch(1))
-    broker.say(died(SECOND, 1), AGENT)
-    assert to(PEER, broker.say(Steal(5, for_origin=True), PEER)) == [Tasks([])]
-    (stolen,) = to(PEER, broker.say(Steal(5), PEER))
-    assert isinstance(stolen, Tasks)
-    assert [each.serial for each in stolen.batches] == [1]
+    broker.say(Tasks([risky(1, 2)]), OTHER)
+    assert stolen(broker, Steal(5, for_origin=True)) == []
+    assert stolen(broker, Steal(5)) == [1]
+
+
+def test_task_in_which_a_worker_has_died_is_tried_on_another_node_next(broker: Broker) -> None:
+    broker.say(Load(0, 3), OTHER)
+    give(broker, batch(1), batch(2), batch(3))
+    sends = broker.say(died(SECOND, 2), AGENT)
+    (sent,) = [message for message in to(OTHER, sends) if isinstance(message, Tasks)]
+    assert [(each.serial, each.losses[0].node) for each in sent.batches] == [(2, 0)]
+    assert queued(broker) == {1: 0, 3: 0}
+    assert to(OTHER, broker.say(Cancel(ORIGIN, 2, 7), ORIGIN)) == [Cancel(ORIGIN, 2, 7)]  # it is known to be there
+
+
+def test_task_of_another_node_that_is_sent_to_a_third_is_told_to_its_home(broker: Broker) -> None:
+    broker.say(Load(0, 3), OTHER)
+    give(broker, replace(batch(1, owner=FAR), hops=1))
+    sends = broker.say(died(SECOND, 1, owner=FAR), AGENT)
+    (moved,) = [message for message in to(PEER, sends) if isinstance(message, Moved)]
+    assert (moved.owner, moved.serials, moved.to, moved.hops, len(moved.losses)) == (FAR, (1,), OTHER, 2, 1)
+
+
+def test_task_that_was_too_long_or_only_waited_stays(broker: Broker) -> None:
+    give(broker, replace(batch(1), terms=Terms(time_limit=1.0, in_time=2)), batch(2))
+    waited = WorkerDied(SECOND, "died", (TaskId(ORIGIN, 1),), (TaskId(ORIGIN, 1),), True, (TaskId(ORIGIN, 2),))
+    sends = broker.say(waited, AGENT)
+    assert not [send for send in sends if send.to in (PEER, OTHER) and isinstance(send.message, Tasks)]
+    assert queued(broker) == {1: 1, 2: 1}
+
+
+def test_node_does_not_steal_back_what_its_worker_has_died_in_unless_nobody_else_takes_it(broker: Broker) -> None:
+    broker.say(Tasks([risky(1, 1), risky(2, 2)]), PEER)
+    broker.say(Tasks([batch(3), batch(4)]), ORIGIN)
+    assert stolen(broker, Steal(5)) == [2, 3]
+    assert stolen(broker, Steal(5)) == [4]
+    assert stolen(broker, Steal(5)) == []
+    for tick in range(POLICY.risky_ticks + 1):
+        broker.tick(float(tick))
+    assert stolen(broker, Steal(5)) == [1]
 
 
 @pytest.fixture

@@ -230,6 +230,43 @@ def test_so_many_nodes_stay_as_it_takes_to_go_on() -> None:
     assert answer(run, Leave(node="n4")) == Refused(reason)
 
 
+def leaving(run: Run) -> set[int]:
+    """Return the nodes of which the others were told that they leave."""
+    return {node for send in sent(run, Peers) if isinstance(send.message, Peers) for node in send.message.leaving}
+
+
+def deadly(run: Run, node: int, times: int, may_be_node: bool = True) -> None:
+    """Let so many workers of a *node* die in a task."""
+    for number in range(times):
+        name = worker_name(node, 1 + number)
+        died = Exited(name, 7, -11, False, False, "f(), attempt 1", is_replaced=True, may_be_node=may_be_node)
+        run.say(died, AGENTS[node])
+
+
+def test_node_on_which_one_worker_after_the_other_dies_in_a_task_is_left_alone() -> None:
+    run = begun()
+    deadly(run, 2, 5)
+    deadly(run, 2, 1, may_be_node=False)
+    deadly(run, 2, 5)
+    deadly(run, 3, 1)
+    deadly(run, 2, 5)
+    assert not leaving(run)
+    deadly(run, 2, 1)
+    assert warnings(run)[-1] == (
+        "n3 leaves the run (its last 6 workers died in a task, and none did elsewhere): no more tasks go there"
+    )
+    assert leaving(run) == {2}
+
+
+def test_node_of_the_program_and_those_that_it_takes_to_go_on_stay_whoever_dies_there() -> None:
+    run = begun()
+    deadly(run, 0, 20)
+    for node in ("n2", "n3"):
+        answer(run, Leave(node=node))
+    deadly(run, 3, 20)
+    assert leaving(run) == {1, 2}
+
+
 def test_node_that_is_not_done_in_time_is_lost_and_does_not_return() -> None:
     run = begun()
     answer(run, Leave(10.0, "n3"))

@@ -7,8 +7,9 @@
     Leave --> the node takes no more tasks, hands back those that wait --Drained--> it has left
                   '--its time is over--> it is lost, and what ran there is executed again elsewhere
 
-A node leaves because a user says so (`scoop-hpc drain`), or because the allocation that has brought it ends: then its
-joiner, or its agent, says so. The first node never leaves, for the program is there.
+A node leaves because a user says so (`scoop-hpc drain`), because the allocation that has brought it ends, as its
+joiner or its agent says, or because one worker after the other dies there. The first node never leaves, for the program
+is there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scoop_hpc.hostlist import first_label, fold
 from scoop_hpc.protocol.messages import (
     VERSION,
     Accepted,
+    Exited,
     Hello,
     Join,
     Joined,
@@ -31,13 +33,14 @@ from scoop_hpc.protocol.messages import (
     Peers,
     Refused,
 )
-from scoop_hpc.protocol.names import AgentName, is_same_agent
+from scoop_hpc.protocol.names import AgentName, NodeIndex, is_same_agent
 from scoop_hpc.run.driving.actions import Action, Send, warn
 from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.life import Life, Phase
 from scoop_hpc.run.driving.losses import Losses
 from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.placement import NodePlan
+from scoop_hpc.run.policy import DriverPolicy
 
 
 class Party(Struct, frozen=True):
@@ -52,8 +55,15 @@ class Parties:
     """The parties of a run, and the nodes that leave it."""
 
     def __init__(
-        self, membership: Membership, life: Life, joining: Joining, losses: Losses, observers: Observers
+        self,
+        policy: DriverPolicy,
+        membership: Membership,
+        life: Life,
+        joining: Joining,
+        losses: Losses,
+        observers: Observers,
     ) -> None:
+        self._policy = policy
         self._membership = membership
         self._life = life
         self._joining = joining
@@ -61,6 +71,8 @@ class Parties:
         self._observers = observers
         self._parties: list[Party] = []
         self._why: dict[int, str] = {}  # by index of a node that leaves
+        self._deadly: NodeIndex | None = None  # the node on which the last workers died that did so in a task
+        self._deaths = 0  # of these, in a row
 
     # time
 
@@ -181,6 +193,25 @@ class Parties:
         text = f"{names} leave{'s' if len(new) == 1 else ''} the run ({why}): no more tasks go there"
         peers = Peers((), leaving=tuple(node.index for node in new))
         return [*self._losses.tell_welcome(peers), *warn(text, self._observers)]
+
+    def judge(self, message: Exited, node: Node, now: float) -> list[Action]:
+        """Leave a *node* alone on which one worker after the other dies in a task, while none does elsewhere.
+
+        A task in which a worker has died is tried by another node next: if tasks are to blame, workers die there, too.
+        """
+        if not message.task or message.is_too_long:
+            return []
+        if not message.may_be_node:
+            self._deadly, self._deaths = None, 0
+            return []
+        self._deaths = 1 + (self._deaths if self._deadly == node.index else 0)
+        self._deadly = node.index
+        if self._deaths < max(self._policy.deadly, 2 * (node.workers or 0)) or node.is_leaving:
+            return []
+        if self._life.phase is not Phase.RUNNING or self._why_not([node], node.name):
+            return []
+        why = f"its last {self._deaths} workers died in a task, and none did elsewhere"
+        return self._let_leave([node], Leave(why=why), now)
 
     def drained(self, node: Node, now: float) -> list[Action]:
         """Take it that a node that leaves has nothing to do any more."""
