@@ -13,7 +13,7 @@ ENTRIES = {
     "scoop_hpc.__main__": 8,
     "scoop_hpc.cli.run": 152,
     "scoop_hpc.cli.pool": 130,
-    "scoop_hpc.cli.agent": 142,
+    "scoop_hpc.cli.agent": 146,
     "scoop_hpc.executor": 102,
     "scoop_hpc.futures": 85,
 }
