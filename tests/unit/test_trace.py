@@ -198,6 +198,7 @@ def test_it_is_said_that_a_trace_does_not_show_all(tmp_path: Path, capsys: pytes
     traced = Traced(Track(NODE, "n3", 5, "worker 3.1", tasks=1))
     traced.writer(ran(1))
     traced.writer(ran(2))
+    traced.writer.close()
     file.add(os.read(traced.read, 1 << 20))
     traced.close()
     file.close()

@@ -20,6 +20,7 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -39,6 +40,7 @@ _OTHER_THREADS = 1_000_000  # above the number of a worker's own track
 _FLUSHED = 0.25  # seconds that an event is kept until the next one comes
 _LAST = 0.2  # seconds that one waits at the end until something is taken
 _PIECE = 1 << 15  # bytes that are written at once, at least
+_MOST_UNWRITTEN = 150  # events of which there is no text yet
 _MOST_NAMES = 1000  # that are kept
 _MOST_KEPT = 1 << 20  # bytes that nobody has taken
 _SAMPLED = b'"cat":"sampled"'
@@ -85,6 +87,7 @@ class TraceWriter:
         self._clock = clock
         self._zero = began - (wall() - clock())  # when the run began, by our clock
         self._lock = threading.Lock()
+        self._unwritten: deque[tuple[float, TaskRan | Exported]] = deque()  # when they were told
         self._events: list[str] = []  # since the last flush
         self._size = 0  # characters of these
         self._kept = bytearray()  # what nobody has taken yet
@@ -106,11 +109,9 @@ class TraceWriter:
     def __call__(self, event: Event) -> None:
         """Write *event* if it is one for a trace."""
         if type(event) is TaskRan:
-            with self._lock:
-                self._task(event)
+            self._keep(event, event.ended)
         elif type(event) is Exported:
-            with self._lock:
-                self._export(event)
+            self._keep(event, self._clock())
         elif isinstance(event, (Stole, TasksQueuedAgain)) or event.level >= WARNING:
             with self._lock:
                 self._instant(str(event), "steal" if isinstance(event, Stole) else "loss", self._now())
@@ -118,12 +119,30 @@ class TraceWriter:
     def close(self) -> None:
         """Write what is left, as long as somebody takes it."""
         with self._lock:
+            self._write()
             if self._is_origin:
                 self._is_origin = False
                 self._add(f'{{"ph":"E","ts":{self._now():.1f},{self._place}}}')
             self._flush()
             while self._kept and select.select([], [self._descriptor], [], _LAST)[1]:
                 self._flush()
+
+    def _keep(self, event: TaskRan | Exported, now: float) -> None:
+        """Keep what many are told of; between tasks this is all: texts that are made one after the other cost less."""
+        self._unwritten.append((now, event))
+        if now - self._flushed > _FLUSHED or len(self._unwritten) >= _MOST_UNWRITTEN:
+            with self._lock:
+                self._write()
+                self._flush()
+
+    def _write(self) -> None:
+        """Make the texts of events; another thread may tell more of them meanwhile."""
+        for _ in range(len(self._unwritten)):
+            now, event = self._unwritten.popleft()
+            if isinstance(event, TaskRan):
+                self._task(event)
+            else:
+                self._export(event, now)
 
     def _task(self, event: TaskRan) -> None:
         self._tasks += 1
@@ -154,13 +173,13 @@ class TraceWriter:
             f'{arrow}{{"name":{name},"cat":"task","ph":"X","ts":{began},"dur":{duration:.1f},{place},'
             f'"args":{{"calls":{event.calls}{goes_on}}}}}'
         )
-        if self._size > _PIECE or event.ended - self._flushed > _FLUSHED:
+        if self._size > _PIECE:
             self._flush()
 
-    def _export(self, event: Exported) -> None:
+    def _export(self, event: Exported, now: float) -> None:
         if self._stage:
             return
-        when = f'"ts":{self._now():.1f},{self._place}'
+        when = f'"ts":{(now - self._zero) * 1e6:.1f},{self._place}'
         for serial in range(event.serial, event.serial + event.count):
             self._add(f'{{"name":"task","cat":"flow","ph":"s","id":{_flow(event.worker, serial)},{when}}}')
         if self._size > _PIECE:
