@@ -479,7 +479,7 @@ class BrokerState:
         stolen = [self.risky.pop_if(may) for _ in range(min(count, risky))]
         stolen += [self.queue.pop() for _ in range(count - len(stolen))]
         if risky:
-            self._risky_tick = self._ticks
+            self._note_risky_taken()
         if stolen:
             tasks = sum(batch.tasks() for batch in stolen)
             self._given += tasks
@@ -489,9 +489,18 @@ class BrokerState:
             self.neighbours.got_nothing(thief, len(self.risky))
         return [*self._send_on(stolen, thief), *self._settle()]
 
+    def _nobody_takes_risky(self) -> bool:
+        """Return whether risky tasks have waited for a while, so that those may have them who should not."""
+        return self._ticks - self._risky_tick > self._policy.risky_ticks
+
+    def _note_risky_taken(self) -> None:
+        """Note that somebody takes risky tasks, unless it is one who should not: then the rest need not wait anew."""
+        if not self._nobody_takes_risky():
+            self._risky_tick = self._ticks
+
     def _may_have(self, thief: BrokerName) -> Callable[[Batch], bool]:
         """Return whether a peer may have a risky task: where a worker of its has died in that, others try it first."""
-        if self._ticks - self._risky_tick > self._policy.risky_ticks:
+        if self._nobody_takes_risky():
             return lambda batch: True
         node = node_of(thief)
         return lambda batch: not _died_on(node, batch)
@@ -738,7 +747,7 @@ class BrokerState:
         """Take the next task for this worker, None if there is none that it may have."""
         owner = self._risky_for(name)
         if owner is not None:
-            self._risky_tick = self._ticks
+            self._note_risky_taken()
             return self.risky.pop_of(owner)
         return self.queue.pop() if self.queue.batches else None
 
@@ -751,7 +760,7 @@ class BrokerState:
         if name == ORIGIN:
             return None
         is_alone = not self.peers and self._takers == 1
-        takes_own = is_alone or self._ticks - self._risky_tick > self._policy.risky_ticks
+        takes_own = is_alone or self._nobody_takes_risky()
         return next((batch.owner for batch in self.risky if batch.owner != name or takes_own), None)
 
     def _with_demand(self, sends: list[Send]) -> list[Send]:
