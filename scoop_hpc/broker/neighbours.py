@@ -204,9 +204,9 @@ class Neighbours:
                 best, most = peer, queued
         return best
 
-    def least_busy(self, but: Collection[BrokerName]) -> BrokerName | None:
+    def least_busy(self) -> BrokerName | None:
         """Return the neighbour with the most idle workers, or else the shortest queue; None if there is no other."""
-        loads = ((peer, self._heard.get(peer, _NOTHING)) for peer in self._said if peer not in but)
+        loads = ((peer, self._heard.get(peer, _NOTHING)) for peer in self._said)
         return min(loads, key=lambda each: (-each[1].idle, each[1].queued, each[0]), default=(None, _NOTHING))[0]
 
     def _load_for(self, peer: BrokerName, queued: int, spare: int, idle: int) -> Load:

@@ -281,17 +281,16 @@ class BrokerState:
 
     def _enqueue(self, batches: Sequence[Batch], sender: ProcessName) -> None:
         """Queue *batches*, but not those of owners that are gone."""
-        batches = self._wanted(batches)
+        if self._gone:
+            batches = self._wanted(batches)
         for batch in batches:
             if batch.losses or batch.terms is not USUAL:  # seldom
                 self._enqueue_unusual(batches, sender)
                 return
         self.queue.extend(batches, sender)
 
-    def _wanted(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Return *batches* without tasks of owners that are gone, and such that wait here already."""
-        if not self._gone:
-            return batches
+    def _wanted(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Return *batches* without tasks of owners that are gone, and such that wait here already, since a loss."""
         return self._without_copies([batch for batch in batches if not self._is_gone(batch.owner)])
 
     def _without_copies(self, batches: list[Batch]) -> list[Batch]:
@@ -433,18 +432,19 @@ class BrokerState:
         One in which a worker has died here is queued at another node, if there is one. So it is seen whose fault that
         was, and a node on which all tasks die does not get the same ones again.
         """
-        deadly = [batch for batch in remains.batches if _died_on(node_of(self.name), batch)]
-        place = self.neighbours.least_busy(self._leaving.others) if deadly and not self._leaving.is_own else None
-        if place is None:
-            deadly = []
-        self._enqueue([batch for batch in remains.batches if batch not in deadly], lost)
+        node, place = node_of(self.name), self.neighbours.least_busy()
+        here: list[Batch] = []
+        elsewhere: list[Batch] = []
+        for batch in remains.batches:
+            (elsewhere if place is not None and _died_on(node, batch) else here).append(batch)
+        self._enqueue(here, lost)
         tasks = sum(batch.tasks() for batch in remains.batches)
         self._repeated += tasks
         if self._observers:
             self._observers.tell(events.TasksQueuedAgain(lost, tasks, len(remains.failed)))
         failed = [Send(self._way_to(each.owner), each) for each in remains.failed if not self._is_gone(each.owner)]
-        deadly = list(self._wanted(deadly))
-        return failed if place is None or not deadly else failed + self._send_on(deadly, place)
+        elsewhere = self._wanted(elsewhere)
+        return failed + self._send_on(elsewhere, place) if place is not None and elsewhere else failed
 
     def _on_task_lost(self, message: TaskLost, sender: ProcessName) -> list[Send]:
         _check(is_broker(sender), message, sender)

@@ -17,10 +17,10 @@ from scoop_hpc.cli.displays import MODES, make_display
 from scoop_hpc.cli.hostfile import Host, read_hostfile, read_hosts
 from scoop_hpc.cli.mpi import ranks as joined
 from scoop_hpc.cli.options.filled import FilledCommand
+from scoop_hpc.cli.options.interface import interface_option
 from scoop_hpc.cli.options.numbers import Number, Whole
 from scoop_hpc.cli.options.program import check_module, check_program, module_option
 from scoop_hpc.cli.reporting import collect, say_what_it_was_worth, with_metrics
-from scoop_hpc.cli.shell.names import network_interfaces, proposing
 from scoop_hpc.cli.start import ARRAY_INDEX, SIGNALS, leave, look_file, open_missing_streams, run_request
 from scoop_hpc.cli.threads import counted_variables
 from scoop_hpc.cli.worker_options import WorkerOptions
@@ -55,12 +55,7 @@ _GRACE = Whole(1, LONGEST_GRACE)
 @click.option("-n", "--workers", type=Whole(min=1), help="Workers in all; default: all slots, or CPUs.")
 @click.option("--workers-per-node", type=Whole(min=1), help="Workers on each node.")
 @click.option("--label", is_flag=True, help="Put node and worker before each line that a worker prints.")
-@click.option(
-    "--interface",
-    default="",
-    shell_complete=proposing(network_interfaces),
-    help="The network interface that other nodes reach this one by.",
-)
+@interface_option
 @click.option("--patience", type=Number(min=0, min_open=True), help="Seconds for all nodes to report.")
 @click.option("--min-nodes", type=_NODES, metavar="N", help="Begin with N nodes, end with fewer; default: all, half.")
 @click.option("--on-node-loss", type=click.Choice(ON_NODE_LOSS), default=ON_NODE_LOSS[0], help="Default: continue.")

@@ -13,32 +13,27 @@ from scoop_hpc.cli import follow, worker_options
 from scoop_hpc.cli.allocated import CHOICES, HELP
 from scoop_hpc.cli.look.find import find
 from scoop_hpc.cli.options.filled import FilledCommand
+from scoop_hpc.cli.options.interface import interface_option
 from scoop_hpc.cli.options.numbers import Number, Whole
 from scoop_hpc.cli.shell.known_jobs import known_jobs
-from scoop_hpc.cli.shell.names import network_interfaces, proposing
 from scoop_hpc.cli.start import SIGNALS, open_missing_streams, run_request
 from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError
 from scoop_hpc.hostlist import fold
 from scoop_hpc.jobs.door import Door, door_beside, read_door
 from scoop_hpc.launchers.registry import LAUNCHERS
+from scoop_hpc.run.party.dial import TOLD
 from scoop_hpc.run.party.joiner import Joiner
 from scoop_hpc.run.signal_fd import SignalFd
 
 _PAUSE = 0.5  # seconds
 _ASK_AGAIN = 5.0  # seconds from one question to the scheduler to the next
-_TOLD = 5.0  # seconds after which one who waits is told so
 
 
 @click.command(cls=FilledCommand)
 @click.option("-n", "--workers", type=Whole(min=1), help="Workers in all; default: all slots, or CPUs.")
 @click.option("--workers-per-node", type=Whole(min=1), help="Workers on each node.")
-@click.option(
-    "--interface",
-    default="",
-    shell_complete=proposing(network_interfaces),
-    help="The network interface that other nodes reach this one by.",
-)
+@interface_option
 @click.option("--patience", type=Number(min=0, min_open=True), help="Seconds for the run to begin, or answer.")
 @click.option("--launcher", type=click.Choice(sorted(LAUNCHERS)), help="How agents are started; default: as fits.")
 @click.option("--allocation", type=click.Choice(CHOICES), help=HELP)
@@ -97,7 +92,7 @@ def _wait_for_door(job: str | None, patience: float) -> Door:
                 f"cannot join {found.whole_label}: it has not begun within {patience:g} s, or has ended; "
                 "--patience gives it more time"
             )
-        if waited >= _TOLD and not has_told:
+        if waited >= TOLD and not has_told:
             has_told = True
             say(f"warning: waiting for {found.whole_label} to begin, {patience - waited:.0f} s more (--patience)")
         time.sleep(_PAUSE)

@@ -19,7 +19,7 @@ from scoop_hpc.transport.probe import all_refuse
 
 _AGAIN = 1.0  # seconds, after which a question is put again that has no answer
 _PROBE = 0.5  # seconds that a machine has to refuse a connection
-_TOLD = 5.0  # seconds after which one who waits is told so
+TOLD = 5.0  # seconds after which one who waits is told so
 
 
 class Line:
@@ -47,7 +47,7 @@ class Line:
         for each in self.sockets:
             poller.register(each, zmq.POLLIN)
         until = time.monotonic() + patience
-        tell_at = until - patience + _TOLD
+        tell_at = until - patience + TOLD
         due = float("-inf")
         while (now := time.monotonic()) < until:
             if now >= due:

@@ -25,7 +25,7 @@ from scoop_hpc.errors import InputError
 from scoop_hpc.jobs.door import Door
 from scoop_hpc.protocol.messages import VERSION, Join, Joined, JoiningNode, Refused
 from scoop_hpc.run import children, environment
-from scoop_hpc.run.party.dial import Line, unexpected
+from scoop_hpc.run.party.dial import TOLD, Line, unexpected
 from scoop_hpc.run.party.joiner_state import Action, EndAgents, JoinerState, Phase, Say, Tell
 from scoop_hpc.run.processes import Processes
 from scoop_hpc.run.request import RunRequest
@@ -36,7 +36,6 @@ from scoop_hpc.transport import limits, sockets
 _LEAVE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what ends an allocation
 _LONGEST_POLL = 0.5  # seconds
 _PAUSE = 0.5  # seconds until a run is asked again that has not begun
-_TOLD = 5.0  # seconds after which one who waits for that is told so
 
 
 class Joiner:
@@ -97,7 +96,7 @@ class Joiner:
                 case Refused(reason, is_early):
                     if not is_early or time.monotonic() >= until:
                         raise InputError(f"cannot join the run on {self._door.host}: {reason}")
-                    if time.monotonic() >= began + _TOLD:
+                    if time.monotonic() >= began + TOLD:
                         tell(f"the run on {self._door.host} to begin")
                     time.sleep(_PAUSE)
                 case _:
