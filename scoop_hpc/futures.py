@@ -27,7 +27,8 @@ from concurrent.futures import (
 from typing import Any, NamedTuple
 
 from scoop_hpc.bulk.checks import deadline_in
-from scoop_hpc.bulk.feed import Map, check_callable
+from scoop_hpc.bulk.feed import check_callable
+from scoop_hpc.bulk.maps import Map
 from scoop_hpc.bulk.reduce import NOTHING, reduced, scanned
 from scoop_hpc.bulk.results import sized
 from scoop_hpc.bulk.small_map import items_if_small, submit_each

@@ -74,6 +74,19 @@ def _children(node: int, living: Collection[BrokerName], branches: int, last: in
             yield from _children(child, living, branches, last)
 
 
+def _subtree(node: int, branches: int, last: int) -> int:
+    """Return how many nodes up to the *last* are in the tree below *node*, itself among them.
+
+    >>> _subtree(0, 16, 255), _subtree(15, 16, 255), _subtree(16, 16, 255)
+    (256, 16, 1)
+    """
+    total, low, high = 0, node, node
+    while low <= last:
+        total += min(high, last) - low + 1
+        low, high = branches * low + 1, branches * (high + 1)
+    return total
+
+
 class Neighbours:
     """The brokers that broker *name* tells of its load, and what they have told."""
 
@@ -84,6 +97,7 @@ class Neighbours:
         self._parent: BrokerName | None = None  # in the tree
         self._heard: dict[BrokerName, Load] = {}  # also from peers that know first that they are neighbours
         self._said: dict[BrokerName, Load | None] = {}  # to each neighbour; None: nothing yet
+        self._behind: dict[BrokerName, float] = {}  # each neighbour, of all nodes; in a tree, where those lost count
         self.idle = 0  # workers in all directions, as far as told
         self.idle_beyond = 0  # of these, those for which tasks pass through here: all, or in a small run none
         self._offered = 0  # tasks of the queue here, as far as neighbours were told at once
@@ -106,9 +120,14 @@ class Neighbours:
             parent = ancestor(own, peers, branches)
             neighbours = [*_children(own, peers, branches, last), *([] if parent is None else [parent])]
             self._parent = parent
+            below = {peer: _subtree(node_of(peer), branches, last) / (last + 1) for peer in neighbours}
+            if parent is not None:
+                below[parent] = 1.0 - _subtree(own, branches, last) / (last + 1)
+            self._behind = below
         else:
             neighbours = sorted(peers)
             self._parent = None
+            self._behind = {}
         self._said = {peer: self._said.get(peer) for peer in neighbours}
         self._heard = {peer: load for peer, load in self._heard.items() if peer in peers}
         self._count()
@@ -190,6 +209,10 @@ class Neighbours:
     def elsewhere(self, peer: BrokerName) -> int:
         """Return how many workers are idle in other directions than that of *peer*."""
         return self.idle - self._heard.get(peer, _NOTHING).idle if peer in self._said else self.idle
+
+    def part_behind(self, peer: BrokerName) -> float:
+        """Return what part of all nodes tasks may go to that go to this *peer*."""
+        return self._behind.get(peer, 1 / (1 + len(self._said)))
 
     def beyond(self, peer: BrokerName) -> int:
         """Return for how many workers in other directions than that of *peer* tasks pass through here."""

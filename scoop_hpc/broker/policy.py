@@ -28,18 +28,18 @@ class Policy(Struct, frozen=True):
     messages_at_once: int = 100  # of the main socket, before other sockets have their turn
     linger: float = 0.2  # for messages that are still to be sent at the end
 
-    def share(self, queued: int, asked: int, elsewhere: int, ways: int) -> int:
+    def share(self, queued: int, asked: int, elsewhere: int, behind: float) -> int:
         """Return how many of *queued* batches to give to a peer that *asked* for some for idle workers: both keep work.
 
-        Where so many workers are idle *elsewhere*, each gets the same part. Of a long queue, each of the *ways* on
-        which tasks may go gets half of its part at once, as a stock, so that what is left over at the end is small
-        [factoring: Hummel, Schonberg and Flynn, Comm. ACM 35 (1992) 8, 90].
+        Where so many workers are idle *elsewhere*, each gets the same part. Of a long queue, each way on which tasks
+        may go gets half of its part at once, as a stock, so that what is left over at the end is small: its part is
+        what is *behind* it of all nodes [factoring: Hummel, Schonberg and Flynn, Comm. ACM 35 (1992) 8, 90].
 
         >>> policy = Policy()
-        >>> policy.share(5, 100, 0, 2), policy.share(1, 100, 0, 2), policy.share(0, 100, 0, 2)
+        >>> policy.share(5, 100, 0, 0.5), policy.share(1, 100, 0, 0.5), policy.share(0, 100, 0, 0.5)
         (3, 1, 0)
-        >>> policy.share(50, 20, 80, 8), policy.share(800, 4, 0, 8)
+        >>> policy.share(50, 20, 80, 0.125), policy.share(800, 4, 0, 0.125)
         (10, 50)
         """
         part = min(self.stolen_share, asked / max(1, asked + elsewhere))
-        return max(min(asked, math.ceil(queued * part)), queued // (2 * ways))
+        return max(min(asked, math.ceil(queued * part)), int(queued * behind / 2))

@@ -474,8 +474,8 @@ class BrokerState:
         thief = BrokerName(sender)
         may = self._may_have(thief)
         risky = 0 if message.for_origin else sum(map(may, self.risky))
-        elsewhere = self.neighbours.elsewhere(thief)
-        count = self._policy.share(risky + len(self.queue), message.count, elsewhere, 1 + len(self.neighbours))
+        elsewhere, behind = self.neighbours.elsewhere(thief), self.neighbours.part_behind(thief)
+        count = self._policy.share(risky + len(self.queue), message.count, elsewhere, behind)
         stolen = [self.risky.pop_if(may) for _ in range(min(count, risky))]
         stolen += [self.queue.pop() for _ in range(count - len(stolen))]
         if risky:

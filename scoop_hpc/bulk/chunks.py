@@ -88,6 +88,11 @@ class RangeCalls(Sequence[tuple[int]]):
         chosen = self._numbers[index]
         return (chosen,) if isinstance(chosen, int) else RangeCalls(chosen)
 
+    @property
+    def numbers(self) -> range:
+        """The range."""
+        return self._numbers
+
     def __reduce__(self) -> tuple[Any, ...]:
         return RangeCalls, (self._numbers,)
 

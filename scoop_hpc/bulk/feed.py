@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from scoop_hpc.bulk.checks import check_count
-from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls, run_chunk
+from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
@@ -38,7 +38,7 @@ _PIECES = 8  # that a chunk is cut into which was lost with its worker
 _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cut
 
 
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return the length of the shortest of *iterables*, None if one does not know its own, or what is left of it."""
     if iterables and all(isinstance(each, Sized) and not isinstance(each, SizedResults) for each in iterables):
         with contextlib.suppress(OverflowError):  # of a range that nobody comes to the end of
@@ -90,7 +90,9 @@ class Feed:
     item is alone that takes its workers down.
 
     A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
-    done. *caller* is the name for messages, *label* that for whoever watches the run.
+    done. *caller* is the name for messages, *label* that for whoever watches the run. Where there are so many workers
+    that it takes `Sizes` bundles of chunks, such a one is ``bundle(*head, items, size, pace, first)``, with chunks of
+    *size* items that take *pace* seconds each. A bundle's own feed has *sizes*, and *before* it come so many items.
     """
 
     def __init__(
@@ -104,6 +106,9 @@ class Feed:
         buffersize: int | None = None,
         finished: Finished | None = None,
         label: str = "",
+        bundle: Callable[..., Any] | None = None,
+        sizes: Sizes | None = None,
+        before: int = 0,
     ) -> None:
         check_callable(head[0])
         check_count("chunksize", chunksize)
@@ -118,17 +123,21 @@ class Feed:
         self._caller = caller
         self._task = task = bulk_task(task, head[0])
         self._cost = controller.cost_of(task, head[0])
+        self._bundle = bundle
         self._head = head
         self._items = zip(*iterables)
+        self._before = before
         self._read_so_far = 0
-        self._count = _length(iterables)
+        self._count = length_of(iterables)
         numbers = iterables[0] if len(iterables) == 1 and self._count is not None else None
         self._range = numbers if isinstance(numbers, range) else None
         self._counted = controller.counted(label, self._count)
         if self._cost.terms.time_limit is not None:
             chunksize = 1  # the limit is that of one call
         pace, weight = controller.loop_timings.of(task, *head), controller.loop_timings.weight_of(task, *head)
-        self._sizes = Sizes(controller.workers, chunksize, buffersize, pace, weight, controller.policy)
+        self._sizes = sizes or Sizes(
+            controller.workers, chunksize, buffersize, pace, weight, controller.policy, spreads=bundle is not None
+        )
         self._bounded = buffersize is not None
         self._finished = finished
         self._under_way = 0  # chunks that are not done
@@ -173,9 +182,15 @@ class Feed:
         """Make a task of *items*; the *first* is number so and so of all, 0 if that is not known."""
         is_one = len(items) == 1
         calls = items if is_one or type(items) is RangeCalls else Calls(items)
-        arguments = (*self._head, calls, self._sizes.budget(len(items)), first)
+        task, cost, sizes = self._task, self._cost, self._sizes
+        arguments = (*self._head, calls, sizes.budget(len(items)), first)
+        share = sizes.share(len(items))
+        if self._bundle is not None and share < len(items):
+            task = bulk_task(self._bundle, self._head[0])
+            cost = self._controller.cost_of(task, self._head[0])
+            arguments = (*self._head, calls, share, sizes.pace, first)
         make = self._make_one if is_one else self._make_several
-        future = self._controller.submit(self._task, arguments, {}, self._cost, make)
+        future = self._controller.submit(task, arguments, {}, cost, make)
         assert isinstance(future, ChunkFuture)
         return future
 
@@ -238,7 +253,8 @@ class Feed:
             items = self._read()
             if items:
                 self._unread += len(items)
-                self.chunks[self._submit_chunk(items, self._read_so_far - len(items) + 1)] = items
+                first = self._before + self._read_so_far - len(items) + 1
+                self.chunks[self._submit_chunk(items, first)] = items
                 self._wake_hungry()
 
     def _wake_hungry(self) -> None:
@@ -385,66 +401,6 @@ class ChunkFuture(Future):
     def settle(self, value: Any, error: BaseException | None) -> None:
         if not self._feed.hand_over(self, value, error):
             super().settle(value, error)
-
-
-class Map:
-    """One call of map, and the two orders in which its results can be had."""
-
-    def __init__(
-        self,
-        controller: Controller,
-        function: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-        deadline: float | None = None,
-        finished: Finished | None = None,
-        label: str = "",
-    ) -> None:
-        self._controller = controller
-        self._deadline = deadline
-        self.length = _length(iterables)
-        self._feed = Feed(controller, "map", run_chunk, (function,), iterables, chunksize, buffersize, finished, label)
-
-    def in_order(self) -> Iterator[Any]:
-        """Yield the results in the items' order."""
-        return self._take(self._feed.first)
-
-    def as_they_come(self, finished: Finished) -> Iterator[Any]:
-        """Yield the results chunk by chunk, as they are done."""
-        return self._take(finished.next)
-
-    def _take(self, choose: Callable[[], Future]) -> Iterator[Any]:
-        feed = self._feed
-        try:
-            feed.go_on()
-            while feed.more(self._deadline):
-                yield from self._results(choose())
-                feed.go_on()
-            feed.finish()
-        finally:
-            feed.close()
-
-    def _results(self, future: Future) -> Iterable[Any]:
-        """Return the results of one chunk in turn; the last raises what its item raised."""
-        try:
-            chunk: Chunk = result_by(self._controller, future, self._deadline, "map")
-        except UnpicklableError:
-            items = self._feed.take(future)
-            if len(items) == 1:
-                raise
-            return self._one_by_one(items)  # the chunk could not be pickled as a whole, so none of it was run
-        except WorkerLostError:
-            if self._feed.was_cut(future):
-                return ()
-            raise
-        return self._feed.each(chunk, len(self._feed.take(future)))
-
-    def _one_by_one(self, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        for item in items:
-            task = self._feed.submit([item])
-            chunk: Chunk = result_by(self._controller, task, self._deadline, "map")
-            yield from self._feed.each(chunk, 1)
 
 
 def result_by(controller: Controller, future: Future, deadline: float | None, caller: str) -> Any:

@@ -14,8 +14,13 @@ class Sizes:
 
     An item takes *pace* seconds, None if that is not known, and its result *weight* bytes. From one item on, chunks
     grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that
-    all workers end together. None is to take less than the owner needs to hand one to each worker: else thousands of
-    workers would wait for the owner.
+    all workers end together.
+
+    Thousands of workers would wait for an owner that hands each its chunk. So where that takes more than a share of the
+    owner's time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed.
+    A bundle spans so many workers that the owner is idle most of the time, few as long as the pace is not known. What
+    is lost if its worker dies is what the owner takes for all workers, in seconds of work, a few times. A map that
+    cannot spread has chunks that take as long as the owner needs to hand one to each worker.
     """
 
     def __init__(
@@ -26,14 +31,16 @@ class Sizes:
         pace: float | None = None,
         weight: float = 0.0,
         policy: Policy = DEFAULT,
+        spreads: bool = False,
     ) -> None:
         self._policy = policy
         self.pace = pace
         self.weight = weight
         self.fixed = chunksize is not None
         self._workers = workers
-        self._round = workers * policy.chunk_owner  # seconds that the owner needs for a chunk for each worker
-        self._chunk_seconds = max(policy.chunk_seconds, self._round)
+        self._round = workers * policy.chunk_owner  # seconds that the owner needs for a task for each worker
+        self._spreads = spreads and chunksize is None and buffersize is None and self._spans(policy.chunk_seconds) > 1
+        self._chunk_seconds = policy.chunk_seconds if self._spreads else max(policy.chunk_seconds, self._round)
         self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
         self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
         self._measured = self._size  # items of the largest chunk that the pace is known of
@@ -44,12 +51,40 @@ class Sizes:
 
     def next(self, left: int | None) -> int:
         """Return how many items make the next chunk, if so many are *left* to be read; None: nobody knows."""
-        size = min(self._size, self._most)
+        size, span = self.chunk, self.span
+        if span > 1:
+            size = min(size * span, self._policy.chunk_items, self._light())
         if self.fixed or left is None:
             return size
         policy = self._policy
         least = self._fitting(max(policy.chunk_worth, self._round))
-        return max(1, min(size, max(left // (policy.chunk_last * self._workers), least)))
+        return max(1, min(size, max(left * span // (policy.chunk_last * self._workers), least)))
+
+    @property
+    def chunk(self) -> int:
+        """The number of items of a chunk, which is all that is handed out at once where nothing is bundled."""
+        return min(self._size, self._most)
+
+    @property
+    def span(self) -> int:
+        """The number of workers that the next items are for: 1 if the owner has the time to hand each its own."""
+        if not self._spreads:
+            return 1
+        if self.pace is None:
+            return min(self._policy.bundle_unknown, self._spans(self._chunk_seconds))
+        return self._spans(max(self._chunk_seconds, self.pace))
+
+    def _spans(self, seconds: float) -> int:
+        """Return how many workers a bundle spans whose chunks take so many *seconds*."""
+        span = self._round / (self._policy.owner_share * seconds)
+        return int(max(1, min(span, self._policy.bundle_chunks)))
+
+    def share(self, count: int) -> int:
+        """Return how many of *count* items of a task are for one worker: all of them if it is no bundle."""
+        span = self.span
+        if span == 1:
+            return count
+        return min(self.chunk, max(-(-count // span), self._fitting(self._policy.chunk_worth)))
 
     def budget(self, count: int) -> float | None:
         """Return how many seconds a chunk of *count* items may take until what is left of it is cut anew."""
@@ -67,12 +102,13 @@ class Sizes:
             return ahead <= self._limit
         fitting = int(self._policy.ahead_bytes / max(self.weight, _LEAST))
         usual = self._policy.chunks_per_worker * self._workers
-        return ahead <= min(max(self._limit, usual), max(fitting, usual))  # 100,000 items would not do for all workers
+        most = max(self._limit, self._policy.ahead_each * self._workers)  # 100,000 items would not do for all workers
+        return ahead <= min(most, max(fitting, usual))
 
     def enough(self, chunks: int, items: int) -> bool:
         """Return whether *chunks* under way, of so many *items* in all, keep all workers busy."""
         usual = self._policy.chunks_per_worker * self._workers
-        if chunks < usual:
+        if (items // self.chunk if self._spreads else chunks) < usual:
             return False
         if self.fixed or self.pace is None or self._size < self._fitting():  # it grows
             return True
@@ -89,7 +125,7 @@ class Sizes:
         self._seconds = self._policy.chunk_decay * self._seconds + seconds
         self._bytes = self._policy.chunk_decay * self._bytes + size
         self.pace, self.weight = self._seconds / self._counted, self._bytes / self._counted
-        self._measured = max(self._measured, count)
+        self._measured = max(self._measured, count // self.span)
         growth = self._policy.chunk_leap if seconds < self._policy.chunk_worth else self._policy.chunk_growth
         self._size = min(growth * self._size, self._fitting(), self._most)
 
@@ -99,5 +135,28 @@ class Sizes:
             return 0
         if seconds is None:
             seconds = self._chunk_seconds
-        in_time = seconds / max(self.pace, _LEAST)
-        return int(max(1, min(self._policy.chunk_items, in_time, self._policy.chunk_bytes / max(self.weight, _LEAST))))
+        return int(max(1, min(self._policy.chunk_items, seconds / max(self.pace, _LEAST), self._light())))
+
+    def _light(self) -> int:
+        """Return how many items, at least one, have results that may be in one message."""
+        return int(max(1, self._policy.chunk_bytes / max(self.weight, _LEAST)))
+
+
+class Shares(Sizes):
+    """The sizes of the chunks of a bundle of *count* items: *size* each, and all at once, for whoever is idle."""
+
+    def __init__(self, count: int, size: int, pace: float | None, policy: Policy = DEFAULT) -> None:
+        super().__init__(-(-count // size), pace=pace, policy=policy)
+        self._share = size
+
+    def next(self, left: int | None) -> int:
+        """Return how many items make the next chunk."""
+        return self._share
+
+    def enough(self, chunks: int, items: int) -> bool:
+        """Return False: what holds chunks does not come back to them while it executes one."""
+        return False
+
+    def room(self, ahead: int) -> bool:
+        """Return True: the items are here."""
+        return True

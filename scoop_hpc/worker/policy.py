@@ -59,6 +59,9 @@ class Policy(Struct, frozen=True):
     chunk_worth: float = 0.001  # seconds that a chunk should take at the end, too, where chunks get smaller
     chunk_last: int = 4  # chunks that a worker should still get, at the least
     chunk_owner: float = 38e-6  # seconds that a chunk and its outcome take the owner: see `Sizes`
+    owner_share: float = 0.25  # of the owner's time that chunks may take; above that several of them are one bundle
+    bundle_chunks: int = 128  # in a bundle at the most: the owner's time for each of its items is as much then
+    bundle_unknown: int = 8  # in a bundle of items of which nobody knows how long they take
     chunk_budget: float = 4.0  # times what a chunk was thought to take, after which the rest of it is cut anew
     chunk_least_budget: float = 0.05  # seconds
     chunk_pieces: int = 4  # for each worker, at the most, that what is left is cut into
@@ -73,6 +76,7 @@ class Policy(Struct, frozen=True):
     scan_message: float = 0.0005  # seconds that a task and its outcome take from who sends and who receives them
     scan_pickling: float = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
     ahead_items: int = 100_000  # of a map that are ahead of its consumer
+    ahead_each: int = 10  # of these for each worker, if that is more: results come in order, some tasks wait for long
     ahead_bytes: int = 128_000_000  # of their results
     small_map_items: int = 32  # of a map whose items are tasks of their own
 

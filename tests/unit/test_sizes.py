@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scoop_hpc.bulk.sizes import Sizes
+from scoop_hpc.bulk.sizes import Shares, Sizes
 
 
 def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:
@@ -115,3 +115,49 @@ def test_enough_is_three_chunks_for_a_worker_or_as_much_in_seconds() -> None:
     assert sizes.enough(6, 301)
     assert not sizes.enough(30, 200)  # small ones, at the end
     assert Sizes(2).enough(6, 6)  # unknown: they may be long
+
+
+def test_many_workers_get_their_items_by_bundles_of_which_the_owner_can_make_enough() -> None:
+    sizes = Sizes(4096, pace=0.05, spreads=True)  # the owner needs 0.156 s for a task for each
+    made = chunks_of(sizes, 4096 * 40, 0.05)
+    assert made[0] == 12  # then it is busy for a quarter of the time
+    assert min(made[:-1]) == 3  # and all the time at the end
+    assert (sizes.share(12), sizes.share(3)) == (1, 1)
+
+
+def test_bundle_of_short_items_has_a_chunk_for_each_worker_that_it_spans() -> None:
+    sizes = Sizes(4096, pace=0.01, spreads=True)
+    assert (sizes.next(None), sizes.share(60)) == (60, 5)
+    assert sizes.share(24) == 2  # at the end all end together
+    assert Sizes(4096, pace=1e-5, spreads=True).share(100) == 12  # all it may have; 100 are a millisecond of work
+
+
+def test_bundle_is_small_where_nothing_is_known_of_its_items() -> None:
+    assert Sizes(4096, spreads=True).next(None) == 8
+    assert Sizes(640_000, spreads=True).next(None) == 8
+    assert Sizes(512, spreads=True).next(None) == 1
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        Sizes(300, pace=0.05, spreads=True),
+        Sizes(4096, pace=10.0, spreads=True),
+        Sizes(4096, pace=0.05),
+        Sizes(4096, chunksize=40, pace=0.05, spreads=True),
+        Sizes(4096, buffersize=100_000, pace=0.05, spreads=True),
+    ],
+    ids=["few workers", "long items", "no spreading", "chosen size", "bounded"],
+)
+def test_nothing_is_bundled(sizes: Sizes) -> None:
+    assert sizes.span == 1
+    assert sizes.share(40) == 40
+
+
+def test_share_of_a_bundle_is_all_there_at_once() -> None:
+    sizes = Shares(100, 12, 0.004)
+    assert [sizes.next(left) for left in (100, 88, 4)] == [12, 12, 12]
+    assert not sizes.enough(9, 100)
+    assert sizes.room(10**9)
+    assert sizes.share(12) == 12
+    assert sizes.budget(12) == pytest.approx(0.192)

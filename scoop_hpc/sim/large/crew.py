@@ -75,7 +75,7 @@ class Crew:
         (batch,) = message.batches
         call = cast(Call, batch.frames[0])
         seconds = call.done().seconds
-        if call.children or not is_long(seconds):
+        if call.submits or not is_long(seconds):
             self._run.promote(self._node, self._names[index], self._begun[index], message, time)
             return
         costs = self._run.costs

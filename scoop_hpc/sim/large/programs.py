@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scoop_hpc.bulk.sizes import Sizes
+from scoop_hpc.bulk.sizes import Shares, Sizes
 
 _TAIL = 1.5  # the exponent of a heavy tail
 _LONGEST = 10.0  # times the mean, of a task
@@ -28,7 +28,8 @@ class Done:
 class Call:
     """A call that computes for some *seconds*, or submits *children* and waits for them.
 
-    The call of a chunk is done after *budget* seconds, however many of its *items* are left; they take *parts*.
+    The call of a chunk is done after *budget* seconds, however many of its *items* are left; they take *parts*. That of
+    a bundle submits chunks of its items, of *size* each.
     """
 
     seconds: float
@@ -36,11 +37,24 @@ class Call:
     parts: Sequence[float] = ()
     budget: float = float("inf")
     first: int = 0  # of a chunk: its first item
+    size: int = 0
+    pace: float | None = None  # seconds that an item takes, as far as known
 
     @property
     def items(self) -> int:
-        """Return of how many items of a map the call is a chunk."""
+        """Return of how many items of a map the call is a chunk, or a bundle of chunks."""
         return len(self.parts)
+
+    @property
+    def submits(self) -> bool:
+        """Return whether it computes nothing itself."""
+        return bool(self.children or self.size)
+
+    def source(self) -> Source:
+        """Return what it submits."""
+        if self.size:
+            return Maps(self.parts, Shares(len(self.parts), self.size, self.pace))
+        return Submits(self.children)
 
     def done(self) -> Done:
         """Return what becomes of the call: of a chunk, how many items are done within its budget."""
@@ -93,13 +107,13 @@ class Submits:
 
 
 class Maps:
-    """A map over items that take *seconds* each, in chunks as `bulk.feed` cuts them, among so many *workers*."""
+    """A map over items that take *seconds* each, in chunks or bundles as `bulk.feed` cuts them, of these *sizes*."""
 
     gathers = True
 
-    def __init__(self, seconds: Sequence[float], workers: int) -> None:
+    def __init__(self, seconds: Sequence[float], sizes: Sizes) -> None:
         self._seconds = seconds
-        self._sizes = Sizes(workers)
+        self._sizes = sizes
         self._read = 0
         self._again: list[Call] = []  # the rests of chunks that took too long
         self._under_way = self._items_under_way = 0
@@ -122,8 +136,11 @@ class Maps:
         return self._begin(call)
 
     def _chunk(self, first: int, size: int) -> Call:
-        parts = self._seconds[first : first + size]
-        budget = self._sizes.budget(size)
+        parts, sizes = self._seconds[first : first + size], self._sizes
+        share = sizes.share(size)
+        if share < size:
+            return Call(0.0, parts=parts, first=first, size=share, pace=sizes.pace)
+        budget = sizes.budget(size)
         return Call(0.0, parts=parts, budget=float("inf") if budget is None or size == 1 else budget, first=first)
 
     def _begin(self, call: Call) -> Call:
@@ -175,7 +192,7 @@ Make = Callable[[Sequence[float], int, int], Source]
 
 def by_map(seconds: Sequence[float], nodes: int, workers: int) -> Source:
     """Return a program that maps a function over items that take so many *seconds*."""
-    return Maps(seconds, nodes * workers)
+    return Maps(seconds, Sizes(nodes * workers, spreads=True))
 
 
 def by_submit(seconds: Sequence[float], nodes: int, workers: int) -> Source:

@@ -21,7 +21,7 @@ from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch, Message, Ready, Request, Results, Tasks, Terms
 from scoop_hpc.protocol.names import ORIGIN, WorkerName
 from scoop_hpc.sim.large.costs import Costs
-from scoop_hpc.sim.large.programs import Call, Done, Source, Submits
+from scoop_hpc.sim.large.programs import Call, Done, Source
 from scoop_hpc.worker.durations import Cost, Leaving
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.policy import DEFAULT
@@ -229,11 +229,11 @@ class Worker:
         time = self._drain(time)
         self._run.begins(self.node, time)
         self._since = time
-        if call.children:
+        if call.submits:
             self.state.grow()  # type: ignore[attr-defined]
             self._cost.spawns = True
             self._program_cost = self._program_cost or Cost()
-            self._run.at(time, self._submit, Program(Submits(call.children), self._program_cost, task))
+            self._run.at(time, self._submit, Program(call.source(), self._program_cost, task))
             return
         seconds = call.done().seconds
         if seconds > DEFAULT.first_look and state.next_look(False) is not None:
@@ -313,7 +313,7 @@ class Worker:
             if program.parent is None:
                 self._run.program_ended()
             else:
-                self._finish(program.parent, DEFAULT.short, Done(1, 0.0), time)
+                self._finish(program.parent, DEFAULT.short, program.parent.item.done(), time)
         elif program is not None:
             self._run.at(time, self._submit, program)
             return
