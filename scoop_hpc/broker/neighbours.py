@@ -116,7 +116,7 @@ class Neighbours:
         self._passes_on = len(peers) >= self._policy.all_direct
         if self._passes_on:
             branches, own = self._policy.branches, node_of(self._name)
-            last = max(map(node_of, peers))
+            last = max(own, *map(node_of, peers))
             parent = ancestor(own, peers, branches)
             neighbours = [*_children(own, peers, branches, last), *([] if parent is None else [parent])]
             self._parent = parent

@@ -18,9 +18,10 @@ class Sizes:
 
     Thousands of workers would wait for an owner that hands each its chunk. So where that takes more than a share of the
     owner's time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed.
-    A bundle spans so many workers that the owner is idle most of the time, few as long as the pace is not known. What
-    is lost if its worker dies is what the owner takes for all workers, in seconds of work, a few times. A map that
-    cannot spread has chunks that take as long as the owner needs to hand one to each worker.
+    A bundle spans so many workers that the owner is idle most of the time, some as long as the pace is not known, and
+    one where items last. With it, if its worker dies, all is lost that it has been given, but that is never more than
+    a few times the work that the owner needs time to hand to all. A map that cannot spread has chunks that take as long
+    as the owner needs to hand one to each worker.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Sizes:
         if self.fixed or left is None:
             return size
         policy = self._policy
-        least = self._fitting(max(policy.chunk_worth, self._round))
+        # of bundles the smallest, too, leave the owner time, for they are shared by as many workers
+        rounds = 2 if self._spreads else 1
+        least = self._fitting(max(policy.chunk_worth, rounds * self._round))
         return max(1, min(size, max(left * span // (policy.chunk_last * self._workers), least)))
 
     @property

@@ -10,7 +10,7 @@ from scoop_hpc.sim import __main__ as command
 from scoop_hpc.sim.efficiency import NETWORK, flat
 from scoop_hpc.sim.large.costs import Costs
 from scoop_hpc.sim.large.federation import Federation
-from scoop_hpc.sim.large.programs import KINDS, PROGRAMS, Submits, by_submit, lengths
+from scoop_hpc.sim.large.programs import KINDS, PROGRAMS, Call, Done, Submits, by_map, by_submit, lengths
 from scoop_hpc.sim.large.table import Program, picture, row
 from scoop_hpc.sim.large.workers import Nothing
 from scoop_hpc.sim.plan import Scenario
@@ -33,6 +33,36 @@ def test_workers_compute_nearly_all_the_time(kind: str, nodes: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_uneven_tasks_take_little_more_than_their_lengths_ask_for(kind: str) -> None:
     assert 0.9 < row(Program(kind, 1.0, True, TASKS), 16, WORKERS).of_ideal < 1.1  # another order may be better
+
+
+def test_map_keeps_more_workers_busy_than_one_owner_has_chunks_for() -> None:
+    found = row(Program("map", 0.02, False, 5), 16, 64)
+    assert found.outcome.computed == pytest.approx(found.tasks * 0.02)
+    assert found.efficiency > 0.65  # 0.38 if the owner hands out each chunk
+
+
+def test_no_item_of_a_map_waits_until_the_others_are_done() -> None:
+    """A node alone below the first has no larger stock of tasks than it is part of all: else they would wait there."""
+    source = by_map(lengths(128 * WORKERS * TASKS, 1.0, False), 128, WORKERS)
+    begun: dict[int, float] = {}
+    waited: list[float] = []
+    items: list[int] = []
+    begin, end = source._begin, source.ended  # type: ignore[attr-defined]
+
+    def noted(call: Call) -> Call:
+        begun[call.first] = federation.now
+        return begin(call)  # type: ignore[no-any-return]
+
+    def ended(call: Call, done: Done) -> None:
+        waited.append(federation.now - begun[call.first])
+        items.append(done.items)
+        end(call, done)
+
+    source._begin, source.ended = noted, ended  # type: ignore[attr-defined, method-assign]
+    federation = Federation(128, WORKERS, source)
+    federation.run()
+    assert sum(items) == 128 * WORKERS * TASKS
+    assert max(waited) < 6.0  # three tasks for each worker are under way; a bundle waits for itself, and for its own
 
 
 def test_last_tasks_do_not_wander_from_broker_to_broker() -> None:

@@ -345,3 +345,15 @@ def test_way_that_led_over_a_lost_broker_is_known() -> None:
     for node, is_above in ((12, True), (3, True), (13, False), (39, False)):
         assert last.leads_over(broker_name(0), named((node,))) == is_above
         assert first.leads_over(broker_name(39), named((node,))) == is_above
+
+
+def test_part_of_the_nodes_that_is_behind_a_neighbour_is_that_of_its_branch() -> None:
+    first, middle, last = (Federation(15).all[broker_name(node)] for node in (0, 1, 14))
+    assert [first.part_behind(broker_name(child)) for child in (1, 2, 3)] == pytest.approx([6 / 15, 4 / 15, 4 / 15])
+    assert middle.part_behind(broker_name(0)) == pytest.approx(9 / 15)
+    assert [middle.part_behind(broker_name(child)) for child in (4, 5)] == pytest.approx([3 / 15, 1 / 15])
+    assert last.part_behind(broker_name(4)) == pytest.approx(14 / 15)
+
+
+def test_neighbours_that_tell_each_other_all_have_a_part_each() -> None:
+    assert Federation(4).all[broker_name(0)].part_behind(broker_name(3)) == 1 / 4

@@ -120,22 +120,22 @@ def test_enough_is_three_chunks_for_a_worker_or_as_much_in_seconds() -> None:
 def test_many_workers_get_their_items_by_bundles_of_which_the_owner_can_make_enough() -> None:
     sizes = Sizes(4096, pace=0.05, spreads=True)  # the owner needs 0.156 s for a task for each
     made = chunks_of(sizes, 4096 * 40, 0.05)
-    assert made[0] == 12  # then it is busy for a quarter of the time
-    assert min(made[:-1]) == 3  # and all the time at the end
-    assert (sizes.share(12), sizes.share(3)) == (1, 1)
+    assert made[0] == 24  # then it is busy for an eighth of the time
+    assert min(made[:-1]) == 6  # and for half of it at the end
+    assert (sizes.share(24), sizes.share(6)) == (1, 1)
 
 
 def test_bundle_of_short_items_has_a_chunk_for_each_worker_that_it_spans() -> None:
     sizes = Sizes(4096, pace=0.01, spreads=True)
-    assert (sizes.next(None), sizes.share(60)) == (60, 5)
-    assert sizes.share(24) == 2  # at the end all end together
+    assert (sizes.next(None), sizes.share(120)) == (120, 5)
+    assert sizes.share(48) == 2  # at the end all end together
     assert Sizes(4096, pace=1e-5, spreads=True).share(100) == 12  # all it may have; 100 are a millisecond of work
 
 
 def test_bundle_is_small_where_nothing_is_known_of_its_items() -> None:
-    assert Sizes(4096, spreads=True).next(None) == 8
-    assert Sizes(640_000, spreads=True).next(None) == 8
-    assert Sizes(512, spreads=True).next(None) == 1
+    assert Sizes(4096, spreads=True).next(None) == 16
+    assert Sizes(640_000, spreads=True).next(None) == 16
+    assert Sizes(512, spreads=True).next(None) == 3
 
 
 @pytest.mark.parametrize(
