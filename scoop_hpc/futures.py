@@ -139,8 +139,9 @@ def map(  # noqa: A001
     raised at the place of its result.
 
     *chunksize* is how many items should make a task; without it that follows from how long they take. *buffersize* is
-    how many items may be submitted without their results having been yielded, 100,000 if it is not given; fewer than
-    twice the workers leave some of them idle.
+    how many items may be submitted without their results having been yielded; fewer than twice the workers leave some
+    of them idle. Without it that is 100,000, or ten for each worker, and where there are so many workers that one owner
+    is too slow for them, tasks go in bundles whose results come together.
 
     *progress* is what this map is called where the progress of the run is shown. Where all *iterables* have a length,
     so have the results, for bars of others.
