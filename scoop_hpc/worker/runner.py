@@ -43,13 +43,11 @@ class Runner:
         self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
         self.slices = Slices(exchange.observers, self.in_main) if exchange.observers.of_tasks else None
-        self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
     def run_future(self, future: Future) -> bool:
         """Run a future of this worker's own, here and now; return False if that is no longer to be done."""
-        with self._lock:
-            call = future.begin()
+        call = future.begin()
         if call is None:
             return False
         state = self.state
