@@ -11,9 +11,9 @@ tasks get of each part of the state what the program has changed since. Their ra
 
 This is done where the process changes sides: once around all tasks that run while the program waits, and around each
 that runs at once where its result is asked for, with some quick ones after it. To see that nothing has changed takes
-0.5 us a side, which bounds the parts: some are compared, of others the calls are counted that change them. Not in it
-are what can only be read by setting it for all threads (the umask), what takes longer to read (timers, limits, locale),
-the state of libraries (torch, matplotlib), and objects of the program that tasks have, too.
+0.5 us a side, which bounds the parts: some are compared, of others the calls are counted that change them. Not among
+them are what can only be read by setting it for all threads (the umask), what takes longer to read (timers, limits,
+locale), the state of libraries (torch, matplotlib), and objects of the program that tasks have, too.
 
 A library in C may change the directory without being counted. To ask for that is a call of the system, which takes 0.4
 to 2 us, so it is asked for after a side that was on for as long as to call a library in C, and not after shorter ones.
