@@ -21,7 +21,6 @@ import functools
 import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from threading import get_ident
@@ -34,6 +33,7 @@ from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker import stack
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
@@ -49,15 +49,6 @@ from scoop_hpc.worker.threads.progress import Progress
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 from scoop_hpc.worker.watched.accounts import Accounts, Meter
 from scoop_hpc.worker.watched.awaited import Awaiting, CountedFuture, CountedItems
-
-
-def _stack_is_shallow() -> bool:
-    """Return whether there is room on this stack for a task as deep as itself, and another; takes 0.3 us."""
-    try:
-        sys._getframe(sys.getrecursionlimit() // 3)
-    except ValueError:
-        return True
-    return False
 
 
 class Controller:
@@ -95,6 +86,7 @@ class Controller:
         if serial:
             self._state.busy_since = monotonic()  # the program
         self._thread = get_ident()
+        self._stack_is_shallow = stack.is_shallow if serial else stack.measure()
         self._left_to_agent: dict[signal.Signals, Any] = {}
         self._mask: set[Any] = set()
         self._ended: RunEndedError | None = None  # why futures come to nothing any more
@@ -202,7 +194,8 @@ class Controller:
         if self._barred is not None:
             self._refuse()
         is_elsewhere = get_ident() != self._thread
-        if deadline is None and future.function is not None and _stack_is_shallow():
+        is_shallow = stack.is_shallow if is_elsewhere else self._stack_is_shallow
+        if deadline is None and future.function is not None and is_shallow():
             if self._state.is_spared and not self._state.stays(future.cost):
                 self.exchange.send_away(future)
             elif is_elsewhere:
@@ -261,7 +254,7 @@ class Controller:
             and monotonic() - state.polled <= state.poll_seconds
             and get_ident() == self._thread
             and self._barred is None
-            and _stack_is_shallow()
+            and self._stack_is_shallow()
         ):
             self.runner.run_future(future)
             self.exchange.drop_taken()

@@ -54,7 +54,7 @@ class Cost:
         known = self.unpolled
         if unpolled < self._decay * known:
             unpolled = self._decay * known
-        elif self._away > unpolled > self._leap * (known or _LEAST) and not self.is_new:
+        elif unpolled > self._leap * (known or _LEAST) and unpolled < self._away and not self.is_new:
             unpolled = self._leap * (known or _LEAST)
         self.unpolled = unpolled
         self.short = unpolled <= self._short

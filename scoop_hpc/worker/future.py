@@ -266,22 +266,27 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         return not self.kwargs and ATOMS.issuperset(map(type, self.args or ()))
 
     def take(self) -> Call | None:
-        """Take the call, to export or to cancel it; None if somebody has. Called with the worker's lock."""
-        function = self.function
+        """Take the call, to export or to cancel it; None if somebody has, in whichever thread."""
+        function, self.function = self.function, None  # no other thread goes on between the two [see `begin`]
         if function is None:
             return None
         args, kwargs = self.args, self.kwargs
-        self.function = self.args = self.kwargs = None
+        self.args = self.kwargs = None
         return function, args or (), kwargs or {}
 
     def begin(self) -> Call | None:
-        """Take the call, as it begins here and now; None if somebody has taken it. Called with the worker's lock."""
-        function = self.function
+        """Take the call, as it begins here and now; None if somebody has taken it, in whichever thread.
+
+        There is no lock, which would be a twelfth of what a future takes that stays here: CPython lets another thread
+        go on where something is called or a loop turns, not in the middle of a line such as the first
+        [CPython, Python/ceval.c, CHECK_EVAL_BREAKER].
+        """
+        function, self.function = self.function, None
         if function is None:
             return None
         self._state = RUNNING
         args, kwargs = self.args, self.kwargs
-        self.function = self.args = self.kwargs = None
+        self.args = self.kwargs = None
         return function, args or (), kwargs or {}
 
     def settle(self, value: Any, error: BaseException | None) -> None:

@@ -42,30 +42,30 @@ class Runner:
         self.state: ProcessState | None = None  # the program's and the tasks', in the origin
         self._called: Callable[..., Any] | None = None  # the function whose name this process's parent knows
         self._exchange = exchange
+        self._local = exchange.state.local
         self.slices = Slices(exchange.observers, self.in_main) if exchange.observers.of_tasks else None
-        self._lock = exchange.lock
         self._prepare = exchange.prepare  # hands out what must not wait for the end of a call; returns when it begins
 
     def run_future(self, future: Future) -> bool:
         """Run a future of this worker's own, here and now; return False if that is no longer to be done."""
-        with self._lock:
-            call = future.begin()
+        call = future.begin()
         if call is None:
             return False
         state = self.state
-        with_program = state is not None and state.of_program
+        if state is not None and not state.of_program:
+            state = None
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
         function, args, kwargs = call
         value, error, _ = self._run(function, args, kwargs, future.cost, 1, future.position)
         try:
-            if with_program:
-                assert state is not None
+            if state is not None:
                 try:
-                    if len(self._exchange.state.local) > 1:
+                    if len(self._local) > 1:
                         self._run_followers()
                 finally:
-                    state.to_program(self.since)
+                    if not state.of_program:
+                        state.turn(self.since)
         finally:
             if future.rare is None:
                 future.settle(value, error)
@@ -188,14 +188,15 @@ class Runner:
     ) -> tuple[Any, BaseException | None, float]:
         """Call the user's function; return its result or what it raised, and how long it was unpolled at most."""
         start = monotonic()
-        outer, outer_unpolled = self.running, self.unpolled
-        outer_aside, self.aside = self.aside, 0.0
+        outer, outer_unpolled, outer_aside = self.running, self.unpolled, self.aside
         if start - self.since > outer_unpolled:
             outer_unpolled = start - self.since
-        self.running, self.unpolled, self.since = cost, 0.0, start
-        value = error = None
-        if self.slices is not None:
-            self.slices.begin(function, args, start)
+        self.running, self.since = cost, start
+        self.unpolled = self.aside = 0.0
+        error = None
+        slices = self.slices
+        if slices is not None:
+            slices.begin(function, args, start)
         try:
             context = copy_context()
             state = self.state
@@ -203,7 +204,7 @@ class Runner:
                 if context:
                     state.prepare(context, start)
                 elif state.of_program:
-                    state.to_tasks(start)
+                    state.turn(start)
             value = context.run(function, *args, **kwargs) if kwargs else context.run(function, *args)
             if type(value) in NEVER_RESULTS:
                 refuse_result(function, value)
@@ -212,8 +213,8 @@ class Runner:
         if self._exchange.forked:  # the task has forked, and its child has come back from the user's function
             os._exit(exit_status(error))
         end = monotonic()
-        if self.slices is not None:
-            self.slices.end(end, value)
+        if slices is not None:
+            slices.end(end, value)
         unpolled = end - self.since
         if self.unpolled > unpolled:
             unpolled = self.unpolled

@@ -184,3 +184,33 @@ def test_directory_that_c_code_changes_in_a_task_is_not_the_programs(runs: Runs)
         "    print(futures.submit(task).result(), os.getcwd() == before, os.chdir in os.supports_fd)"
     )
     assert runs.run("-n", "1", program).stdout == "/ True True\n"
+
+
+FIRST_TO_DRAW = """
+import random
+from scoop_hpc import futures
+
+def task(): return random.random()
+
+if __name__ == "__main__":
+    {before}
+    drawn = [futures.submit(task).result() for _ in range(5)] + [random.random() for _ in range(5)]
+    assert len(set(drawn)) == 10
+    {after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("pass", "pass", id="a task"),
+        pytest.param(
+            "state = random.getstate()",
+            "random.setstate(state); assert [random.random() for _ in range(5)] == drawn[5:]",
+            id="a task, of a program that has its state",
+        ),
+    ],
+)
+def test_first_to_draw_has_the_stream_and_the_other_side_another(runs: Runs, before: str, after: str) -> None:
+    done = runs.run("-n", "1", runs.write(FIRST_TO_DRAW.format(before=before, after=after)))
+    assert (done.returncode, done.stderr) == (0, "")

@@ -425,12 +425,17 @@ class Sides:
         self.of_program = True
         self.changes = 0
 
+    def turn(self, now: float) -> None:
+        self.of_program = not self.of_program
+        self.changes += not self.of_program
+
     def to_tasks(self, now: float) -> None:
         assert self.of_program
-        self.of_program, self.changes = False, self.changes + 1
+        self.turn(now)
 
     def to_program(self, now: float) -> None:
-        self.of_program = True
+        if not self.of_program:
+            self.turn(now)
 
     def prepare(self, context: object, now: float) -> None:
         if self.of_program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterator
 
@@ -13,7 +14,9 @@ from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
 
 @pytest.fixture(autouse=True)
-def _own_state() -> Iterator[None]:
+def _own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("getstate", "setstate"):
+        monkeypatch.setattr(random, name, getattr(random, name))  # puts back what a stream puts there
     state, other = random.getstate(), numpy.random.get_state()
     yield
     random.setstate(state)
@@ -86,3 +89,45 @@ def test_stream_is_told_from_itself_at_the_same_position(seeded: str) -> None:
     ours = stream.exchange(theirs)
     stream.exchange(ours)
     assert random.getstate() == expected
+
+
+def test_stream_is_in_use_once_somebody_has_drawn_from_it_or_set_it() -> None:
+    state = random.Random(5).getstate()
+    for use in (
+        random.random,
+        random.seed,
+        lambda: random.seed(1),
+        lambda: [random.getrandbits(32) for _ in range(624)],
+        lambda: random.gauss(0, 1),
+        lambda: random.getstate(),
+        lambda: random.setstate(state),
+    ):
+        stream = PythonStream()
+        assert not stream.in_use[0]
+        use()
+        assert stream.in_use[0]
+
+
+def test_stream_that_is_exchanged_stays_in_use() -> None:
+    stream = PythonStream()
+    unused = stream.exchange(None)
+    stream.exchange(unused)
+    assert stream.in_use[0]
+
+
+def test_stream_whose_state_is_not_found_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_state, "_raw", lambda value, kind: None)
+    assert PythonStream().in_use[0]
+
+
+def test_looking_for_the_state_takes_no_number_from_the_stream() -> None:
+    random.seed(3)
+    expected = [random.random() for _ in range(400)]
+    random.seed(3)
+    PythonStream()
+    assert [random.random() for _ in range(400)] == expected
+
+
+def test_functions_for_the_state_are_still_found_by_their_names() -> None:
+    PythonStream()
+    assert pickle.loads(pickle.dumps(random.getstate)) is random.getstate

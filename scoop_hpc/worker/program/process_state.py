@@ -10,10 +10,10 @@ directory again, as tasks must find what the initializer of an Executor has set.
 tasks get of each part of the state what the program has changed since. Their random numbers are a stream of their own.
 
 This is done where the process changes sides: once around all tasks that run while the program waits, and around each
-that runs at once where its result is asked for, with some quick ones after it. To see that nothing has changed takes 1
-us a side, which bounds the parts: some are compared, of others the calls are counted that change them. Not among them
-are what can only be read by setting it for all threads (the umask), what takes longer to read (timers, limits, locale),
-the state of libraries (torch, matplotlib), and objects of the program that tasks have, too.
+that runs at once where its result is asked for, with some quick ones after it. To see that nothing has changed takes
+0.5 us a side, which bounds the parts: some are compared, of others the calls are counted that change them. Not among
+them are what can only be read by setting it for all threads (the umask), what takes longer to read (timers, limits,
+locale), the state of libraries (torch, matplotlib), and objects of the program that tasks have, too.
 
 A library in C may change the directory without being counted. To ask for that is a call of the system, which takes 0.4
 to 2 us, so it is asked for after a side that was on for as long as to call a library in C, and not after shorter ones.
@@ -42,7 +42,7 @@ from msgspec.structs import fields, replace
 from scoop_hpc.worker.program.random_state import NumpyStream, PythonStream
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-_CANARY = -1  # no logger's level
+_NUMPY = "numpy.random.mtrand"
 _BRIEF = 1e-5  # seconds that a side is on, too few for what would have to be looked for by a call of the system
 
 
@@ -60,6 +60,8 @@ class _Changes:
                 counted = self._counted(getattr(module, name))
                 counted.__module__ = module.__name__  # where it is found, by pickle for one
                 setattr(module, name, counted)
+        manager: Any = logging.Manager
+        manager._clear_cache = self._counted(manager._clear_cache)  # which each change of a level calls
         os.supports_fd.add(os.chdir)  # as what it calls
 
     def _counted(self, change: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,30 +96,6 @@ class _State(Struct, frozen=True, eq=False):
     log_disabled: int
     log_levels: dict[str, int]  # of the other loggers
 
-    def holds(self, changes: int, seconds: float) -> bool:
-        """Return whether it is still the state, so many *seconds* later, where so many *changes* were counted.
-
-        This is to be quick.
-        """
-        root = logging.root
-        try:
-            return (
-                changes == self.changes
-                and os.environ is self.mapping
-                and sys.path == self.modules
-                and sys.argv == self.argv
-                and warnings.filters == self.filters
-                and warnings.showwarning is self.show_warning
-                and sys.stdout is self.stdout
-                and sys.stderr is self.stderr
-                and sys.excepthook is self.excepthook
-                and root.handlers == self.log_handlers
-                and _CANARY in root._cache  # type: ignore[attr-defined]  # which each change of a level empties
-                and (seconds < _BRIEF or getcwd() == self.directory)
-            )
-        except OSError:  # it was removed
-            return self.directory is None
-
 
 def _directory() -> str | None:
     """Return the current directory, None if it was removed."""
@@ -130,7 +108,6 @@ def _directory() -> str | None:
 def _look(changes: int) -> _State:
     """Return the state, for which so many *changes* were counted."""
     root = logging.root
-    root._cache[_CANARY] = False  # type: ignore[attr-defined]
     loggers = [(name, each) for name, each in root.manager.loggerDict.items() if isinstance(each, logging.Logger)]
     return _State(
         changes=changes,
@@ -208,7 +185,7 @@ class ProcessState:
         self.of_program = True
         self._changes = _Changes()
         self._program = self._tasks = self._look()
-        self._since = 0.0  # when it came to be in force
+        self._brief_until = 0.0  # until when the side in force has been so for too short to look for its directory
         self._random = PythonStream()
         self._numpy: NumpyStream | None = None
         self._other_random: Any = None  # the stream that is not drawn from now
@@ -220,18 +197,45 @@ class ProcessState:
 
     def to_tasks(self, now: float) -> None:
         """Let the tasks have their state from *now* on, a time of `monotonic`, unless they have it."""
-        if not self.of_program:
-            return
-        self.of_program = False
-        before, self._since = self._since, now
-        if not self._program.holds(self._changes.count, now - before):
-            self._on_changes()
-        elif self._tasks is not self._program:
-            self._tasks = self._restored(self._tasks, self._program, patient=True)
-        self._exchange_streams()
+        if self.of_program:
+            self.turn(now)
 
-    def _on_changes(self) -> None:
-        """Let the tasks have what the program has changed, and of the rest what they had."""
+    def to_program(self, now: float) -> None:
+        """Let the program have its state from *now* on, unless it has it; raise OSError if its directory is gone."""
+        if not self.of_program:
+            self.turn(now)
+
+    def turn(self, now: float) -> None:
+        """Let the other side have its state from *now* on. This is to be quick where nothing has changed."""
+        was_program = self.of_program
+        self.of_program = not was_program
+        if self._random.in_use[0]:
+            self._other_random = self._random.exchange(self._other_random)
+        if _NUMPY in sys.modules:
+            self._exchange_numpy()
+        state = self._program if was_program else self._tasks
+        holds = (
+            self._changes.count == state.changes
+            and os.environ is state.mapping
+            and sys.path == state.modules
+            and sys.argv == state.argv
+            and warnings.filters == state.filters
+            and warnings.showwarning is state.show_warning
+            and sys.stdout is state.stdout
+            and sys.stderr is state.stderr
+            and sys.excepthook is state.excepthook
+            and logging.root.handlers == state.log_handlers
+            and (now < self._brief_until or _directory() == state.directory)
+        )
+        self._brief_until = now + _BRIEF
+        if not holds or self._tasks is not self._program:
+            self._leave_program(holds) if was_program else self._leave_tasks(holds)
+
+    def _leave_program(self, holds: bool) -> None:
+        """Let the tasks have what the program has changed, unless its state *holds*, and of the rest what they had."""
+        if holds:
+            self._tasks = self._restored(self._tasks, self._program, patient=True)
+            return
         before, self._program = self._program, self._look()
         theirs = [
             getattr(self._program if getattr(before, part) != getattr(self._program, part) else self._tasks, part)
@@ -239,14 +243,9 @@ class ProcessState:
         ]
         self._tasks = self._restored(_State(self._program.changes, *theirs), self._program, patient=True)
 
-    def to_program(self, now: float) -> None:
-        """Let the program have its state from *now* on, unless it has it; raise OSError if its directory is gone."""
-        if self.of_program:
-            return
-        self.of_program = True
-        before, self._since = self._since, now
-        self._exchange_streams()
-        if not self._tasks.holds(self._changes.count, now - before):
+    def _leave_tasks(self, holds: bool) -> None:
+        """Let the program have what it had, whether the state of the tasks *holds* or not."""
+        if not holds:
             self._tasks = self._look()
         if self._tasks is not self._program:
             self._program = self._restored(self._program, self._tasks)
@@ -265,13 +264,10 @@ class ProcessState:
                     _put_back(part, value, present)
         return self._look() if changed else replace(wanted, changes=now.changes)
 
-    def _exchange_streams(self) -> None:
-        self._other_random = self._random.exchange(self._other_random)
-        if self._numpy is not None:
-            self._other_numpy = self._numpy.exchange(self._other_numpy)
-        elif "numpy.random.mtrand" in sys.modules:
-            self._numpy = NumpyStream(sys.modules["numpy.random.mtrand"])
-            self._other_numpy = self._numpy.exchange(None)
+    def _exchange_numpy(self) -> None:
+        if self._numpy is None:
+            self._numpy = NumpyStream(sys.modules[_NUMPY])
+        self._other_numpy = self._numpy.exchange(self._other_numpy)
 
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context in which the tasks have their state."""
