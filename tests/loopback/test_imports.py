@@ -15,7 +15,7 @@ ENTRIES = {
     "scoop_hpc.cli.pool": 130,
     "scoop_hpc.cli.agent": 146,
     "scoop_hpc.executor": 103,
-    "scoop_hpc.futures": 86,
+    "scoop_hpc.futures": 87,
 }
 # milliseconds each, and needed by few: by the commands that draw and render, on many nodes, for large globals
 LARGE = {"_hashlib", "asyncio", "email", "importlib.metadata", "jinja2", "mpi4py", "multiprocessing", "numpy", "psutil"}
