@@ -86,6 +86,11 @@ def taken_or_lost(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
 
     Outcomes are opened as soon as they come: their memory may be needed where it is, or go with its process.
     """
+    for batch in batches:
+        if len(batch.frames) != 1 or type(batch.frames[0]) is Reference:  # seldom
+            break
+    else:
+        return list(batches), []
     found = [taken(batch) for batch in batches]
     lost = [batch for batch in found if any(type(frame) is Reference for frame in batch.frames)]
     return [batch for batch in found if batch not in lost] if lost else found, lost

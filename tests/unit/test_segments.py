@@ -278,3 +278,12 @@ def test_reference_to_what_is_gone_is_left_for_who_can_say_so(segments: Segments
     batch = Batch(ORIGIN, 0, [b"outcome", put(segments, bytes(MAPPED))])
     segments.close()
     assert maps.taken(batch).frames == batch.frames
+
+
+def test_outcomes_are_taken_unless_their_memory_is_gone(segments: Segments) -> None:
+    plain, large = Batch(ORIGIN, 0, [b"outcome"]), Batch(ORIGIN, 0, [b"outcome", put(segments, bytes(MAPPED))])
+    assert maps.taken_or_lost([plain]) == ([plain], [])
+    found, lost = maps.taken_or_lost([plain, large])
+    assert (found[0], bytes(found[1].frames[1]), lost) == (plain, bytes(MAPPED), [])
+    segments.close()
+    assert maps.taken_or_lost([large, plain]) == ([plain], [large])
