@@ -156,7 +156,7 @@ class BrokerServer:
         for taken in range(self._policy.messages_at_once):
             if taken and not sockets.has_arrived(self._main):
                 return True
-            sender, *frames = sockets.receive_frames(self._main)
+            sender, *frames = sockets.receive_named(self._main)
             name = ProcessName(sender.decode(errors="backslashreplace"))
             try:
                 if not self._take_frames(frames, name):
