@@ -42,13 +42,15 @@ class ClientLink:
         """Send *message*, without waiting."""
         self._dialer.send(message)
 
-    def receive(self) -> list[Message]:
-        """Return what has arrived."""
+    def receive(self, likely: bool = False) -> list[Message]:
+        """Return what has arrived; a first message that is *likely* is not asked for before."""
         messages = []
-        while (frames := self._line.receive()) is not None:
+        frames = self._line.receive(likely)
+        while frames is not None:
             message = self._dialer.take(frames)
             if message is not None:
                 messages.append(message)
+            frames = self._line.receive()
         return messages
 
     def has_arrived(self) -> bool:

@@ -190,29 +190,33 @@ class WorkerPool(Pool):
                 return
             milliseconds = None if left is None else math.ceil(1000 * min(left, _LONG))
             for descriptor, _ in signals.interruptible(self._leaders_ears.poll, milliseconds):
-                if descriptor != link.descriptor:
+                is_told = descriptor == link.descriptor
+                if not is_told:
                     self._nudged.recv(64)
                     if self._link is not link:
                         return
-                self._serve_link(link)
+                self._serve_link(link, is_told)
 
-    def _serve_link(self, link: ClientLink) -> None:
+    def _serve_link(self, link: ClientLink, is_told: bool = False) -> None:
+        """Serve the link if there is something to do, as its descriptor *is told* to have."""
         with self._turn:
-            if self._link is link and (link.has_arrived() or self._client.has_work):
-                self._guard(self._serve_plainly, link)
+            if self._link is link:
+                likely = is_told or link.has_arrived()
+                if likely or self._client.has_work:
+                    self._guard(self._serve_plainly, link, likely)
         if self._client.has_news:  # for the pool's thread
             self._wake()
 
-    def _serve_plainly(self, link: ClientLink) -> None:
+    def _serve_plainly(self, link: ClientLink, likely: bool) -> None:
         """Receive and send what there is, and settle futures without callbacks."""
         has_arrived = True
         while has_arrived:
-            self._receive(link)
+            self._receive(link, likely)
             self._client.tell_plainly()
             if not self._client.has_work:
                 return
             self._client.pump()
-            has_arrived = link.has_arrived()
+            has_arrived = likely = link.has_arrived()
 
     def _guard(self, call: Callable[..., None], *args: Any) -> None:
         """Call what the pool's thread would: it ends the pool if that fails."""
@@ -372,8 +376,8 @@ class WorkerPool(Pool):
             elif isinstance(report, Fault):
                 raise BrokenPoolError(report.reason or f"the pool has ended with status {report.status}")
 
-    def _receive(self, link: ClientLink) -> None:
-        for message in link.receive():
+    def _receive(self, link: ClientLink, likely: bool = False) -> None:
+        for message in link.receive(likely):
             if isinstance(message, Results):
                 here, lost = taken_or_lost(message.batches)
                 for batch in lost:

@@ -82,9 +82,17 @@ class OwnLine:
         """See `Line`."""
         sockets.send_frames(self.socket, frames, copy)
 
-    def receive(self) -> list[bytes] | None:
-        """Return the frames of the next message that has arrived, None if there is none."""
-        return sockets.receive_frames(self.socket) if sockets.has_arrived(self.socket) else None
+    def receive(self, likely: bool = False) -> list[bytes] | None:
+        """Return the frames of the next message that has arrived, None if there is none.
+
+        One that is *likely* is not asked for before.
+        """
+        if not likely and not sockets.has_arrived(self.socket):
+            return None
+        try:
+            return sockets.receive_frames(self.socket)
+        except zmq.Again:
+            return None
 
     def was_lost(self) -> bool:
         """Return whether the connection was lost since the last call."""
@@ -125,7 +133,7 @@ class Trunk:
         """Close a connection. Its file is closed when the socket is polled next."""
         del self._lines[name]
         if sockets.has_arrived(self.socket):
-            self._kept.append(sockets.receive_frames(self.socket))
+            self._kept.append(sockets.receive_named(self.socket))
         try:
             self.socket.disconnect(address)
         except zmq.ZMQError as error:
@@ -145,7 +153,7 @@ class Trunk:
     def receive(self) -> Heard | None:
         """Return the next message that has arrived on a line, None if there is none."""
         while self._kept or sockets.has_arrived(self.socket):
-            name, *frames = self._kept.popleft() if self._kept else sockets.receive_frames(self.socket)
+            name, *frames = self._kept.popleft() if self._kept else sockets.receive_named(self.socket)
             line = self._lines.get(name)
             if line is not None:  # else it was left before
                 return Heard(line.name, frames)

@@ -72,6 +72,19 @@ def test_messages_are_held_back_until_the_broker_answers_at_one_address(broker: 
     link.close()
 
 
+def test_message_that_seemed_likely_and_has_not_come_is_none(broker: Broker) -> None:
+    link = ClientLink(broker.way, POLICY)
+    assert link.receive(likely=True) == []
+    while not broker.socket.poll(10):
+        link.look()
+    broker.answer()
+    link.wait(60.0)
+    assert link.receive(likely=True) == []  # it was about the connection
+    link.send(Beat())
+    assert broker.socket.poll(60_000)
+    link.close()
+
+
 def test_broker_that_never_answers_breaks_the_pool(broker: Broker) -> None:
     link = ClientLink(broker.way, replace(POLICY, rounds=2))
     with pytest.raises(BrokenPoolError, match="no answer from the first broker of the pool at ipc://.*/nobody, ipc://"):
