@@ -525,11 +525,13 @@ class BrokerState:
     def _pass_on(self, source: BrokerName) -> list[Send]:
         """Send what has come from a peer on to neighbours that wait for it, or it could be asked for from both sides.
 
-        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it.
+        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it. The
+        ways on get the same number each, as far as they want them, for each task may be one that submits many.
         """
         sends = []
-        for peer, wanted in self.neighbours.hungry(source):
-            batches = [self.queue.pop() for _ in range(min(wanted, len(self.queue)))]
+        hungry = self.neighbours.hungry(source)
+        for ways, (peer, wanted) in zip(range(len(hungry), 0, -1), hungry):
+            batches = [self.queue.pop() for _ in range(min(wanted, -(-len(self.queue) // ways)))]
             if not batches:
                 break
             sends += self._send_on(batches, peer)

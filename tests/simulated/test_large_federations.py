@@ -43,7 +43,8 @@ def test_map_keeps_more_workers_busy_than_one_owner_has_chunks_for() -> None:
 
 def test_no_item_of_a_map_waits_until_the_others_are_done() -> None:
     """A node alone below the first has no larger stock of tasks than it is part of all: else they would wait there."""
-    source = by_map(lengths(128 * WORKERS * TASKS, 1.0, False), 128, WORKERS)
+    count = 128 * WORKERS * 20
+    source = by_map(lengths(count, 1.0, False), 128, WORKERS)
     begun: dict[int, float] = {}
     waited: list[float] = []
     items: list[int] = []
@@ -61,8 +62,8 @@ def test_no_item_of_a_map_waits_until_the_others_are_done() -> None:
     source._begin, source.ended = noted, ended  # type: ignore[attr-defined, method-assign]
     federation = Federation(128, WORKERS, source)
     federation.run()
-    assert sum(items) == 128 * WORKERS * TASKS
-    assert max(waited) < 6.0  # three tasks for each worker are under way; a bundle waits for itself, and for its own
+    assert sum(items) == count
+    assert max(waited) < 8.0  # three tasks for each worker are under way; a bundle waits for itself, and for its own
 
 
 def test_last_tasks_do_not_wander_from_broker_to_broker() -> None:

@@ -714,3 +714,18 @@ def test_tasks_for_which_nobody_waits_stay_in_the_queue(relay: Broker) -> None:
     sends = relay.say(Tasks([batch(1, FAR)]), OTHER)
     assert [each for each in sends if isinstance(each.message, Tasks)] == []
     assert len(relay.queue) == 1
+
+
+def test_tasks_that_came_for_several_neighbours_are_shared_by_them_and_the_parent_gets_the_rest() -> None:
+    relay = Broker(PEER, Policy(all_direct=2, branches=3))  # below broker 0, with three others below itself
+    relay.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(7))), AGENT)
+    few, many, giver = map(broker_name, (4, 5, 6))
+    for peer, idle in ((NAME, 1000), (few, 1), (many, 64)):
+        relay.say(Load(0, idle), peer)
+    relay.say(Load(9, 0), giver)
+    sends = relay.say(Tasks([batch(serial) for serial in range(9)]), giver)
+    passed = {
+        peer: sum(len(message.batches) for message in to(peer, sends) if type(message) is Tasks)
+        for peer in (few, many, NAME)
+    }
+    assert passed == {few: 1, many: 4, NAME: 4}
