@@ -202,13 +202,13 @@ class Neighbours:
     def hungry(self, source: BrokerName) -> list[tuple[BrokerName, int]]:
         """Return the neighbours in the tree that idle workers are behind, and how many, but for the *source*.
 
-        Those with the fewest come first, and last the parent: behind that are most, who have other ways to tasks.
+        The parent comes last: behind it are most, who have other ways to tasks.
         """
         if not self.idle_beyond:
             return []
         heard = ((peer, self._heard.get(peer, _NOTHING).idle) for peer in self._said if peer != source)
         return sorted(
-            ((peer, idle) for peer, idle in heard if idle), key=lambda each: (each[0] == self._parent, each[1])
+            ((peer, idle) for peer, idle in heard if idle), key=lambda each: (each[0] == self._parent, -each[1])
         )
 
     def elsewhere(self, peer: BrokerName) -> int:

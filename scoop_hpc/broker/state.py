@@ -529,11 +529,10 @@ class BrokerState:
         ways on get the same number each, as far as they want them, for each task may be one that submits many.
         """
         sends = []
-        hungry = self.neighbours.hungry(source)
-        for ways, (peer, wanted) in zip(range(len(hungry), 0, -1), hungry):
+        takers = self.neighbours.hungry(source)[: len(self.queue)]
+        takers.sort(key=lambda taker: taker[1])  # what those leave who want little is for the others
+        for ways, (peer, wanted) in zip(range(len(takers), 0, -1), takers):
             batches = [self.queue.pop() for _ in range(min(wanted, -(-len(self.queue) // ways)))]
-            if not batches:
-                break
             sends += self._send_on(batches, peer)
         return sends
 

@@ -295,13 +295,13 @@ def test_tasks_that_are_on_their_way_make_both_ends_count_fewer_idle_workers_unt
     assert giver.hungry(broker_name(2)) == [(broker_name(1), 3)]
 
 
-def test_hungry_neighbours_come_by_what_they_want_and_the_parent_is_the_last() -> None:
+def test_hungriest_neighbour_is_the_first_and_the_parent_the_last() -> None:
     federation = Federation(14)
-    federation.set_idle(4, 3)
-    federation.set_idle(5, 1)
-    federation.set_idle(2, 2)
+    federation.set_idle(4, 1)
+    federation.set_idle(5, 3)
+    federation.set_idle(2, 9)
     hungry = federation.all[broker_name(1)].hungry(broker_name(6))
-    assert hungry == [(broker_name(5), 1), (broker_name(4), 3), (broker_name(0), 2)]
+    assert hungry == [(broker_name(5), 3), (broker_name(4), 1), (broker_name(0), 9)]
 
 
 def test_nobody_is_hungry_behind_a_neighbour_where_all_tell_all() -> None:
