@@ -525,14 +525,13 @@ class BrokerState:
     def _pass_on(self, source: BrokerName) -> list[Send]:
         """Send what has come from a peer on to neighbours that wait for it, or it could be asked for from both sides.
 
-        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it. The
-        ways on get the same number each, as far as they want them, for each task may be one that submits many.
+        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it.
         """
         sends = []
-        takers = self.neighbours.hungry(source)[: len(self.queue)]
-        takers.sort(key=lambda taker: taker[1])  # what those leave who want little is for the others
-        for ways, (peer, wanted) in zip(range(len(takers), 0, -1), takers):
-            batches = [self.queue.pop() for _ in range(min(wanted, -(-len(self.queue) // ways)))]
+        for peer, wanted in self.neighbours.hungry(source):
+            batches = [self.queue.pop() for _ in range(min(wanted, len(self.queue)))]
+            if not batches:
+                break
             sends += self._send_on(batches, peer)
         return sends
 
