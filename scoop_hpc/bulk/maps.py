@@ -57,8 +57,9 @@ class Map:
         return self._take(finished.next)
 
     def _take(self, choose: Callable[[], Future]) -> Iterator[Any]:
-        for chunk, count in _chunks(self._controller, self._feed, choose, self._deadline):
-            yield from self._feed.each(chunk, count)
+        with contextlib.closing(_chunks(self._controller, self._feed, choose, self._deadline)) as chunks:
+            for chunk, count in chunks:
+                yield from self._feed.each(chunk, count)
 
 
 def _chunks(
