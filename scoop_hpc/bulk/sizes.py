@@ -16,8 +16,8 @@ class Sizes:
     grow until they take as long as they should, the faster the less they take; near the end they get smaller, so that
     all workers end together.
 
-    Thousands of workers would wait for an owner that hands each its chunk. So where that takes more than a share of the
-    owner's time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed.
+    Thousands of workers would wait for an owner that hands each its chunk. So where that takes half of the owner's
+    time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed.
     A bundle spans so many workers that the owner is idle most of the time, some as long as the pace is not known, and
     one where items last. With it, if its worker dies, all is lost that it has been given, but that is never more than
     a few times the work that the owner needs time to hand to all. A map that cannot spread has chunks that take as long
@@ -78,9 +78,9 @@ class Sizes:
         return self._spans(max(self._chunk_seconds, self.pace))
 
     def _spans(self, seconds: float) -> int:
-        """Return how many workers a bundle spans whose chunks take so many *seconds*."""
+        """Return how many workers a bundle spans whose chunks take so many *seconds*; 1 if it is not worth it."""
         span = self._round / (self._policy.owner_share * seconds)
-        return int(max(1, min(span, self._policy.bundle_chunks)))
+        return int(min(span, self._policy.bundle_chunks)) if span >= self._policy.bundle_least else 1
 
     def share(self, count: int) -> int:
         """Return how many of *count* items of a task are for one worker: all of them if it is no bundle."""

@@ -135,13 +135,14 @@ def test_bundle_of_short_items_has_a_chunk_for_each_worker_that_it_spans() -> No
 def test_bundle_is_small_where_nothing_is_known_of_its_items() -> None:
     assert Sizes(4096, spreads=True).next(None) == 16
     assert Sizes(640_000, spreads=True).next(None) == 16
-    assert Sizes(512, spreads=True).next(None) == 3
+    assert Sizes(700, spreads=True).next(None) == 4
+    assert Sizes(600, spreads=True).next(None) == 1  # the owner is busy for less than half of the time
 
 
 @pytest.mark.parametrize(
     "sizes",
     [
-        Sizes(300, pace=0.05, spreads=True),
+        Sizes(600, pace=0.05, spreads=True),
         Sizes(4096, pace=10.0, spreads=True),
         Sizes(4096, pace=0.05),
         Sizes(4096, chunksize=40, pace=0.05, spreads=True),
