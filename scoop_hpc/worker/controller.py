@@ -33,7 +33,6 @@ from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import stack
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
@@ -45,6 +44,7 @@ from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.policy import DEFAULT, Policy
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
+from scoop_hpc.worker.threads import stack
 from scoop_hpc.worker.threads.progress import Progress
 from scoop_hpc.worker.waiting import AnyWaiter, Event, Mailbox
 from scoop_hpc.worker.watched.accounts import Accounts, Meter

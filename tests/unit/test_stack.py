@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from greenlet import greenlet
 
-from scoop_hpc.worker import stack
+from scoop_hpc.worker.threads import stack
 
 
 def at_depth(calls: int, function: Callable[[], bool]) -> bool:
@@ -60,6 +60,5 @@ def test_greenlet_has_a_depth_of_its_own() -> None:
     assert deep.switch() is False
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython 3.10 counts up")
-def test_depth_is_found() -> None:
-    assert stack._calls_left() is not None
+def test_depth_is_found_where_the_interpreter_counts_down() -> None:
+    assert (stack._calls_left() is None) == (sys.version_info < (3, 11))

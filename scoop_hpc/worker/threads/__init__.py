@@ -1,1 +1,1 @@
-"""The threads beside a worker's main one: they look after it, and stand in for it, while that runs the user's code."""
+"""A worker's threads: how deep a stack is; and those that look after the main one while it runs the user's code."""
