@@ -8,6 +8,7 @@ meanwhile.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from minicluster import packages, sge
 from minicluster.cluster import Cluster
 from minicluster.scheduler import SCHEDULERS
 from minicluster.state import HEAD
-from under_test import ClusterUnderTest
+from under_test import ClusterUnderTest, signal_if_there
 
 SKIP = "SCOOP_HPC_SKIP_CLUSTER"
 HERE = Path(__file__).parent
@@ -113,12 +114,5 @@ def _under_test(machine: Cluster) -> Iterator[ClusterUnderTest]:
     yield under_test
     machine.delete_jobs()
     for _, process in under_test.all_processes():  # a failed test's; the next one starts on a clean cluster
-        _kill(process.outer_pid)
+        signal_if_there(process.outer_pid, signal.SIGKILL)
     under_test.remove_leftovers()
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return

@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import SUBMIT_TO, ClusterUnderTest
+from under_test import SUBMIT_TO, ClusterUnderTest, signal_if_there
 
 # how many times each kind of kill is tried at random moments: `make soak` asks for more
 SEEDS = range(int(os.environ.get("SOAK_SEEDS", "1")))
@@ -102,10 +102,7 @@ class LossyJob:
         assert victims, self.site.output()
         for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none has time for a last word
             for each in victims:
-                try:
-                    os.kill(each.outer_pid, number)
-                except ProcessLookupError:
-                    continue
+                signal_if_there(each.outer_pid, number)
 
     def finish(self, most: int) -> list[str]:
         """Let the program end, well, with no leaf begun more often than *most* times; return the lines it printed."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from minicluster.namespaces import Process
 from minicluster.state import HEAD
-from under_test import FAIL, NESTED, SUBMIT, ClusterUnderTest, age
+from under_test import FAIL, NESTED, SUBMIT, ClusterUnderTest, age, signal_if_there
 
 
 def test_nothing_is_left_of_a_job_that_completed(cluster: ClusterUnderTest) -> None:
@@ -103,7 +103,7 @@ def test_a_run_outlives_the_srun_that_brought_its_agents(cluster: ClusterUnderTe
     sruns = [process.outer_pid for process in cluster.processes("node001") if process.title == "srun"]
     for number in (signal.SIGSTOP, signal.SIGKILL):  # srun is two processes: one that outlives the other ends the step
         for pid in sruns:
-            os.kill(pid, number)
+            signal_if_there(pid, number)
     cluster.wait_until(lambda: all(each.title != "srun" for each in cluster.processes("node001")), 60, "srun is gone")
     assert cluster.status(job)["state"] == "RUNNING"
     agent = min(filter(VICTIMS["agent"][0], cluster.processes("node003")), key=age)

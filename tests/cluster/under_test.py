@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,12 @@ def without_delays(text: str) -> str:
 def age(process: Process) -> tuple[float, int]:
     """Return what orders processes as they were started: what an agent has just forked looks like the agent itself."""
     return start_time(process.outer_pid) or math.inf, process.outer_pid
+
+
+def signal_if_there(outer_pid: int, number: int) -> None:
+    """Send a signal to a process, unless it has ended."""
+    with suppress(ProcessLookupError):
+        os.kill(outer_pid, number)
 
 
 def shared_below_tmp() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -93,15 +94,14 @@ class Runs:
         for process in self._started:
             for pid in [*members(process.pid), process.pid]:
                 if process.poll() is None or pid != process.pid:
-                    with_suppressed_kill(pid)
+                    signal_if_there(pid, signal.SIGKILL)
             process.communicate()
 
 
-def with_suppressed_kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def signal_if_there(pid: int, number: int) -> None:
+    """Send a signal to a process, unless it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def members(session: int) -> dict[int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MEET, Runs, shared_memory, until, with_suppressed_kill, without_delays
+from conftest import MEET, Runs, shared_memory, signal_if_there, until, without_delays
 
 from scoop_hpc import Executor
 from scoop_hpc.pool.process import PoolProcess
@@ -84,7 +84,7 @@ def scripts(tmp_path: Path) -> Iterator[Scripts]:
     scripts = Scripts(tmp_path)
     yield scripts
     for pid in scripts.alive():
-        with_suppressed_kill(pid)
+        signal_if_there(pid, signal.SIGKILL)
     until(lambda: not scripts.alive())
 
 
@@ -535,7 +535,7 @@ def test_killed_client_leaves_nothing(scripts: Scripts, fork: str) -> None:
     until(lambda: not [title for title in scripts.alive().values() if title.startswith("scoop-")])
     until(lambda: not scripts.left())
     for pid in scripts.alive():  # the forked child
-        with_suppressed_kill(pid)
+        signal_if_there(pid, signal.SIGKILL)
     process.communicate()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
-from conftest import Runs, members, until
+from conftest import Runs, members, signal_if_there, until
 
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import Exited, Fault, Output, Request
@@ -167,7 +167,7 @@ def test_a_process_that_is_stopped_ends_the_run_but_a_worker_and_a_run_that_is_s
     stopped: set[int] = set()
     while others := members(suspended.pid).keys() - stopped:  # until none has forked another meanwhile
         for pid in others:
-            os.kill(pid, signal.SIGSTOP)
+            signal_if_there(pid, signal.SIGSTOP)
         stopped |= others
     for title, run in started.items():
         stdout, stderr = run.communicate(timeout=240)
@@ -180,7 +180,7 @@ def test_a_process_that_is_stopped_ends_the_run_but_a_worker_and_a_run_that_is_s
         until(lambda run=run: not members(run.pid))  # type: ignore[misc]
     until(lambda: worker not in members(without_a_worker.pid))
     for pid in members(suspended.pid):
-        os.kill(pid, signal.SIGCONT)
+        signal_if_there(pid, signal.SIGCONT)
     (runs.directory / "go").touch()
     stdout, stderr = suspended.communicate(timeout=240)
     assert (stdout, stderr, suspended.returncode) == ("4950\n", "", 0)

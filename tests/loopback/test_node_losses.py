@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Runs, members, shared_memory, until
+from conftest import Runs, members, shared_memory, signal_if_there, until
 
 NODES = "a:2,b:2,c:2,d:2"  # the origin is on a
 # how many times each kind of kill is tried: `make soak` asks for more
@@ -183,14 +183,6 @@ def kill_node(node: Node) -> None:
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in node.all():
             signal_if_there(pid, number)
-
-
-def signal_if_there(pid: int, number: int) -> None:
-    """Send a signal to a process, unless it has ended."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
 KILLS: dict[str, Callable[[Node], object]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import signal
@@ -11,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import NAP, Runs, members, until
+from conftest import NAP, Runs, members, signal_if_there, until
 
 HEAD = "import os, signal, subprocess, sys, time\nfrom scoop_hpc import futures\n"
 MAIN = "if __name__ == '__main__':\n    "
@@ -98,8 +97,7 @@ def test_program_hears_once_of_a_signal_to_all_processes(runs: Runs) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "on\n"
     for pid in members(process.pid):
-        with contextlib.suppress(ProcessLookupError):  # some end as soon as another has had it
-            os.kill(pid, signal.SIGTERM)
+        signal_if_there(pid, signal.SIGTERM)  # some end as soon as another has had it
     assert process.stdout.read() == "heard\nsaved\n"
     assert process.wait(120) == 143
 

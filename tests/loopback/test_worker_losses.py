@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from conftest import Runs, members, until
+from conftest import Runs, members, signal_if_there, until
 
 HEAD = """
 import array, collections, ctypes, os, pathlib, signal, sys, time
@@ -255,7 +255,7 @@ def test_node_whose_workers_die_before_they_begin_a_task_gets_no_others(runs: Ru
     while run.poll() is None:
         for pid, title in members(run.pid).items():
             if title == "scoop-worker":
-                os.kill(pid, signal.SIGKILL)
+                signal_if_there(pid, signal.SIGKILL)
         time.sleep(0.01)
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 1
