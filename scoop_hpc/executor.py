@@ -31,9 +31,10 @@ from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.files.writing import usable
 from scoop_hpc.pickling import batching, main_by_value
 from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
-from scoop_hpc.pool.future import PoolFuture
+from scoop_hpc.pool.future import UNKNOWN_COST, PoolFuture
 from scoop_hpc.pool.map_on_run import RunAsPool
 from scoop_hpc.pool.on_run import OnRun
+from scoop_hpc.pool.own_process import own_process
 from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.pool_map import PIECES, PoolMap
 from scoop_hpc.pool.shutdown import hooks
@@ -110,7 +111,7 @@ class Executor(concurrent.futures.Executor):
         self._frames: Sequence[Buffer] | None = None  # of the initializer's call, once it is pickled
         self._attached = False  # this is a task's copy of an Executor, and belongs to the run that the task is in
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
-        self._process = os.getpid()
+        self._process = own_process.pid
         self._shut_down = False
         self._workers: WorkerPool | OnRun | None = None
 
@@ -167,7 +168,7 @@ class Executor(concurrent.futures.Executor):
             workers = self._open_workers()
             if isinstance(workers, OnRun):
                 return workers.submit(fn, args, kwargs)
-            future = PoolFuture(workers, fn, args, kwargs)
+            future = PoolFuture(workers, fn, args, kwargs, UNKNOWN_COST)
             workers.submit(future)
             return future
 
@@ -241,7 +242,7 @@ class Executor(concurrent.futures.Executor):
 
         Waits for that, unless *wait* is false. With *cancel_futures*, calls that have not begun are cancelled.
         """
-        if os.getpid() != self._process:
+        if own_process.pid != self._process:
             return
         with self._lock:
             self._shut_down = True
@@ -264,15 +265,14 @@ class Executor(concurrent.futures.Executor):
 
     def _check_process(self) -> None:
         """Raise NotRunningError in a forked child: other threads of its parent may have held the lock."""
-        if os.getpid() != self._process:
+        if own_process.pid != self._process:
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
 
     def _open_workers(self) -> WorkerPool | OnRun:
         """Return the workers, for one more call; raise RuntimeError after `shutdown`. Called with the lock."""
         workers = self._workers
-        nested = isinstance(workers, OnRun) and workers.called_inside()  # shutdown waits for its submitter
-        if self._shut_down and not nested:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._shut_down and not (isinstance(workers, OnRun) and workers.called_inside()):
+            raise RuntimeError("cannot schedule new futures after shutdown")  # which waits for who submits inside
         if workers is None:
             workers = self._workers = self._find_workers()
         return workers

@@ -13,7 +13,6 @@ futures, apart from all else, for their callbacks may take their time.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from scoop_hpc.worker.future import Call
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import lost, name_of_call
 
-_News = tuple[PoolFuture | None, Callable[[], object]]  # whom it is for, and what tells it
+_News = tuple[Any, Callable[[Any, Any], object], Any]  # whom it is for, a future or a question; what tells it of what
 
 
 class PoolClient:
@@ -136,21 +135,13 @@ class PoolClient:
         """Take in a message of the broker."""
         if isinstance(message, Results):
             for batch in message.batches:
-                for serial, item, unpolled in batching.load_outcomes(batch.frames):
-                    future = self._sent.pop(serial, None)
-                    if future is None:
-                        self.late += 1
-                    else:
-                        future.cost.learn(unpolled)
-                        if type(item) is batching.PackedError:
-                            self.failed += 1
-                        self._news.append((future, functools.partial(_settle, future, item)))
+                self._take_outcomes(batching.load_outcomes(batch.frames))
         elif isinstance(message, TaskLost):
             for serial in message.serials:
                 future = self._sent.pop(serial, None)
                 if future is not None:
                     self.failed += 1
-                    self._news.append((future, functools.partial(future.set_exception, lost(message))))
+                    self._news.append((future, _fail, lost(message)))
         elif isinstance(message, (QueryAnswer, CancelAnswer)):
             question = None if message.number is None else self._questions.pop(message.number, None)
             if question is not None:
@@ -158,28 +149,34 @@ class PoolClient:
         else:
             raise ProtocolError(f"a broker sent a client {message!r}")
 
-    def tell(self) -> None:
-        """Settle the futures whose outcomes have come. Their callbacks are called in here."""
-        while self._tell_one(True):
-            pass
+    def _take_outcomes(self, outcomes: list[tuple[Any, ...]]) -> None:
+        sent, news = self._sent, self._news
+        for serial, item, unpolled in outcomes:
+            future = sent.pop(serial, None)
+            if future is None:
+                self.late += 1
+            else:
+                future.cost.learn(unpolled)
+                if type(item) is batching.PackedError:
+                    self.failed += 1
+                news.append((future, _settle, item))
 
-    def tell_plainly(self) -> None:
-        """Settle those futures whose outcomes have come, up to the first one that has callbacks."""
-        while self._tell_one(False):
-            pass
+    def tell(self, with_callbacks: bool = True) -> None:
+        """Settle the futures whose outcomes have come, their callbacks are called in here.
 
-    def _tell_one(self, with_callbacks: bool) -> bool:
-        """Settle the first future, unless that is not to be done here; return whether it was."""
-        try:
-            news = self._news.popleft()
-        except IndexError:
-            return False
-        future, tell = news
-        if not with_callbacks and future is not None and future.has_callbacks:
-            self._news.appendleft(news)
-            return False
-        tell()
-        return True
+        Or *with_callbacks* false, up to the first one that has any.
+        """
+        news = self._news
+        while news:
+            try:
+                first = news.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            told, tell, what = first
+            if not with_callbacks and isinstance(told, PoolFuture) and told.has_callbacks:
+                news.appendleft(first)
+                return
+            tell(told, what)
 
     def cancel(self) -> None:
         """Cancel all tasks that have not begun, wherever they wait, and those that are offered from now on."""
@@ -188,7 +185,7 @@ class PoolClient:
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if future.take() is not None:
-                self._news.append((future, future.drop))
+                self._news.append((future, _drop, None))
         for future in self._sent.values():
             self.ask(Question(future, Cancel))
 
@@ -201,13 +198,15 @@ class PoolClient:
         self._unsent += len(unsent)
         self._sent.clear()
         self._waiting.clear()
-        self._news.extend((future, functools.partial(future.set_exception, error())) for future in futures)
+        self._news.extend((future, _fail, error()) for future in futures)
         for question in (*self._questions.values(), *self._asked):
-            self._news.append((None, question.told.set))
+            self._news.append((question, _answer, None))
         self._questions.clear()
         self._asked.clear()
 
     def _admit(self) -> None:
+        last: Callable[..., Any] | None = None  # function
+        cost = UNKNOWN_COST  # of its calls
         while self._offered:
             future = self._offered.popleft()
             function = future.function
@@ -215,10 +214,12 @@ class PoolClient:
                 continue
             if self._takes_no_more:
                 if future.take() is not None:
-                    self._news.append((future, future.drop))
+                    self._news.append((future, _drop, None))
                 continue
             if future.cost is UNKNOWN_COST:
-                future.cost = self._costs.of(function)
+                if function is not last:
+                    last, cost = function, self._costs.of(function)
+                future.cost = cost
             self._waiting.append(future)
 
     def _take_together(self) -> list[tuple[PoolFuture, Call]]:
@@ -226,22 +227,27 @@ class PoolClient:
         together: list[tuple[PoolFuture, Call]] = []
         waiting = self._waiting
         most = 1
-        function: Callable[..., Any] | None = None  # of those that are taken
+        first: Callable[..., Any] | None = None  # function
         while waiting and len(together) < most:
-            if together and waiting[0].function is not function and waiting[0].unstarted:
-                break
+            future = waiting[0]
+            function = future.function  # None: it was cancelled
             if not together:
-                cost = waiting[0].cost
-                room = self._room(cost)
+                room = self._room(future.cost)
                 if room <= 0:
                     break
-                most = min(room, cost.batch_size(), 1 + len(waiting) // (self.workers + 1))
-            future = waiting.popleft()
+                first, most = function, min(room, self._batch_size(future.cost))
+            elif function is not first and function is not None:
+                break
+            waiting.popleft()
             call = future.take()
             if call is not None:
-                function = call[0]
                 together.append((future, call))
         return together
+
+    def _batch_size(self, cost: Cost) -> int:
+        """Return how many calls should travel together: a part for each worker, if that is worth a message."""
+        share = 1 + len(self._waiting) // (self.workers + 1)
+        return min(cost.batch_size(), max(share, cost.least_batch()))
 
     def _room(self, cost: Cost) -> int:
         """Return how many more calls of this *cost* may be under way.
@@ -261,7 +267,7 @@ class PoolClient:
         self._unsent += len(packed.refused)
         for place, error in packed.refused.items():
             refused = together[place][0]
-            self._news.append((refused, functools.partial(refused.set_exception, error)))
+            self._news.append((refused, _fail, error))
         if not packed.frames:
             return None
         first = self._serial
@@ -288,8 +294,8 @@ class PoolClient:
         serial = question.future.serial
         if answer and question.kind is Cancel and self._sent.pop(serial, None) is not None:
             self._withdrawn += 1
-            self._news.append((question.future, question.future.drop))
-        self._news.append((None, question.told.set))
+            self._news.append((question.future, _drop, None))
+        self._news.append((question, _answer, None))
 
 
 class _Costs(Durations):
@@ -312,3 +318,15 @@ def _nowhere(message: Message) -> None:
 
 def _settle(future: PoolFuture, item: Any) -> None:
     future.settle(*batching.value_of(item))
+
+
+def _fail(future: PoolFuture, error: BaseException) -> None:
+    future.set_exception(error)
+
+
+def _drop(future: PoolFuture, _: None) -> None:
+    future.drop()
+
+
+def _answer(question: Question, _: None) -> None:
+    question.told.set()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 from scoop_hpc.errors import NotRunningError
+from scoop_hpc.pool.own_process import own_process
 from scoop_hpc.protocol.messages import Cancel, Query
 from scoop_hpc.worker.durations import Cost
-from scoop_hpc.worker.future import Call, Future
+from scoop_hpc.worker.future import Future
 
 QuestionKind = type[Query] | type[Cancel]
 
 UNKNOWN_COST = Cost()  # of a call whose function the client has not looked at
-_taking = threading.Lock()  # the call of a future, to send it or to cancel it
 
 
 class Pooled(ABC):
     """A pool as its futures use it, from any thread. See `scoop_hpc.worker.future.Waits`."""
 
     def __init__(self) -> None:
-        self._owner = os.getpid()
+        self._owner = own_process.pid
 
     @abstractmethod
     def ask(self, future: PoolFuture, kind: QuestionKind) -> bool | None:
@@ -39,7 +37,7 @@ class Pooled(ABC):
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
         """Return when *future* is done or the *deadline* of `time.monotonic` is over."""
-        if os.getpid() != self._owner:
+        if own_process.pid != self._owner:
             raise NotRunningError("the future belongs to the process that this one was forked from: wait for it there")
         condition = future._condition
         with condition:
@@ -50,13 +48,13 @@ class Pooled(ABC):
         """Keep the task of *future* from being run, wherever it is; return whether it had not begun."""
         if future.take() is not None:
             return True
-        if os.getpid() == self._owner and isinstance(future, PoolFuture):
+        if own_process.pid == self._owner and isinstance(future, PoolFuture):
             self.ask(future, Cancel)
         return future.cancelled()
 
     def begun(self, future: Future) -> bool:
         """Return whether the task of *future* runs now."""
-        if future.unstarted or os.getpid() != self._owner or not isinstance(future, PoolFuture):
+        if future.unstarted or own_process.pid != self._owner or not isinstance(future, PoolFuture):
             return False
         return not self.ask(future, Query) and not future.settled
 
@@ -77,20 +75,10 @@ class PoolFuture(Future):
 
     __slots__ = ()
 
-    def __init__(
-        self, pool: Pooled, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        super().__init__(pool, function, args, kwargs, UNKNOWN_COST)
-
     @property
     def called(self) -> str:
         pool = self._waits
         return pool.name_of(self.cost) if isinstance(pool, Pooled) else ""
-
-    def take(self) -> Call | None:
-        """Take the call, to send or to cancel it; None if somebody has."""
-        with _taking:
-            return super().take()
 
     def drop(self) -> None:
         """Be cancelled: the task will not be executed."""

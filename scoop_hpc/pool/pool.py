@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import select
 import socket
 import threading
@@ -32,6 +31,7 @@ from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.held_signals import HeldSignals
 from scoop_hpc.pool.link import ClientLink, Ears
+from scoop_hpc.pool.own_process import own_process
 from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
@@ -100,7 +100,7 @@ class WorkerPool(Pool):
             self._client.offer(future)
         if self._client.has_room and not self._turn.locked():
             self._send_at_once()
-        elif not self._client.is_stalled:
+        elif not self._client.is_stalled and (self._leader is not None or not self._ringing):
             self._wake()
 
     def _send_at_once(self) -> None:
@@ -155,7 +155,7 @@ class WorkerPool(Pool):
             callback()
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
-        may_lead = self._link is not None and Ears.CAN_MUTE and os.getpid() == self._owner
+        may_lead = self._link is not None and Ears.CAN_MUTE and own_process.pid == self._owner
         if may_lead and not self._leading.locked() and threading.current_thread() is not self._thread:
             with HeldSignals() as signals:
                 if self._leading.acquire(blocking=False):
@@ -212,7 +212,7 @@ class WorkerPool(Pool):
         has_arrived = True
         while has_arrived:
             self._receive(link, likely)
-            self._client.tell_plainly()
+            self._client.tell(with_callbacks=False)
             if not self._client.has_work:
                 return
             self._client.pump()
@@ -280,7 +280,7 @@ class WorkerPool(Pool):
 
     def join(self) -> None:
         """Wait until the pool has ended; a callback, which runs in the pool's thread, does not wait."""
-        if threading.current_thread() is not self._thread and os.getpid() == self._owner:
+        if threading.current_thread() is not self._thread and own_process.pid == self._owner:
             self._thread.join()
 
     def note_fork(self) -> None:

@@ -232,12 +232,12 @@ class ChunkFuture(PoolFuture):
         budget: float | None,
         pace: float | None,
     ) -> None:
-        super().__init__(pool, task, (function, Calls(items) if len(items) > 1 else items, budget), {})
+        cost = Unforeseeable(options=options_of(function))  # no other goes with it
+        cost.unpolled = (pace or 0.0) * len(items)
+        super().__init__(pool, task, (function, Calls(items) if len(items) > 1 else items, budget), {}, cost)
         self._map = of
         self.items = items  # without those that were cut off it
         self.first = first  # the number of its first item, from 1 on
-        self.cost = Unforeseeable(options=options_of(function))  # no other goes with it
-        self.cost.unpolled = (pace or 0.0) * len(items)
         if len(items) > 1:
             self.terms = _ONCE
 

@@ -79,6 +79,19 @@ class Cost:
         policy = self._policy
         return max(1, min(policy.batch_calls, int(policy.batch_seconds / max(self.unpolled, 1e-7))))
 
+    def least_batch(self) -> int:
+        """Return how many calls are worth a message.
+
+        >>> cost = Cost()
+        >>> cost.learn(0.00001)
+        >>> cost.least_batch()
+        10
+        """
+        if self.spawns or not self.short:
+            return 1
+        policy = self._policy
+        return max(1, int(policy.worth_seconds / max(self.unpolled, 1e-7)))
+
     @property
     def stays(self) -> bool:
         """Return whether the next call stays here until others want it: not if it may last.

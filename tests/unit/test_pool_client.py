@@ -15,7 +15,7 @@ from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.pool.client import PoolClient
-from scoop_hpc.pool.future import Pooled, PoolFuture, Question, QuestionKind
+from scoop_hpc.pool.future import UNKNOWN_COST, Pooled, PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
 from scoop_hpc.protocol.messages import (
     Batch,
@@ -51,7 +51,7 @@ class Pool(Pooled):
         self.client.open(self._on_sent, workers, segments)
 
     def submit(self, function: Any, *args: Any) -> PoolFuture:
-        future = PoolFuture(self, function, args, {})
+        future = PoolFuture(self, function, args, {}, UNKNOWN_COST)
         self.client.offer(future)
         return future
 
@@ -113,7 +113,7 @@ def test_plain_telling_leaves_callbacks_and_what_follows_them() -> None:
     pool.pump()
     outcomes = [batching.pack_outcome(future.serial, Outcome(future.serial)) for future in futures]
     pool.client.take(Results([Batch(CLIENT, 0, batching.dump_outcomes(outcomes))]))
-    pool.client.tell_plainly()
+    pool.client.tell(with_callbacks=False)
     assert [future.done() for future in futures] == [True, False, False]
     assert pool.client.has_news
     pool.client.tell()
@@ -179,6 +179,21 @@ def test_quick_calls_of_one_function_travel_together() -> None:
     assert max(batch.count for batch in pool.sent) > 10
     pool.work(52, unpolled=1e-6)
     assert [future.result(0) for future in submitted] == [*range(50), 0, 1, 4]
+
+
+@pytest.mark.parametrize(("seconds", "calls", "batches"), [(2e-6, 60, [50, 10]), (4e-4, 6, [3, 2, 1])])
+def test_calls_are_cut_into_parts_for_the_workers_unless_those_are_not_worth_a_message(
+    seconds: float, calls: int, batches: list[int]
+) -> None:
+    pool = Pool(workers=2)
+    pool.submit(abs, -1)
+    pool.pump()
+    pool.work(unpolled=seconds)
+    futures = [pool.submit(abs, -n) for n in range(calls)]
+    pool.pump()
+    assert [batch.count for batch in pool.sent[1:]] == batches
+    pool.work(calls, seconds)
+    assert [future.result() for future in futures] == list(range(calls))
 
 
 def test_calls_of_two_copies_of_a_function_stay_apart() -> None:
