@@ -9,45 +9,30 @@
 from __future__ import annotations
 
 import concurrent.futures
-import functools
+import contextlib
 import itertools
 import operator
 import os
 import sys
 import threading
-import time
-import uuid
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any  # noqa: TID251  no ring is hidden: what is below is imported later
 
 from scoop_hpc.bulk.checks import check_count, deadline_in
-from scoop_hpc.bulk.chunks import Chunk, run_chunk
-from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import sized
-from scoop_hpc.errors import NotRunningError, WorkerLostError
-from scoop_hpc.files.writing import usable
-from scoop_hpc.pickling import batching, main_by_value
-from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
-from scoop_hpc.pool.future import UNKNOWN_COST, PoolFuture
-from scoop_hpc.pool.map_on_run import RunAsPool
-from scoop_hpc.pool.on_run import OnRun
+from scoop_hpc.errors import BrokenPoolError, NotRunningError
 from scoop_hpc.pool.own_process import own_process
-from scoop_hpc.pool.pool import WorkerPool
-from scoop_hpc.pool.pool_map import PIECES, PoolMap
-from scoop_hpc.pool.shutdown import hooks
-from scoop_hpc.pool.status import Counted, ExecutorStatus
-from scoop_hpc.protocol import messages
-from scoop_hpc.protocol.messages import Buffer, Order
-from scoop_hpc.task import options_of
-from scoop_hpc.worker.current import current, running
+from scoop_hpc.pool.spawned import Spawned, spawn
+
+if TYPE_CHECKING:  # the rest is imported with the first call, while the pool's driver starts: see `pool/spawned`
+    from scoop_hpc.pool.calls import AnyFuture, Calls
+    from scoop_hpc.pool.status import ExecutorStatus
+    from scoop_hpc.protocol.messages import Buffer
 
 _ON_LOSS = ("replace", "break")
 _PROGRESS = ("auto", "none")
 _MOST_WORKERS = 1_000_000
-_AnyFuture = Any  # concurrent.futures.Future[Any]: one of a run, or of a pool
 
 
 class Executor(concurrent.futures.Executor):
@@ -107,13 +92,13 @@ class Executor(concurrent.futures.Executor):
         self._limit = max_workers
         self._initializer = initializer
         self._initargs = tuple(initargs)
-        self._key = uuid.uuid4().hex
+        self._key = os.urandom(16).hex()
         self._frames: Sequence[Buffer] | None = None  # of the initializer's call, once it is pickled
         self._attached = False  # this is a task's copy of an Executor, and belongs to the run that the task is in
         self._lock = threading.RLock()  # a future's callback may submit while its submitter does
         self._process = own_process.pid
         self._shut_down = False
-        self._workers: WorkerPool | OnRun | None = None
+        self._calls: Calls | None = None
 
     @property
     def num_workers(self) -> int:
@@ -123,11 +108,12 @@ class Executor(concurrent.futures.Executor):
 
         Raises AllocationError in a job whose nodes are unknown.
         """
-        worker = running()
-        if self._attached or worker is not None:
-            size = current().workers
-            return size if self._limit is None else min(self._limit, size)
-        return self._limit or _count_places()
+        if not self._is_in_run():
+            return self._limit or _count_places()
+        from scoop_hpc.worker.current import current  # noqa: PLC0415
+
+        size = current().workers
+        return size if self._limit is None else min(self._limit, size)
 
     # by the names that libraries look for
     _max_workers = num_workers  # dask, as of concurrent.futures.ProcessPoolExecutor
@@ -136,11 +122,12 @@ class Executor(concurrent.futures.Executor):
 
     def status(self) -> ExecutorStatus:
         """Return how its calls stand, as far as is known here; no worker is asked. Calls of its tasks do not count."""
-        workers = self._workers
-        if workers is None:
+        from scoop_hpc.pool.status import ExecutorStatus  # noqa: PLC0415
+
+        if self._calls is None:
             return ExecutorStatus("shut down" if self._shut_down else "idle", 0)
-        known = workers.status()
-        return replace(known, state="shut down") if self._shut_down and known.state == "open" else known
+        known = self._calls.status()
+        return known.shut_down() if self._shut_down and known.state == "open" else known
 
     def __repr__(self) -> str:
         return f"<scoop_hpc.Executor: {self.status()}>"
@@ -148,12 +135,14 @@ class Executor(concurrent.futures.Executor):
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         # notebooks only
+        from dataclasses import asdict  # noqa: PLC0415
+
         from scoop_hpc.worker.watched.shown import table_html  # noqa: PLC0415
 
         named = {name.replace("_", " "): value for name, value in asdict(self.status()).items()}
         return table_html("scoop_hpc.Executor", named)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> _AnyFuture:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AnyFuture:
         """Schedule ``fn(*args, **kwargs)``; return its future.
 
         Raises TypeError if an argument is a generator, which cannot travel; RuntimeError after `shutdown`;
@@ -162,15 +151,9 @@ class Executor(concurrent.futures.Executor):
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
-        refuse_unsendable(args, kwargs)
         self._check_process()
         with self._lock:
-            workers = self._open_workers()
-            if isinstance(workers, OnRun):
-                return workers.submit(fn, args, kwargs)
-            future = PoolFuture(workers, fn, args, kwargs, UNKNOWN_COST)
-            workers.submit(future)
-            return future
+            return self._open().submit(fn, args, kwargs)
 
     def map(
         self,
@@ -195,47 +178,18 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"{fn!r} is not callable")
         check_count("chunksize", chunksize)
         check_count("buffersize", buffersize)
-        options = options_of(fn)
-        if options is not None and options.time_limit is not None:
-            chunksize = 1  # the limit is that of one call
         deadline = deadline_in(timeout)
         items = zip(*iterables)
-        length = _length(iterables)
-        if chunksize is None and buffersize is None:
-            return self._map_in_chunks(fn, list(items), deadline, progress)
-        chunksize = chunksize or 1
-        tasks: Iterator[tuple[Any, ...]]
-        if chunksize == 1:
-            tasks = ((fn, *item) for item in items)
-        else:
-            run = bulk_task(run_chunk, fn)
-            tasks = ((run, fn, chunk) for chunk in _chunks(items, chunksize))
-        shows = self._shows_progress and _in_notebook()
-        mapped = _Mapped(weakref.ref(self), tasks, chunksize > 1, deadline, _Counter(length) if shows else None)
-        mapped.submit(buffersize)
-        results = mapped.results(buffersize is not None, self._workers)
-        if mapped.counter is not None:
-            results = _shown(progress, mapped.counter.counted, results)
-        return sized(results, length)
-
-    def _map_in_chunks(
-        self, fn: Callable[..., Any], items: list[tuple[Any, ...]], deadline: float | None, label: str
-    ) -> Iterator[Any]:
-        """Map in chunks that follow from how long the items take."""
-        if not all_sendable(items):
-            refuse_unsendable(items[sendable(items)], {})
-        if not items:
+        first = next(items, None)
+        if first is None:
             return sized(iter(()), 0)
         self._check_process()
         with self._lock:
-            workers = self._open_workers()
-            pool = RunAsPool(workers, workers.controller) if isinstance(workers, OnRun) else workers
-            mapped = PoolMap(pool, fn, items)
-            mapped.start()
-        results = mapped.results(deadline)
-        if self._shows_progress and _in_notebook():
-            results = _shown(label, mapped.counted, results)
-        return sized(results, len(items))
+            calls = self._open()
+        from scoop_hpc.pool.executor_map import Wish, map_calls  # noqa: PLC0415
+
+        wish = Wish(chunksize, buffersize, deadline, progress if self._shows_progress else None, _length(iterables))
+        return map_calls(self, calls, fn, itertools.chain((first,), items), wish)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.
@@ -246,58 +200,77 @@ class Executor(concurrent.futures.Executor):
             return
         with self._lock:
             self._shut_down = True
-            workers = self._workers
-        if workers is None:
+            calls = self._calls
+        if calls is None:
             return
-        workers.finish(cancel=cancel_futures)
+        calls.finish(cancel=cancel_futures)
         if wait:
-            workers.join()
+            calls.join()
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         """Shut down, and wait; after Ctrl-C, end all that runs, and leave at once."""
-        if kind is KeyboardInterrupt and isinstance(self._workers, WorkerPool):
-            self._workers.interrupt()
+        if kind is KeyboardInterrupt and self._calls is not None:
+            self._calls.interrupt()
         self.shutdown(cancel_futures=kind is KeyboardInterrupt)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A task gets an Executor that uses the workers of the run that it is in."""
-        return _attached, (self._key, None if isinstance(self._workers, WorkerPool) else self._call_frames())
+        initializes = self._calls is None or not self._calls.are_initialized
+        return _attached, (self._key, self._initializing() if initializes else None)
 
     def _check_process(self) -> None:
         """Raise NotRunningError in a forked child: other threads of its parent may have held the lock."""
         if own_process.pid != self._process:
             raise NotRunningError("this Executor belongs to the process that this one was forked from: make one here")
 
-    def _open_workers(self) -> WorkerPool | OnRun:
-        """Return the workers, for one more call; raise RuntimeError after `shutdown`. Called with the lock."""
-        workers = self._workers
-        if self._shut_down and not (isinstance(workers, OnRun) and workers.called_inside()):
+    def _open(self) -> Calls:
+        """Return what executes calls, for one more; raise RuntimeError after `shutdown`. Called with the lock."""
+        calls = self._calls
+        if self._shut_down and not (calls is not None and calls.called_inside()):
             raise RuntimeError("cannot schedule new futures after shutdown")  # which waits for who submits inside
-        if workers is None:
-            workers = self._workers = self._find_workers()
-        return workers
+        if calls is None:
+            calls = self._calls = self._attach() if self._is_in_run() else self._start()
+        return calls
 
     def _is_in_run(self) -> bool:
-        return self._attached or running() is not None
+        """Return whether this process is a worker: then it has imported what it is."""
+        current = sys.modules.get("scoop_hpc.worker.current")
+        return self._attached or (current is not None and current.running() is not None)
 
-    def _find_workers(self) -> WorkerPool | OnRun:
-        if self._is_in_run():
-            return OnRun(current(), self._limit, self._key, self._call_frames())
-        frames = self._call_frames()
-        initializer = None if frames is None else tuple(map(bytes, frames))
-        order = Order(self._limit, _argv(), messages.Pool(_modules(), initializer, self._breaks))
-        pool = WorkerPool(order, report=usable(self._report, "report"))
-        hooks.watch(pool)
-        pool.start()
-        weakref.finalize(self, pool.abandon).atexit = False
-        return pool
+    def _attach(self) -> Calls:
+        """Have the workers of the run execute the calls."""
+        from scoop_hpc.pool.calls import CallsOfRun  # noqa: PLC0415
 
-    def _call_frames(self) -> Sequence[Buffer] | None:
+        return CallsOfRun(self._limit, self._key, self._initializing())
+
+    def _start(self) -> Calls:
+        """Start workers, to execute the calls."""
+        spawned = self._spawn_early()
+        try:
+            from scoop_hpc.pool.calls import own_calls  # noqa: PLC0415
+
+            calls = own_calls(self._limit, self._initializing(), self._breaks, self._report, spawned)
+        except BaseException:
+            if spawned is not None:
+                spawned.let_go()
+            raise
+        weakref.finalize(self, calls.pool.abandon).atexit = False
+        return calls
+
+    def _spawn_early(self) -> Spawned | None:
+        """Start the pool's driver if there is something to import meanwhile."""
+        if "scoop_hpc.pool.calls" in sys.modules:  # then a driver of the Executor before may be there, too
+            return None
+        with contextlib.suppress(BrokenPoolError):  # the pool tries again, and tells its futures
+            return spawn(self._report)
+        return None
+
+    def _initializing(self) -> Sequence[Buffer] | None:
         """Return the frames of the initializer's call, if there is one; raise UnpicklableError."""
         if self._initializer is not None and self._frames is None:
-            if running() is None:
-                main_by_value.send_by_value()
-            self._frames = batching.dump_call(self._initializer, self._initargs, {})
+            from scoop_hpc.pool.calls import initializing  # noqa: PLC0415
+
+            self._frames = initializing(self._initializer, self._initargs)
         return self._frames
 
 
@@ -335,146 +308,8 @@ def _attached(key: str, frames: Sequence[Buffer] | None) -> Executor:
     return executor
 
 
-def _modules() -> tuple[bytes, ...]:
-    """Return this process's module path; the current directory by its name."""
-    return tuple(os.fsencode(os.path.abspath(entry)) for entry in sys.path if isinstance(entry, str))
-
-
-def _argv() -> tuple[bytes, ...]:
-    return tuple(os.fsencode(word) for word in getattr(sys, "argv", [""]))
-
-
-def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    chunk = list(itertools.islice(items, size))
-    while chunk:
-        yield chunk
-        chunk = list(itertools.islice(items, size))
-
-
 def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
     """Return how many items there are, None if that is not known before they are read."""
     if not iterables or not all(isinstance(iterable, Sized) for iterable in iterables):
         return None
     return min(len(iterable) for iterable in iterables if isinstance(iterable, Sized))
-
-
-def _in_notebook() -> bool:
-    """Return whether a notebook may show progress; few programs have imported what could."""
-    if "IPython" not in sys.modules:
-        return False
-    from scoop_hpc.pool.notebook import in_notebook  # noqa: PLC0415  notebooks only
-
-    return in_notebook()
-
-
-def _shown(label: str, counted: Callable[[], Counted], results: Iterator[Any]) -> Iterator[Any]:
-    from scoop_hpc.pool.notebook import shown  # noqa: PLC0415  notebooks only
-
-    return shown(label, counted, results)
-
-
-class _Counter:
-    """Counts the items of a map whose tasks are futures, for a notebook; *total* is None if that is not known."""
-
-    def __init__(self, total: int | None) -> None:
-        self._total = total
-        self._done = self._failed = 0
-        self._is_closed = False
-        self._lock = threading.Lock()  # any thread may settle a future
-
-    def watch(self, future: _AnyFuture, items: int) -> None:
-        """Count the *items* of a future's task once it is done."""
-        future.add_done_callback(functools.partial(self._add, items))
-
-    def _add(self, items: int, future: _AnyFuture) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        with self._lock:
-            self._done += items
-            self._failed += 0 if error is None else items
-
-    def close(self) -> None:
-        """Wait for no more of them."""
-        self._is_closed = True
-
-    def counted(self) -> Counted:
-        """Return how far the map is."""
-        return Counted(self._total, self._done, self._failed, self._is_closed or self._done == self._total)
-
-
-class _Mapped:
-    """The futures of one `Executor.map`, in the order of their *tasks*, which are chunks if *chunked*.
-
-    It does not keep the Executor: who drops that, and not the results, ends it when all is done.
-    """
-
-    def __init__(
-        self,
-        executor: weakref.ref[Executor],
-        tasks: Iterator[tuple[Any, ...]],
-        chunked: bool,
-        deadline: float | None,
-        counter: _Counter | None = None,
-    ) -> None:
-        self.counter = counter
-        self._executor = executor
-        self._tasks = tasks
-        self._chunked = chunked
-        self._deadline = deadline
-        self._futures: deque[_AnyFuture] = deque()
-        self._chunks: dict[_AnyFuture, tuple[Any, ...]] = {}  # the tasks that are chunks, until they are done
-
-    def submit(self, count: int | None) -> None:
-        """Submit the next *count* tasks, all if that is None, unless the Executor is gone."""
-        executor = self._executor()
-        if executor is not None:
-            self._futures.extend(self._submit(executor, task) for task in itertools.islice(self._tasks, count))
-
-    def _submit(self, executor: Executor, task: tuple[Any, ...]) -> _AnyFuture:
-        future = executor.submit(*task)
-        if self.counter is not None:
-            self.counter.watch(future, len(task[2]) if self._chunked else 1)
-        if self._chunked:
-            self._chunks[future] = task
-        return future
-
-    def results(self, submits_more: bool, workers: WorkerPool | OnRun | None) -> Iterator[Any]:
-        """Yield the results in order; cancel the futures that are left, after an error or by choice."""
-        try:
-            while self._futures:
-                if submits_more:
-                    self.submit(1)
-                if self._chunked:
-                    yield from self._take_chunk()
-                else:
-                    yield self._take()  # it gets no name here: the caller may want to free it
-        finally:
-            if self.counter is not None:
-                self.counter.close()
-            if workers is not None:
-                workers.cancel(self._futures)
-
-    def _take(self) -> Any:
-        """Return the result of the first future, and remove that; it stays if it is not done in time."""
-        futures = self._futures
-        futures[0].result(None if self._deadline is None else self._deadline - time.monotonic())
-        return futures.popleft().result()
-
-    def _take_chunk(self) -> Iterable[Any]:
-        """Return the results of the first chunk; if that has cost its workers, cut it, and return none of them yet."""
-        future = self._futures[0]
-        try:
-            chunk: Chunk = self._take()
-        except WorkerLostError:
-            function, fn, items = self._chunks.pop(future)
-            executor = self._executor()
-            if len(items) == 1 or executor is None:
-                raise
-            self._futures.popleft()
-            size = -(-len(items) // PIECES)
-            pieces = [(function, fn, items[start : start + size]) for start in range(0, len(items), size)]
-            self._futures.extendleft([self._submit(executor, piece) for piece in pieces][::-1])
-            return ()
-        del self._chunks[future]
-        return chunk.unpacked()

@@ -36,6 +36,7 @@ from scoop_hpc.pool.policy import ClientPolicy
 from scoop_hpc.pool.pool_map import Pool
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.pool.spare import Surroundings, spare
+from scoop_hpc.pool.spawned import Spawned, spawn
 from scoop_hpc.pool.status import ExecutorStatus
 from scoop_hpc.protocol.messages import Cancel, Fault, Open, Order, OutcomeLost, Results
 from scoop_hpc.protocol.names import CLIENT
@@ -52,10 +53,16 @@ _PIECE = 0.01  # seconds between looks for an answer that another thread may rec
 class WorkerPool(Pool):
     """The workers that are started for *order*; they end by `finish`, or with this process.
 
-    What they were worth is kept in the file *report*, if one is named.
+    What they were worth is kept in the file *report*, if one is named. Their driver may have been *spawned* already.
     """
 
-    def __init__(self, order: Order, policy: ClientPolicy = ClientPolicy(), report: str = "") -> None:
+    def __init__(
+        self,
+        order: Order,
+        policy: ClientPolicy = ClientPolicy(),
+        report: str = "",
+        spawned: Spawned | None = None,
+    ) -> None:
         super().__init__()
         self._order = order
         self._policy = policy
@@ -66,7 +73,7 @@ class WorkerPool(Pool):
         self._broken: str | None = None  # the error of all futures that are not done
         self._cancelling = False
         self._interrupted = False
-        self._process: PoolProcess | None = None
+        self._process = None if spawned is None else PoolProcess(spawned, policy.end)
         self._surroundings: Surroundings | None = None  # of the process, when it was started
         self._link: ClientLink | None = None
         self._segments: Segments | None = None  # if all workers are on this machine
@@ -323,9 +330,9 @@ class WorkerPool(Pool):
         """Serve until the end; return why the futures that are not done will never be, None if all are done."""
         main_by_value.send_by_value()
         surroundings = self._surroundings = Surroundings.now()
-        if not self._report:  # which a driver keeps for all its life
+        if self._process is None and not self._report:  # which a driver keeps for all its life
             self._process = spare.take(surroundings)
-        self._process = self._process or PoolProcess.start(self._policy.end, self._report)
+        self._process = self._process or PoolProcess(spawn(self._report), self._policy.end)
         self._process.order(self._order)
         self._ears.add(self._rung.fileno())
         self._ears.add(self._process.fileno())

@@ -13,12 +13,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 
-from scoop_hpc.errors import BrokenPoolError, ProtocolError
+from scoop_hpc.errors import ProtocolError
 from scoop_hpc.files.line_buffer import LineBuffer
-from scoop_hpc.interpreter import python_argv
+from scoop_hpc.pool.spawned import Spawned
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 
@@ -26,35 +25,11 @@ from scoop_hpc.protocol.messages import Fault, Order, Shutdown
 class PoolProcess:
     """The driver of a pool, and the pipes to it. It has *patience* seconds to end; without its client it ends, too."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reports: int, patience: float) -> None:
-        assert process.stdin is not None
-        self._process = process
-        self._orders = process.stdin
-        self._reports = reports
+    def __init__(self, spawned: Spawned, patience: float) -> None:
+        self._spawned = spawned
+        self._process = spawned.process
         self._patience = patience
-        self._is_let_go = False
         self._buffer = LineBuffer()
-
-    @classmethod
-    def start(cls, patience: float, report: str = "") -> PoolProcess:
-        """Start a driver, which keeps a *report* in the file of that name, if there is one; raise BrokenPoolError."""
-        if not sys.executable:
-            raise BrokenPoolError("cannot start a pool: this Python does not know its own executable (sys.executable)")
-        reports, write = os.pipe()
-        try:
-            process = subprocess.Popen(
-                [*python_argv("scoop_hpc.cli.pool"), f"--report={report}", "--reports", str(write)],
-                stdin=subprocess.PIPE,
-                bufsize=0,  # so that closing it in a forked child has nothing to flush
-                pass_fds=(write,),
-                start_new_session=True,  # Ctrl-C is for this process to decide on
-            )
-        except OSError as error:
-            os.close(reports)
-            raise BrokenPoolError(f"cannot start a pool by {sys.executable!r}: {error.strerror}") from error
-        finally:
-            os.close(write)
-        return cls(process, reports, patience)
 
     def order(self, order: Order) -> None:
         """Send the order; the driver may have died by then."""
@@ -62,11 +37,11 @@ class PoolProcess:
 
     def fileno(self) -> int:
         """Return the descriptor to poll for reports."""
-        return self._reports
+        return self._spawned.reports
 
     def hear(self) -> list[lines.Line]:
         """Wait for reports, and return all that have come; if the process has died, a Fault that says so."""
-        text = os.read(self._reports, 65536)
+        text = os.read(self._spawned.reports, 65536)
         if not text:
             return [Fault(f"the driver of the pool (pid {self._process.pid}) died: {self._how_it_ended()}")]
         try:
@@ -89,7 +64,7 @@ class PoolProcess:
 
     def _is_ready(self, deadline: float) -> bool:
         poll = select.poll()
-        poll.register(self._reports, select.POLLIN)
+        poll.register(self._spawned.reports, select.POLLIN)
         return bool(poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))))
 
     def end(self) -> None:
@@ -115,17 +90,13 @@ class PoolProcess:
 
     def let_go(self) -> None:
         """Close the pipes, and with that end the pool; in a forked child, close the child's copies of them."""
-        with contextlib.suppress(OSError):
-            self._orders.close()
-        if not self._is_let_go:
-            self._is_let_go = True
-            os.close(self._reports)
+        self._spawned.let_go()
 
     def _write(self, message: lines.Line) -> None:
         with contextlib.suppress(OSError, ValueError):  # the pool has died: `hear` says so
             text = memoryview(lines.encode(message))
             while text:
-                text = text[self._orders.write(text) or 0 :]
+                text = text[self._spawned.orders.write(text) or 0 :]
 
     def _how_it_ended(self) -> str:
         status: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,10 @@ class ExecutorStatus:
     under_way: int = 0  # calls that workers have: one that runs, and the next ones
     done: int = 0  # calls that have ended, failed ones among them
     failed: int = 0
+
+    def shut_down(self) -> ExecutorStatus:
+        """Return the same of an Executor that takes no more calls."""
+        return replace(self, state="shut down")
 
     def __str__(self) -> str:
         """Describe it in a line.

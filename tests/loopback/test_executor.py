@@ -14,6 +14,7 @@ from conftest import MEET, Runs, shared_memory, signal_if_there, until, without_
 
 from scoop_hpc import Executor
 from scoop_hpc.pool.process import PoolProcess
+from scoop_hpc.pool.spawned import spawn
 from scoop_hpc.protocol.messages import Fault
 
 HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
@@ -511,7 +512,7 @@ def test_collected_executor_ends_its_workers(scripts: Scripts) -> None:
     program = """
 executor = Executor(2)
 print(executor.submit(abs, -4).result())
-pool = executor._workers
+pool = executor._calls
 last = executor.submit(abs, -5)
 del executor
 pool.join()
@@ -545,7 +546,7 @@ def test_killed_process_of_the_pool_is_named(scripts: Scripts, kind: str) -> Non
 executor = Executor(2)
 executor.submit(abs, 1).result()
 future = executor.submit(time.sleep, 60)
-print(executor._workers._process._process.pid, flush=True)
+print(executor._calls.pool._process._process.pid, flush=True)
 print(future.exception())
 """
     process = scripts.start(program)
@@ -837,7 +838,7 @@ def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     driver.write_text(f"#!{sys.executable}\nimport os, sys\nos.write(int(sys.argv[-1]), b'nonsense\\n')\n")
     driver.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(driver))
-    process = PoolProcess.start(patience=60.0)
+    process = PoolProcess(spawn(), patience=60.0)
     (fault,) = process.hear()
     process.end()
     assert isinstance(fault, Fault)

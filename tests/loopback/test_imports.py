@@ -13,9 +13,10 @@ ENTRIES = {
     "scoop_hpc.__main__": 8,
     "scoop_hpc.cli.run": 152,
     "scoop_hpc.cli.pool": 130,
-    "scoop_hpc.cli.agent": 146,
-    "scoop_hpc.executor": 103,
-    "scoop_hpc.futures": 87,
+    "scoop_hpc.cli.agent": 147,
+    "scoop_hpc.executor": 10,
+    "scoop_hpc.pool.executor_map": 106,
+    "scoop_hpc.futures": 88,
 }
 # milliseconds each, and needed by few: by the commands that draw and render, on many nodes, for large globals
 LARGE = {"_hashlib", "asyncio", "email", "importlib.metadata", "jinja2", "mpi4py", "multiprocessing", "numpy", "psutil"}
@@ -38,6 +39,10 @@ def test_entry_imports_no_more_than_it_needs(entry: str) -> None:
 
 def test_program_that_imports_the_package_imports_nothing_of_it_yet() -> None:
     assert {name for name in imported_by("import scoop_hpc") if name.startswith("scoop_hpc.")} == set()
+
+
+def test_executor_starts_its_driver_before_it_imports_what_talks_to_that() -> None:
+    assert imported_by("from scoop_hpc import Executor") & {"zmq", "msgspec", "greenlet", "cloudpickle"} == set()
 
 
 def test_agents_know_no_scheduler_and_drivers_no_mpi() -> None:
