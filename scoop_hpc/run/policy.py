@@ -26,6 +26,7 @@ class DriverPolicy(Struct, frozen=True):
     launch_again: float = 10.0  # from the end of a launcher of some agents until others are started for those late
     told_of_waiting: float = 5.0  # from the start, after which the user is told which nodes have not reported
     gather_refusals: float = 0.5  # from the first node that cannot take part, until all are named that cannot
+    longest_gathering: float = 4.0  # the same, where others have not said yet whether they can
     all_connected: int = 32  # nodes, up to which each has a connection to the driver; beyond, relays have them
     relay_returns: int = 2  # of an agent from a relay, after which it keeps its own connection
     gather: float = 3.0  # from the first report of a broken link, until one of the nodes is given up

@@ -597,8 +597,26 @@ def test_end_of_a_launchers_command_says_nothing_of_a_node_that_has_said_why() -
     run.do(run.state.start(commands(4), 0.0))
     refuse(run, 2)
     run.command_ends(CommandEnd(Command(("qrsh",), {}, ("n2",)), 7, 2, "killed"))
-    run.wait(0.5)
+    run.wait(4)
     assert run.ending == Ending(2, f"node n2: {LIMIT}")
+
+
+def test_nodes_that_have_not_said_yet_whether_they_can_take_part_are_waited_for_some_seconds() -> None:
+    runs = [Run(FOUR), Run(FOUR)]
+    for run in runs:
+        run.do(run.state.start(commands(4), 0.0))
+        refuse(run, 2, 3)
+        run.wait(2.0)
+        refuse(run, 1)
+        assert run.ending is None
+    all_have, one_has_not = runs
+    refuse(all_have, 4)
+    all_have.wait(0.5)
+    assert all_have.ending == Ending(2, f"nodes n[1-4]: {LIMIT}")
+    one_has_not.wait(1.9)
+    assert one_has_not.ending is None
+    one_has_not.wait(0.1)
+    assert one_has_not.ending == Ending(2, f"nodes n[1-3]: {LIMIT}")
 
 
 def test_run_that_can_do_without_a_node_does_so_when_that_cannot_take_part() -> None:

@@ -23,6 +23,7 @@ class Refusals:
         self._losses = losses
         self._status = 1
         self._due: float | None = None
+        self._latest = 0.0
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
@@ -32,14 +33,19 @@ class Refusals:
         """Note that *node* cannot take part, because of *what*; the run is to end with *status*."""
         if self._due is None:
             self._due, self._status = now + self._policy.gather_refusals, status
+            self._latest = now + self._policy.longest_gathering
         node.refusal = what
 
     def pass_time(self, now: float) -> list[Action]:
         """End the run, when all have had the time to say the same; or go on without them, if it has begun."""
         if self._life.ending is not None or self._due is None or now < self._due:
             return []
+        nodes = self._membership.hoped_for()
+        if now < self._latest and not all(node.is_up or node.refusal for node in nodes):
+            self._due = min(self._latest, now + self._policy.gather_refusals)
+            return []
         self._due = None
-        refused = [node for node in self._membership.hoped_for() if node.refusal]
+        refused = [node for node in nodes if node.refusal]
         if self._life.phase is not Phase.JOINING:
             actions: list[Action] = []
             for node in refused:
