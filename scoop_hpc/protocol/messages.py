@@ -380,7 +380,7 @@ class FunctionAccount(msgspec.Struct, frozen=True, array_like=True):
     name: str
     count: Count  # failed ones among them
     failed: Count
-    repeated: Count  # after an exception, as ``retries`` says
+    repeated: Count  # after an exception, as ``retries`` says, or begun by a worker that died in it
     total: Duration
     longest: Duration  # of short items of a map, the average of those that were timed together
     durations: tuple[tuple[Count, Count], ...]  # see `histogram`
@@ -413,7 +413,7 @@ class Accounts(Message, frozen=True):
     functions: tuple[FunctionAccount, ...]  # all since the beginning of the run
     workers: tuple[WorkerAccount, ...]  # the same; those that died, too
     failures: tuple[FailedTask, ...] = ()  # since the last message
-    lost: Count = 0  # tasks that had begun when their workers died: they are executed again, or have failed
+    lost: Count = 0  # other tasks that had begun when their workers died: they are executed again, or have failed
     memory: Count = 0  # bytes of the processes of the node, at their most
     memory_limit: Count = 0  # bytes that they may have together
 

@@ -68,6 +68,7 @@ from scoop_hpc.run.watching.gpus import Gpus
 from scoop_hpc.run.watching.workers import Sample, Sight
 from scoop_hpc.transport import curve as keys
 from scoop_hpc.transport import limits, sockets
+from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.entrance import Entrance, nameless_entrance, shared_entrance
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.transport.notice import REMINDER
@@ -328,9 +329,15 @@ class Agent:
                 waiting = tuple(task for task in begun.tasks() if task not in ran)
                 left = Unfinished(tuple(ran), begun.function, begun.ended, time.monotonic_ns(), waiting)
                 if is_worker(child.name):
-                    unfinished = 0 if said else sum(task.count for task in (*ran, *waiting))
-                    self._accounts.bury(child.name, child.last_word.accounts, unfinished, time.monotonic())
+                    self._bury(child.name, child.last_word, ran, waiting)
                 self._do(self._state.exited(pid, code, time.monotonic(), out_of_memory, said, left))
+
+    def _bury(self, name: WorkerName, word: LastWord, ran: Sequence[BegunTask], waiting: Sequence[BegunTask]) -> None:
+        """Keep the accounts of a dead worker and what it had begun, unless it meant to end."""
+        said, function = word.said(), word.begun.function
+        unfinished = 0 if said else sum(task.count for task in (*ran, *waiting))
+        is_known = bool(function) and not said and [task.count for task in ran] == [1]
+        self._accounts.bury(name, word.accounts, time.monotonic(), unfinished, function if is_known else None)
 
     # acting
 

@@ -101,7 +101,9 @@ def test_task_that_costs_workers_is_a_failure_and_its_attempts_are_repetitions(r
     assert (failed["function"], failed["position"], failed["attempt"]) == ("fatal", 14, 3)
     assert failed["arguments"] == "..."  # nobody but the dead has unpacked them
     assert failed["error"].startswith("scoop_hpc.errors.WorkerLostError: item 14 of map: ")
-    assert found["totals"]["repeated"] == len(found["lost_workers"]) >= 3  # the chunk that it was in, and its attempts
+    repeated = {each["name"]: each["repeated"] for each in found["functions"]}
+    assert repeated["fatal"] == len(found["lost_workers"]) >= 3  # the chunk that it was in, and its attempts
+    assert found["totals"]["repeated"] == sum(repeated.values())
 
 
 def test_thousands_of_failures_flood_nothing(runs: Runs) -> None:

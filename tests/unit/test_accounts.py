@@ -221,13 +221,23 @@ def test_node_keeps_what_dead_workers_have_done_and_tells_each_failure_once() ->
         table.add(table.row("half"), 2, 3.0, 2.0, ((40, 2),))
         table.worked(1.0, 2.0)
         table.tell(failed())
-    node.bury(worker_name(0, 1), tables.pop(worker_name(0, 1)), 1, 4.0)
+    node.bury(worker_name(0, 1), tables.pop(worker_name(0, 1)), 4.0, 1)
     assert node.has_failures(())
     told = node.read(tables, 6.0)
     assert told.functions == (FunctionAccount("half", 4, 0, 0, 6.0, 2.0, ((40, 4),)),)
     assert {worker.name: worker.ended for worker in told.workers} == {worker_name(0, 1): 4.0, worker_name(0, 2): 4.0}
     assert (len(told.failures), told.lost) == (2, 1)
     assert node.read(tables, 7.0).failures == ()
+
+
+def test_task_in_which_a_worker_died_is_repeated_of_its_function_and_those_that_waited_of_none() -> None:
+    node = NodeAccounts(nothing)
+    for _ in range(2):
+        node.bury(worker_name(0, 1), AccountTable(), 4.0, 3, "fatal")
+    node.bury(worker_name(0, 2), AccountTable(), 4.0, 1)
+    told = node.read({}, 6.0)
+    assert told.functions == (FunctionAccount("fatal", 0, 0, 2, 0.0, 0.0, ()),)
+    assert told.lost == 5
 
 
 def test_functions_of_one_name_are_summed() -> None:

@@ -74,9 +74,18 @@ class NodeAccounts:
         self._looks = 0
         self.memory_limit = min((limit for limit in (memory_limit(read), granted) if limit), default=0)
 
-    def bury(self, name: WorkerName, table: AccountTable, unfinished: int, now: float) -> None:
-        """Keep what a worker has left that ended, with so many tasks *unfinished*."""
-        self._functions = summed([*self._functions, *table.functions()])
+    def bury(
+        self, name: WorkerName, table: AccountTable, now: float, unfinished: int = 0, function: str | None = None
+    ) -> None:
+        """Keep what a worker has left that ended, with so many tasks *unfinished*.
+
+        One of these, at most, was in a *function* whose name is known. The others' functions are not.
+        """
+        functions = [*self._functions, *table.functions()]
+        if function is not None:
+            functions.append(FunctionAccount(function, 0, 0, 1, 0.0, 0.0, ()))
+            unfinished -= 1
+        self._functions = summed(functions)
         self._failures += table.failures()
         self._dead.append(_Dead(table.worker(name, now), now))
         self._lost += unfinished

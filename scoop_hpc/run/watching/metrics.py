@@ -78,7 +78,8 @@ def _of_functions(functions: Iterable[FunctionRecord]) -> Iterator[Metric]:
     text = "Time of tasks in their function, without waits for other tasks."
     seconds = HistogramMetricFamily("scoop_hpc_task_seconds", text, labels=["function"])
     failed = CounterMetricFamily("scoop_hpc_tasks_failed", "Tasks that have raised.", labels=["function"])
-    again = CounterMetricFamily("scoop_hpc_tasks_retried", "Calls after an exception.", labels=["function"])
+    text = "Calls after an exception, or lost with a worker."
+    again = CounterMetricFamily("scoop_hpc_tasks_retried", text, labels=["function"])
     for function in functions:
         seconds.add_metric([function.name], _buckets(function), function.total_s)
         failed.add_metric([function.name], function.failed)
