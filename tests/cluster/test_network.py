@@ -9,6 +9,8 @@ import pytest
 from minicluster.state import HEAD
 from under_test import FAIL, HOLD, ClusterUnderTest
 
+from scoop_hpc.hostlist import expand
+
 SCOOP_HPC = [sys.executable, "-m", "scoop_hpc"]
 SLURMD = 6818
 
@@ -70,8 +72,9 @@ def test_a_node_that_does_not_report_is_named(cluster: ClusterUnderTest) -> None
     finally:
         cluster.machine.heal("node003")
     assert done.returncode == 1
-    # a loaded machine may be too slow for others, too
-    assert re.search(r"no word within 5 s from: (node00\d, )*node003", done.stderr), done.stderr
+    said = re.search(r"no word within 5 s from: ([^;\s]+)", done.stderr)
+    assert said is not None, done.stderr
+    assert "node003" in expand(said[1])  # a loaded machine may be too slow for others, too
     assert not list(cluster.directory.glob("held.*"))
 
 

@@ -417,7 +417,7 @@ def test_nodes_that_do_not_report_in_time_are_named() -> None:
     run.wait(29)
     assert run.ending is None
     assert ShowLastWords() in run.wait(1)
-    assert run.ending == Ending(1, "no word within 30 s from: n1.site, n2.site; --patience gives them more time")
+    assert run.ending == Ending(1, "no word within 30 s from: n1.site,n2.site; --patience gives them more time")
 
 
 def test_nobody_waits_longer_for_a_farewell_than_is_agreed(running: Run) -> None:
@@ -426,6 +426,16 @@ def test_nobody_waits_longer_for_a_farewell_than_is_agreed(running: Run) -> None
     assert running.wait(3) == []
     assert running.wait(1) == [Warn("no farewell within 4 s from: n2.site")]
     assert running.phase is Phase.OVER
+
+
+def test_many_nodes_that_say_no_farewell_are_named_in_few_words() -> None:
+    names = tuple(f"n{number}" for number in range(1, 21))
+    run = Run(replace(PLAN, nodes=tuple(NodePlan(name, 1) for name in names)))
+    run.do(run.state.start([Command(("srun",), {}, names)], 0.0))
+    for name in names:
+        run.hello(name)
+    run.end(1, "no licence")
+    assert Warn("no farewell within 4 s from: n[1-9,10-20]") in run.wait(4)
 
 
 def test_ctrl_c_is_the_programs_and_ends_the_run_when_it_goes_on(running: Run) -> None:

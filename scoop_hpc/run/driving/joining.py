@@ -65,7 +65,7 @@ class Joining:
             return []
         if self._join_until is not None and now < self._join_until:
             return self._tell_of_waiting(self._join_until - now)
-        reason = f"no word within {self._plan.patience:g} s from: {', '.join(self.missing())}"
+        reason = f"no word within {self._plan.patience:g} s from: {fold(self.missing())}"
         if self._plan.min_nodes is not None:
             reason += f"; {len(self._membership.up())} nodes are ready, --min-nodes is {self._plan.min_nodes}"
         known = [name for name in self.missing() if name in self.obstacles]
@@ -224,7 +224,7 @@ class Joining:
         actions = self._life.remove_environment()  # before the program begins
         missing = self.missing()
         if missing:
-            text = f"the run begins with {self._membership.of_planned(len(up))}, without {', '.join(missing)}"
+            text = f"the run begins with {self._membership.of_planned(len(up))}, without {fold(missing)}"
             actions += warn(text, self._observers)
         peers = self.all_peers()
         actions += [Send(node.agent, peers) for node in up if node.agent is not None]

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from scoop_hpc import events
 from scoop_hpc.events import Observers
+from scoop_hpc.hostlist import fold
 from scoop_hpc.protocol.messages import Fault, Shutdown
 from scoop_hpc.protocol.names import AgentName
 from scoop_hpc.run.driving.actions import Action, RemoveEnvironment, Report, Send, ShowLastWords, ShowReason, warn
@@ -69,7 +70,7 @@ class Life:
         if self.phase is not Phase.ENDING or self._leave_until is None or now < self._leave_until:
             return []
         self.phase = Phase.OVER
-        left = ", ".join(node.name for node in self._membership.present())
+        left = fold(node.name for node in self._membership.present())
         return warn(f"no farewell within {now - self._began_to_end:.0f} s from: {left}", self._observers)
 
     def end(

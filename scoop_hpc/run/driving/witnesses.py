@@ -169,7 +169,7 @@ class Witnesses:
         actions: list[Action] = []
         for verdict in self._links.judge([node.index for node in self._membership.up()]):
             node = self._membership.nodes[verdict.node]
-            others = ", ".join(self._membership.nodes[other].name for other in verdict.others)
+            others = fold(self._membership.nodes[other].name for other in verdict.others)
             how = f"has had no connection to {others} for {self._plan.grace:g} s"
             actions += self._losses.lose(node, f"its broker {how}", f"broker {node.index} on {node.name} {how}", now)
         return actions
