@@ -146,8 +146,8 @@ class DriverState:
         self._witnesses.command_started(command, pid)
 
     def command_failed(self, reason: str, now: float) -> list[Action]:
-        """Take it that a command cannot be started."""
-        return self.end(1, reason, now)
+        """Take it that a command cannot be started: before the run begins, that is for the user to mend."""
+        return self.end(2 if self.phase is Phase.JOINING else 1, reason, now)
 
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher."""

@@ -189,7 +189,7 @@ def test_missing_ssh_is_said_in_one_line(grid: Grid) -> None:
     grid.runs.environ["PATH"] = str(grid.runs.directory / "bin")
     done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:1", grid.runs.write(SHOW))
     expected = "scoop-hpc: error: cannot start 'ssh' for n1: No such file or directory\n"
-    assert (done.returncode, done.stderr) == (1, expected)
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 def agent_on(grid: Grid, host: str) -> tuple[int, int]:

@@ -406,8 +406,13 @@ def test_command_that_cannot_be_started_ends_the_run_and_no_more_are_started() -
     run = Run(PLAN, DriverPolicy(agents_at_once=1))
     run.do(run.state.start(commands(2), 0.0))
     run.do(run.state.command_failed("cannot start 'ssh' for n1", 0.0))
-    assert run.ending == Ending(1, "cannot start 'ssh' for n1")
+    assert run.ending == Ending(2, "cannot start 'ssh' for n1")
     assert (run.done.count(Start(commands(2)[1])), run.phase) == (0, Phase.OVER)
+
+
+def test_command_that_cannot_be_started_once_the_run_has_begun_is_no_bad_input(running: Run) -> None:
+    running.do(running.state.command_failed("cannot start 'ssh' for n2", running.now))
+    assert running.ending == Ending(1, "cannot start 'ssh' for n2")
 
 
 def test_nodes_that_do_not_report_in_time_are_named() -> None:
