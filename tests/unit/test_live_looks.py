@@ -173,3 +173,18 @@ def test_run_that_has_not_begun_names_the_command_that_says_why(tmp_path: Path) 
 
     with pytest.raises(ScoopError, match="^the run of job 41 has not begun: scoop-hpc explain 41 says why$"):
         look_once(Found(str(tmp_path / look.FILE), "job 41"), time, sleep)
+
+
+def test_job_that_is_pending_is_said_to_be_before_its_run_is_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / look.FILE)
+    told: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        assert told == ["job 41 is PENDING: Priority; waiting for its run, 10 s at most"]
+        look.write(path, SEEN)
+
+    pending = Report("slurm", JobStatus("41", JobState.PENDING, reason="Priority"))
+    found = Found(path, "job 41", may_begin_again=True, pending=pending)
+    assert look_once(found, Time(), sleep, told.append) == (SEEN, True)
+    look.write(path, changed(SEEN, state="ended"))
+    assert look_once(found, Time(), sleep, pytest.fail)[1]  # there is something to see: its run before

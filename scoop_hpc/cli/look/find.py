@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from scoop_hpc.cli.follow import describe
 from scoop_hpc.cli.options.job import choose
+from scoop_hpc.complaints import say
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.files import private
 from scoop_hpc.jobs import look, runs
@@ -17,6 +19,7 @@ from scoop_hpc.jobs.record import of_element
 from scoop_hpc.jobs.report import Report
 from scoop_hpc.jobs.snapshot import Snapshot, over
 from scoop_hpc.run import proc
+from scoop_hpc.schedulers.job_state import JobState
 
 PATIENCE = 10.0  # seconds for a driver to answer: it looks every 2 s, and files may take their time to other hosts
 ASK_AGAIN = 30.0  # seconds from one question to the scheduler to the next, while a run is silent
@@ -28,12 +31,14 @@ class Found:
     """A run that can be looked at, by the file for its looks; *ended*: the job has, whatever the file says.
 
     *may_begin_again*: it is that of a job, which may have another run, as when it was put back into its queue.
+    *pending*: the job waits in its queue, so that its run has not begun, or not again.
     """
 
     path: str
     label: str
     ended: Report | None = None
     may_begin_again: bool = False
+    pending: Report | None = None
 
     @property
     def whole_label(self) -> str:
@@ -68,7 +73,8 @@ def _of_job(client: Client, job: str, environ: Mapping[str, str]) -> Found:
     path = of_element(os.path.join(report.job.directory, look.FILE), report.index)
     (report,) = client.status([report], lambda error: None)
     ended = report if report.status.state.ended else None
-    return Found(path, f"job {report.label}", ended, may_begin_again=ended is None)
+    pending = report if report.status.state is JobState.PENDING else None
+    return Found(path, f"job {report.label}", ended, may_begin_again=ended is None, pending=pending)
 
 
 def _newest(client: Client, environ: Mapping[str, str]) -> Found:
@@ -119,9 +125,15 @@ def look_once(
     found: Found,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], None] = say,
 ) -> tuple[Snapshot, bool]:
-    """Return a look at a run, and whether it is a new one, or the last there will be; raise ScoopError without any."""
+    """Return a look at a run, and whether it is a new one, or the last there will be; raise ScoopError without any.
+
+    A run that has not begun has a moment to do so. That its job is pending is *told* at once.
+    """
     viewer = Viewer(found.path)
+    if found.pending is not None and viewer.last is None:
+        tell(f"{found.label} is {describe(found.pending)}; waiting for its run, {PATIENCE:.0f} s at most")
     while True:
         seen = viewer.last if found.ended is not None else viewer.look(clock())
         if seen is not None:
