@@ -10,7 +10,7 @@ import click
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.jobs import table
 from scoop_hpc.cli.options.job_command import check, profile_option
-from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.options.program import check_named, file_of, module_option
 from scoop_hpc.cli.options.settings import KINDS, InForce, files, plain_options, read_settings
 from scoop_hpc.settings import values
 
@@ -49,15 +49,18 @@ def config() -> None:
 @config.command()
 @click.option("--all", "every", is_flag=True, help="Print what is left at its default, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@module_option
 @click.argument("program", required=False)
-def show(every: bool, as_json: bool, profile: str | None, program: str | None) -> None:
+def show(every: bool, as_json: bool, profile: str | None, is_module: bool, program: str | None) -> None:
     """Print the settings in force here, or for PROGRAM, and the file and line of each."""
-    if program is not None:
-        check_program(program)
-    found = read_settings(os.environ, program, profile, {})
+    if not is_module:
+        check_named(program, is_module, {})
+    found = read_settings(os.environ, file_of(program, is_module), profile, {})
+    if is_module:  # it may be known to the Python alone that the settings choose
+        check_named(program, is_module, found.values)
     for warning in found.warnings:
         follow.say(f"warning: {warning}")
-    check(found, plain_options(program or "program.py"), os.environ)
+    check(found, {**plain_options(program or "program.py"), "is_module": is_module}, os.environ)
     if as_json:
         print(json.dumps(_as_dict(found)))
     else:

@@ -82,6 +82,7 @@ def test_a_job_that_fails_is_one_line_with_where_its_output_is(runs: Runs) -> No
         (("--repeat", "0"), "Invalid value for '--repeat': '0': give a whole number from 1 to 100"),
         (("--nodes", "2", "--array", "1-2"), "--array is an option of submit, and not of bench: leave it out"),
         (("--nodes", "0"), "--nodes"),
+        (("-m", "no_such"), "cannot find the module 'no_such'"),
     ],
 )
 def test_bad_options_are_one_line_and_status_2(runs: Runs, words: tuple[str, ...], complaint: str) -> None:

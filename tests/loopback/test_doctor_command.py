@@ -150,9 +150,10 @@ def test_settings_of_the_program_count(site: Site) -> None:
     (site.directory / "p.py").write_text("#SCOOP --module gcc/12\nif __name__ == '__main__':\n    pass\n")
     for modules in ("LMOD_CMD", "LMOD_PKG", "MODULESHOME"):
         site.environ.pop(modules, None)
-    done = site.call("doctor", "p.py")
-    asked = [each for each in lines(done, "modules") if "--module asks for gcc/12" in each]
-    assert asked or lines(done, "modules")[0].startswith("ok ")  # this machine may have modules
+    for words in (("p.py",), ("-m", "p")):
+        done = site.call("doctor", *words)
+        asked = [each for each in lines(done, "modules") if "--module asks for gcc/12" in each]
+        assert asked or lines(done, "modules")[0].startswith("ok ")  # this machine may have modules
 
 
 @pytest.mark.parametrize(
@@ -165,6 +166,8 @@ def test_settings_of_the_program_count(site: Site) -> None:
         (("--walltime", "soon"), "cannot read the walltime 'soon'"),
         (("--array", "1-2"), "--array is an option of submit, and not of doctor"),
         (("no-such.py",), "cannot read the program 'no-such.py'"),
+        (("-m", "no_such"), "cannot find the module 'no_such'"),
+        (("-m",), "-m is for a PROGRAM that is a module"),
     ],
 )
 def test_bad_options_are_one_line_and_status_2(site: Site, words: tuple[str, ...], complaint: str) -> None:

@@ -290,6 +290,30 @@ def test_show_tells_each_value_and_where_it_is(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
+def test_show_has_the_lines_of_a_module() -> None:
+    Path("pkg").mkdir()
+    Path("pkg/job.py").write_text("#SCOOP --nodes 3\n")
+    assert call(config, "show", "-m", "pkg.job")[0].splitlines()[-1].split() == [
+        "nodes",
+        "3",
+        f"{Path.cwd()}/pkg/job.py:1",
+    ]
+
+
+def test_show_refuses_a_module_that_is_not_there_unless_the_job_has_a_python_of_its_own() -> None:
+    with pytest.raises(InputError, match=r"^cannot find the module 'pkg\.nosuch'"):
+        call(config, "show", "-m", "pkg.nosuch")
+    Path("env/bin").mkdir(parents=True)
+    Path("env/bin/activate").touch()
+    HERE.write_text('[defaults]\nvenv = "env"\n')
+    assert "venv" in call(config, "show", "-m", "pkg.nosuch")[0]
+
+
+def test_show_asks_for_the_module_that_is_to_be_named() -> None:
+    with pytest.raises(click.UsageError, match=r"^-m is for a PROGRAM that is a module: name it$"):
+        call(config, "show", "-m")
+
+
 def test_show_without_any_setting_says_so() -> None:
     stdout, stderr = call(config, "show")
     assert stdout == "cluster: none (no file names any)\n"

@@ -22,6 +22,7 @@ from scoop_hpc.cli import follow
 from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of, submit_small
 from scoop_hpc.cli.options.job import JobRequest
 from scoop_hpc.cli.options.numbers import Number, Whole
+from scoop_hpc.cli.options.program import check_named, module_option
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.files import private
 from scoop_hpc.interpreter import python_argv
@@ -36,8 +37,17 @@ _WALLTIME = 600  # seconds that the job asks for, unless the command line says a
 @click.option("--quick", is_flag=True, help="Tiny sizes: shows that all works, measures nothing.")
 @click.option("--timeout", type=Number(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@module_option
 @click.argument("program", required=False)
-def bench(repeat: int, quick: bool, timeout: float | None, as_json: bool, program: str | None, **options: Any) -> None:
+def bench(
+    repeat: int,
+    quick: bool,
+    timeout: float | None,
+    as_json: bool,
+    is_module: bool,
+    program: str | None,
+    **options: Any,
+) -> None:
     """Measure this site: start-up, tasks per second, latency and MB/s, within a node and between nodes.
 
     With --nodes by a job of so many nodes, which is submitted as any other; without it, here: on this machine, or on
@@ -48,6 +58,7 @@ def bench(repeat: int, quick: bool, timeout: float | None, as_json: bool, progra
     by_job = options["nodes"] is not None
     if timeout is not None and not by_job:
         raise click.UsageError("--timeout is for the job of --nodes: give both, or none")
+    check_named(program, is_module, options)
     if by_job:
         request = request_of(options, _PROGRAM, "scoop-bench")
         source = click.get_current_context().get_parameter_source("walltime")

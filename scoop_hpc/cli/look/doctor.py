@@ -21,7 +21,7 @@ from scoop_hpc.cli.look.doctor_job import look_by_a_job
 from scoop_hpc.cli.look.small_job import OPTIONS, SmallJobCommand, request_of
 from scoop_hpc.cli.options.job import JobRequest
 from scoop_hpc.cli.options.numbers import Number
-from scoop_hpc.cli.options.program import check_program
+from scoop_hpc.cli.options.program import check_named, module_option
 from scoop_hpc.doctor import job as job_room
 from scoop_hpc.doctor.checks import of_job, of_login_node
 from scoop_hpc.doctor.checks.scheduler import SchedulerFacts
@@ -52,8 +52,11 @@ class _Options:
 @click.option("--submit", "by_job", is_flag=True, help="Look at the nodes, too, by a small job.")
 @click.option("--timeout", type=Number(min=0), metavar="SECONDS", help="Cancel the job if it has not ended by then.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and facts as JSON.")
+@module_option
 @click.argument("program", required=False)
-def doctor(by_job: bool, timeout: float | None, as_json: bool, program: str | None, **options: Any) -> None:
+def doctor(
+    by_job: bool, timeout: float | None, as_json: bool, is_module: bool, program: str | None, **options: Any
+) -> None:
     """Look at this site: what is fine, what is worth knowing, and what to change.
 
     The scheduler and its queues, Python, directories, network, space, limits, modules, containers, MPI: of this host,
@@ -62,8 +65,7 @@ def doctor(by_job: bool, timeout: float | None, as_json: bool, program: str | No
     """
     if timeout is not None and not by_job:
         raise click.UsageError("--timeout is for the job of --submit: give both, or none")
-    if program is not None:
-        check_program(program)
+    check_named(program, is_module, options)
     source = click.get_current_context().get_parameter_source("walltime")
     own = _Options(by_job, timeout, None if source is ParameterSource.COMMANDLINE else _WALLTIME)
     findings, facts = _examine(request_of(options, _PROGRAM, "scoop-doctor"), own)

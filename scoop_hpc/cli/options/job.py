@@ -15,7 +15,7 @@ import click
 
 from scoop_hpc.cli.options.conda import absolute_environment, conda_variables
 from scoop_hpc.cli.options.numbers import Whole
-from scoop_hpc.cli.options.program import check_module, check_program
+from scoop_hpc.cli.options.program import check_module, check_program, is_elsewhere
 from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.cli.shell.names import network_interfaces, proposing
 from scoop_hpc.errors import InputError, JobSpecError, ProgramError, about
@@ -163,9 +163,8 @@ def _check_watching(spec: JobSpec) -> None:
 
 def _check_module(name: str, options: Mapping[str, Any], scheduler: Scheduler) -> None:
     """Refuse a module that the job would not find; say so, too, to who means the -m of sbatch or qsub."""
-    is_elsewhere = any(options[other] is not None for other in ("venv", "conda", "container"))
     try:
-        check_module(name, is_elsewhere)
+        check_module(name, is_elsewhere(options))
     except ProgramError as error:
         theirs = foreign.ours("-m", name, scheduler.name) if _OF_SCHEDULERS.fullmatch(name) else None
         if theirs is None:

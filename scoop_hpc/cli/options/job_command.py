@@ -12,10 +12,10 @@ from click.core import ParameterSource
 
 from scoop_hpc.cli import follow
 from scoop_hpc.cli.options.job import choose, make_spec
-from scoop_hpc.cli.options.program import find_module
+from scoop_hpc.cli.options.program import file_of
 from scoop_hpc.cli.options.settings import KINDS, InForce, cluster_names, read_settings
 from scoop_hpc.cli.shell.names import proposing
-from scoop_hpc.errors import InputError, ProgramError, SettingsError
+from scoop_hpc.errors import InputError, SettingsError
 from scoop_hpc.fields.option import parameter_of
 from scoop_hpc.settings import foreign
 
@@ -44,7 +44,9 @@ class JobCommand(click.Command):
         given = {
             name: ctx.params[name] for name in KINDS if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         }
-        found = read_settings(os.environ, _file_of_program(ctx.params), profile, given)
+        options = ctx.params
+        file = file_of(options["program"], options.get("is_module", False), options["chdir"] or "")
+        found = read_settings(os.environ, file, profile, given)
         for warning in found.warnings:
             follow.say(f"warning: {warning}")
         ctx.meta[_META] = found
@@ -55,17 +57,6 @@ class JobCommand(click.Command):
         found: InForce = ctx.meta[_META]
         with naming_origins(found):
             return super().invoke(ctx)
-
-
-def _file_of_program(options: Mapping[str, Any]) -> str | None:
-    """Return the file whose ``#SCOOP`` lines count, None if there is none: what is wrong with it is said later."""
-    program: str | None = options["program"]
-    if program is None or not options.get("is_module"):
-        return program
-    try:
-        return find_module(program, options["chdir"] or "").file
-    except ProgramError:
-        return None
 
 
 def _scheduler_of(words: Sequence[str]) -> str | None:

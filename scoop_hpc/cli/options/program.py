@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -32,18 +34,43 @@ def check_program(path: str) -> None:
     _check_python(content, path)
 
 
-def check_module(name: str, is_elsewhere: bool = False) -> None:
-    """Refuse a module that Python would not find from here, or whose source is not Python.
+def check_module(name: str, is_elsewhere: bool = False, directory: str = "") -> None:
+    """Refuse a module that Python would not find from here, or from *directory*, or whose source is not Python.
 
     Where the job's Python, or its modules, may be others (*is_elsewhere*), one that is not found is left to the run.
     """
     try:
-        found = find_module(name)
+        found = find_module(name, directory)
     except ProgramError:
         if is_elsewhere:
             return
         raise
     _check_python(found.content, found.file)
+
+
+def check_named(program: str | None, is_module: bool, options: Mapping[str, Any]) -> None:
+    """Refuse a *program*, or a module, that is named for its settings alone, as submit would with these *options*."""
+    if is_module and program is None:
+        raise click.UsageError("-m is for a PROGRAM that is a module: name it")
+    if program is not None and is_module:
+        check_module(program, is_elsewhere(options), options.get("chdir") or "")
+    elif program is not None:
+        check_program(program)
+
+
+def is_elsewhere(options: Mapping[str, Any]) -> bool:
+    """Return whether the Python of a job with these *options* may be another one, with modules of its own."""
+    return any(options.get(name) is not None for name in ("venv", "conda", "container"))
+
+
+def file_of(program: str | None, is_module: bool, directory: str = "") -> str | None:
+    """Return the file whose ``#SCOOP`` lines count, None if there is none: what is wrong with it is said later."""
+    if program is None or not is_module:
+        return program
+    try:
+        return find_module(program, directory).file
+    except ProgramError:
+        return None
 
 
 def find_module(name: str, directory: str = "") -> ModuleSource:
