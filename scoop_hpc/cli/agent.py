@@ -70,6 +70,7 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
         is_traced=options.trace > 0,
         party=arguments.party,
         memory=granted_memory(os.environ, node),
+        lost_files=once.noted,
     )
     if arguments.party and arguments.parent:
         children.end_with_parent()  # the run goes on without it, and would keep this node

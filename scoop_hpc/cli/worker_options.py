@@ -75,17 +75,17 @@ def run_observers(options: WorkerOptions, node: str, process: str, once: Once, w
     """Return the observers of a *process* of the run, such as "broker 3": its log, if the user wants one.
 
     *write* takes lines where the log file cannot be opened, or there is none; without it, the standard error does.
-    *once* says that the file is lost.
+    By *once* it is said that the file is lost.
     """
     if not options.log_events:
         return Observers()
     stream = write or LogStream().write
-    warn = functools.partial(once.warn, Lost.LOG, write=write)
+    warn = functools.partial(once.warn if process == "driver" else once.note, Lost.LOG)
     if options.log_file:
         try:
             stream = LogFile(options.log_file, warn).write
         except OSError as error:
-            warn(f"cannot write the log {options.log_file!r} on {node}: {error.strerror}")
+            warn(f"cannot write the log {options.log_file!r}: {error.strerror}")
     observer = log.make_observer(options.log_level, node, process, stream)
     if process == "driver" and not options.log_file:
         observer = log.without_what_is_said(observer, options.log_level)
@@ -110,7 +110,7 @@ def trace_to(options: WorkerOptions, observers: Observers, descriptor: int, trac
 def keeping(options: WorkerOptions, worker: str, node: str, main: Callable[[], int], once: Once) -> Callable[[], int]:
     """Return *main* of the *worker* such that it keeps *options*; call the result in the worker's own process.
 
-    *once* says what files are lost.
+    By *once* it is said what files are lost.
     """
 
     def work() -> int:
@@ -135,7 +135,7 @@ def _open_log(options: WorkerOptions, worker: str, node: str, once: Once) -> Non
         try:
             handler = _LogFile(options.log_file, once)
         except OSError as error:
-            once.warn(Lost.LOG, f"cannot write the log {options.log_file!r} on {node}: {error.strerror}")
+            once.note(Lost.LOG, f"cannot write the log {options.log_file!r}: {error.strerror}")
     handler.setFormatter(logging.Formatter(f"[%(asctime)s] {node} {worker} %(levelname)s %(module)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
@@ -153,7 +153,7 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             self.setLevel(logging.CRITICAL + 1)
-            self._once.warn(Lost.LOG, f"cannot write the log {self.baseFilename!r}: {error.strerror}")
+            self._once.note(Lost.LOG, f"cannot write the log {self.baseFilename!r}: {error.strerror}")
         else:
             super().handleError(record)
 
@@ -170,4 +170,4 @@ def _profiled(main: Callable[[], int], path: str, once: Once) -> int:
         try:
             profile.dump_stats(path)
         except OSError as error:
-            once.warn(Lost.PROFILE, f"cannot write the profile {path!r}: {error.strerror}")
+            once.note(Lost.PROFILE, f"cannot write the profile {path!r}: {error.strerror}")

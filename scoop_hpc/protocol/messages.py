@@ -27,6 +27,7 @@ Accounts     agent -> driver     meet   what the workers of my node have execute
 Watch        driver -> agent     meet   somebody looks at the run: tell me so often what your node does; or no more
 Seen         agent -> driver     meet   what the node's workers do now, and what they and the broker have done so far
 Exited       agent -> driver     meet   a broker or worker ended, and how
+FileLost     agent -> driver     meet   a file that the user wants, such as the log, cannot be written on my node
 Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
 GivenUp      driver -> agent     meet   your node counts as lost: end everything on it, then report anew
@@ -129,7 +130,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 19  # raised whenever a field changes; Hello carries it
+VERSION = 20  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -500,6 +501,10 @@ class GivenUp(Message, frozen=True):
     pass
 
 
+class FileLost(Message, frozen=True):
+    what: str  # which one, and why
+
+
 class LinkBroken(Message, frozen=True):
     peer: Broker
 
@@ -722,7 +727,7 @@ class Open(Message, frozen=True):
 
 MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, RunSize, Drained, Join, Joined, Leave, Accepted, Refused,
-    Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, Fault, Interrupt,
+    Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, FileLost, Fault, Interrupt,
     Shutdown, Bye, Relay, RelayUp, UseRelay, Relayed, Forward, Parted,
     Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,

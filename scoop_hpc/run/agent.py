@@ -33,7 +33,7 @@ from scoop_hpc.errors import LaunchError, ProtocolError, ScoopError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.files.kernel import read_text
 from scoop_hpc.jobs import record as records
-from scoop_hpc.protocol.messages import Bye, Curve, Forward, Message, OutputSeen, RelayUp, Seen, Welcome
+from scoop_hpc.protocol.messages import Bye, Curve, FileLost, Forward, Message, OutputSeen, RelayUp, Seen, Welcome
 from scoop_hpc.protocol.names import AGENT, ORIGIN, BrokerName, WorkerName, is_worker
 from scoop_hpc.run import children, proc
 from scoop_hpc.run.agent_state import (
@@ -96,6 +96,7 @@ class AgentPlan(Struct, frozen=True):
     is_traced: bool = False  # what the processes here do
     party: int = 0  # of the allocation that has brought this node; 0: the run's own
     memory: int = 0  # bytes that the scheduler grants here; 0: it does not say
+    lost_files: Callable[[], Sequence[str]] = tuple  # what was lost since the last call, and why
 
 
 class Mains(Struct, frozen=True):
@@ -154,6 +155,7 @@ class Agent:
         finally:
             children.kill_descendants()
             self._look_at_accounts(is_due=True)
+            self._tell_of_lost_files()
             has_driver = self._state.has_driver
             if not has_driver and self._welcome.directory:  # which was the driver's to remove
                 shutil.rmtree(self._welcome.directory, ignore_errors=True)
@@ -249,6 +251,7 @@ class Agent:
             self._line.keep_trying(now)
             if self._relay is not None:
                 self._relay.beat()
+        self._tell_of_lost_files()
         self._do(self._state.pass_time(now))
 
     def _hear_driver(self) -> None:
@@ -424,6 +427,10 @@ class Agent:
         if is_due or self._accounts.has_failures(tables.values()):
             now = time.monotonic()
             self._do(self._state.accounted(self._accounts.read(tables, now), now))
+
+    def _tell_of_lost_files(self) -> None:
+        for what in self._plan.lost_files():
+            self._tell(FileLost(what))
 
     def _tell(self, message: Message) -> None:
         self._line.send(message)

@@ -32,6 +32,7 @@ from scoop_hpc.protocol.messages import (
     Drained,
     Exited,
     Fault,
+    FileLost,
     GivenUp,
     Hello,
     Interrupt,
@@ -53,6 +54,7 @@ from scoop_hpc.run.driving.joining import Joining
 from scoop_hpc.run.driving.launches import Launches
 from scoop_hpc.run.driving.life import INTERRUPTED, Ending, Life, Phase
 from scoop_hpc.run.driving.losses import Losses
+from scoop_hpc.run.driving.lost_files import LostFiles
 from scoop_hpc.run.driving.membership import Membership, Node
 from scoop_hpc.run.driving.parties import Parties
 from scoop_hpc.run.driving.plan import RunPlan
@@ -82,6 +84,7 @@ class DriverState:
         self._witnesses = Witnesses(plan, self._policy, self._membership, self._life, self._losses, observers)
         self._parties = Parties(self._policy, self._membership, self._life, self._joining, self._losses, observers)
         self._refusals = Refusals(self._policy, self._membership, self._life, self._losses)
+        self._lost_files = LostFiles(self._policy, plan.one_machine, observers)
         self._relays = Relays(self._policy, self._membership)
         self._launches = Launches(
             plan,
@@ -113,7 +116,15 @@ class DriverState:
 
     def deadline(self) -> float | None:
         """Return when to call `pass_time` at the latest; None: nothing is due."""
-        parts = (self._witnesses, self._launches, self._joining, self._parties, self._refusals, self._life)
+        parts = (
+            self._witnesses,
+            self._launches,
+            self._joining,
+            self._parties,
+            self._refusals,
+            self._lost_files,
+            self._life,
+        )
         times = [self._look_at, *(part.deadline() for part in parts)]
         if self.ending is None and self._interrupted_at is not None:
             times.append(self._interrupted_at + self._policy.interrupt_grace)
@@ -128,7 +139,7 @@ class DriverState:
         actions += [*self._witnesses.pass_time(now), *self._launches.pass_time(now)]
         if self._interrupted_at is not None and now >= self._interrupted_at + self._policy.interrupt_grace:
             actions += self.end(INTERRUPTED, "interrupted", now, signal.SIGTERM)
-        actions += [*self._parties.pass_time(now), *self._refusals.pass_time(now)]
+        actions += [*self._parties.pass_time(now), *self._refusals.pass_time(now), *self._lost_files.pass_time(now)]
         return [*actions, *self._joining.pass_time(now), *self._life.pass_time(now)]
 
     # starting
@@ -252,6 +263,11 @@ class DriverState:
             self._tracebacks.add(message.traceback)
         shown = [ShowTraceback(message.traceback)] if is_new else []
         return [*shown, *self.end(message.status or 1, message.reason, now)]
+
+    @_take.register
+    def _on_file_lost(self, message: FileLost, sender: AgentName, now: float) -> list[Action]:
+        self._lost_files.add(self._node_of(sender, message), message.what, now)
+        return []
 
     @_take.register
     def _on_link_broken(self, message: LinkBroken, sender: AgentName, now: float) -> list[Action]:
@@ -414,8 +430,8 @@ class DriverState:
         return self._life.fail(status, reason)
 
     def sum_up(self) -> list[Action]:
-        """Name, at the end, the nodes that were lost, unless that was done when it began."""
-        return self._life.sum_up()
+        """Name, at the end, the nodes that were lost, unless that was done when it began; and lost files."""
+        return [*self._lost_files.tell(), *self._life.sum_up()]
 
     def job_state(self, now: float) -> JobState:
         """Return what the ending makes of the job, at *now*, when the run is over."""

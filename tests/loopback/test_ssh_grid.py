@@ -345,3 +345,11 @@ def test_hosts_in_a_job_restrict_it_to_these(grid: Grid, words: tuple[str, ...])
     done = grid.runs.run("--hostfile", "some", grid.runs.write(SHOW), command=words)
     assert done.stdout.startswith("2 "), done.stderr
     assert set(re.findall(r"\bn[1-3]\b", grid.calls())) == {"n2"}
+
+
+def test_a_log_that_no_node_can_write_is_one_line_that_names_them(grid: Grid) -> None:
+    done = grid.runs.run("--launcher", "ssh", "--hosts", "n1:1,n2:1", "--log-file", "/dev/full", grid.runs.write(SHOW))
+    assert done.returncode == 3, done.stderr
+    lost = "cannot write the log '/dev/full': No space left on device"
+    own, others = (line for line in done.stderr.splitlines() if "log" in line)
+    assert (own, others) == (f"scoop-hpc: warning: {lost}", f"scoop-hpc: warning: nodes n[1-2]: {lost}")

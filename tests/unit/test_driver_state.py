@@ -19,6 +19,7 @@ from scoop_hpc.protocol.messages import (
     Bye,
     Exited,
     Fault,
+    FileLost,
     FunctionAccount,
     Gone,
     Hello,
@@ -535,6 +536,35 @@ def test_invalid_message_ends_the_run_if_an_agent_sends_it_and_is_told_of_once_i
 def test_agent_that_leaves_by_itself_ends_the_run(failing: Run) -> None:
     assert failing.say(Bye(), "n2/0")
     assert failing.ending == Ending(1, "the agent on n2.site left")
+
+
+FULL = "cannot write the log '/full/log': No space left on device"
+
+
+def test_file_that_is_lost_on_several_nodes_is_one_line_that_names_them(running: Run) -> None:
+    running.say(FileLost(FULL), "n2/0")
+    assert running.wait(0.9) == []
+    running.say(FileLost(FULL), "n1/0")
+    assert running.wait(0.1) == [Warn(f"nodes n1.site,n2.site: {FULL}")]
+
+
+def test_nodes_that_lose_a_file_later_are_named_once_a_minute_and_at_the_end(running: Run) -> None:
+    running.say(FileLost(FULL), "n1/0")
+    running.wait(1)
+    running.say(FileLost(FULL), "n2/0")
+    assert [action for action in running.wait(59) if isinstance(action, Warn)] == []
+    assert Warn(f"node n2.site: {FULL}") in running.wait(1)
+    running.say(FileLost("cannot write the profile"), "n1/0")
+    assert running.state.sum_up() == [Warn("node n1.site: cannot write the profile")]
+    assert running.state.sum_up() == []
+
+
+def test_file_that_is_lost_on_one_machine_needs_no_node() -> None:
+    run = Run(replace(PLAN, one_machine=True))
+    run.do(run.state.start(commands(2), 0.0))
+    run.hello("n1")
+    run.say(FileLost(FULL), "n1/0")
+    assert Warn(FULL) in run.wait(1)
 
 
 def test_signal_is_passed_on_with_the_shutdown(running: Run) -> None:

@@ -81,11 +81,22 @@ def test_log_that_cannot_be_written_is_said_once(capsys: pytest.CaptureFixture[s
 
 
 def test_files_of_each_kind_are_lost_for_themselves() -> None:
-    once, said = Once(), list[bytes]()
+    once = Once()
     for text in ("one", "two"):
-        once.warn(Lost.LOG, f"the log: {text}", said.append)
-        once.warn(Lost.PROFILE, f"the profile: {text}", said.append)
-    assert said == [b"scoop-hpc: warning: the log: one\n", b"scoop-hpc: warning: the profile: one\n"]
+        once.note(Lost.LOG, f"the log: {text}")
+        once.note(Lost.PROFILE, f"the profile: {text}")
+    assert once.noted() == ["the log: one", "the profile: one"]
+    once.note(Lost.LOG, "the log: three")
+    assert once.noted() == []
+
+
+def test_what_the_driver_has_said_is_not_noted_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    once = Once()
+    once.warn(Lost.LOG, "the log")
+    once.note(Lost.LOG, "the log")
+    once.note(Lost.PROFILE, "x" * 10_000)  # a path may be long
+    assert [len(text) < 4096 for text in once.noted()] == [True]
+    assert capsys.readouterr().err == "scoop-hpc: warning: the log\n"
 
 
 def test_log_never_waits_for_its_reader_and_says_what_it_left_out() -> None:
