@@ -17,7 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import TYPE_CHECKING, Any  # noqa: TID251  no ring is hidden: what is below is imported later
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar  # noqa: TID251  no ring is hidden: see below
 
 from scoop_hpc.bulk.checks import check_count, deadline_in
 from scoop_hpc.bulk.results import sized
@@ -26,9 +26,12 @@ from scoop_hpc.pool.own_process import own_process
 from scoop_hpc.pool.spawned import Spawned, spawn
 
 if TYPE_CHECKING:  # the rest is imported with the first call, while the pool's driver starts: see `pool/spawned`
-    from scoop_hpc.pool.calls import AnyFuture, Calls
+    from scoop_hpc.pool.calls import Calls
     from scoop_hpc.pool.status import ExecutorStatus
     from scoop_hpc.protocol.messages import Buffer
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _ON_LOSS = ("replace", "break")
 _PROGRESS = ("auto", "none")
@@ -142,7 +145,7 @@ class Executor(concurrent.futures.Executor):
         named = {name.replace("_", " "): value for name, value in asdict(self.status()).items()}
         return table_html("scoop_hpc.Executor", named)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AnyFuture:
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> concurrent.futures.Future[_T]:
         """Schedule ``fn(*args, **kwargs)``; return its future.
 
         Raises TypeError if an argument is a generator, which cannot travel; RuntimeError after `shutdown`;
@@ -153,17 +156,18 @@ class Executor(concurrent.futures.Executor):
             raise TypeError(f"{fn!r} is not callable")
         self._check_process()
         with self._lock:
-            return self._open().submit(fn, args, kwargs)
+            future: concurrent.futures.Future[_T] = self._open().submit(fn, args, kwargs)
+            return future
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., _T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
         progress: str = "",
-    ) -> Iterator[Any]:
+    ) -> Iterator[_T]:
         """Return an iterator over the results of *fn* for the items of *iterables*, in their order.
 
         All items are taken now, and *chunksize* of them make a task. Without it, tasks are as large as is good for the
