@@ -64,12 +64,17 @@ class Target:
 
         >>> Target(4, "multiprocessing").text("tasks/s", True)
         '>= 4 x multiprocessing'
+        >>> Target(1 / 15, "scoop").text("ms", False)
+        '<= scoop / 15'
         """
         sign = ">=" if more_is_better else "<="
         if not self.peer:
             return f"{sign} {shown(self.factor)} {unit}"
         of = f"{self.peer} in {self.row}" if self.row else self.peer
-        return f"{sign} {of}" if self.factor == 1 else f"{sign} {self.factor:g} x {of}"
+        if self.factor == 1:
+            return f"{sign} {of}"
+        parts = round(1 / self.factor)
+        return f"{sign} {of} / {parts}" if parts > 1 and self.factor == 1 / parts else f"{sign} {self.factor:g} x {of}"
 
 
 @dataclass(frozen=True)

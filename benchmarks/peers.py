@@ -85,6 +85,7 @@ _LISTED = (
     Peer(BY_MPI, "scoop_hpc_peer.py", _agents_by_mpi, package="mpi4py"),
     Peer(EXECUTOR, "executor_peer.py"),
     Peer("serial", "serial_peer.py"),
+    Peer("greenlets", "greenlets_peer.py", package="greenlet"),
     Peer("multiprocessing", "multiprocessing_peer.py"),
     Peer("concurrent.futures", "concurrent_futures_peer.py"),
     Peer("loky", "loky_peer.py", package="loky"),

@@ -34,7 +34,8 @@ class Row:
         """
         workers = nodes if nodes > 1 and self.workload == "first" else self.workers
         parameters = {"workers": workers, **self.parameters, **(self.quick if quick else {})}
-        return replace(self, title=self.title.format(**parameters), parameters=parameters, workers=workers)
+        title = self.title.format(**parameters)
+        return replace(self, title=title, parameters=parameters, workers=parameters["workers"])
 
 
 RAW = ("raw", "raw-batched", "raw-broker", "raw-broker-batched")
@@ -43,8 +44,11 @@ _ALL = (OURS, EXECUTOR, *_POOLS, "joblib", "scoop", *RAW)
 _LEAN = (OURS, EXECUTOR, "multiprocessing", "concurrent.futures", "loky", "joblib", "raw-batched", "raw-broker-batched")
 _NESTED = (OURS, "scoop")
 _ELSEWHERE = (OURS, EXECUTOR, *_POOLS, "raw", "raw-broker")
-_UNEVEN = ("serial", *_ELSEWHERE, "scoop")
+_UNEVEN = ("serial", *_ELSEWHERE, "raw-batched", "scoop")
 _SERIES = (1_000, 10_000, 100_000, 1_000_000)
+_BURNT_BY_EXECUTOR = (Target(0.96, "serial", whose=EXECUTOR), Target(1, "raw-batched", whose=EXECUTOR))
+_FIRST_NESTED = ((OURS, "greenlets", "scoop"), Target(1.5, "greenlets"), Target(1 / 15, "scoop"))
+_FIRST_OF_POOLS = ((OURS, "multiprocessing"), Target(1, "multiprocessing"))
 _STARTED = (OURS, BY_MPI, EXECUTOR, *_POOLS, "joblib", "scoop", "raw-broker", "serial", "srun")
 
 
@@ -56,6 +60,11 @@ def tasks_per_second_and_worker(report: Report) -> float:
 def efficiency(report: Report) -> float:
     """Return the part of the workers' time that went into what the tasks were asked to do."""
     return float(report["busy"] / (report["workers"] * report["seconds"]))
+
+
+def milliseconds(report: Report) -> float:
+    """Return the time of the whole."""
+    return float(1e3 * report["seconds"])
 
 
 def _map(name: str, count: int, peers: tuple[str, ...], targets: tuple[Target, ...] = ()) -> Row:
@@ -71,6 +80,25 @@ def _uneven(name: str, title: str, function: str, workers: int, targets: tuple[T
     peers = _UNEVEN if workload == "uneven_submit" else (*_UNEVEN, "joblib")
     figure, quick = efficiency, {"count": 40}
     return Row(name, title, workload, parameters, quick, "busy share", True, figure, peers, targets, workers)
+
+
+def _first(
+    name: str, title: str, sizes: Mapping[str, int], quick: Mapping[str, int], peers: tuple[str, ...], *targets: Target
+) -> Row:
+    workload = name.replace("-", "_")
+    return Row(name, f"{title}, for the first time", workload, sizes, quick, "ms", False, milliseconds, peers, targets)
+
+
+def _start(name: str, title: str, figure: Callable[[Report], float], most: float) -> Row:
+    targets = (Target(most), Target(most, whose=EXECUTOR))
+    return Row(name, title, "first", {}, {}, "s", False, figure, _STARTED, targets)
+
+
+def _growth(name: str, title: str, count: int, quick: int, peers: tuple[str, ...]) -> Row:
+    workload, sizes = name.replace("-", "_"), {"count": count}
+    targets = tuple(Target(1.1, whose=peer) for peer in peers)
+    unit, figure = "x", lambda report: float(report["growth"])
+    return Row(name, title, workload, sizes, {"count": quick}, unit, False, figure, peers, targets)
 
 
 def _fib(name: str, n: int, peers: tuple[str, ...], targets: tuple[Target, ...]) -> Row:
@@ -102,6 +130,7 @@ ROWS = (
         (
             Target(1_000_000),
             Target(1, "joblib"),
+            Target(1, "multiprocessing"),
             Target(1, "raw-broker-batched"),
             Target(1_000_000, whose=EXECUTOR),
             Target(2, "joblib", whose=EXECUTOR),
@@ -184,12 +213,41 @@ ROWS = (
         "map of {count:,} uneven CPU-burning tasks",
         "burn",
         2,
-        (Target(0.97, "serial"), Target(1, "raw-broker")),
+        (Target(0.98, "serial"), Target(1, "raw-broker"), Target(1, "raw-batched"), *_BURNT_BY_EXECUTOR),
     ),
     _uneven(
-        "burn-submit", "{count:,} submits of the same", "burn", 2, (Target(0.97, "serial"), Target(1, "raw-broker"))
+        "burn-submit",
+        "{count:,} submits of the same",
+        "burn",
+        2,
+        (Target(0.97, "serial"), Target(1, "raw-broker"), Target(1, "raw-batched"), *_BURNT_BY_EXECUTOR),
     ),
-    _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
+    Row(
+        name="burn-task",
+        title="map of the same {count:,}, called by a task",
+        workload="uneven_task",
+        parameters={"count": 2_000, "function": "burn", "uneven": True},
+        quick={"count": 40},
+        unit="busy share",
+        more_is_better=True,
+        figure=efficiency,
+        peers=("serial", *_NESTED),
+        targets=(Target(0.98, "serial"), Target(1, "raw-batched", "burn-map")),
+    ),
+    _uneven("sleep-map", "map of {count:,} uneven sleeps, {workers} workers", "doze", 8, (Target(0.97, "serial"),)),
+    Row(
+        name="sleep-cpu",
+        title="CPU time for a task of that map, beside the program",
+        workload="uneven_cpu",
+        parameters={"count": 2_000, "uneven": True},
+        quick={"count": 40},
+        unit="us",
+        more_is_better=False,
+        figure=lambda report: float(1e6 * report["cpu"] / report["count"]),
+        peers=(OURS, EXECUTOR, "multiprocessing", "raw-batched", "raw-broker-batched"),
+        targets=(Target(60), Target(60, whose=EXECUTOR)),
+        workers=8,
+    ),
     _uneven("sleep-submit", "{count:,} submits of the same, {workers} workers", "doze", 8, (Target(0.95, "serial"),)),
     Row(
         name="trace",
@@ -217,6 +275,8 @@ ROWS = (
         peers=_NESTED,
         targets=(Target(200_000), Target(20, "scoop")),
     ),
+    _first("first-fib", "fib({n}), a task for each call", {"n": 18}, {"n": 8}, *_FIRST_NESTED),
+    _first("first-tree", "SCOOP's full_tree, n={n}", {"n": 20}, {"n": 4}, *_FIRST_NESTED),
     _leaves("leaves-1", 1),
     _leaves("leaves-2", 2, (Target(1.8, OURS, "leaves-1"),)),
     Row(
@@ -229,34 +289,24 @@ ROWS = (
         more_is_better=True,
         figure=tasks_per_second,
         peers=(OURS, "multiprocessing", "joblib", "dask", "scoop", "raw-broker-batched"),
-        targets=(Target(500_000), Target(1, "joblib")),
+        targets=(Target(500_000), Target(1, "joblib"), Target(1, "multiprocessing")),
     ),
+    _first("first-map", "map of {count:,} no-ops", {"count": 20_000}, {"count": 1_000}, *_FIRST_OF_POOLS),
+    _first("first-map-reduce", "map_reduce of {count:,} by +", {"count": 10_000}, {"count": 100}, *_FIRST_OF_POOLS),
     _echo("echo-1MB", 200, 1_000_000),
     _echo("echo-50MB", 20, 50_000_000),
     _echo("echo-500MB", 8, 500_000_000),
-    Row(
-        name="start",
-        title="launch to first result, {workers} workers",
-        workload="first",
-        parameters={},
-        quick={},
-        unit="s",
-        more_is_better=False,
-        figure=lambda report: float(report["first"] - report["launched"]),
-        peers=_STARTED,
-        targets=(Target(0.35),),
+    _start(
+        "start",
+        "launch to first result, {workers} workers",
+        lambda report: float(report["first"] - report["launched"]),
+        0.25,
     ),
-    Row(
-        name="end",
-        title="end of program to prompt, {workers} workers",
-        workload="first",
-        parameters={},
-        quick={},
-        unit="s",
-        more_is_better=False,
-        figure=lambda report: float(report["exited"] - report["ended"]),
-        peers=_STARTED,
-        targets=(Target(0.1), Target(0.05, whose=EXECUTOR)),
+    _start(
+        "end",
+        "end of program to prompt, {workers} workers",
+        lambda report: float(report["exited"] - report["ended"]),
+        0.05,
     ),
     Row(
         name="again",
@@ -282,6 +332,27 @@ ROWS = (
         peers=(OURS, EXECUTOR, "multiprocessing", "concurrent.futures", "loky", "mpi4py", "raw-broker"),
         targets=(Target(300), Target(500, whose=EXECUTOR)),
     ),
+    Row(
+        name="idle",
+        title="wakes of the process that wakes most, at rest, {workers} workers",
+        workload="rest",
+        parameters={"count": 1_000, "quiet": 3, "seconds": 10},
+        quick={"workers": 4, "quiet": 0.2, "seconds": 1},
+        unit="per s",
+        more_is_better=False,
+        figure=lambda report: float(report["wakes"] / report["lasted"]),
+        peers=(OURS, EXECUTOR),
+        targets=(Target(2), Target(2, whose=EXECUTOR)),
+        workers=64,
+    ),
+    _growth(
+        "growth-submit",
+        "time of each of {count:,} submits, gathered, as of a tenth",
+        1_000_000,
+        10_000,
+        (OURS, EXECUTOR),
+    ),
+    _growth("growth-map", "the last tenth of a map of {count:,} items, as the first", 10_000_000, 100_000, (OURS,)),
     Row(
         name="broker",
         title="broker at rest",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import psutil
 from peer import ExecutorPeer
+from processes import below, broker_among
 from workloads import main
 
 from scoop_hpc import Executor
@@ -23,10 +23,7 @@ class ScoopHpcExecutor(ExecutorPeer):
         return list(self.executor.map(function, items))
 
     def broker(self) -> int:
-        for process in psutil.Process().children(recursive=True):
-            if process.name() == "scoop-broker":
-                return process.pid
-        raise SystemExit("no broker below this process")
+        return broker_among(below(self.root()))
 
 
 if __name__ == "__main__":

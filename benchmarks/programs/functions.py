@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from site_functions import echo as echo
@@ -31,6 +31,11 @@ def doze(seconds: float) -> float:
     start = time.monotonic()
     time.sleep(seconds)
     return time.monotonic() - start
+
+
+def mapped(verbs: Any, function: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
+    """Map by a task."""
+    return list(verbs.map(function, items))
 
 
 class Verbs:

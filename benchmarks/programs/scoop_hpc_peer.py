@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from functions import Verbs
+from processes import below, broker_among, parent
 from site_peer import Run
 from workloads import main
 
@@ -16,11 +16,10 @@ class ScoopHpc(Run):
     verbs = Verbs("scoop_hpc.futures")
 
     def broker(self) -> int:
-        agent = os.getppid()
-        for pid in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
-            if Path(f"/proc/{pid}/comm").read_text() == "scoop-broker\n":
-                return int(pid)
-        raise SystemExit("no broker beside this process")
+        return broker_among(below(os.getppid()))
+
+    def root(self) -> int:
+        return parent(os.getppid())  # the agent's: the command
 
 
 if __name__ == "__main__":

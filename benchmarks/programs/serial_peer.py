@@ -14,6 +14,7 @@ class Serial(Peer):
 
     def __init__(self, workers: int, uneven: bool = False, large: bool = False) -> None:
         super().__init__(1, uneven, large)
+        self.verbs = self  # what a task calls that maps
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)

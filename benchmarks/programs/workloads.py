@@ -2,6 +2,7 @@
 
 A peer's program is called with the name of a workload and words like ``count=20000``; it prints one line of JSON.
 Time is that from the first submission to the last result; the pool was started, and has run the same function, before.
+Those about a first time have had one call of another function.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ import os
 import queue
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import functions
-from peer import Peer, memory, own_and
-from site_workloads import Report, echo_arrays, first, map_nothing, one_elsewhere, submit_nothing, warm
+from cost_workloads import broker_memory, growth_map, growth_submit, queued_memory, rest
+from peer import Peer
+from processes import computed, named, others
+from site_workloads import Report, echo_arrays, first, map_nothing, mapped, one_elsewhere, submit_nothing, warm
 
-USS = ("Private_",)
-PSS = ("Pss:",)
 _SEED = 28  # no long task comes last: handed out in order, 2 workers could be busy for 99.9 % of the time, 8 for 99.3 %
 
 
@@ -61,6 +60,17 @@ def again(peer: Peer) -> Report:
         return {"seconds": time.perf_counter() - start}
     finally:
         other.close()
+
+
+def begin(peer: Peer) -> None:
+    """Let the pool start, by one call of a function that is not measured."""
+    peer.result(peer.submit(functions.process_id, 0))
+
+
+def first_map(peer: Peer, count: int) -> Report:
+    """Map a no-op for the first time."""
+    begin(peer)
+    return mapped(peer, count)
 
 
 def one_at_a_time(peer: Peer, count: int) -> Report:
@@ -104,6 +114,35 @@ def uneven_map(peer: Peer, count: int, function: str) -> Report:
     return {"seconds": seconds, "busy": sum(wanted)}
 
 
+def uneven_task(peer: Peer, count: int, function: str) -> Report:
+    """Let a task map the same."""
+    assert peer.verbs is not None
+    task, wanted = getattr(functions, function), durations(count)
+    warm(peer, task, 0.0001)
+    start = time.perf_counter()
+    took = peer.result(peer.submit(functions.mapped, peer.verbs, task, wanted))
+    seconds = time.perf_counter() - start
+    assert len(took) == count
+    assert all(map(operator.ge, took, wanted))
+    return {"seconds": seconds, "busy": sum(wanted)}
+
+
+def uneven_cpu(peer: Peer, count: int) -> Report:
+    """Say what CPU time all processes but this one have for a map of uneven sleeps."""
+    wanted = durations(count)
+    warm(peer, functions.doze, 0.0001)
+    pool = others(peer.root())
+    brokers = named("scoop-broker", pool)
+    before, of_brokers, own = computed(pool), computed(brokers), time.process_time()
+    took = peer.map(functions.doze, wanted)
+    used, of_brokers, own = computed(pool) - before, computed(brokers) - of_brokers, time.process_time() - own
+    assert len(took) == count
+    assert all(map(operator.ge, took, wanted))
+    each = 1e6 / count
+    note = f"the program's own: {each * own:.0f} us"
+    return {"cpu": used, "note": f"the broker's part: {each * of_brokers:.0f} us, {note}" if brokers else note}
+
+
 def uneven_submit(peer: Peer, count: int, function: str) -> Report:
     """Submit the same."""
     task, wanted = getattr(functions, function), durations(count)
@@ -131,6 +170,16 @@ def nested_fib(peer: Peer, n: int) -> Report:
     assert peer.verbs is not None
     warm(peer, functions.nothing, 0)
     assert functions.fib(peer.verbs, 5) == 5
+    return _fib(peer, n)
+
+
+def first_fib(peer: Peer, n: int) -> Report:
+    """Do so for the first time."""
+    begin(peer)
+    return _fib(peer, n)
+
+
+def _fib(peer: Peer, n: int) -> Report:
     numbers = [0, 1]
     calls = [1, 1]
     for _ in range(n - 1):
@@ -148,6 +197,16 @@ def nested_tree(peer: Peer, n: int) -> Report:
     assert peer.verbs is not None
     warm(peer, functions.nothing, 0)
     functions.tree(peer.verbs, 2)
+    return _tree(peer, n)
+
+
+def first_tree(peer: Peer, n: int) -> Report:
+    """Do so for the first time."""
+    begin(peer)
+    return _tree(peer, n)
+
+
+def _tree(peer: Peer, n: int) -> Report:
     start = time.perf_counter()
     found = peer.submit(functions.tree, peer.verbs, n).result()
     seconds = time.perf_counter() - start
@@ -175,47 +234,21 @@ def nested_leaves(peer: Peer, n: int, leaf: float) -> Report:
 def map_reduce(peer: Peer, count: int) -> Report:
     """Add up what a map of a no-op returns."""
     peer.map_reduce(functions.nothing, operator.add, range(8 * peer.workers))
+    return _map_reduce(peer, count)
+
+
+def first_map_reduce(peer: Peer, count: int) -> Report:
+    """Do so for the first time."""
+    begin(peer)
+    return _map_reduce(peer, count)
+
+
+def _map_reduce(peer: Peer, count: int) -> Report:
     start = time.perf_counter()
     found = peer.map_reduce(functions.nothing, operator.add, range(count))
     seconds = time.perf_counter() - start
     assert found == sum(range(count))
     return {"seconds": seconds}
-
-
-def queued_memory(peer: Peer, count: int) -> Report:
-    """Queue no-ops behind workers that are all held; say by how much the submitting process and the broker grow."""
-    peer.gather([peer.submit(functions.nothing, n) for n in range(max(100, count // 100))])
-    with tempfile.TemporaryDirectory() as directory:
-        held = [peer.submit(functions.hold, directory) for _ in range(peer.others)]
-        while len(list(Path(directory).glob("held-*"))) < peer.others:
-            peer.let_start(held)
-        before = settled_memory(own_and(peer.broker()))
-        submitted = [peer.submit(functions.nothing, n) for n in range(count)]
-        growth = settled_memory(own_and(peer.broker())) - before
-        Path(directory, "release").touch()
-        assert os.getpid() not in peer.gather(held)
-    assert peer.gather(submitted) == list(range(count))
-    return {"bytes": growth}
-
-
-def broker_memory(peer: Peer, count: int) -> Report:
-    """Say what the broker has at rest, and how much more after a map and as many submits."""
-    broker = peer.broker()
-    assert broker is not None
-    peer.result(peer.submit(functions.nothing, 0))
-    rest = settled_memory([broker], PSS)
-    assert peer.map(functions.nothing, range(count)) == list(range(count))
-    assert peer.gather([peer.submit(functions.nothing, n) for n in range(count)]) == list(range(count))
-    return {"rest": rest, "kept": settled_memory([broker], PSS) - rest}
-
-
-def settled_memory(pids: list[int], fields: tuple[str, ...] = USS) -> int:
-    """Return the memory of the processes once they have stopped to take in what was sent."""
-    last, now = -1, memory(pids, fields)
-    while abs(now - last) > 0.001 * now:
-        time.sleep(0.1)
-        last, now = now, memory(pids, fields)
-    return now
 
 
 WORKLOADS: dict[str, Callable[..., Report]] = {
@@ -229,8 +262,14 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
         one_elsewhere,
         called_back,
         uneven_map,
+        uneven_task,
+        uneven_cpu,
         uneven_submit,
         even_submit,
+        first_map,
+        first_map_reduce,
+        first_fib,
+        first_tree,
         nested_fib,
         nested_tree,
         nested_leaves,
@@ -238,5 +277,8 @@ WORKLOADS: dict[str, Callable[..., Report]] = {
         echo_arrays,
         queued_memory,
         broker_memory,
+        rest,
+        growth_submit,
+        growth_map,
     )
 }

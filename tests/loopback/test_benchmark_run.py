@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,8 +24,46 @@ def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(
 ) -> None:
     temporary = Path(tempfile.mkdtemp())  # a short path: sockets have at most 107 bytes for theirs [unix(7)]
     request.addfinalizer(lambda: shutil.rmtree(temporary))
-    options = ["--quick", "--repeat", "1", "--rows", "submit", "--peers", ",".join(PEERS), "--out", str(tmp_path)]
-    done = subprocess.run(
+    done = _quick("submit", PEERS, tmp_path, temporary)
+    (row,) = _rows(done, tmp_path)
+    assert row["title"] == "50 submits of a no-op, gathered"
+    assert list(row["peers"]) == PEERS
+    assert all(figures.get("median", 0) > 0 for figures in row["peers"].values()), row["peers"]
+    assert ">= 4 x multiprocessing" in done.stdout
+    assert list(temporary.iterdir()) == []
+    assert not [process.pid for process in psutil.process_iter(["environ"]) if _is_from(process, temporary)]
+
+
+def test_rows_about_a_first_time_nesting_cpu_rest_and_growth_have_figures(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    temporary = Path(tempfile.mkdtemp())
+    request.addfinalizer(lambda: shutil.rmtree(temporary))
+    peers = ["scoop_hpc", "serial", "greenlets", "raw-batched"]
+    done = _quick("first,burn-task,sleep-cpu,idle,growth", peers, tmp_path, temporary)
+    rows = {row["name"]: row for row in _rows(done, tmp_path)}
+    assert {name: list(row["peers"]) for name, row in rows.items()} == {
+        "burn-task": ["serial", "scoop_hpc"],
+        "sleep-cpu": ["scoop_hpc", "raw-batched"],
+        "first-fib": ["scoop_hpc", "greenlets"],
+        "first-tree": ["scoop_hpc", "greenlets"],
+        "first-map": ["scoop_hpc"],
+        "first-map-reduce": ["scoop_hpc"],
+        "idle": ["scoop_hpc"],
+        "growth-submit": ["scoop_hpc"],
+        "growth-map": ["scoop_hpc"],
+    }
+    for name, row in rows.items():
+        assert all("median" in figures for figures in row["peers"].values()), (name, row["peers"])
+    assert "<= 1.5 x greenlets" in done.stdout
+    assert "of a core for all 8 processes" in rows["idle"]["peers"]["scoop_hpc"]["note"]
+    assert re.search(r"MB: program \d+, broker \d+, worker \d+$", rows["growth-map"]["peers"]["scoop_hpc"]["note"])
+
+
+def _quick(rows: str, peers: list[str], out: Path, temporary: Path) -> subprocess.CompletedProcess[str]:
+    """Measure *rows* with tiny sizes; temporary files are below *temporary*."""
+    options = ["--quick", "--repeat", "1", "--rows", rows, "--peers", ",".join(peers), "--out", str(out)]
+    return subprocess.run(
         [sys.executable, "-m", "benchmarks", *options],
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary)},
@@ -33,14 +73,12 @@ def test_a_quick_run_measures_prints_and_writes_and_leaves_nothing(
         timeout=200,
         check=False,
     )
+
+
+def _rows(done: subprocess.CompletedProcess[str], out: Path) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads((tmp_path / "benchmarks.json").read_text())["rows"]
-    assert row["title"] == "50 submits of a no-op, gathered"
-    assert list(row["peers"]) == PEERS
-    assert all(figures.get("median", 0) > 0 for figures in row["peers"].values()), row["peers"]
-    assert ">= 4 x multiprocessing" in done.stdout
-    assert list(temporary.iterdir()) == []
-    assert not [process.pid for process in psutil.process_iter(["environ"]) if _is_from(process, temporary)]
+    rows: list[dict[str, Any]] = json.loads((out / "benchmarks.json").read_text())["rows"]
+    return rows
 
 
 @pytest.mark.parametrize("words", [("guilty", "30", "3"), ("again", "1"), ("first-broker", "8", "100", "0.1")])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
+import runpy
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from benchmarks import figures, nodes, table
 from benchmarks.figures import BEFORE, EXECUTOR, EXECUTOR_BEFORE, OURS, Figures, Target, judge, ratio
 from benchmarks.measure import MeasurementError, last_report, reason
 from benchmarks.peers import PEERS, PROGRAMS, Peer
-from benchmarks.rows import ROWS, Row, efficiency, microseconds, tasks_per_second_and_worker
+from benchmarks.rows import ROWS, Row, efficiency, microseconds, milliseconds, tasks_per_second_and_worker
 from benchmarks.suite import Suite, words
 
 RATE = Row(
@@ -121,6 +124,33 @@ def test_a_program_that_counts_its_tasks_is_believed() -> None:
 
 def test_microseconds_are_those_of_one_task() -> None:
     assert microseconds({"count": 2_000, "seconds": 0.02}) == pytest.approx(10)
+
+
+def test_milliseconds_are_those_of_the_whole() -> None:
+    assert milliseconds({"count": 2_000, "seconds": 0.02}) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("name", "report", "wanted"),
+    [
+        ("sleep-cpu", {"cpu": 0.12, "count": 2_000}, 60),
+        ("idle", {"wakes": 25, "lasted": 10.0}, 2.5),
+        ("growth-map", {"growth": 1.05}, 1.05),
+    ],
+)
+def test_costs_are_for_each_task_and_second(name: str, report: dict[str, float], wanted: float) -> None:
+    assert next(row for row in ROWS if row.name == name).figure(report) == pytest.approx(wanted)
+
+
+def test_quick_may_change_the_workers_of_the_command_too() -> None:
+    idle = next(row for row in ROWS if row.name == "idle")
+    for quick, workers in ((False, 64), (True, 4)):
+        sized = idle.sized(quick)
+        assert (sized.workers, sized.parameters["workers"], f"{workers} workers" in sized.title) == (
+            workers,
+            workers,
+            True,
+        )
 
 
 def test_quick_changes_the_sizes_and_the_title() -> None:
@@ -297,3 +327,18 @@ def test_time_and_files_of_a_process_are_read_from_proc() -> None:
     opened = nodes.files(own)
     with Path("/dev/null").open():
         assert nodes.files(own) == opened + 1
+
+
+def test_programs_read_what_processes_cost_from_proc() -> None:
+    proc = runpy.run_path(str(PROGRAMS / "processes.py"))
+    own = os.getpid()
+    assert proc["parent"](own) == os.getppid()
+    assert own in proc["below"](os.getppid())
+    assert own not in proc["others"](own)
+    name = Path("/proc/self/comm").read_text().strip()
+    assert proc["named"](name, [own]) == [own]
+    assert proc["named"]("another", [own]) == []
+    before, woken = proc["computed"]([own]), proc["wakes"](own)
+    time.sleep(0.001)  # what is counted
+    assert proc["wakes"](own) > woken
+    assert 0 < before <= proc["computed"]([own])

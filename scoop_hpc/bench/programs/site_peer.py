@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -32,6 +33,10 @@ class Peer(ABC):
     def map(self, function: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
         """Return the results for all *items*, by the peer's fastest way."""
 
+    def map_lazily(self, function: Callable[..., Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Yield the results for all *items*; of those who can, before all are there."""
+        return iter(self.map(function, items))
+
     def result(self, handle: Any) -> Any:
         """Wait for a task."""
         return handle.result()
@@ -55,6 +60,10 @@ class Peer(ABC):
     def broker(self) -> int | None:
         """Return the process id of the broker, of those that have one."""
         return None
+
+    def root(self) -> int:
+        """Return the process that is above all others of the pool."""
+        return os.getpid()
 
     def chunk(self, items: Sequence[Any]) -> int:
         """Return how many items to put into a task: what `multiprocessing.Pool.map` chooses; 1 if they are uneven."""
@@ -80,6 +89,10 @@ class Run(Peer):
 
     def map(self, function: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
         return list(self._futures.map(function, items))
+
+    def map_lazily(self, function: Callable[..., Any], items: Sequence[Any]) -> Iterator[Any]:
+        results: Iterator[Any] = self._futures.map(function, items)
+        return results
 
     def result_from_elsewhere(self, handle: Any) -> Any:
         return handle.result(timeout=60)  # a program that waits with a time-out leaves tasks to the other workers
