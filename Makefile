@@ -11,7 +11,7 @@ SEEDS = 10000
 MESSAGES = 1000000
 SOAK_SEEDS = 40
 
-.PHONY: demo test unit check simulate fuzz soak bench bench-nodes clean
+.PHONY: demo test unit check simulate fuzz soak bench bench-nodes bench-links clean
 
 demo: $(READY)
 	$(BIN)/scoop-hpc run -n 4 examples/pi.py --hosts
@@ -60,6 +60,10 @@ bench: $(BENCH_READY)
 # a real Slurm of NODES: as root, on Debian
 bench-nodes: $(READY)
 	$(BIN)/python -m benchmarks.nodes $(NODES)
+
+# a real Slurm of two: as root, on Debian
+bench-links: $(READY)
+	$(BIN)/python -m benchmarks.links
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

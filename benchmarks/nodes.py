@@ -53,7 +53,7 @@ class Costs:
 HEADER = "nodes  srun, s  start, s  efficiency  end, s  files,work  at rest  brokers, % of a core per node"
 
 
-def _minicluster(*words: str) -> list[str]:
+def minicluster(*words: str) -> list[str]:
     return [sys.executable, "-m", "minicluster", *words]
 
 
@@ -69,9 +69,9 @@ def _neighbours(nodes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _cluster(directory: Path, nodes: int) -> Iterator[None]:
+def hold(directory: Path, nodes: int) -> Iterator[None]:
     """Hold a Slurm of so many *nodes*."""
-    argv = _minicluster("--dir", str(directory), "hold", f"--nodes={nodes}", f"--cpus={WORKERS}", "--memory=1024")
+    argv = minicluster("--dir", str(directory), "hold", f"--nodes={nodes}", f"--cpus={WORKERS}", "--memory=1024")
     held = subprocess.Popen(argv, cwd=CLUSTER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert held.stdin is not None
     assert held.stdout is not None
@@ -115,7 +115,7 @@ def measure(directory: Path, nodes: int) -> Costs:
     salloc = ["salloc", "--quiet", f"--nodes={nodes}", f"--ntasks-per-node={WORKERS}", "--time=30"]
     job = [*salloc, sys.executable, str(JOB), str(nodes), str(WORKERS * nodes), str(told)]
     words = ["env", f"{MARK}={mark}", f"PYTHONPATH={ROOT}", *job]
-    argv = _minicluster("--dir", str(directory), "run", "head", "--", *words)
+    argv = minicluster("--dir", str(directory), "run", "head", "--", *words)
     said: dict[str, float] = {}
     at_work = at_rest = 0
     resting = 0.0
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if os.geteuid() != 0:
         parser.exit(2, "benchmarks.nodes: its nodes are network namespaces, which only root can make: run it as root\n")
     directory = Path(f"/run/scoop-bench-{os.getpid()}")
-    with _neighbours(max(sizes)), _cluster(directory, max(sizes)):
+    with _neighbours(max(sizes)), hold(directory, max(sizes)):
         rows = [measure(directory, nodes) for nodes in sizes]
     print(HEADER, *(row.line() for row in rows), sep="\n")
 

@@ -15,6 +15,8 @@ import psutil
 import pytest
 from conftest import Runs
 
+from benchmarks.peers import PROGRAMS, search_path
+
 ROOT = Path(__file__).parents[2]
 PEERS = ["scoop_hpc", "Executor", "multiprocessing", "raw", "raw-batched", "raw-broker", "raw-broker-batched"]
 
@@ -58,6 +60,37 @@ def test_rows_about_a_first_time_nesting_cpu_rest_and_growth_have_figures(
     assert "<= 1.5 x greenlets" in done.stdout
     assert "of a core for all 8 processes" in rows["idle"]["peers"]["scoop_hpc"]["note"]
     assert re.search(r"MB: program \d+, broker \d+, worker \d+$", rows["growth-map"]["peers"]["scoop_hpc"]["note"])
+
+
+def test_arrays_go_between_two_nodes_by_a_run(runs: Runs) -> None:
+    runs.environ |= {
+        "PYTHONPATH": search_path(ROOT),
+        "SCOOP_HPC_LOCAL_JOB_ID": "local-links",
+        "SCOOP_HPC_LOCAL_NODES": "n0:1,n1:1",
+    }
+    done = runs.run(str(PROGRAMS / "links_program.py"), "8x80000", "4x400000")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["seconds"]) == 2
+
+
+def test_arrays_go_between_two_processes_by_raw_zeromq(tmp_path: Path) -> None:
+    argv = [sys.executable, str(PROGRAMS / "links_raw.py"), str(tmp_path / "address"), "8x80000", "4x400000"]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": search_path(ROOT)}
+    with subprocess.Popen(argv, env={**environ, "SLURM_PROCID": "1"}) as other:
+        try:
+            done = subprocess.run(
+                argv,
+                env={**environ, "SLURM_PROCID": "0"},
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert len(json.loads(done.stdout)["seconds"]) == 2
+            assert other.wait(60) == 0
+        finally:
+            other.kill()
 
 
 def _quick(rows: str, peers: list[str], out: Path, temporary: Path) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import figures, nodes, table
+from benchmarks import figures, links, nodes, table
 from benchmarks.figures import BEFORE, EXECUTOR, EXECUTOR_BEFORE, OURS, Figures, Target, judge, ratio
 from benchmarks.measure import MeasurementError, last_report, reason
 from benchmarks.peers import PEERS, PROGRAMS, Peer
@@ -342,3 +342,18 @@ def test_programs_read_what_processes_cost_from_proc() -> None:
     time.sleep(0.001)  # what is counted
     assert proc["wakes"](own) > woken
     assert 0 < before <= proc["computed"]([own])
+
+
+def test_links_are_judged_by_medians_each_load_by_itself() -> None:
+    loads = (links.Load(200, 1_000_000), links.Load(20, 50_000_000))
+    values = {OURS: [[90.0, 300.0], [70.0, 500.0], [80.0, 310.0]], links.RAW: [[100.0, 400.0]] * 3}
+    lines, reached = links.verdicts(loads, values)
+    assert [load.word() for load in loads] == ["200x1000000", "20x50000000"]
+    assert not reached
+    assert "scoop_hpc 80 MB/s (70 to 90), raw 100 MB/s (100 to 100); >= 0.8 x raw: reached (1.00 x)" in lines[0]
+    assert lines[1].endswith("not reached (0.96 x)")
+
+
+def test_links_that_are_measured_no_times_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert links.main(["--repeat", "0"]) == 2
+    assert capsys.readouterr().err == "benchmarks.links: --repeat is 0: it is from 1 on\n"
