@@ -43,8 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
         max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
     )
     hypothesis.settings.load_profile("patient")
-    # the tests start a thousand interpreters: without byte code each would compile all that it imports
+    # the tests start a thousand interpreters: without byte code each would compile all that it imports;
+    # and each process of pytest would spend seconds on the asserts of all tests, which it writes anew
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session", autouse=True)

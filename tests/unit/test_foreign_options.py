@@ -102,18 +102,13 @@ def test_each_scheduler_s_options_are_known_but_our_own_scheduler_s() -> None:
     assert [name for name, each in SCHEDULERS.items() if each.own_options is None] == ["local"]
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "name"),
-    [
-        (each.name, name)
-        for each in SCHEDULERS.values()
-        if each.own_options is not None
-        for name in each.own_options.ours
-    ],
-)
-def test_no_option_of_ours_is_hidden_and_what_is_told_of_them_exists(scheduler: str, name: str) -> None:
-    option = f"--{name}" if scheduler == "slurm" and len(name) > 1 else f"-{name}"
-    answer = ours(option, "1", scheduler)
-    assert answer is not None
-    told = re.sub(r"'[^']*'", "", answer[len(option) :])  # without what is within quotes: the directive
-    assert set(re.findall(r"(?<![\w-])--[a-z-]+", told)) <= OURS
+@pytest.mark.parametrize("scheduler", [name for name, each in SCHEDULERS.items() if each.own_options is not None])
+def test_no_option_of_ours_is_hidden_and_what_is_told_of_them_exists(scheduler: str) -> None:
+    own = SCHEDULERS[scheduler].own_options
+    assert own is not None
+    for name in own.ours:
+        option = f"--{name}" if scheduler == "slurm" and len(name) > 1 else f"-{name}"
+        answer = ours(option, "1", scheduler)
+        assert answer is not None, option
+        told = re.sub(r"'[^']*'", "", answer[len(option) :])  # without what is within quotes: the directive
+        assert set(re.findall(r"(?<![\w-])--[a-z-]+", told)) <= OURS

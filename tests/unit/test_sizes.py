@@ -42,10 +42,10 @@ def test_chunks_get_smaller_near_the_end_but_not_less_than_a_message_is_worth() 
 
 
 def test_chunk_of_thousands_of_workers_lasts_as_long_as_the_owner_needs_for_one_for_each() -> None:
-    made = chunks_of(Sizes(4096, pace=0.05), 4096 * 40, 0.05)
+    made = chunks_of(Sizes(4096, pace=0.05), 4096 * 20, 0.05)
     assert made[0] == 3  # 4,096 times 38 us are 0.156 s
     assert min(made[:-1]) == 3
-    assert set(chunks_of(Sizes(1024, pace=0.05), 1024 * 40, 0.05)) == {1}
+    assert set(chunks_of(Sizes(1024, pace=0.05), 1024 * 20, 0.05)) == {1}
 
 
 def test_cost_that_rises_a_thousandfold_is_followed_at_the_next_chunk() -> None:
