@@ -319,24 +319,35 @@ def test_loss_of_the_programs_node_is_the_end(four_nodes: Runs, what: str) -> No
     assert len(set(errors)) == 1, run.stderr()
 
 
-def start_without(name: str, runs: Runs) -> tuple[Nodes, int]:
-    """Start a run, and stop an agent before it has a broker, for which a busy machine may need several; return both."""
-    while True:
-        run = Nodes(runs, "--min-nodes=3", "--patience=30")
-        while name not in run.nodes():
-            assert run.run.poll() is None, run.stderr()
-        agent = run.nodes()[name].agent
-        os.kill(agent, signal.SIGSTOP)
-        if run.nodes()[name].broker is None:
-            return run, agent
-        os.kill(agent, signal.SIGCONT)
-        run.finish()
-        for path in (run.directory / "enough", *run.directory.glob("ran.*")):
-            path.unlink()
+# node d's agent stops before it does anything else
+LATE = """
+import os, signal, sys
+
+if sys.orig_argv[2:4] == ["scoop_hpc", "run"]:
+    from scoop_hpc.cli import agent
+
+    at_once = agent.main
+
+    def main(words, once):
+        if words[-2:] == ("--node", "d"):
+            with open("late.new", "w") as file: file.write(str(os.getpid()))
+            os.rename("late.new", "late")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        at_once(words, once)
+
+    agent.main = main
+"""
 
 
 def test_run_begins_with_fewer_nodes_and_takes_in_the_late(four_nodes: Runs) -> None:
-    run, late = start_without("d", four_nodes)
+    four_nodes.write(LATE, "sitecustomize.py")
+    four_nodes.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(four_nodes.directory), four_nodes.environ.get("PYTHONPATH", "")]
+    )
+    run = Nodes(four_nodes, "--min-nodes=3", "--patience=30")
+    until((run.directory / "late").exists)
+    late = int((run.directory / "late").read_text())
+    until(lambda: Path(f"/proc/{late}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     until(lambda: len({*run.begun().values()}) == 3)
     assert late not in run.begun().values()
     os.kill(late, signal.SIGCONT)
