@@ -161,12 +161,13 @@ class Exchange:
 
     def send_away(self, future: Future) -> None:
         """Export what may not be run here, *future* first of all: it is waited for."""
-        self.share()
-        if future.function is not None:
-            self.give_back()
+        with self.lock:
+            self.state.export(future)
+            self.state.share()
+            self._drain()
 
     def give_back(self) -> None:
-        """Hand all that has not started to the broker."""
+        """Hand what has not started to the broker."""
         with self.lock:
             self.state.give_back()
             self._drain()

@@ -30,6 +30,7 @@ class Policy(Struct, frozen=True):
     request_seconds: float = 0.0003  # from a request to the tasks
     hold_seconds: float = 0.03  # that an outcome waits for others, at the end of a task, while nobody is idle
     usual_weight: float = 0.2  # of the last task in what tasks usually take
+    share_batches: int = 1000  # of calls that may last, before the next look at the link: they take some 30 ms
 
     # looks at the link
 

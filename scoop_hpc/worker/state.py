@@ -225,7 +225,11 @@ class WorkerState:
         self.failed.extend((future, error) for future in futures)
 
     def share(self, however_short: bool = False) -> None:
-        """Export local tasks, oldest first: all that may last, and of the others what is wanted and worth it."""
+        """Export local tasks, oldest first: those that may last, and of the others what is wanted and worth it.
+
+        Of the former not too many at once. One call that takes long for once makes a million others of its function
+        look as if they might last, until the next outcomes; and each would go alone.
+        """
         if self.size == 1:
             return
         leaving, self.leaving = self.leaving, deque()
@@ -235,12 +239,22 @@ class WorkerState:
                 self.local.append(future)
             else:
                 groups.append((future,))
+        most = len(groups) + self._most_at_once
         group = self._next_group(0, however_short) if self.local else None
         while group:
             groups.append(group)
-            group = self._next_group(len(groups), however_short)
+            group = self._next_group(len(groups), however_short) if len(groups) < most else None
         if groups:
             self.outbox.append(Export(groups))
+
+    @property
+    def _most_at_once(self) -> int:
+        """The number of batches that are exported before the link is looked at again."""
+        return max(self.policy.share_batches, self.wanted)
+
+    def export(self, future: Future) -> None:
+        """Export *future*, if nobody has taken it."""
+        self.outbox.append(Export(((future,),)))
 
     def has_to_share(self) -> bool:
         """Return whether there may be something to share."""
@@ -251,14 +265,14 @@ class WorkerState:
         except IndexError:  # another thread has taken it meanwhile
             return False
 
-    def _next_group(self, taken_before: int, however_short: bool) -> list[Future]:
+    def _next_group(self, taken_before: int, however_short: bool, may_stay: bool = True) -> list[Future]:
         """Take the oldest local futures, of one function, as many as should travel together."""
         first = self._oldest()
         if first is None:
             return []
         cost, function = first.cost, first.function
         worth_it = however_short or cost.worth_a_journey(len(self.local))
-        if self.stays(cost) and (self.wanted <= taken_before or not worth_it):
+        if may_stay and self.stays(cost) and (self.wanted <= taken_before or not worth_it):
             return []
         most = min(cost.batch_size(), 1 + len(self.local) // (max(0, self.wanted - taken_before) + 1))
         taken: list[Future] = []
@@ -410,11 +424,14 @@ class WorkerState:
         )
 
     def give_back(self) -> None:
-        """Hand all that has not started to the broker."""
+        """Hand what has not started to the broker: all tasks of others, and of its own not too many at once."""
         self.give_back_inbox()
-        if self.local:
-            groups = [(future,) for future in self.local]
-            self.local.clear()
+        groups: list[Sequence[Future]] = []
+        group = self._next_group(0, True, may_stay=False)
+        while group:
+            groups.append(group)
+            group = self._next_group(0, True, may_stay=False) if len(groups) < self._most_at_once else None
+        if groups:
             self.outbox.append(Export(groups))
 
     def give_back_inbox(self) -> None:

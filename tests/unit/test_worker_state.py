@@ -201,6 +201,58 @@ def test_tasks_that_spawn_leave_one_by_one() -> None:
     assert list(state.local) == futures[2:]
 
 
+def test_one_call_that_takes_long_for_once_does_not_send_all_others_away() -> None:
+    state = worker()
+    cost = cost_of(1e-6)
+    futures = submit(state, cost, 3000)
+    cost.learn(0.05)
+    assert state.has_to_share()
+    state.share()
+    most = state.policy.share_batches
+    assert groups(state) == [1] * most
+    assert list(state.local) == futures[most:]
+    for _ in range(20):
+        cost.learn(1e-6)
+    assert not state.has_to_share()
+    state.share()
+    assert groups(state) == []
+
+
+def test_all_that_may_last_leave_between_looks_at_the_link() -> None:
+    state = worker()
+    cost = cost_of(1e-6)
+    futures = submit(state, cost, 2500)
+    cost.learn(0.05)
+    gone: list[Future] = []
+    while state.has_to_share():
+        state.share()
+        (export,) = done(state)
+        assert isinstance(export, Export)
+        gone += [future for group in export.groups for future in group]
+    assert gone == futures
+
+
+def test_what_is_waited_for_leaves_first_wherever_it_is() -> None:
+    home = Home(WORKER)
+    exchange = Exchange(home, WORKER, 4)
+    cost = cost_of(1e-6)
+    futures = submit(exchange.state, cost, 3000)
+    cost.learn(0.05)
+    exchange.send_away(futures[2900])
+    assert futures[2900].serial == 1
+    most = exchange.state.policy.share_batches
+    assert [future.serial for future in futures[:most]] == list(range(2, most + 2))
+    assert [future for future in futures if future.function is not None] == futures[most:2900] + futures[2901:]
+
+
+def test_quick_calls_that_are_handed_out_travel_together() -> None:
+    state = worker()
+    submit(state, cost_of(1e-5), 1000)
+    state.give_back()
+    assert sum(sizes := groups(state)) == 1000
+    assert len(sizes) <= 6
+
+
 def test_calls_of_different_functions_leave_apart() -> None:
     state = worker()
     cost = cost_of(0.0005)

@@ -467,9 +467,8 @@ class Worker(Process):
         self._exchange.drain()
 
     def _send_away(self, future: Future) -> None:
+        self.state.export(future)
         self._share()
-        if future.function is not None:
-            self._give_back()
 
     def _give_back(self) -> None:
         self.state.give_back()
