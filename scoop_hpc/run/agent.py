@@ -77,6 +77,7 @@ from scoop_hpc.transport.relay import Relay
 
 _REMEDY = "raise that, or ask for fewer workers"
 _LONGEST_POLL = 1.0  # seconds
+_RESTING_POLL = 4.0  # the same, where there is nothing to tell the driver
 _FAREWELL = 4.0  # seconds that those have to leave who are relayed for, and the driver to take an agent's last word
 _PROBE = 0.2  # seconds that a machine has to refuse a connection
 
@@ -122,6 +123,8 @@ class Agent:
         self._entrance: Entrance | None = None  # of its node
         self._broker: sockets.Socket | None = None
         self._told = time.monotonic()  # the driver, of what has arrived; tried to, while there is no connection
+        self._heard = self._told  # the driver
+        self._marks: list[tuple[int, int]] = []  # of the workers' tasks, at the last look at their accounts
         self._relay: Relay | None = None  # while other agents go by this one
         self._relays = 0  # that there have been
         self._authenticator: keys.Authenticator | None = None  # of them
@@ -229,8 +232,10 @@ class Agent:
 
     def _serve(self) -> None:
         """Wait until something happens, or is due, and take it in."""
-        due = self._state.deadline()
-        wait = _LONGEST_POLL if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_POLL)
+        due, now = self._state.deadline(), time.monotonic()
+        rests = self._line.rests and self._relay is None and self._told > self._heard
+        longest = _RESTING_POLL if rests else _LONGEST_POLL
+        wait = longest if due is None else min(max(0.0, due - now), longest)
         for ready, _ in self._poller.poll(math.ceil(wait * 1000)):
             if ready in self._line:
                 self._hear_driver()
@@ -257,6 +262,7 @@ class Agent:
     def _hear_driver(self) -> None:
         message = self._line.receive()
         while message is not None:
+            self._heard = time.monotonic()
             if isinstance(message, OutputSeen):
                 self._pipes.seen(message.count)
             elif isinstance(message, Forward):
@@ -427,6 +433,9 @@ class Agent:
         if is_due or self._accounts.has_failures(tables.values()):
             now = time.monotonic()
             self._do(self._state.accounted(self._accounts.read(tables, now), now))
+        before, self._marks = self._marks, [child.last_word.begun.mark for child in self._children.values()]
+        if self._marks == before:
+            self._state.rested(time.monotonic())
 
     def _tell_of_lost_files(self) -> None:
         for what in self._plan.lost_files():

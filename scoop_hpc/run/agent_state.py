@@ -548,6 +548,11 @@ class AgentState:
         self._accounts_due = now + self._accounts_interval()
         return [Tell(accounts)]
 
+    def rested(self, now: float) -> None:
+        """Take it that no worker has begun or ended a task between the last two looks at the accounts."""
+        if self._watch is None:
+            self._account_at = now + self._policy.account_rest
+
     def _be_watched(self, interval: float | None, now: float) -> list[Action]:
         """Look at the workers every *interval* seconds from now on, or no more.
 
@@ -557,6 +562,8 @@ class AgentState:
             None if interval is None else max(interval, self._policy.busy_look_each * len(self._welcome.nodes))
         )
         self._watch_at = self._accounts_due = now
+        if self._account_at is not None:
+            self._account_at = min(self._account_at, now + self._policy.account_look)
         return [] if interval is None else self._ask_broker()
 
     def _ask_broker(self) -> list[Action]:

@@ -77,7 +77,8 @@ from scoop_hpc.transport.probe import Probe as Asked
 from scoop_hpc.transport.steady import SteadyRouter
 
 _FILES = 16  # that are open at most, besides a pipe and a connection for each node
-_LONGEST_POLL = 0.5  # seconds: the client of a pool may die without a word
+_LONGEST_POLL = 0.5  # seconds
+_RESTING_POLL = 2.0  # the same, where there is nothing to tell agents: the client of a pool may die without a word
 
 
 class Driver:
@@ -122,6 +123,7 @@ class Driver:
         self._holds_traceback = False  # of the program: it is queued
         self._one_log = os.path.sameopenfile(1, 2)
         self._told = time.monotonic()  # the agents, of what has arrived
+        self._heard = self._told  # one of them
         self._open: set[int] = set()  # connections, by file descriptor
         self._connections: dict[int, AgentName] = {}  # of these, those whose agents are known
         self._hosts: dict[AgentName, str] = {}  # addresses that agents have come from
@@ -280,7 +282,8 @@ class Driver:
     def _serve(self) -> None:
         """Wait until something happens, or is due, and take it in."""
         due = min((time for time in self._deadlines() if time is not None), default=None)
-        wait = _LONGEST_POLL if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_POLL)
+        longest = _RESTING_POLL if self._told > self._heard else _LONGEST_POLL
+        wait = longest if due is None else min(max(0.0, due - time.monotonic()), longest)
         for ready, _ in self._poller.poll(math.ceil(wait * 1000)):
             if ready is self._socket:
                 self._serve_agents()
@@ -320,6 +323,7 @@ class Driver:
                 sender, *rest = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            self._heard = time.monotonic()
             name = AgentName(sender.bytes.decode(errors="backslashreplace"))
             descriptor = int(sender.get(zmq.SRCFD))
             if self._connections.get(descriptor) != name:

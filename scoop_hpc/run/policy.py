@@ -43,12 +43,13 @@ class AgentPolicy(Struct, frozen=True):
 
     driver_lost_after: float = 2.0  # without a connection that it had, before a welcome, the driver is gone
     probe: float = 2.0  # without a connection to the driver, between looks whether anybody listens
-    look: float = 2.0  # from one look at the processes to the next
-    stopped_looks: int = 10  # in a row, until a stopped process counts as one that will not go on
-    unanswered_looks: int = 30  # in a row, until a broker that runs and does not answer counts as hung
+    look: float = 4.0  # from one look at the processes to the next
+    stopped_looks: int = 5  # in a row, until a stopped process counts as one that will not go on
+    unanswered_looks: int = 15  # in a row, until a broker that runs and does not answer counts as hung
     busy_look: float = 1.0  # from one count of a node's busy workers to the next, but for the first node's
     busy_look_each: float = 0.01  # the same, for each node of the run
     account_look: float = 1.0  # from one look at the accounts of a node's workers to the next
+    account_rest: float = 4.0  # the same, where none of them has begun a task since
     account_each: float = 0.05  # between two messages of accounts, for each node of the run, at least
     signal_grace: float = 2.0  # from the first word to the origin, an exception or its signal, to the other
     program_grace: float = PROGRAM_GRACE  # after which the origin is killed

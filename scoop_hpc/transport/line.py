@@ -175,6 +175,11 @@ class AgentEnd:
             return self._leave_relay()
         return self._resume() if self._by is Hop.DRIVER else []
 
+    @property
+    def rests(self) -> bool:
+        """True while there is a connection to the driver itself, and no other is tried."""
+        return self._step is _Step.STRAIGHT and self.is_connected
+
     def look(self) -> list[Act]:
         """Leave a relay that says nothing; to be called about once a second.
 

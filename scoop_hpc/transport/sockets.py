@@ -19,7 +19,7 @@ Context = zmq.Context[Socket]
 
 SILENCE = 8.0  # seconds without an answer until a connection counts as lost
 _LEAST_SILENCE = 3.0  # a busy machine may answer as late
-_HEARTBEATS = 7  # ZMTP pings (RFC 37) in that time
+_HEARTBEATS = 3  # ZMTP pings (RFC 37) in that time; each wakes both ends twice
 _RECONNECT = 10  # ms between attempts: a start-up waits for this
 _CONNECT = 3_000  # ms for an attempt: tcp(7) sends its SYN again after 1, 3, 7, ... 63 s, however soon others answer
 

@@ -104,6 +104,11 @@ class SteadyDealer:
         """Take the driver to be at any of these *addresses*, should the connection be lost."""
         self._end.may_dial(addresses)
 
+    @property
+    def rests(self) -> bool:
+        """True while there is a connection to the driver itself: then a `look` changes nothing."""
+        return self._end.rests
+
     def keep_trying(self, now: float) -> None:
         """Go on to the next address if the connection is lost, and was not made again in time."""
         self._do(self._end.keep_trying(now))

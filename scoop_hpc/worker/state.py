@@ -240,10 +240,10 @@ class WorkerState:
             else:
                 groups.append((future,))
         most = len(groups) + self._most_at_once
-        group = self._next_group(0, however_short) if self.local else None
+        group = self._next_group(0, however_short) if self.local else []
         while group:
             groups.append(group)
-            group = self._next_group(len(groups), however_short) if len(groups) < most else None
+            group = self._next_group(len(groups), however_short) if len(groups) < most else []
         if groups:
             self.outbox.append(Export(groups))
 
@@ -430,7 +430,7 @@ class WorkerState:
         group = self._next_group(0, True, may_stay=False)
         while group:
             groups.append(group)
-            group = self._next_group(0, True, may_stay=False) if len(groups) < self._most_at_once else None
+            group = self._next_group(0, True, may_stay=False) if len(groups) < self._most_at_once else []
         if groups:
             self.outbox.append(Export(groups))
 

@@ -333,16 +333,16 @@ def test_child_that_goes_on_in_time_is_not(node: Node) -> None:
 
 
 def test_broker_that_does_not_answer_is_told_of(node: Node) -> None:
-    assert TellBroker(Beat()) in node.wait(2)
-    node.wait(58)
+    assert TellBroker(Beat()) in node.wait(4)
+    node.wait(56)
     assert faults(node) == []
-    node.wait(2)
+    node.wait(4)
     assert faults(node) == ["broker 0 (pid 100) on n1 has not answered for 60 s"]
 
 
 def test_broker_that_answers_is_asked_again(node: Node) -> None:
-    for _ in range(60):
-        assert TellBroker(Beat()) in node.wait(2)
+    for _ in range(30):
+        assert TellBroker(Beat()) in node.wait(4)
         node.broker(STANDING)
     assert faults(node) == []
 
@@ -749,6 +749,20 @@ def test_accounts_are_told_each_second_while_somebody_looks() -> None:
     assert accounts_due(node, 10) == 10
     node.driver(Watch(None))
     assert accounts_due(node, 20) <= 1
+
+
+def test_accounts_are_looked_at_less_often_where_no_task_begins_unless_somebody_looks() -> None:
+    node = Node(WELCOME).begin()
+    assert LookAtAccounts(False) in node.wait(1.0)
+    node.state.rested(node.now)
+    assert LookAtAccounts(False) not in node.wait(3.9)
+    assert LookAtAccounts(False) in node.wait(0.1)
+    node.state.rested(node.now)
+    node.driver(Watch(1.0))
+    for _ in range(5):
+        assert LookAtAccounts(True) in node.wait(1.0)
+        node.do(node.state.accounted(Accounts((), ()), node.now))
+        node.state.rested(node.now)
 
 
 def test_accounts_are_not_looked_at_while_all_is_ended() -> None:
