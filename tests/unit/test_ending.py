@@ -40,7 +40,7 @@ class Silence:
     def wait(self, timeout: float | None) -> None:
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        assert self._woken.wait(5), "for ever"
+        assert self._woken.wait(60), "for ever"
         self._woken.clear()
 
     def wake(self) -> None:
