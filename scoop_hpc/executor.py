@@ -239,7 +239,8 @@ class Executor(concurrent.futures.Executor):
     def _is_in_run(self) -> bool:
         """Return whether this process is a worker: then it has imported what it is."""
         current = sys.modules.get("scoop_hpc.worker.current")
-        return self._attached or (current is not None and current.running() is not None)
+        running = getattr(current, "running", None)  # None as well while another thread is about to import it
+        return self._attached or (running is not None and running() is not None)
 
     def _attach(self) -> Calls:
         """Have the workers of the run execute the calls."""
