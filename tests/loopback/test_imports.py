@@ -12,7 +12,7 @@ import pytest
 ENTRIES = {
     "scoop_hpc.__main__": 8,
     "scoop_hpc.cli.run": 152,
-    "scoop_hpc.cli.pool": 130,
+    "scoop_hpc.cli.pool": 131,
     "scoop_hpc.cli.agent": 147,
     "scoop_hpc.executor": 10,
     "scoop_hpc.pool.executor_map": 106,
