@@ -177,9 +177,12 @@ class Segments:
             return
         with self._lock:
             self._free_rested()
-            for number in list(itertools.islice(self._kept, _LOOK)):
+            in_vain = 0  # those of a batch of tasks become free together, so it ends by what is not
+            while self._kept and in_vain < _LOOK:
+                number = next(iter(self._kept))
                 if any(serial in waited_for for serial in self._kept[number].serials):
                     self._kept.move_to_end(number)
+                    in_vain += 1
                 else:
                     self._rest(self._kept.pop(number))
 

@@ -136,6 +136,20 @@ def test_arguments_are_kept_until_their_tasks_are_done(segments: Segments) -> No
     assert descriptors() == before
 
 
+def test_arguments_of_many_tasks_are_freed_together_behind_those_that_are_waited_for(segments: Segments) -> None:
+    before = descriptors()
+    late = put(segments, bytes(MAPPED))
+    segments.keep([late], [7])
+    batch = [put(segments, bytes(MAPPED)) for _ in range(80)]
+    segments.keep(batch, range(8, 88))
+    assert descriptors() == before + 81
+    segments.release({7: "waited for"})
+    assert descriptors() <= before + 1 + 32  # that rest
+    maps.opened(late)  # the task may have to run again
+    segments.release({})
+    assert not segments.has_kept
+
+
 def test_what_is_kept_or_discarded_is_not_watched(segments: Segments) -> None:
     frames = [put(segments, bytes(MAPPED)), put(segments, bytes(MAPPED))]
     segments.keep(frames[:1], [1])
