@@ -162,9 +162,9 @@ class PoolClient:
                 news.append((future, _settle, item))
 
     def tell(self, with_callbacks: bool = True) -> None:
-        """Settle the futures whose outcomes have come, their callbacks are called in here.
+        """Settle the futures whose outcomes have come. Their callbacks are called in here.
 
-        Or *with_callbacks* false, up to the first one that has any.
+        Without *with_callbacks*, those up to the first one that has any.
         """
         news = self._news
         while news:
@@ -227,7 +227,7 @@ class PoolClient:
         together: list[tuple[PoolFuture, Call]] = []
         waiting = self._waiting
         most = 1
-        first: Callable[..., Any] | None = None  # function
+        first: Callable[..., Any] | None = None  # whose calls are taken
         while waiting and len(together) < most:
             future = waiting[0]
             function = future.function  # None: it was cancelled

@@ -74,10 +74,7 @@ class Cost:
         >>> cost.batch_size()
         20
         """
-        if self.spawns or not self.short:
-            return 1
-        policy = self._policy
-        return max(1, min(policy.batch_calls, int(policy.batch_seconds / max(self.unpolled, 1e-7))))
+        return min(self._policy.batch_calls, self._calls_in(self._policy.batch_seconds))
 
     def least_batch(self) -> int:
         """Return how many calls are worth a message.
@@ -87,10 +84,11 @@ class Cost:
         >>> cost.least_batch()
         10
         """
-        if self.spawns or not self.short:
-            return 1
-        policy = self._policy
-        return max(1, int(policy.worth_seconds / max(self.unpolled, 1e-7)))
+        return self._calls_in(self._policy.worth_seconds)
+
+    def _calls_in(self, seconds: float) -> int:
+        """Return how many calls take so many *seconds*; one, if a single one may take long."""
+        return max(1, int(seconds / max(self.unpolled, 1e-7))) if self.short and not self.spawns else 1
 
     @property
     def stays(self) -> bool:

@@ -350,10 +350,12 @@ def test_note_survives_the_trip_and_the_frames_of_retries_are_not_shown() -> Non
 def test_child_that_a_function_has_forked_repeats_nothing() -> None:
     process = os.getpid()
     calls = []
+    children = []
 
     def fork() -> None:
         calls.append(os.getpid())
-        if os.fork() == 0:
+        children.append(os.fork())
+        if children[-1] == 0:
             raise OSError
 
     try:
@@ -361,7 +363,7 @@ def test_child_that_a_function_has_forked_repeats_nothing() -> None:
     except OSError:
         assert os.getpid() != process
         os._exit(len(calls))  # the test's runner has no business in the child
-    assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 1
 
 
 def test_threads_do_not_count_each_other_s_attempts() -> None:

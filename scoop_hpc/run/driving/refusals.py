@@ -40,13 +40,13 @@ class Refusals:
         """End the run, when all have had the time to say the same; or go on without them, if it has begun."""
         if self._life.ending is not None or self._due is None or now < self._due:
             return []
-        nodes = self._membership.hoped_for()
-        if now < self._latest and not all(node.is_up or node.refusal for node in nodes):
+        nodes, has_begun = self._membership.hoped_for(), self._life.phase is not Phase.JOINING
+        if not has_begun and now < self._latest and not all(node.is_up or node.refusal for node in nodes):
             self._due = min(self._latest, now + self._policy.gather_refusals)
             return []
         self._due = None
         refused = [node for node in nodes if node.refusal]
-        if self._life.phase is not Phase.JOINING:
+        if has_begun:
             actions: list[Action] = []
             for node in refused:
                 what, node.refusal = node.refusal, ""
