@@ -95,9 +95,15 @@ class Cost:
         """Return whether the next call stays here until others want it: not if it may last.
 
         Calls that submit tasks stay, too: were they all to leave for the broker's queue, a tree of tasks would be
-        walked breadth first, and be in memory as a whole.
+        walked breadth first, and be in memory as a whole. So does what may submit tasks: while no call has ended, the
+        worker that has them may try one, and knows.
         """
-        return self.short or self.spawns
+        return self.short or self.spawns or self.is_untried
+
+    @property
+    def is_untried(self) -> bool:
+        """Return whether nobody knows how long a call lasts, and a worker with other work may try one."""
+        return self.unpolled == 0.0
 
     def worth_a_journey(self, count: int) -> bool:
         """Return whether others should have some of *count* calls, in spite of what it takes to send them."""
@@ -170,6 +176,11 @@ class Leaving(Cost):
         self._short = -1.0  # seconds: no call counts as short
 
     @property
+    def is_untried(self) -> bool:
+        """Return False: no worker with other work tries one."""
+        return False
+
+    @property
     def spawns(self) -> bool:
         """Return False: whether or not its calls submit tasks."""
         return False
@@ -188,6 +199,11 @@ def terms_of(options: TaskOptions) -> Terms:
 
 class Unforeseeable(Cost):
     """The cost of calls that have nothing in common: none is known to be short."""
+
+    @property
+    def is_untried(self) -> bool:
+        """Return False: one that was tried tells nothing of the next."""
+        return False
 
     def learn(self, unpolled: float) -> None:
         """Learn nothing."""

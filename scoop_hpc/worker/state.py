@@ -170,10 +170,12 @@ class WorkerState:
         It stays until it is run or wanted by others, or, if it may not stay, for a millisecond, or not at all.
         """
         cost = future.cost
-        if cost.is_new and not (future.has_atoms or self.gathers):
+        if cost.is_new and self.is_spared and not (future.has_atoms or self.gathers):
             self.outbox.append(Export(((future,),)))  # before the program, which goes on, changes its arguments
             return True
         if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
+            self.local.append(future)
+        elif not (self.wanted or self.is_spared) and cost.is_untried:
             self.local.append(future)
         elif not self.wanted and (cost.brief or cost.is_new):
             self.leaving.append(future)
@@ -193,7 +195,7 @@ class WorkerState:
         """Take in a new future of another thread, to export it or, where there is no other worker, to run it here."""
         if self.size == 1:
             self.foreign.append(future)
-        elif self.stays(future.cost):
+        elif self.stays(future.cost) and not future.cost.is_untried:
             self.leaving.append(future)
         else:
             self.outbox.append(Export(((future,),)))

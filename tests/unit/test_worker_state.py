@@ -29,7 +29,7 @@ from scoop_hpc.protocol.messages import (
     Withdraw,
 )
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, WorkerName, worker_name
-from scoop_hpc.worker.durations import Cost
+from scoop_hpc.worker.durations import Cost, Leaving, Unforeseeable
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future, Waits
 from scoop_hpc.worker.policy import Policy
@@ -119,9 +119,9 @@ def test_tasks_that_last_leave_at_once_whatever_is_in_front_of_them() -> None:
     assert len(state.local) == 2
 
 
-@pytest.mark.parametrize("known", [None, 0.005])
-def test_tasks_that_may_be_brief_leave_together_while_nobody_is_idle(known: float | None) -> None:
-    state = worker()
+@pytest.mark.parametrize(("known", "is_spared"), [(None, True), (0.005, False)])
+def test_tasks_that_may_be_brief_leave_together_while_nobody_is_idle(known: float | None, is_spared: bool) -> None:
+    state = worker(is_spared=is_spared)
     submit(state, cost_of(known), 100)
     assert groups(state) == []
     state.before_poll(100.0, waits=False)
@@ -136,8 +136,42 @@ def test_tasks_that_may_be_brief_leave_at_once_while_others_want_them(known: flo
     assert groups(state) == [1]
 
 
-def test_tasks_that_turn_out_to_be_short_stay() -> None:
+def test_tasks_of_a_new_function_stay_with_the_task_that_submits_them_until_others_want_them() -> None:
     state, cost = worker(), cost_of()
+    futures = submit(state, cost, 10)
+    state.before_poll(100.0, waits=True)
+    assert groups(state) == []
+    assert not state.has_to_share()
+    state.receive(Demand(2))
+    assert state.has_to_share()
+    state.share()
+    assert groups(state) == [1, 1]
+    assert list(state.local) == futures[2:]
+    cost.learn(1.0)  # one was tried
+    state.share()
+    assert groups(state) == [1] * 8
+
+
+@pytest.mark.parametrize("cost", [Unforeseeable(), Leaving()])
+def test_tasks_of_which_a_first_tells_nothing_or_may_take_the_worker_down_leave(cost: Cost) -> None:
+    state = worker()
+    submit(state, cost, 2)
+    assert not state.local
+    state.before_poll(100.0, waits=False)
+    assert groups(state) == [1, 1]
+
+
+@pytest.mark.parametrize(("is_spared", "leaves"), [(True, True), (False, False)])
+def test_arguments_that_the_program_may_change_leave_at_once_if_the_function_is_new(
+    is_spared: bool, leaves: bool
+) -> None:
+    state = worker(is_spared=is_spared)
+    state.submitted(Future(NOBODY_WAITS, len, ([],), {}, cost_of()), 100.0)
+    assert groups(state) == [1] * leaves
+
+
+def test_tasks_that_turn_out_to_be_short_stay() -> None:
+    state, cost = worker(is_spared=True), cost_of()
     (first,) = submit(state, cost)
     state.before_poll(100.0, waits=False)
     done(state)
