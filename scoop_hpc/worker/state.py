@@ -241,18 +241,18 @@ class WorkerState:
                 self.local.append(future)
             else:
                 groups.append((future,))
-        most = len(groups) + self._most_at_once
-        group = self._next_group(0, however_short) if self.local else []
-        while group:
+        self._export_oldest(groups, however_short)
+
+    def _export_oldest(self, groups: list[Sequence[Future]], however_short: bool, may_stay: bool = True) -> None:
+        """Export *groups*, and with them the oldest local futures; no more than before the next look at the link."""
+        most = len(groups) + max(self.policy.share_batches, self.wanted)
+        while len(groups) < most and self.local:
+            group = self._next_group(len(groups), however_short, may_stay)
+            if not group:
+                break
             groups.append(group)
-            group = self._next_group(len(groups), however_short) if len(groups) < most else []
         if groups:
             self.outbox.append(Export(groups))
-
-    @property
-    def _most_at_once(self) -> int:
-        """The number of batches that are exported before the link is looked at again."""
-        return max(self.policy.share_batches, self.wanted)
 
     def export(self, future: Future) -> None:
         """Export *future*, if nobody has taken it."""
@@ -267,7 +267,7 @@ class WorkerState:
         except IndexError:  # another thread has taken it meanwhile
             return False
 
-    def _next_group(self, taken_before: int, however_short: bool, may_stay: bool = True) -> list[Future]:
+    def _next_group(self, taken_before: int, however_short: bool, may_stay: bool) -> list[Future]:
         """Take the oldest local futures, of one function, as many as should travel together."""
         first = self._oldest()
         if first is None:
@@ -428,13 +428,7 @@ class WorkerState:
     def give_back(self) -> None:
         """Hand what has not started to the broker: all tasks of others, and of its own not too many at once."""
         self.give_back_inbox()
-        groups: list[Sequence[Future]] = []
-        group = self._next_group(0, True, may_stay=False)
-        while group:
-            groups.append(group)
-            group = self._next_group(0, True, may_stay=False) if len(groups) < self._most_at_once else []
-        if groups:
-            self.outbox.append(Export(groups))
+        self._export_oldest([], however_short=True, may_stay=False)
 
     def give_back_inbox(self) -> None:
         """Hand what others have asked for to the broker, and with it the wish for more."""
