@@ -78,7 +78,7 @@ class Policy(Struct, frozen=True):
     scan_message: float = 0.0005  # seconds that a task and its outcome take from who sends and who receives them
     scan_pickling: float = 0.000001  # seconds that it takes to pickle and unpickle a small result, there and back
     ahead_items: int = 100_000  # of a map that are ahead of its consumer
-    ahead_each: int = 10  # of these for each worker, if that is more: results come in order, some tasks wait for long
+    ahead_each: int = 20  # of these for each worker, if that is more: a node has all of its first bundles for itself
     ahead_bytes: int = 128_000_000  # of their results
     small_map_items: int = 32  # of a map whose items are tasks of their own
 

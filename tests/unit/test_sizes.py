@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scoop_hpc.bulk.sizes import Shares, Sizes
+from scoop_hpc.worker.policy import DEFAULT
 
 
 def chunks_of(sizes: Sizes, count: int, seconds: float, size: int = 0) -> list[int]:
@@ -77,6 +78,13 @@ def test_one_long_item_among_quick_ones_is_soon_forgotten() -> None:
         sizes.learn(made[-1], made[-1] * 0.00001, 0)
         made.append(sizes.next(None))
     assert len(made) < 40
+
+
+def test_map_goes_on_while_a_node_has_the_first_bundles_for_itself() -> None:
+    workers = 16_384
+    sizes = Sizes(workers, spreads=True)
+    assert sizes.next(None) == DEFAULT.bundle_unknown  # each worker may take one, and all of it stay on its node
+    assert sizes.room((DEFAULT.bundle_unknown + DEFAULT.chunks_per_worker) * workers)
 
 
 def test_large_results_make_small_chunks_and_few_ahead() -> None:
