@@ -1,4 +1,4 @@
-"""The tasks that wait at a broker: first in, first out, and each found by owner and serial in constant time."""
+"""The tasks that wait at a broker, by two orders, and each found by owner and serial in constant time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.protocol.names import ProcessName, WorkerName, is_broker
+from scoop_hpc.protocol.names import ORIGIN, ProcessName, WorkerName, is_broker, is_worker
 
 _Key = tuple[WorkerName, int]  # owner, serial of the first task when it came: no other batch has that
 
@@ -22,6 +22,7 @@ class Queue:
     def __init__(self) -> None:
         self.batches: OrderedDict[_Key, Batch] = OrderedDict()
         self._several: set[_Key] = set()  # the batches of several tasks: there are few, and they are searched
+        self._inner: OrderedDict[_Key, None] = OrderedDict()  # the batches of tasks that tasks have submitted
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -35,6 +36,8 @@ class Queue:
         for batch in batches:
             key = batch.owner, batch.first() if batch.dropped else batch.serial
             self.batches[key] = batch
+            if batch.owner != ORIGIN and is_worker(batch.owner):
+                self._inner[key] = None
             if batch.count > 1:
                 self._several.add(key)
             elif self._several:
@@ -43,30 +46,44 @@ class Queue:
                 returned.append(key)
         for key in reversed(returned):
             self.batches.move_to_end(key, last=False)
+            if key in self._inner:
+                self._inner.move_to_end(key, last=False)
 
     def drop_owned(self, is_gone: Callable[[WorkerName], bool]) -> None:
         """Drop the tasks of owners that are gone."""
         for key in [key for key in self.batches if is_gone(key[0])]:
-            del self.batches[key]
-            self._several.discard(key)
+            self._remove(key)
 
     def pop(self) -> Batch:
         """Take the oldest."""
         key, batch = self.batches.popitem(last=False)
         if batch.count > 1:
             self._several.discard(key)
+        if self._inner:
+            self._inner.pop(key, None)
         return batch
+
+    def pop_for_worker(self, few: int) -> Batch:
+        """Take the oldest; if more than so *few* wait that no task has submitted, the oldest that one has."""
+        if not self._inner or len(self.batches) - len(self._inner) <= few:
+            return self.pop()
+        key, _ = self._inner.popitem(last=False)
+        self._several.discard(key)
+        return self.batches.pop(key)
 
     def pop_of(self, owner: WorkerName) -> Batch:
         """Take the oldest of this *owner*, who has one."""
         key = next(key for key in self.batches if key[0] == owner)
-        self._several.discard(key)
-        return self.batches.pop(key)
+        return self._remove(key)
 
     def pop_if(self, condition: Callable[[Batch], bool]) -> Batch:
         """Take the oldest that meets a *condition*, as one does."""
         key = next(key for key, batch in self.batches.items() if condition(batch))
+        return self._remove(key)
+
+    def _remove(self, key: _Key) -> Batch:
         self._several.discard(key)
+        self._inner.pop(key, None)
         return self.batches.pop(key)
 
     def get(self, owner: WorkerName, serial: int) -> Batch | None:
@@ -85,8 +102,7 @@ class Queue:
             if len(dropped) < batch.count:
                 self.batches[key] = msgspec.structs.replace(batch, dropped=dropped)
             else:
-                del self.batches[key]
-                self._several.discard(key)
+                self._remove(key)
         return True
 
     def _key_of(self, owner: WorkerName, serial: int) -> _Key | None:

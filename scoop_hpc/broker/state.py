@@ -11,6 +11,10 @@ ahead of time; the idle come first. A broker whose workers wait tells its busy w
 back), and steals from the neighbour with the longest queue, which it knows from its Load: see `Neighbours`. In a large
 run it steals for those that are idle behind its other neighbours, too.
 
+Tasks are taken oldest first. But where more of the program's wait than there are workers here, they take those first
+that tasks have submitted. The many may be bundles of a map, which are for other nodes: else the workers of the first
+one would open them all, as that takes a millisecond each, and what is in them, and what comes of it, would pass here.
+
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
 was lost, or has a time limit, may take its worker with it: the origin does not get it, nor the worker that waits for
 it, unless nobody else has taken one for a while. Who is gone stays known, for messages of the dead, and for them, may
@@ -733,7 +737,7 @@ class BrokerState:
                 batches: list[Batch] = []
                 count = 0
                 while len(batches) < fair and count < request.count:
-                    batch = self._next_for(name) if risky else self.queue.pop() if queue else None
+                    batch = self._next_for(name, takers) if risky or queue else None
                     if batch is None:
                         break
                     batches.append(batch)
@@ -743,13 +747,13 @@ class BrokerState:
                 sends.append(Send(name, Tasks(batches, request.number)))
         return sends
 
-    def _next_for(self, name: WorkerName) -> Batch | None:
-        """Take the next task for this worker, None if there is none that it may have."""
-        owner = self._risky_for(name)
+    def _next_for(self, name: WorkerName, takers: int) -> Batch | None:
+        """Take the next task for this worker, one of so many *takers*; None if there is none that it may have."""
+        owner = self._risky_for(name) if self.risky.batches else None
         if owner is not None:
             self._note_risky_taken()
             return self.risky.pop_of(owner)
-        return self.queue.pop() if self.queue.batches else None
+        return self.queue.pop_for_worker(few=takers) if self.queue.batches else None
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.

@@ -114,6 +114,25 @@ def test_oldest_task_first(broker: Broker) -> None:
     assert to(SECOND, broker.say(Request(1), SECOND)) == [Tasks([batch(1)], answer=1)]
 
 
+@pytest.mark.parametrize(("count", "order"), [(1, [1, 3, 4]), (2, [3, 4, 1, 2])])
+def test_workers_take_what_tasks_have_submitted_first_if_much_of_the_program_s_waits(
+    broker: Broker, count: int, order: list[int]
+) -> None:
+    broker.say(Tasks([batch(n + 1) for n in range(count)]), ORIGIN)  # for one worker, as the origin does not ask
+    broker.say(Tasks([batch(3, FAR)]), PEER)
+    broker.say(Tasks([batch(4, SECOND)]), SECOND)
+    sends = [send for _ in order for send in broker.say(Request(1), SECOND)]
+    given = [each.serial for message in to(SECOND, sends) if isinstance(message, Tasks) for each in message.batches]
+    assert given == order
+
+
+def test_peers_take_the_oldest_whoever_has_submitted_it(broker: Broker) -> None:
+    broker.say(Tasks([batch(1), batch(5)]), ORIGIN)
+    broker.say(Tasks([batch(2, FAR), batch(3, FAR), batch(4, FAR)]), OTHER)
+    (taken,) = (message for message in to(PEER, broker.say(Steal(2), PEER)) if isinstance(message, Tasks))
+    assert [each.serial for each in taken.batches] == [1, 5]
+
+
 def test_waiting_workers_share_the_queue_evenly(broker: Broker) -> None:
     broker.say(Request(64), ORIGIN)
     broker.say(Request(64), SECOND)

@@ -55,7 +55,7 @@ def to(sends: list[Send], name: ProcessName) -> list[Message]:
 def test_node_that_leaves_hands_back_what_waits_and_asks_its_workers_for_what_has_not_begun(broker: Broker) -> None:
     broker.say(Load(3, 0), OTHER)
     broker.say(Request(1), WORKER)  # it steals
-    broker.say(Tasks([batch(1), batch(2), batch(3, worker_name(2, 0))]), OTHER)
+    broker.say(Tasks([batch(1, worker_name(2, 0)), batch(2), batch(3, worker_name(2, 0))]), OTHER)
     sends = broker.say(LEAVES, AGENT)
     assert to(sends, WORKER) == [ALL, RunSize(4)] or to(sends, WORKER) == [RunSize(4), ALL]
     (tasks,) = (message for message in to(sends, HOME) if isinstance(message, Tasks))

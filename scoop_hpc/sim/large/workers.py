@@ -210,6 +210,9 @@ class Worker:
         if state.inbox:
             self._begin(time)
             return
+        if state.local and not state.is_spared:
+            self._begin_own(time)
+            return
         state.want()
         state.before_poll(time, True)
         time = self._drain(time)
@@ -224,7 +227,18 @@ class Worker:
             state.opened(task, [Task(task, task.serial, cast(Any, Call), task.frames[0], self._cost)])
             task = state.next_task()
         assert type(task) is Task
-        call = task.item
+        self._run_task(task, time)
+
+    def _begin_own(self, time: float) -> None:
+        """Begin the newest task that stays here, as if it had left and come back."""
+        state, wanted = self.state, self.state.wanted
+        state.withdraw()
+        batch = self._exported(cast(Promise, state.local.pop()))
+        state.wanted = wanted
+        self._run_task(Task(batch, batch.serial, cast(Any, batch.frames[0]), batch.frames[0], self._cost), time)
+
+    def _run_task(self, task: Task, time: float) -> None:
+        state, call = self.state, task.item
         state.prepare(self._cost, time)
         time = self._drain(time)
         self._run.begins(self.node, time)
