@@ -11,14 +11,17 @@ the block was. With anything in its epilogue, the run is a child of the script, 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os.path
+import re
 import shlex
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 
 import jinja2
+import jinja2.nodes
 
 from scoop_hpc.errors import InputError, TemplateError
 from scoop_hpc.fields.checks import check_line
@@ -33,6 +36,11 @@ BLOCKS = ("directives", "output", "environment", "prologue", "run", "epilogue")
 
 _FILTERS = ("directive", "quote", "walltime", "memory")
 _NAMES = ("array", "command", "dependency", "error", "output", "scheduler", "whole_nodes")
+
+# Jinja2's words [jinja2.runtime.Undefined, jinja2.compiler]
+_NO_NAME = re.compile(r"^'(\w+)' is undefined$")
+_NO_FIELD = re.compile(rf"{JobSpec.__name__} object' has no attribute '(\w+)'$")
+_NO_FILTER = re.compile(r"No filter named '(\w+)'")
 
 
 def render(
@@ -70,7 +78,9 @@ def render(
         "scheduler": scheduler,
     }
     try:
-        return environment.get_template(name).render(names)
+        script = environment.get_template(name).render(names)
+        _check_blocks(environment, name)
+        return script
     except InputError:
         raise
     except (
@@ -84,8 +94,7 @@ def render(
         ValueError,
     ) as error:
         raise TemplateError(
-            f"the template {_place(error, name)} does not render: {_words(error, environment)}{_known(error)}",
-            "--template",
+            f"the template {_place(error, name)} does not render: {_words(error, environment)}", "--template"
         ) from error
 
 
@@ -217,17 +226,81 @@ def _place(error: BaseException, name: str) -> str:
     return f"{frames[-1].filename!r}, line {frames[-1].lineno}," if frames else repr(name)
 
 
-def _known(error: BaseException) -> str:
-    """Return which names there are, for the end of a message about an error in the text of a template."""
-    if isinstance(error, (jinja2.TemplateNotFound, OSError, RecursionError, UnicodeDecodeError)):
-        return ""
-    known = [*_NAMES, *(f"job.{field.name}" for field in fields(JobSpec))]
-    return f"; the names that exist are {', '.join(known)}, the filters {', '.join(_FILTERS)}"
-
-
 def _words(error: BaseException, environment: jinja2.Environment) -> str:
     if isinstance(error, RecursionError):
         return f'it extends or includes itself: ours is called {OURS}..., as in {{% extends "{OURS}slurm{SUFFIX}" %}}'
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template {error.name!r}, but {', '.join(environment.list_templates())}"
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    if isinstance(error, jinja2.UndefinedError) and (name := _NO_NAME.search(text)) is not None:
+        return f"there is no {name[1]!r}: {_advice(name[1], ['job', *_NAMES])}"
+    if isinstance(error, jinja2.UndefinedError) and (field := _NO_FIELD.search(text)) is not None:
+        of_job = [f"job.{each.name}" for each in fields(JobSpec)]
+        return f"there is no 'job.{field[1]}': {_advice(f'job.{field[1]}', of_job)}"
+    if isinstance(error, jinja2.TemplateAssertionError) and (name := _NO_FILTER.search(text)) is not None:
+        return f"there is no filter {name[1]!r}: {_advice(name[1], _FILTERS)}"
+    return text
+
+
+def _advice(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def _check_blocks(environment: jinja2.Environment, name: str) -> None:
+    """Raise TemplateError where the template *name*, or one that it extends, says what would be passed over: a block
+    that what it extends has not, or text outside of blocks."""
+    assert environment.loader is not None
+    above: list[tuple[str, jinja2.nodes.Template]] = []  # this one, and those that it extends
+    ours = _file_of(environment, OURS + name) == _file_of(environment, name)
+    while not ours:
+        text, file, _ = environment.loader.get_source(environment, name)
+        tree = environment.parse(text, name, file)
+        above.append((file or name, tree))
+        extends = _extends(tree)
+        if extends is None or not isinstance(extends.template, jinja2.nodes.Const):
+            break  # it is the first of all, or only its text can tell
+        name = extends.template.value
+    else:
+        return
+    for (file, tree), *parents in (above[position:] for position in range(len(above) - 1)):
+        known = {block.name for _, parent in parents for block in parent.find_all(jinja2.nodes.Block)}
+        _check_child(file, tree, known)
+
+
+def _extends(tree: jinja2.nodes.Template) -> jinja2.nodes.Extends | None:
+    return next((node for node in tree.body if isinstance(node, jinja2.nodes.Extends)), None)
+
+
+def _file_of(environment: jinja2.Environment, name: str) -> str | None:
+    assert environment.loader is not None
+    try:
+        return environment.loader.get_source(environment, name)[1]
+    except jinja2.TemplateNotFound:
+        return None
+
+
+def _check_child(file: str, tree: jinja2.nodes.Template, known: Iterable[str]) -> None:
+    """Raise TemplateError for what is passed over in a template that extends one with the blocks *known*."""
+    own = {block.name: block for block in tree.find_all(jinja2.nodes.Block)}
+    inner = {nested.name for block in own.values() for nested in block.find_all(jinja2.nodes.Block)}
+    for block in own.values():
+        if block.name not in known and block.name not in inner:
+            raise TemplateError(
+                f"the template {file!r}, line {block.lineno}, has a block {block.name!r}, which what it extends "
+                f"has not: {_advice(block.name, sorted(known))}",
+                "--template",
+            )
+    extends = _extends(tree)
+    assert extends is not None
+    for node in tree.body[tree.body.index(extends) :]:  # what is before it is printed
+        for part in node.nodes if isinstance(node, jinja2.nodes.Output) else ():
+            text = part.data if isinstance(part, jinja2.nodes.TemplateData) else "{{"
+            if text.strip():
+                line = part.lineno + text[: len(text) - len(text.lstrip())].count("\n")
+                what = "a value" if text == "{{" else repr(text.strip().splitlines()[0])
+                raise TemplateError(
+                    f"the template {file!r}, line {line}, has {what} outside of blocks, where it says nothing: "
+                    "put it into a block",
+                    "--template",
+                )

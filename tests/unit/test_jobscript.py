@@ -357,10 +357,14 @@ def test_no_field_is_forgotten_above() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
-        ("#!/bin/bash\n{{ job.nodez }}\n", 2, "has no attribute 'nodez'"),
-        ("#!/bin/bash\n\n{{ jobb }}\n", 3, "'jobb' is undefined"),
-        ("{{ job.nodes | nosuch }}\n", 1, "nosuch"),
-        ("\n{{ jobb | directive }}\n", 2, "'jobb' is undefined"),
+        ("#!/bin/bash\n{{ job.nodez }}\n", 2, "there is no 'job.nodez': did you mean 'job.nodes'?"),
+        ("{{ job.xyzzy }}\n", 1, "there is no 'job.xyzzy': there are job.program, job.directory, "),
+        ("#!/bin/bash\n\n{{ jobb }}\n", 3, "there is no 'jobb': did you mean 'job'?"),
+        ("{{ xyzzy }}\n", 1, "there is no 'xyzzy': there are job, array, command, "),
+        ("{{ job.nodes | qoute }}\n", 1, "there is no filter 'qoute': did you mean 'quote'?"),
+        ("{{ job.nodes | xyzzy }}\n", 1, "there is no filter 'xyzzy': there are directive, quote, walltime, memory"),
+        ("\n{{ jobb | directive }}\n", 2, "there is no 'jobb': did you mean 'job'?"),
+        ("{{ job.name.xyzzy }}\n", 1, "has no attribute 'xyzzy'"),
         ("\n{{ job.walltime | walltime }}\n", 2, "NoneType"),
         ("a\n{% if %}\n", 2, "Expected an expression"),
         ("{{ 1 / 0 }}\n", 1, "division by zero"),
@@ -372,8 +376,39 @@ def test_a_broken_template_says_where_it_is_broken(tmp_path: Path, text: str, li
     message = str(caught.value)
     assert f"{str(tmp_path / 'slurm.sh.j2')!r}, line {line}," in message
     assert what in message
-    assert "job.workers_per_node" in message
+    assert ("job.workers_per_node" in message) is ("'job.xyzzy'" in message)  # only where it helps
     assert "\n" not in message
+
+
+EXTENDS = '{% extends "scoop_hpc/slurm.sh.j2" %}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{% block prolog %}\nmodule purge\n{% endblock %}\n", "line 2, .* 'prolog', .* did you mean 'prologue'"),
+        ("{% block x %}{% endblock %}", "line 2, .* 'x', .* there are directives, environment, epilogue, output, "),
+        ("\n  module purge\n", "line 3, has 'module purge' outside of blocks"),
+        ("{{ job.name }}", "line 2, has a value outside of blocks"),
+    ],
+)
+def test_what_a_template_says_to_nobody_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(TemplateError, match=words):
+        own(tmp_path, EXTENDS + text)
+
+
+def test_what_extends_a_template_of_ones_own_sees_its_blocks(tmp_path: Path) -> None:
+    site = EXTENDS + "{% block prologue %}{% block site %}\n{% endblock %}{% endblock %}\n"
+    (tmp_path / "site.sh.j2").write_text(site)
+    text = '{% extends "site.sh.j2" %}\n{% set word = "mine" %}{% block site %}\necho {{ word }}\n{% endblock %}\n'
+    assert "\necho mine\n" in own(tmp_path, text)
+    (tmp_path / "site.sh.j2").write_text(site.replace("block prologue", "block prolog"))
+    with pytest.raises(TemplateError, match=r"site.sh.j2', line 2, has a block 'prolog'"):
+        own(tmp_path, text)
+
+
+def test_what_a_template_has_before_what_it_extends_is_printed(tmp_path: Path) -> None:
+    assert own(tmp_path, "#!/bin/ksh\n" + EXTENDS).startswith("#!/bin/ksh\n")
 
 
 def test_a_template_that_is_not_there(tmp_path: Path) -> None:
