@@ -118,6 +118,11 @@ def has_begun(report: Report) -> bool:
     return record is not None or bool(status.nodes)
 
 
+def waits_again(report: Report) -> bool:
+    """Return whether a job that ran waits once more: its file has what it printed then, until it begins."""
+    return report.status.state is JobState.PENDING and report.record is not None and report.record.state.ended
+
+
 def _follows_into_one_file(report: Report) -> bool:
     """Return whether the jobs that one waits for may print into its file: theirs, until its driver runs."""
     if report.job is None:

@@ -87,9 +87,14 @@ def logs(following: bool, failed: bool, job: str) -> None:
         report, shown = follow.see_through(client, report)
     else:
         (report,) = client.status([report], lambda error: follow.say(f"warning: {error}"))
-        may_have = follow.has_begun(report) or report.status.state is JobState.UNKNOWN
+        again = follow.waits_again(report)
+        may_have = again or follow.has_begun(report) or report.status.state is JobState.UNKNOWN
         tail = follow.tail_of(report)
         shown = may_have and tail is not None and tail.show()
+        if shown and again:
+            follow.say(
+                f"job {job} is {follow.describe(report)}; that is what it printed before it was put back into its queue"
+            )
     if not shown:
         output = str(report.output)
         there = os.path.exists(output)

@@ -28,6 +28,7 @@ from scoop_hpc.jobs.record import Record, of_element
 from scoop_hpc.jobs.report import Report, goes_on, unasked
 from scoop_hpc.jobs.status import (
     NOT_BEGUN,
+    NOT_BEGUN_AGAIN,
     Known,
     Place,
     by_place,
@@ -446,8 +447,12 @@ class Client:
         waiting = [each for each in report.elements or (report,) if each.status.state is JobState.PENDING]
         if report.job is None or not waiting:
             return
-        end = JobStatus("", JobState.CANCELLED, NOT_BEGUN)
-        ends = {each.index: replace(end, job_id=each.status.job_id) for each in waiting}
+        ends = {
+            each.index: JobStatus(
+                each.status.job_id, JobState.CANCELLED, NOT_BEGUN if each.record is None else NOT_BEGUN_AGAIN
+            )
+            for each in waiting
+        }
         try:
             directories.write_ends(report.job, {**ends, **directories.read_ends(report.job)})
         except InputError as error:

@@ -19,7 +19,9 @@ from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.site import Site
 
-NOT_BEGUN = "cancelled before it began"  # the reason of an end that no scheduler may tell of
+# the reasons of an end that no scheduler may tell of
+NOT_BEGUN = "cancelled before it began"
+NOT_BEGUN_AGAIN = f"{NOT_BEGUN} again"
 
 _NO_ANSWER = "no answer from"  # the beginning of a reason
 
@@ -110,13 +112,15 @@ def stand(scheduler: Scheduler, report: Report, answer: Answer, ends: Ends, know
         status, told = answer.said.get(JobKey(key.job, each.index), unread_array), ends.get(each.index)
         if status is not None and told is not None and (status.unread or status.with_its_array):
             status = None  # what was said before is better
-        if told is not None and told.reason == NOT_BEGUN and (status is None or status.state is JobState.CANCELLED):
-            # a record is that of a run before the job was put back into its queue
-            settled.append(replace(each, status=replace(told, reason=(status or told).reason or NOT_BEGUN)))
+        has_not_begun = told is not None and told.reason in (NOT_BEGUN, NOT_BEGUN_AGAIN)
+        if told is not None and has_not_begun and (status is None or status.state is JobState.CANCELLED):
+            # a record is that of a run before the job was put back into its queue: the end is not that one's
+            end = replace(told, reason=(status or told).reason or told.reason)
+            settled.append(replace(each, status=end, record=known.record(each)))
             continue
         if status is not None and status.state.ended:
             heard[each.index] = status
-        elif status is not None and told is not None and told.reason != NOT_BEGUN:
+        elif status is not None and told is not None and not has_not_begun:
             del heard[each.index]  # it was put back into its queue
         settled.append(_stand_one(each, status or told, answer, known))
     if not is_array:

@@ -296,7 +296,8 @@ def test_a_requeued_job_cancelled_while_it_waits_is_not_told_with_its_former_run
         (report,) = client.status(client.find(["7"], SLURM))
         status = report.status
         assert (status.state, status.nodes, status.exit_status) == (JobState.CANCELLED, (), None)
-        assert status.reason == "cancelled before it began"
+        assert status.reason == "cancelled before it began again"
+        assert report.record is not None  # what it printed then can be shown
 
 
 def test_cancelling_many_is_one_command(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from scoop_hpc.cli import follow
 from scoop_hpc.cli.follow import Tail, has_begun, tail_of
+from scoop_hpc.cli.jobs import logs
 from scoop_hpc.errors import SchedulerError, ScoopError
 from scoop_hpc.fields.array import JobArray
 from scoop_hpc.fields.spec import JobSpec
@@ -20,6 +22,7 @@ from scoop_hpc.jobs.directories import Job
 from scoop_hpc.jobs.record import Record
 from scoop_hpc.jobs.report import Report
 from scoop_hpc.schedulers.answers import Completed, JobStatus
+from scoop_hpc.schedulers.base import Scheduler
 from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.registry import SCHEDULERS
 
@@ -179,6 +182,36 @@ def test_a_job_that_was_put_back_into_its_queue_has_not_begun(tmp_path: Path) ->
     job = submitted(tmp_path, spec_in(tmp_path))
     assert not has_begun(report_of(job, JobState.PENDING, record(JobState.FAILED)))
     assert has_begun(report_of(job, JobState.RUNNING, record(JobState.FAILED)))
+
+
+class Known:
+    """A client that has been told how one job stands."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def find(self, job_ids: Sequence[str], fallback: Scheduler) -> list[Report]:
+        return [self._report]
+
+    def status(self, reports: Sequence[Report], on_trouble: Callable[[SchedulerError], None]) -> list[Report]:
+        return [self._report]
+
+
+def test_logs_show_what_a_job_printed_before_it_was_put_back_into_its_queue(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted(tmp_path, spec_in(tmp_path))
+    waits = report_of(job, JobState.PENDING, record(JobState.FAILED))
+    monkeypatch.setattr(follow, "open_client", lambda environ: Known(waits))
+    with pytest.raises(ScoopError, match=r"there is no output file .*fixed.out': job 7 is PENDING"):
+        logs.main(["7"], standalone_mode=False)
+    (tmp_path / "fixed.out").write_text("half of it\n")
+    logs.main(["7"], standalone_mode=False)
+    printed = capfd.readouterr()
+    assert printed.out == "half of it\n"
+    assert printed.err == (
+        "scoop-hpc: job 7 is PENDING; that is what it printed before it was put back into its queue\n"
+    )
 
 
 def test_the_file_of_a_chain_is_the_earlier_job_s_until_the_driver_runs(tmp_path: Path) -> None:
