@@ -45,14 +45,15 @@ def make_private(directory: str) -> None:
     check_private(directory)
 
 
-def check_private(directory: str) -> None:
+def check_private(directory: str, to_be_made: bool = False) -> None:
     """Refuse *directory*, of what we keep, if others may write to it or to the one above: scripts are read from there,
-    and, by the shells of agents, the environment of a run."""
+    and, by the shells of agents, the environment of a run. One *to_be_made* need not be there yet."""
     check_directory(
         directory,
         "the directory for state",
         "make it yours alone (chmod go-w), or let SCOOP_HPC_STATE name another",
         own=2,
+        to_be_made=to_be_made,
     )
 
 

@@ -76,10 +76,18 @@ def read_text(path: str, what: str, trust: str | None = None) -> str:
         ) from error
 
 
-def check_directory(path: str, what: str, advice: str, own: int = 1) -> None:
-    """Refuse the directory *path* if it is there and others own it, or may write to it; *what* it is, an error says."""
+def check_directory(path: str, what: str, advice: str, own: int = 1, to_be_made: bool = False) -> None:
+    """Refuse the directory *path* if it is there and others own it, or may write to it; *what* it is, an error says.
+
+    One *to_be_made* is refused before it is there, if it would be then: what is missing of its way is made for this
+    user alone.
+    """
+    there, missing = path, []
+    while to_be_made and not os.path.isdir(there) and there != os.path.dirname(there):
+        missing.append(Entry(there, stat.S_IFDIR | 0o700, os.geteuid(), os.getegid()))
+        there = os.path.dirname(there)
     try:
-        reason = objection(_way(path), identity(), own)
+        reason = objection([*_way(there), *reversed(missing)], identity(), own)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

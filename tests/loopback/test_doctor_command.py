@@ -146,6 +146,14 @@ def test_state_that_others_could_write_to_is_a_finding(site: Site) -> None:
     assert any("chmod go-w" in each for each in lines(done, "directories"))
 
 
+def test_state_that_submit_would_refuse_to_make_is_a_finding(site: Site) -> None:
+    (site.directory / "team").mkdir()
+    (site.directory / "team").chmod(0o777)
+    done = site.call("doctor", SCOOP_HPC_STATE=str(site.directory / "team" / "me"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert any("everybody may write to" in each for each in lines(done, "directories"))
+
+
 def test_settings_of_the_program_count(site: Site) -> None:
     (site.directory / "p.py").write_text("#SCOOP --module gcc/12\nif __name__ == '__main__':\n    pass\n")
     for modules in ("LMOD_CMD", "LMOD_PKG", "MODULESHOME"):

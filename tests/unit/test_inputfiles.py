@@ -117,6 +117,17 @@ def test_a_directory_for_state_that_others_may_write_to_is_refused(tmp_path: Pat
         list(directories.newest_first(str(tmp_path / "state"), print))
 
 
+def test_a_directory_for_state_is_refused_before_it_is_there_where_it_would_be(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    jobs = tmp_path / "team" / "me" / "state" / "jobs"
+    private.check_private(str(jobs), to_be_made=True)
+    (tmp_path / "team").chmod(0o777)
+    private.check_private(str(jobs))  # nothing is there
+    with pytest.raises(InputError, match=f"'{jobs}' is not safe: everybody may write to '{tmp_path / 'team'}'"):
+        private.check_private(str(jobs), to_be_made=True)
+    assert not jobs.parent.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("group", "number", "members", "is_private"),
     [

@@ -112,9 +112,9 @@ def _unsafe(state: str, is_used: bool) -> list[Finding]:
     try:
         if is_used:
             private.make_private(state)
-        elif os.path.isdir(state):
-            private.check_private(state)
-        elif not os.access(_existing(state), os.W_OK):
+            return []
+        private.check_private(os.path.join(state, "jobs"), to_be_made=True)  # where the first job would go
+        if not os.path.isdir(state) and not os.access(_existing(state), os.W_OK):
             raise InputError(f"cannot make the directory {state!r}; SCOOP_HPC_STATE names another directory for jobs")
     except InputError as error:
         return [change("directories", str(error), "")]
