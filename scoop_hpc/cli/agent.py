@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -33,6 +35,8 @@ from scoop_hpc.transport.entrance import Entrance
 from scoop_hpc.transport.last_word import LastWord
 from scoop_hpc.worker import main as worker_main
 from scoop_hpc.worker.main import WorkerPlan
+
+_OF_SLURM = "SLURMD_NODENAME"  # holds the name of a node where srun has started its agent
 
 
 def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
@@ -82,10 +86,12 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
         agent.join()
         agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
         while agent.is_to_return:  # in this process: to start another may be no longer possible
-            agent = Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
+            former, agent = agent, Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
             try:
                 agent.join()
-            except LaunchError:  # if the driver is gone, the first node has said so
+            except LaunchError:  # if the driver is gone, the first node has said so, unless it is gone, too
+                if arguments.node_variable == _OF_SLURM and not plan.party:  # a joiner's job has a script of its own
+                    _end_leftover(former, signals)
                 break
             agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
     except Ended:
@@ -98,6 +104,22 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
     # a joiner has to know how its agents ended; a driver does, and launchers complain of a status that is not 0
     status = 1 if arguments.party and not agent.is_dismissed else 0
     os._exit(status)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
+
+
+def _end_leftover(agent: Agent, signals: SignalFd) -> None:
+    """End what the driver's scheduler keeps of its job, if it has lost the driver's node."""
+    from scoop_hpc.cli.leftover import end_leftover  # noqa: PLC0415  rarely needed, and an agent has to start fast
+    from scoop_hpc.jobs.commands import run_command  # noqa: PLC0415
+
+    def pause(seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            select.select([signals.fileno()], [], [], left)
+            if signal.SIGTERM in signals.take():
+                return False
+        return True
+
+    end_leftover(os.environ, agent.nodes(), run_command, pause, agent.tell_of_lost_driver)
 
 
 def _node(arguments: argparse.Namespace) -> str:

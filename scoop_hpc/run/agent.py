@@ -514,6 +514,14 @@ class Agent:
         """Return whether nobody listens where the driver was; on its own machine a connection does not break else."""
         return bool(self._welcome.directory) or all_refuse([self._line.address], _PROBE)
 
+    def nodes(self) -> int:
+        """Return how many nodes the run has, or has had."""
+        return len(self._welcome.nodes)
+
+    def tell_of_lost_driver(self) -> None:
+        """Leave word that the driver is lost, in the place of the first node's agent."""
+        self._leave_word(f"{self._welcome.driver} {records.DRIVER_LOST}")
+
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it
             if self._welcome.complaints:

@@ -348,6 +348,14 @@ def is_known_as_down(site: ClusterUnderTest, node: str) -> bool:
     return any(f"@{node}" in line and line.split()[-1] == "u" for line in lines)  # qstat(1), unknown
 
 
+def test_job_that_has_lost_its_first_node_does_not_keep_the_others(cluster: ClusterUnderTest) -> None:
+    job = LossyJob(cluster, "--grace", "5", "--patience", "30")
+    with restored(lambda: cluster.machine.start_node(job.first)):
+        cluster.machine.kill_node(job.first)
+        assert cluster.scoop_hpc("wait", job.id, timeout=180).returncode == 1
+        assert f"on {job.first} died, or its node was lost" in cluster.status(job.id)["reason"]
+
+
 def test_any_loss_is_the_end_where_that_is_wanted(site: ClusterUnderTest) -> None:
     job = LossyJob(site, "--on-node-loss", "fail")
     job.kill(job.others[0], "scoop-broker")
