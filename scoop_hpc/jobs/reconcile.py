@@ -9,6 +9,7 @@ from scoop_hpc.schedulers.answers import JobStatus
 from scoop_hpc.schedulers.job_state import JobState
 
 _SILENT = "the driver ended without a word"
+_SCRIPT_FAILED = "the job script failed, though the program had ended well"
 _FORGOTTEN = "the scheduler has forgotten it, and it left no record"
 
 
@@ -62,7 +63,10 @@ def _complete(said: JobStatus, record: Record) -> JobStatus:
         return replace(said, state=record.state, reason=record.reason, exit_status=record.exit_status)
     reason = said.reason or record.reason
     if state in (JobState.FAILED, JobState.OUT_OF_MEMORY) and said.state is JobState.FAILED:
-        words = (record.reason if record.state.ended else _SILENT, said.reason)
+        of_script = record.state is JobState.COMPLETED and bool(said.exit_status)
+        words = (_SCRIPT_FAILED if of_script else record.reason if record.state.ended else _SILENT, said.reason)
         reason = "; ".join(word for word in words if word)
+        if of_script:
+            return replace(said, reason=reason)
     exit_status = said.exit_status if record.exit_status is None else record.exit_status
     return replace(said, state=state, reason=reason, exit_status=exit_status)

@@ -73,6 +73,14 @@ def recorded(state: JobState, exit_status: int | None = None, reason: str = "") 
             "3 of 8 died; NonZeroExitCode",
         ),
         (said(S.FAILED, "NonZeroExitCode"), recorded(S.FAILED, 3), S.FAILED, 3, "NonZeroExitCode"),
+        # how the script ended after it, the scheduler does
+        (
+            said(S.FAILED, "NonZeroExitCode", 7),
+            recorded(S.COMPLETED, 0),
+            S.FAILED,
+            7,
+            "the job script failed, though the program had ended well; NonZeroExitCode",
+        ),
         # a driver that was killed
         (said(S.FAILED, "RaisedSignal:9", 137), recorded(S.RUNNING), S.FAILED, 137, f"{SILENT}; RaisedSignal:9"),
         # no silent success: a script that goes on after its driver failed, and ends well
