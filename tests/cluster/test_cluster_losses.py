@@ -353,7 +353,7 @@ def test_job_that_has_lost_its_first_node_does_not_keep_the_others(cluster: Clus
     with restored(lambda: cluster.machine.start_node(job.first)):
         cluster.machine.kill_node(job.first)
         assert cluster.scoop_hpc("wait", job.id, timeout=180).returncode == 1
-        assert f"on {job.first} died, or its node was lost" in cluster.status(job.id)["reason"]
+        assert f"on {job.first} died, or its node was lost" in str(cluster.status(job.id)["reason"])
 
 
 def test_any_loss_is_the_end_where_that_is_wanted(site: ClusterUnderTest) -> None:

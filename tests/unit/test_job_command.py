@@ -128,6 +128,16 @@ def test_another_scheduler_than_the_clusters_leaves_the_cluster_out() -> None:
         call(render, "--scheduler", "local", "--profile", "a", "pi.py")
 
 
+def test_a_cluster_of_a_scheduler_that_is_none_is_not_passed_over_in_silence() -> None:
+    HERE.write_text('[clusters.a]\nscheduler = "slrum"\nqueue = "qa"\n')
+    assert call(render, "--scheduler", "local", "pi.py")[1] == (
+        "scoop-hpc: warning: scoop_hpc.toml, line 2: there is no scheduler 'slrum', so the cluster 'a' is not found "
+        "by it: did you mean 'slurm'?\n"
+    )
+    HERE.write_text('[clusters.a]\nscheduler = "slrum"\n[clusters.b]\nscheduler = "local"\n')
+    assert call(render, "pi.py")[1] == ""  # another site's, perhaps, where a package brings it
+
+
 # what is refused
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import socket
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from scoop_hpc.cli.options.program import MOST_OF_A_PROGRAM
 from scoop_hpc.cli.templates import user_directory
 from scoop_hpc.errors import SettingsError
 from scoop_hpc.files.reading import TRUST, read_file
+from scoop_hpc.schedulers.registry import SCHEDULERS
 from scoop_hpc.settings import foreign
 from scoop_hpc.settings.clusters import Picked, pick, tables
 from scoop_hpc.settings.program_lines import ProgramLine, read_program_lines
@@ -93,7 +94,21 @@ def read_settings(
     # a file is for many programs: what this one says, it means
     more += [f"{each}, so it sets nothing" for each in idle if each.setting in of_program]
     values = {name: _convert(setting) for name, setting in settings.items()}
+    if picked.cluster is None:
+        more += _of_no_scheduler(site_files)
     return InForce(settings, values, tuple(idle), picked, (*warnings, *more))
+
+
+def _of_no_scheduler(site_files: Sequence[SiteFile]) -> list[str]:
+    """Return a warning of each cluster that nothing can pick by its scheduler, for there is none of that name."""
+    return [
+        f"{setting.origin}: there is no scheduler {setting.value!r}, so the cluster {name!r} is not found by it: "
+        f"{advice(str(setting.value), SCHEDULERS)}"
+        for file in site_files
+        for name, own in file.clusters.items()
+        for setting in own
+        if setting.name == "scheduler" and setting.value not in SCHEDULERS
+    ]
 
 
 def cluster_names(environ: Mapping[str, str]) -> list[str]:
