@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -106,7 +108,7 @@ def _answer(words: Sequence[str], scoops_flags: bool) -> int:
     try:
         return _run(words, scoops_flags)
     except click.ClickException as error:
-        return _fail(error.format_message(), 2)
+        return _fail(_told(error), 2)
     except click.Abort:
         return 130
     except (InputError, SchedulerError) as error:
@@ -120,6 +122,22 @@ def _answer(words: Sequence[str], scoops_flags: bool) -> int:
     except OSError as error:
         what = f"{error.strerror}: {error.filename!r}" if error.filename else f"cannot write: {error.strerror}"
         return _fail(what, 1)
+
+
+def _told(error: click.ClickException) -> str:
+    """Return what click says of *error*, and which command is meant, or may be, where it says that there is none."""
+    text = error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or not isinstance(context.command, click.Group):
+        return text
+    commands = context.command.list_commands(context)
+    if text.startswith("Missing command"):
+        return f"{text} {context.command_path} takes one of {', '.join(commands)}"
+    named = re.match("No such command '(.*?)'", text)
+    if named is None or "Did you mean" in text:  # as later versions of click may ask themselves
+        return text
+    near = difflib.get_close_matches(named[1], commands, n=1)
+    return f"{text} Did you mean {near[0]!r}?" if near else f"{text} {context.command_path} --help lists all"
 
 
 def _run(words: Sequence[str], scoops_flags: bool) -> int:

@@ -55,6 +55,23 @@ def test_program_that_is_taken_for_a_command_is_told_how_to_be_run(environ: dict
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("sbumit p.py", "No such command 'sbumit'. Did you mean 'submit'?"),
+        ("xyzzy", "No such command 'xyzzy'. scoop-hpc --help lists all"),
+        ("template shwo slurm", "No such command 'shwo'. Did you mean 'show'?"),
+        ("template", "Missing command. scoop-hpc template takes one of list, new, show"),
+    ],
+)
+def test_command_that_there_is_not_is_told_with_those_there_are(
+    environ: dict[str, str], tmp_path: Path, words: str, what: str
+) -> None:
+    command = [sys.executable, "-c", "from scoop_hpc.cli.main import main; main()", *words.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, f"scoop-hpc: error: {what}\n")
+
+
 @pytest.mark.parametrize("words", [["render", "--scheduler", "local", "p.py"], ["--help"]])
 def test_output_that_cannot_be_written_is_one_line(environ: dict[str, str], tmp_path: Path, words: list[str]) -> None:
     status, _, stderr = scoop_hpc(environ, tmp_path, *words, stdout="/dev/full")
