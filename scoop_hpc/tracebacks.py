@@ -12,6 +12,10 @@ from types import TracebackType
 from typing import Any
 
 _OURS = __name__.partition(".")[0]
+# These pass by what the user's class, or metaclass, has in their places.
+_name_of_class = type.__dict__["__name__"].__get__
+_cause_of = BaseException.__dict__["__cause__"].__get__
+_context_of = BaseException.__dict__["__context__"].__get__
 
 
 def without_ours(error: BaseException) -> BaseException:
@@ -24,14 +28,46 @@ def without_ours(error: BaseException) -> BaseException:
             continue
         seen.add(id(each))
         BaseException.with_traceback(each, _of_user(each.__traceback__))  # an attribute may not be set: frozen classes
-        left += [each.__cause__, each.__context__, *_members(each)]
+        left += [_cause_of(each), _context_of(each), *_members(each)]
     return error
 
 
 def text_of(error: BaseException) -> str:
     """Return the traceback of *error*, as Python shows it, without the frames of ours that lead to the user's."""
     without_ours(error)
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return formatted(error, error.__traceback__)
+
+
+def formatted(error: BaseException, trace: TracebackType | None) -> str:
+    """Return *error* and *trace* as Python shows them; what the user's code does not let it show is left out."""
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:  # a class of the user's, or a source file whose name cannot be that of any
+        pass
+    frames = [
+        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
+        for frame, line in traceback.walk_tb(trace)
+    ]
+    try:
+        last = "".join(traceback.format_exception_only(type(error), error))
+    except BaseException:  # the user's class
+        last = f"{class_name(error)}\n"
+    return "".join(["Traceback (most recent call last):\n" if frames else "", *frames, last])
+
+
+def class_name(value: object) -> str:
+    """Return the name of the class of *value*, whatever its metaclass does."""
+    name: str = _name_of_class(type(value))
+    return name
+
+
+def encodable(text: str) -> str:
+    r"""Return *text* as UTF-8 can have it: file names, and what users make of them, may contain lone surrogates.
+
+    >>> encodable("caf\udce9")
+    'caf\\udce9'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def run_exit_functions() -> None:
@@ -55,7 +91,7 @@ def run_exit_functions() -> None:
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     """Return the exceptions in a group, one of Python's or of a package that has them for 3.10; none of any other."""
-    if not any(kind.__name__ == "BaseExceptionGroup" for kind in type(error).__mro__):
+    if not any(_name_of_class(kind) == "BaseExceptionGroup" for kind in type(error).__mro__):
         return ()
     members: tuple[BaseException, ...] = error.exceptions  # type: ignore[attr-defined]
     return members

@@ -15,7 +15,6 @@ import io
 import mmap
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import Any
@@ -28,6 +27,7 @@ from scoop_hpc.pickling import reducers, task_exits
 from scoop_hpc.pickling.unpicklable import go_on_after, path_of, reason_of
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.task import TaskFunction
+from scoop_hpc.tracebacks import class_name, formatted
 from scoop_hpc.transport import maps
 from scoop_hpc.transport.segments import LEAST, Segments
 
@@ -36,6 +36,7 @@ _task_pickler: Callable[..., Any] | None = None  # set once, in the client and t
 _OUT_OF_BAND = LEAST  # bytes: smaller buffers cost less inside the pickle than as frames of their own
 # whose frames are above the user's
 _ROOMS = ("scoop_hpc.worker.", "scoop_hpc.bulk.", "scoop_hpc.pickling.", "scoop_hpc.pool.", "scoop_hpc.task")
+_set_cause = BaseException.__dict__["__cause__"].__set__  # the user's class may be frozen, or have a property there
 _OURS = (mmap.mmap, bytearray)  # what frames are that belong to nobody else
 
 
@@ -307,7 +308,7 @@ def load_outcome(frames: Sequence[Buffer]) -> Outcome:
         return Outcome(error=refusal("cannot unpickle the task's result", failure))
     if isinstance(error, SystemExit):
         task_exits.mark(error)
-    BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))  # its class may be frozen
+    _set_cause(error, RemoteTraceback(text))
     return Outcome(None, error, unpolled)
 
 
@@ -367,10 +368,7 @@ def traceback_text(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_ROOMS):
         trace = trace.tb_next
-    try:
-        return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException:  # the user's __str__
-        return "".join(traceback.format_tb(trace)) + type(error).__name__
+    return formatted(error, trace)
 
 
 def _shown(value: Any) -> str:
@@ -378,5 +376,5 @@ def _shown(value: Any) -> str:
         text = repr(value)
     except BaseException as error:  # a user's __repr__
         go_on_after(error)
-        return f"a {type(value).__name__}"
+        return f"a {class_name(value)}"
     return text if len(text) <= 200 else text[:200] + "..."

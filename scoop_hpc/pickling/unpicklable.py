@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from scoop_hpc.tracebacks import class_name, encodable
+
 _PROBES = 1_000  # parts that are tried
 _OF_CLASSES = frozenset({"__dict__", "__weakref__"})
 _HOLDERS = ("__self__", "func", "args", "keywords", "__wrapped__", "__defaults__", "__kwdefaults__", "__cause__")
@@ -24,17 +26,22 @@ def go_on_after(error: BaseException) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the type and the text of *error*, whose own ``__str__`` may fail.
+    """Return the type and the text of *error*, whose own ``__str__`` may fail, as UTF-8 can have them.
 
     >>> reason_of(TypeError("cannot pickle 'socket' object"))
     "TypeError: cannot pickle 'socket' object"
     """
     try:
-        text = str(error)
+        text = plain_text(error)
     except BaseException as failure:  # the user's __str__
         go_on_after(failure)
         text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return encodable(f"{class_name(error)}: {text}" if text else class_name(error))
+
+
+def plain_text(value: Any) -> str:
+    """Return ``str(value)``, which may be of a subclass of the user's, as an ordinary string."""
+    return str.__str__(str(value))
 
 
 def path_of(value: Any, label: str, pickles: Callable[[Any], bool]) -> str:

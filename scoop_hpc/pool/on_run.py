@@ -17,6 +17,7 @@ from typing import Any
 from scoop_hpc import tracebacks
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
+from scoop_hpc.pickling.unpicklable import reason_of
 from scoop_hpc.pool.status import ExecutorStatus
 from scoop_hpc.protocol.messages import Buffer
 from scoop_hpc.task import WithOptions, options_of
@@ -65,7 +66,7 @@ class CallFor(WithOptions):
                 function(*args, **kwargs)
             except BaseException as error:  # the user's function: it may raise anything
                 print(tracebacks.text_of(error), file=sys.stderr, end="")
-                _failures[self.key] = f"the initializer failed: {type(error).__name__}: {error}"
+                _failures[self.key] = f"the initializer failed: {reason_of(error)}"
         failure = _failures[self.key]
         if failure is not None:
             broken = BrokenPoolError(failure)

@@ -27,6 +27,7 @@ from typing import Any
 
 from scoop_hpc.errors import BrokenPoolError, ScoopError
 from scoop_hpc.pickling import main_by_value
+from scoop_hpc.pickling.unpicklable import reason_of
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import PoolFuture, Question, QuestionKind
 from scoop_hpc.pool.held_signals import HeldSignals
@@ -232,7 +233,7 @@ class WorkerPool(Pool):
         except ScoopError as error:
             self._fail(str(error))
         except BaseException as error:  # a bug
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(reason_of(error))
             raise
 
     def _fail(self, failure: str) -> None:
@@ -321,7 +322,7 @@ class WorkerPool(Pool):
         except ScoopError as error:
             reason = str(error)
         except BaseException as error:  # a callback's SystemExit, or a bug: no thread may wait for ever
-            reason = f"{reason}: {type(error).__name__}: {error}"
+            reason = f"{reason}: {reason_of(error)}"
             raise
         finally:
             self._end(reason)

@@ -19,6 +19,7 @@ from scoop_hpc.errors import ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.pickling import batching, main_by_value, pickles
 from scoop_hpc.pickling.guard import guarded_names
+from scoop_hpc.pickling.unpicklable import reason_of
 from scoop_hpc.protocol.messages import (
     Fault,
     Pool,
@@ -212,7 +213,7 @@ def _serve_pool(controller: Controller, link: BrokerLink, pool: Pool, arguments:
             initializer(*args, **kwargs)
     except BaseException as error:  # the user's function: it may raise anything
         print(tracebacks.text_of(error), file=sys.stderr, end="")
-        return _fail(link, f"the initializer failed in {where}: {type(error).__name__}: {error}", 1)
+        return _fail(link, f"the initializer failed in {where}: {reason_of(error)}", 1)
     return _serve(controller, link)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -167,6 +169,88 @@ def test_arguments_are_shortened_whatever_they_do(table: AccountTable) -> None:
     (failure,) = table.failures()
     assert failure.arguments.startswith("<Hostile")
     assert len(failure.arguments) < 200
+
+
+def nameless() -> Exception:
+    """Return an error whose class lets nobody see its name."""
+
+    class Hidden(type):
+        def __getattribute__(cls, name: str) -> Any:
+            if name in ("__name__", "__qualname__", "__module__"):
+                raise SystemExit("no")
+            return super().__getattribute__(name)
+
+    class Nameless(Exception, metaclass=Hidden):
+        pass
+
+    return Nameless("x")
+
+
+class Text(str):
+    """A string that nobody may look at."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise SystemExit("no")
+
+
+class Saying(Exception):
+    """An error that says something of a class of its own."""
+
+    def __str__(self) -> str:
+        return Text("so it is")
+
+
+def imitation(name: str) -> object:
+    """Return an object that reprlib takes for a collection."""
+    return type(name, (), {})()
+
+
+def fail(error: BaseException, *_: Any) -> None:
+    raise error
+
+
+def fail_in_no_file() -> None:
+    exec(compile("raise ValueError('in no file')", "\ud800", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [10**5000, [10**5000], "\udcff", *map(imitation, ["array", "deque", "dict", "list", "set"])],
+    ids=lambda value: type(value).__name__,
+)
+def test_task_fails_by_its_own_error_whatever_its_arguments_are(table: AccountTable, argument: object) -> None:
+    assert str(futures.submit(fail, ValueError("its own"), argument).exception()) == "its own"
+    (failure,) = table.failures()
+    assert failure.error == "ValueError: its own"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (lambda: ValueError("caf\udce9"), r"ValueError: caf\udce9"),
+        (nameless, "Nameless: x"),
+        (Saying, "Saying: so it is"),
+    ],
+    ids=["surrogate", "nameless", "saying"],
+)
+def test_task_fails_by_its_own_error_whatever_that_says(
+    table: AccountTable, error: Callable[[], Exception], text: str
+) -> None:
+    raised = error()
+    assert futures.submit(fail, raised).exception() is raised
+    (failure,) = table.failures()
+    assert failure.error.rpartition(".")[2] == text
+
+
+def test_task_of_a_file_that_can_be_none_and_with_such_a_name_fails_by_its_own_error(table: AccountTable) -> None:
+    task = types.FunctionType(fail_in_no_file.__code__, globals(), "task\udcff")
+    task.__qualname__ = "task\udcff"
+    assert str(futures.submit(task).exception()) == "in no file"
+    (failure,) = table.failures()
+    assert failure.function == r"task\udcff"
+    assert failure.traceback.endswith("ValueError: in no file\n")
 
 
 def test_functions_beyond_the_rows_go_together() -> None:

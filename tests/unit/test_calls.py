@@ -289,6 +289,24 @@ class Mute(Exception):
         raise Stop(name)
 
 
+class Own(Exception):
+    @property
+    def __cause__(self) -> Any:
+        raise Stop("no cause")
+
+    @property
+    def __notes__(self) -> Any:
+        raise Stop("no notes")
+
+
+def test_exception_with_a_cause_of_its_own_arrives_as_itself() -> None:
+    arrived = outcome_of(Own("x"))
+    assert (type(arrived), arrived.args) == (Own, ("x",))
+    cause = BaseException.__dict__["__cause__"].__get__(arrived)
+    assert isinstance(cause, RemoteTraceback)
+    assert "outcome_of" in str(cause)
+
+
 @pytest.mark.parametrize("error", [Frozen(3), Lying(3), Leaving(3), Needs(3, why="odd"), Slotted(3), Stop(3)], ids=repr)
 def test_exception_that_misbehaves_on_its_way_arrives_as_itself(error: BaseException) -> None:
     arrived = outcome_of(error)

@@ -97,6 +97,28 @@ def test_text_is_that_of_python() -> None:
     assert text.endswith("ZeroDivisionError: division by zero\n")
 
 
+def test_text_tells_what_can_be_shown_of_an_error_that_python_cannot_show() -> None:
+    class Odd(Exception):
+        @property
+        def __cause__(self) -> Any:
+            raise SystemExit("no")
+
+    error = Odd("x")
+    BaseException.with_traceback(error, raised(USER, "inner").__traceback__)
+    assert tracebacks.text_of(error).splitlines()[:2] == [
+        "Traceback (most recent call last):",
+        '  File "p.py", line 4, in inner',
+    ]
+    assert tracebacks.text_of(error).endswith("Odd\n")
+
+
+def test_text_of_a_file_that_can_be_none_has_the_error() -> None:
+    try:
+        exec(compile("1 / 0", "\ud800", "exec"), {"__name__": "user"})
+    except ZeroDivisionError as error:
+        assert tracebacks.text_of(error).endswith("ZeroDivisionError: division by zero\n")
+
+
 def test_hook_for_exit_functions_sees_none_of_our_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[str], str | None]] = []
 
@@ -199,3 +221,4 @@ def test_reason_has_the_error_in_a_line_whatever_its_text_does() -> None:
             raise ValueError
 
     assert failure.import_error("p.py", Odd()) == "cannot import 'p.py': Odd"
+    assert failure.import_error("p.py", OSError("caf\udce9")) == r"cannot import 'p.py': OSError: caf\udce9"

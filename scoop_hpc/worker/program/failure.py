@@ -100,7 +100,7 @@ class OriginFailure:
 
 def _text_of(error: BaseException) -> str:
     """Return the traceback of *error*, in characters that a message can have."""
-    return tracebacks.text_of(error)[-_MOST:].encode(errors="backslashreplace").decode()
+    return tracebacks.encodable(tracebacks.text_of(error)[-_MOST:])
 
 
 def _claim(name: WorkerName, text: str) -> bytes:

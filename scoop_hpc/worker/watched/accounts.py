@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 from scoop_hpc.errors import WorkerLostError
 from scoop_hpc.pickling.pickles import traceback_text
-from scoop_hpc.pickling.unpicklable import go_on_after
+from scoop_hpc.pickling.unpicklable import go_on_after, plain_text
 from scoop_hpc.protocol.histogram import BINS, EDGES, bin_of
 from scoop_hpc.protocol.messages import FailedTask
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.task import TaskOptions, options_of, repeated_by
+from scoop_hpc.tracebacks import class_name, encodable
 from scoop_hpc.transport.accounts import AccountTable
 from scoop_hpc.worker.losses import name_of_call
 
@@ -30,6 +31,9 @@ MOST_TIMES = 256  # of one function, that are added up together
 MOST_FAILURES = 1000  # of one worker, that are described
 _FAILURES_A_SECOND = 50  # the same: to describe one takes 0.2 ms
 _ARGUMENTS, _ERROR, _TRACEBACK = 300, 300, 4000  # characters that are kept
+# These pass by a user's metaclass.
+_qualified_name_of = type.__dict__["__qualname__"].__get__
+_module_of = type.__dict__["__module__"].__get__
 
 
 class Account:
@@ -144,11 +148,11 @@ class Accounts:
         self, account: Account, error: BaseException, arguments: str, attempt: int, position: int | None
     ) -> None:
         failure = FailedTask(
-            function=account.name,
+            function=encodable(account.name),
             position=position,
             arguments=arguments,
             error=_cut(described(error), _ERROR),
-            traceback=_cut_middle(traceback_text(error), _TRACEBACK),
+            traceback=_cut_middle(encodable(traceback_text(error)), _TRACEBACK),
             worker=self._worker,
             attempt=attempt,
             time=time.time(),
@@ -223,12 +227,12 @@ class _Arguments(reprlib.Repr):
         self.maxstring = self.maxother = 80
         self.maxlevel = 3
 
-    def repr_instance(self, x: Any, level: int) -> str:
+    def repr1(self, x: Any, level: int) -> str:
         try:
-            return super().repr_instance(x, level)
-        except BaseException as error:  # a user's __repr__: reprlib forgives an Exception
+            return super().repr1(x, level)
+        except BaseException as error:  # a user's class, which may be called `array`, or an integer of 10,000 digits
             go_on_after(error)
-            return f"<{type(x).__name__}>"
+            return f"<{class_name(x)}>"
 
 
 _arguments = _Arguments()
@@ -241,7 +245,7 @@ def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     "1, 'x', far=[0, 1, 2, 3, 4, 5, ...]"
     """
     words = [_arguments.repr(each) for each in args]
-    return ", ".join([*words, *(f"{name}={_arguments.repr(value)}" for name, value in kwargs.items())])
+    return encodable(", ".join([*words, *(f"{name}={_arguments.repr(value)}" for name, value in kwargs.items())]))
 
 
 def shortened(value: Any) -> str:
@@ -250,21 +254,20 @@ def shortened(value: Any) -> str:
     >>> shortened(list(range(100)))
     '[0, 1, 2, 3, 4, 5, ...]'
     """
-    return _arguments.repr(value)
+    return encodable(_arguments.repr(value))
 
 
 def described(error: BaseException) -> str:
     """Return the name of the class of *error*, and what it says, whatever that class does."""
     try:
-        text = str(error)
+        text = plain_text(error)
     except BaseException as failure:  # a user's __str__
         go_on_after(failure)
         text = ""
-    kind = type(error)
-    name = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return f"{name}: {text}" if text else name
+    name, module = _qualified_name_of(type(error)), _module_of(type(error))
+    if module not in ("builtins", "__main__"):
+        name = f"{module}.{name}"
+    return encodable(f"{name}: {text}" if text else name)
 
 
 def _cut(text: str, most: int) -> str:
