@@ -36,11 +36,11 @@ class Scripts:
         self.mark = f"SCOOP_TEST={directory}"
         self.environ = {**os.environ, "TMPDIR": str(self.temporary), "SCOOP_TEST": str(directory)}
 
-    def start(self, text: str) -> subprocess.Popen[str]:
-        """Start a program."""
+    def start(self, text: str, *options: str) -> subprocess.Popen[str]:
+        """Start a program, by an interpreter with *options*."""
         (self.directory / "script.py").write_text(HEAD + text, encoding="utf-8")
         return subprocess.Popen(
-            [sys.executable, "script.py"],
+            [sys.executable, *options, "script.py"],
             cwd=self.directory,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -49,9 +49,9 @@ class Scripts:
             text=True,
         )
 
-    def run(self, text: str) -> str:
+    def run(self, text: str, *options: str) -> str:
         """Run a program to its end, which should be a good one that leaves nothing; return what it printed."""
-        process = self.start(text)
+        process = self.start(text, *options)
         stdout, stderr = process.communicate(timeout=120)
         assert (process.returncode, without_delays(stderr)) == (0, "")
         assert self.alive() == {}
@@ -221,6 +221,15 @@ def test_modules_beside_the_script_are_found(scripts: Scripts) -> None:
         "import beside\nwith Executor(1) as e: print(e.submit(beside.add, 3, b=4).result(), [*e.map(beside.add, [1])])"
     )
     assert scripts.run(program) == "7 [2]\n"
+
+
+def test_workers_have_the_options_of_the_interpreter(scripts: Scripts) -> None:
+    program = """
+def seen(): return __debug__, sys.flags, sys.warnoptions, sys._xoptions, len(str(10**5000))
+with Executor(1) as executor: assert executor.submit(seen).result() == seen()
+print(__debug__, sys.warnoptions)
+"""
+    assert scripts.run(program, "-O", "-W", "error", "-X", "int_max_str_digits=0") == "False ['error']\n"
 
 
 def test_initializer_sets_a_global_that_tasks_read_and_change(scripts: Scripts) -> None:
