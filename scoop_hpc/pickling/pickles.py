@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from scoop_hpc.errors import TaskError, UnpicklableError
 from scoop_hpc.pickling import reducers, task_exits
-from scoop_hpc.pickling.unpicklable import go_on_after, path_of, reason_of
+from scoop_hpc.pickling.unpicklable import attribute, go_on_after, path_of, reason_of
 from scoop_hpc.protocol.messages import Buffer, Reference
 from scoop_hpc.task import TaskFunction
 from scoop_hpc.tracebacks import class_name, formatted
@@ -178,7 +178,7 @@ def _named_part(value: Any, pickler: Callable[..., Any] | None) -> str:
     label, part = parts[0] if parts else ("", value)
     path = path_of(part, label, pickles)
     if path.startswith("argument") and callable(value[0]):
-        path += f" of {getattr(value[0], '__name__', value[0])}"
+        path += f" of {attribute(value[0], '__name__') or _shown(value[0])}"
     return f"{path} ({_shown(part)})" if path else _shown(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from scoop_hpc.tracebacks import class_name, encodable
 
 _PROBES = 1_000  # parts that are tried
+_PATH = 200  # characters of a path that are told
 _OF_CLASSES = frozenset({"__dict__", "__weakref__"})
 _HOLDERS = ("__self__", "func", "args", "keywords", "__wrapped__", "__defaults__", "__kwdefaults__", "__cause__")
 
@@ -49,6 +51,8 @@ def path_of(value: Any, label: str, pickles: Callable[[Any], bool]) -> str:
 
     >>> path_of({"a": [1, print]}, "table", lambda part: part is not print and not isinstance(part, (dict, list)))
     "table['a'][1]"
+
+    A path that is as long as a list of lists is deep is cut in the middle. Futures are not looked into: they refuse.
     """
     probes = _PROBES
     known = {id(value)}
@@ -64,32 +68,35 @@ def path_of(value: Any, label: str, pickles: Callable[[Any], bool]) -> str:
                 known.add(id(part))
                 bad.append((suffix, part))
                 break
-    return label
+    return label if len(label) <= _PATH else f"{label[: _PATH // 2]}...{label[-(_PATH // 2) :]}"
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a value, each with what leads there."""
+    if isinstance(value, concurrent.futures.Future):
+        return
     if isinstance(value, dict):
         yield from ((f"[{key!r}]" if type(key) in (str, int) else "[...]", part) for key, part in value.items())
     elif isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", part) for index, part in enumerate(value))
     elif isinstance(value, (set, frozenset)):
         yield from (("{...}", part) for part in value)
-    closure = _attribute(value, "__closure__")
+    closure = attribute(value, "__closure__")
     names = [name for kind in type(value).__mro__ for name in _names(kind.__dict__.get("__slots__", ()))]
-    attributes = _attribute(value, "__dict__") or {}
+    attributes = attribute(value, "__dict__") or {}
     if closure:
         for name, cell in zip(value.__code__.co_freevars, closure):
-            yield f".{name}", _attribute(cell, "cell_contents")
+            yield f".{name}", attribute(cell, "cell_contents")
     yield from ((f".{name}", part) for name, part in dict(attributes).items() if name not in _OF_CLASSES)
-    yield from ((f".{name}", _attribute(value, name)) for name in (*_HOLDERS, *names))
+    yield from ((f".{name}", attribute(value, name)) for name in (*_HOLDERS, *names))
 
 
 def _names(slots: Any) -> Iterator[str]:
     return iter((slots,) if isinstance(slots, str) else slots)
 
 
-def _attribute(value: Any, name: str) -> Any:
+def attribute(value: Any, name: str) -> Any:
+    """Return an attribute of *value*; None if there is none, or the user's code raises something."""
     try:
         return getattr(value, name, None)
     except BaseException as error:  # the user's __getattr__, or an empty cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copyreg
 import dataclasses
 import mmap
@@ -184,6 +185,39 @@ class PickledBuffer:
 def test_unpicklable_value_is_shown() -> None:
     with pytest.raises(TaskError, match="cannot pickle .*lock"):
         pickles.dump(threading.Lock())
+
+
+def test_what_is_nested_too_deep_is_told_in_a_few_words() -> None:
+    value: list[Any] = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        value = [value]
+    with pytest.raises(UnpicklableError, match=r"^cannot pickle argument 1(\[0\])+.*recursion") as raised:
+        pickles.dump((print, ((value,), {})))
+    assert len(str(raised.value)) < 1000
+
+
+def test_future_as_an_argument_is_refused_without_a_look_into_it() -> None:
+    class Refusing(concurrent.futures.Future):  # type: ignore[type-arg]
+        def __reduce__(self) -> Any:
+            raise TypeError("send its result")
+
+    with pytest.raises(UnpicklableError, match=r"^cannot pickle argument 'f'\[1\] of print .*: send its result$"):
+        pickles.dump((print, ((), {"f": [0, Refusing()]})))
+
+
+def test_callable_object_whose_name_raises_is_told_of_by_its_own_description() -> None:
+    class Callable:
+        @property
+        def __name__(self) -> str:
+            raise SystemExit("no name")
+
+        def __call__(self) -> None: ...
+
+        def __repr__(self) -> str:
+            return "<the callable>"
+
+    with pytest.raises(UnpicklableError, match=r"^cannot pickle argument 1 of <the callable> "):
+        pickles.dump((Callable(), ((threading.Lock(),), {})))
 
 
 def test_exception_arrives_as_itself_with_its_traceback_as_cause() -> None:

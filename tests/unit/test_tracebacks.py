@@ -113,10 +113,9 @@ def test_text_tells_what_can_be_shown_of_an_error_that_python_cannot_show() -> N
 
 
 def test_text_of_a_file_that_can_be_none_has_the_error() -> None:
-    try:
+    with pytest.raises(ZeroDivisionError) as raised:
         exec(compile("1 / 0", "\ud800", "exec"), {"__name__": "user"})
-    except ZeroDivisionError as error:
-        assert tracebacks.text_of(error).endswith("ZeroDivisionError: division by zero\n")
+    assert tracebacks.text_of(raised.value).endswith("ZeroDivisionError: division by zero\n")
 
 
 def test_hook_for_exit_functions_sees_none_of_our_frames(monkeypatch: pytest.MonkeyPatch) -> None:
