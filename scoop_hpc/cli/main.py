@@ -86,6 +86,8 @@ def scoop_hpc() -> None:
 
 def main(scoops_flags: bool = False) -> NoReturn:
     """Run the command line, perhaps one with *scoops_flags*; bad input is one line on stderr and exit status 2."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited: sbatch's exit status, for one, would be 0
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a job may be called what the locale cannot say
     try:

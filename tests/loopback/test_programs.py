@@ -255,6 +255,20 @@ def test_hangup_does_not_end_a_run_under_nohup(runs: Runs) -> None:
     assert process.communicate("\n", timeout=120)[0] == "still here\n"
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])"],
+    ids=["ignored", "blocked"],
+)
+def test_run_hears_of_its_children_whatever_its_parent_has_made_of_that_signal(runs: Runs, setting: str) -> None:
+    work = "def fail(n): return subprocess.call('exit 3', shell=True)\n"
+    program = runs.write("import subprocess\n" + HEAD + work + MAIN + "print(sum(futures.map(fail, range(4))))")
+    words = f"import os, signal, sys; {setting}; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", words, "-m", "scoop_hpc", "run", "-n", "2", program]
+    done = subprocess.run(command, cwd=runs.directory, env=runs.environ, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "12\n", "")
+
+
 def test_signal_is_heard_while_nobody_reads_the_output(runs: Runs) -> None:
     program = HEAD + "def talk(n):\n    while True: print('z' * 1000)\n" + MAIN + "list(futures.map(talk, range(9)))"
     process = runs.start("-n", "3", runs.write(program))
