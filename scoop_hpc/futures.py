@@ -24,7 +24,7 @@ from concurrent.futures import (
     InvalidStateError,
     TimeoutError,
 )
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar  # noqa: TID251  see below
 
 from scoop_hpc.bulk.checks import deadline_in
 from scoop_hpc.bulk.feed import check_callable
@@ -38,8 +38,13 @@ from scoop_hpc.pool.future import PoolFuture
 from scoop_hpc.task import task
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.current import current, running
-from scoop_hpc.worker.future import Future
+from scoop_hpc.worker.future import Future as TaskFuture
 from scoop_hpc.worker.waiting import AnyWaiter
+
+if TYPE_CHECKING:  # as which programs declare it: the class below is one, and what it is of, no checker could tell
+    from concurrent.futures import Future
+else:
+    Future = TaskFuture
 
 __all__ = [
     "ALL_COMPLETED",
@@ -60,14 +65,18 @@ __all__ = [
 ]
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
 class DoneAndNotDone(NamedTuple):
     """The result of `wait`."""
 
-    done: set[Future]
-    not_done: set[Future]
+    done: set[Future[Any]]
+    not_done: set[Future[Any]]
 
 
-def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+def submit(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
     """Schedule ``function(*args, **kwargs)``; return its future."""
     if not callable(function):
         check_callable(function)
@@ -75,7 +84,9 @@ def submit(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future
     return current().submit(function, args, kwargs)
 
 
-def wait(futures: Iterable[Future], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
+def wait(
+    futures: Iterable[Future[Any]], timeout: float | None = None, return_when: str = ALL_COMPLETED
+) -> DoneAndNotDone:
     """Wait until all *futures* are done, or the first, or the first that raised; or *timeout* seconds are over."""
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise InputError(f"return_when is {return_when!r}: take ALL_COMPLETED, FIRST_COMPLETED or FIRST_EXCEPTION")
@@ -84,10 +95,10 @@ def wait(futures: Iterable[Future], timeout: float | None = None, return_when: s
     pending = {future for future in wanted if not future.settled}
     finished = itertools.count(1)
 
-    def enough(future: Future) -> bool:
+    def enough(future: TaskFuture) -> bool:
         return return_when == FIRST_COMPLETED or (return_when == FIRST_EXCEPTION and _raised(future))
 
-    def on_done(future: Future) -> None:  # in whichever thread
+    def on_done(future: TaskFuture) -> None:  # in whichever thread
         if next(finished) == len(pending) or enough(future):
             waiter.wake()
 
@@ -98,11 +109,12 @@ def wait(futures: Iterable[Future], timeout: float | None = None, return_when: s
         waiter.park()
         for future, watcher in watchers.items():
             future.unwatch(watcher)
-    done = {future for future in wanted if future.settled}
-    return DoneAndNotDone(done, wanted - done)
+    all_of_them: set[Future[Any]] = set(wanted)
+    done: set[Future[Any]] = {future for future in wanted if future.settled}
+    return DoneAndNotDone(done, all_of_them - done)
 
 
-def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
+def as_completed(futures: Iterable[Future[_T]], timeout: float | None = None) -> Iterator[Future[_T]]:
     """Yield each of *futures* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     wanted = _ours(futures)
     finished = _Finished(current(), deadline_in(timeout), wanted)
@@ -113,7 +125,7 @@ def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Ite
         else:
             future.watch(watcher)
 
-    def take() -> Iterator[Future]:
+    def take() -> Iterator[Future[_T]]:
         try:
             for _ in range(len(wanted)):
                 yield finished.next()
@@ -125,13 +137,13 @@ def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Ite
 
 
 def map(  # noqa: A001
-    function: Callable[..., Any],
+    function: Callable[..., _T],
     *iterables: Iterable[Any],
     timeout: float | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
     progress: str = "",
-) -> Iterator[Any]:
+) -> Iterator[_T]:
     """Yield ``function(*items)`` for each tuple of items from *iterables*, in their order.
 
     Work starts at the call, and goes on while the results are consumed; *iterables* are read as they are needed, and
@@ -156,13 +168,13 @@ def map(  # noqa: A001
 
 
 def map_as_completed(
-    function: Callable[..., Any],
+    function: Callable[..., _T],
     *iterables: Iterable[Any],
     timeout: float | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
     progress: str = "",
-) -> Iterator[Any]:
+) -> Iterator[_T]:
     """Yield the same results as `map`, as they come."""
     controller = current()
     deadline = deadline_in(timeout)
@@ -172,12 +184,12 @@ def map_as_completed(
 
 
 def map_reduce(
-    function: Callable[..., Any],
-    reduction: Callable[[Any, Any], Any],
+    function: Callable[..., _T],
+    reduction: Callable[[_T, _T], _T],
     *iterables: Iterable[Any],
     timeout: float | None = None,
     initial: Any = NOTHING,
-) -> Any:
+) -> _T:
     """Return the reduction of ``function(*items)`` over all tuples of items from *iterables*, in their order.
 
     This is ``functools.reduce(reduction, map(function, *iterables))``, or the same with *initial*, for a *reduction*
@@ -191,15 +203,16 @@ def map_reduce(
     *iterables* must end. They are read in blocks of 10,000 items at the most, while less than 100,000 are out at other
     workers. A call with a *timeout* leaves all items to the others, so that it can be kept.
     """
-    return reduced(current(), function, reduction, iterables, deadline_in(timeout), initial)
+    result: _T = reduced(current(), function, reduction, iterables, deadline_in(timeout), initial)
+    return result
 
 
 def map_scan(
-    function: Callable[..., Any],
-    reduction: Callable[[Any, Any], Any],
+    function: Callable[..., _T],
+    reduction: Callable[[_T, _T], _T],
     *iterables: Iterable[Any],
     timeout: float | None = None,
-) -> Iterator[Any]:
+) -> Iterator[_T]:
     """Yield the reduction of ``function(*items)`` over the first tuple of items, over the first two, and so on.
 
     This is ``itertools.accumulate(map(function, *iterables), reduction)`` for a *reduction* that is associative; it
@@ -218,7 +231,7 @@ class _Finished:
     """Futures that are done and not yet taken, for one consumer."""
 
     def __init__(
-        self, controller: Controller, deadline: float | None, wanted: Collection[Future] = frozenset()
+        self, controller: Controller, deadline: float | None, wanted: Collection[TaskFuture] = frozenset()
     ) -> None:
         self._controller = controller
         self._deadline = deadline
@@ -243,14 +256,15 @@ class _Finished:
         return self._futures.popleft()
 
 
-def _ours(futures: Iterable[Future]) -> set[Future]:
+def _ours(futures: Iterable[Future[Any]]) -> set[TaskFuture]:
     """Return the set of *futures*; raise TypeError if one is of another kind."""
-    wanted = set(futures)
-    for future in wanted:
-        if not isinstance(future, Future) or isinstance(future, PoolFuture):
+    wanted: set[TaskFuture] = set()
+    for future in futures:
+        if not isinstance(future, TaskFuture) or isinstance(future, PoolFuture):
             raise TypeError(
                 f"{future!r} is not of scoop_hpc.futures: wait by concurrent.futures, which takes all kinds"
             )
+        wanted.add(future)
     return wanted
 
 

@@ -43,7 +43,7 @@ __all__ = [
 _SHELL = "<console>"  # where code.interact() says that functions come from
 
 
-def submit(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
+def submit(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
     """Schedule ``func(*args, **kwargs)``; return its future."""
     return futures.submit(travelling(func), *args, **kwargs)
 
@@ -92,13 +92,13 @@ def mapScan(
     return list(futures.map_scan(_with(mapFunc, kwargs), travelling(reductionFunc), *iterables, timeout=timeout))
 
 
-def wait(fs: Iterable[Future], timeout: float | None = -1, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
+def wait(fs: Iterable[Future[Any]], timeout: float | None = -1, return_when: str = ALL_COMPLETED) -> DoneAndNotDone:
     """Wait until all *fs* are done, or the first, or the first that raised; negative *timeout*: without limit."""
     limit = None if timeout is None or timeout < 0 else timeout
     return futures.wait(fs, timeout=limit, return_when=return_when)
 
 
-def as_completed(fs: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
+def as_completed(fs: Iterable[Future[Any]], timeout: float | None = None) -> Iterator[Future[Any]]:
     """Yield each of *fs* once, as it is done; raise TimeoutError *timeout* seconds after the call."""
     return futures.as_completed(fs, timeout=timeout)
 

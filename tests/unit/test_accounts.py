@@ -64,6 +64,10 @@ def broken(number: int) -> None:
     raise OSError("no such file")
 
 
+def fail(error: BaseException, *_: Any) -> None:
+    raise error
+
+
 def failed(number: int = 1, text: str = "") -> FailedTask:
     return FailedTask("half", number, "13", "ValueError", text, ORIGIN, 1, 1e9)
 
@@ -165,9 +169,9 @@ class Hostile:
 
 
 def test_arguments_are_shortened_whatever_they_do(table: AccountTable) -> None:
-    futures.submit(half, Hostile(), "x" * 10_000).exception()
+    futures.submit(fail, ValueError(), Hostile(), "x" * 10_000).exception()
     (failure,) = table.failures()
-    assert failure.arguments.startswith("<Hostile")
+    assert failure.arguments.startswith("ValueError(), <Hostile")
     assert len(failure.arguments) < 200
 
 
@@ -205,10 +209,6 @@ class Saying(Exception):
 def imitation(name: str) -> object:
     """Return an object that reprlib takes for a collection."""
     return type(name, (), {})()
-
-
-def fail(error: BaseException, *_: Any) -> None:
-    raise error
 
 
 def fail_in_no_file() -> None:

@@ -325,7 +325,7 @@ class Mute(Exception):
 
 class Own(Exception):
     @property
-    def __cause__(self) -> Any:
+    def __cause__(self) -> Any:  # type: ignore[override]
         raise Stop("no cause")
 
     @property

@@ -132,7 +132,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     submitted: list[int] = []
     submit = mapping.Feed.submit
 
-    def watched(feed: mapping.Feed, items: list[tuple[Any, ...]], first: int = 0) -> futures.Future:
+    def watched(feed: mapping.Feed, items: list[tuple[Any, ...]], first: int = 0) -> futures.Future[Any]:
         submitted.append(len(items))
         return submit(feed, items, first)
 

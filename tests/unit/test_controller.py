@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import operator
 import queue
 import signal
 import threading
@@ -130,7 +131,7 @@ def test_program_ends_although_what_was_to_leave_has_been_run_here(run: Run) -> 
     def program() -> int:
         worker = current.running()
         assert worker is not None
-        under_way = [futures.submit(square, i) for i in (1, 2, 3)]
+        under_way: list[Any] = [futures.submit(square, i) for i in (1, 2, 3)]
         worker.exchange.state.leaving.extend(under_way)
         worker.exchange.state.local.clear()
         for future in under_way:
@@ -232,9 +233,26 @@ def test_what_is_not_callable_is_refused(run: Run) -> None:
         run(lambda: futures.submit(3))  # type: ignore[arg-type]
 
 
+def test_type_checker_knows_what_a_task_takes_and_what_it_returns(run: Run) -> None:
+    def program() -> list[int]:
+        future: concurrent.futures.Future[int] = futures.submit(square, 3)
+        text: str = future.result()  # type: ignore[assignment]
+        with pytest.raises(TypeError):
+            futures.submit(square, "3").result()  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            futures.submit(square).result()  # type: ignore[call-arg]
+        kept: futures.Future[int] = next(futures.as_completed([*futures.wait([future]).done]))
+        results: Iterator[int] = futures.map(square, [4])
+        names: Iterator[str] = futures.map_as_completed(square, [5])  # type: ignore[arg-type]
+        total: int = futures.map_reduce(square, operator.add, [6])
+        return [int(text), kept.result(), *results, *map(int, names), total]
+
+    assert run(program) == [9, 9, 16, 25, 36]
+
+
 def test_unpicklable_argument_is_an_error_of_that_one_future(run: Run) -> None:
     def program() -> Any:
-        good, bad = futures.submit(square, 3), futures.submit(square, threading.Lock())
+        good, bad = futures.submit(square, 3), futures.submit(operator.not_, threading.Lock())
         with pytest.raises(TaskError, match="lock"):
             bad.result()
         return good.result()
@@ -300,7 +318,7 @@ def test_as_completed_yields_each_once(run: Run) -> None:
         lambda future: next(futures.map_as_completed(square, [1], timeout=0.01)),
     ],
 )
-def test_timeout_is_honoured(run: Run, wait: Callable[[futures.Future], Any]) -> None:
+def test_timeout_is_honoured(run: Run, wait: Callable[[futures.Future[Any]], Any]) -> None:
     link = Home(hands_out=False)
     with pytest.raises(futures.TimeoutError):
         run(lambda: wait(futures.submit(square, 1)), link, size=4)
@@ -407,7 +425,7 @@ def test_futures_of_another_kind_are_refused(run: Run) -> None:
             run(lambda wait=wait: wait(strangers))
 
 
-def keep(controller: Controller, count: int) -> list[futures.Future]:
+def keep(controller: Controller, count: int) -> list[Any]:
     """Submit calls that are known to be short, and not wanted by others."""
     controller.runner.durations.of(square).learn(4e-6)
     controller.exchange.state.wanted = 0
@@ -465,7 +483,7 @@ def test_call_that_is_not_quick_or_has_a_callback_is_not_made_before_it_is_asked
         first, quick, watched = keep(controller, 3)
         watched.add_done_callback(lambda future: None)
         controller.runner.durations.of(fail).learn(0.0005)
-        slow = futures.submit(fail, 1)
+        slow: Any = futures.submit(fail, 1)
         first.result()
         made = [quick.function is None, watched.function is None]
         watched.result()
@@ -521,7 +539,7 @@ def test_late_outcome_is_dropped_and_counted(run: Run) -> None:
     link = Home()
 
     def program() -> int:
-        future = futures.submit(square, 3)  # exported, for others are idle
+        future: Any = futures.submit(square, 3)  # exported, for others are idle
         outcomes = [batching.pack_outcome(future.serial, Outcome(9)) for _ in range(2)]
         link.arriving.append(Results([Batch(ORIGIN, 0, batching.dump_outcomes(outcomes))]))
         assert future.result() == 9
@@ -636,7 +654,7 @@ def test_iterator_goes_on_in_another_thread(run: Run) -> None:
 
 def test_watcher_of_a_settled_future_is_called_at_once(run: Run) -> None:
     def program() -> list[str]:
-        future = futures.submit(square, 2)
+        future: Any = futures.submit(square, 2)
         future.result()
         called: list[str] = []
         future.watch(lambda: called.append("watcher"))
@@ -728,7 +746,7 @@ def test_futures_run_by_their_waiters_are_not_kept(run: Run) -> None:
 
 def test_waiting_again_and_again_leaves_nothing_at_the_future(run: Run) -> None:
     def program() -> int:
-        future = futures.submit(square, 1)
+        future: Any = futures.submit(square, 1)
         for _ in range(3):
             with pytest.raises(futures.TimeoutError):
                 future.result(timeout=0.001)
@@ -745,7 +763,7 @@ def test_program_that_goes_on_is_looked_after_while_tasks_may_be_under_way(
     def program() -> list[bool]:
         armed: list[bool] = []
         worker = current.current()
-        future = futures.submit(square, 7)
+        future: Any = futures.submit(square, 7)
         monkeypatch.setattr(worker.exchange, "arm", lambda: armed.append(True))
         item = batching.pack_outcome(future.serial, Outcome(49))
         home.arriving.append(Results([Batch(ORIGIN, 0, batching.dump_outcomes([item]))]))

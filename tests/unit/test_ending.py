@@ -175,7 +175,8 @@ def test_futures_fail_but_those_whose_outcomes_are_here(origin: Origin) -> None:
     state = origin.controller.exchange.state
 
     def program() -> tuple[Any, BaseException | None]:
-        first, second = futures.submit(abs, -1), futures.submit(abs, -2)
+        first: Any = futures.submit(abs, -1)
+        second: Any = futures.submit(abs, -2)
         (here,) = (serial for serial, future in state.sent.items() if future is first)
         item = batching.pack_outcome(here, Outcome(value=7), None)
         state.arrived.append(Batch(ORIGIN, 0, batching.dump_outcomes([item])))

@@ -373,7 +373,7 @@ def test_map_scan_of_what_cannot_be_pickled_is_done_here(run: Run) -> None:
 
 def test_result_of_a_fold_that_cannot_be_pickled_is_an_error_at_its_place(run: Run) -> None:
     with pytest.raises(UnpicklableError, match="lock"):
-        run(lambda: list(futures.map_scan(lambda _: threading.Lock(), max, [1])), size=4)
+        run(lambda: list(futures.map_scan(lambda _: threading.Lock(), lambda a, b: b, [1])), size=4)
 
 
 def test_map_scan_honours_its_timeout(run: Run) -> None:

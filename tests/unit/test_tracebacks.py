@@ -100,7 +100,7 @@ def test_text_is_that_of_python() -> None:
 def test_text_tells_what_can_be_shown_of_an_error_that_python_cannot_show() -> None:
     class Odd(Exception):
         @property
-        def __cause__(self) -> Any:
+        def __cause__(self) -> Any:  # type: ignore[override]
             raise SystemExit("no")
 
     error = Odd("x")
