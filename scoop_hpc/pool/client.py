@@ -49,6 +49,7 @@ class PoolClient:
         self._sent: dict[int, PoolFuture] = {}
         self._questions: dict[int, Question] = {}  # that have been sent, by their numbers
         self._news: deque[_News] = deque()
+        self._aside: list[_News] = []
         self._serial = 1  # of the next task
         self._numbers = itertools.count(1)
         self.names: dict[Cost, str] = {}  # of the functions whose calls were offered
@@ -68,7 +69,7 @@ class PoolClient:
     @property
     def is_idle(self) -> bool:
         """True if all futures are done, and were told."""
-        return not (self._offered or self._waiting or self._sent or self._news)
+        return not (self._offered or self._waiting or self._sent or self._news or self._aside)
 
     @property
     def queued(self) -> int:
@@ -177,6 +178,28 @@ class PoolClient:
                 news.appendleft(first)
                 return
             tell(told, what)
+
+    def tell_a_callback(self, awaited: object) -> None:
+        """Settle the futures whose outcomes have come, among which may be the one that a callback has *awaited*.
+
+        Put others that have callbacks aside: if these wait as well, each would be called inside the one before.
+        """
+        news = self._news
+        while news:
+            try:
+                first = news.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            told, tell, what = first
+            if told is not awaited and isinstance(told, PoolFuture) and told.has_callbacks:
+                self._aside.append(first)
+            else:
+                tell(told, what)
+
+    def tell_no_callback(self) -> None:
+        """Put nothing aside any more: what was is to be told first."""
+        self._news.extendleft(reversed(self._aside))
+        self._aside.clear()
 
     def cancel(self) -> None:
         """Cancel all tasks that have not begun, wherever they wait, and those that are offered from now on."""

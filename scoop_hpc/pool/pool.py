@@ -9,8 +9,9 @@
 The thread is there because futures must be settled, and tasks sent, while the program computes or sleeps. Only it
 touches the pipes. The client and the DEALER are for whoever has the *turn*, a lock. A thread that waits for a result
 *leads*, if no other does: it listens to the DEALER itself, and the pool's thread does not. For to hand messages from
-one thread to the other takes longer than all else that the client does: of six switches between threads for a task that
-is submitted and waited for, two remain. The leader leaves futures with callbacks to the pool's thread.
+one thread to the other takes longer than all else that the client does: of six switches between threads for a task
+that is submitted and waited for, two remain. The leader leaves futures with callbacks to the pool's thread, which
+goes on while one of these waits for another future.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.loop_timing import LoopTimings
 
 _LONG = 3600.0  # seconds: a longer time-out is waited for in pieces
+_INTERRUPTED = "the Executor was left by KeyboardInterrupt"
 _PIECE = 0.01  # seconds between looks for an answer that another thread may receive
 
 
@@ -163,8 +165,11 @@ class WorkerPool(Pool):
             callback()
 
     def wait_for(self, future: Future, deadline: float | None) -> None:
+        if threading.current_thread() is self._thread and own_process.pid == self._owner:
+            self._serve_in_callback(future, deadline)
+            return
         may_lead = self._link is not None and Ears.CAN_MUTE and own_process.pid == self._owner
-        if may_lead and not self._leading.locked() and threading.current_thread() is not self._thread:
+        if may_lead and not self._leading.locked():
             with HeldSignals() as signals:
                 if self._leading.acquire(blocking=False):
                     try:
@@ -338,27 +343,56 @@ class WorkerPool(Pool):
         self._ears.add(self._rung.fileno())
         self._ears.add(self._process.fileno())
         while True:
-            self._goes_on = False
-            with self._turn:
-                self._get_on()  # before the callbacks: workers need not wait for those
-            if self._goes_on:
-                self._nudge()  # a callback may last
+            self._take_what_has_come()
             self._client.tell()
             if self._interrupted:
-                return "the Executor was left by KeyboardInterrupt"
+                return _INTERRUPTED
             if self._failure is not None:
                 raise BrokenPoolError(self._failure)
             with self._turn:
                 if self._closed is not None and self._client.is_idle:
                     return None
-            ready = self._ears.wait(0 if self._goes_on else self._policy.tick)
-            if self._rung.fileno() in ready:
-                self._ringing = False
-                self._rung.recv(64)
-            if self._process.fileno() in ready:
-                with self._turn:
-                    self._hear(self._process)
-                self._call_on_open()
+            self._wait_for_more(self._process, self._policy.tick)
+
+    def _serve_in_callback(self, future: Future, deadline: float | None) -> None:
+        """Serve until *future* is done, for which a callback waits in this thread, or the *deadline* is over."""
+        self._client.tell_no_callback()  # which waits outside of this one: *future* may have been put aside for it
+        future.watch(self._wake)  # the leader may settle it
+        try:
+            while True:
+                self._take_what_has_come()
+                self._client.tell_a_callback(future)
+                left = math.inf if deadline is None else deadline - time.monotonic()
+                if future.settled or left <= 0:
+                    return
+                if self._interrupted or self._failure is not None or self._process is None:
+                    raise BrokenPoolError(self._failure or _INTERRUPTED)
+                try:
+                    self._wait_for_more(self._process, min(left, self._policy.tick))
+                except BrokenPoolError as error:
+                    self._fail(str(error))  # for the callback's caller, too, which drops what a callback raises
+        finally:
+            future.unwatch(self._wake)
+            self._client.tell_no_callback()
+
+    def _take_what_has_come(self) -> None:
+        """Receive and send what there is, before callbacks are called: workers need not wait for those."""
+        self._goes_on = False
+        with self._turn:
+            self._get_on()
+        if self._goes_on:
+            self._nudge()  # a callback may last
+
+    def _wait_for_more(self, process: PoolProcess, timeout: float) -> None:
+        """Wait until there may be more to do, unless there is; raise BrokenPoolError at the end of the pool."""
+        ready = self._ears.wait(0 if self._goes_on else timeout)
+        if self._rung.fileno() in ready:
+            self._rung.recv(64)
+            self._ringing = False  # after that: what rings in between is looked at next, and its ring is not lost
+        if process.fileno() in ready:
+            with self._turn:
+                self._hear(process)
+            self._call_on_open()
 
     def _get_on(self) -> None:
         """Receive and send what there is."""

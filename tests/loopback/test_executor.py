@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import MEET, Runs, shared_memory, signal_if_there, until, without_delays
 
 from scoop_hpc import Executor
+from scoop_hpc.pool.pool import WorkerPool
 from scoop_hpc.pool.process import PoolProcess
 from scoop_hpc.pool.spawned import spawn
-from scoop_hpc.protocol.messages import Fault
+from scoop_hpc.protocol.messages import Fault, Order, Pool
 
 HEAD = "import os, sys, time, threading\nfrom concurrent.futures import *\nfrom scoop_hpc import Executor, futures\n"
 # a task that goes on until the test has seen what it wants to see
@@ -947,6 +950,64 @@ with Executor(1) as executor:
     end.set()
 """
     assert scripts.run(program) == "2 500500\n"
+
+
+def test_callback_may_wait_for_other_futures_of_its_executor(scripts: Scripts) -> None:
+    program = """
+import math
+def use(n): return n * n
+def late(n): time.sleep(0.1); return n
+def die(): os._exit(1)
+got, told = [], threading.Event()
+def after(call):
+    def callback(future):
+        try: got.append(call())
+        except Exception as error: got.append(type(error).__name__)
+        told.set()
+    told.clear()
+    return callback
+with Executor(2) as e:
+    for call in (lambda: e.submit(use, 3).result(), lambda: sum(e.map(use, range(1000))),
+                 lambda: e.submit(math.sqrt, -1).result(), lambda: e.submit(late, 1).result(0.01)):
+        e.submit(late, 1).add_done_callback(after(call))  # the program waits elsewhere
+        assert told.wait(60)
+    print(got)
+    many = [e.submit(use, n) for n in range(1000)]  # whose callbacks wait, the first for the last, and for each other
+    each = []
+    for n, future in enumerate(many): future.add_done_callback(lambda _, n=n: each.append(many[-n].result()))
+print(sum(each) == sum(map(use, range(1000))))
+with Executor(1, on_worker_loss="break") as e:
+    e.submit(late, 1).add_done_callback(after(lambda: e.submit(die).result()))
+    assert told.wait(60)
+print(got[-1])
+"""
+    assert scripts.run(program) == "[9, 332833500, 'ValueError', 'TimeoutError']\nTrue\nBrokenPoolError\n"
+
+
+def test_pools_thread_that_is_woken_while_it_wakes_up_can_be_woken_again() -> None:
+    pool = WorkerPool(Order(1, (), Pool((), None, False)))
+    silent, end = socket.socketpair()
+
+    class Rung:
+        """Where the pool's thread hears the bell, which rings again just before it has heard."""
+
+        def __init__(self, rung: socket.socket) -> None:
+            self.fileno, self.close = rung.fileno, rung.close
+            self._rung = rung
+
+        def recv(self, size: int) -> bytes:
+            pool._wake()
+            return self._rung.recv(size)
+
+    pool._rung = cast(socket.socket, Rung(pool._rung))
+    pool._ears.add(pool._rung.fileno())
+    for _ in range(2):
+        pool._wake()
+        assert pool._ears.wait(0) == [pool._rung.fileno()]
+        pool._wait_for_more(cast(PoolProcess, silent), 0)
+    pool._close_ears()
+    silent.close()
+    end.close()
 
 
 def test_handlers_that_raise_at_any_moment_lose_no_result(scripts: Scripts) -> None:
