@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar  # noqa: TID251  no ring is hidden: see below
 
-from scoop_hpc.bulk.checks import check_count, deadline_in
+from scoop_hpc.bulk.checks import checked_count, deadline_in
 from scoop_hpc.bulk.results import sized
 from scoop_hpc.errors import BrokenPoolError, NotRunningError
 from scoop_hpc.pool.own_process import own_process
@@ -180,8 +180,8 @@ class Executor(concurrent.futures.Executor):
         """
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
-        check_count("chunksize", chunksize)
-        check_count("buffersize", buffersize)
+        chunksize = checked_count("chunksize", chunksize)
+        buffersize = checked_count("buffersize", buffersize)
         deadline = deadline_in(timeout)
         items = zip(*iterables)
         first = next(items, None)

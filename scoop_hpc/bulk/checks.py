@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import operator
+import sys
 import time
 from typing import Any
 
 from scoop_hpc.errors import InputError
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raise TypeError or ValueError if *value* is neither None nor an integer from 1 on."""
+def checked_count(name: str, value: Any) -> int | None:
+    """Return *value* as an integer; raise TypeError or ValueError if it is neither None nor one from 1 on.
+
+    It may be one of numpy's, and larger than any sequence.
+    """
     if value is None:
-        return
-    if not isinstance(value, int):
-        raise TypeError(f"{name} is {value!r}: it must be an integer or None")
-    if value < 1:
+        return None
+    try:
+        count = int(operator.index(value))
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}: it must be an integer or None") from None
+    if count < 1:
         raise InputError(f"{name} is {value!r}: it must be at least 1")
+    return min(count, sys.maxsize)
 
 
 def deadline_in(timeout: Any) -> float | None:

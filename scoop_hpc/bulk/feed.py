@@ -20,7 +20,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
-from scoop_hpc.bulk.checks import check_count
+from scoop_hpc.bulk.checks import checked_count
 from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
@@ -111,8 +111,8 @@ class Feed:
         before: int = 0,
     ) -> None:
         check_callable(head[0])
-        check_count("chunksize", chunksize)
-        check_count("buffersize", buffersize)
+        chunksize = checked_count("chunksize", chunksize)
+        buffersize = checked_count("buffersize", buffersize)
         if not iterables:
             raise TypeError(f"{caller} needs at least one iterable")
         self.chunks: OrderedDict[Future, Sequence[tuple[Any, ...]]] = OrderedDict()  # in order, those not yet taken

@@ -168,4 +168,6 @@ def _modules() -> tuple[bytes, ...]:
 
 
 def _argv() -> tuple[bytes, ...]:
-    return tuple(os.fsencode(word) for word in getattr(sys, "argv", [""]))
+    """Return this process's arguments, among which a program may have put what is no string."""
+    words = getattr(sys, "argv", [""])
+    return tuple(os.fsencode(word if isinstance(word, (str, bytes, os.PathLike)) else str(word)) for word in words)

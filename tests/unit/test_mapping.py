@@ -70,6 +70,18 @@ def test_impossible_sizes_are_refused(mapped: Callable[..., Iterator[int]], name
 
 
 @pytest.mark.parametrize("mapped", MAPS)
+def test_sizes_may_be_integers_of_numpy_and_larger_than_any_sequence(mapped: Callable[..., Iterator[int]]) -> None:
+    class Integer:
+        def __index__(self) -> int:
+            return 2
+
+    for size in (Integer(), 10**30):
+        for name in ("chunksize", "buffersize"):
+            results = run_program(lambda given={name: size}: sorted(mapped(int, range(9), **given)))  # type: ignore[misc]
+            assert results == list(range(9))
+
+
+@pytest.mark.parametrize("mapped", MAPS)
 def test_map_of_nothing_and_times_that_are_no_numbers_are_refused(mapped: Callable[..., Iterator[int]]) -> None:
     with pytest.raises(TypeError, match="map needs at least one iterable"):
         run_program(lambda: mapped(int))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from scoop_hpc.broker.state import BrokerState
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.pickles import Outcome
+from scoop_hpc.pool import calls
 from scoop_hpc.pool.client import PoolClient
 from scoop_hpc.pool.future import UNKNOWN_COST, Pooled, PoolFuture, Question, QuestionKind
 from scoop_hpc.protocol import codec
@@ -344,6 +347,11 @@ def test_large_arguments_of_calls_that_cannot_be_sent_are_freed() -> None:
     packed = batching.pack_calls(locked, [((bytearray(LARGE),), {}), ((bytearray(LARGE),), {})], segments)
     assert set(packed.refused) == {0, 1}
     assert open_segments() == 0
+
+
+def test_arguments_of_the_program_may_be_no_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["p.py", 1, Path("data"), None])
+    assert calls._argv() == (b"p.py", b"1", b"data", b"None")
 
 
 def test_calls_offered_after_all_were_cancelled_are_cancelled_too() -> None:
