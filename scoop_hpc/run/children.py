@@ -15,9 +15,10 @@ import struct
 import sys
 import termios
 import threading
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TextIO
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from scoop_hpc.protocol.names import ProcessName
 from scoop_hpc.transport.last_word import LastWord
 
 TRACE = 3  # the number of the stream that a trace is written to, beside the standard ones; not its descriptor
+_TO_TIDY_UP = 1.0  # seconds
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -266,11 +268,29 @@ def kill_descendants(spared: Collection[int] = ()) -> None:
     """Kill everything below this process, but those *spared* with what is below them; own sessions are no shelter.
 
     Whoever's parent dies while they are listed becomes a child of this process, and may be in neither list. So they are
-    listed again until none is new.
+    listed again until none is new. The resource trackers of `multiprocessing` and joblib come last: they remove what
+    the others have left in /dev/shm, as soon as these are gone.
     """
-    killed: set[int] = set()
-    while new := [pid for pid in descendants(os.getpid(), spared) if pid not in killed]:
-        killed.update(new)
-        for pid in new:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    seen: set[int] = set()
+    trackers: set[int] = set()
+    while new := [pid for pid in descendants(os.getpid(), spared) if pid not in seen]:
+        seen.update(new)
+        trackers.update(filter(_tracks_resources, new))
+        _kill(pid for pid in new if pid not in trackers)
+    deadline = time.monotonic() + _TO_TIDY_UP
+    while any(map(_tracks_resources, trackers)) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    _kill(trackers)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _tracks_resources(pid: int) -> bool:
+    """Return whether a process is a resource tracker that has not ended: then it has no command line."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"resource_tracker import main" in file.read()
+    return False

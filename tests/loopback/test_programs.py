@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import NAP, Runs, members, signal_if_there, until
@@ -173,6 +174,21 @@ def test_task_may_use_multiprocessing(runs: Runs) -> None:
         + MAIN + "print(list(futures.map(pool, [3, 4, 5], chunksize=1)))"
     )  # fmt: skip
     assert printed(runs, program) == "[3, 6, 10]\n"
+
+
+def test_what_a_task_has_left_to_a_resource_tracker_is_removed(runs: Runs) -> None:
+    work = """
+from multiprocessing import shared_memory
+kept = []
+def share(n):
+    kept.append(shared_memory.SharedMemory(create=True, size=n))
+    return kept[-1].name
+"""
+    done = runs.run("-n", "2", runs.write(HEAD + work + MAIN + "print(*{*futures.map(share, [9, 99], chunksize=1)})"))
+    assert done.returncode == 0
+    names = done.stdout.split()
+    assert len(names) == 2
+    assert [name for name in names if Path("/dev/shm", name).exists()] == []
 
 
 def test_child_that_is_ended_as_soon_as_it_is_there_ends(runs: Runs) -> None:
