@@ -19,6 +19,7 @@ class Policy(Struct, frozen=True):
     memory_ticks: int = 40  # for which a task is kept whose outcome its owner has yet to take from shared memory
     risky_ticks: int = 1  # for which nobody has taken a risky task, and after which who waits for it may
     stolen_share: float = 0.5  # of a queue, for one thief at the most
+    many: int = 4  # tasks of the program for each worker here: where more wait, what tasks have submitted comes first
     next_address: float = 1.0  # for an answer from one address of a peer
     most_links: int = LINKS  # to peers at once; of those that are known, the ones unused for longest rest
     unused: float = 10.0  # for which nothing was sent to a peer, until the connection to it is closed

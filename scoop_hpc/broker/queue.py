@@ -63,9 +63,9 @@ class Queue:
             self._inner.pop(key, None)
         return batch
 
-    def pop_for_worker(self, few: int) -> Batch:
-        """Take the oldest; if more than so *few* wait that no task has submitted, the oldest that one has."""
-        if not self._inner or len(self.batches) - len(self._inner) <= few:
+    def pop_for_worker(self, many: int) -> Batch:
+        """Take the oldest; if more than so *many* wait that no task has submitted, the oldest that one has."""
+        if not self._inner or len(self.batches) - len(self._inner) <= many:
             return self.pop()
         key, _ = self._inner.popitem(last=False)
         self._several.discard(key)

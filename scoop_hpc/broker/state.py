@@ -11,9 +11,10 @@ ahead of time; the idle come first. A broker whose workers wait tells its busy w
 back), and steals from the neighbour with the longest queue, which it knows from its Load: see `Neighbours`. In a large
 run it steals for those that are idle behind its other neighbours, too.
 
-Tasks are taken oldest first. But where more of the program's wait than there are workers here, they take those first
-that tasks have submitted. The many may be bundles of a map, which are for other nodes: else the workers of the first
-one would open them all, as that takes a millisecond each, and what is in them, and what comes of it, would pass here.
+Tasks are taken oldest first. But where far more of the program's wait than there are workers here, these take those
+first that tasks have submitted. The many may be bundles of a map, which are for other nodes: else the workers of the
+first one would open them all, as that takes a millisecond each, and what is in them, and what comes of it, would pass
+here.
 
 When a worker dies, its tasks are queued again, those that it had begun with one loss more, each by itself. A task that
 was lost, or has a time limit, may take its worker with it: the origin does not get it, nor the worker that waits for
@@ -753,7 +754,7 @@ class BrokerState:
         if owner is not None:
             self._note_risky_taken()
             return self.risky.pop_of(owner)
-        return self.queue.pop_for_worker(few=takers) if self.queue.batches else None
+        return self.queue.pop_for_worker(self._policy.many * takers) if self.queue.batches else None
 
     def _risky_for(self, name: WorkerName) -> WorkerName | None:
         """Return whose risky task this worker may have.

@@ -114,13 +114,13 @@ def test_oldest_task_first(broker: Broker) -> None:
     assert to(SECOND, broker.say(Request(1), SECOND)) == [Tasks([batch(1)], answer=1)]
 
 
-@pytest.mark.parametrize(("count", "order"), [(1, [1, 3, 4]), (2, [3, 4, 1, 2])])
+@pytest.mark.parametrize(("count", "order"), [(4, [1, 2, 3, 4, 6, 7]), (5, [6, 7, 1, 2, 3, 4, 5])])
 def test_workers_take_what_tasks_have_submitted_first_if_much_of_the_program_s_waits(
     broker: Broker, count: int, order: list[int]
 ) -> None:
     broker.say(Tasks([batch(n + 1) for n in range(count)]), ORIGIN)  # for one worker, as the origin does not ask
-    broker.say(Tasks([batch(3, FAR)]), PEER)
-    broker.say(Tasks([batch(4, SECOND)]), SECOND)
+    broker.say(Tasks([batch(6, FAR)]), PEER)
+    broker.say(Tasks([batch(7, SECOND)]), SECOND)
     sends = [send for _ in order for send in broker.say(Request(1), SECOND)]
     given = [each.serial for message in to(SECOND, sends) if isinstance(message, Tasks) for each in message.batches]
     assert given == order
