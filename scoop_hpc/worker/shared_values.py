@@ -32,6 +32,8 @@ class KnownValues:
 
     def set(self, constants: dict[str, Any]) -> None:
         """Set all *constants*, or none of them and raise ConstantError; raise UnpicklableError."""
+        for name in constants:
+            _check_name(name)
         clashes = [name for name in constants if name in self._values]
         if not clashes and not self._worker.serial:
             pickles = {name: calls.dump_whole(value) for name, value in constants.items()}
@@ -43,8 +45,7 @@ class KnownValues:
 
     def get(self, name: str, timeout: float | None) -> Any:
         """Return a constant, having waited up to *timeout* seconds, None for ever; raise ConstantError."""
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a constant is {name!r}: it must be a string")
+        _check_name(name)
         if name not in self._values:
             answer = None if self._worker.serial else self._ask(name, timeout)
             if answer is None or answer.value is None:
@@ -62,3 +63,12 @@ class KnownValues:
             return answer
         deadline = None if timeout is None else time.monotonic() + timeout
         return self._worker.ask(lambda number: GetShared(name, number, wait=True), deadline, soon=False)
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a constant is {name!r}: it must be a string")
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # of a file, say, whose name is not in this encoding
+        raise ConstantError(f"the name of a constant is {name!r}: it must be text, without lone surrogates") from None

@@ -211,6 +211,13 @@ def test_constant_cannot_be_set_again_by_anybody() -> None:
             KnownValues(worker).set({"name": 1})
 
 
+def test_name_that_no_message_can_have_is_refused() -> None:
+    constants = KnownValues(Asked())
+    for call in (lambda: constants.set({"caf\udce9": 1}), lambda: constants.get("caf\udce9", 0)):
+        with pytest.raises(ConstantError, match="without lone surrogates"):
+            call()
+
+
 def test_constant_that_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(UnpicklableError, match="generator"):
         KnownValues(Asked()).set({"name": (n for n in "")})

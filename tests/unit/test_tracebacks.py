@@ -221,3 +221,10 @@ def test_reason_has_the_error_in_a_line_whatever_its_text_does() -> None:
 
     assert failure.import_error("p.py", Odd()) == "cannot import 'p.py': Odd"
     assert failure.import_error("p.py", OSError("caf\udce9")) == r"cannot import 'p.py': OSError: caf\udce9"
+
+
+def test_module_of_a_package_that_was_started_as_a_file_is_told_how_to_be_started() -> None:
+    with pytest.raises(ImportError) as caught:
+        exec("from . import x", {"__name__": "__main__"})
+    words = "no known parent package: a module of a package is started by -m and its name, from the directory that"
+    assert words in failure.import_error("p.py", caught.value)

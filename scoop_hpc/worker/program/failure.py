@@ -28,13 +28,17 @@ from scoop_hpc.worker.link import Link
 _CLAIM = "(failure of the program)"  # no name that `set_const` takes by itself
 _SHOWN = "(failure of the program, shown)"  # by the origin
 _MOST = 65_536  # characters of a traceback that are sent
+_NO_PACKAGE = "no known parent package"  # Python's words where a script imports from `.`
 _REPEATED = re.compile(r"\[Previous line repeated \d+ more times?\]")
 _GRACE = 2.0  # seconds in which a program that has failed ends
 
 
 def import_error(path: str, error: BaseException) -> str:
     """Return why a worker that gets *error* from the program *path* cannot go on."""
-    return f"cannot import {path!r}: {reason_of(error)}"
+    text = f"cannot import {path!r}: {reason_of(error)}"
+    if isinstance(error, ImportError) and _NO_PACKAGE in text:
+        text += ": a module of a package is started by -m and its name, from the directory that the package is in"
+    return text
 
 
 def claim_in_worker(link: Link, name: WorkerName, error: BaseException) -> str | None:
