@@ -280,7 +280,7 @@ class Feed:
     def close(self) -> None:
         """Read no more, and drop the chunks that were not taken."""
         self._exhausted = self._closed = True
-        if self._counted is not None:
+        if self._counted is not None and not self._controller.is_cut_short:  # else its last word is what was not done
             self._counted.close()
         if not self._sizes.fixed:
             self._controller.loop_timings.learn(self._sizes.pace, self._task, *self._head)

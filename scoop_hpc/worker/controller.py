@@ -378,6 +378,11 @@ class Controller:
         """Return whether the program has ended, so that nothing new is to be begun in its name."""
         return self.loop.ending
 
+    @property
+    def is_cut_short(self) -> bool:
+        """True once the run ends, though its program has not."""
+        return self._ended is not None
+
     def check(self) -> None:
         """Raise NotRunningError, or what else there is against it, if futures cannot be used now."""
         if self._barred is not None:

@@ -11,6 +11,7 @@ import pytest
 from test_controller import Home
 
 from scoop_hpc import futures
+from scoop_hpc.errors import RunEndedError
 from scoop_hpc.protocol.messages import Awaited
 from scoop_hpc.protocol.names import ORIGIN
 from scoop_hpc.transport.tally import ROWS, Tally
@@ -67,6 +68,19 @@ def test_length_of_an_endless_map_is_not_known_until_it_is_closed(watch: Watch) 
 
     (counted,) = watch(program)
     assert counted.total == counted.done >= 5
+
+
+def test_map_that_is_cut_short_by_the_end_of_the_run_has_not_become_shorter(watch: Watch) -> None:
+    def program() -> None:
+        results: Any = futures.map(abs, range(1000), chunksize=1)
+        next(results)
+        current.current().give_up("the walltime is over", 1)
+        with pytest.raises(RunEndedError):
+            list(results)
+
+    (counted,) = watch(program)
+    assert counted.total == 1000
+    assert 1 <= counted.done < 1000
 
 
 def test_calls_are_counted_one_by_one_with_those_that_fail(watch: Watch) -> None:
