@@ -42,7 +42,7 @@ def formatted(error: BaseException, trace: TracebackType | None) -> str:
     """Return *error* and *trace* as Python shows them; what the user's code does not let it show is left out."""
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException:  # a class of the user's, or a source file whose name cannot be that of any
+    except BaseException:  # a class of the user's, or a source file's name that no file can have
         pass
     frames = [
         f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
