@@ -173,10 +173,9 @@ class WorkerState:
         if cost.is_new and self.is_spared and not (future.has_atoms or self.gathers):
             self.outbox.append(Export(((future,),)))  # before the program, which goes on, changes its arguments
             return True
-        stays = cost.short and not self.is_shaken
-        if not (stays or self.is_spared):
-            stays = cost.spawns or (cost.is_untried and not self.wanted)
-        if stays:
+        if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
+            self.local.append(future)
+        elif not (self.wanted or self.is_spared) and cost.is_untried:
             self.local.append(future)
         elif not self.wanted and (cost.brief or cost.is_new):
             self.leaving.append(future)
@@ -644,7 +643,7 @@ class WorkerState:
         if self.inbox and (self._wanted_by_idle or now - busiest > self.policy.give_back_seconds):
             self.give_back_inbox()
         else:
-            self._correct_request(may_be_idle=is_served, is_long=is_long)
+            self._correct_request(may_be_idle=is_served)
         self._resolve_doubt()
         if self._due is not None or self.is_urgent(now) or is_long:
             self.flush()
@@ -658,14 +657,11 @@ class WorkerState:
             self.ask(self._count(), idle=True)
         self.flush()
 
-    def _correct_request(self, may_be_idle: bool, is_long: bool = True) -> None:
-        """Tell the broker that a worker that asked for tasks while it was idle is not any more, and what has begun.
-
-        If what has begun is not *long* under way, the outcome, which may come soon, tells as much.
-        """
+    def _correct_request(self, may_be_idle: bool) -> None:
+        """Tell the broker what has begun, and that a worker that asked for tasks while it was idle is not any more."""
         last = self._request
         was_idle = last is not None and last.idle
-        if (self._untold and is_long) or (was_idle and not may_be_idle):
+        if self._untold or (was_idle and not may_be_idle):
             self.ask(0 if last is None else last.count, was_idle and may_be_idle)
 
     def next_look(self, is_watched: bool, main_waits: bool = False) -> float | None:
