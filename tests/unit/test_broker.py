@@ -114,16 +114,18 @@ def test_oldest_task_first(broker: Broker) -> None:
     assert to(SECOND, broker.say(Request(1), SECOND)) == [Tasks([batch(1)], answer=1)]
 
 
-@pytest.mark.parametrize(("count", "order"), [(4, [1, 2, 3, 4, 6, 7]), (5, [6, 7, 1, 2, 3, 4, 5])])
+@pytest.mark.parametrize("are_many", [False, True])
 def test_workers_take_what_tasks_have_submitted_first_if_much_of_the_program_s_waits(
-    broker: Broker, count: int, order: list[int]
+    broker: Broker, are_many: bool
 ) -> None:
-    broker.say(Tasks([batch(n + 1) for n in range(count)]), ORIGIN)  # for one worker, as the origin does not ask
-    broker.say(Tasks([batch(6, FAR)]), PEER)
-    broker.say(Tasks([batch(7, SECOND)]), SECOND)
-    sends = [send for _ in order for send in broker.say(Request(1), SECOND)]
+    of_program = list(range(1, 1 + POLICY.many + are_many))  # for one worker, as the origin does not ask
+    of_tasks = [101, 102]
+    broker.say(Tasks([batch(serial) for serial in of_program]), ORIGIN)
+    broker.say(Tasks([batch(101, FAR)]), PEER)
+    broker.say(Tasks([batch(102, SECOND)]), SECOND)
+    sends = [send for _ in of_program + of_tasks for send in broker.say(Request(1), SECOND)]
     given = [each.serial for message in to(SECOND, sends) if isinstance(message, Tasks) for each in message.batches]
-    assert given == order
+    assert given == (of_tasks + of_program if are_many else of_program + of_tasks)
 
 
 def test_peers_take_the_oldest_whoever_has_submitted_it(broker: Broker) -> None:
