@@ -173,9 +173,10 @@ class WorkerState:
         if cost.is_new and self.is_spared and not (future.has_atoms or self.gathers):
             self.outbox.append(Export(((future,),)))  # before the program, which goes on, changes its arguments
             return True
-        if (cost.short and not self.is_shaken) or (cost.spawns and not self.is_spared):
-            self.local.append(future)
-        elif not (self.wanted or self.is_spared) and cost.is_untried:
+        stays = cost.short and not self.is_shaken
+        if not (stays or self.is_spared):
+            stays = cost.spawns or (cost.is_untried and not self.wanted)
+        if stays:
             self.local.append(future)
         elif not self.wanted and (cost.brief or cost.is_new):
             self.leaving.append(future)
