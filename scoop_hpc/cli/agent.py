@@ -108,8 +108,8 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
 
 def _end_leftover(agent: Agent, signals: SignalFd) -> None:
     """End what the driver's scheduler keeps of its job, if it has lost the driver's node."""
-    from scoop_hpc.cli.leftover import end_leftover  # noqa: PLC0415  rarely needed, and an agent has to start fast
     from scoop_hpc.jobs.commands import run_command  # noqa: PLC0415
+    from scoop_hpc.jobs.leftover import end_leftover  # noqa: PLC0415  rarely needed, and an agent has to start fast
 
     def pause(seconds: float) -> bool:
         end = time.monotonic() + seconds

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from scoop_hpc.cli.leftover import end_leftover
 from scoop_hpc.errors import SchedulerError
+from scoop_hpc.jobs.leftover import end_leftover
 from scoop_hpc.schedulers.answers import Completed
 from scoop_hpc.schedulers.slurm import first_node
 
