@@ -126,9 +126,13 @@ class Loop:
             self._runner.running, self._runner.unpolled = running, unpolled
             self._runner.since = now = monotonic()
             self._runner.aside, self._runner.attempt = aside + now - left, attempt
-        if self.given_up is not None and not self.told and getcurrent() is self._program:
-            self.told = True
-            raise self.given_up  # it came with the failure of what is waited for, and says why
+        if getcurrent() is self._program:
+            if self._interrupted is not None:  # what it waits for came before it could be told
+                error, self._interrupted = self._interrupted, None
+                raise error
+            if self.given_up is not None and not self.told:
+                self.told = True
+                raise self.given_up  # it came with the failure of what is waited for, and says why
 
     # what the process does
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from signal import SIGHUP, SIGTERM
 from typing import Any
@@ -106,6 +107,24 @@ def test_program_that_waits_is_told_there(origin: Origin) -> None:
     error = origin.run(lambda: futures.submit(abs, -1).result(timeout=600))
     assert isinstance(error, RunEndedError)
     assert (str(error), error.code) == (f"the run is ending: {REASON}", 1)
+
+
+def test_program_whose_futures_fail_as_it_waits_gets_no_failure_for_a_result(origin: Origin) -> None:
+    def end() -> None:
+        """Have SIGTERM come to the event loop, and all futures failed before that looks for signals again."""
+        signal.raise_signal(SIGTERM)
+        while not calls[-1].settled:
+            time.sleep(0.001)
+        origin.link.wake()
+
+    calls: list[Any] = []
+
+    def program() -> list[BaseException | None]:
+        calls.extend(futures.submit(abs, -number) for number in range(3))
+        return [call.exception() for call in calls]
+
+    origin.link.meanwhile.append(end)
+    assert isinstance(origin.run(program), RunEndedError)
 
 
 @alone
