@@ -79,6 +79,14 @@ class Begun:
         self._words[0] = self._ended = self._ended + 1
         self._words[_RUNS] = _OWN
 
+    def go_on(self, slot: int, serial: int) -> None:
+        """Note that the task in *slot* has ended, and the one of this *serial*, of the same owner, begins there."""
+        words = self._words
+        words[0] = self._ended = self._ended + 1
+        if slot:
+            words[slot + 1] = serial
+            words[_RUNS] = slot
+
     def opened(self, slot: int) -> None:
         """Note that the batch in *slot* is open: its tasks begin one by one."""
         if slot:

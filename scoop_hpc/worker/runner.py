@@ -112,7 +112,7 @@ class Runner:
         return nullcontext() if self.state is None else self.state.as_task()
 
     def run_task(self, task: Given) -> None:
-        """Run another worker's task, or open a batch of them."""
+        """Run another worker's task, and the quick ones like it that wait behind it, or open a batch of them."""
         exchange = self._exchange
         begun = exchange.begun
         slot = 0
@@ -130,30 +130,46 @@ class Runner:
                 slot = begun.begin(task.owner, task.serial, 1, len(task.losses), deadline)
             args, kwargs = task.arguments()
         except BaseException as error:  # unpickling runs the user's code; a Ctrl-C is not lost: see `Loop`
-            refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
-            self._account_refused(task, refusal)
-            for serial in range(task.serial, task.serial + task.count):
-                exchange.finish(task.owner, serial, Outcome(error=refusal))
+            self._refuse(task, error)
             if begun is not None and slot:
                 begun.end(slot)
             return
-        cost = task.cost
-        if self.slices is not None:
-            self.slices.expect(task.owner, task.serial)
+        cost, function, attempt = task.cost, task.function, 1 + len(task.losses)
         self.since = self._prepare(cost, monotonic())
-        self.attempt = attempt = 1 + len(task.losses)
-        if begun is None:
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt, task.position))
-        else:
-            if task.function is not self._called:
-                self._called = name_called(begun, task.function, args)
-            timer = None if task.terms.time_limit is None else KillTimer(task.terms.time_limit)
-            outcome = Outcome(*self._run(task.function, args, kwargs, cost, attempt, task.position))
+        if begun is not None and function is not self._called:
+            self._called = name_called(begun, function, args)
+        timer = None if begun is None or task.terms.time_limit is None else KillTimer(task.terms.time_limit)
+        while True:
+            if self.slices is not None:
+                self.slices.expect(task.owner, task.serial)
+            self.attempt = attempt
+            outcome = Outcome(*self._run(function, args, kwargs, cost, attempt, task.position))
             if timer is not None:
                 timer.stop()
-        exchange.finish(task.owner, task.serial, outcome)
+            if not self.in_main:
+                exchange.finish(task.owner, task.serial, outcome)
+                break
+            following = exchange.finish_and_go_on(task, outcome, self.since)
+            if following is None:
+                break
+            task = following
+            if begun is not None:
+                begun.go_on(slot, task.serial)
+            try:
+                args, kwargs = task.arguments()
+            except BaseException as error:
+                self._refuse(task, error)
+                break
         if begun is not None:
             begun.end(slot)
+
+    def _refuse(self, task: Given, error: BaseException) -> None:
+        """Note that tasks cannot be unpickled, because of an *error*."""
+        exchange = self._exchange
+        refusal = pickles.refusal(f"worker {exchange.name} cannot unpickle a task", error)
+        self._account_refused(task, refusal)
+        for serial in range(task.serial, task.serial + task.count):
+            exchange.finish(task.owner, serial, Outcome(error=refusal))
 
     def _account_refused(self, task: Given, error: BaseException) -> None:
         """Note that tasks have failed because they cannot be unpickled."""

@@ -384,6 +384,25 @@ class WorkerState:
                 self.ask(self._count() if cost.moderate and not self.local else 0, idle=False)
         return task
 
+    def next_alike(self, task: Task, now: float) -> Task | None:
+        """Take what is to be done next if that is as quick as *task*, which has ended, and differs by its call alone.
+
+        Not if it is time to look around before, nor if there is more to do for it than `prepare` has done for the task.
+        """
+        inbox = self.inbox
+        if not inbox or self.local or self._due is not None or now - self.polled > self.poll_seconds:
+            return None
+        following, cost = inbox[0], task.cost
+        if type(following) is not Task or following.function is not task.function or not cost.short:
+            return None
+        if following.owner != task.owner or following.terms is not task.terms or following.losses is not task.losses:
+            return None
+        if task.terms.time_limit is not None:
+            return None
+        self.next_task()
+        self.prepare(cost, now)
+        return following
+
     def take_oldest(self) -> Future | Given | None:
         """Take what a substitute of the main thread is to run: a future of this worker, or the oldest task."""
         while self.foreign:

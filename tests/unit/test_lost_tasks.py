@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from scoop_hpc.broker.ledger import Ledger
 from scoop_hpc.bulk.chunks import run_chunk
 from scoop_hpc.errors import TimeLimitError, WorkerLostError
-from scoop_hpc.protocol.messages import Batch, Loss, TaskId, TaskLost, WorkerDied
+from scoop_hpc.pickling import batching
+from scoop_hpc.protocol.messages import Batch, Loss, Message, Results, Stop, TaskId, TaskLost, Tasks, WorkerDied
 from scoop_hpc.protocol.names import CLIENT, ORIGIN, worker_name
 from scoop_hpc.task import task
 from scoop_hpc.transport.begun import Begun, BegunTask
+from scoop_hpc.worker import current
+from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.losses import lost, name_called
 from scoop_hpc.worker.program.time_limit import KillTimer
 
@@ -38,6 +45,70 @@ def test_what_was_begun_and_has_not_ended_is_known_to_another_process() -> None:
     ]
     assert (begun.ended, begun.function) == (1, "simulate")
     assert begun.running() == [BegunTask(OWNER, 4, 5, 2, 7)]
+
+
+def test_tasks_that_follow_each_other_are_each_known_while_they_run() -> None:
+    begun = Begun()
+    slot = begun.begin(OWNER, 1, losses=2)
+    begun.go_on(slot, 2)
+    begun.go_on(slot, 3)
+    assert begun.running() == begun.tasks() == [BegunTask(OWNER, 3, 1, 2, 0)]
+    assert begun.ended == 2
+    begun.end(slot)
+    assert (begun.tasks(), begun.ended) == ([], 3)
+
+
+class Batches:
+    """A broker that has these *calls* of the client for a worker, in one batch, and then has it stop."""
+
+    def __init__(self, function: Callable[[int], Any], count: int) -> None:
+        items: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((number,), {}) for number in range(count)]
+        self._left = [Tasks([Batch(CLIENT, 1, batching.pack_calls(function, items).frames, count)])]
+        self._count = count
+        self.outcomes: list[tuple[Any, ...]] = []
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, Tasks):  # given back: nobody knows yet how long they take
+            self._left.append(message)
+        elif isinstance(message, Results):
+            for batch in message.batches:
+                self.outcomes += batching.load_outcomes(batch.frames)
+
+    def receive(self) -> list[Message]:
+        if self._left:
+            return [self._left.pop()]
+        return [Stop()] if len(self.outcomes) == self._count else []
+
+    def wait(self, timeout: float | None) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+    def descriptor(self) -> int | None:
+        return None
+
+
+BEGUN = Begun()
+
+
+def what_runs(number: int) -> tuple[list[int], int]:
+    return [task.serial for task in BEGUN.running()], 1 // (number % 50)
+
+
+def test_worker_that_runs_many_quick_tasks_says_at_each_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, link = BEGUN, Batches(what_runs, 200)
+    worker = Controller(link, OWNER, 4, begun=begun)
+    monkeypatch.setattr(current, "_worker", worker)
+    worker.loop.serve()
+    for serial, item, _ in link.outcomes:
+        value, error = batching.value_of(item)
+        if (serial - 1) % 50:
+            assert value[:1] == ([serial],)
+        else:
+            assert isinstance(error, ZeroDivisionError)
+    assert begun.ended == 200
+    assert not begun.has_tasks
 
 
 def test_task_that_waits_is_not_to_blame_for_one_that_runs() -> None:

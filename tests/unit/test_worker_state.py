@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from test_controller import Home
 
 from scoop_hpc.errors import ProtocolError, UnpicklableError
@@ -19,6 +20,7 @@ from scoop_hpc.protocol.messages import (
     Demand,
     Gone,
     Hello,
+    Loss,
     Query,
     QueryAnswer,
     Request,
@@ -26,6 +28,7 @@ from scoop_hpc.protocol.messages import (
     Shared,
     Stop,
     Tasks,
+    Terms,
     Withdraw,
 )
 from scoop_hpc.protocol.names import ORIGIN, NodeIndex, WorkerName, worker_name
@@ -448,6 +451,63 @@ def test_batch_whose_owner_goes_while_it_is_opened_is_dropped(gone: Gone) -> Non
     state.receive(gone)
     state.opened(batch, tasks)
     assert state.next_task() is None
+
+
+def begun_batch(batch: Batch, cost: Cost) -> tuple[WorkerState, Task]:
+    """Return a worker that has opened *batch*, of calls of this *cost*, and begun the first of these."""
+    state = worker()
+    state.receive(Tasks([batch]))
+    given = state.next_task()
+    assert isinstance(given, Batch)
+    state.opened(given, opened(given, lambda _: cost))
+    task = state.next_task()
+    assert isinstance(task, Task)
+    state.flush()
+    done(state)
+    return state, task
+
+
+def test_quick_tasks_of_a_batch_follow_each_other_until_it_is_time_to_look_around() -> None:
+    state, task = begun_batch(calls(1, 10, 20, 30, 40), cost_of(0.00001))
+    serials = []
+    for now in (100.0001, 100.0005, 100.0011):
+        following = state.next_alike(task, now)
+        if following is not None:
+            serials.append((following.serial, state.busy_since))
+    assert serials == [(2, 100.0001), (3, 100.0005)]
+    assert [given.serial for given in state.inbox] == [4]
+
+
+@pytest.mark.parametrize(
+    ("other", "seconds"),
+    [
+        ({}, None),
+        ({}, 0.002),
+        ({"owner": worker_name(7, 7)}, 0.00001),
+        ({"losses": (Loss("n2", "killed by SIGKILL"),)}, 0.00001),
+        ({"terms": Terms(5)}, 0.00001),
+        ({"frames": batching.dump_calls(len, [("ab",), ("cd",)])}, 0.00001),
+    ],
+)
+def test_other_tasks_do_not_follow_each_other(other: dict[str, Any], seconds: float | None) -> None:
+    cost = cost_of(seconds)
+    state, task = begun_batch(calls(1, 10), cost)
+    state.receive(Tasks([replace(calls(2, 20, 30), **other)]))
+    open_next(state)
+    assert state.next_alike(task, 100.0001) is None
+    assert [given.serial for given in state.inbox] == [2, 3]
+
+
+def test_task_with_a_time_limit_is_followed_by_none() -> None:
+    state, task = begun_batch(replace(calls(1, 10, 20), terms=Terms(time_limit=5.0)), cost_of(0.00001))
+    assert state.next_alike(task, 100.0001) is None
+
+
+def test_what_a_task_has_submitted_comes_first() -> None:
+    cost = cost_of(0.00001)
+    state, task = begun_batch(calls(1, 10, 20), cost)
+    submit(state, cost)
+    assert state.next_alike(task, 100.0001) is None
 
 
 def test_opened_batch_is_given_back_as_the_same_calls() -> None:
