@@ -115,6 +115,7 @@ def run_chunk(
     the user's function, if *function* is not.
     """
     results: list[Any] = []
+    append, total = results.append, len(items)
     process = os.getpid()
     worker = running()
     meter = None if worker is None else worker.meter(called or function)
@@ -122,23 +123,24 @@ def run_chunk(
     atoms = True
     size = 0
     rest = iter(items)
-    group = len(items) if budget is None else 1
+    group = total if budget is None else 1
     most_bytes, look, most_items = DEFAULT.chunk_result_bytes, DEFAULT.chunk_look, DEFAULT.chunk_look_items
     start = now = counted_at = monotonic()
     try:
-        while len(results) < len(items) and (budget is None or (now - start < budget and size < most_bytes)):
+        while len(results) < total and (budget is None or (now - start < budget and size < most_bytes)):
             for args in islice(rest, group):
                 result = function(*args)
                 kind = type(result)
-                if kind is str or kind is bytes:
-                    size += len(result)
-                elif kind not in NUMBERS:
-                    if kind in NEVER_RESULTS:
-                        refuse_result(function, result)
-                    result = Packed(pickles.dump(result))
-                    size += sum(map(len, result.frames))
-                    atoms = False
-                results.append(result)
+                if kind not in NUMBERS:
+                    if kind is str or kind is bytes:
+                        size += len(result)
+                    else:
+                        if kind in NEVER_RESULTS:
+                            refuse_result(function, result)
+                        result = Packed(pickles.dump(result))
+                        size += sum(map(len, result.frames))
+                        atoms = False
+                append(result)
             before, now = now, monotonic()
             if meter is not None and now - counted_at >= look:  # to count takes a microsecond
                 meter.add(len(results) - counted, now - counted_at)
@@ -156,4 +158,4 @@ def run_chunk(
     if meter is not None:
         meter.add(len(results) - counted, now - counted_at)
         meter.end()
-    return Chunk(results, None, atoms, len(items) - len(results), now - start, size)
+    return Chunk(results, None, atoms, total - len(results), now - start, size)
