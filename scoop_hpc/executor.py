@@ -192,7 +192,11 @@ class Executor(concurrent.futures.Executor):
             calls = self._open()
         from scoop_hpc.pool.executor_map import Wish, map_calls  # noqa: PLC0415
 
-        wish = Wish(chunksize, buffersize, deadline, progress if self._shows_progress else None, _length(iterables))
+        length = _length(iterables)
+        numbers = iterables[0] if len(iterables) == 1 and length is not None else None
+        numbers = numbers if isinstance(numbers, range) else None
+        label = progress if self._shows_progress else None
+        wish = Wish(chunksize, buffersize, deadline, label, length, numbers)
         return map_calls(self, calls, fn, itertools.chain((first,), items), wish)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -317,4 +321,6 @@ def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
     """Return how many items there are, None if that is not known before they are read."""
     if not iterables or not all(isinstance(iterable, Sized) for iterable in iterables):
         return None
-    return min(len(iterable) for iterable in iterables if isinstance(iterable, Sized))
+    with contextlib.suppress(OverflowError):  # of a range that nobody comes to the end of
+        return min(len(iterable) for iterable in iterables if isinstance(iterable, Sized))
+    return None

@@ -12,12 +12,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from scoop_hpc.bulk.chunks import Chunk, run_chunk
+from scoop_hpc.bulk import chunks
+from scoop_hpc.bulk.chunks import Chunk, RangeCalls, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import sized
 from scoop_hpc.errors import WorkerLostError
@@ -43,6 +44,7 @@ class Wish(Struct, frozen=True):
     deadline: float | None  # of `time.monotonic`
     label: str | None  # what the map is called in a notebook; None: it is not shown
     length: int | None  # items, if that is known
+    numbers: range | None = None  # the items, if they are all numbers of a range
 
 
 def map_calls(executor: Submits, calls: Calls, function: Any, items: Iterator[Item], wish: Wish) -> Iterator[Any]:
@@ -51,14 +53,15 @@ def map_calls(executor: Submits, calls: Calls, function: Any, items: Iterator[It
     has_limit = options is not None and options.time_limit is not None  # which is that of one call
     label = wish.label if _in_notebook() else None
     if wish.chunksize is None and wish.buffersize is None and not has_limit:
-        return _map_in_chunks(calls, function, list(items), wish.deadline, label)
+        return _map_in_chunks(calls, function, _all(items, wish.numbers), wish.deadline, label)
     chunksize = 1 if has_limit or wish.chunksize is None else wish.chunksize
     tasks: Iterator[tuple[Any, ...]]
     if chunksize == 1:
         tasks = ((function, *item) for item in items)
     else:
         run = bulk_task(run_chunk, function)
-        tasks = ((run, function, chunk) for chunk in _chunks(items, chunksize))
+        parts = _chunks(items, chunksize) if wish.numbers is None else _ranges(wish.numbers, chunksize)
+        tasks = ((run, function, part) for part in parts)
     counter = None if label is None else _Counter(wish.length)
     mapped = _Mapped(weakref.ref(executor), tasks, chunksize > 1, wish.deadline, counter)
     mapped.submit(wish.buffersize)
@@ -69,10 +72,10 @@ def map_calls(executor: Submits, calls: Calls, function: Any, items: Iterator[It
 
 
 def _map_in_chunks(
-    calls: Calls, function: Any, items: list[Item], deadline: float | None, label: str | None
+    calls: Calls, function: Any, items: Sequence[Item], deadline: float | None, label: str | None
 ) -> Iterator[Any]:
     """Map in chunks that follow from how long the items take."""
-    if not all_sendable(items):
+    if type(items) is not RangeCalls and not all_sendable(items):
         refuse_unsendable(items[sendable(items)], {})
     mapped = PoolMap(calls.pool, function, items)
     mapped.start()
@@ -82,11 +85,21 @@ def _map_in_chunks(
     return sized(results, len(items))
 
 
-def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    chunk = list(itertools.islice(items, size))
+def _all(items: Iterator[Item], numbers: range | None) -> Sequence[Item]:
+    """Return all *items*, which need not be read where they are *numbers*."""
+    return list(items) if numbers is None else RangeCalls(numbers)
+
+
+def _chunks(items: Iterator[Item], size: int) -> Iterator[Sequence[Item]]:
+    chunk = chunks.Calls(itertools.islice(items, size))
     while chunk:
         yield chunk
-        chunk = list(itertools.islice(items, size))
+        chunk = chunks.Calls(itertools.islice(items, size))
+
+
+def _ranges(numbers: range, size: int) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(numbers), size):
+        yield RangeCalls(numbers[start : start + size])
 
 
 def _in_notebook() -> bool:

@@ -17,10 +17,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from scoop_hpc.bulk.chunks import Calls, Chunk, run_chunk
+from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls, run_chunk
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import BrokenPoolError, RunEndedError, UnpicklableError, WorkerLostError
@@ -71,7 +71,7 @@ class Pool(Pooled, ABC):
 class PoolMap:
     """The calls of *function* for all *items*, of which there is one at least."""
 
-    def __init__(self, pool: Pool, function: Callable[..., Any], items: list[Item]) -> None:
+    def __init__(self, pool: Pool, function: Callable[..., Any], items: Sequence[Item]) -> None:
         self._pool = pool
         self._function = function
         self._task = bulk_task(run_chunk, function)
@@ -194,7 +194,7 @@ class PoolMap:
         self._chunks[future] = None
         return future
 
-    def _make(self, items: list[Item], first: int) -> ChunkFuture:
+    def _make(self, items: Sequence[Item], first: int) -> ChunkFuture:
         """Return the future of a chunk of *items*, the first of which is number *first* of all."""
         self._under_way += 1
         self._items_under_way += len(items)
@@ -227,14 +227,15 @@ class ChunkFuture(PoolFuture):
         of: PoolMap,
         task: Callable[..., Any],
         function: Callable[..., Any],
-        items: list[Item],
+        items: Sequence[Item],
         first: int,
         budget: float | None,
         pace: float | None,
     ) -> None:
         cost = Unforeseeable(options=options_of(function))  # no other goes with it
         cost.unpolled = (pace or 0.0) * len(items)
-        super().__init__(pool, task, (function, Calls(items) if len(items) > 1 else items, budget), {}, cost)
+        calls = items if len(items) == 1 or type(items) is RangeCalls else Calls(items)
+        super().__init__(pool, task, (function, calls, budget), {}, cost)
         self._map = of
         self.items = items  # without those that were cut off it
         self.first = first  # the number of its first item, from 1 on

@@ -1100,6 +1100,20 @@ with Executor(2) as executor:
     assert scripts.run(program) == "100000 True 1\n{1} {1}\n"
 
 
+def test_numbers_of_a_range_are_not_read_ahead_however_many_they_are(scripts: Scripts) -> None:
+    program = """
+def first(results): return [next(results) for _ in range(3)]
+def kind(n): return type(sys._getframe(1).f_locals["items"]).__name__
+with Executor(2) as executor:
+    print(first(executor.map(abs, range(-10**30, 10**30), buffersize=2)))
+    print(first(executor.map(abs, range(10**15))), first(executor.map(abs, range(10**15), chunksize=7, buffersize=2)))
+    print(list(executor.map(abs, range(-5, 0), chunksize=2)), list(executor.map(abs, range(0))))
+    print({*executor.map(kind, range(50), chunksize=7)}, len(executor.map(abs, range(50), chunksize=7)))
+"""
+    expected = f"{[10**30, 10**30 - 1, 10**30 - 2]}\n[0, 1, 2] [0, 1, 2]\n[5, 4, 3, 2, 1] []\n{{'RangeCalls'}} 50\n"
+    assert scripts.run(program) == expected
+
+
 def test_map_goes_on_after_shutdown_and_without_a_consumer(scripts: Scripts) -> None:
     program = """
 def note(n):

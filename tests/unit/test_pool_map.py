@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError
 from typing import Any
 
 import pytest
 
-from scoop_hpc.bulk.chunks import Chunk
+from scoop_hpc.bulk.chunks import Chunk, RangeCalls
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError, WorkerLostError
 from scoop_hpc.pool.future import PoolFuture, QuestionKind
 from scoop_hpc.pool.pool_map import ChunkFuture, Pool, PoolMap
@@ -59,7 +60,7 @@ class FakePool(Pool):
             future.cancel()
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        mapped = PoolMap(self, function, [(item,) for item in items])
+        mapped = PoolMap(self, function, RangeCalls(items) if isinstance(items, range) else [(item,) for item in items])
         mapped.start()
         return mapped.results(None)
 
@@ -80,11 +81,15 @@ class FakePool(Pool):
         return sizes
 
 
-def test_results_come_in_order_and_chunks_grow() -> None:
+kinds = pytest.mark.parametrize("kind", [range, lambda count: list(range(count))])
+
+
+@kinds
+def test_results_come_in_order_and_chunks_grow(kind: Callable[[int], Sequence[int]]) -> None:
     pool = FakePool()
-    results = pool.map(abs, range(-50_000, 0))
+    results = pool.map(operator.neg, kind(50_000))
     sizes = pool.work()
-    assert list(results) == list(range(50_000, 0, -1))
+    assert list(results) == list(range(0, -50_000, -1))
     assert sizes[0] == 1
     assert max(sizes) > 1_000
 
@@ -121,9 +126,10 @@ def test_map_before_the_workers_are_there_goes_on_when_they_are() -> None:
     assert list(results) == list(range(100))
 
 
-def test_what_is_left_of_a_chunk_is_done_in_its_place() -> None:
+@kinds
+def test_what_is_left_of_a_chunk_is_done_in_its_place(kind: Callable[[int], Sequence[int]]) -> None:
     pool = FakePool()
-    results = pool.map(abs, range(5_000))
+    results = pool.map(abs, kind(5_000))
     pool.work(most=8)
     assert any(len(future.items) > 2 for future in pool.offered)
     pool.work(most=1, left=2)
@@ -131,10 +137,13 @@ def test_what_is_left_of_a_chunk_is_done_in_its_place() -> None:
     assert list(results) == list(range(5_000))
 
 
-@pytest.mark.parametrize("error", [WorkerLostError("gone", ("gone",)), UnpicklableError("no")])
-def test_chunk_that_fails_as_a_whole_is_cut_until_the_guilty_item_is_alone(error: Exception) -> None:
-    pool = FakePool()
-    results = pool.map(abs, range(5_000))
+@kinds
+@pytest.mark.parametrize("make", [lambda: WorkerLostError("gone", ("gone",)), lambda: UnpicklableError("no")])
+def test_chunk_that_fails_as_a_whole_is_cut_until_the_guilty_item_is_alone(
+    make: Callable[[], Exception], kind: Callable[[int], Sequence[int]]
+) -> None:
+    error, pool = make(), FakePool()
+    results = pool.map(abs, kind(5_000))
     pool.work(most=8)
     guilty = pool.offered[-1].items[-1][0]
     while pool.offered:

@@ -484,7 +484,7 @@ def test_quick_tasks_of_a_batch_follow_each_other_until_it_is_time_to_look_aroun
         ({}, None),
         ({}, 0.002),
         ({"owner": worker_name(7, 7)}, 0.00001),
-        ({"losses": (Loss("n2", "killed by SIGKILL"),)}, 0.00001),
+        ({"losses": (Loss("n2: killed by SIGKILL"),)}, 0.00001),
         ({"terms": Terms(5)}, 0.00001),
         ({"frames": batching.dump_calls(len, [("ab",), ("cd",)])}, 0.00001),
     ],
