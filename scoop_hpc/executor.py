@@ -36,6 +36,7 @@ _T = TypeVar("_T")
 _ON_LOSS = ("replace", "break")
 _PROGRESS = ("auto", "none")
 _MOST_WORKERS = 1_000_000
+_END = object()  # of the items
 
 
 class Executor(concurrent.futures.Executor):
@@ -183,9 +184,9 @@ class Executor(concurrent.futures.Executor):
         chunksize = checked_count("chunksize", chunksize)
         buffersize = checked_count("buffersize", buffersize)
         deadline = deadline_in(timeout)
-        items = zip(*iterables)
-        first = next(items, None)
-        if first is None:
+        read: Iterator[Any] = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables)
+        first = next(read, _END)
+        if first is _END:
             return sized(iter(()), 0)
         self._check_process()
         with self._lock:
@@ -193,11 +194,13 @@ class Executor(concurrent.futures.Executor):
         from scoop_hpc.pool.executor_map import Wish, map_calls  # noqa: PLC0415
 
         length = _length(iterables)
-        numbers = iterables[0] if len(iterables) == 1 and length is not None else None
-        numbers = numbers if isinstance(numbers, range) else None
-        label = progress if self._shows_progress else None
-        wish = Wish(chunksize, buffersize, deadline, label, length, numbers)
-        return map_calls(self, calls, fn, itertools.chain((first,), items), wish)
+        items: Iterator[Any] = itertools.chain((first,), read)
+        values: Any = None
+        if len(iterables) == 1:
+            values = iterables[0] if isinstance(iterables[0], range) and length is not None else items
+            items = zip(values)
+        wish = Wish(chunksize, buffersize, deadline, progress if self._shows_progress else None, length, values)
+        return map_calls(self, calls, fn, items, wish)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse more calls; once all futures are done, end the workers if they are this Executor's own.

@@ -11,7 +11,7 @@ from typing import Any, overload
 from msgspec import Struct
 
 from scoop_hpc.pickling import pickles
-from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, are_sendable, refuse_result
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
@@ -59,46 +59,52 @@ class Calls(list[tuple[Any, ...]]):
         return _calls, (list(chain.from_iterable(self)), len(self[0]))
 
 
-class RangeCalls(Sequence[tuple[int]]):
-    """The calls with each number of a range. What is kept, and what travels, is the range.
+class SingleCalls(Sequence[tuple[Any]]):
+    """The calls with each of *values*, a list or a range, as the only argument. What is kept, and travels, is these.
 
-    >>> calls = RangeCalls(range(0, 10, 2))
+    >>> calls = SingleCalls(range(0, 10, 2))
     >>> list(calls), calls[1], list(calls[-2:])
     ([(0,), (2,), (4,), (6,), (8,)], (2,), [(6,), (8,)])
     """
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("values",)
 
-    def __init__(self, numbers: range) -> None:
-        self._numbers = numbers
+    def __init__(self, values: list[Any] | range) -> None:
+        self.values = values
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.values)
 
-    def __iter__(self) -> Iterator[tuple[int]]:
-        return zip(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[int]: ...
+    def __iter__(self) -> Iterator[tuple[Any]]:
+        return zip(self.values)
 
     @overload
-    def __getitem__(self, index: slice) -> RangeCalls: ...
+    def __getitem__(self, index: int) -> tuple[Any]: ...
 
-    def __getitem__(self, index: int | slice) -> tuple[int] | RangeCalls:
-        chosen = self._numbers[index]
-        return (chosen,) if isinstance(chosen, int) else RangeCalls(chosen)
+    @overload
+    def __getitem__(self, index: slice) -> SingleCalls: ...
 
-    @property
-    def numbers(self) -> range:
-        """The range."""
-        return self._numbers
+    def __getitem__(self, index: int | slice) -> tuple[Any] | SingleCalls:
+        return SingleCalls(self.values[index]) if isinstance(index, slice) else (self.values[index],)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RangeCalls, (self._numbers,)
+        return SingleCalls, (self.values,)
 
 
 def _calls(arguments: list[Any], each: int) -> list[tuple[Any, ...]]:
     return list(zip(*[iter(arguments)] * each))
+
+
+def to_send(items: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """Return *items* such that they travel in little time."""
+    return items if len(items) == 1 or type(items) is SingleCalls else Calls(items)
+
+
+def can_be_sent(items: Sequence[tuple[Any, ...]]) -> bool:
+    """Return whether `refuse_unsendable` would take all of *items*."""
+    if type(items) is SingleCalls:
+        return isinstance(items.values, range) or are_sendable(items.values)
+    return are_sendable(chain.from_iterable(items))
 
 
 def run_chunk(

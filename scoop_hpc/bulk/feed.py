@@ -21,12 +21,12 @@ from time import monotonic
 from typing import Any, Protocol
 
 from scoop_hpc.bulk.checks import checked_count
-from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls
+from scoop_hpc.bulk.chunks import Chunk, SingleCalls, can_be_sent, to_send
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import UnpicklableError, WorkerLostError
-from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
+from scoop_hpc.pickling.arguments import refuse_unsendable, sendable
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.future import Future
@@ -125,11 +125,12 @@ class Feed:
         self._cost = controller.cost_of(task, head[0])
         self._bundle = bundle
         self._head = head
-        self._items = zip(*iterables)
+        self._is_single = len(iterables) == 1
+        self._items: Iterator[Any] = iter(iterables[0]) if self._is_single else zip(*iterables)
         self._before = before
         self._read_so_far = 0
         self._count = length_of(iterables)
-        numbers = iterables[0] if len(iterables) == 1 and self._count is not None else None
+        numbers = iterables[0] if self._is_single and self._count is not None else None
         self._range = numbers if isinstance(numbers, range) else None
         self._counted = controller.counted(label, self._count)
         if self._cost.terms.time_limit is not None:
@@ -180,8 +181,7 @@ class Feed:
 
     def submit(self, items: Sequence[tuple[Any, ...]], first: int = 0) -> ChunkFuture:
         """Make a task of *items*; the *first* is number so and so of all, 0 if that is not known."""
-        is_one = len(items) == 1
-        calls = items if is_one or type(items) is RangeCalls else Calls(items)
+        calls = to_send(items)
         task, cost, sizes = self._task, self._cost, self._sizes
         arguments = (*self._head, calls, sizes.budget(len(items)), first)
         share = sizes.share(len(items))
@@ -189,7 +189,7 @@ class Feed:
             task = bulk_task(self._bundle, self._head[0])
             cost = self._controller.cost_of(task, self._head[0])
             arguments = (*self._head, calls, share, sizes.pace, first)
-        make = self._make_one if is_one else self._make_several
+        make = self._make_one if len(items) == 1 else self._make_several
         future = self._controller.submit(task, arguments, {}, cost, make)
         assert isinstance(future, ChunkFuture)
         return future
@@ -302,12 +302,13 @@ class Feed:
         """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
         if self._range is not None:
             return self._read_range(self._range)
-        items: list[tuple[Any, ...]] = []
+        read: list[Any] = []
         try:
-            self._take_items(self._next_size(), items)  # those before a failure are in it then
+            self._take_items(self._next_size(), read)  # those before a failure are in it then
         except BaseException as error:  # the user's iterable: raised at its place, after the results before it
             self._failure, self._exhausted = error, True
-        if not all_sendable(items):
+        items: Sequence[tuple[Any, ...]] = SingleCalls(read) if self._is_single else read
+        if not can_be_sent(items):
             good = sendable(items)
             try:
                 refuse_unsendable(items[good], {})
@@ -324,9 +325,9 @@ class Feed:
         self._exhausted = self._read_so_far == len(numbers)
         if self._counted is not None:
             self._counted.read(self._read_so_far - first)
-        return RangeCalls(numbers[first : self._read_so_far])
+        return SingleCalls(numbers[first : self._read_so_far])
 
-    def _take_items(self, size: int, items: list[tuple[Any, ...]]) -> None:
+    def _take_items(self, size: int, items: list[Any]) -> None:
         """Append *size* of the items that were not read yet, or all; fewer if they take their time to come."""
         deadline = monotonic() + self._controller.policy.read_seconds
         group = size if self._count is not None else 1

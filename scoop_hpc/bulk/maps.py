@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
-from scoop_hpc.bulk.chunks import Chunk, RangeCalls, run_chunk
+from scoop_hpc.bulk.chunks import Chunk, SingleCalls, run_chunk
 from scoop_hpc.bulk.feed import Feed, Finished, length_of, result_by
 from scoop_hpc.bulk.sizes import Shares
 from scoop_hpc.errors import TaskError, UnpicklableError, WorkerLostError
@@ -109,7 +109,7 @@ def run_bundle(
     They are cut into chunks of *size* items, which take *pace* seconds each, as far as known; called as a task.
     """
     controller = current()
-    columns = [items.numbers] if isinstance(items, RangeCalls) else [list(column) for column in zip(*items)]
+    columns = [items.values] if isinstance(items, SingleCalls) else [list(column) for column in zip(*items)]
     sizes = Shares(len(items), size, pace, controller.policy)
     feed = Feed(controller, "map", run_chunk, (function,), tuple(columns), sizes=sizes, before=max(0, first - 1))
     results: list[Any] = []

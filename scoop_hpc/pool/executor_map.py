@@ -17,12 +17,11 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from scoop_hpc.bulk import chunks
-from scoop_hpc.bulk.chunks import Chunk, RangeCalls, run_chunk
+from scoop_hpc.bulk.chunks import Chunk, SingleCalls, can_be_sent, run_chunk, to_send
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import sized
 from scoop_hpc.errors import WorkerLostError
-from scoop_hpc.pickling.arguments import all_sendable, refuse_unsendable, sendable
+from scoop_hpc.pickling.arguments import refuse_unsendable, sendable
 from scoop_hpc.pool.calls import AnyFuture, Calls
 from scoop_hpc.pool.pool_map import PIECES, Item, PoolMap
 from scoop_hpc.pool.status import Counted
@@ -44,7 +43,7 @@ class Wish(Struct, frozen=True):
     deadline: float | None  # of `time.monotonic`
     label: str | None  # what the map is called in a notebook; None: it is not shown
     length: int | None  # items, if that is known
-    numbers: range | None = None  # the items, if they are all numbers of a range
+    values: range | Iterator[Any] | None = None  # what each item consists of, if that is one argument
 
 
 def map_calls(executor: Submits, calls: Calls, function: Any, items: Iterator[Item], wish: Wish) -> Iterator[Any]:
@@ -53,14 +52,14 @@ def map_calls(executor: Submits, calls: Calls, function: Any, items: Iterator[It
     has_limit = options is not None and options.time_limit is not None  # which is that of one call
     label = wish.label if _in_notebook() else None
     if wish.chunksize is None and wish.buffersize is None and not has_limit:
-        return _map_in_chunks(calls, function, _all(items, wish.numbers), wish.deadline, label)
+        return _map_in_chunks(calls, function, _all(items, wish.values), wish.deadline, label)
     chunksize = 1 if has_limit or wish.chunksize is None else wish.chunksize
     tasks: Iterator[tuple[Any, ...]]
     if chunksize == 1:
         tasks = ((function, *item) for item in items)
     else:
         run = bulk_task(run_chunk, function)
-        parts = _chunks(items, chunksize) if wish.numbers is None else _ranges(wish.numbers, chunksize)
+        parts = _chunks(items, wish.values, chunksize)
         tasks = ((run, function, part) for part in parts)
     counter = None if label is None else _Counter(wish.length)
     mapped = _Mapped(weakref.ref(executor), tasks, chunksize > 1, wish.deadline, counter)
@@ -75,7 +74,7 @@ def _map_in_chunks(
     calls: Calls, function: Any, items: Sequence[Item], deadline: float | None, label: str | None
 ) -> Iterator[Any]:
     """Map in chunks that follow from how long the items take."""
-    if type(items) is not RangeCalls and not all_sendable(items):
+    if not can_be_sent(items):
         refuse_unsendable(items[sendable(items)], {})
     mapped = PoolMap(calls.pool, function, items)
     mapped.start()
@@ -85,21 +84,19 @@ def _map_in_chunks(
     return sized(results, len(items))
 
 
-def _all(items: Iterator[Item], numbers: range | None) -> Sequence[Item]:
-    """Return all *items*, which need not be read where they are *numbers*."""
-    return list(items) if numbers is None else RangeCalls(numbers)
+def _all(items: Iterator[Item], values: range | Iterator[Any] | None) -> Sequence[Item]:
+    if values is None:
+        return list(items)
+    return SingleCalls(values if isinstance(values, range) else list(values))
 
 
-def _chunks(items: Iterator[Item], size: int) -> Iterator[Sequence[Item]]:
-    chunk = chunks.Calls(itertools.islice(items, size))
-    while chunk:
-        yield chunk
-        chunk = chunks.Calls(itertools.islice(items, size))
-
-
-def _ranges(numbers: range, size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(numbers), size):
-        yield RangeCalls(numbers[start : start + size])
+def _chunks(items: Iterator[Item], values: range | Iterator[Any] | None, size: int) -> Iterator[Sequence[Item]]:
+    if isinstance(values, range):
+        for start in range(0, len(values), size):
+            yield SingleCalls(values[start : start + size])
+        return
+    while chunk := list(itertools.islice(items if values is None else values, size)):
+        yield to_send(chunk if values is None else SingleCalls(chunk))
 
 
 def _in_notebook() -> bool:

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls, run_chunk
+from scoop_hpc.bulk.chunks import Chunk, run_chunk, to_send
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import BrokenPoolError, RunEndedError, UnpicklableError, WorkerLostError
@@ -234,8 +234,7 @@ class ChunkFuture(PoolFuture):
     ) -> None:
         cost = Unforeseeable(options=options_of(function))  # no other goes with it
         cost.unpolled = (pace or 0.0) * len(items)
-        calls = items if len(items) == 1 or type(items) is RangeCalls else Calls(items)
-        super().__init__(pool, task, (function, calls, budget), {}, cost)
+        super().__init__(pool, task, (function, to_send(items), budget), {}, cost)
         self._map = of
         self.items = items  # without those that were cut off it
         self.first = first  # the number of its first item, from 1 on

@@ -1110,7 +1110,7 @@ with Executor(2) as executor:
     print(list(executor.map(abs, range(-5, 0), chunksize=2)), list(executor.map(abs, range(0))))
     print({*executor.map(kind, range(50), chunksize=7)}, len(executor.map(abs, range(50), chunksize=7)))
 """
-    expected = f"{[10**30, 10**30 - 1, 10**30 - 2]}\n[0, 1, 2] [0, 1, 2]\n[5, 4, 3, 2, 1] []\n{{'RangeCalls'}} 50\n"
+    expected = f"{[10**30, 10**30 - 1, 10**30 - 2]}\n[0, 1, 2] [0, 1, 2]\n[5, 4, 3, 2, 1] []\n{{'SingleCalls'}} 50\n"
     assert scripts.run(program) == expected
 
 

@@ -14,7 +14,7 @@ from test_reductions import run_program
 
 from scoop_hpc import futures
 from scoop_hpc.bulk import maps
-from scoop_hpc.bulk.chunks import Calls, Chunk, RangeCalls
+from scoop_hpc.bulk.chunks import Calls, Chunk, SingleCalls
 from scoop_hpc.bulk.feed import Feed
 from scoop_hpc.bulk.sizes import Sizes
 from scoop_hpc.errors import UnpicklableError, WorkerLostError
@@ -111,7 +111,7 @@ def run_as_task(function: Callable[..., Any], items: Any, size: int = 4, link: H
 
 
 def test_bundle_counts_what_its_chunks_took_and_weighed() -> None:
-    chunk = run_as_task(str, RangeCalls(range(10, 20)))
+    chunk = run_as_task(str, SingleCalls(range(10, 20)))
     assert (chunk.results, chunk.atoms, chunk.left, chunk.has_failed) == (
         [str(n) for n in range(10, 20)],
         True,

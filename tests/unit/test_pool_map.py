@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scoop_hpc.bulk.chunks import Chunk, RangeCalls
+from scoop_hpc.bulk.chunks import Chunk, SingleCalls
 from scoop_hpc.errors import BrokenPoolError, UnpicklableError, WorkerLostError
 from scoop_hpc.pool.future import PoolFuture, QuestionKind
 from scoop_hpc.pool.pool_map import ChunkFuture, Pool, PoolMap
@@ -60,7 +60,7 @@ class FakePool(Pool):
             future.cancel()
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        mapped = PoolMap(self, function, RangeCalls(items) if isinstance(items, range) else [(item,) for item in items])
+        mapped = PoolMap(self, function, SingleCalls(items) if isinstance(items, range) else list(zip(items)))
         mapped.start()
         return mapped.results(None)
 
@@ -81,7 +81,7 @@ class FakePool(Pool):
         return sizes
 
 
-kinds = pytest.mark.parametrize("kind", [range, lambda count: list(range(count))])
+kinds = pytest.mark.parametrize("kind", [range, lambda count: list(range(count))])  # sent as such, or as tuples
 
 
 @kinds
