@@ -246,6 +246,8 @@ class AgentState:
         self._inspect_at = 0.0  # the driver, while there is no connection
         self._terminated_at: float | None = None  # by SIGTERM to this process
         self._interrupted_at: float | None = None  # the origin
+        self._program_end: Exited | None = None  # that the driver is not told of yet: it may say first why it came
+        self._tell_end_at = 0.0
         self._relays = False  # for other agents
         self._untold = ""  # the reason of the end, while the program does not know it
         self._signalled_at = 0.0  # the origin
@@ -274,6 +276,8 @@ class AgentState:
             times.append(self._inspect_at)
         if self._terminated_at is not None:
             times.append(self._terminated_at + self._signal_grace())
+        if self._program_end is not None:
+            times.append(self._tell_end_at)
         return min(times, default=None)
 
     def pass_time(self, now: float) -> list[Action]:
@@ -299,6 +303,9 @@ class AgentState:
                 return [*actions, *self._lose_driver(now)]
             self._inspect_at = min(now + self._policy.probe, until)
             actions.append(InspectDriver())
+        if self._program_end is not None and now >= self._tell_end_at:
+            actions.append(Tell(self._program_end))
+            self._program_end = None
         if self._terminated_at is not None and now >= self._terminated_at + self._signal_grace():
             reason = f"the agent on {self._node} was told to end by SIGTERM"
             actions += self._report(Fault(reason, _TERMINATED, of_node=True))
@@ -442,7 +449,8 @@ class AgentState:
     ) -> list[Action]:
         """Take the exit of a child, with a status as of `os.waitstatus_to_exitcode`; *own_end*: it meant to end.
 
-        Another worker is started in the place of one that dies, unless several in a row have not begun a task.
+        Another worker is started in the place of one that dies, unless several in a row have not begun a task. A
+        program that ends after SIGTERM has come here may have ended by that: if the driver has it too, it says so.
         """
         name = self._children.pop(pid)
         if self._observers:
@@ -454,6 +462,9 @@ class AgentState:
         self._has_broker = self._has_broker and is_worker(name)
         if is_worker(name) and self._is_replaceable(name):
             return self._replace(exited, name, unfinished)
+        if name == ORIGIN and self.phase is Phase.SERVING and self._terminated_at is not None:
+            self._program_end, self._tell_end_at = exited, now + self._policy.same_signal
+            return []
         return [Tell(exited), *self._go_on(now)]
 
     def _is_replaceable(self, name: BrokerName | WorkerName) -> bool:

@@ -604,6 +604,20 @@ def test_sigterm_that_the_driver_does_not_speak_of_ends_the_node(node: Node) -> 
     assert node.phase is not Phase.SERVING
 
 
+@pytest.mark.parametrize("driver_has_it", [True, False])
+def test_program_that_ends_when_sigterm_has_come_has_no_status_if_the_driver_has_it_too(
+    node: Node, driver_has_it: bool
+) -> None:
+    node.do(node.state.terminated(node.now))
+    assert node.exit(ORIGIN) == []
+    assert node.wait(0.09) == []
+    if driver_has_it:
+        assert node.driver(Shutdown(SIGTERM)) == [TellBroker(Stop())]
+    told = [action.message for action in node.wait(1.0) if isinstance(action, Tell)]
+    ends = [message.name for message in told if isinstance(message, Exited)]
+    assert ends == ([] if driver_has_it else [ORIGIN])
+
+
 def test_node_of_another_allocation_asks_to_leave_when_sigterm_comes() -> None:
     guest = Node(msgspec.structs.replace(WELCOME, node=SECOND, directory=None, party=1)).begin()
     guest.do(guest.state.terminated(guest.now))
