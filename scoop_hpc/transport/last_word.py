@@ -33,14 +33,18 @@ class LastWord:
         self._owner = os.getpid()
         self.notice.take_over()
 
+    def is_own(self) -> bool:
+        """Return whether this process is the owner, and no child of it."""
+        return os.getpid() == self._owner
+
     def say(self) -> None:
         """Say that this process is about to end."""
-        if os.getpid() == self._owner:
+        if self.is_own():
             self._page[0] = 1
 
     def withdraw(self) -> None:
         """Say that this process goes on after all."""
-        if os.getpid() == self._owner:
+        if self.is_own():
             self._page[0] = 0
 
     def said(self) -> bool:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from scoop_hpc.errors import RunEndedError
 from scoop_hpc.worker.future import Future
 
 _LOOK = 0.001  # seconds between looks
@@ -31,6 +32,18 @@ def resume(loop: Any) -> None:
     """Let *loop* run again."""
     if loop is not None:
         sys.modules["asyncio.events"]._set_running_loop(loop)
+
+
+def expect_the_end() -> None:
+    """Let asyncio not log, of each of its futures that nobody asks any more, that the run has ended."""
+    log = sys.modules.get("asyncio.log")
+    if log is not None:
+        log.logger.addFilter(_tells_more)
+
+
+def _tells_more(record: Any) -> bool:
+    """Be a filter [logging.Logger.addFilter]; the module is imported only by programs that use it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RunEndedError))
 
 
 class AsyncioBridge:

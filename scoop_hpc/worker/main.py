@@ -102,7 +102,7 @@ def main(plan: WorkerPlan, last_word: LastWord, observers: Observers = NOBODY) -
         )
         controller.bar_until(verdict.on_first_use)
         state = controller.runner.state = ProcessState()
-        leaving.announce(last_word, controller.runs_task)
+        leaving.announce(last_word, controller.runs_task, ending.number)
         shown = failure.OriginFailure(controller, path)
         show = functools.partial(_show, controller, link, ending, verdict, shown)
         status = controller.loop.run_program(

@@ -64,6 +64,13 @@ WAITS = {
             await asyncio.gather(*[asyncio.wrap_future(futures.submit(nap)) for _ in range(3)])
         asyncio.run(main())
 """,
+    "asyncio.wait": """
+        import asyncio
+        async def main():
+            done, _ = await asyncio.wait([asyncio.wrap_future(futures.submit(nap)) for _ in range(3)])
+            return [each.result() for each in done]
+        asyncio.run(main())
+""",
     "executor": """
         from scoop_hpc import Executor
         with Executor(max_workers=1) as executor:
@@ -310,10 +317,13 @@ def test_nothing_is_left_of_a_program_whose_driver_dies_meanwhile(runs: Runs) ->
     assert saved(runs, "heard") == "15"
 
 
+ENDED = ("result", "threads", "asyncio", "asyncio.wait", "callbacks", "sleeps", "computes")
+
+
 @pytest.mark.parametrize(
     ("number", "way"),
     [
-        *((signal.SIGTERM, way) for way in ("result", "threads", "asyncio", "callbacks", "sleeps", "computes")),
+        *((signal.SIGTERM, way) for way in ENDED),
         (signal.SIGHUP, "result"),
     ],
 )
@@ -341,8 +351,16 @@ def test_program_saves_what_it_has_when_its_driver_is_killed(runs: Runs) -> None
     assert saved(runs, "atexit") == ""
 
 
-def test_sigterm_to_the_program_alone_is_what_it_dies_of(runs: Runs) -> None:
-    run = start(runs, program(WAITS["result"]))
+@pytest.mark.parametrize("leaving", ["raise", "pass", "sys.exit(5)", "os._exit(0)"])
+def test_sigterm_to_the_program_alone_is_what_it_dies_of(runs: Runs, leaving: str) -> None:
+    body = f"""
+        try:
+            futures.submit(nap).result()
+        except BaseException as error:
+            note("saved", repr(error))
+            {leaving}
+"""
+    run = start(runs, HEAD + "    if True:\n" + body)
     (pid,) = (pid for pid, name in members(run.pid).items() if name == "scoop-origin")
     os.kill(pid, signal.SIGTERM)
     status, stderr = end(runs, run)
@@ -350,7 +368,7 @@ def test_sigterm_to_the_program_alone_is_what_it_dies_of(runs: Runs) -> None:
     (line,) = stderr.splitlines()
     assert line.endswith("died: killed by SIGTERM")
     assert saved(runs) == "RunEndedError('SIGTERM', 143)"
-    assert saved(runs, "atexit") == ""
+    assert (runs.directory / "atexit").exists() == ("os._exit" not in leaving)
 
 
 def test_processes_that_the_program_has_forked_die_of_sigterm(runs: Runs) -> None:

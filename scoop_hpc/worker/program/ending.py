@@ -16,6 +16,7 @@ import signal
 
 from scoop_hpc.errors import RunEndedError
 from scoop_hpc.transport.notice import REMINDER, Notice
+from scoop_hpc.worker import asyncio_bridge
 from scoop_hpc.worker.controller import Controller
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -38,9 +39,13 @@ class Ending:
             signal.signal(number, self._on_signal)
         self._on_reminder(REMINDER, None)  # it may have come before
 
+    def number(self) -> int | None:
+        """Return the signal that has cut the program short, None if it was none."""
+        return None if self.over else self._number
+
     def status(self, status: int) -> int:
-        """Return how the process is to end, in view of the program's exit *status*: of what has ended it."""
-        return -self._number if self._number is not None and status == 128 + self._number else status
+        """Return how the process is to end: by the signal that has cut the program short, whatever *status* it has."""
+        return status if self._number is None else -self._number
 
     def _on_reminder(self, number: int, frame: object) -> None:
         reason = "" if self.reason or self.over else self._notice.read()
@@ -69,6 +74,7 @@ class Ending:
 
     def _begin(self, reason: str, status: int) -> None:
         self.reason = reason
+        asyncio_bridge.expect_the_end()
         self._controller.give_up(reason, status)
 
     def _raise(self, status: int) -> None:
