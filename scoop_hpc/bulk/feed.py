@@ -25,7 +25,7 @@ from scoop_hpc.bulk.chunks import Chunk, SingleCalls, can_be_sent, to_send
 from scoop_hpc.bulk.options import bulk_task
 from scoop_hpc.bulk.results import SizedResults
 from scoop_hpc.bulk.sizes import Sizes
-from scoop_hpc.errors import UnpicklableError, WorkerLostError
+from scoop_hpc.errors import RunEndedError, UnpicklableError, WorkerLostError
 from scoop_hpc.pickling.arguments import refuse_unsendable, sendable
 from scoop_hpc.protocol.messages import Terms
 from scoop_hpc.worker.controller import Controller
@@ -365,8 +365,10 @@ class Feed:
     def _count_ended(
         self, counted: CountedItems, future: Any, items: Sequence[tuple[Any, ...]], error: BaseException | None
     ) -> None:
-        """Count the items of a chunk that is done, but for those that are cut anew."""
+        """Count the items of a chunk that is done, but for those that are cut anew, or that the end has come before."""
         if error is not None:
+            if isinstance(error, RunEndedError):
+                return
             if len(items) == 1 or not isinstance(error, WorkerLostError):
                 is_together = len(items) > 1 and isinstance(error, UnpicklableError)  # each is tried by itself next
                 counted.ended(len(items), 0 if is_together else len(items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -81,6 +82,29 @@ def test_map_that_is_cut_short_by_the_end_of_the_run_has_not_become_shorter(watc
     (counted,) = watch(program)
     assert counted.total == 1000
     assert 1 <= counted.done < 1000
+    assert not counted.failed
+
+
+def test_what_the_end_of_the_run_has_come_before_has_not_failed() -> None:
+    tally = Tally()
+    worker = Controller(Home(), ORIGIN, 4, is_spared=True, awaiting=Awaiting(tally))
+
+    def program() -> int:
+        calls = [futures.submit(abs, -number) for number in range(5)]
+        items: Any = futures.map(abs, range(1000), chunksize=1, progress="map")
+        worker.give_up("the walltime is over", 1)
+        while not all(call.done() for call in calls):
+            time.sleep(0.001)
+        del items
+        return 1
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with mock.patch.object(current, "_worker", worker):
+            worker.loop.run_program(program)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert [(each.total, each.done, each.failed) for each in tally.read()] == [(5, 0, 0), (1000, 0, 0)]
 
 
 def test_calls_are_counted_one_by_one_with_those_that_fail(watch: Watch) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from scoop_hpc.errors import RunEndedError
 from scoop_hpc.transport.tally import ROWS, Tally
 from scoop_hpc.worker.future import Future
 
@@ -96,8 +97,10 @@ class CountedFuture(Future):
     def settle(self, value: Any, error: BaseException | None) -> None:
         super().settle(value, error)
         counts, self._counts = self._counts, None
-        if counts is not None:
-            counts.end_call() if error is None else counts.add(done=1, failed=1)
+        if counts is not None and error is None:
+            counts.end_call()
+        elif counts is not None and not isinstance(error, RunEndedError):  # else it was not done, nor has it failed
+            counts.add(done=1, failed=1)
 
     def drop(self) -> None:
         super().drop()
