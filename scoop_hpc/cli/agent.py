@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
@@ -81,19 +81,24 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # warnings are for the program, by way of the driver
         signal.signal(number, signal.SIG_IGN)
     signals = SignalFd((signal.SIGCHLD, signal.SIGTERM))
+    environ = dict(os.environ)  # of this node's own job: that of the run takes its place
     agent = Agent(plan, mains, signals)
     try:
         agent.join()
         agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
+        is_left_over = agent.has_lost_joiner
         while agent.is_to_return:  # in this process: to start another may be no longer possible
-            former, agent = agent, Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
+            newcomer = Agent(structs.replace(plan, parent=os.getppid()), mains, signals)
             try:
-                agent.join()
+                newcomer.join()
             except LaunchError:  # if the driver is gone, the first node has said so, unless it is gone, too
-                if arguments.node_variable == _OF_SLURM and not plan.party:  # a joiner's job has a script of its own
-                    _end_leftover(former, signals)
+                is_left_over = is_left_over or not plan.party  # a joiner ends its job itself
                 break
+            agent = newcomer
             agent.run(worker_options.run_observers(options, plan.node, "agent", once, agent.print))
+            is_left_over = is_left_over or agent.has_lost_joiner
+        if is_left_over and arguments.node_variable == _OF_SLURM:
+            _end_leftover(agent, environ, signals)
     except Ended:
         return
     except ScoopError as error:
@@ -103,11 +108,13 @@ def main(words: Sequence[str] | None = None, once: Once | None = None) -> None:
             environment.remove(arguments.environment)  # the driver has, unless it was killed
     # a joiner has to know how its agents ended; a driver does, and launchers complain of a status that is not 0
     status = 1 if arguments.party and not agent.is_dismissed else 0
+    if status:
+        print(f"scoop-hpc: error: {agent.lost_driver()}", file=sys.stderr, flush=True)
     os._exit(status)  # all is closed; what the interpreter does at its end takes 30 ms, for which the driver would wait
 
 
-def _end_leftover(agent: Agent, signals: SignalFd) -> None:
-    """End what the driver's scheduler keeps of its job, if it has lost the driver's node."""
+def _end_leftover(agent: Agent, environ: Mapping[str, str], signals: SignalFd) -> None:
+    """End what the scheduler keeps of the job of *environ*, if it has lost the node of its script."""
     from scoop_hpc.jobs.commands import run_command  # noqa: PLC0415
     from scoop_hpc.jobs.leftover import end_leftover  # noqa: PLC0415  rarely needed, and an agent has to start fast
 
@@ -119,7 +126,7 @@ def _end_leftover(agent: Agent, signals: SignalFd) -> None:
                 return False
         return True
 
-    end_leftover(os.environ, agent.nodes(), run_command, pause, agent.tell_of_lost_driver)
+    end_leftover(environ, agent.nodes(), run_command, pause, agent.tell_of_lost_driver, not agent.is_dismissed)
 
 
 def _node(arguments: argparse.Namespace) -> str:

@@ -31,6 +31,7 @@ FileLost     agent -> driver     meet   a file that the user wants, such as the 
 Gone         driver -> agents    meet   these workers, or nodes, are gone: drop their tasks, run again what they had
              agent -> broker     main   the same, passed on
 GivenUp      driver -> agent     meet   your node counts as lost: end everything on it, then report anew
+JoinerLost   driver -> agent     meet   the node of your joiner is lost: nobody else will end what is left of your job
 LinkBroken   broker -> agent     main   there has been no connection to this peer for too long
              agent -> driver     meet   the same, passed on
 WorkerDied   agent -> broker     main   a worker of yours is gone, and had begun these tasks
@@ -130,7 +131,7 @@ from scoop_hpc.protocol.names import (
     WorkerName,
 )
 
-VERSION = 20  # raised whenever a field changes; Hello carries it
+VERSION = 21  # raised whenever a field changes; Hello carries it
 
 Buffer = bytes | bytearray | memoryview | mmap
 Count = Annotated[int, Meta(ge=0)]
@@ -501,6 +502,10 @@ class GivenUp(Message, frozen=True):
     pass
 
 
+class JoinerLost(Message, frozen=True):
+    pass
+
+
 class FileLost(Message, frozen=True):
     what: str  # which one, and why
 
@@ -729,7 +734,7 @@ MESSAGES = (
     Hello, Welcome, BrokerUp, Peers, RunSize, Drained, Join, Joined, Leave, Accepted, Refused,
     Output, OutputSeen, Progress, Accounts, Watch, Seen, Exited, FileLost, Fault, Interrupt,
     Shutdown, Bye, Relay, RelayUp, UseRelay, Relayed, Forward, Parted,
-    Gone, GivenUp, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
+    Gone, GivenUp, JoinerLost, LinkBroken, Moved, WorkerDied, TaskLost, OutcomeLost,
     Ready, Request, Withdraw, Demand, Tasks, Results, Steal, Query, QueryAnswer, Cancel, CancelAnswer,
     SetShared, SharedSet, GetShared, Shared, Greet, Greeted, Arrived, Resume, Load, Beat, Standing, Stop,
     Order, Open,

@@ -186,6 +186,11 @@ class Agent:
         """True if the driver has said, during `run`, that this agent is to end."""
         return self._state.is_dismissed
 
+    @property
+    def has_lost_joiner(self) -> bool:
+        """True if the driver has said, during `run`, that nobody else is left who would end this node's job."""
+        return self._state.has_lost_joiner
+
     def print(self, line: bytes) -> None:
         """Let the driver print *line* on its standard error: few launchers show what agents print on theirs."""
         self._pipes.print(AGENT, line)
@@ -520,7 +525,12 @@ class Agent:
 
     def tell_of_lost_driver(self) -> None:
         """Leave word that the driver is lost, in the place of the first node's agent."""
-        self._leave_word(f"{self._welcome.driver} {records.DRIVER_LOST}")
+        if not self._plan.party:  # else the job that has ended is another one
+            self._leave_word(self.lost_driver())
+
+    def lost_driver(self) -> str:
+        """Return what has become of a driver that does not answer any more."""
+        return f"{self._welcome.driver} {records.DRIVER_LOST}"
 
     def _leave_word(self, reason: str) -> None:
         with contextlib.suppress(OSError):  # nobody is left to be told of it

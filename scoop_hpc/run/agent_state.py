@@ -44,6 +44,7 @@ from scoop_hpc.protocol.messages import (
     GivenUp,
     Gone,
     Interrupt,
+    JoinerLost,
     Leave,
     LinkBroken,
     Message,
@@ -219,6 +220,7 @@ class AgentState:
         self.phase = Phase.SERVING
         self.is_to_return = False  # report anew when all is over
         self.is_dismissed = False  # the driver has said that all is over
+        self.has_lost_joiner = False  # who has brought this node, and would end its job
         self._node = node
         self._index = NodeIndex(welcome.node)
         self._welcome = welcome
@@ -377,6 +379,9 @@ class AgentState:
             case GivenUp():
                 self.is_to_return = self.is_to_return or self.phase is Phase.SERVING
                 return self._relay_no_more() + self._end("the driver has given this node up", None, now)
+            case JoinerLost():
+                self.has_lost_joiner = True
+                return []
             case Shutdown(number, reason):
                 self.is_to_return, self.is_dismissed = False, True
                 return self._end("the driver says so", number, now, reason)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from minicluster.state import HEAD
 from under_test import ClusterUnderTest
 
 # until the test has seen enough, each task noting its node; nested tasks, too
@@ -112,3 +115,49 @@ def test_nodes_of_a_second_job_of_slurm(slurm: TwoJobs, what: Callable[[TwoJobs]
 
 def test_nodes_of_a_second_job_of_grid_engine(sge: TwoJobs) -> None:
     outlive_a_node_that_is_drained(sge)
+
+
+@contextmanager
+def powered_off(cluster: ClusterUnderTest, node: str) -> Iterator[None]:
+    cluster.machine.kill_node(node)
+    try:
+        yield
+    finally:
+        cluster.machine.start_node(node)
+
+
+@pytest.fixture
+def apart(cluster: ClusterUnderTest) -> TwoJobs:
+    """Two jobs of Slurm that share no node."""
+    whole = ("--workers-per-node=2", "--cpus-per-worker=2", "--grace=5", "--patience=10")
+    return TwoJobs(cluster, ("submit", "--nodes=2", *whole, "--walltime=10", "--queue=short"))
+
+
+def first_of(jobs: TwoJobs, job: str) -> str:
+    """Return the node on which the script of *job* runs."""
+    return jobs.cluster.check(HEAD, ["squeue", "--noheader", f"--jobs={job}", "--format=%B"]).strip()
+
+
+def test_nodes_of_a_job_whose_first_is_lost_stay_to_the_end_of_the_run_and_no_longer(apart: TwoJobs) -> None:
+    second = apart.join()
+    first = first_of(apart, second)
+    (other,) = apart.nodes() - apart.own - {first}
+    with powered_off(apart.cluster, first):
+        text = f"{other} was on {first}; {other} stays to the end of the run"
+        apart.cluster.wait_until(lambda: text in apart.cluster.output(), 60, text)
+        (apart.cluster.directory / "enough").touch()
+        assert apart.wait(apart.first) == 0, apart.cluster.output()
+        assert apart.cluster.scoop_hpc("wait", second, timeout=180).returncode == 1
+        assert apart.cluster.status(second)["state"] == "CANCELLED"
+    apart.cluster.wait_until_clean()
+
+
+def test_job_that_has_joined_ends_when_the_run_s_first_node_is_lost(apart: TwoJobs) -> None:
+    second = apart.join()
+    first = first_of(apart, apart.first)
+    with powered_off(apart.cluster, first):
+        assert apart.cluster.scoop_hpc("wait", second, timeout=180).returncode == 1
+        how = rf"the driver \(pid \d+\) on {first} died, or its node was lost"
+        assert re.search(f"error: the agents of all its nodes have ended: {how}", apart.cluster.output("second.out"))
+        assert apart.cluster.scoop_hpc("wait", apart.first, timeout=180).returncode == 1
+    apart.cluster.wait_until_clean()

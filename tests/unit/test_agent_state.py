@@ -24,6 +24,7 @@ from scoop_hpc.protocol.messages import (
     Gone,
     Hello,
     Interrupt,
+    JoinerLost,
     Known,
     Leave,
     LinkBroken,
@@ -425,6 +426,12 @@ def test_agent_relays_until_it_has_no_way_to_the_driver_itself(other: Node) -> N
     other.do(other.state.connected(True, other.now))
     assert other.do(other.state.connected(False, other.now)) == []
     assert other.driver(Relay()) == [OpenRelay()]  # once it is asked again
+
+
+def test_agent_knows_that_its_joiner_is_lost(other: Node) -> None:
+    assert not other.state.has_lost_joiner
+    assert other.driver(JoinerLost()) == []
+    assert (other.state.has_lost_joiner, other.phase) == (True, Phase.SERVING)
 
 
 @pytest.mark.parametrize("end", [GivenUp(), Shutdown()])

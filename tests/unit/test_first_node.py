@@ -51,8 +51,8 @@ class Slurm:
         self.pauses.append(seconds)
         return len(self.pauses) < 9
 
-    def end(self, environ: Mapping[str, str] = JOB, nodes: int = 4) -> None:
-        end_leftover(environ, nodes, self.run, self.pause, self.say)
+    def end(self, environ: Mapping[str, str] = JOB, nodes: int = 4, may_begin_again: bool = True) -> None:
+        end_leftover(environ, nodes, self.run, self.pause, self.say, may_begin_again)
 
 
 def test_job_is_ended_once_slurm_has_taken_its_first_node_away() -> None:
@@ -66,6 +66,12 @@ def test_job_that_may_run_again_is_put_back_into_its_queue() -> None:
     slurm = Slurm(shown(requeue=1))
     slurm.end()
     assert slurm.commands == [SHOW, ("scontrol", "requeue", "83")]
+
+
+def test_job_that_has_nothing_to_begin_again_for_is_ended() -> None:
+    slurm = Slurm(shown(requeue=1))
+    slurm.end(may_begin_again=False)
+    assert slurm.commands == [SHOW, ("scancel", "83")]
 
 
 def test_job_that_slurm_does_not_put_back_is_ended() -> None:

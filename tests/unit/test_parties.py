@@ -22,6 +22,7 @@ from scoop_hpc.protocol.messages import (
     Hello,
     Join,
     Joined,
+    JoinerLost,
     JoiningNode,
     Leave,
     Message,
@@ -140,6 +141,24 @@ def test_guest_that_is_lost_comes_back_with_its_ranks() -> None:
     again = report(run, "m1", AgentName("m1/2/0"))
     assert (again.node, again.first_rank, again.party) == (5, 4, 1)
     assert warnings(run)[-1] == "node m1 takes part again from now on, as broker 5: 5 of 5 nodes"
+
+
+def test_loss_of_the_joiner_s_node_is_told_to_the_others_of_its_job() -> None:
+    run = joined(begun())
+    report(run, "n1", NAMESAKE)
+    run.disconnect(GUEST)
+    run.wait(2)
+    assert [send.to for send in sent(run, JoinerLost)] == [NAMESAKE]
+    assert warnings(run)[-1] == "the script of the job that brought n1+1 was on m1; n1+1 stays to the end of the run"
+
+
+def test_loss_of_another_node_than_the_joiner_s_is_not() -> None:
+    run = joined(begun())
+    report(run, "n1", NAMESAKE)
+    run.disconnect(NAMESAKE)
+    run.wait(2)
+    lose(run, 2)
+    assert not sent(run, JoinerLost)
 
 
 # leaving

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from scoop_hpc import events
 from scoop_hpc.events import Observers
-from scoop_hpc.protocol.messages import Exited, GivenUp, Gone, Message, Shutdown
+from scoop_hpc.hostlist import fold
+from scoop_hpc.protocol.messages import Exited, GivenUp, Gone, JoinerLost, Message, Shutdown
 from scoop_hpc.protocol.names import ORIGIN, WorkerName, described, is_worker
 from scoop_hpc.run.driving.actions import Action, Send, warn
 from scoop_hpc.run.driving.joining import Joining
@@ -114,7 +115,17 @@ class Losses:
         actions += self._life.remove_environment()
         if node.broker is not None:
             actions += self.tell_welcome(Gone(nodes=(node.index,), cause=f"node {node.name} was lost: {what}"))
-        return [*actions, *self._go_on_with_the_rest(lost, now)]
+        return [*actions, *self._go_on_with_the_rest(lost, now), *(self._tell_party(node) if node.has_joiner else ())]
+
+    def _tell_party(self, lost: Node) -> list[Action]:
+        """Let the other nodes of a joining job know that its script is *lost*, so that nobody else will end the job."""
+        party = [node for node in self._membership.present() if node.party == lost.party and node.welcomed]
+        if not party or self._life.ending is not None:
+            return []
+        names = fold([node.name for node in party])
+        stay = f"{names} stay{'s' if len(party) == 1 else ''} to the end of the run"
+        text = f"the script of the job that brought {names} was on {lost.name}; {stay}"
+        return [*(Send(node.agent, JoinerLost()) for node in party if node.agent is not None), *self._warn(text)]
 
     def can_spare(self, node: Node) -> bool:
         """Return whether the run may go on without *node*."""

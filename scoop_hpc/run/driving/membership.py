@@ -45,6 +45,7 @@ class Node(Struct):
     has_departed: bool = False  # nothing more is expected of its agent
     cause: str = ""  # of its loss, or why it has left
     party: int = 0  # of the allocation that brought it; 0: the run's own
+    has_joiner: bool = False  # of its party, which is where the script of that job runs
     host: str = ""  # the scheduler's name of it, where another node has that name already
     is_again: bool = False  # it was part of the run before, under another index
     refusal: str = ""  # what keeps it from taking part, before the run has begun

@@ -129,7 +129,11 @@ class Parties:
             return None
         label = first_label(message.node)
         found = next((node for node in party.join.nodes if first_label(node.name) == label), None)
-        return None if found is None else self._membership.add(NodePlan(found.name, found.workers), party.number)
+        if found is None:
+            return None
+        node = self._membership.add(NodePlan(found.name, found.workers), party.number)
+        node.has_joiner = first_label(party.join.host) == label
+        return node
 
     # leaving
 

@@ -34,7 +34,7 @@ def goes_on(shown: Completed) -> bool:
     return said.get("JobState") in _GOES_ON and said.get("BatchFlag") != "0"
 
 
-def end_argv(shown: Completed) -> list[str] | None:
+def end_argv(shown: Completed, may_begin_again: bool = True) -> list[str] | None:
     """Return the command that ends what is left of the job that `show_argv` has *shown*, or puts it back into its queue
     if it may be, None while it has its first node."""
     said = dict(_FIELD.findall(shown.stdout))
@@ -42,5 +42,5 @@ def end_argv(shown: Completed) -> list[str] | None:
         return None
     if said["BatchHost"] in expand(said["NodeList"]):
         return None
-    again = said.get("Requeue") == "1"
+    again = may_begin_again and said.get("Requeue") == "1"
     return ["scontrol", "requeue", shown.argv[-1]] if again else ["scancel", shown.argv[-1]]
