@@ -42,6 +42,8 @@ from scoop_hpc.schedulers.readers import reader_of
 
 ARRAY_INDEX = "SCOOP_HPC_JOB_ARRAY_INDEX"
 ENDS_AT = "SCOOP_HPC_JOB_ENDS_AT"  # seconds since the epoch
+# launchers that start nothing outside jobs, or ask for one, by the variable that is set in these
+_OF_JOBS = {"srun": ("Slurm", "SLURM_JOB_ID"), "pbs_tmrsh": ("PBS", "PBS_JOBID")}
 SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -213,6 +215,10 @@ def _make(
         return theirs
     if container is not None and container.runtime == PYXIS and launcher != "srun":
         raise InputError(f"--container-runtime {PYXIS} is a plugin of Slurm: without srun, use apptainer")
+    if launcher in _OF_JOBS:
+        scheduler, variable = _OF_JOBS[launcher]
+        if variable not in os.environ:
+            raise AllocationError(f"{launcher} is for jobs of {scheduler}: {variable} is not set here")
     here = Place(
         first_node=allocation.nodes[0].name,
         nodefile=lambda: read_nodefile(os.environ, read_file),

@@ -227,3 +227,18 @@ def test_copies_that_srun_or_mpiexec_has_started_are_refused_by_one_of_them(
         copy = {**environ, "PMI_SIZE": "2", "PMI_RANK": str(rank)}
         status, out, complaint = scoop_hpc(copy, tmp_path, "run", "-n", "1", "p.py")
         assert (status, out, complaint.count("\n")) == (ends, "", lines)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "said"),
+    [
+        ("srun", "srun is for jobs of Slurm: SLURM_JOB_ID is not set here"),
+        ("pbs_tmrsh", "pbs_tmrsh is for jobs of PBS: PBS_JOBID is not set here"),
+        ("pbsdsh", "pbsdsh is for the script of a PBS job: PBS_NODEFILE is not set here"),
+    ],
+)
+def test_launcher_of_jobs_is_refused_outside_of_one(
+    environ: dict[str, str], tmp_path: Path, launcher: str, said: str
+) -> None:
+    done = scoop_hpc(environ, tmp_path, "run", "--launcher", launcher, "p.py")
+    assert done == (2, "", f"scoop-hpc: error: {said}\n")
