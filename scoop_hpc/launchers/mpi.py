@@ -23,6 +23,12 @@ from scoop_hpc.shares.gpus import ALL_VARIABLES
 
 _COUNT, _HOSTS = "{nodes}", "{hosts}"
 
+# Open MPI; MPICH and Intel MPI, which begins with the rank
+_FIRST_DEATH = (
+    r"process rank \d+ with PID \d+ on node \S+ exited on signal \d+( \(.+?\))?"
+    r"|(RANK \d+ )?PID \d+ RUNNING AT \S+ = +(EXIT CODE|KILLED BY SIGNAL): \d+( \(.+?\))?"
+)
+
 
 class Dialect(Struct, frozen=True):
     """What the mpiexecs of one kind of MPI have to be told; ``{nodes}`` is the number of nodes."""
@@ -137,4 +143,5 @@ class MpiLauncher:
         argv = (*self._mpiexec.argv(nodes, names_them), *agent, "--node-of-host")
         # some bring all of it to the other nodes, whose GPUs are not these
         brought = {name: value for name, value in environ.items() if name not in ALL_VARIABLES}
-        return [Command(argv, {**brought, **(dialect.environ if dialect else {})}, tuple(nodes))]
+        environ = {**brought, **(dialect.environ if dialect else {})}
+        return [Command(argv, environ, tuple(nodes), first_death=_FIRST_DEATH)]

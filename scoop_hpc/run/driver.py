@@ -392,6 +392,7 @@ class Driver:
                 ended.status,
                 said=ended.complaint or ended.last_line,
                 complaint=ended.complaint,
+                first_death=ended.first_death,
                 out_of_memory=killed and self._oom_kills.have_come(),
             )
             self._do(self._state.command_ended(end, time.monotonic()))

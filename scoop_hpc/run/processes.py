@@ -29,7 +29,8 @@ _ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not wh
 class Ended(Struct, frozen=True):
     """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line.
 
-    Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended.
+    Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended. *first_death* is
+    what it has said of the process for whose end it ended all others.
     """
 
     command: Command
@@ -37,6 +38,7 @@ class Ended(Struct, frozen=True):
     status: int
     last_line: str
     complaint: str
+    first_death: str
 
 
 class Processes:
@@ -50,6 +52,8 @@ class Processes:
         self._lines: dict[int, LineBuffer] = {}  # by descriptor
         self._last_lines: dict[int, str] = {}  # descriptor: the last line with something in it
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
+        self._patterns: dict[int, str] = {}  # descriptor: of the words in which a command names the first death
+        self._first_deaths: dict[int, str] = {}  # descriptor: these words
         self._launches: dict[int, tuple[Command, int]] = {}  # descriptor: a command that says what it cannot start
         self._failed_launches: list[FailedLaunch] = []
 
@@ -73,6 +77,8 @@ class Processes:
             os.set_blocking(process.stdout.fileno(), False)  # what was polled may have been read since
             self._lines[process.stdout.fileno()] = LineBuffer()
             self._poller.register(process.stdout.fileno(), zmq.POLLIN)
+            if command.first_death:
+                self._patterns[process.stdout.fileno()] = command.first_death
             if command.failed_launch:
                 self._launches[process.stdout.fileno()] = command, process.pid
         return process.pid
@@ -107,10 +113,16 @@ class Processes:
         if rest:
             self._keep(descriptor, [rest])
         self._launches.pop(descriptor, None)
+        self._patterns.pop(descriptor, None)
 
     def _keep(self, descriptor: int, lines: Iterable[bytes]) -> None:
         for line in lines:
             text = line.decode(errors="replace").rstrip()
+            if descriptor in self._patterns and descriptor not in self._first_deaths:
+                two = f"{self._last_lines.get(descriptor, '')} {text}"
+                match = re.search(self._patterns[descriptor], two)
+                if match is not None:
+                    self._first_deaths[descriptor] = re.sub(" = +", ": ", match[0])
             self.last_words.append(text)
             if text and not text.startswith(_ADVICE):
                 self._last_lines[descriptor] = text
@@ -150,7 +162,7 @@ class Processes:
             status = process.poll()
             if status is not None:
                 del self._running[pid]
-                last_line = complaint = ""
+                last_line = complaint = first_death = ""
                 if process.stdout is not None and process.stdout.fileno() in self._lines:
                     while self.hear(process.stdout.fileno()):
                         pass
@@ -159,7 +171,8 @@ class Processes:
                 if process.stdout is not None:
                     last_line = self._last_lines.pop(process.stdout.fileno(), "")
                     complaint = self._complaints.pop(process.stdout.fileno(), "")
-                ended.append(Ended(command, pid, status, last_line, complaint))
+                    first_death = self._first_deaths.pop(process.stdout.fileno(), "")
+                ended.append(Ended(command, pid, status, last_line, complaint, first_death))
         return ended
 
     def end(self) -> None:

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 
+import pytest
 import zmq
 from conftest import until
 
 from scoop_hpc.launchers.base import Command
-from scoop_hpc.run.processes import Processes
+from scoop_hpc.launchers.mpi import Mpiexec, MpiLauncher
+from scoop_hpc.run.processes import Ended, Processes
 
 PROGRAM = "import time; print('cannot start n1: it is down', flush=True); time.sleep(600)"
 
@@ -29,3 +31,49 @@ def test_what_was_read_since_it_was_polled_is_not_waited_for() -> None:
     assert processes.failed_launches() == []
     os.kill(pid, signal.SIGKILL)
     until(lambda: [ended.pid for ended in processes.reap()] == [pid])
+
+
+OF_OPEN_MPI = """
+--------------------------------------------------------------------------
+prterun noticed that process rank 2 with PID 414 on node node003 exited on
+signal 9 (Killed).
+--------------------------------------------------------------------------
+"""
+OF_MPICH = """
+===================================================================================
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   PID 543 RUNNING AT node003
+=   EXIT CODE: 9
+=   CLEANING UP REMAINING PROCESSES
+===================================================================================
+"""
+OF_INTEL = """
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   RANK 2 PID 543 RUNNING AT node003
+=   KILLED BY SIGNAL: 9 (Killed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "first_death"),
+    [
+        (OF_OPEN_MPI, "process rank 2 with PID 414 on node node003 exited on signal 9 (Killed)"),
+        (OF_MPICH, "PID 543 RUNNING AT node003: EXIT CODE: 9"),
+        (OF_INTEL, "RANK 2 PID 543 RUNNING AT node003: KILLED BY SIGNAL: 9 (Killed)"),
+        ("nothing of the kind", ""),
+    ],
+    ids=["Open MPI", "MPICH", "Intel MPI", "none"],
+)
+def test_process_for_whose_end_mpiexec_ends_all_is_known(printed: str, first_death: str) -> None:
+    processes = Processes(zmq.Poller(), False)
+    shell = ("sh", "-c", 'echo "$1" "$1"; exit 137', "mpiexec", printed)
+    (command,) = MpiLauncher(Mpiexec(shell), ["n1"]).commands(["agent"], ["n1"], dict(os.environ))
+    processes.start(command)
+    ended: list[Ended] = []
+
+    def has_ended() -> bool:
+        ended.extend(processes.reap())
+        return bool(ended)
+
+    until(has_ended)
+    assert [each.first_death for each in ended] == [first_death]

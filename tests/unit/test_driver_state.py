@@ -358,6 +358,23 @@ def test_launcher_that_its_agent_does_not_outlive_ends_the_run(running: Run) -> 
     assert ShowLastWords() in running.done
 
 
+KILLED = "process rank 1 with PID 9 on node n2 exited on signal 9 (Killed)"
+
+
+def test_launcher_that_has_killed_the_origin_for_another_process_names_that(running: Run) -> None:
+    running.say(Exited(ORIGIN, 7, -15, False, False), "n1/0")
+    running.command_ends(CommandEnd(BOTH, 8, 137, first_death=KILLED))
+    died = f"srun (pid 8) on head died: exit status 137: {KILLED}"
+    assert running.ending == Ending(1, died)
+    assert running.done[-1] == ShowReason(died)
+
+
+def test_launcher_that_ends_all_as_the_run_ends_explains_nothing(running: Run) -> None:
+    running.signal(SIGTERM)
+    running.command_ends(CommandEnd(BOTH, 8, 137, first_death=KILLED))
+    assert running.ending == Ending(143, "ended by SIGTERM")
+
+
 def test_launcher_that_ends_before_its_agent_has_reported_ends_the_run() -> None:
     run = Run(replace(PLAN, outlived=True))
     run.hello("n1")

@@ -55,6 +55,7 @@ class Life:
         self._policy = policy
         self._membership = membership
         self._observers = observers
+        self._was_origin_killed = False  # and the run ended for that
         self._began_to_end = 0.0
         self._leave_until: float | None = None
         self._needs_environment = True  # an agent may still have to read it
@@ -82,6 +83,7 @@ class Life:
         show_last_words: bool = False,
         out_of_memory: bool = False,
         at_once: bool = False,
+        of_origin: bool = False,
     ) -> list[Action]:
         """Begin the end, unless it has begun.
 
@@ -91,6 +93,7 @@ class Life:
         if self.ending is not None:
             return []
         self.ending = Ending(status, reason, out_of_memory)
+        self._was_origin_killed = of_origin
         if self._observers and reason:
             self._observers.tell(events.RunFailing(status, reason, self.job_state(now).value))
         elif self._observers:
@@ -142,6 +145,13 @@ class Life:
         if self.ending is not None and self.ending.status == 0:  # the last of it, after the program's end
             self.ending = Ending(1, reason)
         return actions
+
+    def explain(self, reason: str) -> list[Action]:
+        """Take it that a launcher has killed all processes, for a *reason* that it has told after the origin's end."""
+        if not self._was_origin_killed:
+            return []
+        self.ending = Ending(1, reason)
+        return [ShowReason(reason)]
 
     def client_left(self, now: float) -> list[Action]:
         """Take it that the client of a pool wants nothing more."""

@@ -51,7 +51,8 @@ class Losses:
             return self.lose(node, what, died, now, out_of_memory=message.out_of_memory)
         if message.status >= 0:  # 0 is for a program that has ended
             return self._life.end(message.status or 1, f"{died}{_NOT_ITS_OWN}", now)
-        return self._life.end(128 - message.status, died, now, out_of_memory=message.out_of_memory)
+        status, out_of_memory = 128 - message.status, message.out_of_memory
+        return self._life.end(status, died, now, out_of_memory=out_of_memory, of_origin=True)
 
     def _lose_worker(self, message: Exited, node: Node, who: str, now: float) -> list[Action]:
         """Go on without a worker that died: its agent has seen to its tasks, all drop those that it had submitted."""

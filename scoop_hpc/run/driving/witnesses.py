@@ -38,6 +38,7 @@ class CommandEnd(Struct, frozen=True):
     status: int  # as of `os.waitstatus_to_exitcode`
     said: str = ""  # the last line that it printed, or that was an error of ours
     complaint: str = ""  # the last line that was an error of ours: srun tells after it how its tasks ended
+    first_death: str = ""  # what it has said of the process for whose end it ended all others
     out_of_memory: bool = False
 
     def as_event(self) -> events.CommandEnded:
@@ -240,7 +241,10 @@ class Witnesses:
             return self._detach(nodes, said, f"{what} on {names}: {said}", now, show_last_words=False)
         who = f"{program} (pid {end.pid}) on {self._plan.host}"
         who += f" for {names}" if len(nodes) == 1 else ""
-        died = f"{who} died: {ended}" + (f": {end.complaint}" if end.complaint else "")
+        why = end.complaint or end.first_death
+        died = f"{who} died: {ended}" + (f": {why}" if why else "")
+        if self._life.ending is not None and end.first_death:  # and end the origin first
+            return self._life.explain(died)
         return self._detach(nodes, died, died, now, show_last_words=True)
 
     def _agents_died(self, nodes: Sequence[Node], names: str, end: CommandEnd, now: float) -> list[Action]:
