@@ -107,6 +107,15 @@ def see_through(client: Client, report: Report, bar: WaitingBar | None = None) -
     return ended, shown
 
 
+def without_output(report: Report) -> str:
+    """Say that a job has printed nothing that can be shown, and why, as far as is known."""
+    output = str(report.output)
+    if os.path.exists(output):
+        return f"what is in {output!r} was there before"
+    elsewhere = " (a template without the directive for it leaves that to the scheduler)" if has_begun(report) else ""
+    return f"there is no output file {output!r}{elsewhere}"
+
+
 def has_begun(report: Report) -> bool:
     """Return whether a job runs or ever ran: a file that is there before may be an earlier job's, or of its own former
     run if it was put back into its queue."""

@@ -96,11 +96,8 @@ def logs(following: bool, failed: bool, job: str) -> None:
                 f"job {job} is {follow.describe(report)}; that is what it printed before it was put back into its queue"
             )
     if not shown:
-        output = str(report.output)
-        there = os.path.exists(output)
-        what = f"what is in {output!r} was there before" if there else f"there is no output file {output!r}"
         unopened = "; its first node could not open it" if report.status.exit_status == _UNOPENED else ""
-        raise ScoopError(f"{what}: job {job} is {follow.describe(report)}{unopened}")
+        raise ScoopError(f"{follow.without_output(report)}: job {job} is {follow.describe(report)}{unopened}")
 
 
 @click.command()

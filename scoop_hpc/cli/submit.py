@@ -229,10 +229,12 @@ def _see_through(client: Client, job: Job) -> None:
     """Show what *job* prints, and exit as it does."""
     (report,) = client.reports([job])
     try:
-        ended, _ = follow.see_through(client, report, _bar(job))
+        ended, shown = follow.see_through(client, report, _bar(job))
     except KeyboardInterrupt:
         follow.say(f"job {job.job_id} goes on; scoop-hpc cancel {job.job_id} ends it")
         sys.exit(130)
+    if not shown and follow.has_begun(ended):
+        follow.say(f"warning: {follow.without_output(ended)}")
     follow.say_how_it_ended(ended)
     sys.exit(follow.exit_status([ended]))
 

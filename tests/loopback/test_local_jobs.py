@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -567,6 +568,28 @@ def test_what_was_in_the_output_before_a_job_began_is_not_its_own(machine: Machi
     machine.write("go", "")
     assert following.communicate(timeout=120)[0] == "[]\n"
     assert machine.scoop_hpc("logs", job).stdout == "[]\n"
+
+
+def test_output_that_a_template_does_not_name_is_missed_in_a_line(machine: Machine) -> None:
+    machine.write("p.py", "print(1)\n")
+    machine.write(
+        "own.sh.j2",
+        """{% extends "scoop_hpc/local.sh.j2" %}
+{% block directives %}
+#LOCAL --output=elsewhere.out
+{% endblock %}
+""",
+    )
+    options = ["--scheduler", "local", "--template", "own.sh.j2", "--output", "here.out"]
+    done = machine.scoop_hpc("submit", *options, "--wait", "p.py")
+    why = f"there is no output file '{machine.directory}/here.out' (a template without the directive for it leaves"
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"scoop-hpc: warning: {why}" in done.stderr
+    job = re.search(r"Submitted job (\S+) ", done.stderr)
+    assert job is not None
+    told = machine.scoop_hpc("logs", job[1])
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert told.stderr.startswith(f"scoop-hpc: error: {why}")
 
 
 def test_a_job_that_never_began_has_no_output(machine: Machine) -> None:
