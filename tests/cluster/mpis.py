@@ -164,6 +164,11 @@ def until(condition: Callable[[], object], timeout: float, complaint: Callable[[
         time.sleep(0.05)
 
 
+def is_agent(process: Process) -> bool:
+    """Return whether a process is an agent, and none that it has forked."""
+    return process.title.startswith("py") and "scoop_hpc.cli.agent" in " ".join(process.argv)
+
+
 def is_mpiexec(process: Process) -> bool:
     """Return whether *process* is the mpiexec of a job script."""
     return process.title in ("mpiexec", "prterun", "mpiexec.hydra")

@@ -7,7 +7,20 @@ import signal
 
 import pytest
 from minicluster.state import HEAD
-from mpis import BOTH, HOSTS, MPICH, OPEN_MPI, PYTHON, Mpi, MpiJob, ensure, is_mpiexec, is_rank, wait_until_clean
+from mpis import (
+    BOTH,
+    HOSTS,
+    MPICH,
+    OPEN_MPI,
+    PYTHON,
+    Mpi,
+    MpiJob,
+    ensure,
+    is_agent,
+    is_mpiexec,
+    is_rank,
+    wait_until_clean,
+)
 from under_test import HOLD, ClusterUnderTest
 
 
@@ -47,6 +60,18 @@ def test_a_killed_rank_of_another_node_ends_all(cluster: ClusterUnderTest, mpi: 
     job.wait_until_held()
     os.kill(job.process(is_rank).outer_pid, signal.SIGKILL)
     assert job.status() in statuses, job.printed()
+    wait_until_clean(cluster)
+
+
+@BOTH
+def test_a_killed_agent_is_named_with_its_node(cluster: ClusterUnderTest, mpi: Mpi) -> None:
+    """Open MPI's mpiexec kills the origin, too, before the driver hears of anything else."""
+    job = MpiJob(cluster, mpi, f"{PYTHON} --launcher mpi --workers-per-node 2 {cluster.write(HOLD)}")
+    job.wait_until_held()
+    os.kill(job.process(is_agent).outer_pid, signal.SIGKILL)
+    assert job.status() == 1, job.printed()
+    said = [line for line in job.printed().splitlines() if line.startswith("scoop-hpc: error: ")]
+    assert cluster.nodes[-1] in said[-1], job.printed()
     wait_until_clean(cluster)
 
 
