@@ -10,7 +10,7 @@ import pytest
 import zmq
 from conftest import until
 
-from scoop_hpc.launchers.base import Command
+from scoop_hpc.launchers.base import Command, FailedLaunch
 from scoop_hpc.launchers.mpi import Mpiexec, MpiLauncher
 from scoop_hpc.run.processes import Ended, Processes
 
@@ -25,7 +25,14 @@ def test_what_was_read_since_it_was_polled_is_not_waited_for() -> None:
         Command(argv, dict(os.environ), ("n1", "n2"), failed_launch="cannot start (?P<node>..): (?P<words>.*)")
     )
     ((descriptor, _),) = poller.poll(60_000)
-    (failed,) = processes.failed_launches()
+    every: list[FailedLaunch] = []
+
+    def has_failed() -> bool:  # a line may come in two pieces
+        every.extend(processes.failed_launches())
+        return bool(every)
+
+    until(has_failed)
+    (failed,) = every
     assert (failed.pid, failed.node, failed.words) == (pid, "n1", "it is down")
     assert not processes.hear(descriptor)  # as the driver does, which has been told of it before
     assert processes.failed_launches() == []
