@@ -191,8 +191,12 @@ class Neighbours:
     def got(self, giver: BrokerName, tasks: int) -> None:
         """Note that a neighbour in the tree has given so many tasks, and takes fewer workers for idle than it was told.
 
-        It may have heard of others meanwhile. So it is told at the next tick how many there are.
+        It may have heard of others meanwhile. So it is told at the next tick how many there are. What it has given is
+        not there any more: another neighbour may have more now, and is asked next.
         """
+        heard = self._heard.get(giver)
+        if self._passes_on and heard is not None and heard.queued:
+            self._heard[giver] = Load(max(1, heard.queued - tasks), heard.idle)
         said = self._said.get(giver)
         if self._passes_on and said is not None and said.idle:
             self._said[giver] = Load(said.queued, max(0, said.idle - tasks))
@@ -218,6 +222,11 @@ class Neighbours:
     def part_behind(self, peer: BrokerName) -> float:
         """Return what part of all nodes tasks may go to that go to this *peer*."""
         return self._behind.get(peer, 1 / (1 + len(self._said)))
+
+    @property
+    def is_tree(self) -> bool:
+        """True if neighbours ask for workers behind them, too."""
+        return self._passes_on
 
     def beyond(self, peer: BrokerName) -> int:
         """Return for how many workers in other directions than that of *peer* tasks pass through here."""

@@ -480,7 +480,8 @@ class BrokerState:
         may = self._may_have(thief)
         risky = 0 if message.for_origin else sum(map(may, self.risky))
         elsewhere, behind = self.neighbours.elsewhere(thief), self.neighbours.part_behind(thief)
-        count = self._policy.share(risky + len(self.queue), message.count, elsewhere, behind)
+        here = self._takers if self.neighbours.is_tree else None
+        count = self._policy.share(risky + len(self.queue), message.count, elsewhere, behind, here)
         stolen = [self.risky.pop_if(may) for _ in range(min(count, risky))]
         stolen += [self.queue.pop() for _ in range(count - len(stolen))]
         if risky:
@@ -530,11 +531,14 @@ class BrokerState:
     def _pass_on(self, source: BrokerName) -> list[Send]:
         """Send what has come from a peer on to neighbours that wait for it, or it could be asked for from both sides.
 
-        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it.
+        Then it would go to and fro between this broker and the *source*, each of which has idle workers behind it. None
+        of them gets all that it wants while the others have nothing.
         """
         sends = []
-        for peer, wanted in self.neighbours.hungry(source):
-            batches = [self.queue.pop() for _ in range(min(wanted, len(self.queue)))]
+        hungry = self.neighbours.hungry(source)
+        for ways, (peer, wanted) in zip(range(len(hungry), 0, -1), hungry):
+            part = max(self._policy.lot, -(-len(self.queue) // ways))
+            batches = [self.queue.pop() for _ in range(min(wanted, part, len(self.queue)))]
             if not batches:
                 break
             sends += self._send_on(batches, peer)

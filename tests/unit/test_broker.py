@@ -753,3 +753,25 @@ def test_tasks_that_came_for_several_neighbours_are_for_those_below_first(
         for peer in (smaller, larger, NAME)
     ]
     assert passed == [few, many, above]
+
+
+def test_tasks_that_came_for_several_neighbours_are_shared_among_them() -> None:
+    relay = Broker(PEER, Policy(all_direct=2, branches=3))
+    relay.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(7))), AGENT)
+    giver, *others = map(broker_name, (6, 4, 5))
+    for peer in others:
+        relay.say(Load(0, 64), peer)
+    relay.say(Load(99, 0), giver)
+    sends = relay.say(Tasks([batch(serial) for serial in range(20)]), giver)
+    passed = [[len(message.batches) for message in to(peer, sends) if type(message) is Tasks] for peer in others]
+    assert passed == [[10], [10]]
+
+
+@pytest.mark.parametrize(("all_direct", "given"), [(2, 10), (8, 5)], ids=["in a tree", "where all tell all"])
+def test_thief_that_asks_for_many_workers_gets_the_part_of_these_in_a_tree(all_direct: int, given: int) -> None:
+    broker = Broker(NAME, Policy(all_direct=all_direct), takers=1)
+    broker.say(Peers(tuple(BrokerUp(NodeIndex(node), ("a",)) for node in range(3))), AGENT)
+    broker.say(Ready(), ORIGIN)
+    broker.say(Tasks([batch(serial) for serial in range(10)]), ORIGIN)
+    sends = broker.say(Steal(19), PEER)
+    assert [len(message.batches) for message in to(PEER, sends) if type(message) is Tasks] == [given]

@@ -295,6 +295,23 @@ def test_tasks_that_are_on_their_way_make_both_ends_count_fewer_idle_workers_unt
     assert giver.hungry(broker_name(2)) == [(broker_name(1), 3)]
 
 
+def test_who_has_given_tasks_has_fewer_and_another_is_asked_next() -> None:
+    federation = Federation(13)
+    thief, first, second = federation.all[broker_name(1)], *map(broker_name, (4, 5))
+    thief.hear(Load(100, 0), first)
+    thief.hear(Load(60, 0), second)
+    victims = []
+    for _ in range(3):
+        victim = thief.victim(own_hunger=True)
+        assert victim is not None
+        victims.append(victim)
+        thief.got(victim, 50)
+    assert victims == [first, second, first]
+    thief.got(first, 1000)
+    thief.got(second, 1000)
+    assert thief.victim(own_hunger=True) in (first, second)  # they may have got more
+
+
 def test_hungriest_neighbour_is_the_first_and_the_parent_the_last() -> None:
     federation = Federation(14)
     federation.set_idle(4, 1)
