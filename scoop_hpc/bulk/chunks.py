@@ -11,7 +11,7 @@ from typing import Any, overload
 from msgspec import Struct
 
 from scoop_hpc.pickling import pickles
-from scoop_hpc.pickling.arguments import NEVER_RESULTS, are_sendable, refuse_result
+from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, are_sendable, refuse_result
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
@@ -104,7 +104,7 @@ def can_be_sent(items: Sequence[tuple[Any, ...]]) -> bool:
     """Return whether `refuse_unsendable` would take all of *items*."""
     if type(items) is SingleCalls:
         return isinstance(items.values, range) or are_sendable(items.values)
-    return are_sendable(chain.from_iterable(items))
+    return all_sendable(items)
 
 
 def run_chunk(

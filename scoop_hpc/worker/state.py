@@ -390,7 +390,7 @@ class WorkerState:
         Not if it is time to look around before, nor if there is more to do for it than `prepare` has done for the task.
         """
         inbox = self.inbox
-        if not inbox or self.local or self._due is not None or now - self.polled > self.poll_seconds:
+        if not inbox or self.local or self._due is not None or self.stopped or now - self.polled > self.poll_seconds:
             return None
         following, cost = inbox[0], task.cost
         if type(following) is not Task or following.function is not task.function or not cost.short:

@@ -503,6 +503,12 @@ def test_task_with_a_time_limit_is_followed_by_none() -> None:
     assert state.next_alike(task, 100.0001) is None
 
 
+def test_no_task_follows_after_the_end() -> None:
+    state, task = begun_batch(calls(1, 10, 20), cost_of(0.00001))
+    state.receive(Stop())
+    assert state.next_alike(task, 100.0001) is None
+
+
 def test_what_a_task_has_submitted_comes_first() -> None:
     cost = cost_of(0.00001)
     state, task = begun_batch(calls(1, 10, 20), cost)

@@ -316,22 +316,31 @@ class Worker(Process):
         slot = self.begun.begin(task.owner, task.serial, 1, len(task.losses))
         self.state.prepare(task.cost, self._agenda.now)
         self._exchange.drain()
-        self._since = self._agenda.now
-        self._run.passes(self, "task")
-        self._run.check_owner(self, task.owner)
-        value, unpolled = yield from self._call(task.item, task.cost)
-        self._ledger.ended(task.item, self.worker_name, self._agenda.now)
-        self._finish(task, value, unpolled)
+        following: Task | None = task
+        while following is not None:
+            task = following
+            self._since = self._agenda.now
+            self._run.passes(self, "task")
+            self._run.check_owner(self, task.owner)
+            value, unpolled = yield from self._call(task.item, task.cost)
+            self._ledger.ended(task.item, self.worker_name, self._agenda.now)
+            following = self._finish(task, value, unpolled)
+            if following is not None:
+                self.begun.go_on(slot, following.serial)
         self.begun.end(slot)
 
-    def _finish(self, task: Task, value: int, unpolled: float) -> None:
+    def _finish(self, task: Task, value: int, unpolled: float) -> Task | None:
+        """Note the outcome of *task*, and take a quick one that may be run as that was."""
         if task.owner == self.worker_name:
             self.state.finished_own(task.serial, Outcome(value, None, unpolled))
-            return
+            return None
         self.state.finished(task.owner, (task.serial, value, unpolled), self._agenda.now)
+        following = self.state.next_alike(task, self._agenda.now)
+        self._exchange.drain()
         self._run.passes(self, "outcome")
         if not self._armed:
             self._arm()
+        return following
 
     def _open(self, batch: Batch) -> Life:
         """Unpickle a batch, which takes a moment in which the worker may die of it, or another thread look."""
