@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from time import monotonic
 from typing import Any, overload
@@ -107,6 +108,10 @@ def can_be_sent(items: Sequence[tuple[Any, ...]]) -> bool:
     return all_sendable(items)
 
 
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return function(*arguments)
+
+
 def run_chunk(
     function: Callable[..., Any],
     items: Sequence[tuple[Any, ...]],
@@ -128,14 +133,17 @@ def run_chunk(
     counted = 0
     atoms = True
     size = 0
-    rest = iter(items)
+    call: Callable[[Any], Any] = partial(_call, function)
+    rest: Iterator[Any] = iter(items)
+    if type(items) is SingleCalls:  # to pass on the one argument takes half the time
+        call, rest = function, iter(items.values)
     group = total if budget is None else 1
     most_bytes, look, most_items = DEFAULT.chunk_result_bytes, DEFAULT.chunk_look, DEFAULT.chunk_look_items
     start = now = counted_at = monotonic()
     try:
         while len(results) < total and (budget is None or (now - start < budget and size < most_bytes)):
             for args in islice(rest, group):
-                result = function(*args)
+                result = call(args)
                 kind = type(result)
                 if kind not in NUMBERS:
                     if kind is str or kind is bytes:

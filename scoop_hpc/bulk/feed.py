@@ -123,6 +123,8 @@ class Feed:
         self._caller = caller
         self._task = task = bulk_task(task, head[0])
         self._cost = controller.cost_of(task, head[0])
+        self._own_cost = controller.own_cost_of(head[0])
+        self._call_seconds = controller.seconds_of(head[0])
         self._bundle = bundle
         self._head = head
         self._is_single = len(iterables) == 1
@@ -194,19 +196,29 @@ class Feed:
         assert isinstance(future, ChunkFuture)
         return future
 
-    def _make_one(self, *arguments: Any) -> Future:
+    def _make_one(self, *arguments: Any) -> ChunkFuture:
         return ChunkFuture(self, *arguments)
 
-    def _make_several(self, *arguments: Any) -> Future:
+    def _make_several(self, *arguments: Any) -> ChunkFuture:
         future = ChunkFuture(self, *arguments)
         future.terms = _ONCE
         return future
 
     def _submit_chunk(self, items: Sequence[tuple[Any, ...]], first: int) -> Future:
         """Make a chunk of *items*, the first of which is number *first* of all."""
+        return self._watched(self.submit(items, first), len(items), first)
+
+    def _run(self, items: Sequence[tuple[Any, ...]], first: int) -> None:
+        """Make such a chunk, and run it here and now."""
+        arguments = (*self._head, items, self._sizes.own_budget, first)
+        future = self._make_several(self._controller, self._task, arguments, {}, self._own_cost)
+        self.chunks[self._watched(future, len(items), first)] = items
+        self._controller.run_now(future)
+
+    def _watched(self, future: ChunkFuture, count: int, first: int) -> ChunkFuture:
+        """Return the *future* of *count* items, which is under way from now on."""
         self._under_way += 1
-        self._items_under_way += len(items)
-        future = self.submit(items, first)
+        self._items_under_way += count
         future.first = first
         concurrent.futures.Future.add_done_callback(future, self._on_done)
         return future
@@ -250,11 +262,15 @@ class Feed:
 
     def _submit_more(self) -> None:
         while self._has_room():
-            items = self._read()
+            own = self._own_size()
+            items = self._read(own or self._next_size())
             if items:
                 self._unread += len(items)
                 first = self._before + self._read_so_far - len(items) + 1
-                self.chunks[self._submit_chunk(items, first)] = items
+                if own:
+                    self._run(items, first)
+                else:
+                    self.chunks[self._submit_chunk(items, first)] = items
                 self._wake_hungry()
 
     def _wake_hungry(self) -> None:
@@ -288,8 +304,15 @@ class Feed:
         for future in self.chunks:
             self._controller.abandon(future)
 
+    def _left(self) -> int | None:
+        return None if self._count is None else self._count - self._read_so_far
+
     def _next_size(self) -> int:
-        return self._sizes.next(None if self._count is None else self._count - self._read_so_far)
+        return self._sizes.next(self._left())
+
+    def _own_size(self) -> int:
+        """Return how many of the next items to do here and now, instead of making them a task for others."""
+        return self._sizes.own(self._left(), self._call_seconds) if self._controller.may_run_here() else 0
 
     def _has_room(self) -> bool:
         return (
@@ -298,13 +321,13 @@ class Feed:
             and self._sizes.room(self._unread + self._next_size())
         )
 
-    def _read(self) -> Sequence[tuple[Any, ...]]:
-        """Take the items of the next chunk; note the end of the items, or what the iterables raised there."""
+    def _read(self, size: int) -> Sequence[tuple[Any, ...]]:
+        """Take the next *size* items, for a chunk; note the end of the items, or what the iterables raised there."""
         if self._range is not None:
-            return self._read_range(self._range)
+            return self._read_range(self._range, size)
         read: list[Any] = []
         try:
-            self._take_items(self._next_size(), read)  # those before a failure are in it then
+            self._take_items(size, read)  # those before a failure are in it then
         except BaseException as error:  # the user's iterable: raised at its place, after the results before it
             self._failure, self._exhausted = error, True
         items: Sequence[tuple[Any, ...]] = SingleCalls(read) if self._is_single else read
@@ -320,8 +343,8 @@ class Feed:
             self._counted.read(len(items))
         return items
 
-    def _read_range(self, numbers: range) -> Sequence[tuple[Any, ...]]:
-        first, self._read_so_far = self._read_so_far, min(self._read_so_far + self._next_size(), len(numbers))
+    def _read_range(self, numbers: range, size: int) -> Sequence[tuple[Any, ...]]:
+        first, self._read_so_far = self._read_so_far, min(self._read_so_far + size, len(numbers))
         self._exhausted = self._read_so_far == len(numbers)
         if self._counted is not None:
             self._counted.read(self._read_so_far - first)

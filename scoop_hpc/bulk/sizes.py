@@ -43,6 +43,8 @@ class Sizes:
         self._spreads = spreads and chunksize is None and buffersize is None and self._spans(policy.chunk_seconds) > 1
         self._chunk_seconds = policy.chunk_seconds if self._spreads else max(policy.chunk_seconds, self._round)
         self._counted = self._seconds = self._bytes = 0.0  # of the last chunks: items, how long they took, results
+        self._taken = 0.0  # seconds that all chunks took
+        self._may_own = workers > 1 and chunksize is None and buffersize is None
         self._size = min(chunksize or self._fitting() or 1, sys.maxsize)
         self._measured = self._size  # items of the largest chunk that the pace is known of
         self._bounded = buffersize is not None
@@ -63,6 +65,25 @@ class Sizes:
         least = self._fitting(max(policy.chunk_worth, rounds * self._round))
         return max(1, min(size, max(left * span // (policy.chunk_last * self._workers), least)))
 
+    def own(self, left: int | None, call: float | None) -> int:
+        """Return how many of the next items the owner should do itself, now: none where others save it time.
+
+        *left* items are to be read, of which each takes *call* seconds at the most, as far as is known without a pace.
+        Once others have got some because they do save time, they get the rest, too.
+        """
+        policy = self._policy
+        known = call if self.pace is None else self.pace
+        if left is None or known is None or known > policy.own_chunk or not self._may_own:
+            return 0
+        known = max(known, _LEAST)
+        if left * known * (1 - 1 / self._workers) <= policy.own_map:
+            return min(left, int(policy.own_chunk / known))
+        trial = int((policy.own_trial - self._taken) / known)
+        if known <= policy.own_call and trial > 0:
+            return min(left, trial)
+        self._may_own = self.pace is None
+        return 0
+
     @property
     def chunk(self) -> int:
         """The number of items of a chunk, which is all that is handed out at once where nothing is bundled."""
@@ -81,6 +102,11 @@ class Sizes:
         """Return how many workers a bundle spans whose chunks take so many *seconds*; 1 if it is not worth it."""
         span = self._round / (self._policy.owner_share * seconds)
         return int(min(span, self._policy.bundle_chunks)) if span >= self._policy.bundle_least else 1
+
+    @property
+    def own_budget(self) -> float:
+        """The seconds that the owner may take for a chunk of its own: what is left of it then is for all."""
+        return 2 * self._policy.own_chunk
 
     def share(self, count: int) -> int:
         """Return how many of *count* items of a task are for one worker: all of them if it is no bundle."""
@@ -124,13 +150,14 @@ class Sizes:
 
         The last chunks count, each by the number of its items.
         """
+        self._taken += seconds
         self._counted = self._policy.chunk_decay * self._counted + count
         self._seconds = self._policy.chunk_decay * self._seconds + seconds
         self._bytes = self._policy.chunk_decay * self._bytes + size
         self.pace, self.weight = self._seconds / self._counted, self._bytes / self._counted
         self._measured = max(self._measured, count // self.span)
         growth = self._policy.chunk_leap if seconds < self._policy.chunk_worth else self._policy.chunk_growth
-        self._size = min(growth * self._size, self._fitting(), self._most)
+        self._size = min(growth * max(self._size, count // self.span), self._fitting(), self._most)
 
     def _fitting(self, seconds: float | None = None) -> int:
         """Return how many items, at least one, take so many *seconds*, or a chunk's; 0 if that is not known."""

@@ -31,6 +31,7 @@ from scoop_hpc.errors import InputError, NotRunningError, ProgramError, RunEnded
 from scoop_hpc.events import NOBODY, Observers
 from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
 from scoop_hpc.protocol.names import WorkerName
+from scoop_hpc.task import options_of
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
@@ -170,6 +171,21 @@ class Controller:
         """Return the cost of *task*, one of this package's, where it calls the user's *function*."""
         return self.runner.durations.of_pair(task, function, leaves=self._state.is_spared)
 
+    def own_cost_of(self, function: Callable[..., Any]) -> Cost:
+        """Return the cost of a task that makes so few calls of *function* that it need not leave this worker."""
+        cost = Cost(self.policy, options_of(function))
+        cost.learn(self.policy.own_chunk)
+        return cost
+
+    def seconds_of(self, function: Callable[..., Any]) -> float | None:
+        """Return how many seconds a call of *function* may take; None if that is not known to be short."""
+        cost = self.runner.durations.of(function)
+        return None if cost.is_new or cost.spawns or not self._state.stays(cost) else cost.unpolled
+
+    def may_run_here(self) -> bool:
+        """Return whether the user's functions may be called here and now, by whoever asks."""
+        return self.longest_here > 0 and get_ident() == self._thread and not self.loop.is_current()
+
     def counted(self, label: str, count: int | None) -> CountedItems | None:
         """Count the items of a map of the program's that goes by *label*, if anybody watches; *count*: all of them."""
         if self._awaiting is None or self.runs_task():
@@ -242,6 +258,15 @@ class Controller:
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context for the user's functions that are called here and now, instead of in a task."""
         return self.runner.as_task()
+
+    def run_now(self, future: Future) -> None:
+        """Run *future*, which nobody else has, here and now, after a look at the link if it is time."""
+        self.check()
+        exchange = self.exchange
+        self.runner.note_poll()
+        exchange.send_and_look()
+        self.runner.since = monotonic()
+        self.runner.run_future(future)
 
     def run_if_short(self, future: Future) -> None:
         """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""

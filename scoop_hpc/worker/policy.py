@@ -81,6 +81,10 @@ class Policy(Struct, frozen=True):
     ahead_each: int = 20  # of these for each worker, if that is more: a node has all of its first bundles for itself
     ahead_bytes: int = 128_000_000  # of their results
     small_map_items: int = 32  # of a map whose items are tasks of their own
+    own_map: float = 0.004  # seconds that others must save the owner of a map: it takes them so long to be of help
+    own_chunk: float = 0.0008  # seconds for which the owner does items itself, from one look at the link to the next
+    own_trial: float = 0.0004  # seconds for which it does so to know the pace, of a map that may last
+    own_call: float = 0.00002  # seconds for each of these, at the most
 
     # loops over items that are shared with whoever is idle
 

@@ -57,6 +57,29 @@ print(all(value == n * n for n, value in results.items()), len(results))
     assert len(last) == 1
 
 
+QUICK = """
+def where(n):
+    return os.getpid()
+
+def die():
+    time.sleep(0.002)
+    os._exit(1)
+"""
+
+
+def test_program_does_quick_items_of_a_map_until_a_worker_has_died(runs: Runs) -> None:
+    body = """
+for n in range(200):
+    futures.submit(where, n).result()  # known to be short by now
+print(os.getpid() in set(futures.map(where, range(100))))
+print(type(futures.submit(die).exception()).__name__)
+print(os.getpid() in set(futures.map(where, range(100))))
+"""
+    done = runs.run("-n", "2", runs.write(program(QUICK, body)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True", "WorkerLostError", "False"]
+
+
 FATAL = """
 def die(n):
     time.sleep(0.002)

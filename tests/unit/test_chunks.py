@@ -174,3 +174,55 @@ def test_all_workers_of_a_large_run_get_items_however_many_may_be_ahead() -> Non
     workers = 640_000
     assert Sizes(workers).room(2 * workers)
     assert not Sizes(2).room(200_000)
+
+
+def quick(n: int) -> int:
+    return 2 * n
+
+
+def known_to_be_quick() -> None:
+    for n in range(3):
+        assert futures.submit(quick, n).result() == 2 * n
+
+
+def test_map_of_a_few_quick_items_is_done_where_it_is_called(submitted: list[int]) -> None:
+    def program() -> list[int]:
+        known_to_be_quick()
+        return list(futures.map(quick, range(100)))
+
+    assert run_program(program, policy=Policy(own_map=60.0)) == [2 * n for n in range(100)]
+    assert submitted == []
+
+
+def test_map_of_quick_items_is_done_at_the_call_and_not_when_it_is_read() -> None:
+    called: list[int] = []
+
+    def note(n: int) -> None:
+        called.append(n)
+
+    def program() -> None:
+        for n in range(3):
+            futures.submit(note, n).result()
+        del called[:]
+        futures.map(note, range(100))
+        assert called == [*range(100)]
+
+    run_program(program, policy=Policy(own_map=60.0, own_chunk=60.0))
+
+
+def test_what_takes_longer_than_was_thought_goes_to_others(submitted: list[int]) -> None:
+    def program() -> list[int]:
+        known_to_be_quick()
+        return list(futures.map(quick, range(500)))
+
+    assert run_program(program, policy=Policy(own_map=60.0, own_chunk=1e-4)) == [2 * n for n in range(500)]
+
+
+def test_failure_of_a_quick_item_comes_at_its_place() -> None:
+    def program() -> list[Any]:
+        known_to_be_quick()
+        results = futures.map(quick, [*range(50), None, *range(50)])
+        return [next(results) for _ in range(50)] + [pytest.raises(TypeError, next, results)]
+
+    assert run_program(program, policy=Policy(own_map=60.0))[:-1] == [2 * n for n in range(50)]
+

@@ -170,3 +170,50 @@ def test_share_of_a_bundle_is_all_there_at_once() -> None:
     assert sizes.room(10**9)
     assert sizes.share(12) == 12
     assert sizes.budget(12) == pytest.approx(0.192)
+
+
+def test_owner_does_a_map_alone_that_others_would_not_be_done_with_before() -> None:
+    sizes = Sizes(2, pace=1e-6)
+    assert sizes.own(2_000, None) == 800  # to the next look at the link
+    assert sizes.own(100, None) == 100
+    assert Sizes(2, pace=1e-5).own(400, None) == 80
+    assert Sizes(64, pace=1e-5).own(400, None) < 80  # of 4 ms they save it more than 2.5: it tries some
+    assert Sizes(64, pace=1e-4).own(40, None) == 0
+
+
+def test_owner_does_no_items_that_nobody_knows_or_that_last() -> None:
+    assert Sizes(2).own(10, None) == 0
+    assert Sizes(2).own(2, 0.001) == 0
+    assert Sizes(2, pace=0.001).own(2, None) == 0
+
+
+def test_owner_without_others_makes_usual_chunks() -> None:
+    assert Sizes(1, pace=1e-6).own(100, None) == 0
+
+
+@pytest.mark.parametrize("bound", [{"chunksize": 10}, {"buffersize": 1000}])
+def test_owner_of_chunks_of_a_chosen_size_does_none_by_itself(bound: dict[str, int]) -> None:
+    assert Sizes(2, pace=1e-6, **bound).own(100, 1e-6) == 0
+
+
+def test_items_that_nobody_has_counted_may_be_without_end() -> None:
+    assert Sizes(2, pace=1e-6).own(None, 1e-6) == 0
+
+
+def test_owner_tries_quick_items_of_a_long_map_and_then_hands_out_chunks_that_fit() -> None:
+    sizes, left, tried = Sizes(2), 1_000_000, 0.0
+    while own := sizes.own(left, 1e-5):
+        sizes.learn(own, own * 5e-6, 0)
+        left, tried = left - own, tried + own * 5e-6
+    assert 0.9 * DEFAULT.own_trial < tried <= DEFAULT.own_trial
+    while left > 400:  # who has got some gets the rest, too
+        size = sizes.next(left)
+        assert size > 50
+        assert sizes.own(left, 1e-5) == 0
+        sizes.learn(size, size * 5e-6, 0)
+        left -= size
+    assert sizes.own(left, 1e-5) == 0
+
+
+def test_owner_tries_no_items_that_may_take_a_moment_each() -> None:
+    assert Sizes(2).own(1_000_000, 1e-4) == 0
