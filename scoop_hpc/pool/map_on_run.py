@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scoop_hpc.bulk.maps import run_bundle
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pool.future import PoolFuture, QuestionKind
 from scoop_hpc.pool.on_run import OnRun
@@ -29,6 +30,8 @@ class RunAsPool(Pool):
         self._on_run = on_run
         self._controller = controller
         self._inner: dict[Future, Future] = {}  # this worker's futures, by those of the chunks
+        self.policy = controller.policy
+        self.bundle = run_bundle if on_run.is_plain else None
 
     @property
     def workers(self) -> int:

@@ -149,7 +149,12 @@ class OnRun:
     @property
     def most_at_once(self) -> int:
         """The number of calls that may be under way at once."""
-        return self._controller.size if self._limit is None else self._limit
+        return self._controller.workers if self._limit is None else self._limit
+
+    @property
+    def is_plain(self) -> bool:
+        """True if any worker may run any number of the calls at once, without an initializer."""
+        return self._limit is None and self._initializer is None
 
     @property
     def controller(self) -> Controller:
@@ -159,7 +164,7 @@ class OnRun:
     def status(self) -> ExecutorStatus:
         """Return how the calls stand, as far as known here."""
         queued = len(self._queue)
-        workers = self._limit or self._controller.size
+        workers = self.most_at_once
         under_way = max(0, len(self._open) - queued)
         state = "open" if self._broken is None else "broken"
         return ExecutorStatus(state, workers, queued, under_way, self._done, self._failed)

@@ -31,6 +31,7 @@ from scoop_hpc.task import options_of
 from scoop_hpc.worker.durations import Unforeseeable
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import name_item
+from scoop_hpc.worker.policy import DEFAULT
 
 PIECES = 8  # that a chunk is cut into which was lost with its worker, or cannot be pickled
 _ONCE = Terms(attempts=1)  # for a chunk of several items: after a loss it is cut
@@ -40,6 +41,9 @@ Item = tuple[Any, ...]  # the arguments of one call
 
 class Pool(Pooled, ABC):
     """A pool as its maps use it, from any thread."""
+
+    bundle: Callable[..., Any] | None = None  # a task that hands the chunks of another one out: see `Sizes`
+    policy = DEFAULT
 
     @property
     @abstractmethod
@@ -184,7 +188,8 @@ class PoolMap:
         if self._sizes is None:
             timings = self._pool.loop_timings
             pace, weight = timings.of(self._task, self._function), timings.weight_of(self._task, self._function)
-            self._sizes = Sizes(self._pool.workers, pace=pace, weight=weight)
+            spreads, policy = self._pool.bundle is not None, self._pool.policy
+            self._sizes = Sizes(self._pool.workers, pace=pace, weight=weight, policy=policy, spreads=spreads)
         return self._sizes
 
     def _cut(self, size: int) -> ChunkFuture:
@@ -198,9 +203,14 @@ class PoolMap:
         """Return the future of a chunk of *items*, the first of which is number *first* of all."""
         self._under_way += 1
         self._items_under_way += len(items)
-        budget = None if self._sizes is None else self._sizes.budget(len(items))
-        pace = None if self._sizes is None else self._sizes.pace
-        return ChunkFuture(self._pool, self, self._task, self._function, items, first, budget, pace)
+        sizes, bundle, task = self._sizes, self._pool.bundle, self._task
+        budget = None if sizes is None else sizes.budget(len(items))
+        pace = None if sizes is None else sizes.pace
+        arguments: tuple[Any, ...] = (self._function, to_send(items), budget)
+        if bundle is not None and sizes is not None and sizes.share(len(items)) < len(items):
+            task = bulk_task(bundle, self._function)
+            arguments = (self._function, to_send(items), sizes.share(len(items)), pace, first)
+        return ChunkFuture(self._pool, self, task, arguments, items, first, pace)
 
     def _cut_anew(self, future: ChunkFuture, left: int, size: int) -> None:
         """Make new chunks of the *left* last items of a chunk, in their place, each of at most *size* items."""
@@ -226,15 +236,14 @@ class ChunkFuture(PoolFuture):
         pool: Pool,
         of: PoolMap,
         task: Callable[..., Any],
-        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
         items: Sequence[Item],
         first: int,
-        budget: float | None,
         pace: float | None,
     ) -> None:
-        cost = Unforeseeable(options=options_of(function))  # no other goes with it
+        cost = Unforeseeable(options=options_of(arguments[0]))  # no other goes with it
         cost.unpolled = (pace or 0.0) * len(items)
-        super().__init__(pool, task, (function, to_send(items), budget), {}, cost)
+        super().__init__(pool, task, arguments, {}, cost)
         self._map = of
         self.items = items  # without those that were cut off it
         self.first = first  # the number of its first item, from 1 on

@@ -225,4 +225,3 @@ def test_failure_of_a_quick_item_comes_at_its_place() -> None:
         return [next(results) for _ in range(50)] + [pytest.raises(TypeError, next, results)]
 
     assert run_program(program, policy=Policy(own_map=60.0))[:-1] == [2 * n for n in range(50)]
-

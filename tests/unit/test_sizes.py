@@ -176,9 +176,9 @@ def test_owner_does_a_map_alone_that_others_would_not_be_done_with_before() -> N
     sizes = Sizes(2, pace=1e-6)
     assert sizes.own(2_000, None) == 800  # to the next look at the link
     assert sizes.own(100, None) == 100
-    assert Sizes(2, pace=1e-5).own(400, None) == 80
-    assert Sizes(64, pace=1e-5).own(400, None) < 80  # of 4 ms they save it more than 2.5: it tries some
-    assert Sizes(64, pace=1e-4).own(40, None) == 0
+    assert Sizes(2, pace=1e-5).own(600, None) == 80
+    assert Sizes(64, pace=1e-5).own(600, None) == 40  # of 6 ms others save it more than 4: it tries some
+    assert Sizes(64, pace=1e-4).own(60, None) == 0
 
 
 def test_owner_does_no_items_that_nobody_knows_or_that_last() -> None:
@@ -191,9 +191,9 @@ def test_owner_without_others_makes_usual_chunks() -> None:
     assert Sizes(1, pace=1e-6).own(100, None) == 0
 
 
-@pytest.mark.parametrize("bound", [{"chunksize": 10}, {"buffersize": 1000}])
-def test_owner_of_chunks_of_a_chosen_size_does_none_by_itself(bound: dict[str, int]) -> None:
-    assert Sizes(2, pace=1e-6, **bound).own(100, 1e-6) == 0
+def test_owner_of_chunks_of_a_chosen_size_does_none_by_itself() -> None:
+    assert Sizes(2, chunksize=10, pace=1e-6).own(100, 1e-6) == 0
+    assert Sizes(2, buffersize=1000, pace=1e-6).own(100, 1e-6) == 0
 
 
 def test_items_that_nobody_has_counted_may_be_without_end() -> None:
