@@ -12,7 +12,6 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from scoop_hpc.bulk.maps import run_bundle
 from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pool.future import PoolFuture, QuestionKind
 from scoop_hpc.pool.on_run import OnRun
@@ -26,6 +25,8 @@ class RunAsPool(Pool):
     """The workers of a run, as a map of the Executor whose futures are *on_run* uses them."""
 
     def __init__(self, on_run: OnRun, controller: Controller) -> None:
+        from scoop_hpc.bulk.maps import run_bundle  # noqa: PLC0415  loaded in a run, and only there
+
         super().__init__()
         self._on_run = on_run
         self._controller = controller
