@@ -45,6 +45,7 @@ class Command(Struct, frozen=True):
     own_session: bool = False  # what is sent to the driver's process group is not for it, even on the driver's machine
     may_end_all: bool = False  # a node that fails may make it end the agents on the others
     failed_launch: str = ""  # regex of a line that it prints before it ends all: groups `node`, and why as `words`
+    unanswered: str = ""  # regex of a line that it prints where the scheduler is silent, before it starts any: `words`
     first_death: str = ""  # regex of words, perhaps over two lines, that name the process for whose end it ends all
 
 

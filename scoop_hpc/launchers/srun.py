@@ -12,7 +12,8 @@ has no connection to there either, and ends the step on all nodes, ``--no-kill``
 driver ends srun when it misses a node, in a way in which it cannot end its tasks: see `Processes.end_alone`.
 
 Nor does it help where srun cannot start a task at all: it names the node, ends the step on all others, and exits within
-7 s [seen with Slurm 22.05; src/api/step_launch.c, slurm_step_launch]. `driving.launches` starts another one then.
+7 s [seen with Slurm 22.05; src/api/step_launch.c, slurm_step_launch]. `driving.launches` starts another one then. So it
+does where slurmctld is silent, as while it starts anew: srun waits 10 s for it, once.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _KEPT = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTER_NAME"
 # a connection that failed, 3 s after its start for a machine that is off, 10 s for a slurmd that is gone, 20 s for one
 # that hangs; or a slurmd that refused
 _FAILED_LAUNCH = r"srun: error: Task launch for .* failed on node (?P<node>\S+): (?P<words>.+)"
+
+# before it has a step [src/srun/libsrun: allocate.c, existing_allocation; launch.c, launch_common_create_job_step]
+_SILENCE = "timed out|Unable to contact slurm controller|Zero Bytes were transmitted|Message receive failure"
+_UNANSWERED = rf"srun: error: Unable to (?:confirm allocation|create step) for job \S+: (?P<words>.*(?:{_SILENCE}).*)"
 
 
 def clean_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -78,4 +83,13 @@ class SrunLauncher:
             "SLURMD_NODENAME",
         )
         environ = clean_environ(environ)
-        return [Command(argv, environ, tuple(nodes), may_end_all=True, failed_launch=_FAILED_LAUNCH)]
+        return [
+            Command(
+                argv,
+                environ,
+                tuple(nodes),
+                may_end_all=True,
+                failed_launch=_FAILED_LAUNCH,
+                unanswered=_UNANSWERED,
+            )
+        ]

@@ -392,6 +392,7 @@ class Driver:
                 ended.status,
                 said=ended.complaint or ended.last_line,
                 complaint=ended.complaint,
+                unanswered=ended.unanswered,
                 first_death=ended.first_death,
                 out_of_memory=killed and self._oom_kills.have_come(),
             )

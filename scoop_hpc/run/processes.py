@@ -29,8 +29,8 @@ _ADVICE = ('Try "', "Try '")  # srun and others say last how to get help, not wh
 class Ended(Struct, frozen=True):
     """A command that has ended, with its exit status as of `os.waitstatus_to_exitcode`, and its last line.
 
-    Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended. *first_death* is
-    what it has said of the process for whose end it ended all others.
+    Its *complaint* is the last line that is an error of ours: srun tells after it how its tasks ended. *unanswered* is
+    what it has said of a scheduler that was silent, *first_death* of the process for whose end it ended all others.
     """
 
     command: Command
@@ -38,6 +38,7 @@ class Ended(Struct, frozen=True):
     status: int
     last_line: str
     complaint: str
+    unanswered: str
     first_death: str
 
 
@@ -54,6 +55,8 @@ class Processes:
         self._complaints: dict[int, str] = {}  # descriptor: the last line that is an error of ours
         self._patterns: dict[int, str] = {}  # descriptor: of the words in which a command names the first death
         self._first_deaths: dict[int, str] = {}  # descriptor: these words
+        self._silences: dict[int, str] = {}  # descriptor: of a line that says that the scheduler was silent
+        self._unanswered: dict[int, str] = {}  # descriptor: what such a line said
         self._launches: dict[int, tuple[Command, int]] = {}  # descriptor: a command that says what it cannot start
         self._failed_launches: list[FailedLaunch] = []
 
@@ -79,6 +82,8 @@ class Processes:
             self._poller.register(process.stdout.fileno(), zmq.POLLIN)
             if command.first_death:
                 self._patterns[process.stdout.fileno()] = command.first_death
+            if command.unanswered:
+                self._silences[process.stdout.fileno()] = command.unanswered
             if command.failed_launch:
                 self._launches[process.stdout.fileno()] = command, process.pid
         return process.pid
@@ -114,6 +119,7 @@ class Processes:
             self._keep(descriptor, [rest])
         self._launches.pop(descriptor, None)
         self._patterns.pop(descriptor, None)
+        self._silences.pop(descriptor, None)
 
     def _keep(self, descriptor: int, lines: Iterable[bytes]) -> None:
         for line in lines:
@@ -128,6 +134,10 @@ class Processes:
                 self._last_lines[descriptor] = text
             if text.startswith(_COMPLAINT):
                 self._complaints[descriptor] = text.removeprefix(_COMPLAINT)
+            if descriptor in self._silences:
+                match = re.fullmatch(self._silences[descriptor], text)
+                if match is not None:
+                    self._unanswered[descriptor] = match["words"]
             if descriptor in self._launches:
                 command, pid = self._launches[descriptor]
                 match = re.fullmatch(command.failed_launch, text)
@@ -162,7 +172,7 @@ class Processes:
             status = process.poll()
             if status is not None:
                 del self._running[pid]
-                last_line = complaint = first_death = ""
+                last_line = complaint = unanswered = first_death = ""
                 if process.stdout is not None and process.stdout.fileno() in self._lines:
                     while self.hear(process.stdout.fileno()):
                         pass
@@ -171,8 +181,9 @@ class Processes:
                 if process.stdout is not None:
                     last_line = self._last_lines.pop(process.stdout.fileno(), "")
                     complaint = self._complaints.pop(process.stdout.fileno(), "")
+                    unanswered = self._unanswered.pop(process.stdout.fileno(), "")
                     first_death = self._first_deaths.pop(process.stdout.fileno(), "")
-                ended.append(Ended(command, pid, status, last_line, complaint, first_death))
+                ended.append(Ended(command, pid, status, last_line, complaint, unanswered, first_death))
         return ended
 
     def end(self) -> None:

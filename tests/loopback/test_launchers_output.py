@@ -9,9 +9,11 @@ import sys
 import pytest
 import zmq
 from conftest import until
+from msgspec.structs import replace
 
 from scoop_hpc.launchers.base import Command, FailedLaunch
 from scoop_hpc.launchers.mpi import Mpiexec, MpiLauncher
+from scoop_hpc.launchers.srun import SrunLauncher
 from scoop_hpc.run.processes import Ended, Processes
 
 PROGRAM = "import time; print('cannot start n1: it is down', flush=True); time.sleep(600)"
@@ -38,6 +40,18 @@ def test_what_was_read_since_it_was_polled_is_not_waited_for() -> None:
     assert processes.failed_launches() == []
     os.kill(pid, signal.SIGKILL)
     until(lambda: [ended.pid for ended in processes.reap()] == [pid])
+
+
+@pytest.mark.parametrize(
+    ("said", "unanswered"),
+    [("Unable to confirm allocation for job 7: Socket timed out", "Socket timed out"), ("Invalid job id", "")],
+)
+def test_what_srun_has_said_of_a_silent_slurm_is_known(said: str, unanswered: str) -> None:
+    processes = Processes(zmq.Poller(), False)
+    (command,) = SrunLauncher().commands(["agent"], ["n1"], dict(os.environ))
+    shell = ("sh", "-c", 'echo "srun: error: $1"; echo "srun: Check SLURM_JOB_ID"; exit 1', "srun", said)
+    processes.start(replace(command, argv=shell))
+    assert [(each.unanswered, each.last_line) for each in ends(processes)] == [(unanswered, "srun: Check SLURM_JOB_ID")]
 
 
 OF_OPEN_MPI = """
@@ -76,6 +90,11 @@ def test_process_for_whose_end_mpiexec_ends_all_is_known(printed: str, first_dea
     shell = ("sh", "-c", 'echo "$1" "$1"; exit 137', "mpiexec", printed)
     (command,) = MpiLauncher(Mpiexec(shell), ["n1"]).commands(["agent"], ["n1"], dict(os.environ))
     processes.start(command)
+    assert [each.first_death for each in ends(processes)] == [first_death]
+
+
+def ends(processes: Processes) -> list[Ended]:
+    """Return the commands that have ended, once one has."""
     ended: list[Ended] = []
 
     def has_ended() -> bool:
@@ -83,4 +102,4 @@ def test_process_for_whose_end_mpiexec_ends_all_is_known(printed: str, first_dea
         return bool(ended)
 
     until(has_ended)
-    assert [each.first_death for each in ended] == [first_death]
+    return ended

@@ -25,6 +25,7 @@ from scoop_hpc.run.policy import DriverPolicy
 OUTLIVED = replace(FOUR, outlived=True)
 WORDS = "Communication connection failure"
 OBSTACLE = f"srun could not start its agent: {WORDS}"
+SILENCE = "Socket timed out on send/recv operation"
 NAMES = ("n1", "n2", "n3", "n4")
 
 
@@ -56,6 +57,10 @@ class Launched(Run):
         """Let srun end."""
         self.command_ends(CommandEnd(self.command, self.pid, 1, said=said))
 
+    def unanswered(self) -> None:
+        """Let srun end because Slurm was silent."""
+        self.command_ends(CommandEnd(self.command, self.pid, 1, said="Expired or invalid job 7", unanswered=SILENCE))
+
     def wait_for_another(self, seconds: float) -> None:
         """Let the agents be started again within *seconds*."""
         (again,) = [action for action in self.wait(seconds) if isinstance(action, StartAgain)]
@@ -83,6 +88,51 @@ def test_what_srun_says_of_a_node_is_understood() -> None:
     match = re.fullmatch(command.failed_launch, line)
     assert match is not None
     assert match.groupdict() == {"node": "n3", "words": WORDS}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f"srun: error: Unable to confirm allocation for job 68: {SILENCE}", SILENCE),
+        (
+            "srun: error: Unable to create step for job 68: Unable to contact slurm controller (connect failure)",
+            "Unable to contact slurm controller (connect failure)",
+        ),
+        ("srun: error: Unable to confirm allocation for job 68: Invalid job id specified", None),
+        ("srun: error: Unable to create step for job 68: Requested node configuration is not available", None),
+    ],
+)
+def test_what_srun_says_of_a_silent_slurm_is_understood(line: str, words: str | None) -> None:
+    (command,) = SrunLauncher().commands(["agent"], NAMES, {})
+    match = re.fullmatch(command.unanswered, line)
+    assert (match and match["words"]) == words
+
+
+@pytest.mark.parametrize("plan", [OUTLIVED, replace(OUTLIVED, ends_on_loss=True)])
+def test_a_srun_to_which_slurm_was_silent_is_started_again(plan: RunPlan) -> None:
+    run = Launched(plan)
+    run.unanswered()
+    assert warnings(run) == [f"srun got no answer: {SILENCE}; it is started again in 1 s"]
+    run.wait_for_another(1)
+    run.unanswered()
+    run.wait_for_another(2)
+    assert run.nodes() == [*NAMES]
+    join(run, 0, 1, 2, 3)
+    assert run.phase is Phase.RUNNING
+    run.unanswered()  # a later one has brought agents
+    assert not [action for action in run.wait(20) if isinstance(action, StartAgain)]
+
+
+def test_a_slurm_that_stays_silent_is_the_reason_for_the_end() -> None:
+    run = Launched()
+    for pause in (1, 2, 4, 8):
+        run.unanswered()
+        run.wait_for_another(pause)
+    run.unanswered()
+    run.wait(15)
+    assert run.ending is not None
+    assert run.ending.reason.startswith("no word within 30 s from: n[1-4]; ")
+    assert f"; node n1: srun got no answer: {SILENCE}; " in run.ending.reason
 
 
 def test_agents_that_srun_ends_before_the_run_has_begun_are_no_loss() -> None:

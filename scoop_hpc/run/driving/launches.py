@@ -6,7 +6,9 @@
        |                          '--> StartAgain                                      without those that failed twice
        '--the run has begun without some nodes--> EndAlone --> StartAgain              with those that have not reported
 
-srun is such a command: a node that is down, or whose daemon does not answer, makes it end the step on all nodes.
+srun is such a command: a node that is down, or whose daemon does not answer, makes it end the step on all nodes. One to
+which the scheduler itself was silent has started nothing, and is started again as well, until the nodes are not waited
+for any more.
 
 Before the run has begun nothing is lost by that: the nodes begin anew, and whatever comes from their agents of before
 is dropped. It goes on so until nobody waits for nodes any more: see `Joining`. A run that begins without some nodes
@@ -157,9 +159,11 @@ class Launches:
     def command_ended(self, end: CommandEnd, now: float) -> list[Action]:
         """Take the end of a command of the launcher: after its word that it has failed, or else."""
         started = self._started.pop(end.pid, None)
+        nodes = self._nodes_of(end.command)
+        if end.unanswered and self._can_ask_again(nodes):
+            return self._ask_again(nodes, end, now)
         if started is None or self._life.ending is not None:
             return self._witnesses.command_ended(end, now)
-        nodes = self._nodes_of(end.command)
         if started.failed:
             return self._start_again(started, now)
         blamed = [node for node in nodes if node.name in self._joining.obstacles]
@@ -177,11 +181,31 @@ class Launches:
         self._joining.obstacles = {node.name: what for node in nodes}
         if all(self._tries[node.index] >= _TRIES for node in nodes) and self._can_do_without(nodes):
             return self._do_without(nodes, now)
-        pause, self._pause = self._pause, min(2 * self._pause, self._policy.longest_launch_pause)
+        pause = self._next_pause()
         self._due = now + pause
         text = f"{program} could not start an agent on {fold([node.name for node in nodes])}: {words}"
         absent = fold([node.name for node in self._absent()])
         return warn(f"{text}; those of {absent} are started again in {pause:g} s", self._observers)
+
+    def _can_ask_again(self, nodes: Sequence[Node]) -> bool:
+        """Return whether *nodes* are waited for, and none of them has an agent."""
+        is_early = self._life.phase is Phase.JOINING and self._life.ending is None
+        return is_early and all(node.agent is None for node in nodes)
+
+    def _ask_again(self, nodes: Sequence[Node], end: CommandEnd, now: float) -> list[Action]:
+        """Start a command again to which the scheduler was silent, for as long as *nodes* are waited for."""
+        program = os.path.basename(end.command.argv[0])
+        what = f"{program} got no answer: {end.unanswered}"
+        self._joining.obstacles = {node.name: what for node in nodes}
+        self._witnesses.begin_anew(nodes, end.pid)
+        pause = self._next_pause()
+        self._due = now + pause
+        return warn(f"{what}; it is started again in {pause:g} s", self._observers)
+
+    def _next_pause(self) -> float:
+        """Return how long to wait before the next start, twice as long as before."""
+        pause, self._pause = self._pause, min(2 * self._pause, self._policy.longest_launch_pause)
+        return pause
 
     def _refused(self, nodes: Sequence[Node], end: CommandEnd, now: float) -> list[Action]:
         """Go on without *nodes*, or end: no more can be started there, as Slurm says when a job has lost a node."""

@@ -38,6 +38,7 @@ class CommandEnd(Struct, frozen=True):
     status: int  # as of `os.waitstatus_to_exitcode`
     said: str = ""  # the last line that it printed, or that was an error of ours
     complaint: str = ""  # the last line that was an error of ours: srun tells after it how its tasks ended
+    unanswered: str = ""  # what it has said of a scheduler that was silent: it has started nothing
     first_death: str = ""  # what it has said of the process for whose end it ended all others
     out_of_memory: bool = False
 
