@@ -87,13 +87,26 @@ class Client:
         return replace(spec, **named)
 
     def check_dependencies(self, spec: JobSpec, scheduler: Scheduler) -> None:
-        """Raise InputError if *spec* depends on the success or failure of a job that nobody knows, or that has ended
-        otherwise, where *scheduler* would begin all the same because it has forgotten that job, or remove the new one
-        without a word."""
+        """Raise InputError if *spec* depends on a job that nobody knows, or that has ended otherwise, where *scheduler*
+        would begin all the same because it has forgotten that job, or remove the new one without a word.
+
+        Only warn of a job that nobody knows where it may have just ended, and *scheduler*'s accounts are late.
+        """
         if scheduler.forgotten_is_fulfilled or scheduler.removes_unfulfillable:
             for field, wanted in _DEPENDENCIES.items():
                 reports = self._wanted_before(spec, field, scheduler)
                 self._check_dependency(option_of(field), reports, wanted, scheduler)
+        elif scheduler.ignores_unknown:
+            for field in _DEPENDENCIES:
+                reports = self._wanted_before(spec, field, scheduler)
+                try:
+                    self._check_known(reports)
+                except InputError as error:
+                    self._warn(f"{option_of(field)}: {error}; unless it is another user's, this one will not wait")
+
+    def _check_known(self, reports: Sequence[Report]) -> None:
+        """Raise InputError for a job that was not submitted from here, and that its scheduler does not know."""
+        self.remembered([report for report in reports if report.job is None])
 
     def _check_dependency(
         self, option: str, reports: Sequence[Report], wanted: bool | None, scheduler: Scheduler
@@ -111,6 +124,7 @@ class Client:
                         option,
                     )
         if wanted is None:
+            self._check_known(reports)
             return
         for report in self.remembered(reports):
             status = report.status

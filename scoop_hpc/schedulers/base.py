@@ -81,6 +81,9 @@ class Scheduler(ABC):
     # a dependency on a job that it has forgotten is no hindrance, however that job ended
     forgotten_is_fulfilled: ClassVar[bool] = False
 
+    # a dependency on a job that it does not know is passed over, as on one that ended a moment ago
+    ignores_unknown: ClassVar[bool] = False
+
     # a job that depends on a forgotten one, or on one that ended otherwise, is removed without a word
     removes_unfulfillable: ClassVar[bool] = False
 

@@ -634,10 +634,27 @@ def test_a_dependency_that_slurm_would_forget_is_refused(
             client.check_dependencies(spec, SLURM)
 
 
-def test_a_dependency_on_a_job_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["after", "after_any", "after_failure"])
+def test_a_dependency_on_a_job_that_nobody_knows_is_refused(tmp_path: Path, field: str) -> None:
     slurm = Slurm({"squeue": [GONE], "sacct": [NO_ACCOUNTS]})
     with pytest.raises(InputError, match="no job '7'"):
-        client_of(slurm, tmp_path).check_dependencies(replace(SPEC, after=("7",)), SLURM)
+        client_of(slurm, tmp_path).check_dependencies(depending(field, "7"), SLURM)
+
+
+def test_a_dependency_on_a_job_of_elsewhere_is_taken(tmp_path: Path) -> None:
+    slurm = Slurm({"squeue": [squeue("7|RUNNING|None|0|n1|")]})
+    client_of(slurm, tmp_path).check_dependencies(replace(SPEC, after_any=("7",)), SLURM)
+
+
+def test_a_dependency_that_grid_engine_passes_over_is_told(tmp_path: Path) -> None:
+    nothing = "<job_info><queue_info></queue_info><job_info></job_info></job_info>"
+    sge = Slurm({"qstat": [(0, nothing, "")], "qacct": [(1, "", "error: job id 7 not found\n")]})
+    warnings: list[str] = []
+    client = Client(SCHEDULERS, {}, str(tmp_path), sge.run, warnings.append, sge.pauses.append)
+    client.check_dependencies(replace(SPEC, after_any=("7",)), SCHEDULERS["sge"])
+    (warning,) = warnings
+    assert warning.startswith("--after-any: no job '7': unknown to sge")
+    assert warning.endswith("; unless it is another user's, this one will not wait")
 
 
 def test_a_dependency_on_an_array_one_of_which_has_failed_is_refused(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ class SgeScheduler(Scheduler):
     words = words_of("sge")
     own_options = QSUB_OF_SGE
     output_patterns = _PATTERNS
+    ignores_unknown = True
     site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT")
 
     def __init__(self, owner: Callable[[], str]) -> None:
