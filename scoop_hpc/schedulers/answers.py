@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from re import Pattern
@@ -115,18 +116,21 @@ class SubmitCommand:
         """Return the id that the command printed.
 
         Raise SchedulerError with its words, such as *advise* makes them, where it refused the job; raise
-        PerhapsSubmittedError where the job may exist: no id can be read, or the command failed and printed one.
+        PerhapsSubmittedError where the job may exist: no id can be read, or the command failed and printed one, or was
+        killed.
         """
         job_id = find_job_id(done.stdout, self.alone, self.within)
-        if done.status and job_id is None:
+        if done.status > 0 and job_id is None:
             raise SchedulerError(f"{self.name} refused the job: {advise(one_line(done))}")
         if done.status or job_id is None:
             raise self._perhaps_submitted(done, job_id)
         return job_id
 
     def _perhaps_submitted(self, done: Completed, job_id: str | None) -> PerhapsSubmittedError:
-        if done.status:
+        if done.status and job_id is not None:
             what = f"{self.name} failed, but printed the job id {job_id}: {one_line(done)}"
+        elif done.status:
+            what = f"{self.name} was ended before it told a job id: {one_line(done)}"
         else:
             what = f"no job id in {self.name}'s output {short(done.stdout)}"
         return PerhapsSubmittedError(f"{what}; {self.perhaps_taken}")
@@ -156,7 +160,13 @@ _LINES = 5  # of what a command said: the last ones are about the end
 def one_line(done: Completed) -> str:
     """Return what a command that failed said, or its exit status, for the end of an error message."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return "; ".join(list(dict.fromkeys(lines))[-_LINES:]) or f"exit status {done.status}"
+    return "; ".join(list(dict.fromkeys(lines))[-_LINES:]) or _describe(done.status)
+
+
+def _describe(status: int) -> str:
+    if -status in signal.valid_signals():
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"
 
 
 def find_version(done: Completed, pattern: Pattern[str]) -> str:

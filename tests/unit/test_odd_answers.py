@@ -175,6 +175,13 @@ def test_a_submission_that_failed_and_printed_an_id_is_no_refusal(scheduler: str
         submitted(scheduler, "", 1)
 
 
+@pytest.mark.parametrize("scheduler", ["slurm", "pbs", "sge", "local"])
+@pytest.mark.parametrize(("said", "words"), [("", "killed by SIGKILL"), ("oh", "oh")])
+def test_a_submission_that_was_killed_is_no_refusal(scheduler: str, said: str, words: str) -> None:
+    with pytest.raises(PerhapsSubmittedError, match=f"ended before it told a job id: {words}; it may have been taken"):
+        SCHEDULERS[scheduler].parse_job_id(Completed(("submit",), -9, "", said))
+
+
 def test_a_long_line_is_shown_without_its_middle() -> None:
     assert short("a" * 100 + "b" * 900 + "c" * 100) == repr("a" * 80 + " ... " + "c" * 80)
 
