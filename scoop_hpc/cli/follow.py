@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from scoop_hpc.schedulers.registry import SCHEDULERS
 
 _BLOCK = 1 << 20
 _COMPARED = 256  # bytes shown last that have to be in the file still
+_TOLD = 10.0  # seconds until it is said why a job has not begun
 _READER_GONE = 141  # 128 + SIGPIPE
 
 
@@ -79,6 +81,27 @@ def tail_of(report: Report) -> Tail | None:
     return Tail(report.output, former_output.read(report.job, report.output))
 
 
+class Delay:
+    """Says once why jobs that somebody waits for have not begun, if that takes long."""
+
+    def __init__(self, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._due: float | None = clock() + _TOLD
+
+    def look(self, reports: Sequence[Report]) -> None:
+        """Take in how the jobs stand."""
+        if self._due is None or self._clock() < self._due:
+            return
+        self._due = None
+        waits = [each for each in reports if each.status.state is JobState.PENDING and each.record is None]
+        if waits:
+            label, others = waits[0].label, f", and {len(waits) - 1} more" if len(waits) > 1 else ""
+            self._tell(
+                f"waiting for job {label}, which is {describe(waits[0])}{others}; scoop-hpc explain {label} says more"
+            )
+
+
 def see_through(client: Client, report: Report, bar: WaitingBar | None = None) -> tuple[Report, bool]:
     """Show what a job prints, and a *bar* below it, until it has ended.
 
@@ -87,9 +110,11 @@ def see_through(client: Client, report: Report, bar: WaitingBar | None = None) -
     tail = tail_of(report)
 
     shown = False
+    delay = Delay(say if bar is None else lambda text: bar.say(f"scoop-hpc: {text}"))
 
     def show(reports: Sequence[Report]) -> None:
         nonlocal shown
+        delay.look(reports)
         if has_begun(reports[0]):
             if tail is not None:
                 shown = tail.show(None if bar is None else bar.print) or shown

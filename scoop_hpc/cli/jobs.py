@@ -106,7 +106,7 @@ def logs(following: bool, failed: bool, job: str) -> None:
 def wait(timeout: float | None, jobs: tuple[str, ...]) -> None:
     """Wait for each JOB to end, and exit with its exit status: of several, with the highest."""
     client = follow.open_client(os.environ)
-    reports = client.wait(_find(client, jobs), lambda reports: None, follow.warn, timeout)
+    reports = client.wait(_find(client, jobs), follow.Delay(follow.say).look, follow.warn, timeout)
     for report in reports:
         follow.say_how_it_ended(report)
     unended = any(goes_on(report) or is_unanswered(report) for report in reports)

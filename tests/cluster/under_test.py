@@ -65,7 +65,7 @@ if __name__ == "__main__":
 
 def without_delays(text: str) -> str:
     """Leave out what a job says when it takes long, as any does on a loaded machine: who is late, and its progress."""
-    return re.sub("^scoop-hpc: (warning: waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
+    return re.sub("^scoop-hpc: ((?:warning: )?waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
 
 
 def age(process: Process) -> tuple[float, int]:

@@ -134,7 +134,7 @@ def without_warnings(stderr: str) -> str:
 
 def without_delays(text: str) -> str:
     """Leave out what a run says when it takes long, as any does on a loaded machine: who is late, and its progress."""
-    return re.sub("^scoop-hpc: (warning: waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
+    return re.sub("^scoop-hpc: ((?:warning: )?waiting for|progress:) .*\n", "", text, flags=re.MULTILINE)
 
 
 def until(condition: Callable[[], object], seconds: float = 120) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import pytest
 
-from scoop_hpc.cli.follow import Tail, describe, exit_status
+from scoop_hpc.cli.follow import Delay, Tail, describe, exit_status
 from scoop_hpc.cli.hosts import hosts
 from scoop_hpc.cli.jobs import as_dict, fitted, logs, status, table, why
 from scoop_hpc.cli.submit import render, submit
@@ -279,3 +279,27 @@ def test_only_what_is_new_is_shown(tmp_path: Path, capfdbinary: pytest.CaptureFi
         assert tail.show()
         shown.append(capfdbinary.readouterr().out)
     assert shown == [b"one\n", b"tw", b"\xff\n", b"new\n"]
+
+
+def test_why_a_job_has_not_begun_is_said_once_and_late() -> None:
+    said: list[str] = []
+    now = 100.0
+    delay = Delay(said.append, lambda: now)
+    held = report(JobState.PENDING, reason="JobHeldUser")
+    delay.look([held])
+    assert said == []
+    now = 110.0
+    delay.look([report(JobState.RUNNING), held, held])
+    now = 200.0
+    delay.look([held])
+    assert said == ["waiting for job 7, which is PENDING: JobHeldUser, and 1 more; scoop-hpc explain 7 says more"]
+
+
+def test_nothing_is_said_of_a_job_that_has_begun_in_time() -> None:
+    said: list[str] = []
+    now = 100.0
+    delay = Delay(said.append, lambda: now)
+    now = 111.0
+    delay.look([report(JobState.RUNNING)])
+    delay.look([report(JobState.PENDING)])
+    assert said == []
