@@ -32,6 +32,7 @@ from scoop_hpc.cli.shell.known_jobs import known_jobs
 from scoop_hpc.cli.templates import template_directories
 from scoop_hpc.complaints import show
 from scoop_hpc.errors import InputError, SchedulerError, ScoopError
+from scoop_hpc.fields.checks import is_port
 from scoop_hpc.fields.spec import OPTIONS, JobSpec
 from scoop_hpc.files.reading import TRUST
 from scoop_hpc.jobs import look
@@ -248,22 +249,28 @@ def _bar(job: Job) -> WaitingBar | None:
 
 
 def _check_outputs(spec: JobSpec) -> None:
-    """Refuse an output that a scheduler would fail to write, without a word."""
-    for option, text in (("--output", spec.output), ("--error", spec.error)):
+    """Refuse a file that a scheduler, or the run in the job, would fail to write: the job would fail when it begins."""
+    metrics = None if spec.metrics is None or is_port(spec.metrics) else spec.metrics
+    for option, what, text in (
+        ("--output", "output", spec.output),
+        ("--error", "output", spec.error),
+        ("--trace", "trace", spec.trace),
+        ("--metrics", "metrics", metrics),
+    ):
         if text is not None:
-            _check_output(os.path.join(spec.directory, text.replace("{name}", spec.name)), option)
+            _check_output(os.path.join(spec.directory, text.replace("{name}", spec.name)), what, option)
 
 
-def _check_output(path: str, option: str) -> None:
+def _check_output(path: str, what: str, option: str) -> None:
     directory = os.path.dirname(path)
     if "{" in directory:
         return  # named by the job's id: the scheduler may make it, or fail
     if not os.path.isdir(directory):
-        raise InputError(f"there is no directory {directory!r} for the output: make it, or change {option}", option)
+        raise InputError(f"there is no directory {directory!r} for the {what}: make it, or change {option}", option)
     if os.path.isdir(path):
-        raise InputError(f"the output {path!r} is a directory: name a file by {option}", option)
+        raise InputError(f"the {what} {path!r} is a directory: name a file by {option}", option)
     if os.path.exists(path):
         if not os.access(path, os.W_OK):
-            raise InputError(f"the output {path!r} is not yours to write: change {option}", option)
+            raise InputError(f"the {what} {path!r} is not yours to write: change {option}", option)
     elif not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"the directory {directory!r} is not yours to write the output to: change {option}", option)
+        raise InputError(f"the directory {directory!r} is not yours to write the {what} to: change {option}", option)

@@ -91,7 +91,7 @@ def check_directory(path: str, what: str, advice: str, own: int = 1, to_be_made:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise _unreadable(what, path, error) from error
+        raise InputError(f"{_unreadable(what, path, error)}: {advice}") from error
     if reason is not None:
         raise InputError(f"{what} {path!r} is not safe: {reason}: {advice}")
 

@@ -600,6 +600,8 @@ def test_a_job_that_never_began_has_no_output(machine: Machine) -> None:
     done = machine.scoop_hpc("logs", job)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"was there before: job {job} is CANCELLED" in done.stderr
+    told = machine.scoop_hpc("report", job)
+    assert (told.returncode, f"no report of the job '{job}': it is CANCELLED" in told.stderr) == (1, True)
 
 
 def test_a_job_from_its_submission_to_its_end(machine: Machine) -> None:

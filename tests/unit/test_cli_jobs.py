@@ -139,6 +139,27 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, output: str
         call(submit, "--output", output, "--name", "a/b", "pi.py")
 
 
+@pytest.mark.parametrize(
+    ("option", "file", "complaint"),
+    [
+        ("--trace", "none/pi.json", "no directory '.*none' for the trace: make it, or change --trace"),
+        ("--trace", "state", "the trace '.*state' is a directory"),
+        ("--metrics", "none/pi.prom", "no directory '.*none' for the metrics"),
+    ],
+)
+def test_a_file_that_the_run_would_fail_to_write_is_refused(
+    tmp_path: Path, option: str, file: str, complaint: str
+) -> None:
+    (tmp_path / "state").mkdir()
+    with pytest.raises(InputError, match=complaint):
+        call(submit, option, file, "pi.py")
+
+
+def test_a_port_for_metrics_is_no_file() -> None:
+    printed = call(submit, "--scheduler", "local", "--dry-run", "--metrics", "0.0.0.0:9100", "pi.py")
+    assert "--metrics 0.0.0.0:9100" in printed.stdout
+
+
 def test_refused_jobs_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(JobSpecError, match="--qos"):
         call(submit, "--directive", "--qos=high", "pi.py")

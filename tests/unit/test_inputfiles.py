@@ -117,6 +117,12 @@ def test_a_directory_for_state_that_others_may_write_to_is_refused(tmp_path: Pat
         list(directories.newest_first(str(tmp_path / "state"), print))
 
 
+def test_a_directory_for_state_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(InputError, match="cannot read the directory for state .*: Not a directory: .*SCOOP_HPC_STATE"):
+        list(directories.newest_first(str(tmp_path / "state"), print))
+
+
 def test_a_directory_for_state_is_refused_before_it_is_there_where_it_would_be(tmp_path: Path) -> None:
     (tmp_path / "team").mkdir()
     jobs = tmp_path / "team" / "me" / "state" / "jobs"

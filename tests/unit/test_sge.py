@@ -56,6 +56,8 @@ def site(queues: dict[str, str]) -> Callable[[Sequence[str]], Completed]:
     """Answer as the recorded site does, whose *queues* have these parallel environments."""
 
     def ask(argv: Sequence[str]) -> Completed:
+        if argv[:2] == ["qselect", "-q"]:
+            return Completed(tuple(argv), argv[2] not in queues, f"{argv[2]}@node001\n" * (argv[2] in queues), "")
         if argv[0] == "qselect":
             pe, queue = argv[2], argv[4] if len(argv) > 3 else None
             having = [name for name, names in queues.items() if pe in names.split() and queue in (None, name)]
@@ -112,6 +114,7 @@ def test_an_answer_without_a_job_id_is_an_error(stdout: str) -> None:
         ("err-queue", 'unknown queue "nosuch.q" (change --queue)'),
         ("err-resource", 'unknown resource "nosuch" (change --directive or --constraint)'),
         ("err-project", 'the requested project "nosuch" does not exist (change --account)'),
+        ("err-reservation", "must be an unsigned integer (change --reservation)"),
         ("err-name", "(change --name)"),
         ("err-h_rt", 'attribute "h_rt" is not a time value (change --walltime)'),
         ("err-option-in-script", '"-nosuchoption" (change --directive)'),
@@ -205,7 +208,12 @@ def test_a_parallel_environment_that_the_queue_lacks_is_passed_over() -> None:
     spec = replace(SPEC, nodes=None, workers=7, workers_per_node=None)
     assert SGE.prepare(spec, site({"short.q": "mpi_fill"})).parallel_environment == "mpi_fill"
     with pytest.raises(JobSpecError, match="the queue 'all.q' does not have the parallel environment 'mpi'"):
-        SGE.prepare(replace(spec, queue="all.q"), site({"short.q": "mpi_fill"}))
+        SGE.prepare(replace(spec, queue="all.q"), site({"short.q": "mpi_fill", "all.q": "mpi2"}))
+
+
+def test_a_queue_that_is_not_there_is_named() -> None:
+    with pytest.raises(JobSpecError, match="no host has the queue 'shrot.q': qconf -sql .* change --queue"):
+        SGE.prepare(replace(SPEC, queue="shrot.q", workers_per_node=2), ALL)
 
 
 def test_a_site_that_does_not_answer_is_an_error() -> None:

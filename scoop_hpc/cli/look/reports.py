@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from scoop_hpc.cli.follow import say
+from scoop_hpc.cli.follow import describe, say
 from scoop_hpc.cli.options.job import choose
 from scoop_hpc.errors import InputError, ScoopError
 from scoop_hpc.jobs.client import Client
@@ -66,6 +66,8 @@ def _of_job(client: Client, job: str, report: Report) -> RunRecord:
     (report,) = client.status([report], lambda error: None)
     if found is not None:
         return as_known(found, report.status)
+    if report.status.state.ended and report.record is None:
+        raise ScoopError(f"there is no report of the job {job!r}: it is {describe(report)}")
     if report.status.state.ended:
         raise ScoopError(f"there is no report of the job {job!r}: it ended before its run had lasted for a minute")
     raise ScoopError(

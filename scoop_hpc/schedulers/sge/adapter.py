@@ -125,6 +125,11 @@ class SgeScheduler(Scheduler):
                 if spec.workers is None and per_node is None:
                     per_node = each.per_host // spec.cpus_per_worker
                 return replace(spec, parallel_environment=each.name, workers_per_node=per_node)
+        if queue and not _INSTANCE.search(ask(["qselect", *queue]).stdout):
+            raise JobSpecError(
+                f"no host has the queue {spec.queue!r}: qconf -sql lists those that there are; change --queue",
+                "--queue",
+            )
         where = f"the queue {spec.queue!r} does not have" if spec.queue is not None else "no queue has"
         which = " or ".join(repr(each.name) for each in fitting)
         raise JobSpecError(

@@ -18,6 +18,7 @@ _ADVICE = (  # what a command says, in lower case: what to do about it; the firs
     ("unknown queue", "change --queue"),
     ("unknown resource", "change --directive or --constraint"),
     ("project", "change --account"),
+    ("advance reservation", "change --reservation"),
     ("not a time value", "change --walltime"),
     ("not a memory value", "change --memory-per-cpu"),
     ("object name", "change --name"),
