@@ -24,6 +24,10 @@ from scoop_hpc.schedulers.registry import SCHEDULERS
 _BLOCK = 1 << 20
 _COMPARED = 256  # bytes shown last that have to be in the file still
 _TOLD = 10.0  # seconds until it is said why a job has not begun
+_ELSEWHERE = (
+    "nodes may have a directory of that name that is not this one; a template without the directive for it leaves that "
+    "to the scheduler"
+)
 _READER_GONE = 141  # 128 + SIGPIPE
 
 
@@ -137,7 +141,7 @@ def without_output(report: Report) -> str:
     output = str(report.output)
     if os.path.exists(output):
         return f"what is in {output!r} was there before"
-    elsewhere = " (a template without the directive for it leaves that to the scheduler)" if has_begun(report) else ""
+    elsewhere = f" ({_ELSEWHERE})" if has_begun(report) else ""
     return f"there is no output file {output!r}{elsewhere}"
 
 

@@ -16,13 +16,14 @@ class OwnOptions:
     """The options of a command, without their dashes, and what to write here: ours, before remarks in parentheses.
 
     *owner* is the command, or whose it is, in the genitive. Its long options may be *double_dashed*, as sbatch's are;
-    *resources* are what its ``-l`` sets.
+    *resources* are what its ``-l`` sets. *flags* are those of its options that are passed on and take no value.
     """
 
     owner: str
     ours: Mapping[str, str]
     double_dashed: bool = False
     resources: Mapping[str, str] = field(default_factory=dict)
+    flags: frozenset[str] = frozenset()
 
     def name_in(self, word: str) -> str | None:
         """Return the name of the option that *word* is, None if it is none of these."""

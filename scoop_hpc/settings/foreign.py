@@ -28,10 +28,14 @@ def ours(option: str, value: str | None = None, scheduler: str | None = None) ->
     '-l walltime is --walltime here (a number alone is minutes)'
     >>> ours("--switches", "1")
     "--switches is passed on here by --directive '--switches=1'"
+    >>> ours("--hold", "prog.py")
+    "--hold is passed on here by --directive '--hold'"
     """
     if option == "-l":
         return _resources(value or "")
     meanings: dict[str, list[str]] = {}
+    if any(option.lstrip("-") in own.flags for own in _own_options().values()):
+        value = None
     known = {name: own for name, own in _own_options().items() if own.name_in(option) is not None}
     for own in [known[scheduler]] if scheduler in known else known.values():
         meanings.setdefault(own.ours[option.lstrip("-")], []).append(own.owner)

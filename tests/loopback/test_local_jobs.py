@@ -582,9 +582,10 @@ def test_output_that_a_template_does_not_name_is_missed_in_a_line(machine: Machi
     )
     options = ["--scheduler", "local", "--template", "own.sh.j2", "--output", "here.out"]
     done = machine.scoop_hpc("submit", *options, "--wait", "p.py")
-    why = f"there is no output file '{machine.directory}/here.out' (a template without the directive for it leaves"
+    why = f"there is no output file '{machine.directory}/here.out' (nodes may have a directory of that name that "
     assert (done.returncode, done.stdout) == (0, "")
     assert f"scoop-hpc: warning: {why}" in done.stderr
+    assert "; a template without the directive for it leaves that to the scheduler)" in done.stderr
     job = re.search(r"Submitted job (\S+) ", done.stderr)
     assert job is not None
     told = machine.scoop_hpc("logs", job[1])

@@ -155,6 +155,13 @@ def test_a_file_that_the_run_would_fail_to_write_is_refused(
         call(submit, option, file, "pi.py")
 
 
+def test_a_directory_with_a_python_alone_is_no_virtual_environment(tmp_path: Path) -> None:
+    (tmp_path / "conda" / "bin").mkdir(parents=True)
+    (tmp_path / "conda" / "bin" / "python").touch()
+    with pytest.raises(InputError, match="--venv 'conda' holds no bin/activate: name the directory of a virtual"):
+        call(render, "--venv", "conda", "pi.py")
+
+
 def test_a_port_for_metrics_is_no_file() -> None:
     printed = call(submit, "--scheduler", "local", "--dry-run", "--metrics", "0.0.0.0:9100", "pi.py")
     assert "--metrics 0.0.0.0:9100" in printed.stdout

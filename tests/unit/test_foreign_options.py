@@ -42,6 +42,7 @@ def refused(*words: str) -> str:
         ("--gres=gpu:2", "--gres is --gpus-per-node here"),
         ("--mem 4G", "--mem is --memory here"),
         ("--exclude=n1", "--exclude is passed on here by --directive '--exclude=n1'"),
+        ("--hold", "--hold is passed on here by --directive '--hold'"),
         ("-N4", "-N is --nodes here if you mean sbatch's, or --name here if you mean PBS's or Grid Engine's"),
         ("--scheduler slurm -N 4", "-N is --nodes here"),
         ("--scheduler=pbs -N x", "-N is --name here"),

@@ -149,5 +149,6 @@ def test_module_that_the_job_could_not_run_is_refused(words: list[str], complain
 
 def test_module_of_another_python_is_left_to_the_run(home: Path) -> None:
     (home / "env" / "bin").mkdir(parents=True)
-    (home / "env" / "bin" / "python").touch()
+    for name in ("python", "activate"):
+        (home / "env" / "bin" / name).touch()
     assert run_of(rendered("--venv", "env", "-m", "installed.there"))[-1] == "installed.there"

@@ -275,10 +275,11 @@ def _existing_venv(directory: str | None) -> str | None:
     if directory is None:
         return None
     path = os.path.abspath(directory)
-    if not os.path.exists(os.path.join(path, "bin", "python")):
-        raise InputError(
-            f"--venv {directory!r} holds no bin/python: name the directory of a virtual environment", "--venv"
-        )
+    for name in ("python", "activate"):
+        if not os.path.exists(os.path.join(path, "bin", name)):
+            raise InputError(
+                f"--venv {directory!r} holds no bin/{name}: name the directory of a virtual environment", "--venv"
+            )
     return path
 
 

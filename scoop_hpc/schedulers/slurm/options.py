@@ -104,4 +104,5 @@ SBATCH = OwnOptions(
         }
     ),
     double_dashed=True,
+    flags=frozenset({"contiguous", "hold", "spread-job", "use-min-nodes", "H"}),
 )
