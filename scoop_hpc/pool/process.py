@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import time
 
@@ -20,6 +19,7 @@ from scoop_hpc.files.line_buffer import LineBuffer
 from scoop_hpc.pool.spawned import Spawned
 from scoop_hpc.protocol import lines
 from scoop_hpc.protocol.messages import Fault, Order, Shutdown
+from scoop_hpc.signal_names import signal_name
 
 
 class PoolProcess:
@@ -104,4 +104,4 @@ class PoolProcess:
             status = self._process.wait(self._patience)
         if status is None:
             return "it has closed its pipes"
-        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        return f"killed by {signal_name(-status)}" if status < 0 else f"exit status {status}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-
 from scoop_hpc.protocol.messages import Exited
+from scoop_hpc.signal_names import signal_name
 
 OUT_OF_MEMORY = ": out of memory (oom_kill of its cgroup)"
 STOPPED = "it had been stopped for long, by SIGSTOP or the like"
@@ -25,7 +24,4 @@ def describe_exit(status: int) -> str:
     >>> describe_exit(3), describe_exit(-9)
     ('exit status 3', 'killed by SIGKILL')
     """
-    if status >= 0:
-        return f"exit status {status}"
-    known = -status in signal.valid_signals()
-    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
+    return f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"

@@ -857,6 +857,18 @@ def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
     assert "invalid message from the pool's driver: cannot read the line b'nonsense'" in fault.reason
 
 
+def test_pools_driver_may_die_of_a_signal_that_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "python"
+    driver.write_text(f"#!{sys.executable}\nimport os\nos.kill(os.getpid(), 35)\n")
+    driver.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(driver))
+    process = PoolProcess(spawn(), patience=60.0)
+    (fault,) = process.hear()
+    process.end()
+    assert isinstance(fault, Fault)
+    assert fault.reason.endswith("died: killed by signal 35")
+
+
 # large arguments and results: in memory that client and workers share
 
 

@@ -223,6 +223,14 @@ def blames_node(node: Node, index: int, *tasks: BegunTask, ended: int = 0, time:
     return told.message.may_be_node
 
 
+def test_worker_may_die_of_a_signal_that_has_no_name(node: Node) -> None:
+    pid = node.pids[WORKER]
+    broker, fork, _ = node.do(node.state.exited(pid, -35, 1.0, False, False, Unfinished(ended=1)))
+    cause = f"worker 0.1 (pid {pid}) on n1 died: killed by signal 35"
+    assert broker == TellBroker(WorkerDied(WORKER, cause, (), is_replaced=True))
+    assert fork == Fork(worker_name(FIRST, 3), 0)
+
+
 def test_node_may_be_to_blame_for_deaths_in_tasks_that_have_cost_no_worker_elsewhere(node: Node) -> None:
     assert blames_node(node, 1, BegunTask(ORIGIN, 5, 1, 0, 0))
     assert blames_node(node, 3, BegunTask(ORIGIN, 5, 1, 1, 0))  # a second time here

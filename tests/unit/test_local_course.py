@@ -25,6 +25,7 @@ def test_a_script_that_ends_by_itself_gives_the_job_its_end() -> None:
     assert told(course, 0) == (JobState.COMPLETED, 0, "")
     assert told(course, 3) == (JobState.FAILED, 3, "")
     assert told(course, -11) == (JobState.FAILED, 139, "ended by SIGSEGV")
+    assert told(course, -35) == (JobState.FAILED, 163, "ended by signal 35")
 
 
 def test_a_script_is_warned_once_then_ended_and_then_killed() -> None:

@@ -13,6 +13,7 @@ from scoop_hpc.fields.units import format_walltime
 from scoop_hpc.schedulers.job_state import JobState
 from scoop_hpc.schedulers.local.processes import GRACE
 from scoop_hpc.schedulers.local.states import State
+from scoop_hpc.signal_names import signal_name
 
 GRACE_OF_WALLTIME = 10.0  # seconds from SIGTERM to SIGKILL after a walltime; after all else it is GRACE
 _NEVER = float("inf")
@@ -68,6 +69,6 @@ class Course:
         exit_status = code if code >= 0 else 128 - code
         if self.ended is not None:
             return replace(self.ended, exit_status=exit_status)
-        reason = f"ended by {signal.Signals(-code).name}" if code < 0 else ""
+        reason = f"ended by {signal_name(-code)}" if code < 0 else ""
         state = JobState.FAILED if code else JobState.COMPLETED
         return replace(self._job, state=state, exit_status=exit_status, reason=reason)

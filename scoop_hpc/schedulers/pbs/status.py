@@ -7,13 +7,13 @@ makes it unreadable.
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from scoop_hpc.errors import SchedulerError
 from scoop_hpc.schedulers.answers import Heard, JobStatus, short, unheard, unread
 from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.signal_names import signal_name
 
 _STATES: Mapping[str, JobState | None] = MappingProxyType(  # qstat(1B); None: it has ended
     {
@@ -169,7 +169,7 @@ def _how_it_ended(code: int | None, substate: int, comment: str) -> tuple[JobSta
     if code < 0:
         return JobState.NODE_FAIL, f"PBS could not start it, or lost its node (Exit_status {code})"
     if code > _SIGNALLED:
-        return JobState.FAILED, f"killed by {_name_of(code - _SIGNALLED)}"
+        return JobState.FAILED, f"killed by {signal_name(code - _SIGNALLED)}"
     return (JobState.FAILED if code else JobState.COMPLETED), ""
 
 
@@ -178,10 +178,6 @@ def _exit_status(code: int | None) -> int | None:
     if code is None or code < 0:
         return None
     return 128 + code - _SIGNALLED if code > _SIGNALLED else code
-
-
-def _name_of(number: int) -> str:
-    return signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
 
 
 def waiting_for(attributes: Mapping[str, str]) -> str:
