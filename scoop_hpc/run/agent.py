@@ -133,6 +133,7 @@ class Agent:
         self._gpus = Gpus(None)
         self._sight = Sight()
         self._ended = 0  # tasks, of workers that have died
+        self._late: set[str] = set()  # workers that could not be started at first
 
     def join(self) -> None:
         """Find the driver, and be welcomed; raise LaunchError if that takes too long."""
@@ -495,7 +496,15 @@ class Agent:
                     is_counted=self._welcome.progress is not None,
                 )
         kept = entrance.of_workers if is_worker(name) else (entrance.listening,)
-        child = children.fork(name, replace(options, kept=kept, is_traced=self._plan.is_traced), main)
+        try:
+            child = children.fork(name, replace(options, kept=kept, is_traced=self._plan.is_traced), main)
+        except LaunchError as error:
+            if not self._state.starts_later(name, time.monotonic()):
+                raise
+            if name not in self._late:
+                self._late.add(name)
+                self.print(f"scoop-hpc: warning: node {self._plan.node}: {error}; it is tried again\n".encode())
+            return
         if not is_worker(name):
             entrance.leave_to_broker()
         self._children[child.pid] = child

@@ -233,6 +233,8 @@ class AgentState:
         self._has_broker = True  # it has not died
         self._next_worker = 0  # the index of the worker that is started next
         self._local_ranks: dict[WorkerName, int] = {}
+        self._replacing: dict[WorkerName, float] = {}  # that are to take the place of dead ones, and since when
+        self._replace_at: float | None = None  # when to try again to start those
         self._barren = 0  # workers in a row that died and had not begun a task
         self._deadly: dict[tuple[WorkerName, int], int] = {}  # tasks in which workers here died: how many did
         self._look_at: float | None = None
@@ -271,7 +273,8 @@ class AgentState:
         times = [] if self._remind_at is None else [self._remind_at]
         if self.phase is not Phase.SERVING:
             return min(*times, self._next_step) if times else self._next_step
-        times += [time for time in (self._look_at, self._progress_at, self._account_at) if time is not None]
+        looks = (self._look_at, self._progress_at, self._account_at, self._replace_at)
+        times += [time for time in looks if time is not None]
         if self._watch is not None:
             times.append(self._watch_at)
         if self._lost_at is not None:
@@ -299,6 +302,9 @@ class AgentState:
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + self._policy.look
             actions.append(LookAtProcesses())
+        if self._replace_at is not None and now >= self._replace_at:
+            self._replace_at = None
+            actions += [Fork(name, self._local_ranks[name]) for name in self._replacing]
         if self._lost_at is not None and now >= self._inspect_at:
             until = self._lost_at + self._welcome.grace
             if now >= until:
@@ -348,8 +354,21 @@ class AgentState:
     def started(self, name: BrokerName | WorkerName, pid: int) -> None:
         """Note the process id of a child."""
         self._children[pid] = name
+        if is_worker(name):
+            self._replacing.pop(name, None)
         if self._observers:
             self._observers.tell(events.ProcessStarted(described(name), pid))
+
+    def starts_later(self, name: BrokerName | WorkerName, now: float) -> bool:
+        """Return whether a child that could not be started is to be tried again, in a moment.
+
+        That is one in the place of a dead worker: it was none's fault here, and what is short now may not be for long.
+        """
+        since = self._replacing.get(name) if is_worker(name) else None
+        if since is None or now >= since + self._policy.start_within:
+            return False
+        self._replace_at = now + self._policy.start_pause
+        return True
 
     def fail(self, reason: str, status: int, now: float) -> list[Action]:
         """Take it that this agent cannot go on."""
@@ -466,7 +485,7 @@ class AgentState:
         exited = Exited(name, pid, status, out_of_memory, own_end, was_stopped=was_stopped)
         self._has_broker = self._has_broker and is_worker(name)
         if is_worker(name) and self._is_replaceable(name):
-            return self._replace(exited, name, unfinished)
+            return self._replace(exited, name, unfinished, now)
         if name == ORIGIN and self.phase is Phase.SERVING and self._terminated_at is not None:
             self._program_end, self._tell_end_at = exited, now + self._policy.same_signal
             return []
@@ -476,7 +495,7 @@ class AgentState:
         """Return whether the run goes on without the process *name*, by another in its place."""
         return self.phase is Phase.SERVING and is_worker(name) and name != ORIGIN and self._has_broker
 
-    def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished) -> list[Action]:
+    def _replace(self, exited: Exited, name: WorkerName, unfinished: Unfinished, now: float) -> list[Action]:
         """Tell of the death of a worker, and start another one in its place."""
         begun = (*unfinished.tasks, *unfinished.waiting)
         late = [task for task in begun if 0 < task.deadline <= unfinished.time]
@@ -488,7 +507,9 @@ class AgentState:
         actions: list[Action] = [TellBroker(died)]
         local_rank = self._local_ranks.pop(name)
         if is_replaced:
-            actions.append(self._fork_worker(local_rank))
+            fork = self._fork_worker(local_rank)
+            self._replacing[WorkerName(fork.name)] = now
+            actions.append(fork)
         task = _described(too_long or unfinished.tasks, unfinished.function)
         may_be_node = self._may_be_node(unfinished.tasks) and not unfinished.ended and not too_long
         told = replace(exited, task=task, is_too_long=bool(too_long), is_replaced=is_replaced, may_be_node=may_be_node)

@@ -85,12 +85,12 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
 
     A negative one is a signal's, by which the child ends then, in the way of `os.waitstatus_to_exitcode`.
     """
-    last_word = LastWord()
-    last_word.tally.is_wanted = options.is_counted
     try:
+        last_word = LastWord()
         ends = _make_ends(options)
     except OSError as error:
         raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
+    last_word.tally.is_wanted = options.is_counted
     parent = os.getpid()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -102,6 +102,7 @@ def fork(name: ProcessName, options: ProcessOptions, main: Callable[[LastWord], 
         try:
             pid = os.fork()
         except OSError as error:
+            _close_ends(ends)
             raise LaunchError(f"cannot start {options.title} {name}: {error.strerror}") from error
     if pid:
         for write in {write for _, write in ends.values()}:
@@ -155,12 +156,22 @@ def status_of(end: SystemExit) -> int:
 
 def _make_ends(options: ProcessOptions) -> dict[int, tuple[int, int]]:
     """Return for each stream of a child the end to read, and the one that is the child's."""
-    ends = {}
-    if options.terminals:
-        terminal = _open_terminal()
-        ends = dict.fromkeys(options.terminals, terminal)
+    ends: dict[int, tuple[int, int]] = {}
     piped = [stream for stream in (1, 2) if stream not in (*options.inherit, *options.terminals)]
-    return {**ends, **{stream: os.pipe() for stream in (*piped, *([TRACE] if options.is_traced else ()))}}
+    try:
+        if options.terminals:
+            ends.update(dict.fromkeys(options.terminals, _open_terminal()))
+        for stream in (*piped, *([TRACE] if options.is_traced else ())):
+            ends[stream] = os.pipe()
+    except OSError:
+        _close_ends(ends)
+        raise
+    return ends
+
+
+def _close_ends(ends: dict[int, tuple[int, int]]) -> None:
+    for descriptor in {descriptor for both in ends.values() for descriptor in both}:
+        os.close(descriptor)
 
 
 def _open_terminal() -> tuple[int, int]:

@@ -57,5 +57,7 @@ class AgentPolicy(Struct, frozen=True):
     first_reminder: float = 0.05  # after a word to the origin; the next ones come at intervals that double
     same_signal: float = 0.1  # in which a signal to all processes has come to all of them
     barren: int = 3  # workers in a row that died and had not begun a task, after which none takes their place
+    start_pause: float = 1.0  # from a worker that could not be started, in the place of a dead one, to the next try
+    start_within: float = 60.0  # the same, from the first try to the last: what is short may be free by then
     stop_grace: float = 0.3  # that idle workers have to end by themselves
     kill_grace: float = 2.0  # that killed processes have to be gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import time
 
@@ -283,3 +284,35 @@ def test_node_whose_workers_die_before_they_begin_a_task_gets_no_others(runs: Ru
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 1
     assert stderr.splitlines()[-1].endswith("killed by SIGKILL; no worker is left")
+
+
+SHORT = """
+import resource
+def die():
+    if not os.path.exists("died"):
+        pathlib.Path("died").touch()
+        agent = os.getppid()
+        soft, hard = resource.prlimit(agent, resource.RLIMIT_NOFILE)
+        print(agent, soft, hard, flush=True)
+        taken = set(map(int, os.listdir(f"/proc/{agent}/fd")))
+        least = next(number for number in range(hard) if len(set(range(number + 1)) - taken) > 1)  # one more is free
+        resource.prlimit(agent, resource.RLIMIT_NOFILE, (least, hard))
+        os.kill(os.getpid(), signal.SIGKILL)
+def meet(n):
+    pathlib.Path(str(n)).touch()
+    while not os.path.exists(str(1 - n)): time.sleep(0.01)
+"""
+
+
+def test_worker_that_cannot_take_a_dead_ones_place_now_takes_it_later(runs: Runs) -> None:
+    body = "futures.submit(die).result()\nprint(list(futures.map(meet, range(2), chunksize=1)))"
+    process = runs.start("-n", "2", runs.write(program(SHORT, body)))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    agent, *limits = map(int, process.stdout.readline().split())
+    refused = next(line for line in process.stderr if "cannot start" in line)
+    assert refused.endswith(": cannot start scoop-worker 0.3: Too many open files; it is tried again\n")
+    resource.prlimit(agent, resource.RLIMIT_NOFILE, (limits[0], limits[1]))
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert stdout == "[None, None]\n"

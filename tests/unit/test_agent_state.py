@@ -68,6 +68,7 @@ from scoop_hpc.run.agent_state import (
     TellProgram,
     Unfinished,
 )
+from scoop_hpc.run.policy import AgentPolicy
 from scoop_hpc.transport.begun import BegunTask
 from scoop_hpc.transport.notice import REMINDER
 
@@ -229,6 +230,25 @@ def test_worker_may_die_of_a_signal_that_has_no_name(node: Node) -> None:
     cause = f"worker 0.1 (pid {pid}) on n1 died: killed by signal 35"
     assert broker == TellBroker(WorkerDied(WORKER, cause, (), is_replaced=True))
     assert fork == Fork(worker_name(FIRST, 3), 0)
+
+
+def test_worker_that_cannot_be_started_in_the_place_of_a_dead_one_is_tried_again(node: Node) -> None:
+    name = worker_name(FIRST, 3)
+    node.state.exited(node.pids[WORKER], -SIGKILL, 1.0, False, False, Unfinished(ended=1))
+    assert node.state.starts_later(name, 1.0)
+    assert Fork(name) not in node.state.pass_time(1.0)
+    assert node.state.deadline() == 1.0 + AgentPolicy().start_pause
+    assert Fork(name) in node.state.pass_time(1.0 + AgentPolicy().start_pause)
+    assert node.state.starts_later(name, 2.0)
+    assert not node.state.starts_later(name, 1.0 + AgentPolicy().start_within)  # nor will there be what it takes
+    node.state.started(name, 99)
+    assert Fork(name) not in node.state.pass_time(3.0)
+
+
+def test_worker_that_cannot_be_started_at_first_is_not_tried_again(node: Node) -> None:
+    assert not node.state.starts_later(worker_name(FIRST, 1), 1.0)
+    assert not node.state.starts_later(ORIGIN, 1.0)
+    assert not node.state.starts_later(BROKER, 1.0)
 
 
 def test_node_may_be_to_blame_for_deaths_in_tasks_that_have_cost_no_worker_elsewhere(node: Node) -> None:
