@@ -76,6 +76,6 @@ class AsyncioBridge:
         running = suspend()
         try:
             self._glance(futures[0])
-        finally:
+        finally:  # after what a signal's handler raises there, the loop may go on
             resume(running)
-        loop.call_later(_LOOK, self._look, loop)
+            loop.call_later(_LOOK, self._look, loop)
