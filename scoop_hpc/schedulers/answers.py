@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from re import Pattern
 
 from scoop_hpc.errors import PerhapsSubmittedError, SchedulerError
 from scoop_hpc.schedulers.job_state import JobState
+from scoop_hpc.signal_names import signal_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,7 @@ def one_line(done: Completed) -> str:
 
 
 def _describe(status: int) -> str:
-    if -status in signal.valid_signals():
-        return f"killed by {signal.Signals(-status).name}"
-    return f"exit status {status}"
+    return f"exit status {status}" if status >= 0 else f"killed by {signal_name(-status)}"
 
 
 def find_version(done: Completed, pattern: Pattern[str]) -> str:
