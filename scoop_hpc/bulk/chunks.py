@@ -16,6 +16,7 @@ from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, are_sendab
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.worker import interrupts
 from scoop_hpc.worker.current import running
 from scoop_hpc.worker.policy import DEFAULT
 
@@ -164,10 +165,14 @@ def run_chunk(
     except BaseException as error:  # the user's function: what it raised is sent on
         if os.getpid() != process:  # by a child that it has forked: not this worker's business
             raise
+        is_failure = not interrupts.is_marked(error)
         if meter is not None:
             meter.add(len(results) + 1 - counted, monotonic() - counted_at)
-            meter.fail(error, items[len(results)], first + len(results) if first else None)
+            if is_failure:
+                meter.fail(error, items[len(results)], first + len(results) if first else None)
             meter.end()
+        if not is_failure:  # who waits for this is to hear of it now, and not after the results that there are
+            raise
         return Chunk(results, pickles.dump_outcome(Outcome(error=error)))
     if meter is not None:
         meter.add(len(results) - counted, now - counted_at)

@@ -34,6 +34,7 @@ from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.task import options_of
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
+from scoop_hpc.worker import interrupts
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
@@ -267,6 +268,9 @@ class Controller:
         exchange.send_and_look()
         self.runner.since = monotonic()
         self.runner.run_future(future)
+        error = future.exception()
+        if error is not None and interrupts.is_marked(error):  # perhaps nobody asks for this one
+            raise error
 
     def run_if_short(self, future: Future) -> None:
         """Run *future* here and now if it is still here, known to be short, and nothing else wants to be looked at."""

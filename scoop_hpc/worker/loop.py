@@ -25,7 +25,7 @@ from greenlet import getcurrent, greenlet
 from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.worker import asyncio_bridge, frame_chunks
+from scoop_hpc.worker import asyncio_bridge, frame_chunks, interrupts
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import told_of
@@ -208,7 +208,7 @@ class Loop:
         if self._interrupted_at - last > _SAME_INTERRUPT:
             self.told = True
             self._interrupted = None if getcurrent() is self._program else KeyboardInterrupt()
-            raise KeyboardInterrupt
+            raise interrupts.mark(KeyboardInterrupt())
 
     def runs_program(self) -> bool:
         """Return whether the program runs, or a task in its stead."""
@@ -230,7 +230,7 @@ class Loop:
         if current is self._greenlet and self._program is not None and not self.is_joining():
             self._exchange.wake()
         else:
-            raise error
+            raise interrupts.mark(error)
 
     def serve(self) -> None:
         """Run tasks until the broker says Stop."""

@@ -49,3 +49,39 @@ def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(runs: Runs, moment:
     assert process.returncode in ((143,) if moment.endswith("rmtree") else (130, -signal.SIGINT))
     until(lambda: not members(process.pid))
     assert os.listdir(runs.temporary) == []
+
+
+IN_AN_ITEM = """
+from scoop_hpc import futures
+from scoop_hpc.errors import RunEndedError
+from scoop_hpc.worker.current import current
+import os, signal, sys
+
+def interrupt(n):
+    if n == int(sys.argv[2]):
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return n
+
+if __name__ == "__main__":
+    chunksize = int(sys.argv[3]) if sys.argv[3:] else None
+    while (current().seconds_of(interrupt) or 1.0) > 1e-5:
+        futures.submit(interrupt, -1).result()
+    taken = []
+    try:
+        results = futures.map(interrupt, range(40), chunksize=chunksize)
+        print("goes on")
+        taken.extend(results)
+    except (KeyboardInterrupt, RunEndedError) as error:
+        print(type(error).__name__, taken)
+"""
+
+
+@pytest.mark.parametrize(("name", "raised"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "RunEndedError")])
+def test_signal_during_quick_items_of_a_map_is_raised_where_the_program_is(runs: Runs, name: str, raised: str) -> None:
+    done = runs.run("-n", "2", runs.write(IN_AN_ITEM), name, "0")
+    assert done.stdout == f"{raised} []\n", done.stderr
+
+
+def test_ctrl_c_does_not_wait_until_the_results_before_it_are_taken(runs: Runs) -> None:
+    done = runs.run("-n", "1", runs.write(IN_AN_ITEM), "SIGINT", "30", "40")
+    assert done.stdout == "goes on\nKeyboardInterrupt []\n", done.stderr
