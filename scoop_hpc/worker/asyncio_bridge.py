@@ -1,7 +1,8 @@
 """Futures in a thread where an event loop of asyncio runs, as `asyncio.wrap_future` makes them wait.
 
 The loop waits for its own files and knows nothing of the worker's socket. So while it has futures to wait for, it looks
-at the worker every millisecond. And when the worker goes on with another task, that task finds no loop that runs.
+at the worker every millisecond. And a task finds no loop that runs, whether the worker goes on with it meanwhile or a
+coroutine waits for it by ``result()``: it may have one of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from scoop_hpc.errors import RunEndedError
@@ -32,6 +34,22 @@ def resume(loop: Any) -> None:
     """Let *loop* run again."""
     if loop is not None:
         sys.modules["asyncio.events"]._set_running_loop(loop)
+
+
+class Aside:
+    """A *context* in which no loop runs in this thread."""
+
+    def __init__(self, context: AbstractContextManager[None]) -> None:
+        self._context = context
+        self._loop: Any = None
+
+    def __enter__(self) -> None:
+        self._context.__enter__()
+        self._loop = suspend()
+
+    def __exit__(self, *raised: Any) -> None:
+        resume(self._loop)
+        self._context.__exit__(*raised)
 
 
 def expect_the_end() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
@@ -13,6 +14,7 @@ from scoop_hpc.pickling import main_received, pickles, task_exits
 from scoop_hpc.pickling.arguments import NEVER_RESULTS, refuse_result
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Batch
+from scoop_hpc.worker import asyncio_bridge
 from scoop_hpc.worker.durations import Cost, Durations
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
@@ -57,7 +59,11 @@ class Runner:
         if future.environment is not None:  # another task may have entered its own meanwhile
             main_received.enter_again(future.environment)
         function, args, kwargs = call
-        value, error, _ = self._run(function, args, kwargs, future.cost, 1, future.position)
+        loop = asyncio_bridge.suspend() if "asyncio.events" in sys.modules else None  # a task may have one of its own
+        try:
+            value, error, _ = self._run(function, args, kwargs, future.cost, 1, future.position)
+        finally:
+            asyncio_bridge.resume(loop)
         try:
             if state is not None:
                 try:
@@ -109,7 +115,8 @@ class Runner:
 
     def as_task(self) -> AbstractContextManager[None]:
         """Return a context in which the user's functions run as in a task."""
-        return nullcontext() if self.state is None else self.state.as_task()
+        context = nullcontext() if self.state is None else self.state.as_task()
+        return asyncio_bridge.Aside(context) if "asyncio.events" in sys.modules else context
 
     def run_task(self, task: Given) -> None:
         """Run another worker's task, and the quick ones like it that wait behind it, or open a batch of them."""

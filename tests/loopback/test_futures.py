@@ -88,6 +88,30 @@ if __name__ == "__main__":
         assert run(runs, program, workers) == "(40425, [5, 14])\n"
 
 
+def test_tasks_that_a_coroutine_waits_for_may_have_event_loops_of_their_own(runs: Runs) -> None:
+    program = """
+async def square(n):
+    await asyncio.sleep(0)
+    return n * n
+
+def work(n):
+    return asyncio.run(square(n))
+
+async def main():
+    loop = asyncio.get_running_loop()
+    single = futures.submit(work, 3).result()
+    mapped = sum(futures.map(work, range(40))), list(futures.map_scan(work, max, range(40)))[-1]
+    return single, *mapped, futures.map_reduce(work, max, range(40)), asyncio.get_running_loop() is loop
+
+if __name__ == "__main__":
+    for n in range(50):
+        futures.submit(work, n).result()
+    print(asyncio.run(main()))
+"""
+    for workers in (1, 2):
+        assert run(runs, program, workers) == "(9, 20540, 1521, 1521, True)\n"
+
+
 def test_result_is_waited_for_in_another_thread(runs: Runs) -> None:
     program = """
 def square(n):
