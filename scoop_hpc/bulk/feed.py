@@ -92,7 +92,8 @@ class Feed:
     A *buffersize* bounds the items that are submitted and not yet consumed. *finished* is told of every chunk that is
     done. *caller* is the name for messages, *label* that for whoever watches the run. Where there are so many workers
     that it takes `Sizes` bundles of chunks, such a one is ``bundle(*head, items, size, pace, first)``, with chunks of
-    *size* items that take *pace* seconds each. A bundle's own feed has *sizes*, and *before* it come so many items.
+    *size* items that take *pace* seconds each. A bundle's own feed has *sizes*, and *before* it come so many items. One
+    that stays *aloof* leaves all items to others: a call that lasts cannot be left half-way when a time-out is over.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Feed:
         bundle: Callable[..., Any] | None = None,
         sizes: Sizes | None = None,
         before: int = 0,
+        aloof: bool = False,
     ) -> None:
         check_callable(head[0])
         chunksize = checked_count("chunksize", chunksize)
@@ -125,6 +127,7 @@ class Feed:
         self._cost = controller.cost_of(task, head[0])
         self._own_cost = controller.own_cost_of(head[0])
         self._call_seconds = controller.seconds_of(head[0])
+        self._may_own = not aloof
         self._bundle = bundle
         self._head = head
         self._is_single = len(iterables) == 1
@@ -214,6 +217,8 @@ class Feed:
         future = self._make_several(self._controller, self._task, arguments, {}, self._own_cost)
         self.chunks[self._watched(future, len(items), first)] = items
         self._controller.run_now(future)
+        # a call that fails may take its time for that, which is not measured, and so may the next
+        self._may_own = future.exception() is None and not future.result().has_failed
 
     def _watched(self, future: ChunkFuture, count: int, first: int) -> ChunkFuture:
         """Return the *future* of *count* items, which is under way from now on."""
@@ -312,7 +317,9 @@ class Feed:
 
     def _own_size(self) -> int:
         """Return how many of the next items to do here and now, instead of making them a task for others."""
-        return self._sizes.own(self._left(), self._call_seconds) if self._controller.may_run_here() else 0
+        if not self._may_own or not self._controller.may_run_here():
+            return 0
+        return self._sizes.own(self._left(), self._call_seconds)
 
     def _has_room(self) -> bool:
         return (

@@ -45,7 +45,17 @@ class Map:
         self.length = length_of(iterables)
         head = (function,)
         self._feed = Feed(
-            controller, "map", run_chunk, head, iterables, chunksize, buffersize, finished, label, run_bundle
+            controller,
+            "map",
+            run_chunk,
+            head,
+            iterables,
+            chunksize,
+            buffersize,
+            finished,
+            label,
+            run_bundle,
+            aloof=deadline is not None,
         )
 
     def in_order(self) -> Iterator[Any]:

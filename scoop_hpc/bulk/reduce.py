@@ -53,7 +53,8 @@ def scanned(
 ) -> Iterator[Any]:
     """Do what `scoop_hpc.futures.map_scan` says; begin at once."""
     check_callable(reduction)
-    feed = Feed(controller, "map_scan", scan_chunk, (function, reduction), iterables)
+    aloof = deadline is not None
+    feed = Feed(controller, "map_scan", scan_chunk, (function, reduction), iterables, aloof=aloof)
     return _Scan(controller, function, reduction, feed, deadline).results()
 
 

@@ -69,11 +69,12 @@ class Sizes:
         """Return how many of the next items the owner should do itself, now: none where others save it time.
 
         *left* items are to be read, of which each takes *call* seconds at the most, as far as is known without a pace.
-        Once others have got some because they do save time, they get the rest, too.
+        There may be more than that, though *left* is none, or negative: a list may grow while it is mapped. Once others
+        have got some because they do save time, they get the rest, too.
         """
         policy = self._policy
         known = call if self.pace is None else self.pace
-        if left is None or known is None or known > policy.own_chunk or not self._may_own:
+        if left is None or left <= 0 or known is None or known > policy.own_chunk or not self._may_own:
             return 0
         known = max(known, _LEAST)
         if left * known * (1 - 1 / self._workers) <= policy.own_map:

@@ -185,7 +185,13 @@ class Controller:
 
     def may_run_here(self) -> bool:
         """Return whether the user's functions may be called here and now, by whoever asks."""
-        return self.longest_here > 0 and get_ident() == self._thread and not self.loop.is_current()
+        return (
+            self.longest_here > 0
+            and get_ident() == self._thread
+            and not self.loop.is_current()
+            and self.loop.may_start()
+            and self._stack_is_shallow()
+        )
 
     def counted(self, label: str, count: int | None) -> CountedItems | None:
         """Count the items of a map of the program's that goes by *label*, if anybody watches; *count*: all of them."""

@@ -259,7 +259,7 @@ class Loop:
             left = self._left() if self.timers.heap or state.substituted_since else None
             if self.questions:
                 exchange.poll(left)
-            elif (self._program_waits is None and not state.substituted_since) or self._may_start():
+            elif (self._program_waits is None and not state.substituted_since) or self.may_start():
                 exchange.poll(left, wants=True)
             else:
                 exchange.want_nothing()
@@ -321,13 +321,13 @@ class Loop:
             return False
         if self._program_waits is None and not state.substituted_since:
             return True
-        if not self._may_start():
+        if not self.may_start():
             if state.size > 1:
                 self._exchange.give_back()
             return False
         return True
 
-    def _may_start(self) -> bool:
+    def may_start(self) -> bool:
         """Return whether a task that may last may start.
 
         Not where the program waits with a deadline, and others can do it, nor where a substitute runs one already.

@@ -112,6 +112,21 @@ if __name__ == "__main__":
         assert run(runs, program, workers) == "(9, 20540, 1521, 1521, True)\n"
 
 
+def test_program_that_waits_with_a_timeout_is_given_no_quick_items_to_do(runs: Runs) -> None:
+    program = """
+from scoop_hpc.worker.current import current
+
+if __name__ == "__main__":
+    may = []
+    for timeout in (None, 60):
+        future = futures.submit(time.sleep, 0.05)
+        concurrent.futures.Future.add_done_callback(future, lambda _: may.append(current().may_run_here()))
+        future.result(timeout)
+    print(may)
+"""
+    assert run(runs, program) == "[True, False]\n"
+
+
 def test_result_is_waited_for_in_another_thread(runs: Runs) -> None:
     program = """
 def square(n):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -180,6 +180,11 @@ def quick(n: int) -> int:
     return 2 * n
 
 
+def scan_of(function: Callable[..., Any], items: range, timeout: float) -> Iterator[Any]:
+    """Be a map, for what is known of the largest result so far."""
+    return futures.map_scan(function, max, items, timeout=timeout)
+
+
 def known_to_be_quick() -> None:
     for n in range(3):
         assert futures.submit(quick, n).result() == 2 * n
@@ -225,3 +230,40 @@ def test_failure_of_a_quick_item_comes_at_its_place() -> None:
         return [next(results) for _ in range(50)] + [pytest.raises(TypeError, next, results)]
 
     assert run_program(program, policy=Policy(own_map=60.0))[:-1] == [2 * n for n in range(50)]
+
+
+@pytest.mark.parametrize("mapped", [futures.map, futures.map_as_completed, scan_of])
+def test_map_with_a_timeout_leaves_quick_items_to_others(submitted: list[int], mapped: Callable[..., Any]) -> None:
+    def program() -> None:
+        known_to_be_quick()
+        mapped(quick, range(100), timeout=60)
+
+    run_program(program, policy=Policy(own_map=60.0))
+    assert submitted
+
+
+def test_what_fails_where_it_was_to_be_quick_is_tried_by_others_next(submitted: list[int]) -> None:
+    def fail_at_last(n: int) -> int:
+        return 1 // n
+
+    def program() -> list[Any]:
+        for _ in range(3):
+            futures.submit(fail_at_last, 1).result()
+        results = futures.map(fail_at_last, [0] * 5_000)
+        return [pytest.raises(ZeroDivisionError, next, results)]
+
+    assert run_program(program, policy=Policy(own_map=60.0, own_chunk=1e-4))
+    assert submitted
+
+
+def nested(n: int) -> int:
+    return 1 + max(futures.map(nested, [n - 1] + [0] * 39)) if n else 0
+
+
+def test_quick_items_that_map_go_as_deep_as_tasks_do() -> None:
+    def program() -> int:
+        for _ in range(3):
+            assert list(futures.map(nested, [1] * 40)) == [1] * 40
+        return max(futures.map(nested, [300] + [0] * 39))
+
+    assert run_program(program, policy=Policy(own_map=60.0, own_chunk=60.0)) == 300

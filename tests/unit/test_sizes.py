@@ -217,3 +217,7 @@ def test_owner_tries_quick_items_of_a_long_map_and_then_hands_out_chunks_that_fi
 
 def test_owner_tries_no_items_that_may_take_a_moment_each() -> None:
     assert Sizes(2).own(1_000_000, 1e-4) == 0
+
+
+def test_owner_of_a_list_that_has_grown_since_does_not_count_below_zero() -> None:
+    assert [Sizes(2, pace=1e-4).own(left, None) for left in (0, -1, -100)] == [0, 0, 0]
