@@ -51,7 +51,7 @@ class RunAsPool(Pool):
             return
         task, args, kwargs = call
         cost = self._controller.cost_of(task, args[0])  # what chunks of other functions take says nothing
-        inner = self._inner[future] = self._on_run.submit(task, args, kwargs, cost)
+        inner = self._inner[future] = self._on_run.submit(task, args, kwargs, cost, future.terms)
         self._on_run.add(future)
         pass_on = functools.partial(self._pass_on, future)
         if self._controller.size > 1:

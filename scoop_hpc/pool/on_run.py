@@ -19,7 +19,7 @@ from scoop_hpc.errors import BrokenPoolError, RunEndedError
 from scoop_hpc.pickling import batching
 from scoop_hpc.pickling.unpicklable import reason_of
 from scoop_hpc.pool.status import ExecutorStatus
-from scoop_hpc.protocol.messages import Buffer
+from scoop_hpc.protocol.messages import Buffer, Terms
 from scoop_hpc.task import WithOptions, options_of
 from scoop_hpc.worker.controller import Controller
 from scoop_hpc.worker.durations import Cost
@@ -29,7 +29,7 @@ _failures: dict[str, str | None] = {}  # of initializers run here, by the key of
 _inside: contextvars.ContextVar[str | None] = contextvars.ContextVar("inside", default=None)  # whose call this task is
 _taking = threading.Lock()  # the call of a future, to submit it or to cancel it
 
-_Call = tuple["CallFor", tuple[Any, ...], dict[str, Any], Cost | None]
+_Call = tuple["CallFor", tuple[Any, ...], dict[str, Any], Cost | None, Terms | None]
 
 
 class CallFor(WithOptions):
@@ -119,11 +119,16 @@ class OnRun:
         self._lock = threading.Lock()
 
     def submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], cost: Cost | None = None
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        cost: Cost | None = None,
+        terms: Terms | None = None,
     ) -> Future:
         """Return the future of a call; raise BrokenPoolError if an initializer has failed.
 
-        Without a *cost*, that of all calls of *function*.
+        Without a *cost*, that of all calls of *function*; without *terms*, those of its cost.
         """
         if self._broken is not None:
             raise BrokenPoolError(self._broken)
@@ -133,9 +138,9 @@ class OnRun:
             call = self._last = CallFor(self._key, self._initializer, function)
         future: Future
         if self._limit is None or self.called_inside():
-            future = self._controller.submit(call, args, kwargs, cost)
+            future = self._controller.submit(call, args, kwargs, cost, terms=terms)
         else:
-            future = queued = _Queued(self._controller, (call, args, kwargs, cost))
+            future = queued = _Queued(self._controller, (call, args, kwargs, cost, terms))
             self._queue.append(queued)
             self._feed()
         self.add(future)
@@ -198,7 +203,7 @@ class OnRun:
                     self._under_way -= 1
             else:
                 try:
-                    future.inner = self._controller.submit(*call)
+                    future.inner = self._controller.submit(*call[:-1], terms=call[-1])
                 except RunEndedError as error:
                     with self._lock:
                         self._under_way -= 1

@@ -29,7 +29,7 @@ from typing import Any
 
 from scoop_hpc.errors import InputError, NotRunningError, ProgramError, RunEndedError
 from scoop_hpc.events import NOBODY, Observers
-from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query
+from scoop_hpc.protocol.messages import Cancel, CancelAnswer, Message, Query, Terms
 from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.task import options_of
 from scoop_hpc.transport.begun import Begun
@@ -113,8 +113,12 @@ class Controller:
         cost: Cost | None = None,
         make: Callable[..., Future] = Future,
         position: int = 0,
+        terms: Terms | None = None,
     ) -> Future:
-        """Make a future of a call, and keep it here or export it; *position*: of the item of a map, from 1 on."""
+        """Make a future of a call, and keep it here or export it.
+
+        *position*: of the item of a map, from 1 on; *terms*: where they are not those of its *cost*.
+        """
         if self._barred is not None:
             self._refuse()
         if cost is None:
@@ -124,6 +128,8 @@ class Controller:
         future = make(self, function, args, kwargs, cost)
         if position:
             future.position = position
+        if terms is not None:
+            future.terms = terms
         if get_ident() != self._thread:
             self._submit_elsewhere(future)
             return future

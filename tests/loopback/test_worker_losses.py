@@ -124,6 +124,22 @@ print(sum(futures.map(die, [n for n in range(2000) if n not in (7, 33, 58)])))
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("options", ["", "max_workers=1"])
+def test_chunk_of_an_executor_that_is_lost_is_cut_and_not_tried_again(runs: Runs, options: str) -> None:
+    body = f"""
+from scoop_hpc import Executor
+with Executor({options}) as executor:
+    print(sum(executor.map(die, range(100, 200))))  # how long they take is known by now
+    try:
+        list(executor.map(die, [1, 2, 33, *range(100, 200)]))
+    except WorkerLostError as error:
+        print(str(error).partition(': ')[0], len(error.losses))
+"""
+    done = runs.run("-n", "2", runs.write(program(GUILTY, body)))
+    assert done.stdout == f"{sum(n * n for n in range(100, 200))}\nitem 3 of map 3\n", done.stderr
+    assert done.stderr.count("attempt 2") == 1
+
+
 def test_reductions_that_kill_take_no_program_down_once_a_worker_has_died(runs: Runs) -> None:
     functions = """
 def die_at(n):
