@@ -323,7 +323,7 @@ class Feed:
 
     def _has_room(self) -> bool:
         return (
-            not (self._exhausted or self._controller.ending())
+            not self._exhausted
             and not self._sizes.enough(self._under_way, self._items_under_way)
             and self._sizes.room(self._unread + self._next_size())
         )
@@ -390,7 +390,8 @@ class Feed:
                 self._cut_anew(future, items, done.left, self._sizes.pieces(done.left))
         if self._finished is not None:
             self._finished.add(future)
-        self.go_on()
+        if not self._controller.ending():  # then a map that the program has left is dropped; who wants more asks for it
+            self.go_on()
 
     def _count_ended(
         self, counted: CountedItems, future: Any, items: Sequence[tuple[Any, ...]], error: BaseException | None

@@ -127,6 +127,24 @@ if __name__ == "__main__":
     assert run(runs, program) == "[True, False]\n"
 
 
+@pytest.mark.parametrize(
+    ("left", "workers"), [("submit(total)", 1), ("submit(time.sleep, 0.05).add_done_callback(total)", 2)]
+)
+def test_maps_of_what_the_program_has_left_are_done_whole(runs: Runs, left: str, workers: int) -> None:
+    program = f"""
+def same(n):
+    return n
+
+def total(*_):
+    mapped = sum(futures.map(same, range(30_000))), sum(futures.map_as_completed(same, range(100)))
+    print(*mapped, len(list(futures.map_scan(same, max, range(100)))), flush=True)
+
+if __name__ == "__main__":
+    futures.{left}
+"""
+    assert run(runs, program, workers) == "449985000 4950 100\n"
+
+
 def test_result_is_waited_for_in_another_thread(runs: Runs) -> None:
     program = """
 def square(n):
