@@ -17,11 +17,11 @@ class Sizes:
     all workers end together.
 
     Thousands of workers would wait for an owner that hands each its chunk. So where that takes half of the owner's
-    time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed.
-    A bundle spans so many workers that the owner is idle most of the time, some as long as the pace is not known, and
-    one where items last. With it, if its worker dies, all is lost that it has been given, but that is never more than
-    a few times the work that the owner needs time to hand to all. A map that cannot spread has chunks that take as long
-    as the owner needs to hand one to each worker.
+    time, and the map *spreads*, several chunks go as one bundle: a task that submits them where it is executed. It
+    spans so many workers that the owner is idle most of the time, and one where items last. As long as the pace is not
+    known, that is some, or so many that the owner has soon handed bundles to all. With it, if its worker dies, all is
+    lost that it has been given, but that is never more than a few times the work that the owner needs time to hand to
+    all. A map that cannot spread has chunks that take as long as the owner needs to hand one to each worker.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class Sizes:
         if not self._spreads:
             return 1
         if self.pace is None:
-            return min(self._policy.bundle_unknown, self._spans(self._chunk_seconds))
+            all_at_once = int(self._round / self._policy.bundle_start)
+            return min(max(self._policy.bundle_unknown, all_at_once), self._spans(self._chunk_seconds))
         return self._spans(max(self._chunk_seconds, self.pace))
 
     def _spans(self, seconds: float) -> int:

@@ -142,9 +142,15 @@ def test_bundle_of_short_items_has_a_chunk_for_each_worker_that_it_spans() -> No
 
 def test_bundle_is_small_where_nothing_is_known_of_its_items() -> None:
     assert Sizes(4096, spreads=True).next(None) == 16
-    assert Sizes(640_000, spreads=True).next(None) == 16
     assert Sizes(700, spreads=True).next(None) == 4
     assert Sizes(600, spreads=True).next(None) == 1  # the owner is busy for less than half of the time
+
+
+def test_owner_has_soon_handed_bundles_to_all_of_many_thousands_though_nothing_is_known() -> None:
+    sizes = Sizes(64_000, spreads=True)
+    assert sizes.next(None) == 60  # 1,067 bundles at 38 us each are 40 ms
+    assert sizes.next(64_000) == 15  # where there are few, all workers are to have some
+    assert Sizes(640_000, spreads=True).next(None) == DEFAULT.bundle_chunks
 
 
 @pytest.mark.parametrize(
