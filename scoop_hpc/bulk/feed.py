@@ -153,7 +153,7 @@ class Feed:
         self._hungry: list[AnyWaiter] = []  # consumers that wait for who reads on
         self._exhausted = False
         self._closed = False
-        self._failure: BaseException | None = None  # of the iterables themselves
+        self._failure: BaseException | None = None  # of the iterables themselves, or of a signal
         self.go_on()
 
     def first(self) -> Future:
@@ -370,6 +370,17 @@ class Feed:
             group = min(2 * group, self._controller.policy.read_items)
 
     def _on_done(self, future: Any) -> None:
+        try:
+            self._note(future)
+            if not self._controller.ending():  # then a map that the program has left is dropped; who wants more asks
+                self.go_on()
+        except BaseException as error:  # of a signal's handler: without it the results would be taken for complete
+            self._failure, self._exhausted = error, True
+            if not isinstance(error, Exception):
+                raise
+
+    def _note(self, future: Any) -> None:
+        """Take in the outcome of a chunk."""
         items = self.chunks.get(future, [])
         self._under_way -= 1
         self._items_under_way -= len(items)
@@ -390,8 +401,6 @@ class Feed:
                 self._cut_anew(future, items, done.left, self._sizes.pieces(done.left))
         if self._finished is not None:
             self._finished.add(future)
-        if not self._controller.ending():  # then a map that the program has left is dropped; who wants more asks for it
-            self.go_on()
 
     def _count_ended(
         self, counted: CountedItems, future: Any, items: Sequence[tuple[Any, ...]], error: BaseException | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -267,3 +268,15 @@ def test_quick_items_that_map_go_as_deep_as_tasks_do() -> None:
         return max(futures.map(nested, [300] + [0] * 39))
 
     assert run_program(program, policy=Policy(own_map=60.0, own_chunk=60.0)) == 300
+
+
+def test_map_that_a_signal_has_broken_off_is_not_taken_for_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, calls = mapping.Feed.go_on, itertools.count(1)
+
+    def interrupted(feed: mapping.Feed) -> None:
+        if sys._getframe(1).f_code.co_name == "_on_done" and next(calls) == 3:
+            raise InterruptedError  # which `concurrent.futures` writes down, and passes on to nobody
+        go_on(feed)
+
+    monkeypatch.setattr(mapping.Feed, "go_on", interrupted)
+    run_program(lambda: pytest.raises(InterruptedError, list, futures.map(abs, range(100_000))))
