@@ -16,9 +16,9 @@ from scoop_hpc.pickling.arguments import NEVER_RESULTS, all_sendable, are_sendab
 from scoop_hpc.pickling.packed import NUMBERS, Packed
 from scoop_hpc.pickling.pickles import Outcome
 from scoop_hpc.protocol.messages import Buffer
-from scoop_hpc.worker import interrupts
 from scoop_hpc.worker.current import running
 from scoop_hpc.worker.policy import DEFAULT
+from scoop_hpc.worker.program import interrupts
 
 
 class Chunk(Struct, frozen=True):

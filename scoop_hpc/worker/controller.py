@@ -34,7 +34,6 @@ from scoop_hpc.protocol.names import WorkerName
 from scoop_hpc.task import options_of
 from scoop_hpc.transport.begun import Begun
 from scoop_hpc.transport.segments import Segments
-from scoop_hpc.worker import interrupts
 from scoop_hpc.worker.asyncio_bridge import AsyncioBridge
 from scoop_hpc.worker.durations import Cost
 from scoop_hpc.worker.exchange import Exchange
@@ -44,6 +43,7 @@ from scoop_hpc.worker.loop import Loop
 from scoop_hpc.worker.loop_timing import LoopTimings
 from scoop_hpc.worker.losses import name_called
 from scoop_hpc.worker.policy import DEFAULT, Policy
+from scoop_hpc.worker.program import interrupts
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.shared_values import KnownValues
 from scoop_hpc.worker.threads import stack

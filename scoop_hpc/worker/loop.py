@@ -25,10 +25,11 @@ from greenlet import getcurrent, greenlet
 from scoop_hpc.errors import NotRunningError, WorkerLostError
 from scoop_hpc.pickling import batching
 from scoop_hpc.protocol.messages import Batch
-from scoop_hpc.worker import asyncio_bridge, frame_chunks, interrupts
+from scoop_hpc.worker import asyncio_bridge, frame_chunks
 from scoop_hpc.worker.exchange import Exchange
 from scoop_hpc.worker.future import Future
 from scoop_hpc.worker.losses import told_of
+from scoop_hpc.worker.program import interrupts
 from scoop_hpc.worker.runner import Runner
 from scoop_hpc.worker.timers import Timers
 from scoop_hpc.worker.waiting import Waiter
