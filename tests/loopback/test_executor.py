@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -843,30 +843,34 @@ def test_driver_that_nobody_uses_ends_with_its_program_and_by_a_signal(scripts: 
     assert scripts.left() == []
 
 
-def test_report_of_the_pools_driver_that_cannot_be_read_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    driver = tmp_path / "python"
-    driver.write_text(f"#!{sys.executable}\nimport os, sys\nos.write(int(sys.argv[-1]), b'nonsense\\n')\n")
-    driver.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(driver))
-    process = PoolProcess(spawn(), patience=60.0)
-    (fault,) = process.hear()
-    process.end()
-    assert isinstance(fault, Fault)
+FaultOf = Callable[[str], Fault]
+
+
+@pytest.fixture
+def fault_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FaultOf:
+    """Return a function that returns what is told of a pool's driver that does no more than *statements*."""
+
+    def tell(statements: str) -> Fault:
+        driver = tmp_path / "python"
+        driver.write_text(f"#!{sys.executable}\nimport os, sys\n{statements}\n")
+        driver.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(driver))
+        process = PoolProcess(spawn(), patience=60.0)
+        (fault,) = process.hear()
+        process.end()
+        assert isinstance(fault, Fault)
+        return fault
+
+    return tell
+
+
+def test_report_of_the_pools_driver_that_cannot_be_read_is_told(fault_of: FaultOf) -> None:
+    fault = fault_of("os.write(int(sys.argv[-1]), b'nonsense\\n')")
     assert "invalid message from the pool's driver: cannot read the line b'nonsense'" in fault.reason
 
 
-def test_pools_driver_may_die_of_a_signal_that_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = tmp_path / "python"
-    driver.write_text(f"#!{sys.executable}\nimport os\nos.kill(os.getpid(), 35)\n")
-    driver.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(driver))
-    process = PoolProcess(spawn(), patience=60.0)
-    (fault,) = process.hear()
-    process.end()
-    assert isinstance(fault, Fault)
-    assert fault.reason.endswith("died: killed by signal 35")
+def test_pools_driver_may_die_of_a_signal_that_has_no_name(fault_of: FaultOf) -> None:
+    assert fault_of("os.kill(os.getpid(), 35)").reason.endswith("died: killed by signal 35")
 
 
 # large arguments and results: in memory that client and workers share
